@@ -157,7 +157,8 @@ def empirical(as_json: bool) -> int:
     """
     from wg_audit import words
     from wg_audit.installed import audit as audits
-    from wg_audit.installed.probes import Size
+    from wg_audit.installed import probes
+    from wg_audit.installed.bench import Size
 
     installed = tuple(entry_points(group=PLANTS_GROUP))
     if len(installed) != 1:
@@ -166,7 +167,7 @@ def empirical(as_json: bool) -> int:
             " audited; pip install 'weightgate[client]'"
         )
     size = Size()
-    with progress(text("questions to made-up plants"), size.questions) as bar:
+    with progress(text("questions to made-up plants"), probes.questions(size)) as bar:
         report = audits.audit(installed[0].load()(), size=size, on_question=bar.update)
     answer(as_json, words.document(report), *words.lines(report))
     return ExitCode.OK if report.passed else ExitCode.VERIFICATION

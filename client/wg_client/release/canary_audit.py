@@ -8,9 +8,11 @@ real plant is read but its encoder.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wg_audit.installed.plant import AuditedPlant, Fresh, Question, Record, Sampler, Setup
+from wg_audit.installed.plant import (
+    AuditedPlant,
+    Fresh,
+    Frozen,
+    Question,
+    Record,
+    Sampler,
+    Setup,
+)
 from wg_audit.installed.records import features_of
+from wg_client.data import acceptance_set
 from wg_client.release.look import freeze_data, look
 from wg_common import streams
 from wg_common.streams import Stream
@@ -43,8 +54,7 @@ SITE = "canary-audit"
 WITNESS = "canary-audit/witness"
 NOW = 1_700_000_000  # Unix time at which everything happens; the clock shows nothing
 
-_CAP = "100000"
-_ASKED = "10"
+_ASKED = 10
 _UNITS = "unit"
 _PICTURES = 160
 
@@ -139,8 +149,11 @@ def _plant(setup: Setup, encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPl
                 labels=setup.labels,
                 encoder=canonical.sha256_hex(encoder),
                 unit_column=None if setup.unit_rule == "record" else _UNITS,
+                acceptance=setup.acceptance,
             ),
-            privacy=PrivacyConfig(cap_epsilon=_CAP, max_request_epsilon=_ASKED),
+            privacy=PrivacyConfig(
+                cap_epsilon=setup.cap, max_request_epsilon=f"{min(_ASKED, float(setup.cap)):g}"
+            ),
         )
         ledger_key = signing.load(home.ledger_key)
         with Ledger.create(
@@ -161,12 +174,12 @@ class CanaryPlant:
     _home: ClientHome
     _data: Path
     _labels: tuple[str, ...]
-    _witness: Callable[[bytes], bytes]
+    _witness: _Witness
     _encoder: str
     _load: LoadEncoder
 
-    def freeze(self, records: Sequence[Record]) -> str:
-        """Write the records as one ``.npz`` file, and freeze them."""
+    def freeze(self, records: Sequence[Record]) -> Frozen:
+        """Write the records as one ``.npz`` file, and freeze what of it can be used."""
         np.savez(
             self._data,
             x=np.stack([record.pixels for record in records]),
@@ -175,8 +188,22 @@ class CanaryPlant:
             **{_UNITS: np.array([record.unit for record in records])},  # type: ignore[arg-type]  # numpy's stubs are too strict
         )
         inspection = look(self._home, load=self._load)
-        frozen = freeze_data(self._home, inspection, load=self._load, now=lambda: NOW)
-        return frozen.snapshot.manifest.salt
+        frozen = freeze_data(
+            self._home, inspection, load=self._load, set_aside=True, now=lambda: NOW
+        ).snapshot
+        judges: frozenset[int] = frozenset()
+        if data := frozen.acceptance():
+            judges = frozenset(acceptance_set.decode(data, SITE).records.rows.tolist())
+        return Frozen(salt=frozen.manifest.salt, judges=judges)
+
+    @contextmanager
+    def twin(self) -> Iterator[CanaryPlant]:
+        """Copy the home; the witness's memory is copied, too."""
+        with tempfile.TemporaryDirectory(prefix="wg-canary-") as folder:
+            home = ClientHome(Path(folder) / "home")
+            shutil.copytree(self.home, home.root)
+            witness = dataclasses.replace(self._witness)
+            yield dataclasses.replace(self, home=home.root, _home=home, _witness=witness)
 
     def release(self, question: Question, sampler: Sampler | None) -> bytes:
         """Answer a question as a plant answers its server."""

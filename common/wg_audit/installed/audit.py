@@ -35,12 +35,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wg_audit.installed import bench as benches
 from wg_audit.installed import canaries as scoring
 from wg_audit.installed import noise as noises
 from wg_audit.installed import probes
+from wg_audit.installed.bench import Bench, Size
 from wg_audit.installed.canaries import Bounds
-from wg_audit.installed.plant import Check, Fresh, Sampler
-from wg_audit.installed.probes import Probes, Size
+from wg_audit.installed.plant import Check, Fresh
 from wg_core.language import template, text
 
 CANARIES = template("canaries show no more than is charged")
@@ -79,67 +80,60 @@ def audit(
     *,
     size: Size | None = None,
     seed: int = 0,
-    sampler: Sampler | None = None,
-    on_question: Callable[[int], None] | None = None,
+    on_question: Callable[[int], None] = lambda number: None,
 ) -> Report:
     """Audit the installed code.
 
     Args:
         fresh: Makes plants that run it.
-        size: How many canaries.
+        size: How much of it; by default all.
         seed: Of what is made up; noise comes from the program itself and cannot be repeated.
-        sampler: Adds the noise instead of the installed one; in tests only.
         on_question: Called with the number of questions answered, 0 first.
     """
-    run = Probes(fresh, np.random.default_rng(seed), size or Size(), sampler, on_question)
-    run.release_twice_frozen_data()
-    run.compare_few_and_many()
-    run.count_units()
-    run.encode_apart()
-    members, non_members = run.score_canaries()
-    checks = _path_checks(run)
-    bounds, narrower = None, 1.0
-    if not run.wrong[probes.ANSWERED]:
-        checks += noises.checks([run.path, run.crowded])
-        narrower = noises.visible(
-            sum(release.integers.size for release in (*run.path, *run.crowded))
-        )
-        bounds = scoring.bounds(members, non_members, probes.EPSILON, probes.DELTA)
-        fits = bounds.parametric <= probes.EPSILON
+    bench = Bench(fresh, np.random.default_rng(seed), size or Size(), on_question)
+    on_question(0)
+    for probe in probes.PROBES:
+        probe(bench)
+    checks, bounds, narrower = path_checks(bench), None, 1.0
+    if not bench.wrong[benches.ANSWERED]:
+        checks += noises.checks(bench.noise)
+        releases = [release for group in bench.noise.values() for release in group]
+        narrower = noises.detectable_shrinkage(sum(x.integers.size for x in releases))
+        members, non_members = (np.concatenate(group) for group in bench.scores)
+        bounds = scoring.bounds(members, non_members, benches.EPSILON, benches.DELTA)
+        fits = bounds.parametric <= benches.EPSILON
         above = [] if fits else [f"epsilon is above {bounds.parametric:.3f}"]
         checks.append(_check(CANARIES, above, text("{count} canaries", count=bounds.canaries)))
     return Report(
-        epsilon=probes.EPSILON,
-        delta=probes.DELTA,
+        epsilon=benches.EPSILON,
+        delta=benches.DELTA,
         seed=seed,
-        questions=run.questions,
+        questions=bench.questions,
         checks=tuple(checks),
         bounds=bounds,
         narrower=narrower,
     )
 
 
-def _path_checks(run: Probes) -> list[Check]:
-    if run.questions != run.size.questions:
-        run.wrong[probes.ANSWERED].append(f"{run.questions} of {run.size.questions} questions")
-    if not run.centred:
-        run.wrong[probes.CENTRED].append("all are at the origin")
-    run.wrong[probes.FRESH] += _repeated(run.values)
+def path_checks(bench: Bench) -> list[Check]:
+    """Check what is certain, whatever noise is drawn: a correct program fails none of it."""
+    if not bench.centred:
+        bench.wrong[benches.CENTRED].append("all are at the origin")
+    bench.wrong[benches.FRESH] += _repeated(bench.values)
+    releases = text("{count} releases of up to {most} records", count=bench.exact, most=probes.MANY)
     details = {
-        probes.ANSWERED: text("{count} questions", count=run.questions),
-        probes.EXACT: text(
-            "{count} releases of up to {most} records, two unit rules",
-            count=len(run.path),
-            most=probes.MANY,
-        ),
-        probes.CENTRED: text("in {count} releases", count=run.centred),
-        probes.ORDER: text("as another process sees the ledger; repeated and interrupted, too"),
-        probes.EQUAL: text("{few} and {many} records", few=probes.FEW, many=probes.MANY),
-        probes.FRESH: text("{count} snapshots", count=len(run.values["salt"])),
-        probes.ENCODER: text("{count} pictures, together and apart", count=probes.PICTURES),
-        probes.LEDGER: text("by code that is not the client's"),
+        benches.ANSWERED: text("{count} questions", count=bench.questions),
+        benches.EXACT: releases,
+        benches.CENTRED: text("in {count} releases", count=bench.centred),
+        benches.PASSED_ON: text("with noise of up to 30 standard deviations"),
+        benches.ORDER: text("as another process sees the ledger; repeated and interrupted, too"),
+        benches.BUDGET: text("until it is used up"),
+        benches.EQUAL: text("{few} and {many} records", few=probes.FEW, many=probes.MANY),
+        benches.FRESH: text("{count} snapshots", count=len(bench.values["salt"])),
+        benches.ENCODER: text("{count} pictures, together and apart", count=probes.PICTURES),
+        benches.LEDGER: text("by code that is not the client's"),
     }
-    return [_check(name, run.wrong[name], detail) for name, detail in details.items()]
+    return [_check(name, bench.wrong[name], detail) for name, detail in details.items()]
 
 
 def _check(name: str, wrong: Sequence[str], right: str) -> Check:

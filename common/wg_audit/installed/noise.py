@@ -1,4 +1,4 @@
-"""Is what releases have beyond the reference the noise that was charged? As p-values.
+"""Properties of the noise: what releases have beyond the reference, held against what was charged.
 
 Each statistic's distribution is known where the noise is normal and independent, as a discrete
 Gaussian of thousands of grid units is to far beyond these p-values. ``ALARM`` bounds the
@@ -8,7 +8,8 @@ and within each by the number of its p-values (Bonferroni).
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,14 @@ from wg_audit.installed.plant import Check, Floats, Integers
 from wg_core.language import template, text
 
 ALARM = 1e-5
+MODULI = (2, 3, 5, 7)
+TAILS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+_PRODUCTS = 1000
+"""From so many on a sum of products is nearly normal: at 7 sigma its p is half of what it says."""
+_CELL = 200  # From so many entries a cell on chi squared is near enough to what cells follow
+
+PValues = Iterator[tuple[float, int]]
+"""Smallest p-values, each with the number of those that it is the smallest of."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,11 +36,13 @@ class Noise:
         sigma: Standard deviation that it states, grid units.
         blocks: Where each block lies.
         integers: int64 ``[L]``, grid units.
+        released: int64 ``[L]``, what left, grid units.
     """
 
     sigma: float
     blocks: Mapping[str, slice]
     integers: Integers
+    released: Integers
 
     @property
     def scaled(self) -> Floats:
@@ -39,66 +50,160 @@ class Noise:
         return self.integers / self.sigma
 
 
-def checks(groups: Sequence[Sequence[Noise]]) -> list[Check]:
-    """Check the noise of groups of releases; those of one group have one layout."""
-    releases = [release for group in groups for release in group]
-    parts = [release.scaled[part] for release in releases for part in release.blocks.values()]
-    rows = [np.stack([release.scaled for release in group]) for group in groups]
-    everything = np.concatenate([row.ravel() for row in rows])
-    energies = [
-        *((_energy(part), part.size) for part in (*parts, everything)),
-        *((float(x), len(row)) for row in rows for x in (row**2).sum(axis=0)),
-    ]
-    sums = [float(part.sum()) / math.sqrt(part.size) for part in (*parts, everything)]
-    shared = [
-        float(a @ b) / math.sqrt(_energy(a) or 1.0)  # normal, whatever `a` is
-        for row in rows
-        for a, b in itertools.combinations(row, 2)
-    ]
-    families = {
-        template("the noise is as wide as charged, in each block and each entry"): [
-            _chi_squared(value, freedom) for value, freedom in energies
-        ],
-        template("the noise has no mean"): [_normal(value) for value in sums],
-        template("no two releases share noise"): [_normal(value) for value in shared],
-        template("no two entries share noise"): [_repeats(releases)],
-        template("the noise is normal"): [
-            _kolmogorov(everything),
-            *(_beyond(everything, width) for width in (1.0, 2.0, 3.0)),
-        ],
-    }
-    return [_check(name, values, ALARM / len(families)) for name, values in families.items()]
+class Pool:
+    """The noise of all releases, in standard deviations.
+
+    Args:
+        groups: Releases of one layout, by number of classes and of features.
+    """
+
+    def __init__(self, groups: Mapping[tuple[int, int], Sequence[Noise]]) -> None:
+        self.releases = [release for group in groups.values() for release in group]
+        self.rows = {
+            shape: np.stack([release.scaled for release in group])
+            for shape, group in groups.items()
+        }
+        self.parts = [
+            release.scaled[part] for release in self.releases for part in release.blocks.values()
+        ]
+        self.everything = np.concatenate([row.ravel() for row in self.rows.values()])
 
 
-def visible(entries: int, *, power: float = 0.99) -> float:
-    """Share by which noise on so many entries must be too narrow to be seen 99 times in 100."""
+def checks(groups: Mapping[tuple[int, int], Sequence[Noise]]) -> list[Check]:
+    """Check the noise of groups of releases."""
+    pool = Pool(groups)
+    return [
+        _check(name, list(statistics(pool)), ALARM / len(PROPERTIES))
+        for name, statistics in PROPERTIES.items()
+    ]
+
+
+def detectable_shrinkage(entries: int, *, power: float = 0.99) -> float:
+    """Return the smallest relative shrinkage of the noise that is found with that power.
+
+    Args:
+        entries: Number of entries whose noise is looked at.
+        power: Probability of finding it.
+    """
     from scipy.special import ndtri
 
     error = math.sqrt(2 / entries)  # of the mean square
     return 1 - math.sqrt(max(0.0, 1 - float(ndtri(1 - ALARM / 1e5) + ndtri(power)) * error))
 
 
-def _check(name: str, values: Sequence[float], alarm: float) -> Check:
-    least = float(np.min(values)) * len(values)
+def _check(name: str, values: Sequence[tuple[float, int]], alarm: float) -> Check:
+    count = sum(number for _, number in values)
+    least = float(np.min([value for value, _ in values] or math.nan)) * count
     return Check(
         name=name,
-        passed=least >= alarm,  # false for a NaN
-        detail=text("{count} statistics, p {p}", count=len(values), p=f"{min(least, 1):.2g}"),
+        passed=least >= alarm,  # false for a NaN, and where there is nothing to look at
+        detail=text("{count} statistics, p {p}", count=count, p=f"{min(least, 1):.2g}"),
     )
 
 
-def _energy(values: Floats) -> float:
-    return float(values @ values)
+def _widths(pool: Pool) -> PValues:
+    """Energies of blocks, entries, layouts, all with a number of classes, and everything."""
+    by_classes: defaultdict[int, list[Floats]] = defaultdict(list)
+    for (classes, _), row in pool.rows.items():
+        by_classes[classes].append(row.ravel())
+        yield _chi_squared((row**2).sum(axis=0), len(row))
+    wholes = [row.ravel() for row in pool.rows.values()]
+    wholes += [np.concatenate(rows) for rows in by_classes.values()]
+    for values in (*pool.parts, *wholes, pool.everything):
+        yield _chi_squared(values @ values, values.size)
 
 
-def _normal(z: float) -> float:
-    return math.erfc(abs(z) / math.sqrt(2))
+def _sums(pool: Pool) -> PValues:
+    """Sums over blocks, and over whole releases: their means, and their widths."""
+    sums = [part.sum() / math.sqrt(part.size) for part in pool.parts]
+    yield _normal(np.array(sums))
+    yield _normal(pool.everything.sum() / math.sqrt(pool.everything.size))
+    for row in pool.rows.values():
+        whole = row.sum(axis=1) / math.sqrt(row.shape[1])
+        yield _chi_squared(whole @ whole, len(row))
+    names = [name for release in pool.releases for name in release.blocks]
+    for name in set(names):
+        block = np.array([x for x, of_name in zip(sums, names, strict=True) if of_name == name])
+        yield _chi_squared(block @ block, block.size)
 
 
-def _chi_squared(value: float, freedom: int) -> float:
+def _between_releases(pool: Pool) -> PValues:
+    """Products of two releases of one layout, normal whatever the first one is."""
+    for row in pool.rows.values():
+        for a, b in itertools.combinations(row, 2):
+            yield _normal(a @ b / (np.linalg.norm(a) or 1.0))
+
+
+def _between_entries(pool: Pool) -> PValues:
+    """Equal entries; products of entries at each distance, in one release and in two."""
+    yield _repeats(pool.releases), 1
+    for row in pool.rows.values():
+        length = row.shape[1]
+        spectra = np.fft.rfft(row)
+        if row.size >= _PRODUCTS and length > 2:
+            lags = np.fft.irfft((np.abs(spectra) ** 2).sum(axis=0), length)
+            yield _normal(lags[1 : (length + 1) // 2] / math.sqrt(row.size))
+        for n, m in itertools.combinations(range(len(row)), 2):
+            shifted = np.fft.irfft(spectra[n].conj() * spectra[m], length)
+            yield _normal(shifted[1:] / (np.linalg.norm(row[n]) or 1.0))
+
+
+def _shapes(pool: Pool) -> PValues:
+    """The whole distribution, and what lies far out: nothing cut, and nothing too far."""
+    yield _kolmogorov(pool.everything), 1
+    for width in TAILS:
+        yield _beyond(pool.everything, width), 1
+
+
+def _residues(pool: Pool) -> PValues:
+    """Remainders of noise, and of what left, of everything and of each block."""
+    by_block: defaultdict[str, list[Noise]] = defaultdict(list)
+    for release in pool.releases:
+        for name in release.blocks:
+            by_block[name].append(release)
+    for values in (
+        np.concatenate([release.integers for release in pool.releases]),
+        np.concatenate([release.released for release in pool.releases]),
+        *(
+            np.concatenate([release.integers[release.blocks[name]] for release in releases])
+            for name, releases in by_block.items()
+        ),
+    ):
+        for modulus in MODULI:
+            if values.size >= _CELL * modulus:
+                counts = np.bincount(values % modulus, minlength=modulus)
+                expected = values.size / modulus
+                yield _upper_chi_squared(((counts - expected) ** 2).sum() / expected, modulus - 1)
+
+
+PROPERTIES: dict[str, Callable[[Pool], PValues]] = {
+    template("the noise is as wide as charged, in each block and each entry"): _widths,
+    template("sums of noise are as wide as charged, and have no mean"): _sums,
+    template("no two releases share noise"): _between_releases,
+    template("no two entries share noise"): _between_entries,
+    template("the noise is normal"): _shapes,
+    template("no remainder of the noise is more frequent than others"): _residues,
+}
+"""A correct program fails each with a probability of at most ``ALARM`` over their number."""
+
+
+def _normal(z: Floats) -> tuple[float, int]:
+    """Return the smallest p of normal values, on both sides, and their number."""
+    return math.erfc(float(np.max(np.abs(z), initial=0)) / math.sqrt(2)), int(np.size(z))
+
+
+def _chi_squared(value: Floats, freedom: int) -> tuple[float, int]:
+    """Return the smallest p of sums of so many squares, on both sides, and their number."""
     from scipy.special import chdtr, chdtrc
 
-    return float(2 * min(chdtr(freedom, value), chdtrc(freedom, value)))
+    sides = chdtr(freedom, np.min(value)), chdtrc(freedom, np.max(value))
+    return float(np.minimum(1.0, 2 * np.minimum(*sides))), int(np.size(value))  # a NaN stays one
+
+
+def _upper_chi_squared(value: float, freedom: int) -> tuple[float, int]:
+    from scipy.special import chdtrc
+
+    return float(chdtrc(freedom, value)), 1
 
 
 def _repeats(releases: Sequence[Noise]) -> float:

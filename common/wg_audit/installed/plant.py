@@ -1,5 +1,7 @@
 """A plant of the audit's own, what it is asked, and what leaves it, taken apart."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from wg_core import numbers
 from wg_core.errors import DecodeError
 from wg_core.ledger import entries, sources
-from wg_core.ledger.entries import Charge
+from wg_core.ledger.entries import Charge, Release
 from wg_core.wire import statistics_file
 from wg_core.wire.statistics_file import StatisticsManifest
 
@@ -32,11 +34,16 @@ class Setup:
         unit_rule: How the records of a privacy unit count, as of ``StatisticsSchema``.
         dimension: Number of features, each a float32 that stands in the first bytes of a picture,
             so that the audit chooses them; 0: those of the plant's own encoder.
+        cap: Most epsilon that its budget pays in all, decimal string.
+        acceptance: Share of its privacy units that judge models and are never released; None: no
+            record does.
     """
 
     labels: tuple[str, ...]
     unit_rule: Literal["record", "weight"] = "record"
     dimension: int = 0
+    cap: str = "100000"
+    acceptance: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,7 +52,7 @@ class Record:
 
     Attributes:
         pixels: uint8 ``[SIDE, SIDE]``.
-        label: Index into the plant's labels, or -1.
+        label: Index into the plant's labels, or -1; beyond them, the record is to be set aside.
         unit: Privacy unit; where each record is one it is not used.
     """
 
@@ -56,7 +63,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked of the plant: a request of its own, and the guarantee, as decimal strings."""
+    """A request of its own, and a guarantee as decimal strings; epsilon 0 asks for a statement."""
 
     request_id: str
     epsilon: str
@@ -70,18 +77,31 @@ class AuditedPlant(Protocol):
     def home(self) -> Path:
         """Its home folder, with its ledger."""
 
-    def freeze(self, records: Sequence[Record]) -> str:
-        """Make these records the plant's data set: written to a file, then frozen.
-
-        Returns:
-            The salt of the snapshot's commitment.
-        """
+    def freeze(self, records: Sequence[Record]) -> Frozen:
+        """Make these records the plant's data set: written to a file, then frozen."""
 
     def release(self, question: Question, sampler: Sampler | None) -> bytes:
         """Charge and release statistics of the frozen data set; a covered ``.wgs`` file.
 
-        ``sampler`` stands in for the installed one; with None, nothing does.
+        ``sampler`` stands in for the installed one; with None, nothing does. At epsilon 0 nothing
+        is charged, and the file is a covered statement.
         """
+
+    def twin(self) -> AbstractContextManager[AuditedPlant]:
+        """Make a copy of the plant as it is now, keys, ledger and snapshot included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """A snapshot, as its plant describes it.
+
+    Attributes:
+        salt: Salt of its commitment, hex.
+        judges: Places of the records in the acceptance set.
+    """
+
+    salt: str
+    judges: frozenset[int] = frozenset()
 
 
 Fresh = Callable[[Setup], AbstractContextManager[AuditedPlant]]
@@ -111,12 +131,14 @@ class Opened:
         data: The file that would travel.
         manifest: Its manifest.
         charge: Its CHARGE entry.
+        entry: Its RELEASE entry.
         integers: int64 ``[L]``.
     """
 
     data: bytes
     manifest: StatisticsManifest
     charge: Charge
+    entry: Release
     integers: Integers
 
     @property
@@ -131,10 +153,15 @@ class Opened:
 
 
 class Watch:
-    """A sampler that notes what it is asked to add noise to, and whether that was charged.
+    """A sampler that notes what it is asked, what it answers, and whether that was charged.
 
     A release asks once for each of its parts; what the second part is about depends on the answer
     to the first (docs/centred-release.md).
+
+    Args:
+        sampler: Answers; noise that the audit chooses is known to the last bit.
+        home: Of the plant, whose ledger another process reads.
+        request_id: The request that is to be charged.
     """
 
     def __init__(self, sampler: Sampler, home: Path, request_id: str) -> None:
@@ -142,22 +169,27 @@ class Watch:
         self._home = home
         self._request_id = request_id
         self.parts: list[Integers] = []
+        self.answers: list[Integers] = []
+        self.sigmas: set[float] = set()
         self.unpaid = 0
 
     def __call__(self, exact: Integers, sigma: float) -> Integers:
         """Answer for the next part."""
         paid = [charge.request_id for charge in charges(self._home)]
         self.unpaid += self._request_id not in paid
+        self.sigmas.add(sigma)
         self.parts.append(exact.copy())
-        return self._sampler(exact, sigma)
+        self.answers.append(self._sampler(exact, sigma))
+        return self.answers[-1].copy()
 
-    def asked(self, file: Opened) -> Integers:
-        """What noise was added to, ``[L]`` in the file's order; empty if in no known parts."""
-        if len(self.parts) != 2:
-            return np.zeros(0, dtype=np.int64)
-        early, second = self.parts
-        stop = file.blocks()["counts"].stop
-        return np.concatenate([early[:stop], second, early[stop:]])
+
+def in_file_order(parts: Sequence[Integers], file: Opened) -> Integers:
+    """Join the two parts of a release, ``[L]``; empty if they are no two parts."""
+    if len(parts) != 2:
+        return np.zeros(0, dtype=np.int64)
+    early, second = parts
+    stop = file.blocks()["counts"].stop
+    return np.concatenate([early[:stop], second, early[stop:]])
 
 
 def charges(home: Path) -> list[Charge]:
@@ -174,7 +206,7 @@ def opened(data: bytes) -> Opened:
     """
     covered = statistics_file.decode_covered(data)
     manifest, integers = statistics_file.read_unverified(covered.release)
-    charge = entries.decode(covered.charge_entry)
-    if not isinstance(charge, Charge):
-        raise DecodeError(f"charge entry: is a {charge.head.kind} entry")
-    return Opened(data, manifest, charge, integers)
+    charge, entry = entries.decode(covered.charge_entry), entries.decode(covered.release_entry)
+    if not (isinstance(charge, Charge) and isinstance(entry, Release)):
+        raise DecodeError(f"entries: {charge.head.kind} and {entry.head.kind}")
+    return Opened(data, manifest, charge, entry, integers)

@@ -1,311 +1,334 @@
-"""What the audit asks of plants, and what is wrong with their answers.
+"""The audit's probes: each asks plants in one way, and says what is wrong with their answers.
 
-Whatever cannot be looked at is wrong: an error of the program under test, a part that does not ask
-for noise, a centre that never leaves the origin.
+What is held against every answer is in ``bench``. No probe here can raise a false alarm: what each
+demands is certain, whatever noise is drawn. Noise that plants add by themselves is kept for
+``noise`` and ``canaries``.
 """
 
-import tempfile
-from collections import defaultdict
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from wg_audit import verification
 from wg_audit.installed import records as made_up
-from wg_audit.installed.noise import Noise
+from wg_audit.installed.apart import apart
+from wg_audit.installed.bench import (
+    BUDGET,
+    DELTA,
+    ENCODER,
+    EPSILON,
+    EQUAL,
+    EXACT,
+    ORDER,
+    Bench,
+    Size,
+    asked,
+    far,
+    labels,
+    near,
+)
 from wg_audit.installed.plant import (
     AuditedPlant,
     Floats,
-    Fresh,
     Integers,
     Opened,
     Question,
     Record,
-    Sampler,
     Setup,
     Watch,
     charges,
     opened,
 )
 from wg_audit.installed.reference import Reference
-from wg_core.errors import VerificationError
-from wg_core.language import template
-from wg_core.privacy import mechanism
-from wg_core.wire import canonical
+from wg_core.errors import BudgetExceeded
+from wg_core.ledger import entries
+from wg_core.privacy import calibration
+from wg_core.wire import canonical, covered
 
-EPSILON = 4.0
-"""The claim that canaries test: the most that a plant's policy allows unless it is changed."""
-DELTA = 1e-5
-
-ANSWERED = template("every question is answered")
-EXACT = template("noise is added to what the records say, to the last bit")
-CENTRED = template("centres away from the origin are tested")
-ORDER = template("each release is charged before noise is drawn, and once")
-EQUAL = template("nothing but noise and fresh identifiers depends on the records")
-FRESH = template("salts, commitments and identifiers never repeat")
-ENCODER = template("the encoder reads each record by itself")
-LEDGER = template("the ledger verifies, and pays for each file")
-_EPSILONS = (4.0, 0.5, 1.0, 8.0)
-_CLASSES = 6
-_DIMENSION = 8
 FEW = 60
 MANY = 12_000  # More than 8,192, the largest part in which the client works
 PICTURES = 9
+_SETUP = Setup(labels=labels(6), dimension=8)
+_FIXED = 31  # Questions beside those about canaries and shapes
+_LARGER = 6  # Larger numbers of features that are tried by chance
 _REPEATS = 4  # Releases of one snapshot with canaries
-_FIXED = 17  # Questions beside those about canaries
+_LEAST_ENTRIES = 100  # Of each shape, so that noise of half the width is seen in it
+_CAP, _PRICE = 2.0, 0.9
+"""Epsilon of a budget that is used up, and of each release from it."""
+_FREE = 10_000  # Number of the first question at epsilon 0
+_INTERRUPTED = 100
 
-_OWN = frozenset({"release_id", "integers_sha256"})
-"""Fields of a manifest that are new in each release, or follow from its noise."""
-_OWN_CHARGE = frozenset({"head", "commitment", "lineage", "fingerprint", "state"})
-"""Fields of a charge that follow from a ledger's own keys and salts, or are compared apart."""
-_OWN_STATE = frozenset({"anchored_root"})  # Fields of a charge's budget that follow from them
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
-    """How many canaries there are: they take most of the time, and find the least.
-
-    Attributes:
-        canaries: Of one snapshot, each with a label and a feature of its own.
-        snapshots: Data sets with a random half of the canaries.
-    """
-
-    canaries: int = 64
-    snapshots: int = 10
-
-    @property
-    def questions(self) -> int:
-        """How often plants are asked."""
-        return _FIXED + self.snapshots * _REPEATS
+_FRESH_FIELDS = frozenset(
+    {
+        "manifest.release_id",
+        "manifest.integers_sha256",
+        "charge.commitment",
+        "charge.fingerprint",
+        "charge.head.prev",
+        "charge.state.anchored_root",
+        "release.head.prev",
+        "release.payload_sha256",
+        "statement.head.prev",
+    }
+)
+"""Random values, hashes of noise, and hashes of entries that hold one."""
 
 
-class Probes:
-    """Plants, what they are asked, and what is wrong with their answers, by check."""
+def freeze_versions(bench: Bench) -> None:
+    """Three snapshots of one plant, of which two are of the same records."""
+    records = made_up.with_copies(bench.crowd(FEW, _SETUP), len(_SETUP.labels))
+    with bench.caught(), bench.fresh(_SETUP) as plant:
+        files = bench.release(plant, _SETUP, records, 0)
+        files += bench.release(plant, _SETUP, records, 2, far)
+        files += bench.release(plant, _SETUP, records[2:FEW], 4)
+        _ask_again(bench, plant, files[-1])
+        _interrupt(bench, plant)
+        bench.verify(plant, files)
 
-    def __init__(
-        self,
-        fresh: Fresh,
-        rng: np.random.Generator,
-        size: Size,
-        sampler: Sampler | None,
-        on_question: Callable[[int], None] | None,
-    ) -> None:
-        self._fresh = fresh
-        self._rng = rng
-        self.size = size
-        self._sampler = sampler
-        self._on_question = on_question or (lambda number: None)
-        self._setup = Setup(labels=_labels(_CLASSES), dimension=_DIMENSION)
-        self._first: list[Opened] = []  # of the first snapshot of the first plant
-        self.questions = 0
-        self.centred = 0
-        self.wrong: defaultdict[str, list[str]] = defaultdict(list)
-        self.values: defaultdict[str, list[str]] = defaultdict(list)
-        self.path: list[Noise] = []
-        self.crowded: list[Noise] = []
-        self._on_question(0)
 
-    def release_twice_frozen_data(self) -> None:
-        """Three snapshots of one plant, of which two are of the same records."""
-        records = self._crowd(FEW)
-        records.append(records[0])  # a copy: counted once
-        with self._caught(), self._fresh(self._setup) as plant:
-            files = []
-            for number, part in enumerate((records, records, records[2:-1])):
-                files += self._release(plant, self._setup, part, 2 * number)
-            self._first = files[:2]
-            self._ask_again(plant, files[-1])
-            self._interrupt(plant)
-            self._verify(plant, files)
+def count_units(bench: Bench) -> None:
+    """Units of several records share their weight, whatever they are called."""
+    setup = replace(_SETUP, unit_rule="weight")
+    records = bench.crowd(2 * FEW, setup, made_up.unit_names(20))
+    with bench.caught(), bench.fresh(setup) as plant:
+        copied = made_up.with_copies(records, len(setup.labels))
+        files = bench.release(plant, setup, copied, 0)
+        bench.verify(plant, files)
 
-    def compare_few_and_many(self) -> None:
-        """Another plant, with many records: what is not noise is that of the first plant."""
-        with self._caught(), self._fresh(self._setup) as plant:
-            files = self._release(plant, self._setup, self._crowd(MANY), 0)
-            self._verify(plant, files)
-            for original, repeated in zip(self._first, files, strict=True):
-                self.wrong[EQUAL] += _differences(original, repeated)
 
-    def count_units(self, *, units: int = 20) -> None:
-        """Units of several records share their weight."""
-        setup = Setup(labels=self._setup.labels, dimension=_DIMENSION, unit_rule="weight")
-        with self._caught(), self._fresh(setup) as plant:
-            files = self._release(plant, setup, self._crowd(FEW, units), 0)
-            self._verify(plant, files)
+def try_shapes(bench: Bench) -> None:
+    """Plants of every number of features, with two classes, ten, and others."""
+    larger = bench.rng.integers(bench.size.dimensions + 1, made_up.DIMENSIONS, _LARGER).tolist()
+    for classes, dimension in [*_shapes(bench.size), *((10, larger_one) for larger_one in larger)]:
+        setup = Setup(labels=labels(classes), dimension=dimension)
+        with bench.caught(), bench.fresh(setup) as plant:
+            records = bench.freeze(plant, bench.crowd(16, setup))
+            bench.watched(plant, setup, records, 0, near)
+            for number in range(_releases(classes, dimension)):
+                bench.bare(plant, setup, records, number + 1)
 
-    def encode_apart(self) -> None:
-        """The plant's own encoder makes of pictures together what it makes of them apart."""
-        setup = Setup(labels=_labels(3))
-        pictures = made_up.pictures(self._rng, PICTURES, 3)
-        parts = []
-        for chosen in (pictures, pictures[:1], pictures[1:]):
-            with self._caught(), self._fresh(setup) as plant:
-                plant.freeze(chosen)
-                parts.append(self._watched(plant, 0)[1].parts[0])
-        if len(parts) == 3 and not np.array_equal(parts[0], parts[1] + parts[2]):
-            self.wrong[ENCODER].append("a record changes what others add")
 
-    def score_canaries(self) -> tuple[Floats, Floats]:
-        """Scores of canaries that were in the data, and of those that were not."""
-        count = self.size.canaries
-        setup = Setup(labels=_labels(count), dimension=count)
-        birds = made_up.canaries(count)
-        members, non_members = [], []
-        for _ in range(self.size.snapshots):
-            chosen = self._rng.integers(0, 2, count).astype(bool)
-            records = [birds[n] for n in np.flatnonzero(chosen)]
-            with self._caught(), self._fresh(setup) as plant:
-                self._freeze(plant, records)
-                files = []
-                for number in range(_REPEATS):
-                    file = self._ask(plant, _question(number, EPSILON), self._sampler)
-                    reference = Reference(setup, records, file)
-                    self.crowded.append(_noise(file, reference.statistics()))
-                    scores = _scores(file, [reference.vector(bird) for bird in birds])
-                    members.append(scores[chosen])
-                    non_members.append(scores[~chosen])
-                    files.append(file)
-                self._verify(plant, files)
-        empty = [np.zeros(0)]
-        return np.concatenate(members or empty), np.concatenate(non_members or empty)
+def _shapes(size: Size) -> list[tuple[int, int]]:
+    """Numbers of classes and of features that are always tried."""
+    return [((2, 10, 2, 10, 1, 5)[d % 6], d) for d in range(1, size.dimensions + 1)]
 
-    @contextmanager
-    def _caught(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - whatever a program does, that is no pass
-            self.wrong[ANSWERED].append(f"{type(error).__name__}: {error}"[:200])
 
-    def _crowd(self, size: int, units: int = 0) -> list[Record]:
-        return made_up.crowd(self._rng, size, _DIMENSION, _CLASSES, units)
+def _releases(classes: int, dimension: int) -> int:
+    """Return the number of releases of a shape that have noise enough to look at."""
+    return 1 + _LEAST_ENTRIES // (1 + classes + classes * dimension + dimension)
 
-    def _freeze(self, plant: AuditedPlant, records: Sequence[Record]) -> None:
-        self.values["salt"].append(plant.freeze(records))
 
-    def _release(
-        self, plant: AuditedPlant, setup: Setup, records: Sequence[Record], number: int
-    ) -> list[Opened]:
-        """Freeze; release once watched, and once as plants do it."""
-        self._freeze(plant, records)
-        watched, watch = self._watched(plant, number)
-        bare = self._ask(plant, _question(number + 1), self._sampler)
-        self.values["commitment"].append(bare.charge.commitment)
-        for file in (watched, bare):
-            reference = Reference(setup, records, file)
-            exact = reference.statistics()
-            self.path.append(_noise(file, exact))
-            self.centred += any(reference.point)
-            if file is watched and not np.array_equal(watch.asked(file), exact):
-                self.wrong[EXACT].append(f"{setup.unit_rule} rule, {len(records)} records: others")
-        return [watched, bare]
+def questions(size: Size) -> int:
+    """Count the questions that a correct program answers."""
+    shapes = [*_shapes(size), *((10, made_up.DIMENSIONS) for _ in range(_LARGER))]
+    return _FIXED + sum(1 + _releases(*shape) for shape in shapes) + size.snapshots * _REPEATS
 
-    def _watched(self, plant: AuditedPlant, number: int) -> tuple[Opened, Watch]:
-        question = _question(number)
-        watch = self._watch(plant, question)
-        file = self._ask(plant, question, watch)
-        if not watch.parts or watch.unpaid:
-            self.wrong[ORDER].append("noise is drawn before the charge, or not asked for")
-        return file, watch
 
-    def _watch(self, plant: AuditedPlant, question: Question) -> Watch:
-        sampler = self._sampler or mechanism.opendp_sampler
-        return Watch(sampler, plant.home, question.request_id)
+def compare_declarations(bench: Bench) -> None:
+    """Two plants that declare the same, with other records: fields that leave are the same."""
+    setup = replace(_SETUP, acceptance=0.25)
+    classes = len(setup.labels)
+    few = bench.crowd(FEW, setup)
+    many = [
+        replace(record, label=classes - 1 - record.label if record.label >= 0 else -1)
+        for record in bench.crowd(MANY, setup)
+    ]
+    with bench.caught(), bench.fresh(setup) as plant:
+        half = {record.pixels.tobytes() for record in bench.freeze(plant, few[: FEW // 2])}
+        whole = {record.pixels.tobytes() for record in bench.freeze(plant, few)}
+        if half != whole & {record.pixels.tobytes() for record in few[: FEW // 2]}:
+            bench.wrong[EXACT].append("a record moves others into the acceptance set")
+        with plant.twin() as twin:
+            sheets = [
+                _declared(bench, plant, setup, made_up.with_copies(few, classes)),
+                _declared(bench, twin, setup, many),
+            ]
+        for one, two in zip(*sheets, strict=True):
+            names = sorted(one.keys() | two.keys())
+            bench.wrong[EQUAL] += [
+                f"field {name}"
+                for name in names
+                if name not in _FRESH_FIELDS and one.get(name) != two.get(name)
+            ]
 
-    def _ask_again(self, plant: AuditedPlant, file: Opened) -> None:
-        """The last question again, under its own id and under another."""
-        last, paid = file.manifest, len(charges(plant.home))
-        for request_id in (last.request_id, "f" * 32):
-            question = Question(request_id=request_id, epsilon=last.epsilon, delta=last.delta)
-            watch = self._watch(plant, question)
-            again = self._ask(plant, question, watch)
-            if again.data != file.data or watch.parts or len(charges(plant.home)) != paid:
-                self.wrong[ORDER].append("a repeated question gets another answer")
 
-    def _interrupt(self, plant: AuditedPlant) -> None:
-        """A release that is cut off while noise is drawn has been charged, and is charged once."""
-        question = _question(100)
-
-        def stop(exact: Integers, sigma: float) -> Integers:
-            raise _Interrupted
-
-        try:
-            self._ask(plant, question, stop)
-        except _Interrupted:
-            self._answered()
-        request_ids = [charge.request_id for charge in charges(plant.home)]
-        self._ask(plant, question, self._sampler)
-        later = [charge.request_id for charge in charges(plant.home)]
-        if request_ids.count(question.request_id) != 1 or later != request_ids:
-            self.wrong[ORDER].append("an interrupted release is not charged once")
-
-    def _ask(self, plant: AuditedPlant, question: Question, sampler: Sampler | None) -> Opened:
-        file = opened(plant.release(question, sampler))
-        self._answered()
-        if sampler is None or not isinstance(sampler, Watch) or sampler.parts:
-            self.values["release id"].append(file.manifest.release_id)
-        return file
-
-    def _answered(self) -> None:
-        self.questions += 1
-        self._on_question(self.questions)
-
-    def _verify(self, plant: AuditedPlant, files: Sequence[Opened]) -> None:
-        """Verify the plant's ledger, and that it pays for what these files say."""
-        with tempfile.TemporaryDirectory(prefix="wg-audit-") as folder:
-            paths = [Path(folder) / f"{number}.wgs" for number in range(len(files))]
-            for path, file in zip(paths, files, strict=True):
-                path.write_bytes(file.data)
+def use_up_a_budget(bench: Bench) -> None:
+    """A budget is used up, version by version, and then pays for nothing more."""
+    setup = replace(_SETUP, cap=f"{_CAP:g}")
+    mu = calibration.mu(_PRICE, DELTA)
+    payable = max(
+        count
+        for count in range(1, 50)
+        if calibration.gaussian_epsilon(mu * count**0.5, DELTA) <= _CAP
+    )
+    with bench.caught(), bench.fresh(setup) as plant:
+        files = []
+        for number in range(payable + 2):
+            records = bench.freeze(plant, bench.crowd(FEW, setup))
             try:
-                verification.verify(plant.home, statistics=paths)
-            except VerificationError as error:
-                self.wrong[LEDGER].append(str(error))
+                files.append(bench.bare(plant, setup, records, number, _PRICE))
+            except BudgetExceeded:
+                bench.count_answer()
+        counted = [charge.state.charges_before for charge in charges(plant.home)]
+        if len(files) != payable or counted != list(range(payable)):
+            bench.wrong[BUDGET].append(f"{len(files)} releases, {payable} can be paid")
+        bench.verify(plant, files)
+
+
+def repeat_in_twins(bench: Bench) -> None:
+    """Copies of a plant that are equal in all but what the operating system draws."""
+    with bench.caught(), bench.fresh(_SETUP) as plant:
+        records = bench.crowd(FEW, _SETUP)
+        with plant.twin() as one, plant.twin() as two:
+            for twin in (one, two):
+                salt = apart(functools.partial(_salt, twin, records))
+                bench.values["salt"].append(salt.decode())
+        bench.freeze(plant, records)
+        with plant.twin() as one, plant.twin() as two:
+            for twin in (one, two):
+                file = opened(apart(functools.partial(twin.release, asked(0), None)))
+                bench.count_answer()
+                bench.values["release id"].append(file.manifest.release_id)
+                bench.note_noise(_SETUP, file, Reference(_SETUP, records, file).statistics())
+
+
+def encode_apart(bench: Bench) -> None:
+    """The plant's own encoder makes of pictures together what it makes of them apart."""
+    setup = Setup(labels=labels(3))
+    pictures = made_up.pictures(bench.rng, PICTURES, 3)
+    parts: list[Integers] = []
+    for chosen in (pictures, pictures[:1], pictures[1:]):
+        with bench.caught(), bench.fresh(setup) as plant:
+            plant.freeze(chosen)
+            watch = Watch(far, plant.home, asked(0).request_id)
+            bench.ask(plant, asked(0), watch)
+            parts.append(watch.parts[0])
+    if len(parts) == 3 and not np.array_equal(parts[0], parts[1] + parts[2]):
+        bench.wrong[ENCODER].append("a record changes what others add")
+
+
+def score_canaries(bench: Bench) -> None:
+    """Scores of canaries that were in the data, and of those that were not."""
+    count = bench.size.canaries
+    setup = Setup(labels=labels(count), dimension=count)
+    birds = made_up.canaries(count)
+    for _ in range(bench.size.snapshots):
+        chosen = bench.rng.integers(0, 2, count).astype(bool)
+        with bench.caught(), bench.fresh(setup) as plant:
+            records = bench.freeze(plant, [birds[n] for n in np.flatnonzero(chosen)])
+            files = []
+            for number in range(_REPEATS):
+                file = bench.bare(plant, setup, records, number, EPSILON)
+                reference = Reference(setup, records, file)
+                scores = _scores(file, [reference.vector(bird) for bird in birds])
+                for group, members in zip(bench.scores, (chosen, ~chosen), strict=True):
+                    group.append(scores[members])
+                files.append(file)
+            bench.verify(plant, files)
+
+
+PROBES: tuple[Callable[[Bench], None], ...] = (
+    freeze_versions,
+    count_units,
+    try_shapes,
+    compare_declarations,
+    use_up_a_budget,
+    repeat_in_twins,
+    encode_apart,
+    score_canaries,
+)
+"""The probes, in the order in which they are run."""
+
+
+def _declared(
+    bench: Bench, plant: AuditedPlant, setup: Setup, records: Sequence[Record]
+) -> list[dict[str, Any]]:
+    """Ask a plant for a statement, freeze, ask for releases and for the statement again.
+
+    Returns:
+        Every field of every file, by name.
+    """
+    stated = _state(bench, plant, setup, 0)
+    files = bench.release(plant, setup, records, 0, far)
+    again = _state(bench, plant, setup, 1)
+    bench.verify(plant, files)
+    return [stated, *map(_fields, files), again]
+
+
+def _state(bench: Bench, plant: AuditedPlant, setup: Setup, number: int) -> dict[str, Any]:
+    """Ask at epsilon 0: no noise, no charge, and the classes as they are declared."""
+    question = replace(asked(_FREE + number), epsilon="0")
+    watch = Watch(far, plant.home, question.request_id)
+    paid = len(charges(plant.home))
+    data = plant.release(question, watch)
+    bench.count_answer()
+    entry = entries.decode(covered.decode_statement(data).entry)
+    if watch.parts or len(charges(plant.home)) != paid:
+        bench.wrong[ORDER].append("a free question is charged, or answered from records")
+    fields = dict(_flat("statement", canonical.to_builtins(entry)))
+    if getattr(entry, "labels", ()) != setup.labels:
+        bench.wrong[EQUAL].append("field statement.labels")
+    return fields | {"size": len(data)}
+
+
+def _fields(file: Opened) -> dict[str, Any]:
+    """List every field of a release, its charge and its entry, by name."""
+    parts = {"manifest": file.manifest, "charge": file.charge, "release": file.entry}
+    fields = {"size": len(file.data)}
+    for kind, record in parts.items():
+        fields |= dict(_flat(kind, canonical.to_builtins(record)))
+    return fields
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Walk what is nested in a record, down to values and lists."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _flat(f"{name}.{key}", part)
+    else:
+        yield name, value
+
+
+def _ask_again(bench: Bench, plant: AuditedPlant, file: Opened) -> None:
+    """The last question again, under its own id and under another."""
+    last, paid = file.manifest, len(charges(plant.home))
+    for request_id in (last.request_id, "f" * 32):
+        question = Question(request_id=request_id, epsilon=last.epsilon, delta=last.delta)
+        watch = Watch(far, plant.home, request_id)
+        again = bench.ask(plant, question, watch)
+        if again.data != file.data or watch.parts or len(charges(plant.home)) != paid:
+            bench.wrong[ORDER].append("a repeated question gets another answer")
+
+
+def _interrupt(bench: Bench, plant: AuditedPlant) -> None:
+    """A release that is cut off while noise is drawn has been charged, and is charged once."""
+    question = asked(_INTERRUPTED)
+
+    def stop(exact: Integers, sigma: float) -> Integers:
+        raise _Interrupted
+
+    try:
+        bench.ask(plant, question, stop)
+    except _Interrupted:
+        bench.count_answer()
+    request_ids = [charge.request_id for charge in charges(plant.home)]
+    bench.ask(plant, question, None)
+    later = [charge.request_id for charge in charges(plant.home)]
+    if request_ids.count(question.request_id) != 1 or later != request_ids:
+        bench.wrong[ORDER].append("an interrupted release is not charged once")
 
 
 class _Interrupted(Exception):
     """Stands for a crash."""
 
 
-def _question(number: int, epsilon: float | None = None) -> Question:
-    # An equal guarantee would get the stored bytes: each is a little less than what is claimed.
-    request_epsilon = _EPSILONS[number % len(_EPSILONS)] if epsilon is None else epsilon
-    return Question(
-        request_id=f"{number:032x}",
-        epsilon=f"{request_epsilon * (1 - number * 1e-6):.8f}",
-        delta=repr(DELTA),
-    )
-
-
-def _noise(file: Opened, exact: Integers) -> Noise:
-    return Noise(file.sigma, file.blocks(), file.integers - exact)
+def _salt(plant: AuditedPlant, records: Sequence[Record]) -> bytes:
+    return plant.freeze(records).salt.encode()
 
 
 def _scores(file: Opened, vectors: Sequence[Integers]) -> Floats:
     rows = np.stack(vectors).astype(np.float64)
     lengths = np.linalg.norm(rows, axis=1) * file.sigma
     return np.asarray(rows @ file.integers.astype(np.float64) / lengths)
-
-
-def _labels(count: int) -> tuple[str, ...]:
-    return tuple(f"class-{number:02}" for number in range(count))
-
-
-def _differences(one: Opened, two: Opened) -> list[str]:
-    """In what two answers to one question differ, beyond noise and what is fresh in each."""
-    differences = [] if len(one.data) == len(two.data) else ["sizes of files"]
-    for kind, left, right, exempt in (
-        ("manifest", one.manifest, two.manifest, _OWN),
-        ("charge", one.charge, two.charge, _OWN_CHARGE),
-        ("budget", one.charge.state, two.charge.state, _OWN_STATE),
-    ):
-        a, b = canonical.to_builtins(left), canonical.to_builtins(right)
-        differences += [
-            f"{kind} field {name}" for name in a if name not in exempt and a[name] != b[name]
-        ]
-    heads = [canonical.to_builtins(file.charge.head) for file in (one, two)]
-    differences += [
-        f"charge head {name}" for name in ("seq", "time") if heads[0][name] != heads[1][name]
-    ]
-    return differences

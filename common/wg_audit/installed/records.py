@@ -1,6 +1,7 @@
 """Made-up records: pictures, and vectors of the audit's choice written as pictures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,6 +10,9 @@ from wg_audit.installed.plant import SIDE, Floats, Record
 
 STEP = 2.0**-20
 """Features are multiples of it, so that they are whole numbers to the reference."""
+
+DIMENSIONS = (SIDE * SIDE - 8) // 4
+"""Most features that a picture can hold."""
 
 
 def vector(features: ArrayLike, number: int, label: int, unit: str = "unit") -> Record:
@@ -29,32 +33,57 @@ def crowd(
     size: int,
     dimension: int,
     classes: int,
-    units: int = 0,
+    units: Sequence[str] = (),
     *,
     distinct_vectors: int = 64,
     spread: float = 0.6,
 ) -> list[Record]:
     """Records around one point away from the origin, a third of them beyond the clip.
 
-    Some have no label, one in each a NaN and an infinite feature, and the last class has no record.
-    Labels are more frequent the smaller they are, but for the first.
+    Some have no label, one in each a NaN and an infinite feature, and the last of three classes or
+    more has no record. Labels are more frequent the smaller they are, but for the first.
 
     Args:
-        units: Privacy units that the records belong to; 0: one each.
+        units: Privacy units that the records belong to; empty: one each.
     """
     middle = _direction(rng, 1, dimension) * spread
     centres = middle + _direction(rng, min(size, distinct_vectors), dimension) * spread
     centres[::3] *= rng.uniform(1.5, 8, (len(centres[::3]), 1))
     centres = np.rint(centres / STEP) * STEP
     centres[1, 0], centres[2, 0] = np.nan, np.inf
-    frequent = [0.1, *(2.0**-k for k in range(classes - 2))]
-    labels = rng.choice(classes - 1, size, p=np.array(frequent) / sum(frequent))
+    present = classes if classes < 3 else classes - 1
+    frequent = np.array([0.1, *(2.0**-k for k in range(present - 1))])
+    labels = rng.choice(present, size, p=frequent / frequent.sum())
     labels[rng.random(size) < 0.1] = -1
-    owners = rng.integers(0, units, size) if units else range(size)
+    owners = rng.choice(units, size) if units else [f"unit-{n}" for n in range(size)]
     return [
-        vector(centres[n % len(centres)], n, int(labels[n]), f"unit-{owner}")
+        vector(centres[n % len(centres)], n, int(labels[n]), str(owner))
         for n, owner in enumerate(owners)
     ]
+
+
+def with_copies(records: Sequence[Record], classes: int) -> list[Record]:
+    """Records, and some of their contents again.
+
+    One under the same label, one under another, one without a label, one in another unit under
+    another label, and one under a label that is not declared.
+    """
+    same, twice, unlabelled, shared, *_ = [record for record in records if record.label >= 0]
+    return [
+        *records,
+        same,
+        replace(twice, label=(twice.label + 1) % classes),
+        replace(unlabelled, label=-1),
+        replace(shared, label=(shared.label + 1) % classes, unit=f"{shared.unit} once more"),
+        replace(same, pixels=255 - same.pixels, label=classes + 7),
+    ]
+
+
+def unit_names(count: int) -> list[str]:
+    """Names that look alike, and names that are equal but for their last characters."""
+    alike = ["part A", "Part A", "part a", "part \uff21", "part \u0410", "part A ", " part A"]
+    alike += ["part \u00c5", "part A\u030a", "part \u212b", "part\u00a0A", "part\u200b A"]
+    return alike + [f"{'0123456789' * 12}-{number}" for number in range(count - len(alike))]
 
 
 def canaries(count: int, *, canary_length: float = 4.0) -> list[Record]:

@@ -24,7 +24,7 @@ class Reference:
 
     Args:
         setup: Of the plant.
-        records: Of its data set.
+        records: Those of its data set that are not in the acceptance set.
         file: The release; of it are used the weights, and for the centre what is in its first part.
 
     Raises:
@@ -52,7 +52,7 @@ class Reference:
         total = np.zeros(self._schema.length, dtype=np.int64)
         for rows in self._units():
             unit_sum = sum((self.vector(record) for record in rows), np.zeros_like(total))
-            shared = len(rows) if self._setup.unit_rule == "weight" else 1
+            shared = max(len(rows), 1)
             total += np.sign(unit_sum) * (np.abs(unit_sum) // shared)
         return total
 
@@ -82,15 +82,16 @@ class Reference:
         return [_signed(math.isqrt((self._grid * x) ** 2 // longest), x) for x in steps]
 
     def _units(self) -> Iterable[list[Record]]:
-        """The records that count, unit by unit."""
-        by_unit: dict[str, list[Record]] = {}
+        """List the records that count, unit by unit."""
+        contents: dict[str, dict[bytes, list[Record]]] = {}
         for record in self._records:
-            by_record = self._setup.unit_rule == "record"
-            by_unit.setdefault(
-                record.pixels.tobytes().hex() if by_record else record.unit, []
-            ).append(record)
-        limit = None if self._setup.unit_rule == "weight" else 1
-        return [rows[:limit] for rows in by_unit.values()]
+            if record.label < len(self._setup.labels):
+                content = record.pixels.tobytes()
+                unit = content.hex() if self._setup.unit_rule == "record" else record.unit
+                contents.setdefault(unit, {}).setdefault(content, []).append(record)
+        for unit_contents in contents.values():
+            settled = (_settled(copies) for copies in unit_contents.values())
+            yield [record for record in settled if record is not None]
 
     def _centre(
         self, counts: list[int], total: list[int], variance: Fraction
@@ -109,6 +110,13 @@ class Reference:
         mean = math.floor(self._grid * sphere / size)
         point = [_signed(abs(value) * mean * length // energy, value) for value in total]
         return point, math.isqrt(self._grid**2 - mean**2)
+
+
+def _settled(copies: list[Record]) -> Record | None:
+    """Return the record that counts of those with one content; None if they have two labels."""
+    labelled = [record for record in copies if record.label >= 0]
+    agreed = len({record.label for record in labelled}) < 2
+    return (labelled or copies)[0] if agreed else None
 
 
 def _within(values: list[int], radius: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Bugs that a developer could write into a plant's program, each with the check that must find it.
+"""Bugs that a developer could write into a plant's program, each with what must find it.
 
 They are planted in the functions that a plant runs; production code has no switch for any. Each is
 named by what it does to a release.
@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wg_audit.installed import probes
+from wg_audit.installed import bench, probes
+from wg_audit.installed.bench import Bench
 from wg_client.data import inspection
 from wg_client.release import look
 from wg_common.modalities.base import content_digest
@@ -32,10 +33,14 @@ from wg_core.wire import canonical, signing, statistics_file
 Integers = NDArray[np.int64]
 Plant = Callable[[pytest.MonkeyPatch], None]
 
-WIDTH = "the noise is as wide as charged, in each block and each entry"
-RELEASES = "no two releases share noise"
-ENTRIES = "no two entries share noise"
-NORMAL = "the noise is normal"
+
+@dataclasses.dataclass(frozen=True)
+class Planted:
+    """A bug, the check that must fail, and the probe after which it does."""
+
+    plant: Plant
+    check: str
+    probe: Callable[[Bench], None]
 
 
 # --- noise
@@ -379,46 +384,93 @@ def one_salt_for_all_snapshots(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(freezing, "_manifest", manifest)
 
 
-FIRST: dict[str, tuple[Plant, str]] = {
-    "noise halved": (changed_noise(halved), WIDTH),
-    "counts forgotten in the sensitivity": (forgets("count_weight"), probes.LEDGER),
-    "sums forgotten in the sensitivity": (forgets("sum_weight"), probes.LEDGER),
-    "moments forgotten in the sensitivity": (forgets("moment_weight"), probes.LEDGER),
-    "sigma of another epsilon": (another_epsilon, probes.LEDGER),
-    "copies of a record count": (copies_count, probes.EXACT),
-    "site's mean subtracted before clipping": (changed_features(less_mean), probes.EXACT),
-    "scaled by the plant's own deviation": (changed_features(by_deviation), probes.EXACT),
-    "clip radius from the data": (changed_features(by_largest), probes.EXACT),
-    "labels ordered by frequency": (frequent_labels_first, probes.EXACT),
-    "counts without noise": (changed_noise(bare(slice(0, 5))), WIDTH),
-    "last integer without noise": (changed_noise(bare(slice(-1, None))), WIDTH),
-    "one noise at two epsilons": (one_noise_for_all, RELEASES),
-    "a count in the release's id": (a_count_in_the_id, probes.FRESH),
+FIRST: dict[str, Planted] = {
+    "noise halved": Planted(changed_noise(halved), bench.PASSED_ON, probes.freeze_versions),
+    "counts forgotten in the sensitivity": Planted(
+        forgets("count_weight"), bench.LEDGER, probes.freeze_versions
+    ),
+    "sums forgotten in the sensitivity": Planted(
+        forgets("sum_weight"), bench.LEDGER, probes.freeze_versions
+    ),
+    "moments forgotten in the sensitivity": Planted(
+        forgets("moment_weight"), bench.LEDGER, probes.freeze_versions
+    ),
+    "sigma of another epsilon": Planted(another_epsilon, bench.LEDGER, probes.freeze_versions),
+    "copies of a record count": Planted(copies_count, bench.EXACT, probes.freeze_versions),
+    "site's mean subtracted before clipping": Planted(
+        changed_features(less_mean), bench.EXACT, probes.freeze_versions
+    ),
+    "scaled by the plant's own deviation": Planted(
+        changed_features(by_deviation), bench.EXACT, probes.freeze_versions
+    ),
+    "clip radius from the data": Planted(
+        changed_features(by_largest), bench.EXACT, probes.freeze_versions
+    ),
+    "labels ordered by frequency": Planted(
+        frequent_labels_first, bench.EXACT, probes.freeze_versions
+    ),
+    "counts without noise": Planted(
+        changed_noise(bare(slice(0, 5))), bench.PASSED_ON, probes.freeze_versions
+    ),
+    "last integer without noise": Planted(
+        changed_noise(bare(slice(-1, None))), bench.PASSED_ON, probes.freeze_versions
+    ),
+    "one noise at two epsilons": Planted(
+        one_noise_for_all, bench.PASSED_ON, probes.freeze_versions
+    ),
+    "a count in the release's id": Planted(a_count_in_the_id, bench.FRESH, probes.freeze_versions),
 }
 """What the first audit of the path was made to find."""
 
-LATER: dict[str, tuple[Plant, str]] = {
-    "centre taken from exact statistics": (in_parts(exact_centre), probes.EXACT),
-    "one salt for two snapshots": (one_salt_for_all_snapshots, probes.FRESH),
-    "noise drawn before the charge": (noise_before_the_charge, probes.ORDER),
-    "exact counts from 100 records on": (exact_counts_of_many, WIDTH),
-    "norm not clipped": (on_grid(lambda x, radius: x), probes.EXACT),
-    "sums in single precision": (single_precision, probes.EXACT),
-    "second part with half of the noise": (in_parts(half_noise_on_the_second_part), WIDTH),
-    "noise of the first part used in the second": (in_parts(noise_of_the_first_part), ENTRIES),
-    "noise seeded by the request": (seeded_by_the_request, RELEASES),
-    "noise of another shape": (changed_noise(uniform), NORMAL),
-    "fresh noise for a repeated question": (fresh_noise_for_a_repeated_question, probes.ORDER),
-    "each coordinate clipped instead of the norm": (
-        on_grid(lambda x, radius: x.clip(-radius, radius)),
-        probes.EXACT,
+LATER: dict[str, Planted] = {
+    "centre taken from exact statistics": Planted(
+        in_parts(exact_centre), bench.EXACT, probes.freeze_versions
     ),
-    "clipped after the sum": (clipped_after_the_sum, probes.EXACT),
-    "deviations beyond the radius": (deviations_beyond_the_radius, probes.EXACT),
-    "each record a unit in spite of the column": (a_unit_for_each_record, probes.EXACT),
-    "a unit counts once in each class": (a_unit_for_each_class, probes.EXACT),
-    "the last record of a part counts twice": (last_of_a_part_counts_twice, probes.EXACT),
-    "features normalised by the batch": (normalised_by_the_batch, probes.ENCODER),
+    "one salt for two snapshots": Planted(
+        one_salt_for_all_snapshots, bench.FRESH, probes.freeze_versions
+    ),
+    "noise drawn before the charge": Planted(
+        noise_before_the_charge, bench.ORDER, probes.freeze_versions
+    ),
+    "exact counts from 100 records on": Planted(
+        exact_counts_of_many, bench.PASSED_ON, probes.compare_declarations
+    ),
+    "norm not clipped": Planted(on_grid(lambda x, radius: x), bench.EXACT, probes.freeze_versions),
+    "sums in single precision": Planted(single_precision, bench.EXACT, probes.freeze_versions),
+    "second part with half of the noise": Planted(
+        in_parts(half_noise_on_the_second_part), bench.PASSED_ON, probes.freeze_versions
+    ),
+    "noise of the first part used in the second": Planted(
+        in_parts(noise_of_the_first_part), bench.PASSED_ON, probes.freeze_versions
+    ),
+    "noise seeded by the request": Planted(
+        seeded_by_the_request, bench.PASSED_ON, probes.freeze_versions
+    ),
+    "noise of another shape": Planted(
+        changed_noise(uniform), bench.PASSED_ON, probes.freeze_versions
+    ),
+    "fresh noise for a repeated question": Planted(
+        fresh_noise_for_a_repeated_question, bench.ORDER, probes.freeze_versions
+    ),
+    "each coordinate clipped instead of the norm": Planted(
+        on_grid(lambda x, radius: x.clip(-radius, radius)), bench.EXACT, probes.freeze_versions
+    ),
+    "clipped after the sum": Planted(clipped_after_the_sum, bench.EXACT, probes.freeze_versions),
+    "deviations beyond the radius": Planted(
+        deviations_beyond_the_radius, bench.EXACT, probes.freeze_versions
+    ),
+    "each record a unit in spite of the column": Planted(
+        a_unit_for_each_record, bench.EXACT, probes.count_units
+    ),
+    "a unit counts once in each class": Planted(
+        a_unit_for_each_class, bench.EXACT, probes.count_units
+    ),
+    "the last record of a part counts twice": Planted(
+        last_of_a_part_counts_twice, bench.EXACT, probes.compare_declarations
+    ),
+    "features normalised by the batch": Planted(
+        normalised_by_the_batch, bench.ENCODER, probes.encode_apart
+    ),
 }
 """What it did not find, or was never asked."""
 

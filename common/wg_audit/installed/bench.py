@@ -1,0 +1,223 @@
+"""The audit's bench: plants are set up and asked here, and each answer is held against all rules.
+
+Whatever cannot be looked at is wrong: an error of the program under test, a part that does not ask
+for noise, a centre that never leaves the origin.
+"""
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wg_audit import verification
+from wg_audit.installed import records as made_up
+from wg_audit.installed.noise import Noise
+from wg_audit.installed.plant import (
+    AuditedPlant,
+    Floats,
+    Fresh,
+    Integers,
+    Opened,
+    Question,
+    Record,
+    Sampler,
+    Setup,
+    Watch,
+    in_file_order,
+    opened,
+)
+from wg_audit.installed.reference import Reference
+from wg_core.errors import VerificationError
+from wg_core.language import template
+
+EPSILON = 4.0
+"""The claim that canaries test: the most that a plant's policy allows unless it is changed."""
+DELTA = 1e-5
+
+ANSWERED = template("every question is answered")
+EXACT = template("noise is added to what the records say, to the last bit")
+CENTRED = template("centres away from the origin are tested")
+PASSED_ON = template("the sampler is asked for what is charged, and what it returns is what leaves")
+ORDER = template("each release is charged before noise is drawn, and once")
+BUDGET = template("the budget goes on from version to version, and the cap holds")
+EQUAL = template("nothing but noise and fresh identifiers depends on the records")
+FRESH = template("salts, commitments and identifiers never repeat")
+ENCODER = template("the encoder reads each record by itself")
+LEDGER = template("the ledger verifies, and pays for each file")
+
+_EPSILONS = (4.0, 0.5, 1.0, 8.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Number of canaries: they take most of the time, and their releases most of the noise.
+
+    Attributes:
+        canaries: Of one snapshot, each with a label and a feature of its own.
+        snapshots: Data sets with a random half of the canaries.
+        dimensions: Numbers of features from 1 on that are all tried, and some larger ones.
+    """
+
+    canaries: int = 128
+    snapshots: int = 8
+    dimensions: int = 64
+
+
+class Bench:
+    """Plants, their answers, and what is wrong with these, by check."""
+
+    def __init__(
+        self,
+        fresh: Fresh,
+        rng: np.random.Generator,
+        size: Size,
+        on_question: Callable[[int], None],
+    ) -> None:
+        self.fresh = fresh
+        self.rng = rng
+        self.size = size
+        self._on_question = on_question
+        self.questions = 0
+        self.exact = 0
+        self.centred = 0
+        self.wrong: defaultdict[str, list[str]] = defaultdict(list)
+        self.values: defaultdict[str, list[str]] = defaultdict(list)
+        self.noise: defaultdict[tuple[int, int], list[Noise]] = defaultdict(list)
+        """Noise by number of classes and of features."""
+        self.scores: tuple[list[Floats], list[Floats]] = [], []
+        """Scores of canaries in the data, and of others."""
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Note whatever a program does that is no answer."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever a program does, that is no pass
+            self.wrong[ANSWERED].append(f"{type(error).__name__}: {error}"[:200])
+
+    def freeze(self, plant: AuditedPlant, records: Sequence[Record]) -> list[Record]:
+        """Freeze records, and return those that are not in the acceptance set."""
+        frozen = plant.freeze(records)
+        self.values["salt"].append(frozen.salt)
+        return [record for row, record in enumerate(records) if row not in frozen.judges]
+
+    def release(
+        self,
+        plant: AuditedPlant,
+        setup: Setup,
+        records: Sequence[Record],
+        number: int,
+        script: Sampler | None = None,
+    ) -> list[Opened]:
+        """Freeze; release once with noise of the audit's choice, and once as plants do it."""
+        counted = self.freeze(plant, records)
+        watched = self.watched(plant, setup, counted, number, script or near)
+        bare = self.bare(plant, setup, counted, number + 1)
+        self.values["commitment"].append(bare.charge.commitment)
+        return [watched, bare]
+
+    def watched(
+        self,
+        plant: AuditedPlant,
+        setup: Setup,
+        records: Sequence[Record],
+        number: int,
+        script: Sampler,
+    ) -> Opened:
+        """Ask with noise that is known to the last bit; whatever is released is foreseen."""
+        question = asked(number)
+        watch = Watch(script, plant.home, question.request_id)
+        file = self.ask(plant, question, watch)
+        reference = Reference(setup, records, file)
+        self.exact += 1
+        self.centred += any(reference.point)
+        if not watch.parts or watch.unpaid:
+            self.wrong[ORDER].append("noise is drawn before the charge, or not asked for")
+        if not np.array_equal(in_file_order(watch.parts, file), reference.statistics()):
+            self.wrong[EXACT].append(f"{described(setup)}, {len(records)} records: others")
+        answers = in_file_order(watch.answers, file)
+        if watch.sigmas != {file.sigma} or not np.array_equal(answers, file.integers):
+            self.wrong[PASSED_ON].append(f"{described(setup)}: other noise")
+        return file
+
+    def bare(
+        self,
+        plant: AuditedPlant,
+        setup: Setup,
+        records: Sequence[Record],
+        number: int,
+        epsilon: float | None = None,
+    ) -> Opened:
+        """Ask as servers ask, and keep what the installed sampler added."""
+        file = self.ask(plant, asked(number, epsilon), None)
+        self.note_noise(setup, file, Reference(setup, records, file).statistics())
+        return file
+
+    def note_noise(self, setup: Setup, file: Opened, exact: Integers) -> None:
+        """Keep the noise of a release."""
+        noise = Noise(file.sigma, file.blocks(), file.integers - exact, file.integers)
+        self.noise[len(setup.labels), setup.dimension].append(noise)
+
+    def ask(self, plant: AuditedPlant, question: Question, sampler: Sampler | None) -> Opened:
+        """Ask for a release, and take it apart."""
+        file = opened(plant.release(question, sampler))
+        self.count_answer()
+        if not isinstance(sampler, Watch) or sampler.parts:
+            self.values["release id"].append(file.manifest.release_id)
+        return file
+
+    def count_answer(self) -> None:
+        """Count one more question, whose answer came."""
+        self.questions += 1
+        self._on_question(self.questions)
+
+    def verify(self, plant: AuditedPlant, files: Sequence[Opened]) -> None:
+        """Verify the plant's ledger, and that it pays for what these files say."""
+        with tempfile.TemporaryDirectory(prefix="wg-audit-") as folder:
+            paths = [Path(folder) / f"{number}.wgs" for number in range(len(files))]
+            for path, file in zip(paths, files, strict=True):
+                path.write_bytes(file.data)
+            try:
+                verification.verify(plant.home, statistics=paths)
+            except VerificationError as error:
+                self.wrong[LEDGER].append(str(error))
+
+    def crowd(self, size: int, setup: Setup, units: Sequence[str] = ()) -> list[Record]:
+        """Make up records for a plant."""
+        return made_up.crowd(self.rng, size, setup.dimension, len(setup.labels), units)
+
+
+def near(exact: Integers, sigma: float) -> Integers:
+    """Add a few grid units, so that a centre is where the records are."""
+    return exact + np.arange(len(exact)) % 13 - 6
+
+
+def far(exact: Integers, sigma: float) -> Integers:
+    """Add up to 30 standard deviations, and all residues: nothing may be cut or rounded."""
+    places = np.arange(len(exact))
+    return np.asarray(exact + np.rint(5 * sigma * (places % 13 - 6)).astype(np.int64) + places)
+
+
+def asked(number: int, epsilon: float | None = None) -> Question:
+    """Make up a question that is no other's."""
+    # An equal guarantee would get the stored bytes: each is a little less than what is claimed.
+    request_epsilon = _EPSILONS[number % len(_EPSILONS)] if epsilon is None else epsilon
+    return Question(
+        request_id=f"{number:032x}",
+        epsilon=f"{request_epsilon * (1 - number * 1e-6):.8f}" if request_epsilon else "0",
+        delta=repr(DELTA),
+    )
+
+
+def labels(count: int) -> tuple[str, ...]:
+    """Make up class names, against the order of the alphabet."""
+    return tuple(f"class-{count - number:03}" for number in range(count))
+
+
+def described(setup: Setup) -> str:
+    """Say in a few words how a plant is set up."""
+    return f"{setup.unit_rule} rule, {len(setup.labels)} classes, {setup.dimension} features"
