@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -90,13 +91,13 @@ def test_canaries_attain_the_sensitivity_and_are_orthogonal() -> None:
 
 def releases(rng: np.random.Generator, count: int = 12, sigma: float = 1e6) -> list[Noise]:
     return [
-        Noise(sigma, BLOCKS, np.rint(rng.normal(0, sigma, 63)).astype(np.int64))
-        for _ in range(count)
+        Noise(sigma, BLOCKS, drawn, drawn + 7)
+        for drawn in np.rint(rng.normal(0, sigma, (count, 63))).astype(np.int64)
     ]
 
 
 def alarms(group: list[Noise]) -> set[str]:
-    return {check.name for check in noise.checks([group]) if not check.passed}
+    return {check.name for check in noise.checks({(6, 8): group}) if not check.passed}
 
 
 def test_the_noise_that_was_charged_raises_no_alarm() -> None:
@@ -105,7 +106,10 @@ def test_the_noise_that_was_charged_raises_no_alarm() -> None:
 
 
 def changed(group: list[Noise], change: Any) -> list[Noise]:
-    return [Noise(x.sigma, x.blocks, change(n, x.integers)) for n, x in enumerate(group)]
+    return [
+        dataclasses.replace(x, integers=change(n, x.integers).astype(np.int64))
+        for n, x in enumerate(group)
+    ]
 
 
 def without(integers: Integers, entries: Any) -> Integers:
@@ -114,32 +118,30 @@ def without(integers: Integers, entries: Any) -> Integers:
     return copy
 
 
+WIDTH, SUMS, RELEASES, ENTRIES, NORMAL, REMAINDERS = noise.PROPERTIES
+
+
+def drawn_by(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
 @pytest.mark.parametrize(
     ("change", "name"),
     [
-        (lambda n, x: x * 3 // 4, "the noise is as wide as charged, in each block and each entry"),
-        (
-            lambda n, x: without(x, 62),
-            "the noise is as wide as charged, in each block and each entry",
-        ),
-        (
-            lambda n, x: without(x, slice(0, 7)) if n == 5 else x,
-            "the noise is as wide as charged, in each block and each entry",
-        ),
-        (lambda n, x: x + 500_000, "the noise has no mean"),
-        (lambda n, x: np.resize(x[:15], 63), "no two entries share noise"),
-        (
-            lambda n, x: np.random.default_rng(n // 2).normal(0, 1e6, 63).astype(np.int64),
-            "no two releases share noise",
-        ),
-        (
-            lambda n, x: np.random.default_rng(n).uniform(-(3e12**0.5), 3e12**0.5, 63).astype(int),
-            "the noise is normal",
-        ),
-        (
-            lambda n, x: np.random.default_rng(n).laplace(0, 5e11**0.5, 63).astype(int),
-            "the noise is normal",
-        ),
+        (lambda n, x: x * 3 // 4, WIDTH),
+        (lambda n, x: without(x, 62), WIDTH),
+        (lambda n, x: without(x, slice(0, 7)) if n == 5 else x, WIDTH),
+        (lambda n, x: x + 500_000, SUMS),
+        (lambda n, x: x - np.rint(x.mean()), SUMS),
+        (lambda n, x: np.resize(x[:15], 63), ENTRIES),
+        (lambda n, x: (x + np.roll(x, 1)) / 2**0.5, ENTRIES),
+        (lambda n, x: np.roll(drawn_by(n // 2).normal(0, 1e6, 63), n), ENTRIES),
+        (lambda n, x: drawn_by(n // 2).normal(0, 1e6, 63), RELEASES),
+        (lambda n, x: drawn_by(n).uniform(-(3e12**0.5), 3e12**0.5, 63), NORMAL),
+        (lambda n, x: drawn_by(n).laplace(0, 5e11**0.5, 63), NORMAL),
+        (lambda n, x: np.where(np.arange(63) == 2 * n, 6_500_000, x) if n < 3 else x, NORMAL),
+        *((lambda n, x, m=m: m * (x // m), REMAINDERS) for m in noise.MODULI),
+        (lambda n, x: x // 7 * 7 + np.arange(63) % 6, REMAINDERS),
     ],
 )
 def test_other_noise_raises_an_alarm(change: Any, name: str) -> None:
@@ -147,9 +149,26 @@ def test_other_noise_raises_an_alarm(change: Any, name: str) -> None:
         assert name in alarms(changed(releases(np.random.default_rng(seed), 24), change))
 
 
+def test_noise_that_is_cut_at_four_sigma_raises_an_alarm() -> None:
+    group = releases(np.random.default_rng(0), 8000)
+    redrawn = changed(group, lambda n, x: np.where(np.abs(x) > 4e6, x // 5, x))
+    pool = noise.Pool({(6, 8): redrawn})
+    assert min(p for p, _ in noise.PROPERTIES[NORMAL](pool)) < noise.ALARM / 100
+
+
+def test_what_leaves_may_have_no_favourite_remainder_either() -> None:
+    group = releases(np.random.default_rng(0), 24)
+    even = [dataclasses.replace(x, released=x.released // 2 * 2) for x in group]
+    assert alarms(even) == {REMAINDERS}
+
+
+def test_noise_of_which_there_is_too_little_raises_an_alarm() -> None:
+    assert alarms(releases(np.random.default_rng(0), 1)) == {RELEASES, REMAINDERS}
+
+
 def test_noise_that_is_too_narrow_to_be_missed_is_found() -> None:
     group = releases(np.random.default_rng(0), 100)
-    share = noise.visible(100 * 63)
+    share = noise.detectable_shrinkage(100 * 63)
     assert 0.03 < share < 0.1
     narrow = [
         alarms(releases(np.random.default_rng(seed), 100, 1e6 * (1 - share))) for seed in range(3)

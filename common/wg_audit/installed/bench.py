@@ -59,12 +59,14 @@ class Size:
     Attributes:
         canaries: Of one snapshot, each with a label and a feature of its own.
         snapshots: Data sets with a random half of the canaries.
-        dimensions: Numbers of features from 1 on that are all tried, and some larger ones.
+        dimensions: Numbers of features from 1 on that are all tried.
+        larger: Number of larger ones that are tried by chance.
     """
 
     canaries: int = 128
     snapshots: int = 8
     dimensions: int = 64
+    larger: int = 6
 
 
 class Bench:
@@ -100,10 +102,11 @@ class Bench:
             self.wrong[ANSWERED].append(f"{type(error).__name__}: {error}"[:200])
 
     def freeze(self, plant: AuditedPlant, records: Sequence[Record]) -> list[Record]:
-        """Freeze records, and return those that are not in the acceptance set."""
+        """Freeze records, and return those whose content is not in the acceptance set."""
         frozen = plant.freeze(records)
         self.values["salt"].append(frozen.salt)
-        return [record for row, record in enumerate(records) if row not in frozen.judges]
+        judges = {records[row].pixels.tobytes() for row in frozen.judges}
+        return [record for record in records if record.pixels.tobytes() not in judges]
 
     def release(
         self,

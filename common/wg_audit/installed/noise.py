@@ -6,7 +6,6 @@ probability that a correct program fails any of these checks: it is divided by t
 and within each by the number of its p-values (Bonferroni).
 """
 
-import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -130,8 +129,8 @@ def _sums(pool: Pool) -> PValues:
 def _between_releases(pool: Pool) -> PValues:
     """Products of two releases of one layout, normal whatever the first one is."""
     for row in pool.rows.values():
-        for a, b in itertools.combinations(row, 2):
-            yield _normal(a @ b / (np.linalg.norm(a) or 1.0))
+        products = row @ row.T / _lengths(row)
+        yield _normal(products[np.tril_indices(len(row), -1)])
 
 
 def _between_entries(pool: Pool) -> PValues:
@@ -143,9 +142,9 @@ def _between_entries(pool: Pool) -> PValues:
         if row.size >= _PRODUCTS and length > 2:
             lags = np.fft.irfft((np.abs(spectra) ** 2).sum(axis=0), length)
             yield _normal(lags[1 : (length + 1) // 2] / math.sqrt(row.size))
-        for n, m in itertools.combinations(range(len(row)), 2):
-            shifted = np.fft.irfft(spectra[n].conj() * spectra[m], length)
-            yield _normal(shifted[1:] / (np.linalg.norm(row[n]) or 1.0))
+        for place, size in enumerate(_lengths(row)[:-1]):
+            shifted = np.fft.irfft(spectra[place].conj() * spectra[place + 1 :], length)
+            yield _normal(shifted[:, 1:] / size)
 
 
 def _shapes(pool: Pool) -> PValues:
@@ -185,6 +184,12 @@ PROPERTIES: dict[str, Callable[[Pool], PValues]] = {
     template("no remainder of the noise is more frequent than others"): _residues,
 }
 """A correct program fails each with a probability of at most ``ALARM`` over their number."""
+
+
+def _lengths(row: Floats) -> Floats:
+    """Return the length of each release's noise, or 1 where there is none."""
+    lengths = np.linalg.norm(row, axis=1)
+    return np.where(lengths > 0, lengths, 1.0)
 
 
 def _normal(z: Floats) -> tuple[float, int]:

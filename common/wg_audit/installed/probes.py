@@ -52,7 +52,6 @@ MANY = 12_000  # More than 8,192, the largest part in which the client works
 PICTURES = 9
 _SETUP = Setup(labels=labels(6), dimension=8)
 _FIXED = 31  # Questions beside those about canaries and shapes
-_LARGER = 6  # Larger numbers of features that are tried by chance
 _REPEATS = 4  # Releases of one snapshot with canaries
 _LEAST_ENTRIES = 100  # Of each shape, so that noise of half the width is seen in it
 _CAP, _PRICE = 2.0, 0.9
@@ -100,7 +99,9 @@ def count_units(bench: Bench) -> None:
 
 def try_shapes(bench: Bench) -> None:
     """Plants of every number of features, with two classes, ten, and others."""
-    larger = bench.rng.integers(bench.size.dimensions + 1, made_up.DIMENSIONS, _LARGER).tolist()
+    larger = bench.rng.integers(
+        bench.size.dimensions + 1, made_up.DIMENSIONS, bench.size.larger
+    ).tolist()
     for classes, dimension in [*_shapes(bench.size), *((10, larger_one) for larger_one in larger)]:
         setup = Setup(labels=labels(classes), dimension=dimension)
         with bench.caught(), bench.fresh(setup) as plant:
@@ -122,7 +123,7 @@ def _releases(classes: int, dimension: int) -> int:
 
 def questions(size: Size) -> int:
     """Count the questions that a correct program answers."""
-    shapes = [*_shapes(size), *((10, made_up.DIMENSIONS) for _ in range(_LARGER))]
+    shapes = [*_shapes(size), *((10, made_up.DIMENSIONS) for _ in range(size.larger))]
     return _FIXED + sum(1 + _releases(*shape) for shape in shapes) + size.snapshots * _REPEATS
 
 
