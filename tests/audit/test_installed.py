@@ -53,7 +53,9 @@ def test_the_reference_is_what_the_program_computes(rule: Any, seed: int) -> Non
     rng = np.random.default_rng(seed)
     setup = Setup(labels=labels(CLASSES), dimension=DIMENSION, unit_rule=rule)
     schema = schema_of(setup)
-    records = made_up.crowd(rng, 80, DIMENSION, CLASSES, 0 if rule == "record" else 15)
+    records = made_up.crowd(
+        rng, 80, DIMENSION, CLASSES, [] if rule == "record" else made_up.unit_names(15)
+    )
     features = [made_up.features_of(record.pixels, DIMENSION) for record in records]
     words = (
         schema,

@@ -1,32 +1,26 @@
 """The empirical audit: made-up records as files, through freeze, encoder, charge and release.
 
-Plants of the audit's own run the installed code over records whose features the audit chooses, and
-its sampler and its files are held against a computation that shares no code with the client's. So
-what a change does is looked at, and not where it was made:
+Plants of the audit's own run the installed code over records whose features the audit chooses.
+Properties are tested, not bugs, and each is one of two kinds.
 
-*Exact.* What the sampler is asked to add noise to is, to the last bit, what ``reference`` finds:
-with centres away from the origin, records beyond the clip, without a label, with features that are
-not finite, there twice, and more of them than any part in which the code works; for each unit rule;
-for several snapshots of one plant.
+*Certain* (``probes``; a correct program never fails one). To the last bit, the sampler is asked
+about what ``reference`` finds, which shares no code with the client's, and what it answers is what
+leaves, however far out. Another process sees the charge before; a question that comes again costs
+nothing; a budget is used up over several versions of the data, and then pays no more. Every field
+of every file is the same for two plants that declare the same and have other records. Ledgers
+verify with their files. The plant's own encoder reads each record by itself.
 
-*Noise.* What files have beyond the reference is as wide as charged, normal, and independent, at
-several epsilons (``noise``).
-
-*Order.* When the sampler is asked, another process sees the charge on the disk. A release that was
-cut off keeps its charge; a question that comes again gets the same bytes, no noise and no charge.
-
-*Nothing else.* All that is not noise is the same for 60 records and for 12,000; salts, commitments
-and identifiers never repeat, also on a clock that stands still. The plant's own encoder reads each
-record by itself. Ledgers verify with their files.
-
-*Canaries* say what an adversary gets: a lower bound on epsilon (``canaries``).
+*Statistical* (``noise``, with the probability of a false alarm; ``canaries``). Noise that plants
+add by themselves is held against what was charged, that of copies of one plant included, which
+differ in nothing but what the operating system draws. Canaries give a lower bound on epsilon.
 
 Whatever cannot be looked at fails: an error of the program under test, a part that does not ask for
 noise, a centre that never leaves the origin.
 
 *Not guaranteed*: that there is no bug. What shows only on other records, in other kinds of
 releases, or in how long something takes is not looked for. Noise that is predictable, but has the
-right distribution and never repeats, passes.
+right distribution and differs in copies of a plant, passes; so does noise that the sampler itself
+cuts so far out that half a million entries do not tell, beyond four standard deviations.
 """
 
 import itertools

@@ -59,13 +59,13 @@ class Size:
     Attributes:
         canaries: Of one snapshot, each with a label and a feature of its own.
         snapshots: Data sets with a random half of the canaries.
-        dimensions: Numbers of features from 1 on that are all tried.
-        larger: Number of larger ones that are tried by chance.
+        dimensions: Numbers of features that are all tried.
+        larger: Number of those above them that are tried by chance.
     """
 
     canaries: int = 128
     snapshots: int = 8
-    dimensions: int = 64
+    dimensions: range = range(1, 65)
     larger: int = 6
 
 

@@ -113,7 +113,7 @@ def try_shapes(bench: Bench) -> None:
 
 def _shapes(size: Size) -> list[tuple[int, int]]:
     """Numbers of classes and of features that are always tried."""
-    return [((2, 10, 2, 10, 1, 5)[d % 6], d) for d in range(1, size.dimensions + 1)]
+    return [((2, 10, 2, 10, 1, 5)[d % 6], d) for d in size.dimensions]
 
 
 def _releases(classes: int, dimension: int) -> int:

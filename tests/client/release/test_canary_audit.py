@@ -35,7 +35,7 @@ from wg_core.errors import ConfigError, ExitCode
 from wg_core.privacy import mechanism
 from wg_core.privacy.simulate import simulate_release
 
-SMALL = Size(canaries=16, snapshots=2, dimensions=4, larger=1)
+SMALL = Size(canaries=16, snapshots=2, dimensions=range(1, 4), larger=1)
 SEEDS = range(20)
 
 WIDTH, SUMS, RELEASES, ENTRIES, NORMAL, REMAINDERS = noise.PROPERTIES
@@ -64,7 +64,7 @@ PROBE_OF = {
 """Probe and check that see each bug of the review."""
 SIZES = {
     "noise is cut at four sigma": Size(),
-    "noise is halved at thirty-two features": Size(dimensions=32, larger=0),
+    "noise is halved at thirty-two features": Size(dimensions=range(32, 33), larger=0),
 }
 """Sizes of benches on which a bug can be seen, where a small one does not do."""
 PLANTED = ALL | {
@@ -105,7 +105,7 @@ def is_found(bug: str, encoder: bytes, seed: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         if planted.probe is not probes.repeat_in_twins:
             simulated(patch, seed)
-        if planted.check == bench.EQUAL:
+        if bug in REVIEW:
             patch.setattr(probes, "MANY", 300)
         planted.plant(patch)
         planted.probe(run)
