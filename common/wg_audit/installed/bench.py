@@ -119,9 +119,7 @@ class Bench:
         """Freeze; release once with noise of the audit's choice, and once as plants do it."""
         counted = self.freeze(plant, records)
         watched = self.watched(plant, setup, counted, number, script or near)
-        bare = self.bare(plant, setup, counted, number + 1)
-        self.values["commitment"].append(bare.charge.commitment)
-        return [watched, bare]
+        return [watched, self.bare(plant, setup, counted, number + 1)]
 
     def watched(
         self,
@@ -131,11 +129,12 @@ class Bench:
         number: int,
         script: Sampler,
     ) -> Opened:
-        """Ask with noise that is known to the last bit; whatever is released is foreseen."""
+        """Ask once of a snapshot with noise that is known to the last bit: all is foreseen."""
         question = asked(number)
         watch = Watch(script, plant.home, question.request_id)
         file = self.ask(plant, question, watch)
         reference = Reference(setup, records, file)
+        self.values["commitment"].append(file.charge.commitment)
         self.exact += 1
         self.centred += any(reference.point)
         if not watch.parts or watch.unpaid:

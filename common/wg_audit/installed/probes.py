@@ -100,7 +100,7 @@ def count_units(bench: Bench) -> None:
 def try_shapes(bench: Bench) -> None:
     """Plants of every number of features, with two classes, ten, and others."""
     larger = bench.rng.integers(
-        bench.size.dimensions + 1, made_up.DIMENSIONS, bench.size.larger
+        bench.size.dimensions.stop, made_up.DIMENSIONS, bench.size.larger
     ).tolist()
     for classes, dimension in [*_shapes(bench.size), *((10, larger_one) for larger_one in larger)]:
         setup = Setup(labels=labels(classes), dimension=dimension)

@@ -63,7 +63,7 @@ PROBE_OF = {
 }
 """Probe and check that see each bug of the review."""
 SIZES = {
-    "noise is cut at four sigma": Size(),
+    "noise is cut at four sigma": Size(snapshots=5),
     "noise is halved at thirty-two features": Size(dimensions=range(32, 33), larger=0),
 }
 """Sizes of benches on which a bug can be seen, where a small one does not do."""
