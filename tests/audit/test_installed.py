@@ -160,7 +160,7 @@ def test_noise_that_is_cut_at_four_sigma_raises_an_alarm() -> None:
 
 def test_what_leaves_may_have_no_favourite_remainder_either() -> None:
     group = releases(np.random.default_rng(0), 24)
-    even = [dataclasses.replace(x, released=x.released // 2 * 2) for x in group]
+    even = [dataclasses.replace(x, outputs=x.outputs // 2 * 2) for x in group]
     assert alarms(even) == {REMAINDERS}
 
 

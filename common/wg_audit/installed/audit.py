@@ -48,8 +48,8 @@ class Report:
 
     Attributes:
         epsilon: The claim that the canaries test.
-        delta: Its delta.
-        seed: Of what was made up.
+        delta: Delta of the claim.
+        seed: Seed of what was made up.
         questions: How often plants were asked.
         checks: What was looked at.
         bounds: What canaries say; None if some plant did not answer.
@@ -82,7 +82,7 @@ def audit(
     Args:
         fresh: Makes plants that run it.
         size: How much of it; by default all.
-        seed: Of what is made up; noise comes from the program itself and cannot be repeated.
+        seed: Seed of what is made up; noise comes from the program itself and cannot be repeated.
         on_question: Called with the number of questions answered, 0 first.
     """
     bench = Bench(fresh, np.random.default_rng(seed), size or Size(), on_question)

@@ -57,7 +57,7 @@ class Size:
     """Number of canaries: they take most of the time, and their releases most of the noise.
 
     Attributes:
-        canaries: Of one snapshot, each with a label and a feature of its own.
+        canaries: Number of canaries of one snapshot, each with a label and a feature of its own.
         snapshots: Data sets with a random half of the canaries.
         dimensions: Numbers of features that are all tried.
         larger: Number of those above them that are tried by chance.
@@ -94,7 +94,7 @@ class Bench:
         """Scores of canaries in the data, and of others."""
 
     @contextmanager
-    def caught(self) -> Iterator[None]:
+    def note_errors(self) -> Iterator[None]:
         """Note whatever a program does that is no answer."""
         try:
             yield
@@ -117,11 +117,11 @@ class Bench:
         script: Sampler | None = None,
     ) -> list[Opened]:
         """Freeze; release once with noise of the audit's choice, and once as plants do it."""
-        counted = self.freeze(plant, records)
-        watched = self.watched(plant, setup, counted, number, script or near)
-        return [watched, self.bare(plant, setup, counted, number + 1)]
+        main_records = self.freeze(plant, records)
+        file = self.release_scripted(plant, setup, main_records, number, script or near)
+        return [file, self.release_bare(plant, setup, main_records, number + 1)]
 
-    def watched(
+    def release_scripted(
         self,
         plant: AuditedPlant,
         setup: Setup,
@@ -130,7 +130,7 @@ class Bench:
         script: Sampler,
     ) -> Opened:
         """Ask once of a snapshot with noise that is known to the last bit: all is foreseen."""
-        question = asked(number)
+        question = make_question(number)
         watch = Watch(script, plant.home, question.request_id)
         file = self.ask(plant, question, watch)
         reference = Reference(setup, records, file)
@@ -140,13 +140,13 @@ class Bench:
         if not watch.parts or watch.unpaid:
             self.wrong[ORDER].append("noise is drawn before the charge, or not asked for")
         if not np.array_equal(in_file_order(watch.parts, file), reference.statistics()):
-            self.wrong[EXACT].append(f"{described(setup)}, {len(records)} records: others")
+            self.wrong[EXACT].append(f"{describe(setup)}, {len(records)} records: others")
         answers = in_file_order(watch.answers, file)
         if watch.sigmas != {file.sigma} or not np.array_equal(answers, file.integers):
-            self.wrong[PASSED_ON].append(f"{described(setup)}: other noise")
+            self.wrong[PASSED_ON].append(f"{describe(setup)}: other noise")
         return file
 
-    def bare(
+    def release_bare(
         self,
         plant: AuditedPlant,
         setup: Setup,
@@ -155,7 +155,7 @@ class Bench:
         epsilon: float | None = None,
     ) -> Opened:
         """Ask as servers ask, and keep what the installed sampler added."""
-        file = self.ask(plant, asked(number, epsilon), None)
+        file = self.ask(plant, make_question(number, epsilon), None)
         self.note_noise(setup, file, Reference(setup, records, file).statistics())
         return file
 
@@ -204,7 +204,7 @@ def far(exact: Integers, sigma: float) -> Integers:
     return np.asarray(exact + np.rint(5 * sigma * (places % 13 - 6)).astype(np.int64) + places)
 
 
-def asked(number: int, epsilon: float | None = None) -> Question:
+def make_question(number: int, epsilon: float | None = None) -> Question:
     """Make up a question that is no other's."""
     # An equal guarantee would get the stored bytes: each is a little less than what is claimed.
     request_epsilon = _EPSILONS[number % len(_EPSILONS)] if epsilon is None else epsilon
@@ -220,6 +220,6 @@ def labels(count: int) -> tuple[str, ...]:
     return tuple(f"class-{count - number:03}" for number in range(count))
 
 
-def described(setup: Setup) -> str:
+def describe(setup: Setup) -> str:
     """Say in a few words how a plant is set up."""
     return f"{setup.unit_rule} rule, {len(setup.labels)} classes, {setup.dimension} features"

@@ -35,13 +35,13 @@ class Noise:
         sigma: Standard deviation that it states, grid units.
         blocks: Where each block lies.
         integers: int64 ``[L]``, grid units.
-        released: int64 ``[L]``, what left, grid units.
+        outputs: int64 ``[L]``, what left, grid units.
     """
 
     sigma: float
     blocks: Mapping[str, slice]
     integers: Integers
-    released: Integers
+    outputs: Integers
 
     @property
     def scaled(self) -> Floats:
@@ -118,8 +118,8 @@ def _sums(pool: Pool) -> PValues:
     yield _normal(np.array(sums))
     yield _normal(pool.everything.sum() / math.sqrt(pool.everything.size))
     for row in pool.rows.values():
-        whole = row.sum(axis=1) / math.sqrt(row.shape[1])
-        yield _chi_squared(whole @ whole, len(row))
+        release_sums = row.sum(axis=1) / math.sqrt(row.shape[1])
+        yield _chi_squared(release_sums @ release_sums, len(row))
     names = [name for release in pool.releases for name in release.blocks]
     for name in set(names):
         block = np.array([x for x, of_name in zip(sums, names, strict=True) if of_name == name])
@@ -143,8 +143,8 @@ def _between_entries(pool: Pool) -> PValues:
             lags = np.fft.irfft((np.abs(spectra) ** 2).sum(axis=0), length)
             yield _normal(lags[1 : (length + 1) // 2] / math.sqrt(row.size))
         for place, size in enumerate(_lengths(row)[:-1]):
-            shifted = np.fft.irfft(spectra[place].conj() * spectra[place + 1 :], length)
-            yield _normal(shifted[:, 1:] / size)
+            correlations = np.fft.irfft(spectra[place].conj() * spectra[place + 1 :], length)
+            yield _normal(correlations[:, 1:] / size)
 
 
 def _shapes(pool: Pool) -> PValues:
@@ -162,7 +162,7 @@ def _residues(pool: Pool) -> PValues:
             by_block[name].append(release)
     for values in (
         np.concatenate([release.integers for release in pool.releases]),
-        np.concatenate([release.released for release in pool.releases]),
+        np.concatenate([release.outputs for release in pool.releases]),
         *(
             np.concatenate([release.integers[release.blocks[name]] for release in releases])
             for name, releases in by_block.items()

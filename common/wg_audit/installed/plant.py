@@ -30,7 +30,7 @@ class Setup:
     """How a plant is configured.
 
     Attributes:
-        labels: Its label domain.
+        labels: Label domain of its records.
         unit_rule: How the records of a privacy unit count, as of ``StatisticsSchema``.
         dimension: Number of features, each a float32 that stands in the first bytes of a picture,
             so that the audit chooses them; 0: those of the plant's own encoder.
@@ -129,9 +129,9 @@ class Opened:
 
     Attributes:
         data: The file that would travel.
-        manifest: Its manifest.
-        charge: Its CHARGE entry.
-        entry: Its RELEASE entry.
+        manifest: Manifest of the release.
+        charge: CHARGE entry that paid for it.
+        entry: RELEASE entry that fixes its bytes.
         integers: int64 ``[L]``.
     """
 
@@ -160,7 +160,7 @@ class Watch:
 
     Args:
         sampler: Answers; noise that the audit chooses is known to the last bit.
-        home: Of the plant, whose ledger another process reads.
+        home: Home folder of the plant, whose ledger another process reads.
         request_id: The request that is to be charged.
     """
 
@@ -175,8 +175,8 @@ class Watch:
 
     def __call__(self, exact: Integers, sigma: float) -> Integers:
         """Answer for the next part."""
-        paid = [charge.request_id for charge in charges(self._home)]
-        self.unpaid += self._request_id not in paid
+        request_ids = [charge.request_id for charge in charges(self._home)]
+        self.unpaid += self._request_id not in request_ids
         self.sigmas.add(sigma)
         self.parts.append(exact.copy())
         self.answers.append(self._sampler(exact, sigma))

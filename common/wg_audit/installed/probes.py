@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from wg_audit.installed import records as made_up
-from wg_audit.installed.apart import apart
 from wg_audit.installed.bench import (
     BUDGET,
     DELTA,
@@ -24,9 +23,9 @@ from wg_audit.installed.bench import (
     ORDER,
     Bench,
     Size,
-    asked,
     far,
     labels,
+    make_question,
     near,
 )
 from wg_audit.installed.plant import (
@@ -41,6 +40,7 @@ from wg_audit.installed.plant import (
     charges,
     opened,
 )
+from wg_audit.installed.process_copy import run_in_copy
 from wg_audit.installed.reference import Reference
 from wg_core.errors import BudgetExceeded
 from wg_core.ledger import entries
@@ -78,7 +78,7 @@ _FRESH_FIELDS = frozenset(
 def freeze_versions(bench: Bench) -> None:
     """Three snapshots of one plant, of which two are of the same records."""
     records = made_up.with_copies(bench.crowd(FEW, _SETUP), len(_SETUP.labels))
-    with bench.caught(), bench.fresh(_SETUP) as plant:
+    with bench.note_errors(), bench.fresh(_SETUP) as plant:
         files = bench.release(plant, _SETUP, records, 0)
         files += bench.release(plant, _SETUP, records, 2, far)
         files += bench.release(plant, _SETUP, records[2:FEW], 4)
@@ -91,9 +91,9 @@ def count_units(bench: Bench) -> None:
     """Units of several records share their weight, whatever they are called."""
     setup = replace(_SETUP, unit_rule="weight")
     records = bench.crowd(2 * FEW, setup, made_up.unit_names(20))
-    with bench.caught(), bench.fresh(setup) as plant:
-        copied = made_up.with_copies(records, len(setup.labels))
-        files = bench.release(plant, setup, copied, 0)
+    with bench.note_errors(), bench.fresh(setup) as plant:
+        records_with_copies = made_up.with_copies(records, len(setup.labels))
+        files = bench.release(plant, setup, records_with_copies, 0)
         bench.verify(plant, files)
 
 
@@ -102,13 +102,16 @@ def try_shapes(bench: Bench) -> None:
     larger = bench.rng.integers(
         bench.size.dimensions.stop, made_up.DIMENSIONS, bench.size.larger
     ).tolist()
-    for classes, dimension in [*_shapes(bench.size), *((10, larger_one) for larger_one in larger)]:
+    for classes, dimension in [
+        *_shapes(bench.size),
+        *((10, larger_dimension) for larger_dimension in larger),
+    ]:
         setup = Setup(labels=labels(classes), dimension=dimension)
-        with bench.caught(), bench.fresh(setup) as plant:
+        with bench.note_errors(), bench.fresh(setup) as plant:
             records = bench.freeze(plant, bench.crowd(16, setup))
-            bench.watched(plant, setup, records, 0, near)
+            bench.release_scripted(plant, setup, records, 0, near)
             for number in range(_releases(classes, dimension)):
-                bench.bare(plant, setup, records, number + 1)
+                bench.release_bare(plant, setup, records, number + 1)
 
 
 def _shapes(size: Size) -> list[tuple[int, int]]:
@@ -131,27 +134,31 @@ def compare_declarations(bench: Bench) -> None:
     """Two plants that declare the same, with other records: fields that leave are the same."""
     setup = replace(_SETUP, acceptance=0.25)
     classes = len(setup.labels)
-    few = bench.crowd(FEW, setup)
-    many = [
+    few_records = bench.crowd(FEW, setup)
+    many_records = [
         replace(record, label=classes - 1 - record.label if record.label >= 0 else -1)
         for record in bench.crowd(MANY, setup)
     ]
-    with bench.caught(), bench.fresh(setup) as plant:
-        half = {record.pixels.tobytes() for record in bench.freeze(plant, few[: FEW // 2])}
-        whole = {record.pixels.tobytes() for record in bench.freeze(plant, few)}
-        if half != whole & {record.pixels.tobytes() for record in few[: FEW // 2]}:
+    with bench.note_errors(), bench.fresh(setup) as plant:
+        half_main = {
+            record.pixels.tobytes() for record in bench.freeze(plant, few_records[: FEW // 2])
+        }
+        whole_main = {record.pixels.tobytes() for record in bench.freeze(plant, few_records)}
+        if half_main != whole_main & {
+            record.pixels.tobytes() for record in few_records[: FEW // 2]
+        }:
             bench.wrong[EXACT].append("a record moves others into the acceptance set")
         with plant.twin() as twin:
             sheets = [
-                _declared(bench, plant, setup, made_up.with_copies(few, classes)),
-                _declared(bench, twin, setup, many),
+                _declared_fields(bench, plant, setup, made_up.with_copies(few_records, classes)),
+                _declared_fields(bench, twin, setup, many_records),
             ]
-        for one, two in zip(*sheets, strict=True):
-            names = sorted(one.keys() | two.keys())
+        for fields, other_fields in zip(*sheets, strict=True):
+            names = sorted(fields.keys() | other_fields.keys())
             bench.wrong[EQUAL] += [
                 f"field {name}"
                 for name in names
-                if name not in _FRESH_FIELDS and one.get(name) != two.get(name)
+                if name not in _FRESH_FIELDS and fields.get(name) != other_fields.get(name)
             ]
 
 
@@ -164,32 +171,32 @@ def use_up_a_budget(bench: Bench) -> None:
         for count in range(1, 50)
         if calibration.gaussian_epsilon(mu * count**0.5, DELTA) <= _CAP
     )
-    with bench.caught(), bench.fresh(setup) as plant:
+    with bench.note_errors(), bench.fresh(setup) as plant:
         files = []
         for number in range(payable + 2):
             records = bench.freeze(plant, bench.crowd(FEW, setup))
             try:
-                files.append(bench.bare(plant, setup, records, number, _PRICE))
+                files.append(bench.release_bare(plant, setup, records, number, _PRICE))
             except BudgetExceeded:
                 bench.count_answer()
-        counted = [charge.state.charges_before for charge in charges(plant.home)]
-        if len(files) != payable or counted != list(range(payable)):
+        charge_counts = [charge.state.charges_before for charge in charges(plant.home)]
+        if len(files) != payable or charge_counts != list(range(payable)):
             bench.wrong[BUDGET].append(f"{len(files)} releases, {payable} can be paid")
         bench.verify(plant, files)
 
 
 def repeat_in_twins(bench: Bench) -> None:
     """Copies of a plant that are equal in all but what the operating system draws."""
-    with bench.caught(), bench.fresh(_SETUP) as plant:
+    with bench.note_errors(), bench.fresh(_SETUP) as plant:
         records = bench.crowd(FEW, _SETUP)
-        with plant.twin() as one, plant.twin() as two:
-            for twin in (one, two):
-                salt = apart(functools.partial(_salt, twin, records))
+        with plant.twin() as first_twin, plant.twin() as second_twin:
+            for twin in (first_twin, second_twin):
+                salt = run_in_copy(functools.partial(_salt, twin, records))
                 bench.values["salt"].append(salt.decode())
         bench.freeze(plant, records)
-        with plant.twin() as one, plant.twin() as two:
-            for twin in (one, two):
-                file = opened(apart(functools.partial(twin.release, asked(0), None)))
+        with plant.twin() as first_twin, plant.twin() as second_twin:
+            for twin in (first_twin, second_twin):
+                file = opened(run_in_copy(functools.partial(twin.release, make_question(0), None)))
                 bench.count_answer()
                 bench.values["release id"].append(file.manifest.release_id)
                 bench.note_noise(_SETUP, file, Reference(_SETUP, records, file).statistics())
@@ -201,10 +208,10 @@ def encode_apart(bench: Bench) -> None:
     pictures = made_up.pictures(bench.rng, PICTURES, 3)
     parts: list[Integers] = []
     for chosen in (pictures, pictures[:1], pictures[1:]):
-        with bench.caught(), bench.fresh(setup) as plant:
+        with bench.note_errors(), bench.fresh(setup) as plant:
             plant.freeze(chosen)
-            watch = Watch(far, plant.home, asked(0).request_id)
-            bench.ask(plant, asked(0), watch)
+            watch = Watch(far, plant.home, make_question(0).request_id)
+            bench.ask(plant, make_question(0), watch)
             parts.append(watch.parts[0])
     if len(parts) == 3 and not np.array_equal(parts[0], parts[1] + parts[2]):
         bench.wrong[ENCODER].append("a record changes what others add")
@@ -217,11 +224,11 @@ def score_canaries(bench: Bench) -> None:
     birds = made_up.canaries(count)
     for _ in range(bench.size.snapshots):
         chosen = bench.rng.integers(0, 2, count).astype(bool)
-        with bench.caught(), bench.fresh(setup) as plant:
+        with bench.note_errors(), bench.fresh(setup) as plant:
             records = bench.freeze(plant, [birds[n] for n in np.flatnonzero(chosen)])
             files = []
             for number in range(_REPEATS):
-                file = bench.bare(plant, setup, records, number, EPSILON)
+                file = bench.release_bare(plant, setup, records, number, EPSILON)
                 reference = Reference(setup, records, file)
                 scores = _scores(file, [reference.vector(bird) for bird in birds])
                 for group, members in zip(bench.scores, (chosen, ~chosen), strict=True):
@@ -243,7 +250,7 @@ PROBES: tuple[Callable[[Bench], None], ...] = (
 """The probes, in the order in which they are run."""
 
 
-def _declared(
+def _declared_fields(
     bench: Bench, plant: AuditedPlant, setup: Setup, records: Sequence[Record]
 ) -> list[dict[str, Any]]:
     """Ask a plant for a statement, freeze, ask for releases and for the statement again.
@@ -251,22 +258,22 @@ def _declared(
     Returns:
         Every field of every file, by name.
     """
-    stated = _state(bench, plant, setup, 0)
+    statement = _state(bench, plant, setup, 0)
     files = bench.release(plant, setup, records, 0, far)
     again = _state(bench, plant, setup, 1)
     bench.verify(plant, files)
-    return [stated, *map(_fields, files), again]
+    return [statement, *map(_fields, files), again]
 
 
 def _state(bench: Bench, plant: AuditedPlant, setup: Setup, number: int) -> dict[str, Any]:
     """Ask at epsilon 0: no noise, no charge, and the classes as they are declared."""
-    question = replace(asked(_FREE + number), epsilon="0")
+    question = replace(make_question(_FREE + number), epsilon="0")
     watch = Watch(far, plant.home, question.request_id)
-    paid = len(charges(plant.home))
+    charge_count = len(charges(plant.home))
     data = plant.release(question, watch)
     bench.count_answer()
     entry = entries.decode(covered.decode_statement(data).entry)
-    if watch.parts or len(charges(plant.home)) != paid:
+    if watch.parts or len(charges(plant.home)) != charge_count:
         bench.wrong[ORDER].append("a free question is charged, or answered from records")
     fields = dict(_flat("statement", canonical.to_builtins(entry)))
     if getattr(entry, "labels", ()) != setup.labels:
@@ -294,18 +301,18 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 def _ask_again(bench: Bench, plant: AuditedPlant, file: Opened) -> None:
     """The last question again, under its own id and under another."""
-    last, paid = file.manifest, len(charges(plant.home))
+    last, charge_count = file.manifest, len(charges(plant.home))
     for request_id in (last.request_id, "f" * 32):
         question = Question(request_id=request_id, epsilon=last.epsilon, delta=last.delta)
         watch = Watch(far, plant.home, request_id)
         again = bench.ask(plant, question, watch)
-        if again.data != file.data or watch.parts or len(charges(plant.home)) != paid:
+        if again.data != file.data or watch.parts or len(charges(plant.home)) != charge_count:
             bench.wrong[ORDER].append("a repeated question gets another answer")
 
 
 def _interrupt(bench: Bench, plant: AuditedPlant) -> None:
     """A release that is cut off while noise is drawn has been charged, and is charged once."""
-    question = asked(_INTERRUPTED)
+    question = make_question(_INTERRUPTED)
 
     def stop(exact: Integers, sigma: float) -> Integers:
         raise _Interrupted

@@ -68,22 +68,28 @@ def with_copies(records: Sequence[Record], classes: int) -> list[Record]:
     One under the same label, one under another, one without a label, one in another unit under
     another label, and one under a label that is not declared.
     """
-    same, twice, unlabelled, shared, *_ = [record for record in records if record.label >= 0]
+    same_label, two_labels, no_label, two_units, *_ = [
+        record for record in records if record.label >= 0
+    ]
     return [
         *records,
-        same,
-        replace(twice, label=(twice.label + 1) % classes),
-        replace(unlabelled, label=-1),
-        replace(shared, label=(shared.label + 1) % classes, unit=f"{shared.unit} once more"),
-        replace(same, pixels=255 - same.pixels, label=classes + 7),
+        same_label,
+        replace(two_labels, label=(two_labels.label + 1) % classes),
+        replace(no_label, label=-1),
+        replace(
+            two_units, label=(two_units.label + 1) % classes, unit=f"{two_units.unit} once more"
+        ),
+        replace(same_label, pixels=255 - same_label.pixels, label=classes + 7),
     ]
 
 
 def unit_names(count: int) -> list[str]:
-    """Names that look alike, and names that are equal but for their last characters."""
-    alike = ["part A", "Part A", "part a", "part \uff21", "part \u0410", "part A ", " part A"]
-    alike += ["part \u00c5", "part A\u030a", "part \u212b", "part\u00a0A", "part\u200b A"]
-    return alike + [f"{'0123456789' * 12}-{number}" for number in range(count - len(alike))]
+    """List names that look alike, and names that are equal but for their last characters."""
+    look_alikes = ["part A", "Part A", "part a", "part \uff21", "part \u0410", "part A ", " part A"]
+    look_alikes += ["part \u00c5", "part A\u030a", "part \u212b", "part\u00a0A", "part\u200b A"]
+    return look_alikes + [
+        f"{'0123456789' * 12}-{number}" for number in range(count - len(look_alikes))
+    ]
 
 
 def canaries(count: int, *, canary_length: float = 4.0) -> list[Record]:

@@ -23,7 +23,7 @@ class Reference:
     """The statistics that a release is to be of.
 
     Args:
-        setup: Of the plant.
+        setup: Setup of the plant.
         records: Those of its data set that are not in the acceptance set.
         file: The release; of it are used the weights, and for the centre what is in its first part.
 
@@ -90,8 +90,8 @@ class Reference:
                 unit = content.hex() if self._setup.unit_rule == "record" else record.unit
                 contents.setdefault(unit, {}).setdefault(content, []).append(record)
         for unit_contents in contents.values():
-            settled = (_settled(copies) for copies in unit_contents.values())
-            yield [record for record in settled if record is not None]
+            choices = (_settle(copies) for copies in unit_contents.values())
+            yield [record for record in choices if record is not None]
 
     def _centre(
         self, counts: list[int], total: list[int], variance: Fraction
@@ -112,11 +112,11 @@ class Reference:
         return point, math.isqrt(self._grid**2 - mean**2)
 
 
-def _settled(copies: list[Record]) -> Record | None:
+def _settle(copies: list[Record]) -> Record | None:
     """Return the record that counts of those with one content; None if they have two labels."""
     labelled = [record for record in copies if record.label >= 0]
-    agreed = len({record.label for record in labelled}) < 2
-    return (labelled or copies)[0] if agreed else None
+    label_count = len({record.label for record in labelled})
+    return (labelled or copies)[0] if label_count < 2 else None
 
 
 def _within(values: list[int], radius: int) -> list[int]:

@@ -1,16 +1,13 @@
 """Work in a process of its own that is equal to this one in all but what the system draws.
 
-Clocks stand still, and generators that a program may seed by itself start from one seed: what two
-such processes have in common, an adversary can have, too.
+Clocks stand still, and what is in memory is the same, generators included: what two such processes
+have in common, an adversary can have, too. Only Python's ``random`` is seeded anew in each.
 """
 
 import multiprocessing
-import random
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-
-import numpy as np
 
 from wg_core.errors import InternalError
 
@@ -18,7 +15,7 @@ _NOW = 1_700_000_000
 _CLOCKS = ("time", "monotonic", "perf_counter", "process_time")
 
 
-def apart(work: Callable[[], bytes]) -> bytes:
+def run_in_copy(work: Callable[[], bytes]) -> bytes:
     """Return what the work gives in a copy of this process.
 
     Raises:
@@ -45,6 +42,4 @@ def _run(work: Callable[[], bytes], sender: Connection) -> None:
     for name in _CLOCKS:
         setattr(time, name, lambda: float(_NOW))
         setattr(time, f"{name}_ns", lambda: _NOW * 10**9)
-    random.seed(0)
-    np.random.seed(0)  # noqa: NPY002 - a program that draws from this generator is to be found
     sender.send_bytes(work())
