@@ -12,8 +12,9 @@ from pathlib import Path
 
 from wg_audit import charge_words, rederive
 from wg_audit.accounts import LineageAccount
-from wg_audit.verdict import LOGS_WORD, NAMES, duration, some, utc
+from wg_audit.verdict import LOGS_WORD
 from wg_audit.verification import Finding
+from wg_audit.wording import NAMES_SHOWN, duration, first_names, utc
 from wg_core.language import listed, text
 from wg_core.ledger import sources
 from wg_core.ledger.auditor_record import SITES_FILE
@@ -60,7 +61,7 @@ def read(path: Path, finding: Finding) -> Records:
 
 
 def _entries(indices: Iterable[int]) -> str:
-    return some([str(index) for index in indices])
+    return first_names([str(index) for index in indices])
 
 
 def _computed(indices: Iterable[int]) -> str:
@@ -80,7 +81,7 @@ def _words(records: Records, words: Callable[[Charge], str]) -> Iterator[Evidenc
     places: dict[str, list[int]] = {}
     for charge in records.charges:
         places.setdefault(words(charge), []).append(charge.head.seq)
-    for sentence, indices in list(places.items())[:NAMES]:
+    for sentence, indices in list(places.items())[:NAMES_SHOWN]:
         if sentence:
             yield Evidence(sentence, _stated(indices))
 
@@ -108,7 +109,7 @@ def epsilon(records: Records) -> Iterator[Evidence]:
             text(
                 "{names}: ε {epsilon:.4f} of a cap of {cap:g} at δ {delta:g}, composed over"
                 " all charges ({count}), burned ones too; by independent code {independent:.4f}",
-                names=some(account.datasets),
+                names=first_names(account.datasets),
                 epsilon=account.primary,
                 cap=account.cap_epsilon,
                 delta=account.delta,
@@ -127,7 +128,7 @@ def guess(records: Records) -> Iterator[Evidence]:
             text(
                 "{names}: who knows everything else, and asks whether a unit is there, is right at"
                 " most {share:.1f} % of the time where both are as likely",
-                names=some(account.datasets),
+                names=first_names(account.datasets),
                 share=min(100.0, 100 * (1 + account.delta * inverse) / (1 + inverse)),
             ),
             _computed(indices),
@@ -145,7 +146,7 @@ def cap(records: Records) -> Iterator[Evidence]:
             rule=charge_words.said(entry.refresh_rule),
         )
         places.setdefault(sentence, []).append(entry.head.seq)
-    for answer, indices in list(places.items())[:NAMES]:
+    for answer, indices in list(places.items())[:NAMES_SHOWN]:
         yield Evidence(answer, _stated(indices))
 
 
@@ -217,7 +218,7 @@ def files(records: Records) -> Iterator[Evidence]:
                 compared=len(files),
                 released=records.finding.verdict.released,
             ),
-            _compared(some([file.file for file in files])),
+            _compared(first_names([file.file for file in files])),
         )
 
 
@@ -262,7 +263,7 @@ def decisions(records: Records) -> Iterator[Evidence]:
         yield Evidence(
             text(
                 "requests decided by people ({names}): {approved} approved, {denied} denied",
-                names=some(sorted({decision.name for decision in decided})),
+                names=first_names(sorted({decision.name for decision in decided})),
                 approved=sum(decision.approved for decision in decided),
                 denied=sum(not decision.approved for decision in decided),
             ),
@@ -313,8 +314,8 @@ def recipients(records: Records) -> Iterator[Evidence]:
         yield Evidence(
             text(
                 "recipients: {recipients}; purposes: {purposes}",
-                recipients=some(list(dict.fromkeys(recipients))),
-                purposes=some(list(dict.fromkeys(purposes))),
+                recipients=first_names(list(dict.fromkeys(recipients))),
+                purposes=first_names(list(dict.fromkeys(purposes))),
             ),
             _stated(indices),
         )
@@ -372,7 +373,7 @@ def versions(records: Records) -> Iterator[Evidence]:
             text(
                 "{names}: versions {count}, each by a keyed commitment to its content; budgets"
                 " {budgets}",
-                names=some(names),
+                names=first_names(names),
                 count=len(records.datasets),
                 budgets=len(records.finding.accounts),
             ),

@@ -10,7 +10,7 @@ import jinja2
 
 from wg_audit import dossier
 from wg_audit.answers import Records
-from wg_audit.verdict import utc
+from wg_audit.wording import utc
 from wg_common.charts import environment
 from wg_core import __version__, numbers
 from wg_core.language import ENGLISH, Language

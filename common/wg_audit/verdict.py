@@ -6,8 +6,7 @@ own word*, which proves nothing. What was not checked is said in words, and a lo
 was not checked that could have been is not simply verified.
 """
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from wg_audit.freshness import Freshness
 from wg_audit.server_folder import ServerFolder
 from wg_audit.spend import ForkedLog, Spend, Total
 from wg_audit.succession import Succession
+from wg_audit.wording import duration, first_names, utc
 from wg_core.errors import ExitCode
 from wg_core.language import Text, listed, text
 from wg_core.ledger.anchors import Anchors, KnownWitness
@@ -42,9 +42,6 @@ _EXIT_CODES: dict[str, ExitCode] = {
     PARTLY_VERIFIED: ExitCode.PARTLY_VERIFIED,
     BY_ITSELF: ExitCode.BY_ITSELF,
 }
-
-_DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
-NAMES = 5  # Most names that one line shows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -364,34 +361,6 @@ def _membership(member: Membership) -> str:
     )
 
 
-def duration(seconds: int) -> Text:
-    """A time span for people."""
-    if seconds < 0:
-        return text("-{span}", span=duration(-seconds))
-    if seconds >= _DAY:
-        days = seconds / _DAY
-        return text("{days:g} d", days=round(days, 1 if days < 10 else None))
-    if seconds >= _HOUR:
-        return text("{hours:.3g} h", hours=seconds / _HOUR)
-    if seconds >= _MINUTE:
-        return text("{minutes:.3g} min", minutes=seconds / _MINUTE)
-    return text("{seconds} s", seconds=seconds)
-
-
-def some(names: Sequence[str]) -> Text:
-    """The first few names, and how many more there are."""
-    shown, unnamed = listed(names[:NAMES]), len(names) - NAMES
-    return text("{names} and {count} more", names=shown, count=unnamed) if unnamed > 0 else shown
-
-
-def utc(seconds: int) -> str:
-    """A Unix time in UTC, or the number itself where no calendar reaches."""
-    try:
-        return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds} s"
-
-
 def _word(anchors: Anchors, open_questions: tuple[str, ...]) -> str:
     if anchors.ledger_key is None and not anchors.needed:
         return BY_ITSELF
@@ -507,4 +476,4 @@ def _not_checked(history: History, outside: Outside) -> Iterator[str]:
             "{count} received file(s) of the site's other logs (--previous)", count=files.elsewhere
         )
     if files.unread:
-        yield text("what is not read in the evidence: {names}", names=some(files.unread))
+        yield text("what is not read in the evidence: {names}", names=first_names(files.unread))

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from wg_audit import answers, report, verification
 from wg_audit.cli import group
-from wg_audit.verdict import duration
+from wg_audit.wording import duration
 from wg_core.errors import ConfigError, DecodeError, ExitCode, UsageError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import recovery

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from wg_audit import answers, report, verdict, verification
+from wg_audit import answers, report, verification, wording
 from wg_audit.cli import group
 from wg_core import cli
 from wg_core.errors import DecodeError, VerificationError
@@ -167,7 +167,7 @@ def test_a_report_on_an_empty_log_renders(site: Site, ledger: Ledger) -> None:
 
 
 def test_a_year_beyond_the_calendar_does_not_break_the_report() -> None:
-    assert verdict.utc(10**18) == f"{10**18} s"
+    assert wording.utc(10**18) == f"{10**18} s"
 
 
 def test_the_audit_program_starts_fast_and_light() -> None:
