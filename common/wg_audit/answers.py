@@ -243,7 +243,7 @@ def count_noise(records: Records) -> Iterator[Evidence]:
     """The noise on a class count, of the newest release that has such counts."""
     for charge in reversed(records.charges):
         counts = next((x for x in charge.mechanism.blocks if x.name == "counts"), None)
-        if counts is not None:
+        if counts is not None and charge.guarantee.labels:
             yield Evidence(
                 text(
                     "the count of each of {classes} classes, however few records it has, carries"
@@ -358,7 +358,7 @@ def blocks(records: Records) -> Iterator[Evidence]:
         records,
         lambda charge: text(
             "numbers of one release: {blocks}; clip radius {radius}; features by encoder {encoder}",
-            blocks=listed([f"{block.name} {block.length}" for block in charge.mechanism.blocks]),
+            blocks=listed([f"{x.name} {x.length}" for x in charge.mechanism.blocks if x.length]),
             radius=charge.mechanism.clip_radius,
             encoder=charge.mechanism.encoder,
         ),

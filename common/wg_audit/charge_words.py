@@ -18,6 +18,7 @@ _SHAPES = (
     template("the m records of a unit weigh 1/m each"),
     template("(epsilon, delta)-DP by Gaussian DP"),
     template("two discrete Gaussians over exact integers, sums about a centre from the first"),
+    template("one discrete Gaussian over exact integers, machine statistics without labels"),
     template("dp-accounting {version} PLD, add or remove one"),
     template("exact integer statistics and an exact discrete sampler"),
     template("answers in fixed time slots"),
@@ -26,6 +27,7 @@ _SHAPES = (
         " system"
     ),
     template("label domain"),
+    template("data sheet"),
     template("clip radius"),
     template("encoder"),
     template("feature projection"),

@@ -30,6 +30,8 @@ from wg_core.wire.data_sheet import DataSheet
 _SCHEMA_VERSION = 1
 _FILE_VERSION = 1
 MANIFEST_LIMIT = 4 << 20  # Most bytes of a manifest
+_FEATURES = {rederive.CLASSES: "", rederive.MACHINE: "machine"}
+"""How a schema names the features of a charge's mechanism; those of an encoder have no name."""
 SUFFIX = ".wgs"  # Of files that are compared
 _NO_RECORD = (
     msgspec.MsgspecError,
@@ -83,6 +85,7 @@ class _Schema(msgspec.Struct, forbid_unknown_fields=True):
     sum_weight: int
     moment_weight: int
     unit_rule: str
+    features: str = ""
 
     @property
     def layout(self) -> Layout:
@@ -285,6 +288,7 @@ def _check(payload: bytes, charge: Charge, site: str) -> None:
         ("clip radius", mechanism.clip_radius, schema.clip_radius),
         ("dimension", mechanism.dimension, schema.dimension),
         ("labels", charge.guarantee.labels, tuple(schema.labels)),
+        ("features", _FEATURES.get(mechanism.name), schema.features),
         ("hash of integers", canonical.sha256_hex(body), manifest.integers_sha256),
         ("site", site, manifest.site),
         ("request id", charge.request_id, manifest.request_id),

@@ -25,8 +25,9 @@ RULES: dict[str, str] = {
 }
 """How charges of a joint release say how a unit's records count, by rule of the schema."""
 
-MECHANISM = "two discrete Gaussians over exact integers, sums about a centre from the first"
-"""How charges name the mechanism: these words and no others."""
+CLASSES = "two discrete Gaussians over exact integers, sums about a centre from the first"
+MACHINE = "one discrete Gaussian over exact integers, machine statistics without labels"
+"""How charges name the mechanism: these words and no others. The second's have no labels."""
 
 RECORD = "record"  # The unit that a charge must name where each record counts by itself
 
@@ -152,11 +153,13 @@ def mu_squared_units(sensitivity_squared: int, noise: float, *, fraction_bits: i
 
 def _check_price(charge: Charge) -> None:
     mechanism = charge.mechanism
-    if mechanism.name != MECHANISM or mechanism.subsampling != "none":
+    if mechanism.name not in (CLASSES, MACHINE) or mechanism.subsampling != "none":
         raise VerificationError(
             f"mechanism {mechanism.name[:80]!r} with subsampling {mechanism.subsampling[:80]!r} is "
             "unknown to this auditor"
         )
+    if mechanism.name == MACHINE and charge.guarantee.labels:
+        raise VerificationError("is for machine statistics, which have no labels, and names some")
     implied, stated = sensitivity_squared(layout_of(charge)), mechanism.sensitivity_squared
     if stated != str(implied):
         raise VerificationError(

@@ -37,6 +37,7 @@ from wg_core.ledger.auditor_record import CHECKPOINT_FILE, Membership
 from wg_core.ledger.entries import Charge, Entry
 from wg_core.ledger.history import History
 from wg_core.ledger.sources import Source
+from wg_core.privacy.schema import MACHINE
 from wg_core.wire import canonical, signing
 from wg_core.wire import handover as handovers
 
@@ -101,6 +102,12 @@ class Finding:
             )
         if self.burned:
             yield text("charges without a release (burned): {count}", count=len(self.burned))
+        if of_machine := sum(x.statistics == MACHINE for x in state.charges.values()):
+            yield text(
+                "charges for machine statistics, which are the mean of what the stated machine's"
+                " records read as, without labels: {count}",
+                count=of_machine,
+            )
         if self.largest_delta > DELTA_NOTED:
             yield text(
                 "delta is up to {delta:g}: with that probability there is no protection at all;"

@@ -11,6 +11,7 @@
     ├── RefusedError             4  the plant says no
     │   ├── BudgetExceeded       4  the privacy budget does not cover it
     │   ├── PolicyRefused        4  the site's policy forbids it
+    │   ├── MachineUnstated      4  the plant has no machine statistics that it could release
     │   └── ApprovalPending      4  a person of the site has not decided yet
     ├── VerificationError        5  a signature, hash, proof or recomputation does not hold
     ├── NotAcceptedError         6  delivered weights did not pass the acceptance policy
@@ -104,6 +105,12 @@ class PolicyRefused(RefusedError):
     """The site's policy forbids the request."""
 
     code = "policy"
+
+
+class MachineUnstated(RefusedError):
+    """The plant has no machine statistics: it states no machine that its encoder reads."""
+
+    code = "machine"
 
 
 class ApprovalPending(RefusedError):

@@ -4,7 +4,8 @@
 
     snapshots/current            number of the snapshot in use, and SHA-256 of its manifest
     snapshots/3/manifest.json    ``SnapshotManifest``: all that an answer needs, of fixed size
-    snapshots/3/statistics.bin   exact integer statistics, of fixed size
+    snapshots/3/statistics.bin   exact integer class statistics, of fixed size
+    snapshots/3/machine.bin      the same of its machine, where one is stated that the encoder reads
     snapshots/3/features.array   local features, float32 ``[n, D]``
     snapshots/3/records.npz      labels, keyed digests of contents and units, shapes, rows, stamps
     snapshots/3/listing.json     ``Listing``: names, what was set aside, what counts once
@@ -34,23 +35,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from wg_core import atomic
-from wg_core.errors import ConfigError, VerificationError, raised_as
+from wg_core.errors import ConfigError, MachineUnstated, VerificationError, raised_as
 from wg_core.ledger.commitment import commit
 from wg_core.privacy.centring import Centre
 from wg_core.privacy.exact import exact_statistics
-from wg_core.privacy.schema import StatisticsSchema, default_schema
-from wg_core.site import config as configuration
-from wg_core.site import encoder_pin
-from wg_core.site.config import ClientConfig
+from wg_core.privacy.schema import CLASSES, MACHINE, Statistics, StatisticsSchema
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
+from wg_core.wire.data_sheet import DataSheet
 
 VERSION = 1
 MANIFEST = "manifest.json"
 STATISTICS = "statistics.bin"
+MACHINE_STATISTICS = "machine.bin"
 FEATURES = "features.array"
 RECORDS = "records.npz"
 LISTING = "listing.json"
@@ -69,6 +70,21 @@ _UNIT = b"weightgate/v1/privacy-unit\n"
 
 Digests = NDArray[np.uint8]
 Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachinePart:
+    """Machine statistics of a snapshot.
+
+    Attributes:
+        data_sheet: The machine at which the records' numbers were read.
+        schema: Layout of their release.
+        statistics_sha256: SHA-256 of ``machine.bin``, hex.
+    """
+
+    data_sheet: DataSheet
+    schema: StatisticsSchema
+    statistics_sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +107,7 @@ class SnapshotManifest:
         records_sha256: SHA-256 of ``records.npz``, hex.
         listing_sha256: SHA-256 of ``listing.json``, hex.
         acceptance_sha256: SHA-256 of ``acceptance.npz``, hex; empty: there is none.
+        machine: Machine statistics; absent: no machine was stated that the encoder reads.
     """
 
     version: int = VERSION
@@ -109,6 +126,7 @@ class SnapshotManifest:
     records_sha256: str
     listing_sha256: str
     acceptance_sha256: str = ""
+    machine: MachinePart | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,21 +212,46 @@ class Snapshot:
         """Id of the encoder that made its features, hex."""
         return self.manifest.schema.encoder
 
-    def statistics(self) -> Integers:
+    @property
+    def machine(self) -> MachinePart:
+        """Its machine statistics.
+
+        Raises:
+            MachineUnstated: It has none.
+        """
+        if self.manifest.machine is UNSET:
+            raise MachineUnstated(
+                f"{self.folder}: snapshot {self.manifest.number} has no machine statistics; run"
+                f" 'wg-client freeze --home {self.folder.parent.parent}': it reads them where a"
+                " data sheet is stated of a machine that the encoder reads, and says so where it"
+                " does not"
+            )
+        return self.manifest.machine
+
+    def schema(self, statistics: Statistics) -> StatisticsSchema:
+        """Layout of its releases of these statistics; errors as of ``machine``."""
+        return self.manifest.schema if statistics == CLASSES else self.machine.schema
+
+    def statistics(self, statistics: Statistics = CLASSES) -> Integers:
         """Exact integer statistics, int64 ``[schema.length]``. Private.
 
         Raises:
+            MachineUnstated: It has none of the machine.
             VerificationError: They are not those that were frozen.
         """
-        path = self.folder / STATISTICS
-        data = self._read(path, self.manifest.statistics_sha256, _STATISTICS_LIMIT)
-        statistics: Integers = np.frombuffer(data, dtype="<i8").astype(np.int64)
-        if statistics.shape != (self.manifest.schema.length,):
-            raise VerificationError(f"{path}: {statistics.shape}, not of the manifest's schema")
-        return statistics
+        name, sha256 = STATISTICS, self.manifest.statistics_sha256
+        if statistics == MACHINE:
+            name, sha256 = MACHINE_STATISTICS, self.machine.statistics_sha256
+        path, length = self.folder / name, self.schema(statistics).length
+        integers: Integers = np.frombuffer(
+            self._read(path, sha256, _STATISTICS_LIMIT), dtype="<i8"
+        ).astype(np.int64)
+        if integers.shape != (length,):
+            raise VerificationError(f"{path}: {integers.shape}, not of the manifest's schema")
+        return integers
 
     def statistics_about(self, centre: Centre) -> Integers:
-        """Exact statistics with the sums about a centre, int64 ``[schema.length]``. Private.
+        """Exact class statistics with the sums about a centre, int64 ``[schema.length]``. Private.
 
         Raises:
             VerificationError: Features or records are not those that were frozen.
@@ -222,6 +265,8 @@ class Snapshot:
     def check(self) -> None:
         """Check that all that a release needs is as it was frozen, or ``VerificationError``."""
         self.statistics()
+        if self.manifest.machine is not UNSET:
+            self.statistics(MACHINE)
         self.features()
         self.records()
 
@@ -363,57 +408,6 @@ def load(folder: Path, sha256: str | None = None) -> Snapshot:
         raise VerificationError(f"{path}: changed since it was frozen; {_again(folder)}")
     manifest = canonical.decode(SnapshotManifest, data, subject=str(path), limit=MANIFEST_LIMIT)
     return Snapshot(folder, manifest)
-
-
-def ready_snapshot(home: ClientHome) -> Snapshot:
-    """The snapshot in use, if releases can be made from it under today's settings.
-
-    Raises:
-        ConfigError: There is none, or it was made under other settings; says what to do.
-    """
-    config = configuration.load(home)
-    snapshot = current(home)
-    package = encoder_pin.load(home, config)
-    check_snapshot(config, snapshot, encoder=canonical.sha256_hex(package))
-    return snapshot
-
-
-def schema_for(
-    config: ClientConfig, *, encoder: str, dimension: int, clip_radius: float
-) -> StatisticsSchema:
-    """Layout of this plant's releases: its public label domain, the encoder, fixed shares."""
-    return default_schema(
-        encoder=encoder,
-        dimension=dimension,
-        labels=config.data.labels,
-        clip_radius=clip_radius,
-        unit_rule=config.data.unit_rule,
-    )
-
-
-def check_snapshot(config: ClientConfig, snapshot: Snapshot, *, encoder: str) -> None:
-    """Refuse a snapshot that was made under other settings than today's.
-
-    Raises:
-        ConfigError: It was; what differs is named.
-    """
-    manifest = snapshot.manifest
-    schema = manifest.schema
-    today = schema_for(
-        config, encoder=encoder, dimension=schema.dimension, clip_radius=schema.radius
-    )
-    for subject, got, want in (
-        ("data.name", manifest.dataset, config.data.name),
-        ("data.labels", schema.labels, config.data.labels),
-        ("data.unit_column", manifest.unit_column, config.data.unit_column or ""),
-        ("the encoder", schema.encoder, encoder),
-        ("the schema of releases", schema, today),
-    ):
-        if got != want:
-            raise ConfigError(
-                f"{snapshot.folder}: snapshot {manifest.number} was made before {subject} changed;"
-                f" run 'wg-client freeze --home {snapshot.folder.parent.parent}'"
-            )
 
 
 def point(home: ClientHome, snapshot: Snapshot) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.bearings import BEARING
 
 from wg_client.data.inspection import Inspection
 from wg_client.fitting.linear_head import LinearHead
@@ -34,6 +35,7 @@ from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.pinned_server import PinnedServer
 from wg_core.wire import canonical, signing
+from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 from wg_core.wire.protocol import StatisticsQuery
 from wg_core.wire.signing import PrivateKey
 
@@ -81,6 +83,16 @@ class Remembering:
     """The encoder, which encodes a record once in all tests: most have the same ones."""
 
     encoder: Encoder
+    machine_kinds: tuple[str, ...] = ("rotating_machine",)
+
+    def machine_numbers(
+        self, records: Sequence[NDArray[Any]], data_sheet: DataSheet
+    ) -> NDArray[np.float32]:
+        """A made-up reading map: numbers of a record's values and of the sheet, some too long."""
+        assert data_sheet.rotating_machine is not None
+        turn = float(data_sheet.rotating_machine.shaft_speed_rpm) / 1e4
+        rows = [np.resize(np.asarray(record, np.float32) / 255 - turn, 32) for record in records]
+        return np.array(rows, dtype=np.float32).reshape(-1, 32)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.encoder, name)
@@ -157,6 +169,11 @@ class TestPlant:
             expires=int(time.time()) + 600,
         )
         return replace(query, **changes)
+
+    def state_machine(self, machine: RotatingMachine = BEARING) -> None:
+        """Write its data sheet, and freeze again."""
+        self.configure(data_sheet=DataSheet(rotating_machine=machine))
+        self.freeze()
 
     def configure(self, **sections: Any) -> None:
         """Change sections of client.yaml."""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from wg_client.cli.freeze import failure_line
-from wg_client.cli.options import delta_option, epsilon_option, home_option
+from wg_client.cli.options import delta_option, epsilon_option, home_option, of_option
 from wg_core import errors
 from wg_core.cli import json_option, next_step, show
 from wg_core.language import current, listed, padded, text, wrapped
+from wg_core.privacy.schema import Statistics
 from wg_core.site.config import HUMAN, RECORD
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
@@ -28,15 +29,22 @@ _REFUSED = {"policy": text("policy"), "budget": text("budget")}
 @home_option
 @epsilon_option
 @delta_option
+@of_option
 @json_option
-def check(home: ClientHome, epsilon: str | None, delta: str | None, as_json: bool) -> None:
+def check(
+    home: ClientHome,
+    epsilon: str | None,
+    delta: str | None,
+    statistics: Statistics,
+    as_json: bool,
+) -> None:
     """Show what the client sees, what would leave and what it would cost. Sends nothing.
 
     Exit code 4: policy or budget would refuse such a release.
     """
     from wg_client.release import preview
 
-    overview = preview.check(home, epsilon=epsilon, delta=delta)
+    overview = preview.check(home, epsilon=epsilon, delta=delta, statistics=statistics)
     show(canonical.to_builtins(overview), fitted(_lines(overview, home)), as_json)
     if overview.cost.refused_by:
         click.get_current_context().exit(errors.ExitCode.REFUSED)
@@ -65,6 +73,15 @@ def _lines(overview: Check, home: ClientHome) -> Iterator[str]:
         none = text("none: can be delivered, cannot be learnt here")
         yield text("    {label} {count}", label=padded(label, 24), count=count or none)
     yield from leave_lines(leaves)
+    if overview.mean is not None:
+        yield text(
+            "    of the stated machine, without labels: the mean of {numbers} numbers over {units}"
+            " units is {length:.2g} long, the noise on it {noise:.2g}",
+            numbers=overview.mean.numbers,
+            units=overview.mean.units,
+            length=overview.mean.length,
+            noise=overview.mean.noise_length,
+        )
     yield from (*_public_lines(overview), *_cost_lines(leaves.unit, cost))
     yield from _who_decides(home)
     yield text("nothing was sent, nothing was charged")
@@ -103,6 +120,11 @@ def _public_lines(overview: Check) -> Iterator[str]:
         return
     for name, value in overview.data_sheet.lines():
         yield text("    {name} {value}", name=padded(name, 28), value=value)
+    if overview.no_machine:
+        reason = current().error(overview.no_machine)
+        yield text("    no machine statistics: {reason}", reason=reason)
+    else:
+        yield text("    machine statistics of it, at their own cost: wg-client check --of machine")
 
 
 def fitted(lines: Iterator[str], *, columns: int = 80) -> Iterator[str]:

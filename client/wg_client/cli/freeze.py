@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import UNSET
 
 from wg_client.cli.options import allow_empty_option, home_option, set_aside_option
 from wg_core import cli, errors
@@ -135,6 +136,8 @@ def freeze_document(frozen: Frozen) -> dict[str, Any]:
         "duplicates": canonical.to_builtins(frozen.listing.duplicates),
         "acceptance": acceptance_counts(frozen),
         "encoder_failures": list(_failures(frozen)),
+        "machine": manifest.machine is not UNSET,
+        "unread_machine": frozen.unread_machine,
     }
 
 
@@ -191,7 +194,17 @@ def frozen_lines(frozen: Frozen) -> list[str]:
             if (counts := acceptance_counts(frozen))
             else []
         ),
+        *_machine_lines(frozen),
     ]
+
+
+def _machine_lines(frozen: Frozen) -> Iterator[str]:
+    """Whether a stated machine has statistics, and why not."""
+    if frozen.snapshot.manifest.machine is not UNSET:
+        yield text("machine statistics: of the machine that the data sheet states")
+    elif frozen.unread_machine:
+        reason = current().error(frozen.unread_machine)
+        yield text("no machine statistics: {reason}", reason=printable(reason))
 
 
 def named(words: str, items: tuple[Any, ...]) -> list[str]:

@@ -259,7 +259,7 @@ def _enrol_again(
     as_json: bool,
 ) -> None:
     from wg_client.fleet import reenrolment
-    from wg_core import snapshot as snapshots
+    from wg_core.release import readiness
 
     if budget_of is not None:
         raise errors.UsageError("--budget-of: for a new home; a budget cannot be moved")
@@ -267,7 +267,7 @@ def _enrol_again(
         raise errors.UsageError("--data: the data set of a home that is enrolled again stays")
     config = reenrolment.replace(home, token, encoder=encoder)
     try:
-        snapshots.ready_snapshot(home)
+        readiness.ready_snapshot(home)
     except errors.ConfigError as error:  # another encoder
         note(str(error))
     show(

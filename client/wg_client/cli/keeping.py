@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wg_client.cli.options import home_option
+from wg_client.cli.options import OF, home_option
 from wg_common.backup.options import key_options, seal_options
 from wg_core import errors
 from wg_core.cli import json_option, show, waiting
@@ -194,8 +194,9 @@ def _release_lines(budget: Budget) -> Iterator[str]:
     for row in budget.releases:
         size = text("nothing left") if row.size is None else text("{size} bytes", size=row.size)
         yield text(
-            "  {when}  {request}  epsilon {epsilon}, {after} composed, {size}, to {recipient}:"
-            " {purpose}",
+            "  {when}  {request}  {of}, epsilon {epsilon}, {after} composed, {size}, to"
+            " {recipient}: {purpose}",
+            of=OF[row.statistics],
             when=_when(row.time),
             request=row.request_id[:12],
             epsilon=row.epsilon,

@@ -15,7 +15,9 @@ from wg_client.languages import speaks
 from wg_core import atomic, language
 from wg_core.cli import note
 from wg_core.errors import DecodeError, UsageError, WgError
+from wg_core.language import text
 from wg_core.options import DELTA, EPSILON
+from wg_core.privacy.schema import CLASSES, KINDS, MACHINE
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol
@@ -56,6 +58,16 @@ by_option = click.option(
 package_option = click.option("--package", help="Package id; default: the one in use.")
 model_option = click.option(
     "--model", "name", help="Which model; default: the one in use, or the package's kept one."
+)
+OF = {CLASSES: text("classes"), MACHINE: text("machine")}
+"""What a release is of, for people."""
+of_option = click.option(
+    "--of",
+    "statistics",
+    type=click.Choice(KINDS),
+    default=CLASSES,
+    show_default=True,
+    help="What the release is of: the classes, or the machine that the data sheet states.",
 )
 set_aside_option = click.option(
     "--set-aside", is_flag=True, help="Leave out what cannot be used, and freeze the rest."

@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
-from wg_client.cli.options import by_option, delta_option, home_option
+from wg_client.cli.options import by_option, delta_option, home_option, of_option
 from wg_core import atomic
 from wg_core.cli import json_option, note, show
+from wg_core.errors import UsageError
 from wg_core.language import text
 from wg_core.options import Price, out_option
+from wg_core.privacy.schema import CLASSES, MACHINE, Statistics, mark
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol
 
@@ -19,6 +21,7 @@ from wg_core.wire import canonical, protocol
 @click.command()
 @home_option
 @out_option("The .wgs file.")
+@of_option
 @click.option(
     "--purpose",
     default="air-gapped release",
@@ -36,6 +39,7 @@ from wg_core.wire import canonical, protocol
 def statistics(
     home: ClientHome,
     out: Path,
+    statistics: Statistics,
     purpose: str,
     epsilon: str | None,
     delta: str | None,
@@ -48,17 +52,18 @@ def statistics(
     found out before it spends anything.
 
     At epsilon 0 nothing is charged, and no record has a part in it: weights can come for class
-    names and data sheet.
+    names and data sheet. Statistics of the machine, without labels, make such weights fit better.
     """
     from wg_client.data import plant as plants
-    from wg_core import snapshot as snapshots
     from wg_core.fleet import by_file
-    from wg_core.release import approval
+    from wg_core.release import approval, readiness
     from wg_core.release.budget import read_spend
     from wg_core.release.query import answer_query, open_ledger
     from wg_core.site import config as configuration
     from wg_core.site import locks, policy
 
+    if statistics != CLASSES and epsilon == protocol.FREE:
+        raise UsageError("--epsilon 0: releases nothing, so leave out --of machine")
     config = configuration.load(home)
     query = protocol.StatisticsQuery(
         request_id=secrets.token_hex(16),
@@ -68,11 +73,14 @@ def statistics(
         delta=delta or config.privacy.cap_delta,
         purpose=purpose,
         expires=int(time.time()) + 3600,
+        statistics=mark(statistics),
     )
     if query.is_free:
         data, paid = answer_query(home, query, witness=None), text("nothing charged")
         return _write(home, out, data, paid, {"charged": False}, as_json)
-    snapshots.ready_snapshot(home)
+    snapshot = readiness.ready_snapshot(home)
+    if statistics == MACHINE:
+        readiness.check_machine(config, snapshot)
     with by_file.reachable_server(home, config) as witness:
         with locks.release(home), open_ledger(home) as ledger:
             policy.check_query(config, query, encoder=query.encoder, now=time.time())
@@ -88,7 +96,7 @@ def statistics(
                 server=config.server.name,
             )
         )
-    about = {"charged": charged, "cosigned": witness is not None}
+    about = {"charged": charged, "cosigned": witness is not None, "statistics": statistics}
     return _write(home, out, data, paid, about, as_json)
 
 

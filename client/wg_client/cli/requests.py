@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wg_client.cli.options import home_option
+from wg_client.cli.options import OF, home_option
 from wg_core.cli import json_option, next_step, show
 from wg_core.errors import UsageError
 from wg_core.language import text
+from wg_core.privacy.schema import MACHINE, marked
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
@@ -80,7 +81,8 @@ def _list(home: ClientHome, as_json: bool) -> None:
         for row in rows
         for line in (
             text(
-                "{request}  {state} epsilon {epsilon}, until {expires}",
+                "{request}  {state} {of}, epsilon {epsilon}, until {expires}",
+                of=OF[row["statistics"]],
                 request=row["request_id"][:16],
                 state=_STATES[row["state"]],
                 epsilon=row["epsilon"],
@@ -102,7 +104,9 @@ def _show(home: ClientHome, request_id: str, as_json: bool) -> None:
 
     request = approval.find(home, request_id, time.time())
     query = request.query
-    overview = preview.check(home, epsilon=query.epsilon, delta=query.delta)
+    overview = preview.check(
+        home, epsilon=query.epsilon, delta=query.delta, statistics=marked(query.statistics)
+    )
     document = {
         **_document(home, request),
         "would_leave": canonical.to_builtins(overview.would_leave),
@@ -162,6 +166,7 @@ def _document(home: ClientHome, request: Waiting) -> dict[str, Any]:
         "delta": query.delta,
         "purpose": query.purpose,
         "recipient": config.server.name,
+        "statistics": marked(query.statistics),
     }
 
 
@@ -187,7 +192,14 @@ def _lines(document: dict[str, Any], home: ClientHome) -> Iterator[str]:
     yield text(
         "  epsilon {epsilon} at delta {delta}", epsilon=document["epsilon"], delta=document["delta"]
     )
-    yield text("what would leave, once: {count} noisy integers", count=leaves["integers"])
+    if document["statistics"] == MACHINE:
+        yield text(
+            "what would leave, once: {count} noisy integers of the stated machine, without labels;"
+            " how large the noise is: wg-client check --of machine",
+            count=leaves["integers"],
+        )
+    else:
+        yield text("what would leave, once: {count} noisy integers", count=leaves["integers"])
     yield text(
         "what it would cost: epsilon {after:.4g} in all, with {spent:.4g} spent; the cap is {cap}",
         after=cost["after"],

@@ -28,9 +28,9 @@ def run(home: ClientHome, once: bool, as_json: bool, log_format: str) -> None:
     if as_json and not once:
         raise UsageError("--json: with --once alone; a node that goes on has --log-format json")
     import wg_core.fleet.node  # noqa: F401 - what is not installed is said here, in words
-    from wg_core import snapshot as snapshots
+    from wg_core.release import readiness
 
-    snapshots.ready_snapshot(home)
+    readiness.ready_snapshot(home)
     words = ["--home", str(home.root), "--language", language.current().code]
     words += ["--log-format", logs.JSON if log_format == logs.JSON else logs.TEXT]
     words += ["--once"] * once + ["--json"] * as_json

@@ -22,7 +22,8 @@ from wg_client.data.survey import survey
 from wg_core import atomic
 from wg_core.errors import DataError, VerificationError
 from wg_core.release import overlap, total
-from wg_core.release.freeze import RecordEncoder, frozen_records
+from wg_core.release.encoding import RecordEncoder
+from wg_core.release.freeze import frozen_records
 from wg_core.release.query import open_ledger
 from wg_core.site import locks
 from wg_core.site.config import ClientConfig

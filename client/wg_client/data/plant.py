@@ -27,6 +27,7 @@ from wg_common.modalities.base import Record, content_digest
 from wg_core import snapshot as snapshots
 from wg_core.errors import DataError, VerificationError
 from wg_core.privacy.schema import StatisticsSchema
+from wg_core.release import readiness
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin
 from wg_core.site.acceptance import AcceptanceConfig
@@ -109,7 +110,7 @@ def open_plant(home: ClientHome) -> Plant:
     package = encoder_pin.load(home, config)
     encoder = canonical.sha256_hex(package)
     snapshot = snapshots.current(home)
-    snapshots.check_snapshot(config, snapshot, encoder=encoder)
+    readiness.check_snapshot(config, snapshot, encoder=encoder)
     records, listing, manifest = snapshot.records(), snapshot.listing(), snapshot.manifest
     frozen = stored_records(home, config, listing, records, manifest.modality)
     acceptance = snapshot.acceptance()
@@ -181,7 +182,7 @@ def pinned_encoder(home: ClientHome, sha256: str) -> Encoder:
 
 def statistics_schema(plant: Plant) -> StatisticsSchema:
     """Layout of this plant's releases."""
-    return snapshots.schema_for(
+    return readiness.schema_for(
         plant.config,
         encoder=plant.encoder,
         dimension=plant.features.dimension,

@@ -39,14 +39,16 @@ from wg_core import atomic
 from wg_core.ledger import witness as witnesses
 from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import WitnessState
+from wg_core.privacy.schema import MACHINE_DIMENSION
 from wg_core.release import query as release_query
-from wg_core.release.freeze import LoadEncoder, RecordEncoder
+from wg_core.release.encoding import LoadEncoder, RecordEncoder
 from wg_core.site import config as configuration
 from wg_core.site import identity
 from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.pinned_server import PinnedServer
 from wg_core.wire import canonical, signing
+from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.protocol import StatisticsQuery
 from wg_core.wire.signing import PrivateKey, PublicKey
 
@@ -95,6 +97,7 @@ class _GivenFeatures:
     dimension: int
     modality: str = "images"
     clip_radius: float = 1.0
+    machine_kinds: tuple[str, ...] = ("rotating_machine",)
 
     @property
     def local_dimension(self) -> int:
@@ -106,6 +109,12 @@ class _GivenFeatures:
 
     def encode_local(self, records: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         return np.stack([features_of(record, self.dimension) for record in records])
+
+    def machine_numbers(
+        self, records: Sequence[NDArray[np.uint8]], data_sheet: DataSheet
+    ) -> NDArray[np.float32]:
+        rows = [features_of(record, MACHINE_DIMENSION) for record in records]
+        return np.array(rows, dtype=np.float32).reshape(-1, MACHINE_DIMENSION)
 
 
 def made_up_encoder(*, groups: int = 4, side: int = 32) -> bytes:

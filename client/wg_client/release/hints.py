@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 
 from wg_core.language import text
+from wg_core.privacy.schema import MACHINE_RECORDS
 
 _SHOWN = 5
 _ENOUGH = 20
@@ -29,8 +30,6 @@ def hints(
     noise_std: float,
     cap_epsilon: float,
     cap_delta: float,
-    large_epsilon: float = 20.0,
-    delta_share: float = 0.1,
 ) -> tuple[str, ...]:
     """Sentences for a person.
 
@@ -40,7 +39,35 @@ def hints(
         dimension: Number d of released features.
         noise_std: Noise on one entry of a class's sum, feature units.
     """
-    sentences = [_worth(per_label, _POINTS.get(modality, "3–15"))]
+    return (
+        _worth(per_label, _POINTS.get(modality, "3–15")),
+        *_caps(units, cap_epsilon, cap_delta),
+        *_lost(per_label, clip_radius, noise_std * math.sqrt(dimension)),
+    )
+
+
+def machine_hints(units: int, cap_epsilon: float, cap_delta: float) -> tuple[str, ...]:
+    """Sentences for a person, of a release of machine statistics; arguments as of ``hints``."""
+    few = text(
+        "too few for machine statistics: {units} privacy units; weights are made without those of"
+        " fewer than {least}. Such a release is not refused, since how many there are is private",
+        units=units,
+        least=MACHINE_RECORDS,
+    )
+    enough = units >= MACHINE_RECORDS
+    return (*(() if enough else (few,)), *_caps(units, cap_epsilon, cap_delta))
+
+
+def _caps(
+    units: int,
+    cap_epsilon: float,
+    cap_delta: float,
+    *,
+    large_epsilon: float = 20.0,
+    delta_share: float = 0.1,
+) -> list[str]:
+    """That a budget promises little."""
+    sentences = []
     if cap_epsilon > large_epsilon:
         sentences.append(
             text(
@@ -59,8 +86,7 @@ def hints(
                 least=0.01 / units,
             )
         )
-    sentences += _lost(per_label, clip_radius, noise_std * math.sqrt(dimension))
-    return tuple(sentences)
+    return sentences
 
 
 def _worth(per_label: Mapping[str, int], points: str) -> str:

@@ -13,7 +13,8 @@ from wg_client.data.survey import survey
 from wg_core.errors import DataError
 from wg_core.release import freeze as freezing
 from wg_core.release import quality
-from wg_core.release.freeze import Frozen, LoadEncoder, Stage
+from wg_core.release.encoding import LoadEncoder
+from wg_core.release.freeze import Frozen, Stage
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin
 from wg_core.site.home import ClientHome

@@ -4,6 +4,7 @@ Reads the snapshot and, read-only, the ledger, and looks how the data folder dif
 snapshot by now. Sends nothing, charges nothing, writes nothing.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +15,16 @@ from wg_client.data import plant as plants
 from wg_client.data.plant import Plant
 from wg_client.data.sensor_windows import file_of, logs_at
 from wg_client.data.survey import survey
-from wg_client.release.hints import hints
+from wg_client.release.hints import hints, machine_hints
 from wg_client.release.look import encoder_failures
 from wg_common.modalities.registry import listed
-from wg_core.errors import DataError
+from wg_core.errors import DataError, MachineUnstated
 from wg_core.language import text
 from wg_core.ledger.store import Ledger
 from wg_core.privacy import accounting
-from wg_core.privacy.schema import StatisticsSchema
+from wg_core.privacy.schema import CLASSES, MACHINE, Statistics, StatisticsSchema
 from wg_core.privacy.statistics import NoisyStatistics
+from wg_core.release import readiness
 from wg_core.release.freeze import file_stamp
 from wg_core.release.query import charge_request, plain
 from wg_core.site.home import ClientHome
@@ -149,10 +151,32 @@ class CostSight:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """All that ``check`` says; ``hints`` is what a person should know before it is paid for.
+class MeanSight:
+    """The mean of a record's machine numbers, and the noise on it. Private; for the plant only.
 
-    A ``data_sheet`` is public, as the class names are.
+    Attributes:
+        numbers: How many it has.
+        units: Privacy units that it is of.
+        length: L2 length of the exact mean, at most 1.
+        noise_length: Length of noise on it that is expected.
+    """
+
+    numbers: int
+    units: int
+    length: float
+    noise_length: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """All that ``check`` says of a release.
+
+    Attributes:
+        statistics: What it is of.
+        hints: What a person should know before it is paid for.
+        data_sheet: What is stated in public of the machine, as the class names are.
+        mean: Of a release of machine statistics.
+        no_machine: Why there are no machine statistics, where a machine is stated.
     """
 
     site: str
@@ -161,23 +185,35 @@ class Check:
     data: Sight
     would_leave: Departure
     cost: CostSight
+    statistics: Statistics = CLASSES
     hints: tuple[str, ...] = ()
     data_sheet: DataSheet | None = None
+    mean: MeanSight | None = None
+    no_machine: str = ""
 
     def __repr__(self) -> str:
         return f"Check({self.site!r}, epsilon={self.cost.alone:.3g}, after={self.cost.after:.3g})"
 
 
-def check(home: ClientHome, *, epsilon: str | None = None, delta: str | None = None) -> Check:
+def check(
+    home: ClientHome,
+    *,
+    epsilon: str | None = None,
+    delta: str | None = None,
+    statistics: Statistics = CLASSES,
+) -> Check:
     """Look at everything that a release would need, by default the largest that is allowed.
 
     Raises:
         ConfigError, VerificationError: What a release would fail with, too.
+        MachineUnstated: There are no machine statistics.
         PolicyRefused: The noise would be too small to protect anything.
     """
     plant = plants.open_plant(home)
-    schema = plants.statistics_schema(plant)
-    privacy = plant.config.privacy
+    no_machine = _no_machine(plant)
+    if statistics == MACHINE:
+        readiness.check_machine(plant.config, plant.snapshot)
+    schema, privacy = plant.snapshot.schema(statistics), plant.config.privacy
     epsilon = plain(epsilon or privacy.max_request_epsilon)
     delta = plain(delta or privacy.cap_delta)
     request, sigma = charge_request(
@@ -189,8 +225,8 @@ def check(home: ClientHome, *, epsilon: str | None = None, delta: str | None = N
     cost = accounting.cost(spent.events, request.event, cap_delta)
     capacity = accounting.releases_left(spent.events, request.event, cap * (1 + 1e-6), cap_delta)
     over = float(epsilon) > float(privacy.max_request_epsilon)
-    over = over or float(delta) > float(privacy.cap_delta)
-    sight = _sight(plant)
+    over = over or float(delta) > float(privacy.cap_delta) or statistics not in privacy.statistics
+    sight, noise = _sight(plant), _nothing(schema, sigma)
     refused = "policy" if over else "budget" if capacity == 0 else ""
     return Check(
         site=plant.config.site,
@@ -210,17 +246,45 @@ def check(home: ClientHome, *, epsilon: str | None = None, delta: str | None = N
             refused_by=refused,
             releases_left=capacity,
         ),
-        hints=hints(
+        statistics=statistics,
+        hints=machine_hints(sight.units, cap, cap_delta)
+        if statistics == MACHINE
+        else hints(
             modality=sight.modality,
             per_label=sight.per_label,
             units=sight.units,
             clip_radius=schema.radius,
             dimension=schema.dimension,
-            noise_std=_nothing(schema, sigma).sum_std,
+            noise_std=noise.sum_std,
             cap_epsilon=cap,
             cap_delta=cap_delta,
         ),
         data_sheet=plant.config.data_sheet,
+        mean=_mean(plant, noise) if statistics == MACHINE else None,
+        no_machine=no_machine,
+    )
+
+
+def _no_machine(plant: Plant) -> str:
+    """Why a stated machine has no statistics; empty: it has, or none is stated."""
+    if plant.config.data_sheet is None:
+        return ""
+    try:
+        readiness.check_machine(plant.config, plant.snapshot)
+    except MachineUnstated as error:
+        return str(error)
+    return ""
+
+
+def _mean(plant: Plant, noise: NoisyStatistics) -> MeanSight:
+    """The exact mean of what a plant's machine reads as, and the noise that a release has."""
+    exact = NoisyStatistics(noise.schema, plant.snapshot.statistics(MACHINE), 0.0)
+    units = max(round(exact.unlabelled()), 1)
+    return MeanSight(
+        numbers=noise.schema.dimension,
+        units=round(exact.unlabelled()),
+        length=float(np.linalg.norm(exact.moments())) / units,
+        noise_length=noise.moment_std * math.sqrt(noise.schema.dimension) / units,
     )
 
 
@@ -309,6 +373,7 @@ def departure(schema: StatisticsSchema, sigma: float, unit_column: str | None) -
             name=block.name, shape=block.shape, integers=block.size, noise_std=noise[block.name]
         )
         for block in schema.blocks
+        if block.size
     )
     return Departure(
         integers=schema.length,

@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from wg_core import cli, language, logs, translations
-from wg_core import snapshot as snapshots
 from wg_core.fleet import applying
 from wg_core.fleet.interface import Handlers
 from wg_core.fleet.node import run_node
 from wg_core.ledger import charging
+from wg_core.release import readiness
 from wg_core.release.query import answer_query
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
@@ -30,7 +30,7 @@ def node(home: Path, once: bool, as_json: bool, log_format: str) -> None:
     place = ClientHome(home)
     charging.code_digest()  # of the code as it is now, not of an upgrade while this runs
     config = configuration.load(place)
-    snapshots.ready_snapshot(place)
+    readiness.ready_snapshot(place)
     logs.use(log_format, hidden=(config.data.path,))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -14,6 +14,7 @@ from wg_core.errors import ConfigError
 from wg_core.ledger import statement
 from wg_core.privacy import events
 from wg_core.privacy.events import PrivacyEvent
+from wg_core.privacy.schema import CLASSES, MACHINE, Statistics
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 SOFTWARE = f"weightgate {__version__}"
 _LIBRARIES = ("opendp", "dp-accounting", "numpy")
 RECORD = "record"  # Unit of a release in which each record counts alone
+_PUBLIC: dict[Statistics, str] = {CLASSES: "label domain", MACHINE: "data sheet"}
 _UNPROTECTED = (
-    "label domain",
     "clip radius",
     "encoder",
     "feature projection",
@@ -103,7 +104,7 @@ def statistics_request(
         adjacency="add-remove",
         variant="(epsilon, delta)-DP by Gaussian DP",
         records_per_unit=records_per_unit(schema),
-        unprotected=_UNPROTECTED,
+        unprotected=(_PUBLIC[schema.statistics], *_UNPROTECTED),
         labels=schema.labels,
     )
     return ChargeRequest(
@@ -127,7 +128,7 @@ def _mechanism(schema: StatisticsSchema, sigma: float) -> statement.Mechanism:
     """What a charge states of how a joint release is made."""
     sensitivity = schema.sensitivity_squared()
     return statement.Mechanism(
-        name="two discrete Gaussians over exact integers, sums about a centre from the first",
+        name=statement.MECHANISMS[schema.statistics],
         encoder=schema.encoder,
         blocks=block_shares(schema),
         bits=schema.bits,

@@ -13,12 +13,14 @@ import re
 from dataclasses import dataclass
 
 import msgspec
+from msgspec import UNSET
 
 from wg_core import grammar, typed
 from wg_core.errors import DecodeError
 from wg_core.grammar import SHA256
 from wg_core.ledger import statement
 from wg_core.privacy.events import PrivacyEvent
+from wg_core.privacy.schema import MachineMark
 from wg_core.wire import canonical
 from wg_core.wire.canonical import Count, Time
 from wg_core.wire.data_sheet import DataSheet
@@ -286,6 +288,7 @@ class Decision:
         recipient: Who asks.
         approved: Whether it may be charged.
         name: Who decided, or in which role.
+        statistics: ``machine``: it asks for machine statistics; absent: for class statistics.
     """
 
     head: Head
@@ -297,6 +300,7 @@ class Decision:
     recipient: grammar.Name
     approved: bool
     name: grammar.Name
+    statistics: MachineMark = UNSET
 
     def __post_init__(self) -> None:
         grammar.check(self)

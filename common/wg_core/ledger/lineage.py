@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from wg_core.ledger import entries
 from wg_core.privacy.events import PrivacyEvent
+from wg_core.privacy.schema import Statistics
 
 
 @dataclass(slots=True)
@@ -36,13 +37,14 @@ class LineageState:
 
 @dataclass(slots=True)
 class ChargeState:
-    """What later entries need to know of a charge."""
+    """What later entries, and auditors, need to know of a charge."""
 
     seq: int
     request_id: str
     dataset: str
     lineage: str
     fingerprint: str
+    statistics: Statistics
     release: int | None = None
     payload_sha256: str = ""
 

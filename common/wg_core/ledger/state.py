@@ -31,6 +31,7 @@ from wg_core.ledger.entries import (
 from wg_core.ledger.lineage import ChargeState, LineageState
 from wg_core.ledger.price import check_mechanism
 from wg_core.ledger.statement import check_cap
+from wg_core.privacy.schema import marked
 from wg_core.wire import handover as handovers
 from wg_core.wire import signing
 
@@ -358,6 +359,7 @@ class LedgerState:
             ("delta", numbers.exact(entry.delta), numbers.exact(decision.delta)),
             ("purpose", entry.use.purpose, decision.purpose),
             ("recipient", entry.use.recipient, decision.recipient),
+            ("statistics", entry.mechanism.statistics, marked(decision.statistics)),
         ):
             if got != want:
                 raise VerificationError(f"{subject} {got}, entry {seq} approved {want}")
@@ -385,7 +387,12 @@ class LedgerState:
             lineage.units.append(entry.guarantee.unit)
         _same("mu squared after", state.mu_squared_after, str(lineage.mu_squared))
         charge = ChargeState(
-            self.size, entry.request_id, entry.dataset, lineage.id, entry.fingerprint
+            self.size,
+            entry.request_id,
+            entry.dataset,
+            lineage.id,
+            entry.fingerprint,
+            entry.mechanism.statistics,
         )
         self.charges[self.size] = charge
         self._by_request[entry.dataset, entry.request_id] = charge

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 from wg_core import grammar, numbers
 from wg_core.errors import DecodeError
+from wg_core.privacy.schema import CLASSES, MACHINE, Statistics
 from wg_core.wire.canonical import Count
+
+MECHANISMS: dict[Statistics, str] = {
+    CLASSES: "two discrete Gaussians over exact integers, sums about a centre from the first",
+    MACHINE: "one discrete Gaussian over exact integers, machine statistics without labels",
+}
+"""How a charge names the mechanism of each kind of release."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +91,11 @@ class Mechanism:
         numbers.fraction(self.sensitivity_squared, subject="mechanism: squared sensitivity")
         numbers.either_float(self.sigma, subject="mechanism: sigma")
         numbers.decimal(self.rho, subject="mechanism: rho")
+
+    @property
+    def statistics(self) -> Statistics:
+        """What it releases, by its name."""
+        return MACHINE if self.name == MECHANISMS[MACHINE] else CLASSES
 
 
 @dataclass(frozen=True, slots=True)

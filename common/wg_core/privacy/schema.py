@@ -10,6 +10,19 @@ mapped to one integer vector, and a data set to the sum over its privacy units::
 counts block has one entry for each label and a last one for records without a label: a record is
 in exactly one of them, hence the extra entry costs nothing. A record without a label has no sums.
 
+Statistics of two kinds have this layout. *Class statistics* are of the encoder's features, by
+label. *Machine statistics* are of the ``MACHINE_DIMENSION`` numbers that the encoder's reading map
+gives a record at the stated data sheet; they have no labels, so every record is in the one entry of
+the counts, and nothing is left of the sums. Their use is the mean M / N of moments over count. With
+noise of one sensitivity sigma, a share w for the count and d numbers, its squared error is::
+
+    sigma^2 (d / (1 - w) + |mean|^2 / w) / N^2,   least at w = |mean| / (|mean| + sqrt(d))
+
+whatever N is. With d = 32 a share of 5 % is best for a mean of length .30. The root of the error is
+1 % above the least at length .5 (38.7 for 37.9, times sigma^2 / N^2) and 10 % at length 1 (53.7 for
+44.3). At epsilon 1 and delta 1e-5 sigma is 3.7: each number of the mean is off by .038 at 100
+records and by .004 at 1,000, and the count by 17.
+
 A release has two parts. Counts and moments are released first. From what was released follow a
 point C and a radius r (see ``centring``), and the sums are released second, of deviations::
 
@@ -25,9 +38,11 @@ integer. Nothing here says anything about noise; see ``mechanism``.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal
+from typing import Final, Literal
+
+from msgspec import UNSET, UnsetType
 
 from wg_core import grammar, numbers
 from wg_core.errors import DecodeError
@@ -37,6 +52,22 @@ VERSION = 1
 CLIP_RADIUS = 1.0  # L2 length to which the public encoders clip features, in feature units
 
 DIMENSION = 64  # Usual number of features that an encoder releases
+
+Statistics = Literal["classes", "machine"]
+"""What a release is of."""
+CLASSES: Final = "classes"
+MACHINE: Final = "machine"
+KINDS: tuple[Statistics, ...] = (CLASSES, MACHINE)
+
+MachineMark = Literal["machine"] | UnsetType
+"""How a record says that it is of machine statistics; one of class statistics has no such field, as
+before there were others, so that its bytes are what they were."""
+
+MACHINE_DIMENSION = 32  # Numbers that a reading map gives a record
+
+MACHINE_RECORDS = 100
+"""Fewest records whose mean numbers say more than the noise of a release hides: generated networks
+are made without the statistics of fewer."""
 
 COORDINATE_LIMIT = 1 << 62
 """No exact statistic may pass this: half of what an i64 holds is left to the noise."""
@@ -94,6 +125,7 @@ class StatisticsSchema:
         moment_weight: c.
         unit_rule: How a privacy unit with several records counts: ``record`` (each record is a
             unit), or ``weight`` (each of its m records with weight 1/m).
+        features: ``machine``: the features are the reading map's numbers; absent: the encoder's.
     """
 
     version: int = VERSION
@@ -106,6 +138,7 @@ class StatisticsSchema:
     sum_weight: int
     moment_weight: int
     unit_rule: Literal["record", "weight"]
+    features: MachineMark = UNSET
 
     def __post_init__(self) -> None:
         _require(self.version == VERSION, "version", self.version, f"{VERSION}")
@@ -113,6 +146,14 @@ class StatisticsSchema:
         _require(len(self.labels) <= _LABEL_LIMIT, "labels", len(self.labels), "at most 2^14")
         _require(len(set(self.labels)) == len(self.labels), "labels", self.labels, "unique names")
         grammar.check(self)
+        if self.statistics == MACHINE:
+            _require(not self.labels, "labels", self.labels, "none in machine statistics")
+            _require(
+                self.dimension == MACHINE_DIMENSION,
+                "dimension",
+                self.dimension,
+                f"{MACHINE_DIMENSION} in machine statistics",
+            )
         try:
             positive = numbers.decimal(self.clip_radius) > 0
         except DecodeError:
@@ -133,6 +174,11 @@ class StatisticsSchema:
             self.capacity,
             "weights and bits that leave room for 2^20 records in 64 bits",
         )
+
+    @property
+    def statistics(self) -> Statistics:
+        """What its releases are of."""
+        return marked(self.features)
 
     @property
     def grid(self) -> int:
@@ -204,6 +250,28 @@ def default_schema(
         shares=_SHARES if labels else (_SHARES[0], Fraction(0), 1 - _SHARES[0]),
         unit_rule=unit_rule,
     )
+
+
+def machine_schema(encoder: str, unit_rule: Literal["record", "weight"]) -> StatisticsSchema:
+    """The schema of machine statistics under an encoder, by its SHA-256, hex."""
+    schema = default_schema(
+        encoder=encoder,
+        dimension=MACHINE_DIMENSION,
+        labels=(),
+        clip_radius=CLIP_RADIUS,
+        unit_rule=unit_rule,
+    )
+    return replace(schema, features=MACHINE)
+
+
+def mark(statistics: Statistics) -> MachineMark:
+    """How a record says what statistics it is of."""
+    return UNSET if statistics == CLASSES else MACHINE
+
+
+def marked(mark: MachineMark) -> Statistics:
+    """The statistics of a record with this mark."""
+    return CLASSES if mark is UNSET else MACHINE
 
 
 def schema_with_shares(

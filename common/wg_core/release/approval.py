@@ -20,6 +20,7 @@ from wg_core.grammar import check_name
 from wg_core.ledger import entries
 from wg_core.ledger.entries import Decision
 from wg_core.ledger.store import Ledger
+from wg_core.privacy.schema import marked
 from wg_core.site.config import HUMAN, ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, fleet
@@ -70,6 +71,7 @@ def check(
         ("delta", numbers.exact(query.delta), numbers.exact(decision.delta)),
         ("purpose", query.purpose, decision.purpose),
         ("recipient", config.server.name, decision.recipient),
+        ("statistics", marked(query.statistics), marked(decision.statistics)),
     ):
         if got != want:
             raise PolicyRefused(f"request {request_id}: {subject} is {got}, approved was {want}")
@@ -105,6 +107,7 @@ def decide(
             recipient=config.server.name,
             approved=approved,
             name=name,
+            statistics=query.statistics,
         ),
     )
     decision = ledger.decision(config.data.name, query.request_id)

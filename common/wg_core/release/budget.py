@@ -7,6 +7,7 @@ from wg_core.ledger import entries
 from wg_core.ledger.entries import Charge, Release
 from wg_core.ledger.store import Ledger
 from wg_core.privacy import accounting
+from wg_core.privacy.schema import Statistics
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 
@@ -24,6 +25,7 @@ class ReleaseRow:
         delta: Its delta, decimal string.
         epsilon_after: Composed epsilon after it, decimal string.
         size: Bytes of the release, or None: it was charged, and nothing left.
+        statistics: What it is of.
     """
 
     request_id: str
@@ -34,6 +36,7 @@ class ReleaseRow:
     delta: str
     epsilon_after: str
     size: int | None
+    statistics: Statistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,7 @@ def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
             delta=entry.delta,
             epsilon_after=f"{float(entry.state.epsilon_after):.4g}",
             size=sizes.get(entry.head.seq),
+            statistics=entry.mechanism.statistics,
         )
         for entry in ledger_entries
         if isinstance(entry, Charge) and entry.lineage == spent.lineage

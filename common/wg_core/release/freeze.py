@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from wg_core import atomic
@@ -36,17 +37,27 @@ from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, DataError, StorageError
 from wg_core.ledger import entries
 from wg_core.ledger.store import Ledger
-from wg_core.privacy.schema import StatisticsSchema
-from wg_core.release import overlap, quality, total
+from wg_core.privacy.exact import UNLABELLED
+from wg_core.privacy.schema import machine_schema
+from wg_core.release import overlap, quality
 from wg_core.release.answer_time import check_slot
 from wg_core.release.encoded import Encoded
+from wg_core.release.encoding import LoadEncoder, Reading, Rows, reading_of
 from wg_core.release.quality import Quality
 from wg_core.release.query import open_ledger
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
-from wg_core.snapshot import Duplicate, FrozenRecords, Listing, Problem, Snapshot, SnapshotManifest
+from wg_core.snapshot import (
+    Duplicate,
+    FrozenRecords,
+    Listing,
+    MachinePart,
+    Problem,
+    Snapshot,
+    SnapshotManifest,
+)
 from wg_core.wire import canonical
 
 log = logging.getLogger(__name__)
@@ -111,37 +122,6 @@ class InspectedRecords(Protocol):
         """One record's values and the SHA-256 of its content, or ``DataError``."""
 
 
-class RecordEncoder(Protocol):
-    """What makes features of records; see ``wg_common.nets.encoder.module.Encoder``."""
-
-    @property
-    def modality(self) -> str:
-        """Name of the modality of its records."""
-
-    @property
-    def clip_radius(self) -> float:
-        """Longest released feature vector."""
-
-    @property
-    def dimension(self) -> int:
-        """Number of released features."""
-
-    @property
-    def local_dimension(self) -> int:
-        """Number of features that stay at the plant, the released ones included."""
-
-    @property
-    def scaled_dimension(self) -> int:
-        """How many of the local features are of the shared encoder."""
-
-    def encode_local(self, records: Sequence[Any], /) -> NDArray[np.float32]:
-        """Local features ``[n, local_dimension]`` of records, one at a time; see ``total``."""
-
-
-LoadEncoder = Callable[[bytes], RecordEncoder]
-"""Loads the confirmed package: ``wg_client.data.plant.encoder_loader``."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frozen:
     """What a freeze made.
@@ -149,10 +129,12 @@ class Frozen:
     Attributes:
         snapshot: The snapshot, now in use.
         listing: Names, what was set aside, what counts once.
+        unread_machine: Why the stated machine has no statistics; empty: it has, or none is stated.
     """
 
     snapshot: Snapshot
     listing: Listing
+    unread_machine: str = ""
 
     @property
     def records(self) -> int:
@@ -188,31 +170,29 @@ def freeze(
     config = configuration.load(home)
     package = encoder_pin.load(home, config)
     encoder = load(package)
+    reading = reading_of(config, encoder, canonical.sha256_hex(package))
     check_slot(config, len(inspected.data), encoder.local_dimension)
     records = frozen_records(config, inspected, home.load_secret())
     with _checked_ledger(home, config, start_time):
         pass  # before the long work, and once more after it
     names, left_out, twice = inspected.data.names, inspected.problems, inspected.duplicates
     listing = Listing(path=config.data.path, names=names, set_aside=left_out, duplicates=twice)
-    schema = snapshots.schema_for(
-        config,
-        encoder=canonical.sha256_hex(package),
-        dimension=encoder.dimension,
-        clip_radius=float(encoder.clip_radius),
-    )
-    cache = Encoded(home, schema.encoder, encoder.local_dimension)
-    with locks.freezing(home), _new_folder(home) as folder, cache as encoded:
-        features, report = _encode(folder, encoder, inspected, records.contents, encoded, stage)
-        exact = _exact(schema, features, inspected.data, config)
+    with (
+        locks.freezing(home),
+        _new_folder(home) as folder,
+        Encoded(home, reading.name, reading.width) as encoded,
+    ):
+        rows, report = _encode(folder, reading, inspected, records.contents, encoded, stage)
+        exact = _exact(reading, rows, inspected.data, config)
         hashes = _write_parts(folder, exact, records, listing, acceptance)
         quality.write(folder, report)
         with _checked_ledger(home, config, start_time) as ledger:
-            manifest = _manifest(home, config, encoder, schema, inspected, hashes, int(start_time))
+            manifest = _manifest(home, config, reading, inspected, hashes, int(start_time))
             snapshot = _put_in_place(home, folder, manifest)
             overlap.register(ledger, config, manifest.commitment)
             _prune(home, manifest.number)
     log.info("snapshot %d: frozen", manifest.number)
-    return Frozen(snapshot=snapshot, listing=listing)
+    return Frozen(snapshot=snapshot, listing=listing, unread_machine=reading.unread_machine)
 
 
 @contextmanager
@@ -250,14 +230,20 @@ def _new_folder(home: ClientHome) -> Iterator[Path]:
 def _manifest(
     home: ClientHome,
     config: ClientConfig,
-    encoder: RecordEncoder,
-    schema: StatisticsSchema,
+    reading: Reading,
     inspected: InspectedRecords,
     hashes: dict[str, str],
     created: int,
 ) -> SnapshotManifest:
     """The next manifest, with a new salt."""
-    salt = secrets.token_bytes(snapshots.SALT_BYTES)
+    salt, encoder = secrets.token_bytes(snapshots.SALT_BYTES), reading.encoder
+    machine: MachinePart | UnsetType = UNSET
+    if reading.sheet is not None:
+        machine = MachinePart(
+            data_sheet=reading.sheet,
+            schema=machine_schema(reading.schema.encoder, config.data.unit_rule),
+            statistics_sha256=hashes[snapshots.MACHINE_STATISTICS],
+        )
     return SnapshotManifest(
         number=_next_number(home),
         created=created,
@@ -268,12 +254,13 @@ def _manifest(
         local_dimension=encoder.local_dimension,
         scaled=encoder.scaled_dimension,
         unit_column=config.data.unit_column or "",
-        schema=schema,
+        schema=reading.schema,
         statistics_sha256=hashes[snapshots.STATISTICS],
         features_sha256=hashes[snapshots.FEATURES],
         records_sha256=hashes[snapshots.RECORDS],
         listing_sha256=hashes[snapshots.LISTING],
         acceptance_sha256=hashes.get(snapshots.ACCEPTANCE, ""),
+        machine=machine,
     )
 
 
@@ -323,22 +310,20 @@ def file_stamp(path: Path) -> tuple[int, int]:
 
 def _encode(
     folder: Path,
-    encoder: RecordEncoder,
+    reading: Reading,
     inspected: InspectedRecords,
     contents: NDArray[np.uint8],
     encoded: Encoded,
     stage: Stage | None,
-) -> tuple[NDArray[np.float32], Quality]:
-    """Features of all records, chunk by chunk into a file; what is encoded is what was hashed.
+) -> tuple[Rows, Quality]:
+    """Numbers of all records, chunk by chunk into files; what is encoded is what was hashed.
 
     What a freeze that was cut off has encoded is not encoded again, but for records that the
     encoder failed on; ``contents`` are the records' keyed digests.
     """
     data, failures = inspected.data, list[str]()
-    n, width = len(data), encoder.local_dimension
-    path = folder / snapshots.FEATURES
-    local = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n, width))
-    path.chmod(atomic.PRIVATE)
+    n = len(data)
+    rows = Rows.create(folder / snapshots.FEATURES, n, reading)
     for start in range(0, n, _CHUNK):
         stop = min(start + _CHUNK, n)
         keys = {row: contents[row].tobytes() for row in range(start, stop)}
@@ -346,32 +331,40 @@ def _encode(
         new = [row for row, features in before.items() if features is None]
         for row, features in before.items():
             if features is not None:
-                local[row] = features
+                rows.put(row, features)
         records = [inspected.read(row) for row in new]
         for row, (_, digest) in zip(new, records, strict=True):
             if digest != inspected.digests[row]:
                 raise DataError(f"{data.names[row]}: changed while it was frozen; freeze again")
         if new:
-            part, failure_mask = total.encode(encoder, [record for record, _ in records])
-            local[new] = part
+            part, failure_mask = reading.read([record for record, _ in records])
+            rows.put(new, part)
             encoded_rows = np.flatnonzero(~failure_mask)
             encoded.add([keys[new[row]] for row in encoded_rows], part[encoded_rows])
             failures += [data.names[new[row]] for row in np.flatnonzero(failure_mask)]
-        snapshots.let_go(local)
+        rows.let_go()
         if stage is not None:
             stage("encoded", stop, n)
-    local.flush()
-    return local, Quality(failures=tuple(failures))
+    rows.features.flush()
+    return rows, Quality(failures=tuple(failures))
 
 
 def _exact(
-    schema: StatisticsSchema, features: NDArray[np.float32], data: RecordTable, config: ClientConfig
-) -> NDArray[np.int64]:
+    reading: Reading, rows: Rows, data: RecordTable, config: ClientConfig
+) -> dict[str, NDArray[np.int64]]:
+    """Exact statistics of each kind, by the name of their file."""
+    schema, labels = reading.schema, data.labels
     if len(data) > schema.capacity:
         raise DataError(f"{config.data.path}: more than the {schema.capacity} records of a release")
-    return snapshots.exact_sums(
-        schema, features, data.labels, data.units if _has_units(config) else None
-    )
+    units = data.units if _has_units(config) else None
+    exact = {snapshots.STATISTICS: snapshots.exact_sums(schema, rows.features, labels, units)}
+    if reading.sheet is not None:
+        of_machine = machine_schema(schema.encoder, config.data.unit_rule)
+        nowhere = np.full_like(labels, UNLABELLED)
+        exact[snapshots.MACHINE_STATISTICS] = snapshots.exact_sums(
+            of_machine, rows.numbers, nowhere, units
+        )
+    return exact
 
 
 def _commitment(
@@ -393,14 +386,15 @@ def _commitment(
 
 def _write_parts(
     folder: Path,
-    exact: NDArray[np.int64],
+    exact: dict[str, NDArray[np.int64]],
     records: FrozenRecords,
     listing: Listing,
     acceptance: bytes,
 ) -> dict[str, str]:
     """Everything but the manifest; returns each file's SHA-256 by name, hex."""
-    statistics = exact.astype("<i8").tobytes()
-    atomic.write_bytes(folder / snapshots.STATISTICS, statistics, mode=atomic.PRIVATE)
+    for name, integers in exact.items():
+        data = integers.astype("<i8").tobytes()
+        atomic.write_bytes(folder / name, data, mode=atomic.PRIVATE)
     path = folder / snapshots.RECORDS
     with path.open("wb") as stream:
         atomic.set_mode(stream, atomic.PRIVATE)
@@ -409,7 +403,7 @@ def _write_parts(
         os.fsync(stream.fileno())
     text = canonical.encode(listing)
     atomic.write_bytes(folder / snapshots.LISTING, text, mode=atomic.PRIVATE)
-    parts = [snapshots.STATISTICS, snapshots.FEATURES, snapshots.RECORDS, snapshots.LISTING]
+    parts = [*exact, snapshots.FEATURES, snapshots.RECORDS, snapshots.LISTING]
     if acceptance:
         atomic.write_bytes(folder / snapshots.ACCEPTANCE, acceptance, mode=atomic.PRIVATE)
         parts.append(snapshots.ACCEPTANCE)

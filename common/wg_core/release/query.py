@@ -30,6 +30,8 @@ import secrets
 import time
 from collections.abc import Callable
 
+from msgspec import UNSET
+
 from wg_core import atomic, numbers
 from wg_core import snapshot as snapshots
 from wg_core.connection import cosigning
@@ -38,8 +40,8 @@ from wg_core.ledger import entries
 from wg_core.ledger.charging import ChargeRequest, statistics_request
 from wg_core.ledger.store import Charged, Ledger
 from wg_core.privacy.mechanism import Sampler, opendp_sampler, release_statistics, sigma_for
-from wg_core.privacy.schema import StatisticsSchema
-from wg_core.release import approval, overlap
+from wg_core.privacy.schema import MACHINE, StatisticsSchema, marked
+from wg_core.release import approval, overlap, readiness
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks, sharing
 from wg_core.site.config import ClientConfig
@@ -90,6 +92,7 @@ def answer_query(
     Raises:
         PolicyRefused: The plant's policy forbids it, a person denied it, or its request was
             charged for something else; nothing was charged.
+        MachineUnstated: It asks for machine statistics, and there are none; nothing was charged.
         ApprovalPending: A person must decide first; nothing was charged.
         BudgetExceeded: The cap forbids it; nothing was charged.
         ConfigError: There is no snapshot that fits ``client.yaml``; nothing was charged.
@@ -108,6 +111,8 @@ def answer_query(
             return _state(ledger, config, encoder, witness)
         charged = ledger.find(config.data.name, request_id=query.request_id)
         if charged is None:
+            if query.statistics == MACHINE:  # nobody is to decide on what there is not
+                readiness.check_machine(config, snapshots.current(home))
             approval.check(home, config, ledger, query, arrived)
         else:
             _check_charge(ledger, charged, query)
@@ -117,7 +122,7 @@ def answer_query(
             snapshot = current_snapshot(home, config, ledger, encoder=encoder)
             request, _ = charge_request(
                 config,
-                snapshot.manifest.schema,
+                snapshot.schema(marked(query.statistics)),
                 request_id=query.request_id,
                 epsilon=plain(query.epsilon),
                 delta=plain(query.delta),
@@ -184,7 +189,7 @@ def current_snapshot(
         VerificationError: It is not as it was frozen.
     """
     snapshot = snapshots.current(home)
-    snapshots.check_snapshot(config, snapshot, encoder=encoder)
+    readiness.check_snapshot(config, snapshot, encoder=encoder)
     overlap.register(ledger, config, snapshot.manifest.commitment)
     snapshot.check()  # a damaged one is found before it costs anything
     return snapshot
@@ -234,20 +239,22 @@ def make(
     data.
 
     Args:
-        request: What it is charged as, from ``charge_request`` with the snapshot's schema.
+        request: What it is charged as, from ``charge_request`` with a schema of the snapshot.
         sampler: Adds the noise; another one than OpenDP's in tests and audits only.
         release_id: Public id of the release; None: random.
 
     Raises:
         InternalError: The request is not for the snapshot's schema.
+        MachineUnstated: The request is for machine statistics, of which the snapshot has none.
         VerificationError: The snapshot is damaged.
     """
-    schema = snapshot.manifest.schema
+    statistics = request.mechanism.statistics
+    schema = snapshot.schema(statistics)
     sigma = numbers.hex_float(request.mechanism.sigma, subject="charge: sigma")
     if request.mechanism.sensitivity_squared != str(schema.sensitivity_squared()):
         raise InternalError("release: the charge is not for the schema of the snapshot")
     integers = release_statistics(
-        schema, snapshot.statistics(), snapshot.statistics_about, sigma, sampler
+        schema, snapshot.statistics(statistics), snapshot.statistics_about, sigma, sampler
     )
     manifest = statistics_file.StatisticsManifest(
         schema=schema,
@@ -261,6 +268,7 @@ def make(
         sensitivity_squared=str(schema.sensitivity_squared()),
         purpose=request.use.purpose,
         data_sheet=config.data_sheet,
+        labels=config.data.labels if statistics == MACHINE else UNSET,
         integers_sha256=canonical.sha256_hex(statistics_file.integers_to_bytes(integers)),
     )
     return statistics_file.encode_release(manifest, integers, key)
@@ -269,8 +277,8 @@ def make(
 def _check_charge(ledger: Ledger, charged: Charged, query: StatisticsQuery) -> None:
     """Refuse a request that was charged for something else."""
     entry = entries.decode(ledger.entry(charged.seq))
-    blocks = entry.mechanism.blocks if isinstance(entry, entries.Charge) else ()
-    if "counts" not in [block.name for block in blocks]:
+    asked = marked(query.statistics)
+    if not isinstance(entry, entries.Charge) or entry.mechanism.statistics != asked:
         raise PolicyRefused(f"request {query.request_id}: was charged for something else")
 
 

@@ -25,6 +25,7 @@ import yaml
 from wg_core import atomic, grammar, language, numbers, settings, typed
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.ledger import note as notes
+from wg_core.privacy.schema import KINDS, Statistics
 from wg_core.site import pinned_server
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.home import ClientHome
@@ -143,6 +144,8 @@ class PrivacyConfig:
         max_request_epsilon: Largest epsilon of one request, decimal string.
         purposes: Purposes that are allowed, word for word; ``*`` allows any.
         message_types: Messages that are answered at all.
+        statistics: What may be released: ``classes`` (of the encoder's features, by label),
+            ``machine`` (the mean of what a stated machine's records read as, without labels).
         approve: ``policy``: what the policy allows is answered. ``human``: a person decides each
             request, too (``wg-client requests``).
         answer_slot_seconds: Answers leave at multiples of this many seconds after the request
@@ -154,6 +157,7 @@ class PrivacyConfig:
     max_request_epsilon: str = "4"
     purposes: tuple[str, ...] = (ANY_PURPOSE,)
     message_types: tuple[str, ...] = (protocol.QUERY_STATISTICS, protocol.TRAIN_FINETUNE)
+    statistics: tuple[Statistics, ...] = KINDS
     approve: Approve = "policy"
     answer_slot_seconds: float = 2.0
 

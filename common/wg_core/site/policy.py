@@ -6,6 +6,7 @@ data: a refusal must not be a side channel.
 
 from wg_core import grammar
 from wg_core.errors import ConfigError, DecodeError, PolicyRefused
+from wg_core.privacy.schema import marked
 from wg_core.site.config import ANY_PURPOSE, ClientConfig, positive_decimal
 from wg_core.wire import fleet
 from wg_core.wire.protocol import StatisticsQuery
@@ -48,6 +49,11 @@ def check_query(config: ClientConfig, query: StatisticsQuery, *, encoder: str, n
             f" {encoder[:16]}"
         )
     subject, privacy = f"query {query.request_id}", config.privacy
+    if (statistics := marked(query.statistics)) not in privacy.statistics and not query.is_free:
+        raise PolicyRefused(
+            f"{subject}: {statistics} statistics, this plant allows"
+            f" {', '.join(privacy.statistics) or 'none'} (privacy.statistics)"
+        )
     prices = (
         ("epsilon", query.epsilon, "max_request_epsilon", privacy.max_request_epsilon),
         ("delta", query.delta, "cap_delta", privacy.cap_delta),

@@ -91,6 +91,12 @@ class DataSheet:
                 " older program"
             )
 
+    @property
+    def kind(self) -> str:
+        """Name of the field that describes the machine."""
+        names = (field.name for field in fields(self) if field.name != "version")
+        return next(name for name in names if getattr(self, name) is not None)
+
     def lines(self) -> Iterator[tuple[str, str]]:
         """What it states as names and values, for people."""
         for field in fields(self.rotating_machine):

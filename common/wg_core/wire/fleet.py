@@ -44,6 +44,8 @@ REFUSALS = {
     UNAVAILABLE: "the plant could not answer, for reasons of its own that it does not tell: its"
     " engineer finds them in the plant's log; asking again may help",
     "policy": "the plant's policy does not allow this request",
+    "machine": "the plant has no machine statistics: it states no machine that its encoder reads,"
+    " or has not frozen its data since it does; nothing was charged",
     "budget": "the privacy budget of the plant's data does not cover this request",
     "peer": "the plant could not reach this server while it worked on the request",
     "witness": "the plant's ledger is not cosigned by this server, or by too few witnesses",
@@ -51,7 +53,7 @@ REFUSALS = {
 }
 """What each word of a refusal means, for the operator who reads it."""
 
-ANSWER_WORDS = frozenset({"policy", "budget", "peer", "witness", APPROVAL})
+ANSWER_WORDS = frozenset({"policy", "budget", "machine", "peer", "witness", APPROVAL})
 """Words of a refused question that depend on nothing private; all else is ``UNAVAILABLE``."""
 
 DELIVERY_WORDS = frozenset({"policy", "peer", "verification"})

@@ -9,8 +9,11 @@ import binascii
 import re
 from dataclasses import dataclass
 
+from msgspec import UNSET
+
 from wg_core import grammar
 from wg_core.errors import DecodeError
+from wg_core.privacy.schema import MACHINE, MachineMark
 from wg_core.wire import canonical, signing
 from wg_core.wire.handover import Handover
 
@@ -106,6 +109,7 @@ class StatisticsQuery:
         delta: Delta asked for, decimal string.
         purpose: What the release is for, in the operator's words; goes to the ledger.
         expires: Unix time in seconds after which the site does not answer.
+        statistics: ``machine``: of the machine that the site states; absent: of its classes.
     """
 
     version: int = PROTOCOL_VERSION
@@ -116,6 +120,11 @@ class StatisticsQuery:
     delta: str
     purpose: str
     expires: int
+    statistics: MachineMark = UNSET
+
+    def __post_init__(self) -> None:
+        if self.is_free and self.statistics == MACHINE:
+            raise DecodeError("query: machine statistics at epsilon 0: nothing is released at it")
 
     @property
     def is_free(self) -> bool:

@@ -14,12 +14,13 @@ schema and (epsilon, delta). Whether the ledger covers it is checked in ``wg_cor
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from wg_core import __version__, grammar, numbers
 from wg_core.errors import ConfigError, DecodeError, RefusedError
 from wg_core.privacy.mechanism import sigma_for
-from wg_core.privacy.schema import StatisticsSchema
+from wg_core.privacy.schema import MACHINE, StatisticsSchema
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire import canonical, container, protocol, signing
 from wg_core.wire import covered as covered_files
@@ -51,6 +52,8 @@ class StatisticsManifest:
         sensitivity_squared: Squared add/remove sensitivity, squared grid units, decimal string.
         purpose: What the release is for.
         data_sheet: What the site states in public of the source of its records; None: nothing.
+        labels: The site's public label domain in a release of machine statistics, whose schema has
+            none; absent in one of class statistics.
         integers_sha256: SHA-256 of the integers' bytes, hex.
         software: Name and version of the software that made it.
     """
@@ -69,6 +72,7 @@ class StatisticsManifest:
     integers_sha256: grammar.Digest
     data_sheet: DataSheet | None = None
     software: grammar.Software = SOFTWARE
+    labels: tuple[str, ...] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         grammar.check(self)
@@ -76,6 +80,28 @@ class StatisticsManifest:
         for name in ("epsilon", "delta"):
             protocol.check_number_length(getattr(self, name), f"{_MANIFEST}: {name}")
         self._check_noise()
+        self._check_machine()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The site's public label domain."""
+        return self.schema.labels if self.labels is UNSET else self.labels
+
+    def _check_machine(self) -> None:
+        """Refuse machine statistics of no machine or no class names, and class names twice."""
+        of_machine = self.schema.statistics == MACHINE
+        names = () if self.labels is UNSET else self.labels
+        for name in names:
+            grammar.check_name(name)
+        good = 0 < len(names) == len(set(names)) if of_machine else not names
+        _require(
+            good and (self.labels is not UNSET) == of_machine,
+            "labels",
+            names[:3],
+            "unique names in machine statistics, and none beside those of a schema",
+        )
+        if of_machine and self.data_sheet is None:
+            _require(False, "data_sheet", None, "the machine of machine statistics")
 
     def _check_noise(self, *, tolerance: float = 1e-9) -> None:
         """Refuse noise that is not that of (epsilon, delta) and schema: ``DecodeError``."""

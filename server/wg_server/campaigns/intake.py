@@ -19,6 +19,7 @@ from wg_core.ledger import entries, proof, verify
 from wg_core.ledger.entries import PublicStatement
 from wg_core.ledger.note import Note
 from wg_core.ledger.witness import CONTRADICTIONS, WitnessRefused
+from wg_core.privacy.schema import CLASSES, Statistics
 from wg_core.wire import canonical, container, protocol, signing, statistics_file
 from wg_core.wire import covered as covered_files
 from wg_core.wire.covered import CoveredStatement, CoveredStatistics
@@ -41,11 +42,12 @@ Covered = CoveredStatistics | CoveredStatement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a release must be under: an encoder and a privacy guarantee."""
+    """What a release must be of, and under: an encoder and a privacy guarantee."""
 
     encoder: str
     epsilon: str
     delta: str
+    statistics: Statistics = CLASSES
 
 
 def accept(site: Site, data: bytes, terms: Asked, *, witness: Witness, now: float) -> StoredRelease:
@@ -66,6 +68,7 @@ def accept(site: Site, data: bytes, terms: Asked, *, witness: Witness, now: floa
     ]
     if plant.release is not None:
         rows.append(("delta", numbers.exact(delta), numbers.exact(terms.delta)))
+        rows.append(("statistics", plant.statistics, terms.statistics))
     for field, got, want in rows:
         if got != want:
             raise VerificationError(f"release of {site.name}: {field} is {got}, asked was {want}")
@@ -244,4 +247,5 @@ def _stored(
         data=data,
         standing="quarantined" if reasons else "plausible",
         reasons=reasons,
+        statistics=plant.statistics,
     )

@@ -54,9 +54,10 @@ def make_package(
 ) -> bytes:
     """Generate candidates for a plant and pack them, signed.
 
-    Where no other site has released the plant's classes, and it states a machine that the generator
-    knows, they are networks for it; else what it finishes to heads on the encoder, from the sums of
-    its classes' kinds: free post-processing of what other sites released.
+    Where no other site has released the plant's classes, or it released statistics of its machine,
+    and it states a machine that the generator knows, they are networks for it; else what it
+    finishes to heads on the encoder, from the sums of its classes' kinds: free post-processing of
+    what other sites released.
 
     Args:
         request_id: Logical id of the delivery; the seed of samples.
@@ -69,7 +70,8 @@ def make_package(
         DataError: It is for another encoder than the plant's.
     """
     version = versions.read(home, identity)
-    heads = None if plant.release is None else _generate(version, pools, plant)
+    own_classes = plant.release is not None and plant.machine is None
+    heads = _generate(version, pools, plant) if own_classes else None
     networks = None
     if heads is None or not heads[1].others:
         networks = stated.networks(version, plant, seed=int(request_id[:8], 16))

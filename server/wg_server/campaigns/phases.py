@@ -8,6 +8,7 @@ from typing import Any
 
 from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
+from wg_core.privacy.schema import mark
 from wg_core.wire import canonical, fleet, protocol
 from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import Delivery, Receipt, StatisticsQuery
@@ -53,12 +54,18 @@ def collecting(store: Store, witness: Witness) -> Phase:
             delta=campaign.delta,
             purpose=campaign.purpose,
             expires=int(schedule.answer_by(campaign, task)),
+            statistics=mark(campaign.statistics),
         )
         return Envelope("query", canonical.encode(query))
 
     def accept(campaign: Campaign, task: Task, site: Site, answer: Envelope) -> dict[str, Any]:
         _require(answer, "statistics")
-        terms = Asked(encoder=campaign.encoder, epsilon=campaign.epsilon, delta=campaign.delta)
+        terms = Asked(
+            encoder=campaign.encoder,
+            epsilon=campaign.epsilon,
+            delta=campaign.delta,
+            statistics=campaign.statistics,
+        )
         release = intake.accept(site, answer.payload, terms, witness=witness, now=time.time())
         stored = store.find_release(release.release_id)  # the operator may have had a word
         used = release.used if stored is None else stored.used

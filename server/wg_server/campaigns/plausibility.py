@@ -25,7 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_core.privacy import centring
-from wg_core.privacy.schema import CLIP_RADIUS, StatisticsSchema, default_schema
+from wg_core.privacy.schema import (
+    CLIP_RADIUS,
+    MACHINE,
+    StatisticsSchema,
+    default_schema,
+    machine_schema,
+)
 from wg_core.privacy.statistics import NoisyStatistics
 
 FALSE_ALARMS = 1e-6  # Largest probability that an honest release is called implausible
@@ -103,13 +109,16 @@ def reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
 
 def _layout(schema: StatisticsSchema) -> list[str]:
     """Whether bounds and shares are the public ones, not the sender's choice."""
-    public = default_schema(
-        encoder=schema.encoder,
-        dimension=schema.dimension,
-        labels=schema.labels,
-        clip_radius=CLIP_RADIUS,
-        unit_rule=schema.unit_rule,
-    )
+    if schema.statistics == MACHINE:
+        public = machine_schema(schema.encoder, schema.unit_rule)
+    else:
+        public = default_schema(
+            encoder=schema.encoder,
+            dimension=schema.dimension,
+            labels=schema.labels,
+            clip_radius=CLIP_RADIUS,
+            unit_rule=schema.unit_rule,
+        )
     names = ("clip_radius", "bits", "count_weight", "sum_weight", "moment_weight")
     return [
         f"layout: {name} is {getattr(schema, name)}, of this encoder's releases it is"

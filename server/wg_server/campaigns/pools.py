@@ -25,6 +25,7 @@ from wg_common.inference.posterior import SiteEvidence
 from wg_core import locks
 from wg_core.errors import StorageError, WgError
 from wg_core.ledger import merkle
+from wg_core.privacy.schema import CLASSES
 from wg_core.wire import canonical
 from wg_core.wire.statistics_file import StatisticsManifest
 from wg_server.campaigns import intake
@@ -101,7 +102,8 @@ class Pools:
             except WgError as error:
                 log.error("release %s is left out: %s", release_id, error)
                 continue
-            fits = manifest.schema.dimension == len(self._priors.between)
+            schema = manifest.schema
+            fits = schema.statistics == CLASSES and schema.dimension == len(self._priors.between)
             if fits and 2 <= len(manifest.schema.labels) <= CLASSES_LIMIT:
                 row = self._row(manifest)
                 labels_by_kind[row.kind] = frozenset(manifest.schema.labels)

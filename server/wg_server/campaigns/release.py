@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from wg_core.ledger.entries import PublicStatement
+from wg_core.privacy.schema import CLASSES, MACHINE, Statistics
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.statistics_file import StatisticsManifest
@@ -39,13 +40,25 @@ class Recipient:
         """Id of the release; empty where there is none."""
         return "" if self.release is None else self.release.manifest.release_id
 
+    @property
+    def statistics(self) -> Statistics:
+        """What it released; of one that released nothing classes are known, by their names."""
+        return CLASSES if self.release is None else self.release.manifest.schema.statistics
+
+    @property
+    def machine(self) -> NoisyStatistics | None:
+        """Its machine statistics, if it released these."""
+        if self.release is None or self.statistics != MACHINE:
+            return None
+        return self.release.statistics
+
 
 def releasing(manifest: StatisticsManifest, release: Release | None = None) -> Recipient:
     """The plant that a release's manifest names; with what it released, where that is opened."""
     return Recipient(
         site=manifest.site,
         encoder=manifest.schema.encoder,
-        labels=manifest.schema.labels,
+        labels=manifest.class_names,
         data_sheet=manifest.data_sheet,
         release=release,
     )

@@ -4,7 +4,8 @@ Each site has a clock of its own. It starts when asking is first allowed, starts
 is first asked, and again when its package is there. So nobody's time runs out before the site was
 asked while it was there, and a site that is away holds up nobody else:
 
-- In a campaign at epsilon 0 nobody waits for anybody: nothing is pooled in it.
+- In a campaign at epsilon 0, or for machine statistics, nobody waits for anybody: nothing is
+  pooled in it.
 - The first packages are made when ``min_sites`` releases are in and ``grace_seconds`` are over, or
   when no other site is waited for.
 - A site that releases later is served at once.
@@ -45,7 +46,7 @@ def overdue(campaign: Campaign, now: float) -> list[Task]:
 def packages_from(campaign: Campaign) -> float | None:
     """When the first packages may be made, Unix seconds; zero: now; None: not known yet."""
     progress = campaign.progress
-    if campaign.is_free or not progress.states["waiting"] or progress.began:
+    if not campaign.is_pooled or not progress.states["waiting"] or progress.began:
         return 0.0
     return None if progress.enough is None else progress.enough + campaign.grace_seconds
 

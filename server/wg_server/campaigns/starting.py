@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 from wg_core import grammar, numbers
 from wg_core.errors import ConfigError, WgError
+from wg_core.privacy.schema import CLASSES, MACHINE, Statistics
 from wg_core.wire import protocol
-from wg_server.campaigns import worth
+from wg_server.campaigns import machines, worth
 from wg_server.campaigns.worth import Expectation
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
-from wg_server.store.campaigns import Campaign
+from wg_server.store.campaigns import NO_MACHINE, NOT_WORTH, Campaign
 from wg_server.store.queue import GRACE_SECONDS, CampaignQueue, new_id
 from wg_server.store.sites import Store
 
@@ -33,6 +34,7 @@ class Order:
         collect_seconds: How long a site may take to answer; None: as ``server.yaml`` says.
         deliver_seconds: How long it may take to fetch; None: as ``server.yaml`` says.
         min_sites: Releases to wait for; None: 2, or as many as there are.
+        statistics: What they are asked for.
         grace_seconds: How long to wait for the other sites after that.
         id: Of the campaign.
     """
@@ -45,6 +47,7 @@ class Order:
     deliver_seconds: float | None = None
     min_sites: int | None = None
     grace_seconds: float = GRACE_SECONDS
+    statistics: Statistics = CLASSES
     id: str = field(default_factory=new_id)
 
     def __post_init__(self) -> None:
@@ -54,6 +57,10 @@ class Order:
                 continue
             if amount <= 0 or (bound is not None and amount >= bound):
                 raise ConfigError(f"{name}: {getattr(self, name)}, expected a number above 0")
+        if self.statistics == MACHINE and self.epsilon == protocol.FREE:
+            raise ConfigError(
+                "epsilon: 0 asks for no statistics; machine statistics are asked for at 1, say"
+            )
         if not _PURPOSE.is_match(self.purpose):
             limit = grammar.SENTENCE_LIMIT
             raise ConfigError(f"purpose: expected 1 to {limit} printable characters")
@@ -62,7 +69,8 @@ class Order:
     def summary(self) -> str:
         """What the operators' log says of it."""
         whom = ", ".join(self.sites) or "enrolled sites, none by name"
-        return f"{self.purpose}: epsilon {self.epsilon}, delta {self.delta}: {whom}"
+        of_machine = ", machine statistics" if self.statistics == MACHINE else ""
+        return f"{self.purpose}: epsilon {self.epsilon}, delta {self.delta}{of_machine}: {whom}"
 
 
 def start(
@@ -85,10 +93,20 @@ def start(
             f"campaign: no site is enrolled yet; run 'wg-server enroll --home {home.root} SITE'"
         )
     version = versions.ready(home)
-    all_asked = order.sites or order.epsilon == protocol.FREE
-    sums = version.summary.generator
-    left_out = [] if all_asked else worth.left_out(store, enrolled, expected, sums)
-    sites = order.sites or [name for name in enrolled if name not in set(left_out)]
+    left_out: dict[str, str] = {}
+    if order.statistics == MACHINE:
+        kinds = machines.kinds(home, version)
+        if not order.sites:
+            left_out = dict.fromkeys(machines.unstated(store, enrolled, kinds), NO_MACHINE)
+    elif not order.sites and order.epsilon != protocol.FREE:
+        others = worth.left_out(store, enrolled, expected, version.summary.generator)
+        left_out = dict.fromkeys(others, NOT_WORTH)
+    sites = order.sites or [name for name in enrolled if name not in left_out]
+    if not sites and order.statistics == MACHINE:
+        raise ConfigError(
+            "campaign: nobody is asked, since no site states a machine that the encoder reads; data"
+            " sheets come with '--epsilon 0', and '--sites' asks whom it names"
+        )
     if not sites:
         raise ConfigError(
             "campaign: nobody is asked, since no site's release is worth anything to another one;"
@@ -106,6 +124,7 @@ def start(
         grace_seconds=order.grace_seconds,
         campaign_id=order.id,
         generator=version.id,
+        statistics=order.statistics,
         left_out=left_out,
     )
 

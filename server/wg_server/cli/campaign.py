@@ -9,6 +9,7 @@ import click
 from wg_core import cli
 from wg_core.errors import PeerError
 from wg_core.options import DELTA, Price
+from wg_core.privacy.schema import CLASSES, KINDS, Statistics
 from wg_core.wire import canonical, protocol
 from wg_server.campaigns import reasons, schedule
 from wg_server.campaigns.starting import Order, retry, start
@@ -16,7 +17,7 @@ from wg_server.campaigns.worth import LEAST_POINTS, Expectation, by_model, by_na
 from wg_server.cli.options import Duration, home_option, this_user, when
 from wg_server.site.home import ServerHome
 from wg_server.store import troubles
-from wg_server.store.campaigns import Campaign
+from wg_server.store.campaigns import NO_MACHINE, Campaign
 from wg_server.store.operators import recorded
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
@@ -41,6 +42,13 @@ def campaign() -> None:
 )
 @click.option(
     "--delta", type=DELTA, default="1e-5", show_default=True, help="Delta asked of each site."
+)
+@click.option(
+    "--statistics",
+    type=click.Choice(KINDS),
+    default=CLASSES,
+    show_default=True,
+    help="What is asked: of the classes, or of the machine that a site's data sheet states.",
 )
 @click.option("--purpose", default="weights", show_default=True, help="Goes on the ledgers.")
 @click.option(
@@ -68,6 +76,7 @@ def campaign_start(
     names: str,
     epsilon: str,
     delta: str,
+    statistics: Statistics,
     purpose: str,
     collect_for: float | None,
     deliver_for: float | None,
@@ -91,13 +100,19 @@ def campaign_start(
             deliver_seconds=deliver_for,
             min_sites=min_sites,
             grace_seconds=grace,
+            statistics=statistics,
         )
-        free = epsilon == protocol.FREE
-        expected = by_names if free else by_model(home, float(epsilon), float(delta))
+        pooled = epsilon != protocol.FREE and statistics == CLASSES
+        expected = by_model(home, float(epsilon), float(delta)) if pooled else by_names
         with recorded(store, this_user(), "campaign start", order.id, order.summary):
             campaign = start(home, store, order, expected)
-        if epsilon != protocol.FREE:
+        if pooled:
             _say_expected(campaign, expected)
+        if unstated := sum(task.code == NO_MACHINE for task in campaign.tasks):
+            cli.note(
+                f"not asked, since no data sheet of a machine that is read here is known of them:"
+                f" {unstated} sites; --sites asks by name"
+            )
         cli.note(f"campaign {campaign.id} queued")
         if wait:
             campaign = _wait(CampaignQueue(store.engine), campaign, home)
@@ -169,7 +184,7 @@ def _list(store: Store, home: ServerHome, as_json: bool) -> None:
         cli.say(f"{campaign.id}  {campaign.state:10} {when(campaign.created)}")
         cli.say(
             f"    {progress.sites_served}/{progress.states.total()} served,"
-            f" epsilon {campaign.epsilon}: {campaign.purpose}"
+            f" epsilon {campaign.epsilon}, {campaign.statistics}: {campaign.purpose}"
         )
     if not campaigns:
         cli.say(f"no campaigns yet; next: wg-server campaign start --home {home.root}")

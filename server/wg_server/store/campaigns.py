@@ -8,8 +8,8 @@ answered. States of a task, which is one site's part::
          ^                                |
          +---------- retry ---------------+
 
-A site that is not worth asking is ``cancelled`` from the start, with ``NOT_WORTH``; it may be
-tried likewise.
+A site that is not worth asking is ``cancelled`` from the start, with one of ``NOT_ASKED``; it may
+be tried likewise.
 
 A site that has a package is offered a better one when later releases came: its task goes from
 ``delivered`` to ``released`` again, with ``served`` above zero. Whatever becomes of the better one,
@@ -26,6 +26,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from wg_core.errors import ConfigError
+from wg_core.privacy.schema import CLASSES, Statistics
 from wg_core.wire import protocol
 from wg_server.store import database, schema
 
@@ -38,7 +39,9 @@ TaskState = Literal[
 OPEN_CAMPAIGNS = ("queued", "running", "paused", "cancelling")
 OPEN_TASKS = ("waiting", "released", "packaged")
 NOT_WORTH = "worth"
-"""Why a site's part was never begun: see ``wg_server.campaigns.worth``."""
+NO_MACHINE = "no-machine"
+NOT_ASKED = (NOT_WORTH, NO_MACHINE)
+"""Why a site's part was never begun: see ``wg_server.campaigns.worth`` and ``machines``."""
 IN_TASKS = ("released", "packaged", "delivered")  # Of sites whose release is here, and used
 
 
@@ -134,6 +137,7 @@ class Campaign:
         reason: Why it failed, if it did.
         finished: When it ended.
         generator: Id of the version that its packages are made with, whatever is installed since.
+        statistics: What sites are asked for.
         tasks: One for each site; none where they were ``counted`` alone.
         counted: Its progress by the database's count.
     """
@@ -154,6 +158,7 @@ class Campaign:
     reason: str
     finished: float | None
     generator: str = ""
+    statistics: Statistics = CLASSES
     tasks: tuple[Task, ...]
     counted: Progress | None = None
 
@@ -161,6 +166,11 @@ class Campaign:
     def is_free(self) -> bool:
         """Whether sites are asked for their public statement alone."""
         return self.epsilon == protocol.FREE
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether a site's package depends on what the others release."""
+        return not self.is_free and self.statistics == CLASSES
 
     @cached_property
     def progress(self) -> Progress:
@@ -170,7 +180,7 @@ class Campaign:
         answered = sorted(task.answered for task in self.tasks if task.state in IN_TASKS)
         return Progress(
             Counter(task.state for task in self.tasks),
-            sum(task.code != NOT_WORTH for task in self.tasks),
+            sum(task.code not in NOT_ASKED for task in self.tasks),
             sum(task.state == "delivered" or task.served > 0 for task in self.tasks),
             any(task.made for task in self.tasks),
             None if len(answered) < self.min_sites else answered[self.min_sites - 1],
@@ -179,7 +189,7 @@ class Campaign:
     @cached_property
     def arrivals(self) -> Sequence[tuple[float, str]]:
         """When the server got each release of it, in order, and of whom."""
-        parts = () if self.is_free else self.tasks
+        parts = self.tasks if self.is_pooled else ()
         return sorted((task.received, task.site) for task in parts if task.state in IN_TASKS)
 
     def task(self, site: str) -> Task:
@@ -225,7 +235,7 @@ def counted(connection: Connection, row: sa.Row[Any]) -> Campaign:
     served = (task.c.state == "delivered") | (task.c.served > 0)
     counts = [
         sa.func.sum(sa.case((condition, 1), else_=0)).label(name)
-        for name, condition in (("asked", task.c.code != NOT_WORTH), ("served", served))
+        for name, condition in (("asked", task.c.code.not_in(NOT_ASKED)), ("served", served))
     ]
     figures = sa.func.count().label("number"), *counts, sa.func.max(task.c.made).label("made")
     of_campaign = task.c.campaign == row.id

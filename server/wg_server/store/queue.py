@@ -7,16 +7,18 @@ again under the same id is harmless. Decisions are taken and recorded in one tra
 import logging
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from wg_core.errors import ConfigError
+from wg_core.privacy.schema import CLASSES, Statistics
 from wg_server.store import campaigns, database, schema
-from wg_server.store.campaigns import NOT_WORTH, OPEN_CAMPAIGNS, OPEN_TASKS, Campaign
+from wg_server.store.campaigns import OPEN_CAMPAIGNS, OPEN_TASKS, Campaign
 from wg_server.store.releases import USED, StoredRelease, put_release
 
 log = logging.getLogger(__name__)
@@ -61,11 +63,12 @@ class CampaignQueue:
         campaign_id: str = "",
         generator: str = "",
         now: float | None = None,
-        left_out: Sequence[str] = (),
+        statistics: Statistics = CLASSES,
+        left_out: Mapping[str, str] = MappingProxyType({}),
     ) -> Campaign:
         """Queue a campaign; the arguments are as of ``Campaign``, its id is new if none is given.
 
-        Sites that are ``left_out`` are not asked, and are no ``sites``.
+        Sites that are ``left_out``, each with why (one of ``NOT_ASKED``), are no ``sites``.
 
         Raises:
             ConfigError: No site, a site twice, one that is not enrolled, or ``min_sites`` is not
@@ -94,13 +97,17 @@ class CampaignQueue:
                     min_sites=min_sites,
                     grace_seconds=grace_seconds,
                     generator=generator,
+                    statistics=statistics,
                 )
             )
-            ended = {"state": "cancelled", "code": NOT_WORTH}
-            for names, values in ((sites, {}), (left_out, ended)):
-                rows = [_waiting(campaign_id, site, now) | values for site in names]
-                if rows:
-                    connection.execute(schema.task.insert(), rows)
+            rows = [_waiting(campaign_id, site, now) for site in sites]
+            connection.execute(schema.task.insert(), rows)
+            if left_out:
+                ended = [
+                    _waiting(campaign_id, site, now) | {"state": "cancelled", "code": code}
+                    for site, code in left_out.items()
+                ]
+                connection.execute(schema.task.insert(), ended)
             return campaigns.load(connection, campaign_id)
 
     def show(self, campaign_id: str, *, site: str = "") -> Campaign:

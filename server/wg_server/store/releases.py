@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from wg_core.errors import ConfigError, VerificationError
+from wg_core.privacy.schema import CLASSES, Statistics
 from wg_core.wire import protocol
 from wg_server.store import database, schema
 
@@ -22,6 +23,7 @@ class StoredRelease:
 
     ``signing_key`` is the key, hex, that verified it: the site may have another one by now.
     ``reasons`` says, a line each, why it is implausible, whatever its standing is by now.
+    ``statistics`` is what it is of; a public statement is of classes, and has none.
     """
 
     release_id: str
@@ -34,6 +36,7 @@ class StoredRelease:
     data: bytes
     standing: Standing
     reasons: str = ""
+    statistics: Statistics = CLASSES
 
     @property
     def used(self) -> bool:
@@ -96,7 +99,7 @@ class ReleaseTable:
         return stored
 
     def newest_ids(self, *, encoder: str, apart_from: str) -> list[str]:
-        """Id of the newest release that is used of every other site that is not revoked, by site.
+        """Id of every other site's newest class statistics that are used, by site, if not revoked.
 
         Under an encoder. A site whose newest one is in quarantine is remembered by the one before.
         """
@@ -120,6 +123,7 @@ def _newest(encoder: str, apart_from: str) -> sa.Select[Any]:
             releases.c.site != apart_from,
             releases.c.standing.in_(USED),
             releases.c.epsilon != protocol.FREE,  # a public statement has no statistics
+            releases.c.statistics == CLASSES,  # of a machine there are no classes to pool
             sites.c.state != "revoked",
         )
     )

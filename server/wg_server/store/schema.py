@@ -136,6 +136,7 @@ release = Table(
     Column("signing_key", String(64), nullable=False),
     Column("standing", String(16), nullable=False),
     Column("reasons", Text, nullable=False),
+    Column("statistics", String(16), nullable=False),  # classes, machine
     Column("data", LargeBinary, nullable=False),  # last: SQLite reads what is before it alone
     Index("release_by_site", "site", "received"),
 )
@@ -196,6 +197,7 @@ campaign = Table(
     Column("reason", Text, nullable=False, default=""),
     Column("finished", Float),
     Column("generator", String(64), nullable=False, default=""),
+    Column("statistics", String(16), nullable=False),  # classes, machine
 )
 
 task = Table(

@@ -12,6 +12,7 @@ import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET, UnsetType
 from tests.core.wire.test_data_sheet import SHEETS
 
 from wg_core import grammar
@@ -109,6 +110,8 @@ def strategy(kind: Any) -> st.SearchStrategy[Any]:
     if typing.get_origin(kind) is typing.Annotated:
         return strategy(kind.__origin__)
     inner = typing.get_args(kind)
+    if UnsetType in inner:
+        return st.just(UNSET) | strategy(inner[0])
     if typing.get_origin(kind) is typing.Literal:
         return st.sampled_from(inner)
     if typing.get_origin(kind) is tuple:

@@ -30,6 +30,7 @@ from wg_core.ledger import entries, history, sources
 from wg_core.ledger.store import Ledger
 from wg_core.ledger.verify import verify_covered
 from wg_core.ledger.witness import WitnessRefused
+from wg_core.privacy.schema import KINDS, Statistics, mark
 from wg_core.release import query as release_query
 from wg_core.release.budget import read_spend
 from wg_core.release.query import CHARGED, COSIGNED, RECORDED, SAMPLED, STEPS, answer_query
@@ -73,22 +74,28 @@ def test_an_answer_is_signed_covered_and_within_its_noise(make_plant: MakePlant)
     assert np.all(np.abs(statistics.counts() - [8, 5, 0]) < 8 * statistics.count_std)
 
 
-def test_a_repeated_request_gets_identical_bytes_and_charges_nothing(make_plant: MakePlant) -> None:
+@pytest.mark.parametrize("statistics", KINDS)
+def test_a_repeated_request_gets_identical_bytes_and_charges_nothing(
+    make_plant: MakePlant, statistics: Statistics
+) -> None:
     plant = make_plant()
-    query = plant.query()
+    plant.state_machine()
+    query = plant.query(statistics=mark(statistics))
     first = answer_query(plant.home, query, witness=plant.witness)
     asked = plant.witness.asked
     assert answer_query(plant.home, query, witness=plant.witness) == first
     assert _charges(plant) == 1 and plant.witness.asked == asked
 
 
+@pytest.mark.parametrize("statistics", KINDS)
 @pytest.mark.parametrize("spelling", ["1", "1.0", "1e0", "1.000"])
 def test_an_equal_release_under_another_id_is_the_same_release(
-    make_plant: MakePlant, spelling: str
+    make_plant: MakePlant, spelling: str, statistics: Statistics
 ) -> None:
     plant = make_plant()
-    first = answer_query(plant.home, plant.query(epsilon="1"), witness=plant.witness)
-    again = answer_query(plant.home, plant.query(epsilon=spelling), witness=plant.witness)
+    plant.state_machine()
+    queries = [plant.query(epsilon=text, statistics=mark(statistics)) for text in ("1", spelling)]
+    first, again = (answer_query(plant.home, query, witness=plant.witness) for query in queries)
     assert again == first and _charges(plant) == 1
 
 
@@ -334,12 +341,14 @@ def _start(home: ClientHome, query: StatisticsQuery, step: str, out: Path) -> in
     return subprocess.run(words, env=environment, check=False, capture_output=True).returncode
 
 
+@pytest.mark.parametrize("statistics", KINDS)
 @pytest.mark.parametrize("step", STEPS)
 def test_kill_9_after_any_step_charges_once_and_sends_one_release(
-    make_plant: MakePlant, tmp_path: Path, step: str
+    make_plant: MakePlant, tmp_path: Path, step: str, statistics: Statistics
 ) -> None:
     plant = make_plant({0: 4, 1: 4})
-    query = plant.query()
+    plant.state_machine()
+    query = plant.query(statistics=mark(statistics))
     assert _start(plant.home, query, step, tmp_path / "never") == -9
     assert not (tmp_path / "never").exists()
     assert _charges(plant) == 1

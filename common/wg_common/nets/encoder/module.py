@@ -38,8 +38,10 @@ from wg_common.nets.encoder import isolation
 from wg_common.nets.encoder import package as packages
 from wg_common.nets.encoder.confined_trunk import NotStartedError, load_trunk
 from wg_common.nets.encoder.trunk import EncoderTrunk, Records, TrunkKind, trunk_of
+from wg_core.errors import ConfigError
 from wg_core.privacy.schema import CLIP_RADIUS
 from wg_core.wire import canonical
+from wg_core.wire.data_sheet import DataSheet
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +114,19 @@ class Encoder:
     settings: Mapping[str, str]
     module: EncoderModule
     further: tuple[EncoderTrunk, ...] = ()
+
+    @property
+    def machine_kinds(self) -> tuple[str, ...]:
+        """Kinds of machine, as fields of a data sheet, that it has a reading map of."""
+        return ()
+
+    def machine_numbers(self, records: Records, data_sheet: DataSheet) -> NDArray[np.float32]:
+        """Numbers ``[n, 32]`` of records read at a stated machine; zeros where one cannot be.
+
+        Raises:
+            ConfigError: It has no reading map of such a machine.
+        """
+        raise ConfigError(f"the encoder has no reading map of a {data_sheet.kind}")
 
     def encode(self, records: Records, *, alone: bool = True) -> NDArray[np.float32]:
         """Features to be released, float32 ``[n, d]``, each row of norm at most ``clip_radius``.

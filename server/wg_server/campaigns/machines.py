@@ -1,0 +1,55 @@
+"""Whom a campaign for machine statistics does not ask: sites that state no machine which is read.
+
+The server knows the data sheet of a site that released or stated before. One that it has heard
+nothing of is asked, and answers with one word where it has none.
+"""
+
+import logging
+from collections.abc import Sequence
+
+from wg_core.errors import ConfigError, WgError
+from wg_server.campaigns import intake
+from wg_server.generator.versions import Version
+from wg_server.site.home import ServerHome
+from wg_server.store.sites import Store
+
+log = logging.getLogger(__name__)
+
+
+def kinds(home: ServerHome, version: Version) -> tuple[str, ...]:
+    """Kinds of machine that this server's encoder reads, and its generator makes networks for.
+
+    Loads torch, which no process that carries messages does.
+
+    Raises:
+        ConfigError: There are none.
+        DecodeError, VerificationError: The encoder is damaged.
+    """
+    from wg_common.nets.encoder.module import load_encoder
+
+    machine_kinds = load_encoder(home.read_encoder()).machine_kinds
+    if not machine_kinds or version.summary.sheets is None:
+        raise ConfigError(
+            "campaign: machine statistics are of no use here: the encoder has no reading map, or"
+            " the generator makes no networks from data sheets; run 'wg-server zoo build --plan"
+            " windows' and 'wg-server train --plan machines'"
+        )
+    return machine_kinds
+
+
+def unstated(store: Store, sites: Sequence[str], machine_kinds: Sequence[str]) -> list[str]:
+    """Those of some sites whose newest word states no machine of these kinds."""
+    newest = store.newest_answers()
+    return [
+        site for site in sites if site in newest and not _states(store, newest[site], machine_kinds)
+    ]
+
+
+def _states(store: Store, release_id: str, machine_kinds: Sequence[str]) -> bool:
+    """Whether a release or statement names such a machine; True where it cannot be read."""
+    try:
+        sheet = intake.stated_by(store.release(release_id)).data_sheet
+    except WgError as error:
+        log.warning("release %s: its data sheet cannot be read: %s", release_id, error)
+        return True
+    return sheet is not None and sheet.kind in machine_kinds
