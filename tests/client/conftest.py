@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -83,7 +83,7 @@ class Remembering:
     """The encoder, which encodes a record once in all tests: most have the same ones."""
 
     encoder: Encoder
-    machine_kinds: tuple[str, ...] = ("rotating_machine",)
+    machine_kinds: ClassVar[tuple[str, ...]] = ("rotating_machine",)
 
     def machine_numbers(
         self, records: Sequence[NDArray[Any]], data_sheet: DataSheet

@@ -67,7 +67,7 @@ def _caps(
     delta_share: float = 0.1,
 ) -> list[str]:
     """That a budget promises little."""
-    sentences = []
+    sentences: list[str] = []
     if cap_epsilon > large_epsilon:
         sentences.append(
             text(

@@ -57,7 +57,9 @@ class RecordEncoder(Protocol):
     def machine_numbers(
         self, records: Sequence[Any], data_sheet: DataSheet, /
     ) -> NDArray[np.float32]:
-        """Numbers ``[n, 32]`` of records read at a stated machine; zeros where one cannot be.
+        """Numbers ``[n, 32]`` of records at a stated machine, one at a time.
+
+        A record that cannot be read has zeros. No records at all ask whether the machine can be.
 
         Raises:
             ConfigError: The machine is unlike all that its map was made for.

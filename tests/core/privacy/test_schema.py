@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -15,7 +16,13 @@ from tests.core.privacy import replace_one
 
 from wg_core.errors import DecodeError
 from wg_core.privacy.exact import UNLABELLED, exact_statistics
-from wg_core.privacy.schema import StatisticsSchema, default_schema, schema_with_shares
+from wg_core.privacy.schema import (
+    MACHINE,
+    StatisticsSchema,
+    default_schema,
+    machine_schema,
+    schema_with_shares,
+)
 from wg_core.wire import canonical
 
 Float = NDArray[np.float64]
@@ -41,6 +48,7 @@ def variants() -> list[StatisticsSchema]:
     found = [
         make(unit_rule=rule, labels=labels) for rule, labels in itertools.product(RULES, DOMAINS)
     ]
+    found += [machine_schema("ab" * 32, rule) for rule in RULES]
     found.append(make(dimension=64, labels=tuple(f"class-{number}" for number in range(10))))
     third = (Fraction(1, 3), Fraction(1, 3), Fraction(1, 3))
     found += [
@@ -233,6 +241,7 @@ BAD: list[dict[str, Any]] = [
     {"moment_weight": 0},
     {"moment_weight": 1 << 40},
     {"labels": ()},
+    {"features": MACHINE},
 ]
 
 
@@ -241,6 +250,35 @@ def test_a_schema_that_makes_no_sense_is_refused(changes: dict[str, Any]) -> Non
     fields = {name: getattr(make(), name) for name in StatisticsSchema.__slots__}
     with pytest.raises(DecodeError, match="statistics schema: "):
         StatisticsSchema(**(fields | changes))
+
+
+@pytest.mark.parametrize("changes", [{"dimension": 31}, {"labels": ("a",), "sum_weight": 1}])
+def test_machine_statistics_have_their_numbers_and_no_labels(changes: dict[str, Any]) -> None:
+    with pytest.raises(DecodeError, match="in machine statistics"):
+        replace(machine_schema("ab" * 32, "record"), **changes)
+
+
+def test_a_schema_of_classes_is_encoded_as_before_there_were_machines() -> None:
+    encoded = canonical.encode(make())
+    assert encoded == (
+        b'{"bits":14,"clip_radius":"2.5","count_weight":2097152,"dimension":5,"encoder":"'
+        + b"ab" * 32
+        + b'","labels":["a","b","c"],"moment_weight":256,"sum_weight":495,"unit_rule":"record",'
+        + b'"version":1}'
+    )
+    stated = encoded.replace(b'"labels"', b'"features":"encoder","labels"')
+    with pytest.raises(DecodeError):
+        canonical.decode(StatisticsSchema, stated, subject="schema")
+
+
+def test_the_mean_of_machine_numbers_has_little_more_noise_than_the_best_shares_give() -> None:
+    """Error of M / N, in units of sigma^2 / N^2, by the share of the count; see the module."""
+    schema = machine_schema("ab" * 32, "record")
+    share = schema.count_weight**2 / schema.sensitivity_squared()
+    for length, excess in ((0.1, 1.02), (0.3, 1.001), (0.5, 1.011), (1.0, 1.11)):
+        error = schema.dimension / (1 - share) + length**2 / share
+        least = (schema.dimension**0.5 + length) ** 2
+        assert 1 - 1e-9 <= (error / least) ** 0.5 < excess
 
 
 @given(st.integers(4, 16), st.integers(1, 40), st.integers(0, 12))

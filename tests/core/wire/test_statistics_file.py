@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
+from tests.bearings import BEARING
 
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.privacy.mechanism import sigma_for
-from wg_core.privacy.schema import default_schema
+from wg_core.privacy.schema import MACHINE, default_schema, machine_schema
 from wg_core.wire import canonical, container, signing
 from wg_core.wire import statistics_file as sf
 from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.data_sheet import DataSheet
 
 KEY = signing.generate()
 PUBLIC = KEY.public_key()
@@ -49,6 +52,48 @@ def test_a_release_comes_back_as_it_was() -> None:
     assert statistics.sigma == SIGMA
     assert statistics.schema == SCHEMA
     assert sf.encode_release(found, statistics.integers, KEY) == data
+
+
+OF_MACHINE = machine_schema("ab" * 32, "record")
+MACHINE_FIELDS: dict[str, Any] = {
+    "schema": OF_MACHINE,
+    "sigma": sigma_for(OF_MACHINE, 1.0, 1e-5).hex(),
+    "sensitivity_squared": str(OF_MACHINE.sensitivity_squared()),
+    "data_sheet": DataSheet(rotating_machine=BEARING),
+    "labels": ("a", "b"),
+    "integers_sha256": canonical.sha256_hex(sf.integers_to_bytes(np.zeros(33, dtype=np.int64))),
+}
+
+
+def test_machine_statistics_come_back_with_machine_and_class_names() -> None:
+    data = sf.encode_release(manifest(**MACHINE_FIELDS), np.zeros(33, dtype=np.int64), KEY)
+    found, statistics = sf.decode_release(data, PUBLIC)
+    assert found == manifest(**MACHINE_FIELDS) and found.class_names == ("a", "b")
+    assert statistics.schema.statistics == MACHINE
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data_sheet": None},
+        {"labels": UNSET},
+        {"labels": ()},
+        {"labels": ("a", "a")},
+        {"labels": ("a", "")},
+    ],
+    ids=str,
+)
+def test_machine_statistics_of_no_machine_or_no_class_names_are_refused(
+    changes: dict[str, Any],
+) -> None:
+    with pytest.raises(DecodeError, match=r"statistics manifest: (labels|data_sheet) is"):
+        manifest(**{**MACHINE_FIELDS, **changes})
+
+
+@pytest.mark.parametrize("labels", [("a", "b"), ()])
+def test_class_names_stand_in_a_release_of_classes_once(labels: tuple[str, ...]) -> None:
+    with pytest.raises(DecodeError, match="labels"):
+        manifest(labels=labels)
 
 
 def test_integers_travel_in_little_endian_order() -> None:

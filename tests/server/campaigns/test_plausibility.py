@@ -11,7 +11,7 @@ import pytest
 from wg_core.errors import DecodeError
 from wg_core.privacy import mechanism
 from wg_core.privacy.exact import exact_statistics
-from wg_core.privacy.schema import StatisticsSchema, default_schema
+from wg_core.privacy.schema import StatisticsSchema, default_schema, machine_schema
 from wg_core.privacy.simulate import simulate_statistics
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.campaigns import plausibility
@@ -59,6 +59,31 @@ def test_honest_releases_of_every_label_domain_pass(labels: tuple[str, ...]) -> 
         for epsilon in (0.5, 8.0):
             found = release(schema_of(labels), epsilon, count, count)
             assert plausibility.reasons(found) == ()
+
+
+def of_machine(count: int, *, told: int = 1) -> NoisyStatistics:
+    """Machine statistics of records on the sphere, all alike; so many times as long as they are."""
+    schema = machine_schema(ENCODER, "record")
+    rng = np.random.default_rng((7, count))
+    numbers = np.eye(schema.dimension)[np.zeros(count, dtype=np.int64)]
+    sigma = mechanism.sigma_for(schema, 1.0, DELTA)
+    found = simulate_statistics(schema, numbers, np.full(count, -1), sigma, rng)
+    length = int(found.integers[schema.blocks[2].offset])
+    return changed(found, 2, slice(0, 1), told * length)
+
+
+def test_machine_statistics_pass_and_a_mean_that_is_longer_than_one_does_not() -> None:
+    for count in (0, 1, 100, 5000):
+        assert plausibility.reasons(of_machine(count)) == ()
+    (reason,) = plausibility.reasons(of_machine(1000, told=2))
+    assert "the sum over all records is" in reason
+
+
+def test_machine_statistics_of_another_layout_do_not_pass() -> None:
+    found = of_machine(100)
+    schema = replace(found.schema, moment_weight=512)
+    (reason,) = plausibility.reasons(replace(found, schema=schema))
+    assert "layout: moment_weight" in reason
 
 
 def test_honest_releases_of_units_of_several_records_pass() -> None:

@@ -31,6 +31,10 @@ def test_a_store_of_each_version_is_brought_to_the_declared_tables(
     engine = open_engine(f"sqlite:///{tmp_path / make.SERVER / 'server.sqlite'}")
     with reading(engine) as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+        releases = connection.execute(sa.select(schema.release.c.statistics)).scalars().all()
+        assert releases == ["classes"]  # the one that the archive has
+        columns = sa.inspect(connection).get_columns("release")
+        assert columns[-1]["name"] == "data"  # SQLite reads what stands before it alone
     assert stored_version(engine) == schema.HEAD
     engine.dispose()
 

@@ -6,12 +6,16 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
-_CLASSES = "classes"
-
 
 def upgrade() -> None:
-    """Add the columns; in SQLite that of releases stands before their bytes, as in a new store."""
-    for table, place in (("campaign", {}), ("release", {"insert_before": "data"})):
-        with op.batch_alter_table(table, recreate="auto" if place else "never") as batch:
-            column = sa.Column("statistics", sa.String(16), nullable=False, server_default=_CLASSES)
-            batch.add_column(column, **place)
+    """Add the columns; in SQLite that of a release stands before its bytes, as in a new store."""
+    op.add_column("campaign", _column())
+    if op.get_bind().dialect.name != "sqlite":
+        op.add_column("release", _column())
+        return
+    with op.batch_alter_table("release", recreate="always") as batch:
+        batch.add_column(_column(), insert_before="data")
+
+
+def _column() -> "sa.Column[str]":
+    return sa.Column("statistics", sa.String(16), nullable=False, server_default="classes")

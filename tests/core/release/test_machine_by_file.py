@@ -1,0 +1,106 @@
+"""Machine statistics by file: from a plant to its server's store, a package and an auditor."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.client.conftest import MakePlant
+from tests.core.connection.test_cosigning import World, make_world
+
+from wg_audit import answers, rederive, verification
+from wg_audit.report import render
+from wg_client.fitting.linear_head import LinearHead
+from wg_core import snapshot as snapshots
+from wg_core.errors import VerificationError
+from wg_core.ledger import entries
+from wg_core.ledger.entries import Charge
+from wg_core.privacy.schema import CLASSES, MACHINE
+from wg_core.privacy.statistics import NoisyStatistics
+from wg_core.release.query import answer_query
+from wg_core.wire import statistics_file
+from wg_server.campaigns import airgap, intake
+from wg_server.campaigns.intake import Asked
+from wg_server.campaigns.release import Recipient
+from wg_server.fleet.witness import Witness
+from wg_server.store.sites import Store
+
+
+@pytest.fixture
+def world(make_plant: MakePlant, good_head: LinearHead, tmp_path: Path) -> World:
+    world = make_world(make_plant, good_head, tmp_path)
+    world.plant.state_machine()
+    return world
+
+
+def _file(world: World, epsilon: str = "4", statistics: Any = MACHINE) -> Path:
+    query = world.plant.query(epsilon=epsilon, statistics=statistics)
+    path = world.folder / "machine.wgs"
+    path.write_bytes(answer_query(world.plant.home, query, witness=None))
+    return path
+
+
+def test_a_package_is_made_for_the_machine_and_no_class_is_pooled(world: World) -> None:
+    path, recipients = _file(world), []
+
+    def make(_home: object, _pools: object, plant: Recipient, *_rest: str) -> bytes:
+        recipients.append(plant)
+        return world.plant.package({"base": (world.head, "diffusion")})
+
+    made = airgap.generate_from_file(world.server, path, world.folder / "x.wgw", make_package=make)
+    (plant,) = recipients
+    assert plant.labels == world.plant.config.data.labels
+    assert plant.data_sheet == world.plant.config.data_sheet
+    assert plant.statistics == MACHINE and plant.machine is not None
+    snapshot = snapshots.current(world.plant.home)
+    exact = NoisyStatistics(snapshot.schema(MACHINE), snapshot.statistics(MACHINE), 0.0)
+    # eight standard deviations: false failure below 1e-13
+    assert np.abs(plant.machine.moments() - exact.moments()).max() < 8 * plant.machine.moment_std
+    with Store.open(world.server) as store:
+        assert store.release(made.release_id).statistics == MACHINE
+        assert store.newest_ids(encoder=world.plant.encoder, apart_from="nobody") == []
+
+
+@pytest.mark.parametrize(("sent", "asked"), [(MACHINE, CLASSES), (CLASSES, MACHINE)])
+def test_the_one_is_not_taken_for_the_other(world: World, sent: Any, asked: Any) -> None:
+    plant = world.plant
+    query = plant.query(epsilon="1") if sent == CLASSES else plant.query(statistics=MACHINE)
+    with Store.open(world.server) as store:
+        witness = Witness.of(world.server, store)
+        site = store.site("plant-a")
+        data = answer_query(plant.home, query, witness=lambda body: witness.countersign(site, body))
+        terms = Asked(encoder=plant.encoder, epsilon="1", delta="1e-5", statistics=asked)
+        with pytest.raises(VerificationError, match=f"statistics is {sent}, asked was {asked}"):
+            intake.accept(site, data, terms, witness=witness, now=0.0)
+        right = intake.accept(site, data, replace(terms, statistics=sent), witness=witness, now=0.0)
+        assert right.statistics == sent
+
+
+def test_an_auditor_reads_in_words_what_was_charged_for(world: World) -> None:
+    path = _file(world)
+    finding = verification.verify(world.plant.home.root, statistics=[path])
+    assert finding.passed and len(finding.received) == 1
+    (remark,) = [line for line in finding.remarks if "machine statistics" in line]
+    assert remark.endswith("without labels: 1")
+    page = render(answers.read(world.plant.home.root, finding))
+    assert "machine statistics without labels" in page and "data sheet" in page
+    assert "counts 1, moments 32" in page
+
+
+def test_a_ledger_of_classes_alone_says_nothing_of_machines(world: World) -> None:
+    answer_query(world.plant.home, world.plant.query(), witness=None)
+    finding = verification.verify(world.plant.home.root)
+    assert not [line for line in finding.remarks if "machine" in line]
+
+
+def test_a_charge_for_a_machine_that_names_labels_is_refused(world: World) -> None:
+    covered = statistics_file.decode_covered(_file(world).read_bytes())
+    charge = entries.decode(covered.charge_entry)
+    assert isinstance(charge, Charge)
+    rederive.check_charge(charge)
+    named = replace(charge, guarantee=replace(charge.guarantee, labels=("a",)))
+    with pytest.raises(VerificationError, match="machine statistics, which have no labels"):
+        rederive.check_charge(named)
