@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import numpy as np
 from numpy.typing import NDArray
+from tests.bearings import BEARING
 from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.server.generators import install
 
@@ -32,7 +33,14 @@ from wg_core.ledger.cosigned import RolledBack
 from wg_core.ledger.store import DatasetRecord, Ledger
 from wg_core.privacy.exact import exact_statistics
 from wg_core.privacy.mechanism import release_statistics, sigma_for
-from wg_core.privacy.schema import StatisticsSchema, default_schema
+from wg_core.privacy.schema import (
+    CLASSES,
+    MACHINE,
+    Statistics,
+    StatisticsSchema,
+    default_schema,
+    machine_schema,
+)
 from wg_core.site import config as configuration
 from wg_core.site import sharing
 from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
@@ -40,6 +48,7 @@ from wg_core.site.home import ClientHome
 from wg_core.site.pinned_server import PinnedServer as Pinned
 from wg_core.wire import canonical, protocol, signing
 from wg_core.wire.covered import CoveredStatistics
+from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.protocol import StatisticsQuery
 from wg_core.wire.signing import PrivateKey
 from wg_core.wire.statistics_file import (
@@ -63,6 +72,11 @@ from wg_server.store.sites import Store
 
 LABELS = ("good", "scratch", "pit")
 DIMENSION = 8
+OF_MACHINE: Mapping[str, Any] = {
+    "labels": LABELS,
+    "data_sheet": DataSheet(rotating_machine=BEARING),
+}
+"""What a release of machine statistics states beside them."""
 FAST = NodeOptions(
     poll_seconds=0.05, idle_poll_seconds=1.0, backoff_seconds=0.1, backoff_limit_seconds=0.5
 )
@@ -279,14 +293,16 @@ def answer_synthetic(
 ) -> bytes:
     """Charge, sample, record, cosign: a release of synthetic features under the real ledger."""
     config = configuration.load(home)
-    schema = default_schema(
-        encoder=canonical.sha256_hex(home.encoder.read_bytes()),
-        dimension=DIMENSION,
-        labels=LABELS,
-        clip_radius=1.0,
-    )
+    encoder = canonical.sha256_hex(home.encoder.read_bytes())
     rng = np.random.default_rng(int(config.site.encode().hex()[-6:], 16))
-    records = rng.normal(size=(60, DIMENSION)) * 0.3, np.arange(60) % len(LABELS), None
+    if query.statistics == MACHINE:
+        schema, labels = machine_schema(encoder, "record"), np.full(60, -1)
+    else:
+        schema = default_schema(
+            encoder=encoder, dimension=DIMENSION, labels=LABELS, clip_radius=1.0
+        )
+        labels = np.arange(60) % len(LABELS)
+    records = rng.normal(size=(60, schema.dimension)) * 0.3, labels, None
     clock = lambda: int(now())  # noqa: E731 - the ledger's clock stands still meanwhile
     with Ledger.open(home.ledger, signing.load(home.ledger_key), clock=clock) as ledger:
         place = {"dataset": config.data.name, "recipient": config.server.name}
@@ -331,6 +347,7 @@ def release_records(
             sensitivity_squared=str(schema.sensitivity_squared()),
             integers_sha256=canonical.sha256_hex(integers_to_bytes(integers)),
             **terms,
+            **({} if schema.statistics == CLASSES else OF_MACHINE),
         )
         ledger.record_release(charged.seq, encode_release(manifest, integers, key))
         on_step("recorded")
@@ -359,6 +376,7 @@ def start_campaign(
     epsilon: str = "1",
     seconds: float = 3600.0,
     grace_seconds: float = 600.0,
+    statistics: Statistics = CLASSES,
 ) -> Campaign:
     version = versions.ready(home)
     with Store.open(home) as store:
@@ -372,6 +390,7 @@ def start_campaign(
             collect_seconds=seconds,
             deliver_seconds=seconds,
             grace_seconds=grace_seconds,
+            statistics=statistics,
         )
 
 

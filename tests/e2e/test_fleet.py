@@ -20,6 +20,7 @@ from tests.patience import PATIENCE_SECONDS, wait_until
 from wg_core.errors import (
     ConfigError,
     DataError,
+    MachineUnstated,
     NotAcceptedError,
     PeerError,
     PolicyRefused,
@@ -29,6 +30,7 @@ from wg_core.fleet.inbox import Inbox
 from wg_core.fleet.interface import Handlers
 from wg_core.fleet.node import run_node
 from wg_core.site import contact
+from wg_core.privacy.schema import MACHINE
 from wg_server.operation.serve import serve
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
@@ -52,6 +54,28 @@ def test_a_campaign_brings_statistics_in_and_packages_out(
     with Store.open(server) as store:
         releases = store.newest_ids(encoder=done.encoder, apart_from="nobody")
         assert [store.release(each).site for each in releases] == ["plant-a", "plant-b"]
+
+
+def test_a_campaign_for_machine_statistics_serves_a_plant_and_waits_for_no_other(
+    server: ServerHome, plant: Plant, tmp_path: Path
+) -> None:
+    other = enrol_plant(server, tmp_path / "plant-b", "plant-b")
+
+    def states_none() -> None:
+        raise MachineUnstated("no sheet")
+
+    other.before_answer = states_none
+    with plant.running(), other.running():
+        begun = start_campaign(server, ["plant-a", "plant-b"], statistics=MACHINE)
+        done = finished(server, begun)  # long before the ten minutes of grace
+        wait_until(lambda: bool(plant.applied), "applying")
+    assert done.state == "partial"
+    served, left = done.tasks
+    assert (served.state, left.state, left.code) == ("delivered", "refused", "machine")
+    with Store.open(server) as store:
+        release = store.release(served.release_id)
+        assert release.statistics == MACHINE and release.used
+        assert store.newest_ids(encoder=done.encoder, apart_from="nobody") == []
 
 
 @pytest.mark.slow

@@ -1,0 +1,171 @@
+"""A campaign for machine statistics asks who states a machine, waits for nobody, pools nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from tests.bearings import BEARING
+from tests.server.campaigns.nodes import SITES, Nodes, Stage, make_stage, refusal, states, stored
+from tests.server.campaigns.test_schedule import campaign, released, task
+from tests.server.generators import install
+
+from wg_common import catalogue, weights_file
+from wg_core.errors import ConfigError
+from wg_core.privacy.mechanism import sigma_for
+from wg_core.privacy.schema import CLASSES, MACHINE, machine_schema
+from wg_core.privacy.statistics import NoisyStatistics
+from wg_core.wire import signing
+from wg_core.wire.data_sheet import DataSheet
+from wg_core.wire.statistics_file import StatisticsManifest
+from wg_server.campaigns import (
+    intake,
+    machines,
+    packaging,
+    reasons,
+    schedule,
+    starting,
+    stated,
+)
+from wg_server.campaigns.release import Recipient, Release, releasing
+from wg_server.campaigns.starting import Order
+from wg_server.generator.weights.candidates import GeneratedCandidate
+from wg_server.site.home import ServerHome
+from wg_server.store import troubles
+from wg_server.store.campaigns import NO_MACHINE, Campaign
+from wg_server.store.releases import StoredRelease
+from wg_server.store.sites import Store
+
+SHEET = DataSheet(rotating_machine=BEARING)
+LABELS = ("normal", "inner race", "outer race")
+
+
+@pytest.fixture
+def stage(home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    install(home)
+    monkeypatch.setattr(machines, "kinds", lambda home, version: ("rotating_machine",))
+    return make_stage(home, store, monkeypatch, Nodes(plant_c=lambda _: refusal("machine")))
+
+
+@pytest.fixture
+def sheets(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, DataSheet | None]:
+    """What two of the sites stated; of ``plant-c`` nothing is known."""
+    sheets = {"plant-a": SHEET, "plant-b": None}
+
+    def stated_by(release: StoredRelease) -> SimpleNamespace:
+        return SimpleNamespace(labels=LABELS, data_sheet=sheets[release.site])
+
+    monkeypatch.setattr(intake, "stated_by", stated_by)
+    for site in sheets:
+        stage.store.add_release(stored(site, epsilon="0"))
+    return sheets
+
+
+def start(stage: Stage, **words: object) -> Campaign:
+    return starting.start(stage.home, stage.store, Order(statistics=MACHINE, **words))  # type: ignore[arg-type]
+
+
+def test_a_site_that_states_no_machine_is_not_asked_and_holds_nothing_up(
+    stage: Stage, sheets: Mapping[str, DataSheet | None]
+) -> None:
+    campaign = start(stage)  # with the usual grace of ten minutes
+    assert states(campaign)["plant-b"] == ("cancelled", NO_MACHINE)
+    with stage.working():
+        ended = stage.wait(campaign, lambda campaign: campaign.finished is not None)
+    assert states(ended) == {
+        "plant-a": ("delivered", ""),
+        "plant-b": ("cancelled", NO_MACHINE),
+        "plant-c": ("refused", "machine"),
+    }
+    assert {query.statistics for query in stage.nodes.queries} == {MACHINE}
+    sights = troubles.sights(stage.store, names=SITES)
+    said = {
+        site: reasons.of_task(ended, ended.task(site), sights[site], 0.0)
+        for site in ("plant-b", "plant-c")
+    }
+    assert said["plant-b"].why.startswith("not asked: no data sheet")
+    assert "states no machine" in said["plant-c"].why
+    assert all("data-sheet.yaml" in reason.do for reason in said.values())
+
+
+def test_sites_that_are_named_are_asked(
+    stage: Stage, sheets: Mapping[str, DataSheet | None]
+) -> None:
+    assert states(start(stage, sites=["plant-b"])) == {"plant-b": ("waiting", "")}
+
+
+def test_where_no_machine_is_stated_nobody_is_asked(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machines, "unstated", lambda store, sites, kinds: list(sites))
+    with pytest.raises(ConfigError, match="no site states a machine"):
+        start(stage)
+    assert stage.queue.all() == []
+
+
+def test_another_kind_of_machine_is_not_read(
+    stage: Stage, sheets: Mapping[str, DataSheet | None]
+) -> None:
+    assert machines.unstated(stage.store, SITES, ["rotating_machine"]) == ["plant-b"]
+    assert machines.unstated(stage.store, SITES, ["gearbox"]) == ["plant-a", "plant-b"]
+
+
+def test_at_epsilon_0_there_are_no_machine_statistics() -> None:
+    with pytest.raises(ConfigError, match="0 asks for no statistics"):
+        Order(statistics=MACHINE, epsilon="0")
+
+
+def test_no_package_waits_for_other_sites_and_none_gets_better_by_them() -> None:
+    parts = released("a", 1.0), task("b")
+    of_classes, of_machine = (
+        campaign(*parts, statistics=kind, min_sites=1) for kind in (CLASSES, MACHINE)
+    )
+    assert (schedule.packages_from(of_classes), schedule.packages_from(of_machine)) == (11.0, 0.0)
+    assert (len(of_classes.arrivals), len(of_machine.arrivals)) == (1, 0)
+
+
+def recipient(labels: tuple[str, ...] = LABELS) -> Recipient:
+    """A plant that released the statistics of its machine."""
+    schema = machine_schema("ab" * 32, "record")
+    sigma = sigma_for(schema, 1.0, 1e-5)
+    manifest = StatisticsManifest(
+        schema=schema,
+        site="plant-a",
+        dataset="line-1",
+        request_id="r",
+        release_id="ab",
+        epsilon="1",
+        delta="1e-5",
+        sigma=sigma.hex(),
+        sensitivity_squared=str(schema.sensitivity_squared()),
+        purpose="test",
+        integers_sha256="cd" * 32,
+        data_sheet=SHEET,
+        labels=labels,
+    )
+    statistics = NoisyStatistics(schema, np.zeros(schema.length, dtype=np.int64), sigma)
+    return releasing(manifest, Release(manifest, statistics))
+
+
+def test_its_package_holds_networks_for_the_machine_and_nothing_of_other_sites(
+    home: ServerHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = install(home)
+    plant = recipient()
+    asked: list[Recipient] = []
+
+    def networks(_version: object, plant: Recipient, *, seed: int) -> object:
+        asked.append(plant)
+        candidate = GeneratedCandidate("sheet-mean", "diffusion", {"w": np.zeros(3, np.float32)})
+        return "ef" * 32, (candidate,)
+
+    monkeypatch.setattr(stated, "networks", networks)
+    monkeypatch.setattr(packaging, "_generate", lambda *_: pytest.fail("classes were asked for"))
+    data = packaging.make_package(home, None, plant, "0" * 32, version.id)  # type: ignore[arg-type]
+    key = signing.load(home.signing_key).public_key()
+    manifest, _ = weights_file.decode(data, key)
+    assert asked == [plant] and plant.machine is not None
+    assert manifest.architecture == catalogue.SPECTRUM_LINES and manifest.labels == LABELS
+    assert manifest.own_release == "ab" and manifest.pool_releases == 0
