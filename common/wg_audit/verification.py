@@ -103,11 +103,7 @@ class Finding:
         if self.burned:
             yield text("charges without a release (burned): {count}", count=len(self.burned))
         if of_machine := sum(x.statistics == MACHINE for x in state.charges.values()):
-            yield text(
-                "charges for machine statistics, which are the mean of what the stated machine's"
-                " records read as, without labels: {count}",
-                count=of_machine,
-            )
+            yield text("charges for machine statistics, without labels: {count}", count=of_machine)
         if self.largest_delta > DELTA_NOTED:
             yield text(
                 "delta is up to {delta:g}: with that probability there is no protection at all;"

@@ -214,7 +214,7 @@ class Snapshot:
 
     @property
     def machine(self) -> MachinePart:
-        """Its machine statistics.
+        """Machine statistics.
 
         Raises:
             MachineUnstated: It has none.

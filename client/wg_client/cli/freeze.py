@@ -199,7 +199,7 @@ def frozen_lines(frozen: Frozen) -> list[str]:
 
 
 def _machine_lines(frozen: Frozen) -> Iterator[str]:
-    """Whether a stated machine has statistics, and why not."""
+    """Say that a stated machine has statistics, or why it has none."""
     if frozen.snapshot.manifest.machine is not UNSET:
         yield text("machine statistics: of the machine that the data sheet states")
     elif frozen.unread_machine:

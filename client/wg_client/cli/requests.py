@@ -12,7 +12,7 @@ from wg_client.cli.options import OF, home_option
 from wg_core.cli import json_option, next_step, show
 from wg_core.errors import UsageError
 from wg_core.language import text
-from wg_core.privacy.schema import MACHINE, marked
+from wg_core.privacy.schema import MACHINE, statistics_of
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
@@ -105,7 +105,7 @@ def _show(home: ClientHome, request_id: str, as_json: bool) -> None:
     request = approval.find(home, request_id, time.time())
     query = request.query
     overview = preview.check(
-        home, epsilon=query.epsilon, delta=query.delta, statistics=marked(query.statistics)
+        home, epsilon=query.epsilon, delta=query.delta, statistics=statistics_of(query.statistics)
     )
     document = {
         **_document(home, request),
@@ -166,7 +166,7 @@ def _document(home: ClientHome, request: Waiting) -> dict[str, Any]:
         "delta": query.delta,
         "purpose": query.purpose,
         "recipient": config.server.name,
-        "statistics": marked(query.statistics),
+        "statistics": statistics_of(query.statistics),
     }
 
 

@@ -48,14 +48,14 @@ def hints(
 
 def machine_hints(units: int, cap_epsilon: float, cap_delta: float) -> tuple[str, ...]:
     """Sentences for a person, of a release of machine statistics; arguments as of ``hints``."""
-    few = text(
+    warning = text(
         "too few for machine statistics: {units} privacy units; weights are made without those of"
         " fewer than {least}. Such a release is not refused, since how many there are is private",
         units=units,
         least=MACHINE_RECORDS,
     )
     enough = units >= MACHINE_RECORDS
-    return (*(() if enough else (few,)), *_caps(units, cap_epsilon, cap_delta))
+    return (*(() if enough else (warning,)), *_caps(units, cap_epsilon, cap_delta))
 
 
 def _caps(
@@ -66,7 +66,7 @@ def _caps(
     large_epsilon: float = 20.0,
     delta_share: float = 0.1,
 ) -> list[str]:
-    """That a budget promises little."""
+    """Name what makes a budget promise little."""
     sentences: list[str] = []
     if cap_epsilon > large_epsilon:
         sentences.append(

@@ -6,7 +6,7 @@ snapshot by now. Sends nothing, charges nothing, writes nothing.
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from wg_client.release.look import encoder_failures
 from wg_common.modalities.registry import listed
 from wg_core.errors import DataError, MachineUnstated
 from wg_core.language import text
+from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.store import Ledger
 from wg_core.privacy import accounting
 from wg_core.privacy.schema import CLASSES, MACHINE, Statistics, StatisticsSchema
@@ -175,7 +176,7 @@ class Check:
         statistics: What it is of.
         hints: What a person should know before it is paid for.
         data_sheet: What is stated in public of the machine, as the class names are.
-        mean: Of a release of machine statistics.
+        mean: Mean that a release of machine statistics is of; None: it is of classes.
         no_machine: Why there are no machine statistics, where a machine is stated.
     """
 
@@ -219,33 +220,18 @@ def check(
     request, sigma = charge_request(
         plant.config, schema, request_id="0" * 32, epsilon=epsilon, delta=delta, purpose="check"
     )
-    with Ledger.open(home.ledger) as ledger:
-        spent = ledger.spent(plant.config.data.name)
-    cap, cap_delta = float(spent.cap_epsilon), float(spent.cap_delta)
-    cost = accounting.cost(spent.events, request.event, cap_delta)
-    capacity = accounting.releases_left(spent.events, request.event, cap * (1 + 1e-6), cap_delta)
-    over = float(epsilon) > float(privacy.max_request_epsilon)
-    over = over or float(delta) > float(privacy.cap_delta) or statistics not in privacy.statistics
+    cost = _cost(plant, home, request)
+    if statistics not in privacy.statistics:
+        cost = replace(cost, allowed=False, refused_by="policy")
     sight, noise = _sight(plant), _nothing(schema, sigma)
-    refused = "policy" if over else "budget" if capacity == 0 else ""
+    cap, cap_delta = float(cost.cap_epsilon), float(cost.cap_delta)
     return Check(
         site=plant.config.site,
         dataset=plant.config.data.name,
         snapshot=_snapshot(plant),
         data=sight,
         would_leave=departure(schema, sigma, plant.config.data.unit_column),
-        cost=CostSight(
-            epsilon=epsilon,
-            delta=delta,
-            alone=cost.alone,
-            spent=cost.before,
-            after=cost.after,
-            cap_epsilon=spent.cap_epsilon,
-            cap_delta=spent.cap_delta,
-            allowed=not refused,
-            refused_by=refused,
-            releases_left=capacity,
-        ),
+        cost=cost,
         statistics=statistics,
         hints=machine_hints(sight.units, cap, cap_delta)
         if statistics == MACHINE
@@ -265,8 +251,33 @@ def check(
     )
 
 
+def _cost(plant: Plant, home: ClientHome, request: ChargeRequest) -> CostSight:
+    """Price of a release that would be charged so, held against policy and budget."""
+    privacy = plant.config.privacy
+    with Ledger.open(home.ledger) as ledger:
+        spent = ledger.spent(plant.config.data.name)
+    cap, cap_delta = float(spent.cap_epsilon), float(spent.cap_delta)
+    cost = accounting.cost(spent.events, request.event, cap_delta)
+    capacity = accounting.releases_left(spent.events, request.event, cap * (1 + 1e-6), cap_delta)
+    over = float(request.epsilon) > float(privacy.max_request_epsilon)
+    over = over or float(request.delta) > float(privacy.cap_delta)
+    refused_by = "policy" if over else "budget" if capacity == 0 else ""
+    return CostSight(
+        epsilon=request.epsilon,
+        delta=request.delta,
+        alone=cost.alone,
+        spent=cost.before,
+        after=cost.after,
+        cap_epsilon=spent.cap_epsilon,
+        cap_delta=spent.cap_delta,
+        allowed=not refused_by,
+        refused_by=refused_by,
+        releases_left=capacity,
+    )
+
+
 def _no_machine(plant: Plant) -> str:
-    """Why a stated machine has no statistics; empty: it has, or none is stated."""
+    """Reason why a stated machine has no statistics; empty: it has, or none is stated."""
     if plant.config.data_sheet is None:
         return ""
     try:

@@ -94,7 +94,7 @@ class Mechanism:
 
     @property
     def statistics(self) -> Statistics:
-        """What it releases, by its name."""
+        """Statistics that it releases, by its name."""
         return MACHINE if self.name == MECHANISMS[MACHINE] else CLASSES
 
 

@@ -177,8 +177,8 @@ class StatisticsSchema:
 
     @property
     def statistics(self) -> Statistics:
-        """What its releases are of."""
-        return marked(self.features)
+        """Statistics that its releases hold."""
+        return statistics_of(self.features)
 
     @property
     def grid(self) -> int:
@@ -265,12 +265,12 @@ def machine_schema(encoder: str, unit_rule: Literal["record", "weight"]) -> Stat
 
 
 def mark(statistics: Statistics) -> MachineMark:
-    """How a record says what statistics it is of."""
+    """Mark by which a record says that it is of these statistics."""
     return UNSET if statistics == CLASSES else MACHINE
 
 
-def marked(mark: MachineMark) -> Statistics:
-    """The statistics of a record with this mark."""
+def statistics_of(mark: MachineMark) -> Statistics:
+    """Statistics of a record with this mark."""
     return CLASSES if mark is UNSET else MACHINE
 
 

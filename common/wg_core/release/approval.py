@@ -20,7 +20,7 @@ from wg_core.grammar import check_name
 from wg_core.ledger import entries
 from wg_core.ledger.entries import Decision
 from wg_core.ledger.store import Ledger
-from wg_core.privacy.schema import marked
+from wg_core.privacy.schema import statistics_of
 from wg_core.site.config import HUMAN, ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, fleet
@@ -71,7 +71,7 @@ def check(
         ("delta", numbers.exact(query.delta), numbers.exact(decision.delta)),
         ("purpose", query.purpose, decision.purpose),
         ("recipient", config.server.name, decision.recipient),
-        ("statistics", marked(query.statistics), marked(decision.statistics)),
+        ("statistics", statistics_of(query.statistics), statistics_of(decision.statistics)),
     ):
         if got != want:
             raise PolicyRefused(f"request {request_id}: {subject} is {got}, approved was {want}")

@@ -1,4 +1,4 @@
-"""What a freeze reads of each record: local features, and numbers at the machine that is stated.
+"""Numbers that a freeze reads of each record: local features, and those at a stated machine.
 
 Numbers are read where ``data-sheet.yaml`` states a machine and the confirmed encoder has a reading
 map of its kind. They depend on the sheet as on the encoder, so a snapshot names it.
@@ -25,7 +25,7 @@ _NUMBERS = "machine.array"  # Numbers of each record's machine, while a snapshot
 
 
 class RecordEncoder(Protocol):
-    """What makes features of records; see ``wg_common.nets.encoder.module.Encoder``."""
+    """Maker of features; see ``wg_common.nets.encoder.module.Encoder``."""
 
     @property
     def modality(self) -> str:
@@ -45,7 +45,7 @@ class RecordEncoder(Protocol):
 
     @property
     def scaled_dimension(self) -> int:
-        """How many of the local features are of the shared encoder."""
+        """Number of local features that have a public scale."""
 
     @property
     def machine_kinds(self) -> tuple[str, ...]:
@@ -72,12 +72,13 @@ LoadEncoder = Callable[[bytes], RecordEncoder]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What is read of each record: local features, and where there are any its machine's numbers.
+    """The numbers that are read of a record: local features, then those at a stated machine.
 
     Attributes:
         schema: Layout of class statistics.
-        sheet: Of the machine that the encoder reads; None: of none.
-        unread_machine: Why the stated machine has no statistics; empty: it has, or none is stated.
+        sheet: Data sheet of the machine at which records are read; None: at none.
+        unread_machine: Reason why the stated machine has no statistics; empty: it has, or none is
+            stated.
     """
 
     encoder: RecordEncoder
@@ -124,7 +125,7 @@ class _AtMachine:
 
 
 def reading_of(config: ClientConfig, encoder: RecordEncoder, identity: str) -> Reading:
-    """What an encoder reads at this plant; ``identity`` is the SHA-256 of its package, hex."""
+    """Settle what an encoder reads here; ``identity`` is the SHA-256 of its package, hex."""
     sheet, reason = config.data_sheet, ""
     if sheet is not None:
         try:
@@ -147,7 +148,7 @@ def reading_of(config: ClientConfig, encoder: RecordEncoder, identity: str) -> R
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What was read of all records, in files.
+    """Numbers of all records, in files.
 
     Attributes:
         features: Local features ``[n, D]``.
@@ -159,14 +160,13 @@ class Rows:
 
     @classmethod
     def create(cls, path: Path, records: int, reading: Reading) -> Self:
-        """Make them for so many records, with the features in a new file at ``path``."""
+        """Make rows for so many records, with the features in a new file at ``path``."""
         split = reading.encoder.local_dimension
-        numbers = path.with_name(_NUMBERS)
-        rows = cls(
-            _mapped(path, (records, split)), _mapped(numbers, (records, reading.width - split))
-        )
-        numbers.unlink()  # a snapshot keeps the sums alone
-        return rows
+        nameless = path.with_name(_NUMBERS)
+        features = _memory_map(path, (records, split))
+        numbers = _memory_map(nameless, (records, reading.width - split))
+        nameless.unlink()  # a snapshot keeps the sums alone
+        return cls(features, numbers)
 
     def put(self, row: int | list[int], values: NDArray[np.float32]) -> None:
         """Keep what was read of some records."""
@@ -179,7 +179,7 @@ class Rows:
         snapshots.let_go(self.numbers)
 
 
-def _mapped(path: Path, shape: tuple[int, int]) -> np.memmap[Any, np.dtype[np.float32]]:
+def _memory_map(path: Path, shape: tuple[int, int]) -> np.memmap[Any, np.dtype[np.float32]]:
     rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     path.chmod(atomic.PRIVATE)
     return rows

@@ -129,7 +129,8 @@ class Frozen:
     Attributes:
         snapshot: The snapshot, now in use.
         listing: Names, what was set aside, what counts once.
-        unread_machine: Why the stated machine has no statistics; empty: it has, or none is stated.
+        unread_machine: Reason why the stated machine has no statistics; empty: it has, or none is
+            stated.
     """
 
     snapshot: Snapshot

@@ -40,7 +40,7 @@ from wg_core.ledger import entries
 from wg_core.ledger.charging import ChargeRequest, statistics_request
 from wg_core.ledger.store import Charged, Ledger
 from wg_core.privacy.mechanism import Sampler, opendp_sampler, release_statistics, sigma_for
-from wg_core.privacy.schema import MACHINE, StatisticsSchema, marked
+from wg_core.privacy.schema import MACHINE, StatisticsSchema, statistics_of
 from wg_core.release import approval, overlap, readiness
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks, sharing
@@ -120,20 +120,26 @@ def answer_query(
             if witness is None:
                 cosigning.check_room(ledger, config)
             snapshot = current_snapshot(home, config, ledger, encoder=encoder)
-            request, _ = charge_request(
-                config,
-                snapshot.schema(marked(query.statistics)),
-                request_id=query.request_id,
-                epsilon=plain(query.epsilon),
-                delta=plain(query.delta),
-                purpose=query.purpose,
-            )
+            request = _request_for(config, snapshot, query)
             key = signing.load(home.signing_key)
             pack = functools.partial(make, config, snapshot, key=key, sampler=sampler)
             if config.data_sheet is not None:
                 _stated(ledger, config, encoder)
             charged = _release(ledger, request, pack, on_step)
         return _cover(home, config, ledger, charged, witness, on_step)
+
+
+def _request_for(config: ClientConfig, snapshot: Snapshot, query: StatisticsQuery) -> ChargeRequest:
+    """Translate a query into what is charged for it; errors as of ``charge_request``."""
+    request, _ = charge_request(
+        config,
+        snapshot.schema(statistics_of(query.statistics)),
+        request_id=query.request_id,
+        epsilon=plain(query.epsilon),
+        delta=plain(query.delta),
+        purpose=query.purpose,
+    )
+    return request
 
 
 def _stated(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
@@ -277,8 +283,8 @@ def make(
 def _check_charge(ledger: Ledger, charged: Charged, query: StatisticsQuery) -> None:
     """Refuse a request that was charged for something else."""
     entry = entries.decode(ledger.entry(charged.seq))
-    asked = marked(query.statistics)
-    if not isinstance(entry, entries.Charge) or entry.mechanism.statistics != asked:
+    statistics = statistics_of(query.statistics)
+    if not isinstance(entry, entries.Charge) or entry.mechanism.statistics != statistics:
         raise PolicyRefused(f"request {query.request_id}: was charged for something else")
 
 

@@ -1,4 +1,4 @@
-"""Readiness: whether releases can be made from the snapshot under today's settings."""
+"""Readiness of a snapshot: can releases be made from it under today's settings?"""
 
 from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, MachineUnstated
@@ -45,17 +45,17 @@ def check_snapshot(config: ClientConfig, snapshot: Snapshot, *, encoder: str) ->
     """
     manifest = snapshot.manifest
     schema = manifest.schema
-    today = schema_for(
+    expected = schema_for(
         config, encoder=encoder, dimension=schema.dimension, clip_radius=schema.radius
     )
-    for subject, got, want in (
+    for subject, frozen, today in (
         ("data.name", manifest.dataset, config.data.name),
         ("data.labels", schema.labels, config.data.labels),
         ("data.unit_column", manifest.unit_column, config.data.unit_column or ""),
         ("the encoder", schema.encoder, encoder),
-        ("the schema of releases", schema, today),
+        ("the schema of releases", schema, expected),
     ):
-        if got != want:
+        if frozen != today:
             raise ConfigError(
                 f"{snapshot.folder}: snapshot {manifest.number} was made before {subject} changed;"
                 f" run 'wg-client freeze --home {snapshot.folder.parent.parent}'"

@@ -6,7 +6,7 @@ data: a refusal must not be a side channel.
 
 from wg_core import grammar
 from wg_core.errors import ConfigError, DecodeError, PolicyRefused
-from wg_core.privacy.schema import marked
+from wg_core.privacy.schema import statistics_of
 from wg_core.site.config import ANY_PURPOSE, ClientConfig, positive_decimal
 from wg_core.wire import fleet
 from wg_core.wire.protocol import StatisticsQuery
@@ -49,7 +49,8 @@ def check_query(config: ClientConfig, query: StatisticsQuery, *, encoder: str, n
             f" {encoder[:16]}"
         )
     subject, privacy = f"query {query.request_id}", config.privacy
-    if (statistics := marked(query.statistics)) not in privacy.statistics and not query.is_free:
+    statistics = statistics_of(query.statistics)
+    if not query.is_free and statistics not in privacy.statistics:
         raise PolicyRefused(
             f"{subject}: {statistics} statistics, this plant allows"
             f" {', '.join(privacy.statistics) or 'none'} (privacy.statistics)"

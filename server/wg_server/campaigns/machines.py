@@ -1,4 +1,4 @@
-"""Whom a campaign for machine statistics does not ask: sites that state no machine which is read.
+"""Sites that a campaign for machine statistics does not ask: they state no machine that is read.
 
 The server knows the data sheet of a site that released or stated before. One that it has heard
 nothing of is asked, and answers with one word where it has none.
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def kinds(home: ServerHome, version: Version) -> tuple[str, ...]:
-    """Kinds of machine that this server's encoder reads, and its generator makes networks for.
+    """Name the kinds of machine that this server's encoder reads.
 
     Loads torch, which no process that carries messages does.
 
@@ -37,8 +37,8 @@ def kinds(home: ServerHome, version: Version) -> tuple[str, ...]:
     return machine_kinds
 
 
-def unstated(store: Store, sites: Sequence[str], machine_kinds: Sequence[str]) -> list[str]:
-    """Those of some sites whose newest word states no machine of these kinds."""
+def without_machine(store: Store, sites: Sequence[str], machine_kinds: Sequence[str]) -> list[str]:
+    """Name those of some sites whose newest word states no machine of these kinds."""
     newest = store.newest_answers()
     return [
         site for site in sites if site in newest and not _states(store, newest[site], machine_kinds)
@@ -46,7 +46,7 @@ def unstated(store: Store, sites: Sequence[str], machine_kinds: Sequence[str]) -
 
 
 def _states(store: Store, release_id: str, machine_kinds: Sequence[str]) -> bool:
-    """Whether a release or statement names such a machine; True where it cannot be read."""
+    """Look for such a machine in a release or statement; one that cannot be read may name it."""
     try:
         sheet = intake.stated_by(store.release(release_id)).data_sheet
     except WgError as error:

@@ -42,12 +42,12 @@ class Recipient:
 
     @property
     def statistics(self) -> Statistics:
-        """What it released; of one that released nothing classes are known, by their names."""
+        """Statistics that it released; those of one that released nothing count as of classes."""
         return CLASSES if self.release is None else self.release.manifest.schema.statistics
 
     @property
     def machine(self) -> NoisyStatistics | None:
-        """Its machine statistics, if it released these."""
+        """Machine statistics, if it released these."""
         if self.release is None or self.statistics != MACHINE:
             return None
         return self.release.statistics

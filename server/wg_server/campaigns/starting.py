@@ -97,10 +97,10 @@ def start(
     if order.statistics == MACHINE:
         kinds = machines.kinds(home, version)
         if not order.sites:
-            left_out = dict.fromkeys(machines.unstated(store, enrolled, kinds), NO_MACHINE)
+            left_out = dict.fromkeys(machines.without_machine(store, enrolled, kinds), NO_MACHINE)
     elif not order.sites and order.epsilon != protocol.FREE:
-        others = worth.left_out(store, enrolled, expected, version.summary.generator)
-        left_out = dict.fromkeys(others, NOT_WORTH)
+        unworthy = worth.left_out(store, enrolled, expected, version.summary.generator)
+        left_out = dict.fromkeys(unworthy, NOT_WORTH)
     sites = order.sites or [name for name in enrolled if name not in left_out]
     if not sites and order.statistics == MACHINE:
         raise ConfigError(

@@ -102,16 +102,16 @@ def campaign_start(
             grace_seconds=grace,
             statistics=statistics,
         )
-        pooled = epsilon != protocol.FREE and statistics == CLASSES
-        expected = by_model(home, float(epsilon), float(delta)) if pooled else by_names
+        is_pooled = epsilon != protocol.FREE and statistics == CLASSES
+        expected = by_model(home, float(epsilon), float(delta)) if is_pooled else by_names
         with recorded(store, this_user(), "campaign start", order.id, order.summary):
             campaign = start(home, store, order, expected)
-        if pooled:
+        if is_pooled:
             _say_expected(campaign, expected)
-        if unstated := sum(task.code == NO_MACHINE for task in campaign.tasks):
+        if site_count := sum(task.code == NO_MACHINE for task in campaign.tasks):
             cli.note(
                 f"not asked, since no data sheet of a machine that is read here is known of them:"
-                f" {unstated} sites; --sites asks by name"
+                f" {site_count} sites; --sites asks by name"
             )
         cli.note(f"campaign {campaign.id} queued")
         if wait:

@@ -169,7 +169,7 @@ class Campaign:
 
     @property
     def is_pooled(self) -> bool:
-        """Whether a site's package depends on what the others release."""
+        """Tell that a site's package depends on what the others release."""
         return not self.is_free and self.statistics == CLASSES
 
     @cached_property

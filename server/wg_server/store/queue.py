@@ -100,14 +100,13 @@ class CampaignQueue:
                     statistics=statistics,
                 )
             )
-            rows = [_waiting(campaign_id, site, now) for site in sites]
+            parts = [(site, "waiting", "") for site in sites]
+            parts += [(site, "cancelled", code) for site, code in left_out.items()]
+            rows = [
+                _waiting(campaign_id, site, now) | {"state": state, "code": code}
+                for site, state, code in parts
+            ]
             connection.execute(schema.task.insert(), rows)
-            if left_out:
-                ended = [
-                    _waiting(campaign_id, site, now) | {"state": "cancelled", "code": code}
-                    for site, code in left_out.items()
-                ]
-                connection.execute(schema.task.insert(), ended)
             return campaigns.load(connection, campaign_id)
 
     def show(self, campaign_id: str, *, site: str = "") -> Campaign:

@@ -13,7 +13,7 @@ from wg_client.data import plant as plants
 from wg_core.errors import ApprovalPending
 from wg_core.privacy.schema import CLASSES, MACHINE
 from wg_core.release.query import answer_query
-from wg_core.site.config import HUMAN, PrivacyConfig
+from wg_core.site.config import PrivacyConfig
 
 Shown = Callable[..., tuple[str, str]]
 
@@ -109,7 +109,7 @@ def test_epsilon_0_releases_no_machine_statistics(
 def test_a_person_who_decides_sees_what_the_request_is_of(
     plant: TestPlant, here: Json, shown: Shown
 ) -> None:
-    plant.configure(privacy=PrivacyConfig(answer_slot_seconds=0.05, approve=HUMAN))
+    plant.configure(privacy=PrivacyConfig(answer_slot_seconds=0.05, approve="human"))
     query = plant.query(statistics=MACHINE)
     with pytest.raises(ApprovalPending):
         answer_query(plant.home, query, witness=plant.witness)

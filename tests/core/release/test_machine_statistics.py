@@ -27,7 +27,7 @@ from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.release import approval, encoding
 from wg_core.release.budget import read_spend
 from wg_core.release.query import answer_query, open_ledger
-from wg_core.site.config import HUMAN, PrivacyConfig
+from wg_core.site.config import PrivacyConfig
 from wg_core.wire import signing
 from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.statistics_file import StatisticsManifest, decode_covered, decode_release
@@ -101,7 +101,7 @@ def test_what_a_class_release_signs_and_charges_says_nothing_of_machines(
 class _Unreadable:
     """A reading map that finds nothing in every second record."""
 
-    machine_kinds = ("rotating_machine",)
+    machine_kinds: tuple[str, ...] = ("rotating_machine",)
 
     def __init__(self, encoder: Any) -> None:
         self._encoder = encoder
@@ -250,7 +250,7 @@ def test_a_policy_can_forbid_it(make_plant: MakePlant) -> None:
 def test_who_approved_class_statistics_has_approved_no_machine_statistics(
     make_plant: MakePlant,
 ) -> None:
-    plant = make_plant(privacy=PrivacyConfig(answer_slot_seconds=0.05, approve=HUMAN))
+    plant = make_plant(privacy=PrivacyConfig(answer_slot_seconds=0.05, approve="human"))
     plant.state_machine()
     query = plant.query()
     with open_ledger(plant.home) as ledger:

@@ -99,7 +99,7 @@ def test_sites_that_are_named_are_asked(
 def test_where_no_machine_is_stated_nobody_is_asked(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machines, "unstated", lambda store, sites, kinds: list(sites))
+    monkeypatch.setattr(machines, "without_machine", lambda store, sites, kinds: list(sites))
     with pytest.raises(ConfigError, match="no site states a machine"):
         start(stage)
     assert stage.queue.all() == []
@@ -108,8 +108,8 @@ def test_where_no_machine_is_stated_nobody_is_asked(
 def test_another_kind_of_machine_is_not_read(
     stage: Stage, sheets: Mapping[str, DataSheet | None]
 ) -> None:
-    assert machines.unstated(stage.store, SITES, ["rotating_machine"]) == ["plant-b"]
-    assert machines.unstated(stage.store, SITES, ["gearbox"]) == ["plant-a", "plant-b"]
+    assert machines.without_machine(stage.store, SITES, ["rotating_machine"]) == ["plant-b"]
+    assert machines.without_machine(stage.store, SITES, ["gearbox"]) == ["plant-a", "plant-b"]
 
 
 def test_at_epsilon_0_there_are_no_machine_statistics() -> None:
