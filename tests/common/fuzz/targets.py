@@ -14,7 +14,7 @@ import json
 import tempfile
 import wave
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ from wg_core.ledger import (
     witness,
 )
 from wg_core.ledger.store import DatasetRecord, Ledger
+from wg_core.privacy.mechanism import sigma_for
+from wg_core.privacy.schema import MACHINE, machine_schema
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, container, protocol, signing, statistics_file
@@ -269,6 +271,49 @@ _JOIN = protocol.encode_token(
         expires=0,
     )
 )
+_OF_MACHINE = machine_schema("0" * 64, "record")
+_MACHINE_RELEASE = canonical.encode(
+    statistics_file.StatisticsManifest(
+        schema=_OF_MACHINE,
+        site="a",
+        dataset="x",
+        request_id="0" * 32,
+        release_id="00",
+        epsilon="1",
+        delta="1e-5",
+        sigma=sigma_for(_OF_MACHINE, 1.0, 1e-5).hex(),
+        sensitivity_squared=str(_OF_MACHINE.sensitivity_squared()),
+        purpose="",
+        data_sheet=DataSheet(rotating_machine=BEARING),
+        labels=("a", "b"),
+        integers_sha256=canonical.sha256_hex(b""),
+    )
+)
+_QUERY = protocol.StatisticsQuery(
+    request_id="0" * 32,
+    site="a",
+    encoder="0" * 64,
+    epsilon="1",
+    delta="1e-5",
+    purpose="",
+    expires=0,
+)
+_DECISION = entries.encode(
+    entries.Decision(
+        head=entries.Head(
+            kind=entries.DECISION, seq=1, prev="0" * 64, origin="a", key_id="0" * 8, time=0
+        ),
+        request_id="0" * 32,
+        dataset="x",
+        epsilon="1",
+        delta="1e-5",
+        purpose="",
+        recipient="c",
+        approved=True,
+        name="A",
+        statistics=MACHINE,
+    )
+)
 _REFUSAL = canonical.encode(protocol.Refusal(request_id="0" * 32, code="budget"))
 _ROTATION = canonical.encode(protocol.KeyRotation(entry="{}", proof="c2sp.org/tlog-proof@v1\n"))
 _COVERED = ("release", "charge_entry", "release_entry", "charge_proof", "release_proof")
@@ -292,11 +337,17 @@ TARGETS: dict[str, Target] = {
             b"a+00000000+BgEC",
         ),
     ),
-    "entry": Target(entries.decode, _vectors("entry")),
+    "entry": Target(entries.decode, (*_vectors("entry"), _DECISION)),
     "first-entry": Target(_first_entry, _vectors("entry")),
     "rotation-entry": Target(verify.read_new_key, _vectors("entry")),
     "release": Target(_release, _boxed("wgs", ("manifest", "signature", "integers"))),
-    "signed-release": Target(_signed_release, (b"{}", b'{"schema":{"labels":["a"]}}')),
+    "signed-release": Target(
+        _signed_release, (b"{}", b'{"schema":{"labels":["a"]}}', _MACHINE_RELEASE)
+    ),
+    "query": Target(
+        _record(protocol.StatisticsQuery, "query"),
+        (canonical.encode(_QUERY), canonical.encode(replace(_QUERY, statistics=MACHINE))),
+    ),
     "covered": Target(statistics_file.decode_covered, _boxed("wgs-covered", _COVERED)),
     "weights": Target(_weights, _boxed("wgw", ("manifest", "signature", "tensors"))),
     "package-checkpoint": Target(
