@@ -25,6 +25,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -101,6 +102,7 @@ class Encoder:
         settings: Of the trunk, as they stand in the package.
         module: The network.
         further: Trunks that nothing is released of; their features are the last of the local ones.
+        machine_kinds: Kinds of machine, as fields of a data sheet, that it has a reading map of.
     """
 
     id: str
@@ -114,11 +116,7 @@ class Encoder:
     settings: Mapping[str, str]
     module: EncoderModule
     further: tuple[EncoderTrunk, ...] = ()
-
-    @property
-    def machine_kinds(self) -> tuple[str, ...]:
-        """Kinds of machine, as fields of a data sheet, that it has a reading map of."""
-        return ()
+    machine_kinds: ClassVar[tuple[str, ...]] = ()
 
     def machine_numbers(self, records: Records, data_sheet: DataSheet) -> NDArray[np.float32]:
         """Numbers ``[n, 32]`` of records read at a stated machine; zeros where one cannot be.
