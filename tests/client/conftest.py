@@ -89,8 +89,7 @@ class Remembering:
         self, records: Sequence[NDArray[Any]], data_sheet: DataSheet
     ) -> NDArray[np.float32]:
         """A made-up reading map: numbers of a record's values and of the sheet, some too long."""
-        assert data_sheet.rotating_machine is not None
-        turn = float(data_sheet.rotating_machine.shaft_speed_rpm) / 1e4
+        turn = float(dict(data_sheet.lines())["shaft_speed_rpm"]) / 1e4
         rows = [np.resize(np.asarray(record, np.float32) / 255 - turn, 32) for record in records]
         return np.array(rows, dtype=np.float32).reshape(-1, 32)
 

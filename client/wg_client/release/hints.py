@@ -46,7 +46,7 @@ def hints(
     )
 
 
-def machine_hints(units: int, cap_epsilon: float, cap_delta: float) -> tuple[str, ...]:
+def statistics_hints(units: int, cap_epsilon: float, cap_delta: float) -> tuple[str, ...]:
     """Sentences for a person, of a release of machine statistics; arguments as of ``hints``."""
     warning = text(
         "too few for machine statistics: {units} privacy units; weights are made without those of"

@@ -15,7 +15,7 @@ from wg_client.data import plant as plants
 from wg_client.data.plant import Plant
 from wg_client.data.sensor_windows import file_of, logs_at
 from wg_client.data.survey import survey
-from wg_client.release.hints import hints, machine_hints
+from wg_client.release.hints import hints, statistics_hints
 from wg_client.release.look import encoder_failures
 from wg_common.modalities.registry import listed
 from wg_core.errors import DataError, MachineUnstated
@@ -233,7 +233,7 @@ def check(
         would_leave=departure(schema, sigma, plant.config.data.unit_column),
         cost=cost,
         statistics=statistics,
-        hints=machine_hints(sight.units, cap, cap_delta)
+        hints=statistics_hints(sight.units, cap, cap_delta)
         if statistics == MACHINE
         else hints(
             modality=sight.modality,

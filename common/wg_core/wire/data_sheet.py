@@ -12,7 +12,7 @@ labels then refuse.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
 from typing import Annotated, get_type_hints
 
@@ -93,9 +93,9 @@ class DataSheet:
 
     @property
     def kind(self) -> str:
-        """Name of the field that describes the machine."""
-        names = (field.name for field in fields(self) if field.name != "version")
-        return next(name for name in names if getattr(self, name) is not None)
+        """Name of the machine's kind, which is the name of its field."""
+        names = (field.name for field in fields(self))
+        return next(name for name in names if is_dataclass(getattr(self, name)))
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """What it states as names and values, for people."""
