@@ -273,7 +273,7 @@ def make(
         sigma=sigma.hex(),
         sensitivity_squared=str(schema.sensitivity_squared()),
         purpose=request.use.purpose,
-        data_sheet=config.data_sheet,
+        data_sheet=snapshot.machine.data_sheet if statistics == MACHINE else config.data_sheet,
         labels=config.data.labels if statistics == MACHINE else UNSET,
         integers_sha256=canonical.sha256_hex(statistics_file.integers_to_bytes(integers)),
     )

@@ -213,6 +213,24 @@ def test_the_remedy_for_a_changed_sheet_works_and_the_numbers_are_others(
     assert not np.array_equal(snapshots.current(plant.home).statistics(MACHINE), earlier)
 
 
+def test_a_charge_that_was_cut_off_is_completed_with_the_sheet_of_its_numbers(
+    make_plant: MakePlant,
+) -> None:
+    plant = make_plant()
+    plant.state_machine()
+    query = plant.query(statistics=MACHINE)
+
+    def stop(step: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        answer_query(plant.home, query, witness=plant.witness, on_step=stop)
+    plant.configure(data_sheet=DataSheet(rotating_machine=OTHER))
+    manifest, _, _ = _released(plant, request_id=query.request_id)
+    assert manifest.data_sheet == DataSheet(rotating_machine=BEARING)
+    assert read_spend(plant.home, plant.config).charges == 1
+
+
 @pytest.mark.parametrize(("kinds", "reason"), [((), "no reading map"), (None, "unlike all")])
 def test_a_machine_that_the_encoder_does_not_read_is_said_at_the_freeze(
     make_plant: MakePlant,
