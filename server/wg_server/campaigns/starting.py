@@ -69,8 +69,9 @@ class Order:
     def summary(self) -> str:
         """What the operators' log says of it."""
         whom = ", ".join(self.sites) or "enrolled sites, none by name"
-        of_machine = ", machine statistics" if self.statistics == MACHINE else ""
-        return f"{self.purpose}: epsilon {self.epsilon}, delta {self.delta}{of_machine}: {whom}"
+        if self.statistics == MACHINE:
+            whom = f"machine statistics of {whom}"
+        return f"{self.purpose}: epsilon {self.epsilon}, delta {self.delta}: {whom}"
 
 
 def start(
