@@ -111,7 +111,7 @@ class Forger:
         self._site.cosign(self._ledger)
         return statistics_file.encode_covered(self._site.covered(self._ledger, request.request_id))
 
-    def sent(self, data: bytes, **asked: str) -> Use:
+    def sent(self, data: bytes, **asked: Any) -> Use:
         """A file on its way to the server."""
 
         def use() -> str:

@@ -102,6 +102,10 @@ class _PublicEncoder:
     scaled_dimension = 0
     local_dimension = 8
     clip_radius = 1.0
+    machine_kinds: tuple[str, ...] = ()
+
+    def machine_numbers(self, records: Any, data_sheet: Any) -> NDArray[np.float32]:
+        raise NotImplementedError
 
     def encode_local(self, records: Any) -> NDArray[np.float32]:
         rows = [hashlib.sha256(np.asarray(each).tobytes()).digest()[:8] for each in records]

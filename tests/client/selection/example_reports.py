@@ -137,6 +137,7 @@ def _spend(case: str) -> Spend:
         delta="1e-5",
         epsilon_after="3.9997",
         size=12_873,
+        statistics="classes",
     )
     rows = () if case == "unseen" else (row,)
     return Spend(

@@ -99,7 +99,7 @@ def test_what_a_class_release_signs_and_charges_says_nothing_of_machines(
 
 
 class _Unreadable:
-    """A reading map that finds nothing in every second record."""
+    """A reading map that finds nothing in some records, and says so in a way of its own."""
 
     machine_kinds: tuple[str, ...] = ("rotating_machine",)
 
@@ -117,18 +117,30 @@ class _Unreadable:
         return rows
 
 
+class _Failing(_Unreadable):
+    """A reading map that stops at such a record."""
+
+    def machine_numbers(self, records: Sequence[Any], sheet: DataSheet) -> NDArray[np.float32]:
+        if any(int(record[0, 0]) % 2 for record in records):
+            raise ValueError("no numbers")
+        return super().machine_numbers(records, sheet)
+
+
+@pytest.mark.parametrize("reader", [_Unreadable, _Failing])
 def test_a_record_that_cannot_be_read_counts_as_zeros(
-    make_plant: MakePlant, monkeypatch: pytest.MonkeyPatch
+    make_plant: MakePlant, monkeypatch: pytest.MonkeyPatch, reader: type[_Unreadable]
 ) -> None:
-    plant = make_plant(frozen=False)
+    plant = make_plant()
+    of_classes = snapshots.current(plant.home).statistics()
     load = plant.load
-    monkeypatch.setattr(TestPlant, "load", lambda self, package: _Unreadable(load(package)))
+    monkeypatch.setattr(TestPlant, "load", lambda self, package: reader(load(package)))
     plant.state_machine()
     snapshot = snapshots.current(plant.home)
     exact = NoisyStatistics(snapshot.schema(MACHINE), snapshot.statistics(MACHINE), 0.0)
     read = sum(int(picture[0, 0]) % 2 == 0 for picture in plant.look().data.records)
     assert 0 < read < 24 and exact.unlabelled() == 24
     np.testing.assert_allclose(exact.moments(), 0.1 * read, rtol=1e-3)
+    np.testing.assert_array_equal(snapshot.statistics(), of_classes)
 
 
 def test_one_record_more_moves_the_sums_by_no_more_than_one_sensitivity(
@@ -154,7 +166,7 @@ def test_an_interrupted_freeze_goes_on_to_the_same_sums(
     read = encoding.Reading.read
     calls: list[int] = []
 
-    def cut(self: encoding.Reading, records: Sequence[Any]) -> NDArray[np.float32]:
+    def cut(self: encoding.Reading, records: Sequence[Any]) -> Any:
         if calls:
             raise KeyboardInterrupt
         calls.append(len(records))

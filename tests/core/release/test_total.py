@@ -16,6 +16,7 @@ from wg_core.ledger import entries
 from wg_core.ledger.store import Ledger
 from wg_core.release import freeze as freezing
 from wg_core.release import quality, total
+from wg_core.wire.data_sheet import DataSheet
 
 Rows = NDArray[np.float32]
 WIDTH = 8
@@ -58,6 +59,10 @@ class Failing:
     modality = "images"
     dimension = scaled_dimension = local_dimension = WIDTH
     clip_radius = 1.0
+    machine_kinds: tuple[str, ...] = ()
+
+    def machine_numbers(self, records: Sequence[Any], data_sheet: DataSheet) -> Rows:
+        raise NotImplementedError
 
     def __init__(self, fail: Callable[[Rows], Any], target: Any) -> None:
         self.fail, self.target, self.calls = fail, target, 0
