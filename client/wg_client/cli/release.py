@@ -13,7 +13,7 @@ from wg_core.cli import json_option, note, show
 from wg_core.errors import UsageError
 from wg_core.language import text
 from wg_core.options import Price, out_option
-from wg_core.privacy.schema import CLASSES, MACHINE, Statistics, mark
+from wg_core.privacy.schema import CLASSES, Statistics, mark
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol
 
@@ -78,9 +78,7 @@ def statistics(
     if query.is_free:
         data, paid = answer_query(home, query, witness=None), text("nothing charged")
         return _write(home, out, data, paid, {"charged": False}, as_json)
-    snapshot = readiness.ready_snapshot(home)
-    if statistics == MACHINE:
-        readiness.check_machine(config, snapshot)
+    readiness.ready_snapshot(home, statistics)
     with by_file.reachable_server(home, config) as witness:
         with locks.release(home), open_ledger(home) as ledger:
             policy.check_query(config, query, encoder=query.encoder, now=time.time())

@@ -2,7 +2,13 @@
 
 from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, MachineUnstated
-from wg_core.privacy.schema import StatisticsSchema, default_schema
+from wg_core.privacy.schema import (
+    CLASSES,
+    MACHINE,
+    Statistics,
+    StatisticsSchema,
+    default_schema,
+)
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin
 from wg_core.site.config import ClientConfig
@@ -11,16 +17,19 @@ from wg_core.snapshot import Snapshot
 from wg_core.wire import canonical
 
 
-def ready_snapshot(home: ClientHome) -> Snapshot:
-    """The snapshot in use, if releases can be made from it under today's settings.
+def ready_snapshot(home: ClientHome, statistics: Statistics = CLASSES) -> Snapshot:
+    """The snapshot in use, if releases of these can be made from it under today's settings.
 
     Raises:
         ConfigError: There is none, or it was made under other settings; says what to do.
+        MachineUnstated: As of ``check_machine``.
     """
     config = configuration.load(home)
     snapshot = snapshots.current(home)
     package = encoder_pin.load(home, config)
     check_snapshot(config, snapshot, encoder=canonical.sha256_hex(package))
+    if statistics == MACHINE:
+        check_machine(config, snapshot)
     return snapshot
 
 

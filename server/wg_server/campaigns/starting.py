@@ -68,9 +68,8 @@ class Order:
     @property
     def summary(self) -> str:
         """What the operators' log says of it."""
-        whom = ", ".join(self.sites) or "enrolled sites, none by name"
-        if self.statistics == MACHINE:
-            whom = f"machine statistics of {whom}"
+        statistics = "machine statistics of " if self.statistics == MACHINE else ""
+        whom = statistics + (", ".join(self.sites) or "enrolled sites, none by name")
         return f"{self.purpose}: epsilon {self.epsilon}, delta {self.delta}: {whom}"
 
 
