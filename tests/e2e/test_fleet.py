@@ -29,8 +29,8 @@ from wg_core.errors import (
 from wg_core.fleet.inbox import Inbox
 from wg_core.fleet.interface import Handlers
 from wg_core.fleet.node import run_node
-from wg_core.site import contact
 from wg_core.privacy.schema import MACHINE
+from wg_core.site import contact
 from wg_server.operation.serve import serve
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from wg_core.grammar import NAME_LIMIT
 from wg_core.wire import protocol
 
-HEAD = "0003"  # Newest migration; a store of an earlier one is migrated when it is opened
+HEAD = "0004"  # Newest migration; a store of an earlier one is migrated when it is opened
 
 metadata = MetaData()
 
