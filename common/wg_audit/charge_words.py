@@ -38,6 +38,7 @@ _KNOWN = {
     "variant": ("(epsilon, delta)-DP by Gaussian DP",),
     "unprotected": (
         "label domain",
+        "data sheet",
         "clip radius",
         "encoder",
         "feature projection",

@@ -120,6 +120,7 @@ class Statistics(msgspec.Struct, forbid_unknown_fields=True):
     release_id: grammar.Identifier
     software: grammar.Software
     data_sheet: DataSheet | None
+    labels: tuple[grammar.Name, ...] = ()
 
 
 def listed(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -289,6 +290,7 @@ def _check(payload: bytes, charge: Charge, site: str) -> None:
         ("dimension", mechanism.dimension, schema.dimension),
         ("labels", charge.guarantee.labels, tuple(schema.labels)),
         ("features", _FEATURES.get(mechanism.name), schema.features),
+        ("class names", mechanism.name == rederive.MACHINE, bool(manifest.labels)),
         ("hash of integers", canonical.sha256_hex(body), manifest.integers_sha256),
         ("site", site, manifest.site),
         ("request id", charge.request_id, manifest.request_id),

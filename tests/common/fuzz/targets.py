@@ -283,7 +283,7 @@ _MACHINE_RELEASE = canonical.encode(
         delta="1e-5",
         sigma=sigma_for(_OF_MACHINE, 1.0, 1e-5).hex(),
         sensitivity_squared=str(_OF_MACHINE.sensitivity_squared()),
-        purpose="",
+        purpose="p",
         data_sheet=DataSheet(rotating_machine=BEARING),
         labels=("a", "b"),
         integers_sha256=canonical.sha256_hex(b""),
@@ -295,7 +295,7 @@ _QUERY = protocol.StatisticsQuery(
     encoder="0" * 64,
     epsilon="1",
     delta="1e-5",
-    purpose="",
+    purpose="p",
     expires=0,
 )
 _DECISION = entries.encode(
@@ -307,7 +307,7 @@ _DECISION = entries.encode(
         dataset="x",
         epsilon="1",
         delta="1e-5",
-        purpose="",
+        purpose="p",
         recipient="c",
         approved=True,
         name="A",

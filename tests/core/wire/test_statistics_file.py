@@ -86,7 +86,7 @@ def test_machine_statistics_come_back_with_machine_and_class_names() -> None:
 def test_machine_statistics_of_no_machine_or_no_class_names_are_refused(
     changes: dict[str, Any],
 ) -> None:
-    with pytest.raises(DecodeError, match=r"statistics manifest: (labels|data_sheet) is"):
+    with pytest.raises(DecodeError, match=r"statistics manifest: (labels|data_sheet) is|name ''"):
         manifest(**{**MACHINE_FIELDS, **changes})
 
 
