@@ -56,7 +56,7 @@ class Objective:
     def loss(self, step: int) -> Tensor:
         """See the training's ``Objective``."""
         batch = self._generator.batch(step)
-        inputs, sheets, labels = batch.inputs, batch.machines.sheets, batch.labels.flatten()
+        inputs, sheets, labels = batch.inputs, batch.machines.figures, batch.labels.flatten()
         total = self._generator.loss_of(batch, step)
         for baseline in (self.model.film, self.model.analyst):
             logits = baseline(inputs, sheets).flatten(0, 1)
@@ -155,7 +155,7 @@ def simulated(
         return (predicted == batch.labels)[:, counted].float().mean(dim=1)
 
     def best(options: Sequence[Logits]) -> Logits:
-        sheets = choosing.machines.sheets
+        sheets = choosing.machines.figures
         with torch.inference_mode():
             values = [
                 right(option(choosing.inputs, sheets).argmax(dim=2), choosing).mean()
@@ -172,7 +172,7 @@ def simulated(
         "retrieval by sheet": maps[0][0],
         "ridge map from the sheet": best([pair[1] for pair in maps]),
     }
-    sheets = judged.machines.sheets
+    sheets = judged.machines.figures
     with torch.inference_mode():
         for name, baseline in baselines.items():
             rows[name] = right(baseline(judged.inputs, sheets).argmax(dim=2), judged)
@@ -181,7 +181,7 @@ def simulated(
         few = sheet_card.first(first, count)
         here = labelled.ways(judged.inputs, judged.labels, sheets, few, first)
         there = labelled.ways(
-            choosing.inputs, choosing.labels, choosing.machines.sheets, few, first
+            choosing.inputs, choosing.labels, choosing.machines.figures, few, first
         )
         for name in here:
             scores = [float(right(there[name](p), choosing).mean()) for p in PENALTIES]

@@ -28,12 +28,13 @@ from wg_client.methods.names import LOCAL
 from wg_client.methods.package import read_package
 from wg_client.selection.model_selection import select_model
 from wg_common import catalogue
+from wg_common.machines import bearing
 from wg_common.modalities.windows import Windows
 from wg_common.nets import network
 from wg_common.nets.encoder.module import load_encoder
 from wg_core.privacy.schema import CLIP_RADIUS
 from wg_core.site.acceptance import AcceptanceConfig
-from wg_core.wire.data_sheet import RotatingMachine
+from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 from wg_server.generator import versions
 from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights import sheet_generation
@@ -53,17 +54,18 @@ class MachinePlant:
     """A bearing: what is stated of it, its windows ``[n, 1, T]``, and those it is judged by."""
 
     names: tuple[str, ...]
-    sheet: RotatingMachine
+    sheet: DataSheet
     own: tuple[NDArray[np.float32], Ints]
     units: tuple[str, ...] | None = None
     test: tuple[NDArray[np.float32], Ints]
 
 
-def stated(*figures: Decimal) -> RotatingMachine:
+def stated(*figures: Decimal) -> DataSheet:
     """A data sheet of these fields, in their order."""
     names = [field.name for field in dataclasses.fields(RotatingMachine)]
     values = dict(zip(names, figures, strict=True))
-    return RotatingMachine(**values | {"rolling_elements": int(figures[2])})  # type: ignore[arg-type]
+    machine = RotatingMachine(**values | {"rolling_elements": int(figures[2])})  # type: ignore[arg-type]
+    return DataSheet(rotating_machine=machine)
 
 
 def simulated(number: int, seed: int) -> MachinePlant:
@@ -75,7 +77,7 @@ def simulated(number: int, seed: int) -> MachinePlant:
         (part.reshape(-1, 1, part.shape[-1]), np.repeat(np.arange(len(NAMES)), part.shape[1]))
         for part in (windows[:, :OWN], windows[:, OWN:])
     )
-    *figures, load = machine.sheets[0].tolist()
+    *figures, load = machine.figures[0].tolist()
     sheet = stated(*(Decimal(f"{value:.6g}") for value in (*figures, 100 * load)))
     return MachinePlant(names=NAMES, sheet=sheet, own=own, test=test)
 
@@ -204,7 +206,7 @@ def _delivered(model: SheetModel, plant: MachinePlant) -> dict[str, float]:
     batch = network.prepared(catalogue.SPECTRUM_LINES, list(plant.test[0]))
     with torch.inference_mode():
         latents = torch.zeros(1, model.sizes.latent)
-        mean = model.decoder(sheet_generation.stated(plant.sheet), latents)
+        mean = model.decoder(bearing.figures(plant.sheet), latents)
         return {
             name: _balanced(
                 run(each, torch.from_numpy(batch)[None])[0][:, rows].numpy(), plant.test[1]

@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wg_common.nets.spectrum_lines import BANDS, ENVELOPES, HALF_BINS, INPUTS
+from wg_common.machines import bearing
+from wg_common.machines.base import HALF_BINS
+from wg_common.nets.spectrum_lines import BANDS, ENVELOPES, INPUTS
 from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights.sheet_networks import (
     CLASSES,
@@ -45,7 +47,7 @@ class SheetAsInput(nn.Module):
 
 def heights(inputs: Tensor, sheets: Tensor) -> Tensor:
     """What an analyst reads: each stated line over its surroundings, ``[m, n, 4, 5, 3]``."""
-    lines = 2 * simulation.lines(sheets)  # [m, 5], half bins
+    lines = 2 * bearing.lines(sheets)  # [m, 5], half bins
     at = (lines[..., None] * torch.tensor([1, 2, 3])).round().long().clamp(10, HALF_BINS - 10)
     bands = inputs[..., :ENVELOPES].reshape(*inputs.shape[:2], len(BANDS), HALF_BINS)
 
@@ -84,7 +86,7 @@ def rule(quantile: float, on: Batch) -> Logits:
     def read(inputs: Tensor, sheets: Tensor) -> Tensor:
         return heights(inputs, sheets)[..., 2:, :].mean(dim=4).amax(dim=2)  # [m, n, 3]
 
-    sound = read(on.inputs, on.machines.sheets)[on.labels == 0]
+    sound = read(on.inputs, on.machines.figures)[on.labels == 0]
     level = sound.quantile(quantile, dim=0)
 
     def logits(inputs: Tensor, sheets: Tensor) -> Tensor:
@@ -98,9 +100,9 @@ def known_networks(model: SheetModel, zoo: simulation.Machines, penalty: float) 
 
     The map is of second order in the sheet's figures, so the weights are sums of the zoo's.
     """
-    known = condition(zoo.sheets)
+    known = condition(zoo.figures)
     with torch.inference_mode():
-        networks = model.decoder(zoo.sheets, model.posterior(zoo)[0])
+        networks = model.decoder(zoo.figures, model.posterior(zoo)[0])
 
     def nearest(inputs: Tensor, sheets: Tensor) -> Tensor:
         chosen = torch.cdist(condition(sheets), known).argmin(dim=1)

@@ -17,12 +17,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wg_common.machines.base import HALF_BINS, WINDOW
 from wg_common.nets.encoder.trunk import Records
 from wg_common.nets.network import Kind
 from wg_core.privacy.schema import DIMENSION
 
-WINDOW = 1024  # Samples of a piece
-HALF_BINS = 384  # Length of an envelope spectrum, in steps of half a cycle a piece
 BANDS = ((16, 512), (16, 160), (112, 336), (256, 500))
 """First and last cycles a piece of each band that an envelope is taken of."""
 COARSE = 64  # Steps of the spectrum of the window itself

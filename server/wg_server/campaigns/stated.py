@@ -35,7 +35,7 @@ def networks(
         raise VerificationError(f"{version.sheets}: not the package that its model card names")
     try:
         candidates = sheet_generation.unpack(data).generate(
-            plant.data_sheet.rotating_machine, plant.labels, seed=seed
+            plant.data_sheet, plant.labels, seed=seed
         )
     except ConfigError as error:
         log.info("package for %s: not by its data sheet: %s", plant.site, error)

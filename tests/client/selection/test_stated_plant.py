@@ -13,7 +13,7 @@ import pytest
 import torch
 from tests.client.conftest import MakePlant, TestPlant
 from tests.common.nets.random_tensors import draw_trunk
-from tests.server.generator.weights.test_sheet_networks import SHEET as MACHINE
+from tests.server.generator.weights.test_sheet_networks import SHEET
 
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
 from wg_client.models import predict, store
@@ -27,7 +27,6 @@ from wg_common.nets.network import Tensors
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.site.config import UNLABELLED_FOLDER
 from wg_core.wire import canonical, signing
-from wg_core.wire.data_sheet import DataSheet
 from wg_server.campaigns import packaging, stated
 from wg_server.campaigns.pools import StoredPools
 from wg_server.campaigns.release import Recipient
@@ -43,7 +42,6 @@ from wg_server.store.database import open_engine
 from wg_server.store.sites import Store
 
 LABELS = ("normal", "ball", "inner", "outer")
-SHEET = DataSheet(rotating_machine=MACHINE)
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.common.nets.random_tensors import draw_trunk
 
+from wg_common.machines.base import HALF_BINS, WINDOW
 from wg_common.nets import network, spectrum_lines
-from wg_common.nets.spectrum_lines import HALF_BINS, INPUTS, WINDOW
+from wg_common.nets.spectrum_lines import INPUTS
 
 few = settings(max_examples=15, deadline=None)
 

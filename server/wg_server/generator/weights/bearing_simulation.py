@@ -17,11 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wg_common.nets.spectrum_lines import WINDOW
-
-CONDITIONS = ("normal", "rolling element", "inner ring", "outer ring")
-LINES = ("shaft", "cage", "element", "inner", "outer")
-"""Lines of an envelope spectrum that a sheet states, in this order."""
+from wg_common.machines import bearing
+from wg_common.machines.base import WINDOW, MachineKind
+from wg_common.machines.bearing import lines
 
 _SPAN = 1280  # Samples that are simulated; what is before the last WINDOW is for ringing in
 _RATES = (6000, 51200)  # Hz
@@ -35,9 +33,9 @@ class Machines:
     """Some simulated machines, m of them.
 
     Attributes:
-        sheets: What is stated of them, ``[m, 7]``: the fields of a data sheet in its order.
-        hidden: What the sheet leaves open, as numbers of order 1, ``[m, HIDDEN]``.
-        rates: True lines in cycles a window, ``[m, 5]``, in the order of ``LINES``.
+        figures: Stated figures, ``[m, 7]``: the fields of a data sheet in its order.
+        hidden: Numbers of order 1 that the sheet leaves open, ``[m, HIDDEN]``.
+        rates: True lines in cycles a window, ``[m, 5]``, in the order of ``bearing.LINES``.
         response: Of the structure at each of ``_SPAN / 2 + 1`` frequencies, complex.
         noise: Amplitude of the noise at the same frequencies.
         severity: dB of the signal over the noise of each damage, ``[m, 3]``.
@@ -46,7 +44,7 @@ class Machines:
         modulations: Cycles a window and depth, ``[m, 2, _MODULATIONS]``.
     """
 
-    sheets: Tensor
+    figures: Tensor
     hidden: Tensor
     rates: Tensor
     response: Tensor
@@ -57,29 +55,23 @@ class Machines:
     modulations: Tensor
 
     def __len__(self) -> int:
-        return len(self.sheets)
+        return len(self.figures)
 
 
 HIDDEN = 2 * _CURVE + 3 + 5 + 2 * _MODULATIONS + 1
-
-
-def lines(sheets: Tensor) -> Tensor:
-    """Lines in cycles a window, ``[m, 5]``, of stated figures ``[m, 7]``.
-
-    A damaged element strikes both rings in a turn of its own, so its line is twice its spin.
-    """
-    speed, rate, count, element, pitch, angle, _ = sheets.unbind(dim=1)
-    turns = speed / 60 * WINDOW / rate
-    ratio = element / pitch
-    slant = ratio * torch.cos(torch.deg2rad(angle))
-    cage = (1 - slant) / 2
-    orders = [torch.ones_like(cage), cage, (1 - slant**2) / ratio]
-    orders += [count / 2 * (1 + slant), count / 2 * (1 - slant)]
-    return turns[:, None] * torch.stack(orders, dim=1)
+_CONDITIONS = len(bearing.KIND.conditions)
 
 
 class Workshop:
-    """Draws machines and their windows; all that is random comes from one generator."""
+    """Draws machines and their windows; all that is random comes from one generator.
+
+    Attributes:
+        kind: Rolling bearings.
+        hidden_size: Number of hidden figures of a machine.
+    """
+
+    kind: MachineKind = bearing.KIND
+    hidden_size = HIDDEN
 
     def __init__(self, seed: int) -> None:
         self._generator = torch.Generator().manual_seed(seed)
@@ -94,8 +86,8 @@ class Workshop:
         chosen = torch.randint(len(values), (count,), generator=self._generator)
         return torch.tensor(values)[chosen]
 
-    def _sheets(self, count: int) -> Tensor:
-        """Sheets of bearings whose elements have room beside each other."""
+    def _figures(self, count: int) -> Tensor:
+        """Stated figures of bearings whose elements have room beside each other."""
         ratio = self._uniform(0.12, 0.34, count)
         room = (0.95 * math.pi / ratio).clamp(max=24)
         elements = (6 + (room - 6) * self._uniform(0, 1, count)).floor()
@@ -110,10 +102,10 @@ class Workshop:
 
     def machines(self, count: int) -> Machines:
         """New machines."""
-        sheets = self._sheets(count)
-        rate, load = sheets[:, 1], sheets[:, 6]
+        figures = self._figures(count)
+        rate, load = figures[:, 1], figures[:, 6]
         # Motors run a little slower or faster than is stated.
-        rates = lines(sheets) * (1 + 0.004 * self._normal(count, 1))
+        rates = lines(figures) * (1 + 0.004 * self._normal(count, 1))
         frequencies = torch.fft.rfftfreq(_SPAN)  # In sampling rates
         response = self._response(rate, frequencies)
         power = response.abs().square()
@@ -154,7 +146,7 @@ class Workshop:
             dim=1,
         )
         return Machines(
-            sheets=sheets,
+            figures=figures,
             hidden=hidden,
             rates=rates,
             response=response,
@@ -190,7 +182,7 @@ class Workshop:
 
     def windows(self, machines: Machines, count: int) -> Tensor:
         """Windows of each condition, ``[m, 4, count, WINDOW]``."""
-        size, conditions = len(machines), len(CONDITIONS)
+        size, conditions = len(machines), _CONDITIONS
         background = self._background(machines, conditions * count)
         background = background.reshape(size, conditions, count, WINDOW)
         blows = [self._blows(machines, number, count) for number in range(3)]

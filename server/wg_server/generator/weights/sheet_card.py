@@ -55,7 +55,7 @@ def halves(batch: Batch) -> tuple[Tensor, Tensor]:
 
 def accuracies(generator: SheetGenerator, batch: Batch, seed: int) -> dict[str, Tensor]:
     """Accuracy on each machine, ``[m]``, of every way to come to a network; and ``spread``."""
-    model, sheets, count = generator.model, batch.machines.sheets, len(batch.machines)
+    model, sheets, count = generator.model, batch.machines.figures, len(batch.machines)
     choosing, counted = halves(batch)
     latent = model.sizes.latent
 

@@ -19,17 +19,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wg_common.nets.spectrum_lines import BANDS, ENVELOPES, HALF_BINS, INPUTS
+from wg_common.machines import bearing
+from wg_common.nets.spectrum_lines import BANDS, ENVELOPES, INPUTS
 from wg_server.generator.weights import bearing_simulation as simulation
 
-CONDITION = 10
-"""Numbers of order 1 that say what is stated."""
-_HARMONICS = 3
-_SIDE_LINES = 10
-_WIDTHS = (1.0, 4.0)  # Half bins
-_SHIFT = 0.004  # By how much a line may be off, as a part of its frequency
-TEMPLATES = _SIDE_LINES * _HARMONICS * len(_WIDTHS)
-CLASSES = len(simulation.CONDITIONS)
+CONDITION = bearing.KIND.condition_size
+TEMPLATES = bearing.KIND.template_count
+CLASSES = len(bearing.KIND.conditions)
+condition, templates = bearing.KIND.stated_numbers, bearing.KIND.templates
 FLOW_STEPS = 8  # Of a sample
 
 
@@ -49,36 +46,6 @@ def run(weights: Weights, inputs: Tensor) -> Tensor:
     x = F.gelu(torch.baddbmm(weights.first_bias[:, None], inputs, weights.first.mT))
     x = F.gelu(torch.baddbmm(weights.second_bias[:, None], x, weights.second.mT))
     return torch.baddbmm(weights.head_bias[:, None], x, weights.head.mT)
-
-
-def condition(sheets: Tensor) -> Tensor:
-    """``[m, CONDITION]`` of stated figures ``[m, 7]``."""
-    lines = simulation.lines(sheets).log()
-    rate, count, element, pitch, load = sheets[:, 1], sheets[:, 2], *sheets[:, 3:5].mT, sheets[:, 6]
-    plain_features = [
-        (rate / 13e3).log() * 2,
-        count / 4 - 3,
-        (element / pitch - 0.22) * 12,
-        3 * load - 1.5,
-    ]
-    return torch.cat([lines - 2, torch.stack(plain_features, dim=1), lines[:, :1] ** 2 - 1], dim=1)
-
-
-def templates(sheets: Tensor) -> Tensor:
-    """Bumps over half bins, ``[m, TEMPLATES, HALF_BINS]``, at the lines that sheets state."""
-    shaft, cage, element, inner, outer = simulation.lines(sheets).unbind(dim=1)
-    places = [shaft, cage, element, inner, outer, element / 2]
-    places += [element - cage, element + cage, inner - shaft, inner + shaft]
-    lines = 2 * torch.stack(places, dim=1)  # [m, lines], half bins
-    main = torch.stack([shaft, cage, element, inner, outer, element / 2, *4 * [0 * shaft]], dim=1)
-    main[:, 6:8], main[:, 8:] = element[:, None], inner[:, None]  # Side lines of every harmonic
-    order = torch.arange(_HARMONICS, dtype=lines.dtype)
-    at = lines[..., None] + 2 * main[..., None] * order  # [m, lines, harmonics]
-    width = (torch.tensor(_WIDTHS) ** 2 + (_SHIFT * at[..., None]) ** 2).sqrt()
-    bins = torch.arange(HALF_BINS)
-    distance = (bins - at[..., None, None]) / width[..., None]
-    bumps = torch.exp(-0.5 * distance.square()) / width[..., None]
-    return torch.where(bumps > 1e-4, bumps, 0).flatten(1, 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +159,7 @@ class SheetModel(nn.Module):
 
     def posterior(self, machines: simulation.Machines) -> tuple[Tensor, Tensor]:
         """Mean and log deviation of the latents of machines whose hidden figures are known."""
-        sheet_and_latent = torch.cat([condition(machines.sheets), machines.hidden], dim=1)
+        sheet_and_latent = torch.cat([condition(machines.figures), machines.hidden], dim=1)
         mean, log_deviation = self.encoder(sheet_and_latent).chunk(2, dim=1)
         return mean, log_deviation.clamp(-5, 1)
 

@@ -114,7 +114,7 @@ class SheetObjective:
     def evaluate(self, model: SheetModel) -> Evaluation:
         """See ``Objective``; of networks at the mean of the prior."""
         judged = self._judged
-        sheets = judged.machines.sheets
+        sheets = judged.machines.figures
         latents = torch.zeros(len(sheets), model.sizes.latent)
         logits = run(model.decoder(sheets, latents), judged.inputs)
         value = F.cross_entropy(logits.flatten(0, 1), judged.labels.flatten())
@@ -124,7 +124,7 @@ class SheetObjective:
 
 def _losses(model: SheetModel, batch: Batch, generator: torch.Generator) -> Tensor:
     """Of all parts, summed: no part's parameters are another's."""
-    sheets, count = batch.machines.sheets, len(batch.machines)
+    sheets, count = batch.machines.figures, len(batch.machines)
     mean, log_deviation = model.posterior(batch.machines)
     latents = mean + log_deviation.exp() * torch.randn(mean.shape, generator=generator)
     keep_mask = (torch.rand(count, 1, generator=generator) >= _WITHOUT_LATENT).float()

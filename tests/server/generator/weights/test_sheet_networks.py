@@ -11,17 +11,20 @@ import pytest
 import torch
 from tests.bearings import BEARING
 
+from wg_common.machines import bearing
+from wg_common.machines.base import HALF_BINS, WINDOW
 from wg_common.nets import network, tensor_set
-from wg_common.nets.spectrum_lines import HALF_BINS, WINDOW, spectra
-from wg_core.errors import ConfigError, DecodeError
+from wg_common.nets.spectrum_lines import spectra
+from wg_core.errors import DecodeError
+from wg_core.wire.data_sheet import DataSheet
 from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights import sheet_card, sheet_generation, training
 from wg_server.generator.weights.candidates import GeneratedCandidate
-from wg_server.generator.weights.sheet_networks import SheetModel, Sizes, run, templates
+from wg_server.generator.weights.sheet_networks import SheetModel, Sizes, run
 from wg_server.generator.weights.sheet_training import Draws, SheetObjective, draw
 from wg_server.generator.weights.training import Schedule
 
-SHEET = replace(BEARING, shaft_speed_rpm=Decimal(1797))
+SHEET = DataSheet(rotating_machine=replace(BEARING, shaft_speed_rpm=Decimal(1797)))
 LABELS = ("normal", "B007", "inner race", "OR")
 SIZES = Sizes(width=16, features=64, latent=3, rank=2, hidden=16)
 
@@ -36,13 +39,6 @@ def generator() -> sheet_generation.SheetGenerator:
 def of(made: tuple[GeneratedCandidate, ...], name: str) -> dict[str, Any]:
     """Tensors of a candidate."""
     return next(one.tensors for one in made if one.name == name)
-
-
-def test_lines_are_those_of_a_bearing_that_everybody_knows() -> None:
-    # SKF 6205: 9 balls; orders as its maker's table has them.
-    lines = simulation.lines(sheet_generation.stated(SHEET))[0]
-    orders = (lines / lines[0]).tolist()
-    assert orders == pytest.approx([1, 0.39828, 4.7135, 5.4152, 3.5848], abs=3e-3)
 
 
 def test_a_simulated_damage_has_its_line() -> None:
@@ -68,15 +64,8 @@ def test_machines_are_drawn_by_their_seed_and_bearings_can_exist() -> None:
     one, two, other = (simulation.Workshop(seed).machines(200) for seed in (1, 1, 2))
     assert torch.equal(one.hidden, two.hidden) and not torch.equal(one.hidden, other.hidden)
     assert one.hidden.shape == (200, simulation.HIDDEN) and one.hidden.isfinite().all()
-    _, _, elements, element, pitch, _, _ = one.sheets.unbind(dim=1)
+    _, _, elements, element, pitch, _, _ = one.figures.unbind(dim=1)
     assert (element <= pitch * torch.sin(torch.pi / elements)).all()
-
-
-def test_templates_stand_at_the_lines() -> None:
-    sheets = simulation.Workshop(1).machines(5).sheets
-    at = 2 * simulation.lines(sheets)[:, 4]  # Half bins
-    peak = templates(sheets).reshape(5, 10, 3, 2, HALF_BINS)[:, 4, 0, 0].argmax(dim=1)
-    assert (peak - at).abs().max() <= 0.5
 
 
 def test_generated_tensors_are_the_networks_that_were_trained(
@@ -89,7 +78,7 @@ def test_generated_tensors_are_the_networks_that_were_trained(
     for one in made:
         tensor_set.check_tensors("spectrum-lines", of(made, one.name), len(LABELS), 64)
     mean = of(made, "sheet-mean")
-    sheets = sheet_generation.stated(SHEET)
+    sheets = bearing.figures(SHEET)
     with torch.inference_mode():
         expected = run(
             generator.model.decoder(sheets, torch.zeros(1, 3)), torch.from_numpy(batch)[None]
@@ -109,7 +98,7 @@ def test_generation_depends_on_sheet_and_seed_alone(
 
     assert np.array_equal(first(one, "sheet-1"), first(again, "sheet-1"))
     assert not np.array_equal(first(one, "sheet-1"), first(other, "sheet-1"))
-    faster = replace(SHEET, shaft_speed_rpm=Decimal(1500))
+    faster = DataSheet(rotating_machine=replace(BEARING, shaft_speed_rpm=Decimal(1500)))
     other_machine = generator.generate(faster, LABELS, 2, 1)
     assert not np.array_equal(first(one, "sheet-mean"), first(other_machine, "sheet-mean"))
 
@@ -122,31 +111,6 @@ def test_rows_follow_class_names_and_names_of_one_condition_share_it(
     assert np.array_equal(made["head.weight"][[2, 0]], other["head.weight"])
     shared = np.log(2) * np.array([0, 1], np.float32)
     np.testing.assert_allclose(made["head.bias"][[2, 0]] + shared, other["head.bias"], atol=1e-6)
-
-
-@pytest.mark.parametrize("label", ["", "scratch", "inner outer", "7"])
-def test_a_class_that_is_no_condition_is_named(
-    generator: sheet_generation.SheetGenerator, label: str
-) -> None:
-    with pytest.raises(ConfigError, match="normal, ball, inner, outer"):
-        generator.generate(SHEET, ("normal", label))
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "words"),
-    [
-        ("shaft_speed_rpm", Decimal(60), "turns of the shaft"),
-        ("rolling_elements", 4, "rolling elements"),
-        ("pitch_diameter_mm", Decimal(200), "over pitch diameter"),
-        ("contact_angle_deg", Decimal(80), "contact angle"),
-    ],
-)
-def test_a_machine_unlike_all_that_were_simulated_is_refused(
-    field: str, value: Decimal | int, words: str
-) -> None:
-    changed = replace(SHEET, **{field: value})  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=words):
-        sheet_generation.stated(changed)
 
 
 def test_sampling_follows_the_straight_line_of_the_flow_to_the_answer(

@@ -1,0 +1,1 @@
+"""Kinds of machines that a data sheet can state, one module each."""

@@ -1,0 +1,130 @@
+"""Rolling element bearings: the lines that speed and geometry state.
+
+Each passage of an element over a damaged place is a blow, and passages come at a rate that follows
+from the turns of the shaft and the bearing's geometry (Randall and Antoni, *Rolling element bearing
+diagnostics*, MSSP 25, 2011). What damages of an inner ring or an element modulates its line: side
+lines stand at the turns of the shaft, or of the cage.
+"""
+
+import torch
+from torch import Tensor
+
+from wg_common.machines.base import (
+    BUMP_WIDTHS,
+    WINDOW,
+    MachineKind,
+    check_simulated,
+    line_bumps,
+)
+from wg_core.wire.data_sheet import DataSheet
+
+LINES = ("shaft", "cage", "element", "inner", "outer")
+"""Lines that a sheet states, in this order."""
+FIGURES = 7
+"""Number of stated figures, in the order of the data sheet's fields."""
+
+_WORDS = {
+    "normal": ("normal", "healthy", "good", "ok", "sound", "正常", "良品"),
+    "rolling element": (
+        "ball",
+        "balls",
+        "b",
+        "roller",
+        "rolling",
+        "element",
+        "玉",
+        "転動体",
+        "ころ",
+    ),
+    "inner ring": ("inner", "ir", "内輪"),
+    "outer ring": ("outer", "or", "外輪"),
+}
+_RANGES = {
+    "turns of the shaft in 1,024 samples": (0.4, 10.0),
+    "rolling elements": (5.0, 26.0),
+    "rolling element over pitch diameter": (0.08, 0.42),
+    "contact angle in degrees": (0.0, 45.0),
+}
+"""Range of the simulated machines, and a little more."""
+_HARMONICS = 3
+_PLACES = 10  # Lines and side lines that templates stand at, with as many harmonics each
+_TOLERANCE = 0.004  # Part of its frequency by which a line may be off: motors run slow or fast
+
+
+def figures(sheet: DataSheet) -> Tensor:
+    """Figures of a sheet, ``[1, FIGURES]``; a load that is not stated is half of the nominal one.
+
+    Raises:
+        ConfigError: The machine is unlike all that were simulated.
+    """
+    machine = sheet.rotating_machine
+    load = 50.0 if machine.load_percent is None else float(machine.load_percent)
+    values = [
+        float(machine.shaft_speed_rpm),
+        float(machine.sampling_hz),
+        float(machine.rolling_elements),
+        float(machine.rolling_element_diameter_mm),
+        float(machine.pitch_diameter_mm),
+        float(machine.contact_angle_deg),
+        min(load / 100, 1.0),
+    ]
+    exact = torch.tensor([values], dtype=torch.float64)
+    turns = float(lines(exact)[0, 0])
+    actual = (turns, values[2], values[3] / values[4], values[5])
+    check_simulated(dict(zip(_RANGES, actual, strict=True)), _RANGES)
+    return exact.float()
+
+
+def lines(figures: Tensor) -> Tensor:
+    """Lines in cycles a window, ``[m, 5]``, of stated figures ``[m, FIGURES]``.
+
+    A damaged element strikes both rings in a turn of its own, so its line is twice its spin.
+    """
+    speed, rate, count, element, pitch, angle, _ = figures.unbind(dim=1)
+    turns = speed / 60 * WINDOW / rate
+    ratio = element / pitch
+    slant = ratio * torch.cos(torch.deg2rad(angle))
+    cage = (1 - slant) / 2
+    orders = [torch.ones_like(cage), cage, (1 - slant**2) / ratio]
+    orders += [count / 2 * (1 + slant), count / 2 * (1 - slant)]
+    return turns[:, None] * torch.stack(orders, dim=1)
+
+
+def stated_numbers(figures: Tensor) -> Tensor:
+    """Logarithms of the lines, rate, number and ratio of elements and load: ``[m, 10]``."""
+    log_lines = lines(figures).log()
+    _, rate, count, element, pitch, _, load = figures.unbind(dim=1)
+    plain_numbers = [
+        (rate / 13e3).log() * 2,
+        count / 4 - 3,
+        (element / pitch - 0.22) * 12,
+        3 * load - 1.5,
+    ]
+    return torch.cat(
+        [log_lines - 2, torch.stack(plain_numbers, dim=1), log_lines[:, :1] ** 2 - 1], dim=1
+    )
+
+
+def templates(figures: Tensor) -> Tensor:
+    """Bumps at the lines, their side lines, and the harmonics of both."""
+    shaft, cage, element, inner, outer = lines(figures).unbind(dim=1)
+    places = [shaft, cage, element, inner, outer, element / 2]
+    places += [element - cage, element + cage, inner - shaft, inner + shaft]
+    half_bins = 2 * torch.stack(places, dim=1)  # [m, places]
+    # Side lines stand beside every harmonic of the line that they belong to.
+    mains = torch.stack([*places[:6], element, element, inner, inner], dim=1)
+    order = torch.arange(_HARMONICS, dtype=half_bins.dtype)
+    at = half_bins[..., None] + 2 * mains[..., None] * order  # [m, places, harmonics]
+    return line_bumps(at.flatten(1), _TOLERANCE)
+
+
+KIND = MachineKind(
+    name="rotating_machine",
+    conditions=tuple(_WORDS),
+    words=_WORDS,
+    condition_size=10,
+    template_count=_PLACES * _HARMONICS * BUMP_WIDTHS,
+    figures=figures,
+    stated_numbers=stated_numbers,
+    templates=templates,
+)

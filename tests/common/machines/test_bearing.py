@@ -1,0 +1,63 @@
+"""What a bearing's data sheet states: lines, templates, refusals, and words of conditions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+import torch
+from tests.bearings import BEARING
+
+from wg_common.machines import bearing, registry
+from wg_common.machines.base import HALF_BINS
+from wg_common.machines.words import condition_of
+from wg_core.errors import ConfigError
+from wg_core.wire.data_sheet import DataSheet
+
+SHEET = DataSheet(rotating_machine=BEARING)
+
+
+def test_lines_are_those_of_a_bearing_that_everybody_knows() -> None:
+    # SKF 6205: 9 balls; orders as its maker's table has them.
+    lines = bearing.lines(bearing.figures(SHEET))[0]
+    orders = (lines / lines[0]).tolist()
+    assert orders == pytest.approx([1, 0.39828, 4.7135, 5.4152, 3.5848], abs=3e-3)
+
+
+def test_numbers_and_templates_have_the_stated_sizes() -> None:
+    kind, figures = registry.stated_kind(SHEET), bearing.figures(SHEET)
+    assert kind is bearing.KIND and figures.shape == (1, bearing.FIGURES)
+    assert kind.stated_numbers(figures).shape == (1, kind.condition_size)
+    assert kind.templates(figures).shape == (1, kind.template_count, HALF_BINS)
+
+
+def test_templates_stand_at_the_lines() -> None:
+    sheets = [replace(BEARING, shaft_speed_rpm=Decimal(speed)) for speed in (1500, 1800, 2400)]
+    figures = torch.cat([bearing.figures(DataSheet(rotating_machine=one)) for one in sheets])
+    at = 2 * bearing.lines(figures)[:, 4]  # Half bins
+    peak = bearing.templates(figures).reshape(3, 10, 3, 2, HALF_BINS)[:, 4, 0, 0].argmax(dim=1)
+    assert (peak - at).abs().max() <= 0.5
+
+
+@pytest.mark.parametrize("label", ["", "scratch", "inner outer", "7"])
+def test_a_class_that_is_no_condition_is_named(label: str) -> None:
+    with pytest.raises(ConfigError, match="normal, ball, inner, outer"):
+        condition_of(bearing.KIND, label)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("shaft_speed_rpm", Decimal(60), "turns of the shaft"),
+        ("rolling_elements", 4, "rolling elements"),
+        ("pitch_diameter_mm", Decimal(200), "over pitch diameter"),
+        ("contact_angle_deg", Decimal(80), "contact angle"),
+    ],
+)
+def test_a_machine_unlike_all_that_were_simulated_is_refused(
+    field: str, value: Decimal | int, words: str
+) -> None:
+    changed = replace(BEARING, **{field: value})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=words):
+        bearing.figures(DataSheet(rotating_machine=changed))
