@@ -26,6 +26,9 @@ features, perhaps with networks beside it, from records of this kind of plant th
 has), ``catalogue`` (the same of any kind, with classes of its own, for a plant whose class names
 say nothing) or ``posterior`` (no weights: a ``wg_common.inference.posterior.Posterior``).
 """
+Inputs = Literal["raw", "standardised"]
+"""Treatment of what goes into a network: as it is read, or every number minus its mean over all of
+the plant's own records, and over its spread there (``wg_common.nets.network.trunk_at``)."""
 POSTERIOR: Final = "posterior"
 """Of what a plant finishes with its own records, rather than of weights."""
 SAME_FAMILY: Final = "kin"

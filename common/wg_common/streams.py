@@ -26,7 +26,8 @@ class Stream(Enum):
     SHEET_STEP = "generator", 61
     SHEET_VALIDATION = "generator", 62
     SHEET_TEST = "generator", 63
-    SHEET_ZOO = "generator", 64
+    MAP_STEP = "generator", 65
+    MAP_VALIDATION = "generator", 66
     # Of a rendered family: (seed, family, number, ...).
     FAMILY = "family", 1
     SITE = "family", 2

@@ -69,6 +69,19 @@ def spectra(pieces: Tensor) -> Tensor:
     return torch.cat([*envelopes, (coarse + _FLOOR).log() + 1.5, *peaks], dim=1)
 
 
+def line_readings(inputs: Tensor, templates: Tensor) -> Tensor:
+    """Envelope spectra as templates see them, ``[m, n, bands * T]``, band by band.
+
+    Args:
+        inputs: ``[m, n, INPUTS]``.
+        templates: At the stated lines of each machine, ``[m, T, HALF_BINS]``.
+    """
+    machines, count = inputs.shape[:2]
+    bands = inputs[..., :ENVELOPES].reshape(machines, count * len(BANDS), HALF_BINS)
+    seen: Tensor = bands @ templates.mT
+    return seen.reshape(machines, count, -1)
+
+
 def standardised(inputs: Tensor, shares: Tensor | None) -> Tensor:
     """Inputs ``[m, n, INPUTS]``, each as it stands among those of its machine.
 
@@ -81,6 +94,11 @@ def standardised(inputs: Tensor, shares: Tensor | None) -> Tensor:
     centred = inputs - (weight * inputs).sum(dim=1, keepdim=True)
     spread = (weight * centred.square()).sum(dim=1, keepdim=True).sqrt()
     return centred / (spread + _LEAST_SPREAD)
+
+
+def standardised_by(inputs: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+    """Inputs ``[..., INPUTS]`` as they stand among records of this mean and spread."""
+    return (inputs - mean) / (spread + _LEAST_SPREAD)
 
 
 def prepared(windows: Records) -> NDArray[np.float32]:

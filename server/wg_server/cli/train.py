@@ -37,7 +37,8 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
     short = card["version"][: versions.SHORT_ID]
     lines = [f"generator {card['version']}", *_table(card)]
     if "sheets" in card:
-        lines += ["networks from data sheets:", *sheet_card.table(card["sheets"])]
+        for machines in card["sheets"]["kinds"].values():
+            lines += sheet_card.table(machines)
         lines += _requirements(card["sheets"])
     lines += [f"deleted: generator {name[: versions.SHORT_ID]}" for name in pruned]
     if passes:

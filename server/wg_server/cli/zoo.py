@@ -9,6 +9,7 @@ import click
 from wg_core import cli
 from wg_core.wire import canonical
 from wg_server.cli.options import home_option, plan_option
+from wg_server.generator.weights.reading_map_training import train_maps
 from wg_server.site.home import ServerHome
 from wg_server.zoo import trunks
 from wg_server.zoo.build import build, steps
@@ -29,7 +30,7 @@ def build_command(home: ServerHome, plan: Path | None, workers: int, as_json: bo
     """Build the zoo; run again, it goes on where it stopped."""
     zoo_plan = read_plan(plan)
     with cli.progress("zoo", steps(zoo_plan)) as bar:
-        done = build(home, zoo_plan, workers=workers, progress=bar.update)
+        done = build(home, zoo_plan, workers=workers, progress=bar.update, train_maps=train_maps)
     lines = [f"zoo: {done.made} entries made, {done.kept} there before"]
     lines += [f"encoder {done.encoder}", *trunks.advice(zoo_plan)]
     lines += [f"next: wg-server train --home {home.root}"]

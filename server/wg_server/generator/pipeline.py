@@ -3,8 +3,9 @@
 1. The zoo's tasks are read, families are split, and priors are fitted on some of them.
 2. They are packed with the heads and networks of the operator's families, and measured on plants of
    the families left out: the model card.
-3. Where the plan has them, networks from data sheets are trained on simulated machines
-   (``weights.sheet_training``), packed and measured likewise.
+3. Where the plan has them, networks for machines are trained on simulated ones, a kind after the
+   other, through the encoder's reading maps (``weights.machine_training``), packed and measured
+   likewise.
 
 Packages are written at the end, as one new version (``versions``). Nothing is installed here.
 """
@@ -19,6 +20,7 @@ from typing import Any
 from wg_common import streams
 from wg_common.modalities.registry import modality
 from wg_common.nets.encoder import package as encoders
+from wg_common.nets.encoder.reading_map import ReadingMap
 from wg_common.streams import Stream
 from wg_core.errors import ConfigError
 from wg_core.privacy.schema import CLIP_RADIUS
@@ -31,10 +33,11 @@ from wg_server.generator.families.heads import OperatorFamilies, OperatorFamily
 from wg_server.generator.plan import STEPS, GeneratorPlan
 from wg_server.generator.prior.names import fit_public_priors
 from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
-from wg_server.generator.weights import sheet_card, sheet_generation, sheet_training, training
+from wg_server.generator.weights import machine_trial, sheet_card, sheet_generation, training
 from wg_server.generator.weights.head_package import Parts, pack
-from wg_server.generator.weights.sheet_networks import Sizes
-from wg_server.generator.weights.sheet_training import Draws, SheetObjective
+from wg_server.generator.weights.machine_networks import Sizes
+from wg_server.generator.weights.machine_training import Draws, MachineObjective, workshop
+from wg_server.generator.weights.sheet_generation import KindGenerator, SheetGenerator
 from wg_server.generator.weights.training import Schedule
 from wg_server.site.home import ServerHome
 from wg_server.zoo import own_families
@@ -57,10 +60,11 @@ def train(
 
     Args:
         progress: Called with ``plan.all_steps`` done and a few words.
-        draws: What networks from data sheets are trained and measured on.
+        draws: Numbers of simulated machines that networks are trained and measured on.
 
     Raises:
-        ConfigError: There is no zoo, or too small a one.
+        ConfigError: There is no zoo, or too small a one; or the plan has networks for machines, and
+            the encoder has no reading map.
     """
     with threads(1):
         return _Pipeline(home, plan, progress, draws).run()
@@ -104,32 +108,50 @@ class _Pipeline:
         card, packed = self._heads(tasks, encoder)
         sheets = None
         if self.plan.machine_steps:
-            sheets, card["sheets"] = self._sheets()
+            sheets, card["sheets"] = self._sheets(encoder)
         self.progress(self.plan.all_steps, "writing the generator")
         version = versions.write(self.home, card, packed, sheets)
         return {**version.card, "version": version.id}
 
-    def _later_progress(self, done: int, words: str) -> None:
-        """What comes after what is made of the zoo."""
-        self.progress(STEPS + done, words)
-
-    def _sheets(self) -> tuple[bytes, dict[str, Any]]:
-        """Train, measure and pack networks from data sheets; the package, and its card."""
-        seed, draws = self.plan.seed, self.draws
-        objective = SheetObjective(Sizes(), draws, seed)
-        schedule = Schedule(steps=self.plan.machine_steps)
-        state = training.train(objective, schedule, self._later_progress)
-        self._later_progress(schedule.steps, "writing the card of data sheets")
-        zoo = sheet_training.workshop(seed, Stream.SHEET_ZOO).machines(draws.zoo)
-        workshop = sheet_training.workshop(seed, Stream.SHEET_TEST)
-        test = sheet_training.draw(workshop, draws.test, draws.test_windows)
-        generator, card = sheet_card.judged(objective.model, zoo, test, seed)
-        packed = sheet_generation.pack(generator)
+    def _sheets(self, encoder: bytes) -> tuple[bytes, dict[str, Any]]:
+        """Train, measure and pack networks for machines; the package, and its card."""
+        maps = encoders.unpack(encoder).maps
+        if not maps:
+            raise ConfigError(
+                "machine_steps: the home's encoder has no reading map; set it to 0, or make a home"
+                " of windows: 'wg-server zoo build --plan windows' fits an encoder that has"
+            )
+        generators, cards = {}, {}
+        for number, (kind, reading_map) in enumerate(maps.items()):
+            before = STEPS + number * self.plan.machine_steps
+            generators[kind], cards[kind] = self._machines(kind, reading_map, before)
+        packed = sheet_generation.pack(SheetGenerator(generators))
+        checks = [check for card in cards.values() for check in card["checks"]]
         return packed, {
             "generator": canonical.sha256_hex(packed),
-            "training": asdict(state),
-            **card,
+            "kinds": cards,
+            "checks": checks,
         }
+
+    def _machines(
+        self, kind: str, reading_map: ReadingMap, before: int
+    ) -> tuple[KindGenerator, dict[str, Any]]:
+        """Train and measure networks for machines of one kind.
+
+        Args:
+            before: Steps of progress that were done before.
+        """
+        seed, draws = self.plan.seed, self.draws
+
+        def progress(done: int, words: str) -> None:
+            self.progress(before + done, f"{kind}: {words}")
+
+        objective = MachineObjective(kind, reading_map, Sizes(), draws, seed)
+        state = training.train(objective, Schedule(steps=self.plan.machine_steps), progress)
+        progress(self.plan.machine_steps, "writing the card")
+        trial = machine_trial.draw(workshop(kind, seed, Stream.SHEET_TEST), reading_map, draws.test)
+        generator, card = sheet_card.judge(objective.model, trial, seed)
+        return generator, {"training": asdict(state), **card}
 
     def _heads(
         self, tasks: Sequence[ZooTask], encoder_package: bytes

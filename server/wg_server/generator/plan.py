@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from wg_common.machines.registry import KINDS
 from wg_core import settings
 from wg_server.zoo import plan as zoo_plan
 
@@ -17,8 +18,7 @@ class GeneratorPlan:
     Attributes:
         seed: Of the families that are left out, and of the plants of its model card.
         episodes: Plants in each scenario of the card.
-        machine_steps: Training steps of networks from data sheets of rotating machines; 0: there
-            are none.
+        machine_steps: Training steps of networks for machines, of each kind; 0: there are none.
     """
 
     seed: int = 20240501
@@ -28,7 +28,7 @@ class GeneratorPlan:
     @property
     def all_steps(self) -> int:
         """Steps of progress: of what is made of the zoo, and of the training for machines."""
-        return STEPS + self.machine_steps
+        return STEPS + len(KINDS) * self.machine_steps
 
     def __post_init__(self) -> None:
         settings.check_range("seed", self.seed, 0, 1 << 62)

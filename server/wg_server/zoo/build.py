@@ -23,6 +23,7 @@ from wg_common.modalities.base import Record
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder import package
 from wg_common.nets.encoder.fit import fit_encoder
+from wg_common.nets.encoder.reading_map import Maps
 from wg_common.nets.encoder.trunk import TrunkKind
 from wg_common.nets.encoder.trunk_choice import TrunkChoice
 from wg_common.streams import Stream
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 _FIT_PER_TASK = 48
 _FIT_TASKS = 4  # Tasks whose images for the encoder's fit one job renders
 Progress = Callable[[int, str], None]
+MapTraining = Callable[[int, int, Progress], Maps]
+"""Trains reading maps by seed and steps, and tells its progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,20 @@ class Built:
     encoder: str
 
 
-def build(home: ServerHome, plan: ZooPlan, *, workers: int, progress: Progress) -> Built:
+def build(
+    home: ServerHome,
+    plan: ZooPlan,
+    *,
+    workers: int,
+    progress: Progress,
+    train_maps: MapTraining | None = None,
+) -> Built:
     """Build all tasks of a plan that are not there yet.
 
     Args:
         home: The server's home; its zoo folder is made if needed.
         progress: Called with the number of finished ``steps`` and a few words.
+        train_maps: Trains the reading maps of an encoder that is fitted now; None: it has none.
 
     Raises:
         DataError: A source cannot be read.
@@ -74,7 +85,7 @@ def build(home: ServerHome, plan: ZooPlan, *, workers: int, progress: Progress) 
     zoo = Zoo(home.zoo)
     with opened(workers) as pool:
         progress(0, "fitting the encoder")
-        data = _encoder(home, plan, pool)
+        data = _encoder(home, plan, pool, train_maps, progress)
         encoder = canonical.sha256_hex(data)
         todo = [task for task in specs if not zoo.has(task.key(encoder))]
         present = len(specs) - len(todo)
@@ -116,7 +127,13 @@ def build_task(encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, Entry]
     return data, entry
 
 
-def _encoder(home: ServerHome, plan: ZooPlan, pool: Workers) -> bytes:
+def _encoder(
+    home: ServerHome,
+    plan: ZooPlan,
+    pool: Workers,
+    train_maps: MapTraining | None,
+    progress: Progress,
+) -> bytes:
     """The home's encoder. One that is there is kept: plants hold it."""
     if home.encoder.is_file():
         data = atomic.read_bytes(home.encoder, limit=package.PACKAGE_LIMIT)
@@ -128,9 +145,22 @@ def _encoder(home: ServerHome, plan: ZooPlan, pool: Workers) -> bytes:
                 " home with 'wg-server init'"
             )
         return data
-    data = fitted(plan, pool)
+    data = _with_maps(plan, fitted(plan, pool), train_maps, progress)
     atomic.write_bytes(home.encoder, data)
     return data
+
+
+def _with_maps(
+    plan: ZooPlan, data: bytes, train_maps: MapTraining | None, progress: Progress
+) -> bytes:
+    """An encoder's package with the reading maps that the plan has."""
+    if train_maps is None or not plan.machine_steps:
+        return data
+
+    def told(_: int, words: str) -> None:
+        progress(0, f"reading map: {words}")
+
+    return package.with_maps(data, train_maps(plan.seed, plan.machine_steps, told))
 
 
 def fitted(plan: ZooPlan, pool: Workers) -> bytes:
@@ -149,17 +179,23 @@ def fitted(plan: ZooPlan, pool: Workers) -> bytes:
     )
 
 
-def use(home: ServerHome, plan: ZooPlan, *, workers: int) -> str:
+def use(
+    home: ServerHome, plan: ZooPlan, *, workers: int, train_maps: MapTraining | None = None
+) -> str:
     """Put the encoder of a plan in the place of the home's; returns its id.
 
     Zoo and generator are then to be made anew: each names the encoder that it is for, and is
     used with no other. Releases made with the old one are not mixed in.
+
+    Args:
+        train_maps: As of ``build``.
 
     Raises:
         DataError, ConfigError, DecodeError, VerificationError: As of ``trunks.read``.
     """
     with opened(workers) as pool:
         data = fitted(plan, pool)
+    data = _with_maps(plan, data, train_maps, lambda *_: None)
     atomic.write_bytes(home.encoder, data)
     return canonical.sha256_hex(data)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from wg_common import catalogue
 from wg_common.modalities.images import ENCODER_PIXELS, Images
 from wg_common.modalities.registry import modality as modality_of
+from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder.trunk_choice import TrunkChoice, check_choices
 from wg_core import atomic, settings
 from wg_core.errors import ConfigError
@@ -105,6 +106,8 @@ class ZooPlan:
         own_sites: Made-up sites at which the operator's own records are seen, for heads of its
             families; 0: none.
         networks: Whether a network stands beside the head of each of the operator's families.
+        machine_steps: Training steps of the encoder's reading maps, of each kind of machine; 0:
+            there are none, and no networks are made for machines of such a home.
     """
 
     seed: int
@@ -113,11 +116,13 @@ class ZooPlan:
     sources: tuple[SourcePlan, ...]
     own_sites: int = 200
     networks: bool = False
+    machine_steps: int = 0
 
     def __post_init__(self) -> None:
         settings.check_range("seed", self.seed, 0, 1 << 62)
         if self.own_sites:
             settings.check_range("own_sites", self.own_sites, 10, 10_000)
+        settings.check_range("machine_steps", self.machine_steps, 0, 1_000_000)
         catalogue.known(self.architecture)
         if not self.sources:
             raise ConfigError("sources: expected at least one")
@@ -128,6 +133,8 @@ class ZooPlan:
                     f"source {source.kind}: has {modality.title}, and {self.architecture} is for"
                     f" {modality_of(self.modality).title}; set architecture: {modality.head}"
                 )
+        if self.machine_steps and self.modality != Windows.name:
+            raise ConfigError(f"machine_steps: machines have windows, and not {self.modality}")
         if self.networks and not self.family_network:
             raise ConfigError(f"networks: there are none for {modality_of(self.modality).title}")
 

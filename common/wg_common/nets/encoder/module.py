@@ -24,20 +24,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wg_common.machines.registry import stated_kind
 from wg_common.modalities.base import Record
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality as modality_of
+from wg_common.nets import spectrum_lines
 from wg_common.nets.encoder import isolation
 from wg_common.nets.encoder import package as packages
 from wg_common.nets.encoder.confined_trunk import NotStartedError, load_trunk
+from wg_common.nets.encoder.reading_map import NUMBERS, Maps, readings
 from wg_common.nets.encoder.trunk import EncoderTrunk, Records, TrunkKind, trunk_of
 from wg_core.errors import ConfigError
 from wg_core.privacy.schema import CLIP_RADIUS
@@ -102,7 +104,7 @@ class Encoder:
         settings: Of the trunk, as they stand in the package.
         module: The network.
         further: Trunks that nothing is released of; their features are the last of the local ones.
-        machine_kinds: Kinds of machine, as fields of a data sheet, that it has a reading map of.
+        maps: Reading maps, by the kind of machine; images have none.
     """
 
     id: str
@@ -116,15 +118,48 @@ class Encoder:
     settings: Mapping[str, str]
     module: EncoderModule
     further: tuple[EncoderTrunk, ...] = ()
-    machine_kinds: ClassVar[tuple[str, ...]] = ()
+    maps: Maps = field(default_factory=dict)
+
+    @property
+    def machine_kinds(self) -> tuple[str, ...]:
+        """Kinds of machines whose records have ``machine_numbers``."""
+        return tuple(self.maps)
 
     def machine_numbers(self, records: Records, data_sheet: DataSheet) -> NDArray[np.float32]:
-        """Numbers ``[n, 32]`` of records read at a stated machine; zeros where one cannot be.
+        """Numbers of a machine's records, each computed by itself (``reading_map``).
+
+        *Guarantee.* A row depends on its record, the sheet and the encoder alone, to the last bit,
+        and has a norm of at most ``clip_radius``, but for rounding. A record of which a number is
+        not finite has zeros.
+
+        Args:
+            records: Of the encoder's modality; sizes may differ.
+            data_sheet: Data sheet of their machine.
+
+        Returns:
+            float32 ``[n, NUMBERS]``.
 
         Raises:
-            ConfigError: It has no reading map of such a machine.
+            ConfigError: The machine is unlike all that were simulated, or of a kind that the
+                encoder has no map of.
+            DataError: A record has another type or shape, or is of another modality.
         """
-        raise ConfigError(f"the encoder has no reading map of a {data_sheet.kind}")
+        kind = stated_kind(data_sheet)
+        figures = kind.figures(data_sheet)
+        if kind.name not in self.maps:
+            raise ConfigError(
+                f"encoder {self.id[:16]}: no reading map of {kind.name}; its operator fits another"
+                " encoder, with 'wg-server encoder --use', or asks for no machine statistics"
+            )
+        reading_map, templates = self.maps[kind.name], kind.templates(figures)
+        numbers = np.zeros((len(records), NUMBERS), np.float32)
+        with isolation.one_thread(), torch.inference_mode():
+            for row in range(len(records)):
+                (record,) = chunk = list(records[row : row + 1])
+                modality_of(self.modality).check_all([record], row)
+                inputs = torch.from_numpy(spectrum_lines.prepared(chunk))
+                numbers[row] = reading_map(readings(inputs[None], templates))[0, 0].numpy()
+        return np.where(np.isfinite(numbers).all(axis=1, keepdims=True), numbers, np.float32(0))
 
     def encode(self, records: Records, *, alone: bool = True) -> NDArray[np.float32]:
         """Features to be released, float32 ``[n, d]``, each row of norm at most ``clip_radius``.
@@ -251,6 +286,7 @@ def load_encoder(data: bytes) -> Encoder:
         module,
         {key: metadata[key] for key in kind.settings()},
         further,
+        contents.maps,
     )
 
 
@@ -260,6 +296,7 @@ def assembled(
     module: EncoderModule,
     settings: Mapping[str, str],
     further: tuple[EncoderTrunk, ...] = (),
+    maps: Maps | None = None,
 ) -> Encoder:
     """An encoder of its parts; arguments as of ``Encoder``."""
     dimension = module.projection.shape[1]
@@ -278,6 +315,7 @@ def assembled(
         settings=settings,
         module=isolation.aligned(module),
         further=tuple(isolation.aligned(trunk) for trunk in further),
+        maps={name: isolation.aligned(part) for name, part in (maps or {}).items()},
     )
 
 

@@ -1,7 +1,8 @@
 """The encoder package: its bytes, and what is accepted as one.
 
 A safetensors file of three tensors, with metadata that say what it encodes and name the trunk by
-hash. Trunks that come from files lie in it, too. Its SHA-256 is the encoder's id.
+hash. Trunks that come from files lie in it, too, and reading maps of machines (``reading_map``).
+Its SHA-256 is the encoder's id.
 
 It comes from a server, and sees every record of a plant: so its numbers are bounded before it sees
 one. *Guarantee.* Of an encoder that ``check_range`` accepts, no feature of any valid record, and
@@ -26,6 +27,13 @@ from numpy.typing import NDArray
 
 from wg_common.modalities.registry import modality
 from wg_common.modalities.texts import Texts
+from wg_common.nets.encoder.reading_map import (
+    Maps,
+    ReadingMap,
+    is_map_tensor,
+    read_maps,
+    tensors_of,
+)
 from wg_common.nets.encoder.trunk import EncoderTrunk, TrunkKind, file_trunk, trunk_of
 from wg_common.nets.encoder.trunk_choice import TrunkChoice, check_choices
 from wg_core.errors import ConfigError, DecodeError, VerificationError
@@ -51,12 +59,14 @@ class About:
         modality: What it encodes.
         sources: Names of the public data that it says it was fitted on.
         trunks: What it stands on; the numbers of the first are released.
+        machine_kinds: Kinds of machines that it has a reading map of.
     """
 
     encoder: str
     modality: str
     sources: tuple[str, ...]
     trunks: tuple[TrunkChoice, ...]
+    machine_kinds: tuple[str, ...]
 
     @property
     def trunk_names(self) -> tuple[str, ...]:
@@ -74,11 +84,13 @@ class Contents:
         tensors: Those of ``TENSORS``.
         metadata: As they stand in it.
         kinds: The trunks; the numbers of the first are released.
+        maps: Reading maps, by the kind of machine.
     """
 
     tensors: dict[str, NDArray[np.float32]]
     metadata: dict[str, str]
     kinds: tuple[TrunkKind, ...]
+    maps: dict[str, ReadingMap]
 
     @property
     def local_blocks(self) -> tuple[int, ...]:
@@ -154,6 +166,7 @@ def read_about(data: bytes) -> About:
         modality=modality_of(contents.metadata),
         sources=tuple(sources),
         trunks=trunks,
+        machine_kinds=tuple(contents.maps),
     )
 
 
@@ -180,7 +193,7 @@ def pack(
     metadata: dict[str, str],
     kinds: Sequence[TrunkKind] = (),
 ) -> bytes:
-    """A package of tensors ``[WIDTH]``, ``[WIDTH, d]``, ``[WIDTH, P - d]``, kept as float32.
+    """Pack tensors ``[WIDTH]``, ``[WIDTH, d]``, ``[WIDTH, P - d]``, kept as float32.
 
     Args:
         kinds: The trunks; that there is one alone, and that known by its name, goes without saying.
@@ -202,6 +215,18 @@ def pack(
     return safetensors.numpy.save(
         tensors, metadata={"encoder": canonical.encode(metadata).decode()}
     )
+
+
+def with_maps(data: bytes, maps: Maps) -> bytes:
+    """A package with these reading maps in it, in the place of those that it has.
+
+    Raises:
+        DecodeError: The bytes are no encoder package of this version.
+    """
+    unpack(data)
+    tensors = safetensors.numpy.load(data)
+    kept = {name: value for name, value in tensors.items() if not is_map_tensor(name)}
+    return safetensors.numpy.save(kept | tensors_of(maps), metadata=_header(data))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,14 +255,13 @@ def unpack(data: bytes) -> Contents:
 
     Raises:
         DecodeError: The bytes are no encoder package of this version.
+        VerificationError: A reading map could overflow on some record.
     """
     if len(data) > PACKAGE_LIMIT:
         raise DecodeError(f"encoder: {len(data)} bytes, at most {PACKAGE_LIMIT} are accepted")
     try:
         tensors = safetensors.numpy.load(data)
-        size = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + size])
-        metadata = json.loads(header["__metadata__"]["encoder"])
+        metadata = json.loads(_header(data)["encoder"])
         shapes = [tensors[name].shape for name in TENSORS]
     except (
         safetensors.SafetensorError,
@@ -249,6 +273,7 @@ def unpack(data: bytes) -> Contents:
         raise DecodeError(f"encoder: not an encoder package: {error}") from error
     if not isinstance(metadata, dict):
         raise DecodeError("encoder: format is not 'weightgate-encoder'")
+    maps = read_maps({name: tensors.pop(name) for name in set(tensors) if is_map_tensor(name)})
     kinds = _kinds(metadata, {name: tensors.pop(name) for name in set(tensors) - set(TENSORS)})
     trunk = kinds[0]
     expected = {
@@ -273,7 +298,14 @@ def unpack(data: bytes) -> Contents:
     )
     if not good:
         raise DecodeError("encoder: tensors are not finite projections of this trunk")
-    return Contents(tensors=tensors, metadata=metadata, kinds=kinds)
+    return Contents(tensors=tensors, metadata=metadata, kinds=kinds, maps=maps)
+
+
+def _header(data: bytes) -> dict[str, str]:
+    """Metadata of a safetensors file."""
+    size = int.from_bytes(data[:8], "little")
+    header: dict[str, str] = json.loads(data[8 : 8 + size])["__metadata__"]
+    return header
 
 
 def _kinds(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.catalogue import CandidateSource
+from wg_common.catalogue import CandidateSource, Inputs
 
 Tensors = dict[str, NDArray[np.floating]]
 
@@ -20,8 +20,10 @@ class GeneratedCandidate:
         tensors: Of a family a ``wg_common.inference.family_head``'s and a ``likeness``'s, and a
             ``wg_common.nets.family_network``'s if there are any; of ``posterior`` those of a
             ``wg_common.inference.posterior.Posterior``.
+        inputs: Treatment of a network's inputs at the plant.
     """
 
     name: str
     source: CandidateSource
     tensors: Tensors
+    inputs: Inputs = "raw"

@@ -1,8 +1,11 @@
-"""What a generator from data sheets is worth, measured on simulated machines that no training saw.
+"""A card: what networks made for machines are worth, on machines that no training saw.
 
-Each machine's windows are halved: by one half samples are chosen, without labels or by a few a
-class, and on the other half accuracy is counted. Every difference is paired by machine, and its
-standard error is over machines.
+Every way to come to a network without labels is measured on the same machines, each with two
+plants: one whose records are mostly sound, and one whose conditions are even. Every difference is
+paired by machine, and its standard error is over machines. The networks that are made for a
+condition ship only where they are better than the template network, whose inputs are standardised
+alike, by more than twice the error of that; otherwise the template network ships, and no release is
+needed.
 """
 
 import math
@@ -12,28 +15,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wg_common.nets import spectrum_lines
+from wg_common.catalogue import Inputs
 from wg_server.generator.checks import Check
-from wg_server.generator.weights import bearing_simulation as simulation
-from wg_server.generator.weights.sheet_generation import SAMPLES, SheetGenerator
-from wg_server.generator.weights.sheet_networks import CLASSES, SheetModel, run
-from wg_server.generator.weights.sheet_training import Batch
+from wg_server.generator.weights.machine_model import TREATMENTS, MachineModel
+from wg_server.generator.weights.machine_networks import LineNetworks, View
+from wg_server.generator.weights.machine_statistic import Statistics, no_statistics
+from wg_server.generator.weights.machine_trial import RECORDS, Plants, Trial
+from wg_server.generator.weights.sheet_generation import SAMPLES, KindGenerator, Shipped
 
 WORTH = 0.15
-"""Accuracy that generated networks must have over the best fixed one."""
-SHEET_WORTH = 0.10  # That they must lose with another machine's sheet
+"""Accuracy that shipped networks must have over the best fixed one."""
+SHEET_WORTH = 0.10  # Accuracy that they must lose with another machine's sheet
 SPREAD = 0.25
-"""Least distance between samples of one sheet over that of latents of the zoo: below it the samples
-have collapsed."""
-LABELS = (2, 5)  # A class, that samples are chosen by
+"""Least distance between samples at one condition over that between machines' latents: below it the
+samples have collapsed."""
+EPSILONS = (1.0, 4.0, 0.0)  # Of releases; 0: exact
+LABELS = (2, 5)  # Labels a condition that samples are chosen by
+JUDGED_EPSILON = 1.0
+"""The release by which it is decided what ships."""
+
+MADE, ANOTHER, WITHOUT = "sheet and statistic", "another plant's statistic", "sheet alone"
+OTHER_SHEET, SAMPLE, CHOSEN = "another machine's sheet", "one sample", "chosen without labels"
+TEMPLATE, TEMPLATE_OTHER = "template network", "template network, another machine's sheet"
+FIXED, FILM = "fixed network", "sheet and statistic as inputs (FiLM)"
+
+Rows = dict[str, Tensor]
+"""Accuracy on each machine, ``[m]``, by method and treatment of inputs."""
 
 
-def fitted(model: SheetModel, machines: simulation.Machines) -> SheetGenerator:
-    """A generator whose latents are sampled by the Gaussian of these machines' latents."""
-    with torch.inference_mode():
-        mean, log_deviation = model.posterior(machines)
-        covariance = torch.cov(mean.mT) + torch.diag((2 * log_deviation).exp().mean(dim=0))
-    return SheetGenerator(model, "gaussian", mean.mean(dim=0), torch.linalg.cholesky(covariance))
+def row(method: str, treatment: Inputs) -> str:
+    """Name of a row of a card."""
+    return f"{method}, {treatment}"
 
 
 def disagreement(logits: Tensor) -> Tensor:
@@ -46,146 +58,243 @@ def _entropy(share: Tensor) -> Tensor:
     return -(share * share.clamp(min=1e-9).log()).sum(dim=-1)
 
 
-def halves(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Which windows samples are chosen by, and which are counted, bool ``[n]`` each."""
-    windows = batch.labels.shape[1] // CLASSES
-    choosing_half = (torch.arange(windows) < windows // 2).repeat(CLASSES)
-    return choosing_half, ~choosing_half
-
-
-def accuracies(generator: SheetGenerator, batch: Batch, seed: int) -> dict[str, Tensor]:
-    """Accuracy on each machine, ``[m]``, of every way to come to a network; and ``spread``."""
-    model, sheets, count = generator.model, batch.machines.figures, len(batch.machines)
-    choosing, counted = halves(batch)
-    latent = model.sizes.latent
-
-    def share(logits: Tensor) -> Tensor:
-        return (logits.argmax(dim=2) == batch.labels)[:, counted].float().mean(dim=1)
-
-    def decoded(latents: Tensor, of: Tensor = sheets) -> Tensor:
-        return run(model.decoder(of, latents), batch.inputs)
-
-    with torch.inference_mode():
-        none = torch.zeros(count, latent)
-        standardised = spectrum_lines.standardised(batch.inputs, None)
-        generator_noise = torch.Generator().manual_seed(seed)
-        noise = torch.randn(SAMPLES, count, latent, generator=generator_noise)
-        drawn = torch.stack([generator.latents(sheets, part) for part in noise])
-        logits = torch.stack([decoded(latents) for latents in drawn])  # [S, m, n, K]
-        shares = torch.stack([share(sample) for sample in logits])
-        unlabelled = torch.stack([disagreement(sample[:, choosing]) for sample in logits])
-        by_labels = {}
-        for labels in LABELS:
-            labelled_rows = first(choosing, labels)
-            surprise = [
-                _surprise(sample[:, labelled_rows], batch.labels[:, labelled_rows])
-                for sample in logits
-            ]
-            best = torch.stack(surprise).argmin(dim=0)
-            by_labels[f"chosen by {labels} labels"] = shares[best, torch.arange(count)]
-        return {
-            "fixed": share(run(model.fixed(count), batch.inputs)),
-            "fixed standardised": share(run(model.standardised(count), standardised)),
-            "mean": share(decoded(none)),
-            "mean of another sheet": share(decoded(none, sheets.roll(1, 0))),
-            "latent of the machine": share(decoded(model.posterior(batch.machines)[0])),
-            "one sample": shares.mean(dim=0),
-            "all samples averaged": share(logits.softmax(dim=3).mean(dim=0)),
-            "chosen without labels": shares[unlabelled.argmax(dim=0), torch.arange(count)],
-            **by_labels,
-            "best in hindsight": shares.max(dim=0).values,
-            "spread": drawn.std(dim=0).square().sum(dim=1).sqrt(),
-        }
-
-
-def first(chosen: Tensor, count: int) -> Tensor:
-    """So many windows of each condition among the chosen ones."""
-    by_condition = chosen.reshape(CLASSES, -1)
-    return (by_condition & (by_condition.cumsum(dim=1) <= count)).reshape(-1)
-
-
-def _surprise(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy ``[m]``."""
-    return -logits.log_softmax(dim=2).gather(2, labels[..., None]).mean(dim=(1, 2))
-
-
 def difference(minuend: Tensor, subtrahend: Tensor) -> tuple[float, float]:
     """Mean of a paired difference over machines, and its standard error."""
     pairs = minuend - subtrahend
     return float(pairs.mean()), float(pairs.std()) / math.sqrt(len(pairs))
 
 
-def judged(
-    model: SheetModel, zoo: simulation.Machines, batch: Batch, seed: int
-) -> tuple[SheetGenerator, dict[str, Any]]:
-    """The generator with the better of both priors, and its card.
+def measured(model: MachineModel, trial: Trial, mixture: str, epsilon: float, seed: int) -> Rows:
+    """Accuracy of every method at plants of one mixture that release at an epsilon."""
+    generator = torch.Generator().manual_seed(seed)
+    plants, rows = trial.plants[mixture], Rows()
+    with torch.inference_mode():
+        statistics = plants.statistics(epsilon, generator)
+        for treatment in TREATMENTS:
+            judged = plants.view(trial.judged, treatment, trial.templates)
+            others = plants.view(trial.judged, treatment, trial.templates.roll(1, 0))
+            template = model.template_for(treatment)(len(trial))
+            rows[row(TEMPLATE, treatment)] = trial.right(template.logits(judged))
+            rows[row(TEMPLATE_OTHER, treatment)] = trial.right(template.logits(others))
+            rows[row(FIXED, treatment)] = trial.right(model.fixed[treatment](judged.inputs))
+            rows |= _conditioned(model, treatment, trial, statistics, (judged, others))
+            rows |= _sampled(model, treatment, trial, statistics, (plants, judged, generator))
+        stated = model.kind.stated_numbers(trial.figures)
+        inputs = plants.view(trial.judged, "standardised", trial.templates).inputs
+        logits = model.film(inputs, stated, model.embedding(statistics))
+        rows[row(FILM, "standardised")] = trial.right(logits)
+    return rows
+
+
+def _conditioned(
+    model: MachineModel,
+    treatment: Inputs,
+    trial: Trial,
+    statistics: Statistics,
+    views: tuple[View, View],
+) -> Rows:
+    """Networks at the mean of the latents, for their own condition and for others."""
+    networks = model.made_for(treatment)
+    judged, others = views
+
+    def right(figures: Tensor, stated: Statistics, view: View) -> Tensor:
+        made = networks.networks(networks.condition(figures, stated))
+        return trial.right(made.logits(view))
+
+    return {
+        row(MADE, treatment): right(trial.figures, statistics, judged),
+        row(ANOTHER, treatment): right(trial.figures, statistics.rolled(), judged),
+        row(WITHOUT, treatment): right(trial.figures, no_statistics(len(trial)), judged),
+        row(OTHER_SHEET, treatment): right(trial.figures.roll(1, 0), statistics, others),
+    }
+
+
+def _sampled(
+    model: MachineModel,
+    treatment: Inputs,
+    trial: Trial,
+    statistics: Statistics,
+    where: tuple[Plants, View, torch.Generator],
+) -> Rows:
+    """Sampled networks: one, the one that unlabelled records choose, and those that labels do."""
+    networks = model.made_for(treatment)
+    plants, judged, generator = where
+    condition = networks.condition(trial.figures, statistics)
+    unlabelled = plants.view(plants.unlabelled, treatment, trial.templates)
+    labelled = plants.view(trial.labelled.flatten(1, 2), treatment, trial.templates)
+    classes, labels = trial.labelled.shape[1:3]
+    truths = torch.arange(classes).repeat_interleave(labels)[:, None]
+    shares, informations, surprises = [], [], []
+    for _ in range(SAMPLES):
+        noise = torch.randn(len(trial), networks.latent, generator=generator)
+        made: LineNetworks = networks.networks(condition, networks.sample(condition, noise))
+        shares.append(trial.right(made.logits(judged)))
+        informations.append(disagreement(made.logits(unlabelled)))
+        likelihood = made.logits(labelled).log_softmax(dim=2)
+        by_window = likelihood.gather(2, truths.expand(len(trial), -1, 1))[..., 0]
+        surprises.append(-by_window.reshape(-1, classes, labels))  # [m, K, labels]
+    right, machines = torch.stack(shares), torch.arange(len(trial))
+    best = torch.stack(informations).argmax(dim=0)
+    rows = {
+        row(SAMPLE, treatment): right.mean(dim=0),
+        row(CHOSEN, treatment): right[best, machines],
+    }
+    for count in LABELS:
+        best = torch.stack([part[..., :count].mean(dim=(1, 2)) for part in surprises]).argmin(dim=0)
+        rows[row(f"chosen by {count} labels", treatment)] = right[best, machines]
+    return rows
+
+
+def spread(model: MachineModel, trial: Trial, seed: int) -> float:
+    """Distance between samples at one condition over that between machines' latents."""
+    networks = model.made_for("raw")
+    generator = torch.Generator().manual_seed(seed)
+    with torch.inference_mode():
+        condition = networks.condition(trial.figures, no_statistics(len(trial)))
+        drawn = torch.stack(
+            [
+                networks.sample(
+                    condition, torch.randn(len(trial), networks.latent, generator=generator)
+                )
+                for _ in range(SAMPLES)
+            ]
+        )
+        latents = networks.posterior(trial)[0]
+    within = drawn.std(dim=0).square().sum(dim=1).sqrt().mean()
+    return float(within / latents.std(dim=0).square().sum().sqrt())
+
+
+def judge(model: MachineModel, trial: Trial, seed: int) -> tuple[KindGenerator, dict[str, Any]]:
+    """What ships for a kind of machine, and its card.
 
     Args:
-        zoo: Machines whose latents the Gaussian is fitted to.
-        batch: Machines that nothing was trained or chosen on.
-        seed: Of the samples.
+        trial: Machines that nothing was trained or chosen on.
+        seed: Of noise and samples.
     """
-    gaussian = fitted(model, zoo)
-    flow = SheetGenerator(model, "flow", gaussian.centre, gaussian.factor)
-    by_prior = {
-        candidate.prior: accuracies(candidate, batch, seed) for candidate in (flow, gaussian)
+    rows = {
+        mixture: {epsilon: measured(model, trial, mixture, epsilon, seed) for epsilon in EPSILONS}
+        for mixture in trial.plants
     }
-    chosen = "chosen without labels"
-    gain, error = difference(by_prior["flow"][chosen], by_prior["gaussian"][chosen])
-    generator = flow if gain > -error else gaussian
-    figures = by_prior[generator.prior]
-    best = max(("fixed", "fixed standardised"), key=lambda name: float(figures[name].mean()))
-    pairs = {
-        "generated over the best fixed": ("mean", best),
-        "the sheet over another machine's": ("mean", "mean of another sheet"),
-        "chosen of samples without labels over the mean": (chosen, "mean"),
-        **{
-            f"chosen by {labels} labels over the mean": (f"chosen by {labels} labels", "mean")
-            for labels in LABELS
-        },
+    at_judged = [by_epsilon[JUDGED_EPSILON] for by_epsilon in rows.values()]
+
+    def over_mixtures(name: str) -> Tensor:
+        return torch.stack([part[name] for part in at_judged]).mean(dim=0)
+
+    made, template = row(MADE, "standardised"), row(TEMPLATE, "standardised")
+    gain, error = difference(over_mixtures(made), over_mixtures(template))
+    ships: Shipped = "conditioned" if gain > 2 * error else "template"
+    fixed = max(
+        (row(FIXED, treatment) for treatment in TREATMENTS),
+        key=lambda name: float(over_mixtures(name).mean()),
+    )
+    if ships == "conditioned":
+        shipped, other_sheet = made, row(OTHER_SHEET, "standardised")
+    else:
+        shipped, other_sheet = template, row(TEMPLATE_OTHER, "standardised")
+    pairs = _pairs(shipped, other_sheet, fixed)
+    worth = {
+        mixture: {
+            name: difference(by_epsilon[JUDGED_EPSILON][a], by_epsilon[JUDGED_EPSILON][b])
+            for name, (a, b) in pairs.items()
+        }
+        | {
+            f"epsilon {JUDGED_EPSILON:g} over exact": difference(
+                by_epsilon[JUDGED_EPSILON][made], by_epsilon[0.0][made]
+            )
+        }
+        for mixture, by_epsilon in rows.items()
     }
-    worth = {name: difference(figures[a], figures[b]) for name, (a, b) in pairs.items()}
-    worth["flow over Gaussian"] = (gain, error)
-    with torch.inference_mode():
-        zoo_spread = model.posterior(zoo)[0].std(dim=0).square().sum().sqrt()
     card: dict[str, Any] = {
-        "machines": len(batch.machines),
-        "prior": generator.prior,
-        "best fixed": best,
+        "kind": model.kind.name,
+        "machines": len(trial),
+        "records": RECORDS,
+        "ships": ships,
+        "made over template": {"gain": gain, "error": error},
         "accuracy": {
-            prior: {name: float(value.mean()) for name, value in values.items() if name != "spread"}
-            for prior, values in by_prior.items()
+            mixture: {
+                f"{epsilon:g}": {name: float(value.mean()) for name, value in methods.items()}
+                for epsilon, methods in by_epsilon.items()
+            }
+            for mixture, by_epsilon in rows.items()
         },
-        "worth": {name: {"gain": a, "error": b} for name, (a, b) in worth.items()},
-        "spread": float(figures["spread"].mean() / zoo_spread),
+        "worth": {
+            mixture: {name: {"gain": a, "error": b} for name, (a, b) in pairs_of.items()}
+            for mixture, pairs_of in worth.items()
+        },
+        "spread": spread(model, trial, seed),
     }
     listed = checks(card)
     card["checks"] = [check.document() for check in listed]
     card["passes"] = all(check.passed for check in listed)
-    return generator, card
+    return KindGenerator(model, ships), card
+
+
+def _pairs(shipped: str, other_sheet: str, fixed: str) -> dict[str, tuple[str, str]]:
+    """Differences of a card: what they say, and of which two rows they are."""
+    made, raw = row(MADE, "standardised"), row(MADE, "raw")
+    pairs = {
+        FIXED_PAIR: (shipped, fixed),
+        SHEET_PAIR: (shipped, other_sheet),
+        "sheet and statistic over the template network": (made, row(TEMPLATE, "standardised")),
+        "sheet and statistic over the sheet alone": (made, row(WITHOUT, "standardised")),
+        "own statistic over another plant's": (made, row(ANOTHER, "standardised")),
+        "sheet and statistic over both as inputs": (made, row(FILM, "standardised")),
+        "standardised over raw inputs": (made, raw),
+        "sheet and statistic over the sheet alone, raw": (raw, row(WITHOUT, "raw")),
+        "own statistic over another plant's, raw": (raw, row(ANOTHER, "raw")),
+        "sheet and statistic over the template network, raw": (raw, row(TEMPLATE, "raw")),
+        "standardised, with a statistic, over the sheet alone on raw inputs": (
+            made,
+            row(WITHOUT, "raw"),
+        ),
+    }
+    for treatment in TREATMENTS:
+        for name in (CHOSEN, *(f"chosen by {count} labels" for count in LABELS)):
+            pair = row(name, treatment), row(MADE, treatment)
+            pairs[f"{name} over the mean, {treatment}"] = pair
+    return pairs
+
+
+FIXED_PAIR = "shipped over the best fixed network"
+SHEET_PAIR = "the sheet over another machine's"
 
 
 def checks(card: Mapping[str, Any]) -> list[Check]:
-    """What a generator must reach, from the figures on its card."""
-    rows = (
-        ("generated over the best fixed", WORTH),
-        ("the sheet over another machine's", SHEET_WORTH),
-    )
+    """What a generator must reach, from the figures on its card: at the worse mixture."""
     listed = [
-        Check(name=name, value=float(card["worth"][name]["gain"]), bound=bound)
-        for name, bound in rows
+        Check(
+            name=f"{card['kind']}: {name}",
+            value=min(float(pairs[name]["gain"]) for pairs in card["worth"].values()),
+            bound=bound,
+        )
+        for name, bound in ((FIXED_PAIR, WORTH), (SHEET_PAIR, SHEET_WORTH))
     ]
-    spread = float(card["spread"])
-    return [*listed, Check(name="spread of samples over the zoo's", value=spread, bound=SPREAD)]
+    if card["ships"] == "conditioned":
+        name = f"{card['kind']}: spread of samples over that of machines"
+        listed.append(Check(name=name, value=float(card["spread"]), bound=SPREAD))
+    return listed
 
 
 def table(card: Mapping[str, Any]) -> list[str]:
     """The card in a few lines, for people."""
-    accuracy = card["accuracy"][card["prior"]]
-    lines = [f"share right on {card['machines']} machines never seen, without labels:"]
-    lines += [f"  {name}: {value:.3f}" for name, value in accuracy.items()]
-    lines += ["worth in points, with its standard error:"]
-    for name, pair in card["worth"].items():
-        lines.append(f"  {name}: {100 * pair['gain']:+.1f} ± {100 * pair['error']:.1f}")
-    lines.append(f"latents are sampled by: {card['prior']}")
-    return lines
+    lines = [
+        f"{card['kind']}: share right on {card['machines']} machines never seen, without labels,"
+        f" {card['records']} records, epsilon {JUDGED_EPSILON:g}:"
+    ]
+    mixtures = list(card["accuracy"])
+    columns = [card["accuracy"][mixture][f"{JUDGED_EPSILON:g}"] for mixture in mixtures]
+    lines.append(f"  {'; '.join(mixtures)}")
+    for name in columns[0]:
+        lines.append(f"  {name}: " + "; ".join(f"{column[name]:.3f}" for column in columns))
+    lines.append("worth in points, with its standard error:")
+    for name in card["worth"][mixtures[0]]:
+        pairs = [card["worth"][mixture][name] for mixture in mixtures]
+        figures = [f"{100 * pair['gain']:+.1f} ± {100 * pair['error']:.1f}" for pair in pairs]
+        lines.append(f"  {name}: {'; '.join(figures)}")
+    gain = card["made over template"]
+    verdict = {
+        "conditioned": "networks made for sheet and statistic ship",
+        "template": "the template network ships, and no release is needed",
+    }[card["ships"]]
+    worth = f"{100 * gain['gain']:+.1f} ± {100 * gain['error']:.1f}"
+    return [*lines, f"{verdict}: {worth} over the template network"]

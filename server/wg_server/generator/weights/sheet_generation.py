@@ -1,31 +1,74 @@
-"""Networks for one machine from what its plant states: samples, and their mean.
+"""Networks for one machine from what its plant states, and from the statistic that it released.
 
 Classes are named by the plant, and only names of conditions that the simulator has can have
-weights. Class names of one condition share its probability.
+weights. Class names of one condition share its probability. For a kind of machine whose card finds
+the template network as good, that is what is made.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
-from wg_common.machines import bearing
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, Inputs
+from wg_common.machines.base import MachineKind
+from wg_common.machines.registry import stated_kind
 from wg_common.machines.words import condition_of
+from wg_core.errors import ConfigError
 from wg_core.wire.data_sheet import DataSheet
 from wg_server.generator import container
 from wg_server.generator.weights.candidates import GeneratedCandidate, Tensors
-from wg_server.generator.weights.sheet_networks import SheetModel, Sizes, Weights
+from wg_server.generator.weights.machine_model import TREATMENTS, MachineModel
+from wg_server.generator.weights.machine_networks import Sizes, Weights
+from wg_server.generator.weights.machine_statistic import MachineStatistic, statistics_of
+from wg_server.generator.weights.simulators import SIMULATORS
 
 SAMPLES = 16
 PACKAGE_LIMIT = 64 << 20
 """Bytes of a generator from data sheets."""
-Prior = Literal["flow", "gaussian"]
+Shipped = Literal["conditioned", "template"]
+"""What is made for a kind of machine: networks for a condition, or the template network."""
 
-_FORMAT, _VERSION, _KEY = "weightgate-sheet-generator", 1, "sheet-generator"
-_SIZES = ("width", "features", "latent", "rank", "hidden")
+_FORMAT, _VERSION, _KEY = "weightgate-sheet-generator", 2, "sheet-generator"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KindGenerator:
+    """What makes networks for one kind of machine.
+
+    Attributes:
+        model: Its trained module.
+        ships: Which of the module's networks are made.
+    """
+
+    model: MachineModel
+    ships: Shipped
+
+    def weights(
+        self, figures: Tensor, statistic: MachineStatistic | None, noise: Tensor
+    ) -> Iterator[tuple[str, Inputs, Weights]]:
+        """Networks of a machine by name, each with the treatment of its inputs, best first.
+
+        Args:
+            figures: Stated figures, ``[1, f]``.
+            statistic: Of the machine's records; None: there is none.
+            noise: Of the samples, ``[samples, latent]``.
+        """
+        templates = self.model.kind.templates(figures)
+        for treatment in reversed(TREATMENTS):
+            if self.ships == "template":
+                template = self.model.template_for(treatment)(1)
+                yield f"{treatment}-template", treatment, template.weights(templates)
+                continue
+            networks = self.model.made_for(treatment)
+            condition = networks.condition(figures, statistics_of(statistic))
+            yield f"{treatment}-mean", treatment, networks.networks(condition).weights(templates)
+            for number, part in enumerate(noise):
+                latents = networks.sample(condition, part[None])
+                sample = networks.networks(condition, latents)
+                yield f"{treatment}-{number}", treatment, sample.weights(templates)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,61 +76,73 @@ class SheetGenerator:
     """A trained generator.
 
     Attributes:
-        model: Its module.
-        prior: What latents are sampled by: the flow, or a Gaussian where that is as good.
-        centre: Mean of the Gaussian, ``[latent]``.
-        factor: Lower factor of its covariance, ``[latent, latent]``.
+        kinds: What makes networks, by the kind of machine.
     """
 
-    model: SheetModel
-    prior: Prior
-    centre: Tensor
-    factor: Tensor
+    kinds: Mapping[str, KindGenerator]
 
-    def latents(self, sheets: Tensor, noise: Tensor) -> Tensor:
-        """Sampled latents of sheets ``[m, 7]`` from noise ``[m, latent]``."""
-        if self.prior == "flow":
-            return self.model.sample(sheets, noise)
-        return self.centre + noise @ self.factor.mT
+    def takes_statistic(self, sheet: DataSheet) -> bool:
+        """Whether a statistic changes what is made for the machine of a sheet.
+
+        Raises:
+            ConfigError: The machine is of no kind that it knows.
+        """
+        return self._kind(sheet)[1].ships == "conditioned"
 
     def generate(
-        self, sheet: DataSheet, labels: Sequence[str], samples: int = SAMPLES, seed: int = 0
+        self,
+        sheet: DataSheet,
+        labels: Sequence[str],
+        statistic: MachineStatistic | None = None,
+        samples: int = SAMPLES,
+        seed: int = 0,
     ) -> tuple[GeneratedCandidate, ...]:
-        """Networks for a machine: at the mean of the latents, and samples.
+        """Make networks for a machine: at the mean of the latents, and samples.
 
         Args:
             sheet: Data sheet of the machine.
             labels: Class names, in the order of the rows of heads.
-            samples: How many to sample.
+            statistic: Of the machine's records; left out where it does not suffice.
+            samples: How many to sample for each treatment of inputs.
             seed: Of the samples.
 
         Raises:
             ConfigError: A class name is of no condition that is known, or the machine is unlike all
                 that were simulated.
         """
-        rows = [condition_of(bearing.KIND, label) for label in labels]
-        sheets = bearing.figures(sheet)
-        generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn(samples, self.model.sizes.latent, generator=generator)
-        names = ["sheet-mean", *(f"sheet-{number}" for number in range(samples))]
+        kind, generator = self._kind(sheet)
+        rows = [condition_of(kind, label) for label in labels]
+        figures = kind.figures(sheet)
+        drawing = torch.Generator().manual_seed(seed)
+        noise = torch.randn(samples, generator.model.sizes.latent, generator=drawing)
         with torch.inference_mode():
-            latents = self.latents(sheets.expand(samples, -1), noise)
-            zero = torch.zeros(1, self.model.sizes.latent)
-            latents = torch.cat([zero, latents])
-            weights = self.model.decoder(sheets.expand(samples + 1, -1), latents)
             return tuple(
-                GeneratedCandidate(name, "diffusion", _tensors(weights, number, rows))
-                for number, name in enumerate(names)
+                GeneratedCandidate(name, "diffusion", _tensors(weights, rows), treatment)
+                for name, treatment, weights in generator.weights(figures, statistic, noise)
             )
+
+    def _kind(self, sheet: DataSheet) -> tuple[MachineKind, KindGenerator]:
+        kind = stated_kind(sheet)
+        if kind.name not in self.kinds:
+            raise ConfigError(
+                f"data sheet: this generator makes networks for {', '.join(self.kinds)}, and not"
+                f" for {kind.name}; train another one"
+            )
+        return kind, self.kinds[kind.name]
 
 
 def pack(generator: SheetGenerator) -> bytes:
     """The generator's package."""
-    tensors = {f"model.{name}": value for name, value in generator.model.state_dict().items()}
-    tensors |= {"centre": generator.centre, "factor": generator.factor}
-    sizes = {name: getattr(generator.model.sizes, name) for name in _SIZES}
-    document = {"format": _FORMAT, "version": _VERSION, "prior": generator.prior, **sizes}
-    return container.pack(tensors, _KEY, document)
+    tensors = {
+        f"{name}.{key}": value
+        for name, part in generator.kinds.items()
+        for key, value in part.model.state_dict().items()
+    }
+    kinds = {
+        name: {"ships": part.ships, "sizes": _sizes(part.model.sizes)}
+        for name, part in generator.kinds.items()
+    }
+    return container.pack(tensors, _KEY, {"format": _FORMAT, "version": _VERSION, "kinds": kinds})
 
 
 def unpack(data: bytes) -> SheetGenerator:
@@ -99,22 +154,30 @@ def unpack(data: bytes) -> SheetGenerator:
     tensors, document = container.unpack(
         data, _KEY, form=_FORMAT, version=_VERSION, limit=PACKAGE_LIMIT
     )
+    kinds = {}
     with container.decoding(_KEY):
-        model = SheetModel(Sizes(**{name: int(document[name]) for name in _SIZES}))
-        model.load_state_dict(container.under(tensors, "model."))
-        prior: Prior = "flow" if document["prior"] == "flow" else "gaussian"
-        return SheetGenerator(model.eval(), prior, tensors["centre"], tensors["factor"])
+        for name, about in document["kinds"].items():
+            workshop = SIMULATORS[name](0)
+            model = MachineModel(workshop.kind, workshop.hidden_size, Sizes(**about["sizes"]))
+            model.load_state_dict(container.under(tensors, f"{name}."))
+            ships: Shipped = "template" if about["ships"] == "template" else "conditioned"
+            kinds[name] = KindGenerator(model.eval(), ships)
+    return SheetGenerator(kinds)
 
 
-def _tensors(weights: Weights, number: int, rows: Sequence[int]) -> Tensors:
-    """One network, its head's rows those of the plant's classes."""
+def _sizes(sizes: Sizes) -> dict[str, int]:
+    return {field.name: getattr(sizes, field.name) for field in fields(sizes)}
+
+
+def _tensors(weights: Weights, rows: Sequence[int]) -> Tensors:
+    """The first of some networks, its head's rows those of the plant's classes."""
     share = torch.tensor([float(rows.count(row)) for row in rows]).log()
     values = {
-        "trunk.first.weight": weights.first[number],
-        "trunk.first.bias": weights.first_bias[number],
-        "trunk.second.weight": weights.second[number],
-        "trunk.second.bias": weights.second_bias[number],
-        HEAD_WEIGHT: weights.head[number][rows],
-        HEAD_BIAS: weights.head_bias[number][rows] - share,
+        "trunk.first.weight": weights.first[0],
+        "trunk.first.bias": weights.first_bias[0],
+        "trunk.second.weight": weights.second[0],
+        "trunk.second.bias": weights.second_bias[0],
+        HEAD_WEIGHT: weights.head[0][rows],
+        HEAD_BIAS: weights.head_bias[0][rows] - share,
     }
     return {name: value.numpy().copy() for name, value in values.items()}

@@ -1,0 +1,169 @@
+"""The reading map: numbers of a machine's record whose noisy sum conditions a generator.
+
+A window is read at its machine's stated lines: coarse spectrum and peaks, envelope spectra pooled
+in groups, and envelopes at the templates of the kind (``wg_common.machines``). A small network that
+was trained with a generator's (``wg_server.generator.weights.reading_map_training``), and is frozen
+since, turns these readings into ``NUMBERS`` numbers: what a record says of what no sheet states,
+such as resonance, noise, and how loud its lines are. Labels have no part in it.
+
+*Guarantee.* The numbers of every record, whatever its bytes, have an L2 norm of at most
+``CLIP_RADIUS``, but for the rounding of float32; the exact statistics clip what is left of that
+(``wg_core.privacy.exact``). For: a reading that is NaN counts as its mean, and all are clamped; so
+each layer's outputs have a bound that ``check_range`` computes from its weights, which are public,
+and a map is refused unless that bound is far within float32; what ends is divided by its norm where
+that is above the radius. A row depends on its record, the sheet and the map alone.
+
+Not guaranteed: that the numbers say little of a record. They are released as noisy sums alone.
+"""
+
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from wg_common.machines.base import HALF_BINS, MachineKind
+from wg_common.machines.registry import KINDS
+from wg_common.nets import spectrum_lines
+from wg_common.nets.spectrum_lines import BANDS, ENVELOPES, INPUTS
+from wg_core.errors import DecodeError, VerificationError
+from wg_core.privacy.schema import CLIP_RADIUS
+
+NUMBERS = 32
+"""Numbers of a record."""
+Maps = Mapping[str, "ReadingMap"]
+"""Reading maps by the name of their kind."""
+
+_PREFIX = "machine."  # Of the names of tensors
+_WIDTH = 128  # Units of each hidden layer
+_READING_BOUND = 16.0  # Spreads from its mean to which a reading is clamped
+_RANGE = 1e12  # Largest magnitude that a layer's outputs may have for any record
+_EDGES = np.unique(np.geomspace(1, HALF_BINS, 31).round().astype(int)).tolist()
+"""First half bins of the groups in which an envelope spectrum is pooled, and the last one's end."""
+
+
+class ReadingMap(nn.Module):
+    """From readings to numbers, for machines of one kind.
+
+    Attributes:
+        centre: Mean of each reading over public machines, ``[R]``.
+        spread: Standard deviation of each, ``[R]``, positive.
+    """
+
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, kind: MachineKind) -> None:
+        super().__init__()
+        size = reading_count(kind)
+        self.register_buffer("centre", torch.zeros(size))
+        self.register_buffer("spread", torch.ones(size))
+        self.layers = nn.Sequential(
+            nn.Linear(size, _WIDTH),
+            nn.GELU(),
+            nn.Linear(_WIDTH, _WIDTH),
+            nn.GELU(),
+            nn.Linear(_WIDTH, NUMBERS),
+        )
+
+    def forward(self, readings: Tensor) -> Tensor:
+        """Numbers ``[..., NUMBERS]`` of readings ``[..., R]``, each row of norm at most 1."""
+        scaled = torch.nan_to_num((readings - self.centre) / self.spread)
+        numbers: Tensor = self.layers(scaled.clamp(-_READING_BOUND, _READING_BOUND))
+        norm = numbers.square().sum(dim=-1, keepdim=True).sqrt()
+        return numbers * (CLIP_RADIUS / norm.clamp(min=CLIP_RADIUS))
+
+
+def reading_count(kind: MachineKind) -> int:
+    """Number R of readings of a window."""
+    return INPUTS - ENVELOPES + len(BANDS) * (len(_EDGES) - 1 + kind.template_count)
+
+
+def readings(inputs: Tensor, templates: Tensor) -> Tensor:
+    """Readings ``[m, n, R]`` of windows.
+
+    Args:
+        inputs: Of ``spectrum_lines.spectra``, ``[m, n, INPUTS]``.
+        templates: At the stated lines of each machine, ``[m, T, HALF_BINS]``.
+    """
+    envelopes = inputs[..., :ENVELOPES].reshape(*inputs.shape[:2], len(BANDS), HALF_BINS)
+    groups = [envelopes[..., low:high] for low, high in itertools.pairwise(_EDGES)]
+    pooled = torch.stack([group.mean(dim=3) for group in groups], dim=3)
+    at_lines = spectrum_lines.line_readings(inputs, templates)
+    return torch.cat([inputs[..., ENVELOPES:], pooled.flatten(2), at_lines], dim=2)
+
+
+def tensors_of(maps: Maps) -> dict[str, NDArray[np.float32]]:
+    """Tensors of maps by names that say of which kind each is, as a package keeps them."""
+    return {
+        f"{_prefix(name)}{key}": value.detach().numpy().astype(np.float32)
+        for name, map_of_kind in maps.items()
+        for key, value in map_of_kind.state_dict().items()
+    }
+
+
+def read_maps(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, ReadingMap]:
+    """Build the maps whose tensors these are, each in evaluation mode.
+
+    Raises:
+        DecodeError: A tensor is of no kind that is known, or not of the shape that it must have.
+        VerificationError: A map could overflow on some record.
+    """
+    maps = {}
+    unread = dict(tensors)
+    for name, kind in KINDS.items():
+        prefix = _prefix(name)
+        values = {key: unread.pop(key) for key in tensors if key.startswith(prefix)}
+        if not values:
+            continue
+        reading_map = ReadingMap(kind)
+        shapes = {prefix + key: tuple(x.shape) for key, x in reading_map.state_dict().items()}
+        if {key: value.shape for key, value in values.items()} != shapes or not all(
+            value.dtype == np.float32 and np.isfinite(value).all() for value in values.values()
+        ):
+            raise DecodeError(f"encoder: the reading map of {name} is not one of this program")
+        state = {
+            key.removeprefix(prefix): torch.from_numpy(np.array(value))
+            for key, value in values.items()
+        }
+        reading_map.load_state_dict(state)
+        check_range(name, reading_map)
+        maps[name] = reading_map.eval()
+    if unread:
+        raise DecodeError(
+            f"encoder: {sorted(unread)[0][:64]!r} is a reading map of no kind of machine that is"
+            f" known here ({', '.join(KINDS)}); update this program"
+        )
+    return maps
+
+
+def is_map_tensor(name: str) -> bool:
+    """Tell the tensors of reading maps from others of an encoder package."""
+    return name.startswith(_PREFIX)
+
+
+def check_range(name: str, reading_map: ReadingMap) -> None:
+    """Refuse a map that could overflow on some record.
+
+    Raises:
+        VerificationError: A layer's outputs have no bound within ``_RANGE``, or a spread is not
+            positive.
+    """
+    bound = torch.full_like(reading_map.centre, _READING_BOUND, dtype=torch.float64)
+    largest = 0.0
+    for layer in reading_map.layers:
+        if isinstance(layer, nn.Linear):  # GELU leaves no magnitude above its input's
+            bound = layer.weight.double().abs() @ bound + layer.bias.double().abs()
+            largest = max(largest, float(bound.max()))
+    if not largest <= _RANGE or not float(reading_map.spread.min()) >= 1 / _RANGE:
+        raise VerificationError(
+            f"encoder: the reading map of {name} has numbers of up to {largest:.3g}, at most"
+            f" {_RANGE:g} are accepted: it could overflow on a record, and tell by that whether the"
+            " record is there"
+        )
+
+
+def _prefix(kind: str) -> str:
+    return f"{_PREFIX}{kind}."

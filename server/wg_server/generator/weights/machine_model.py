@@ -1,0 +1,148 @@
+"""What is trained for a kind of machine: networks made for a condition, and their rivals.
+
+The condition is a data sheet and, where there is one, a statistic with its noise
+(``machine_statistic``). The latent is what both leave open, such as resonance, path and severity.
+While training an encoder gives it from what the simulator hides, within a variational bound (Kingma
+and Welling, ICLR 2014), and decoder and encoder learn through the loss of the networks. A rectified
+flow (Liu et al., *Flow Straight and Fast*, ICLR 2023) with a network that predicts the clean latent
+learns the latents' distribution at a condition, which D2NWG (Soro et al., ICLR 2025) learns of
+latents of trained weights.
+
+Rivals are trained beside them, on the same windows: a *template network*, the same templates at the
+stated lines with one fixed network behind them; a *fixed* network without a sheet; and a network
+that takes the condition as an input. All but the last are trained for both treatments of inputs: as
+they are read, and standardised by each machine's own records.
+"""
+
+import itertools
+from typing import cast, get_args
+
+import torch
+from torch import Tensor, nn
+
+from wg_common.catalogue import Inputs
+from wg_common.machines.base import MachineKind
+from wg_common.nets.encoder.reading_map import NUMBERS
+from wg_server.generator.weights.machine_networks import (
+    FixedNetwork,
+    InputNetwork,
+    LineDecoder,
+    LineNetworks,
+    Sizes,
+    TemplateNetwork,
+    draw_parameters,
+    mlp,
+)
+from wg_server.generator.weights.machine_statistic import Statistics
+from wg_server.generator.weights.simulators import Machines
+
+TREATMENTS: tuple[Inputs, ...] = get_args(Inputs)
+FLOW_STEPS = 8  # Of a sample
+_LEAST_NOISE = 1e-4  # Below it noise says nothing
+
+
+class StatisticEmbedding(nn.Module):
+    """Numbers of order 1 that say what a statistic says, and zeros where there is none.
+
+    Attributes:
+        size: Number of them.
+    """
+
+    size = 32
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(NUMBERS + 1, 64), nn.GELU(), nn.Linear(64, self.size))
+
+    def forward(self, statistics: Statistics) -> Tensor:
+        """Embedding ``[m, size]``."""
+        # Numbers of a vector of norm 1 are of the order of 1 / sqrt(NUMBERS).
+        noise = (statistics.noises.clamp(min=_LEAST_NOISE).log()[:, None] + 5) / 2
+        numbers = torch.cat([statistics.means * NUMBERS**0.5, noise], dim=1)
+        embedded: Tensor = self.layers(numbers)
+        return embedded * statistics.present[:, None]
+
+
+class ConditionedNetworks(nn.Module):
+    """Networks for a condition and one treatment of inputs, and what their latents are like."""
+
+    def __init__(self, kind: MachineKind, hidden_size: int, sizes: Sizes) -> None:
+        super().__init__()
+        stated, latent = kind.condition_size, sizes.latent
+        self.kind, self.latent = kind, latent
+        self.embedding = StatisticEmbedding()
+        self.decoder = LineDecoder(kind, stated + StatisticEmbedding.size + latent, sizes)
+        self.encoder = mlp(stated + hidden_size, sizes.hidden, 2 * latent)
+        self.denoiser = mlp(stated + StatisticEmbedding.size + latent + 1, sizes.hidden, latent)
+
+    def condition(self, figures: Tensor, statistics: Statistics) -> Tensor:
+        """Condition ``[m, c]`` of stated figures ``[m, f]`` and statistics."""
+        return torch.cat([self.kind.stated_numbers(figures), self.embedding(statistics)], dim=1)
+
+    def networks(self, condition: Tensor, latents: Tensor | None = None) -> LineNetworks:
+        """Networks of conditions and latents ``[m, latent]``; None: at the latents' mean."""
+        if latents is None:
+            latents = torch.zeros(len(condition), self.latent)
+        out: LineNetworks = self.decoder(torch.cat([condition, latents], dim=1))
+        return out
+
+    def posterior(self, machines: Machines) -> tuple[Tensor, Tensor]:
+        """Mean and log deviation of the latents of machines whose hidden figures are known."""
+        figures = self.kind.stated_numbers(machines.figures)
+        both = self.encoder(torch.cat([figures, machines.hidden], dim=1))
+        mean, log_deviation = both.chunk(2, dim=1)
+        return mean, log_deviation.clamp(-5, 1)
+
+    def denoised(self, noisy: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+        """Clean latents of noisy ones ``[m, latent]`` at times ``[m]``."""
+        out: Tensor = self.denoiser(torch.cat([condition, noisy, time[:, None]], dim=1))
+        return out
+
+    def sample(self, condition: Tensor, noise: Tensor, steps: int = FLOW_STEPS) -> Tensor:
+        """Latents ``[m, latent]`` from noise, by Euler steps of the flow, all of one length.
+
+        With ``z_t = (1 - t) z_0 + t e`` and a prediction of ``z_0`` the velocity is
+        ``(z_t - z_0) / t``.
+        """
+        latents = noise
+        for t, t_next in itertools.pairwise(torch.linspace(1, 0, steps + 1)):
+            clean = self.denoised(latents, t.expand(len(noise)), condition)
+            latents = clean + (latents - clean) * (t_next / t)
+        return latents
+
+
+class MachineModel(nn.Module):
+    """All that is trained for a kind of machine.
+
+    Attributes:
+        kind: The kind.
+        sizes: Sizes of the networks.
+        conditioned: Networks for a condition, by the treatment of inputs.
+        template: Template networks, by the treatment of inputs.
+        fixed: Networks without a sheet, by the treatment of inputs.
+        embedding: Of the statistic, for ``film``.
+        film: Network with the condition as an input, on standardised inputs.
+    """
+
+    def __init__(self, kind: MachineKind, hidden_size: int, sizes: Sizes) -> None:
+        super().__init__()
+        self.kind, self.hidden_size, self.sizes = kind, hidden_size, sizes
+        self.conditioned = nn.ModuleDict(
+            {name: ConditionedNetworks(kind, hidden_size, sizes) for name in TREATMENTS}
+        )
+        self.template = nn.ModuleDict({name: TemplateNetwork(kind, sizes) for name in TREATMENTS})
+        self.fixed = nn.ModuleDict({name: FixedNetwork(kind, sizes) for name in TREATMENTS})
+        self.embedding = StatisticEmbedding()
+        self.film = InputNetwork(kind, StatisticEmbedding.size)
+
+    def made_for(self, treatment: Inputs) -> ConditionedNetworks:
+        """Networks for a condition, for one treatment of inputs."""
+        return cast(ConditionedNetworks, self.conditioned[treatment])
+
+    def template_for(self, treatment: Inputs) -> TemplateNetwork:
+        """The template network for one treatment of inputs."""
+        return cast(TemplateNetwork, self.template[treatment])
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Draw what training starts from."""
+        draw_parameters(self, generator)

@@ -1,0 +1,246 @@
+"""Networks for machines: their shape, and the modules whose output they are.
+
+A network (``wg_common.nets.spectrum_lines``) has three linear layers. Where it is made for a
+machine its first layer is a mixture of templates over the lines that the sheet states, their
+harmonics and side bands, narrow and wide; that mixture, and all that is beside it, is a base and a
+sum of a few directions, whose factors a small network gives for a condition: a low-rank
+hypernetwork (Ha et al., ICLR 2017). In training a first layer is not made: the mixture is applied
+to readings at the templates, which is the same function at a fifth of the cost.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wg_common.machines.base import MachineKind
+from wg_common.nets import spectrum_lines
+from wg_common.nets.spectrum_lines import BANDS, ENVELOPES, INPUTS
+
+_STEADY = INPUTS - ENVELOPES  # Inputs that are no envelope spectra
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Sizes of the modules.
+
+    Attributes:
+        width: Units of a network's first layer.
+        features: Units of its second.
+        latent: Length of a latent.
+        rank: Directions that weights are mixed of.
+        hidden: Units of the small networks that give factors and latents.
+    """
+
+    width: int = 64
+    features: int = 64
+    latent: int = 8
+    rank: int = 24
+    hidden: int = 128
+
+
+class View(NamedTuple):
+    """Windows of m machines, n of each, as a network reads them."""
+
+    inputs: Tensor  # [m, n, INPUTS]
+    at_lines: Tensor  # [m, n, bands * T]
+
+    @classmethod
+    def of(cls, inputs: Tensor, templates: Tensor) -> "View":
+        """View inputs ``[m, n, INPUTS]`` at templates ``[m, T, HALF_BINS]``."""
+        return cls(inputs, spectrum_lines.line_readings(inputs, templates))
+
+    def chosen(self, columns: Tensor) -> "View":
+        """The windows that a mask or indices ``[n]`` choose."""
+        return View(self.inputs[:, columns], self.at_lines[:, columns])
+
+
+class Weights(NamedTuple):
+    """Networks of m machines: first layer, second layer, head, each weights and biases."""
+
+    first: Tensor  # [m, width, INPUTS]
+    first_bias: Tensor  # [m, width]
+    second: Tensor  # [m, features, width]
+    second_bias: Tensor  # [m, features]
+    head: Tensor  # [m, classes, features]
+    head_bias: Tensor  # [m, classes]
+
+
+def run(weights: Weights, inputs: Tensor) -> Tensor:
+    """Logits ``[m, n, classes]`` of inputs ``[m, n, INPUTS]``."""
+    x = F.gelu(torch.baddbmm(weights.first_bias[:, None], inputs, weights.first.mT))
+    x = F.gelu(torch.baddbmm(weights.second_bias[:, None], x, weights.second.mT))
+    return torch.baddbmm(weights.head_bias[:, None], x, weights.head.mT)
+
+
+class LineNetworks(NamedTuple):
+    """Networks of m machines whose first layers are mixtures of templates."""
+
+    mixture: Tensor  # [m, width, bands * T]
+    everywhere: Tensor  # [width, INPUTS], of all machines alike
+    steady: Tensor  # [m, width, INPUTS - ENVELOPES]
+    first_bias: Tensor  # [m, width]
+    second: Tensor  # [m, features, width]
+    second_bias: Tensor  # [m, features]
+    head: Tensor  # [m, classes, features]
+    head_bias: Tensor  # [m, classes]
+
+    def features(self, view: View) -> Tensor:
+        """Features ``[m, n, features]`` of windows."""
+        x = torch.baddbmm(self.first_bias[:, None], view.at_lines, self.mixture.mT)
+        x = x + view.inputs @ self.everywhere.mT + view.inputs[..., ENVELOPES:] @ self.steady.mT
+        return F.gelu(torch.baddbmm(self.second_bias[:, None], F.gelu(x), self.second.mT))
+
+    def logits(self, view: View) -> Tensor:
+        """Logits ``[m, n, classes]`` of windows."""
+        return torch.baddbmm(self.head_bias[:, None], self.features(view), self.head.mT)
+
+    def weights(self, templates: Tensor) -> Weights:
+        """The networks themselves, at templates ``[m, T, HALF_BINS]``."""
+        mixture = self.mixture.reshape(*self.mixture.shape[:2], len(BANDS), -1)
+        over_lines = torch.einsum("mhbt,mtf->mhbf", mixture, templates).flatten(2)
+        first = self.everywhere + torch.cat([over_lines, self.steady], dim=2)
+        return Weights(first, *self[3:])
+
+
+class Mixture(nn.Module):
+    """Tensors that are a base and a sum of directions."""
+
+    def __init__(self, rank: int, shape: tuple[int, ...], scale: float) -> None:
+        super().__init__()
+        self.base = nn.Parameter(torch.zeros(shape))
+        self.directions = nn.Parameter(torch.zeros(rank, *shape))
+        self.scale = scale
+
+    def forward(self, factors: Tensor) -> Tensor:
+        """Tensors ``[m, *shape]`` of factors ``[m, rank]``."""
+        mixed = factors @ self.directions.flatten(1)  # [m, numbers]
+        return self.base + mixed.reshape(-1, *self.base.shape)
+
+
+class LineDecoder(nn.Module):
+    """From conditions ``[m, c]`` to networks."""
+
+    def __init__(self, kind: MachineKind, condition: int, sizes: Sizes) -> None:
+        super().__init__()
+        rank, width, features = sizes.rank, sizes.width, sizes.features
+        classes = len(kind.conditions)
+        self.factors = mlp(condition, sizes.hidden, rank)
+        self.mixture = Mixture(rank, (width, len(BANDS) * kind.template_count), 0.1)
+        self.everywhere = nn.Parameter(torch.zeros(width, INPUTS))
+        self.steady = Mixture(rank, (width, _STEADY), INPUTS**-0.5)
+        self.second = Mixture(rank, (features, width), width**-0.5)
+        self.head = Mixture(rank, (classes, features), features**-0.5)
+        self.biases = Mixture(rank, (width + features + classes,), 0.02)
+        self.split = [width, features, classes]
+
+    def forward(self, condition: Tensor) -> LineNetworks:
+        """Networks of m machines."""
+        factors = self.factors(condition)
+        first_bias, second_bias, head_bias = self.biases(factors).split(self.split, dim=1)
+        return LineNetworks(
+            self.mixture(factors),
+            self.everywhere,
+            self.steady(factors),
+            first_bias,
+            self.second(factors),
+            second_bias,
+            self.head(factors),
+            head_bias,
+        )
+
+
+class TemplateNetwork(nn.Module):
+    """One network for all machines behind templates at each machine's lines."""
+
+    def __init__(self, kind: MachineKind, sizes: Sizes) -> None:
+        super().__init__()
+        width, features, classes = sizes.width, sizes.features, len(kind.conditions)
+        self.mixture = Mixture(0, (width, len(BANDS) * kind.template_count), 0.1)
+        self.everywhere = nn.Parameter(torch.zeros(width, INPUTS))
+        self.second = nn.Linear(width, features)
+        self.head = nn.Linear(features, classes)
+        self.first_bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, count: int) -> LineNetworks:
+        """The network, for each of so many machines."""
+
+        def for_each(value: Tensor) -> Tensor:
+            return value.expand(count, *value.shape)
+
+        return LineNetworks(
+            for_each(self.mixture.base),
+            self.everywhere,
+            torch.zeros(count, len(self.first_bias), _STEADY),
+            for_each(self.first_bias),
+            for_each(self.second.weight),
+            for_each(self.second.bias),
+            for_each(self.head.weight),
+            for_each(self.head.bias),
+        )
+
+
+class FixedNetwork(nn.Module):
+    """A network of the same shape that never sees a sheet."""
+
+    def __init__(self, kind: MachineKind, sizes: Sizes) -> None:
+        super().__init__()
+        self.first = nn.Linear(INPUTS, sizes.width)
+        self.second = nn.Linear(sizes.width, sizes.features)
+        self.head = nn.Linear(sizes.features, len(kind.conditions))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits of inputs ``[m, n, INPUTS]``."""
+        out: Tensor = self.head(F.gelu(self.second(F.gelu(self.first(inputs)))))
+        return out
+
+
+class InputNetwork(nn.Module):
+    """A network that takes the condition as an input of every layer (FiLM, Perez et al. 2018)."""
+
+    def __init__(self, kind: MachineKind, embedding: int) -> None:
+        super().__init__()
+        width, self.waves = 128, 8
+        self.first, self.second = nn.Linear(INPUTS, width), nn.Linear(width, width)
+        self.head = nn.Linear(width, len(kind.conditions))
+        waves = 2 * self.waves * kind.condition_size
+        self.change = nn.Sequential(
+            nn.Linear(waves + embedding, 256), nn.GELU(), nn.Linear(256, 4 * width)
+        )
+
+    def forward(self, inputs: Tensor, stated_numbers: Tensor, embedding: Tensor) -> Tensor:
+        """Logits of inputs ``[m, n, INPUTS]``."""
+        waves = (stated_numbers[..., None] * 2 ** torch.arange(self.waves)).flatten(1)
+        condition = torch.cat([waves.sin(), waves.cos(), embedding], dim=1)
+        gain, shift, gain_2, shift_2 = self.change(condition)[:, None].chunk(4, dim=2)
+        x = F.gelu(self.first(inputs) * (1 + gain) + shift)
+        out: Tensor = self.head(F.gelu(self.second(x) * (1 + gain_2) + shift_2))
+        return out
+
+
+def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Three linear layers."""
+    return nn.Sequential(
+        nn.Linear(inputs, hidden),
+        nn.GELU(),
+        nn.Linear(hidden, hidden),
+        nn.GELU(),
+        nn.Linear(hidden, outputs),
+    )
+
+
+@torch.no_grad()
+def draw_parameters(module: nn.Module, generator: torch.Generator) -> None:
+    """Draw what training starts from."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            bound = part.in_features**-0.5
+            for parameter in part.parameters():
+                parameter.uniform_(-bound, bound, generator=generator)
+        elif isinstance(part, Mixture):
+            part.base.normal_(0, part.scale, generator=generator)
+            part.directions.normal_(0, 0.3 * part.scale, generator=generator)
+        elif isinstance(part, LineDecoder | TemplateNetwork):
+            part.everywhere.normal_(0, INPUTS**-0.5, generator=generator)

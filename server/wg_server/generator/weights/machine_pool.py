@@ -1,0 +1,190 @@
+"""Machines to train on: a pool in which a few are drawn anew at each step.
+
+Of a machine that is drawn there are labelled windows of each condition, and more records without a
+label, by which a plant would know it: their readings, and the first two moments of their inputs by
+condition. A step takes some machines of the pool and draws what their plants are like: in which
+mixture conditions occur, how many records there are, and with which noise they are released. So a
+window is rendered once and used under a few conditions.
+"""
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from wg_common.catalogue import Inputs
+from wg_common.nets import spectrum_lines
+from wg_common.nets.encoder.reading_map import ReadingMap, readings
+from wg_server.generator.weights import machine_statistic
+from wg_server.generator.weights.machine_networks import View
+from wg_server.generator.weights.machine_statistic import Statistics
+from wg_server.generator.weights.simulators import Workshop
+
+LABELLED, UNLABELLED = 6, 12
+"""Windows of a condition of a machine that are labelled, and records that are not."""
+_RENDERED = 8  # Machines whose windows are rendered together
+_TAKEN = 4  # Labelled windows of a condition that a step takes
+_RECORDS = (50.0, 5000.0)  # Of a plant, log-uniform
+_EPSILONS = (1.0, 4.0, 0.0)  # Of a release; 0: exact
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PooledMachines:
+    """Machines with all that is kept of them: m of them, each with K conditions.
+
+    Attributes:
+        figures: Stated figures, ``[m, f]``.
+        hidden: Figures that the sheet leaves open, ``[m, h]``.
+        templates: At the stated lines, ``[m, T, HALF_BINS]``.
+        labelled: Inputs of labelled windows, float16 ``[m, K, LABELLED, INPUTS]``.
+        means: Mean of the inputs of the other records, by condition, ``[m, K, INPUTS]``.
+        squares: Mean of their squares, ``[m, K, INPUTS]``.
+        readings: Their readings, float16 ``[m, K, UNLABELLED, R]``.
+    """
+
+    figures: Tensor
+    hidden: Tensor
+    templates: Tensor
+    labelled: Tensor
+    means: Tensor
+    squares: Tensor
+    readings: Tensor
+
+    def __len__(self) -> int:
+        return len(self.figures)
+
+    def chosen(self, rows: Tensor) -> "PooledMachines":
+        """The machines at some rows."""
+        return PooledMachines(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def put(self, row: int, others: "PooledMachines") -> None:
+        """Put other machines in the place of those from a row on."""
+        for field in fields(self):
+            getattr(self, field.name)[row : row + len(others)] = getattr(others, field.name)
+
+
+def draw(workshop: Workshop, count: int) -> PooledMachines:
+    """New machines, rendered a few at a time."""
+    parts = [
+        _rendered(workshop, min(_RENDERED, count - done)) for done in range(0, count, _RENDERED)
+    ]
+    return PooledMachines(
+        *(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(parts[0]))
+    )
+
+
+def _rendered(workshop: Workshop, count: int) -> PooledMachines:
+    machines = workshop.machines(count)
+    templates = workshop.kind.templates(machines.figures)
+    windows = workshop.windows(machines, LABELLED + UNLABELLED)
+    inputs = spectrum_lines.spectra(windows.flatten(0, 2)).reshape(*windows.shape[:3], -1)
+    records = inputs[:, :, LABELLED:]
+    record_readings = readings(records.flatten(1, 2), templates)
+    return PooledMachines(
+        figures=machines.figures,
+        hidden=machines.hidden,
+        templates=templates,
+        labelled=inputs[:, :, :LABELLED].half(),
+        means=records.mean(dim=2),
+        squares=records.square().mean(dim=2),
+        readings=record_readings.reshape(*records.shape[:3], -1).half(),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Machines of a step, with what their plants are like.
+
+    Attributes:
+        machines: m of them.
+        labels: Conditions of the n labelled windows, ``[m, n]``.
+        views: These windows, by the treatment of inputs.
+        shares: Shares of conditions among a plant's records, ``[m, K]``.
+        records: Number of a plant's records, ``[m]``.
+        noises: Standard deviations of the noise on sums and count of a release, ``[m, 2]``.
+    """
+
+    machines: PooledMachines
+    labels: Tensor
+    views: dict[Inputs, View]
+    shares: Tensor
+    records: Tensor
+    noises: Tensor
+
+    def statistics(self, reading_map: ReadingMap, generator: torch.Generator) -> Statistics:
+        """Released statistics of the plants, whose numbers are this map's."""
+        numbers = reading_map(self.machines.readings.float())  # [m, K, UNLABELLED, NUMBERS]
+        means = (self.shares[..., None] * numbers.mean(dim=2)).sum(dim=1)
+        return machine_statistic.noisy(means, self.records, self.noises, generator)
+
+
+class MachinePool:
+    """Machines, of which each step replaces a few before it takes some.
+
+    Args:
+        workshop: Where they are drawn.
+        size: Machines in the pool.
+        renewed: Machines that a step replaces.
+    """
+
+    def __init__(self, workshop: Workshop, size: int, renewed: int) -> None:
+        self.machines = draw(workshop, size)
+        self._workshop, self._renewed, self._oldest = workshop, renewed, 0
+
+    def batch(self, count: int, generator: torch.Generator) -> Batch:
+        """Some machines of the pool, and plants for them."""
+        self.machines.put(self._oldest, draw(self._workshop, self._renewed))
+        self._oldest = (self._oldest + self._renewed) % (len(self.machines) - self._renewed + 1)
+        rows = torch.randperm(len(self.machines), generator=generator)[:count]
+        return batch_of(self.machines.chosen(rows), generator)
+
+
+def batch_of(machines: PooledMachines, generator: torch.Generator) -> Batch:
+    """Plants for machines: mixtures, numbers of records and noises are drawn."""
+    count, conditions = machines.labelled.shape[:2]
+    taken = torch.randperm(LABELLED, generator=generator)[:_TAKEN]
+    inputs = machines.labelled[:, :, taken].flatten(1, 2).float()
+    labels = torch.arange(conditions).repeat_interleave(_TAKEN).expand(count, -1)
+    shares = mixtures(count, conditions, generator)
+    mean = torch.einsum("mk,mki->mi", shares, machines.means)
+    square = torch.einsum("mk,mki->mi", shares, machines.squares)
+    spread = (square - mean.square()).clamp(min=0).sqrt()
+    standardised = spectrum_lines.standardised_by(inputs, mean[:, None], spread[:, None])
+    low, high = (math.log(bound) for bound in _RECORDS)
+    records = torch.exp(low + (high - low) * torch.rand(count, generator=generator))
+    noises = torch.tensor([machine_statistic.release_noise(epsilon) for epsilon in _EPSILONS])
+    return Batch(
+        machines=machines,
+        labels=labels,
+        views={
+            "raw": View.of(inputs, machines.templates),
+            "standardised": View.of(standardised, machines.templates),
+        },
+        shares=shares,
+        records=records,
+        noises=noises[torch.randint(len(_EPSILONS), (count,), generator=generator)],
+    )
+
+
+def mixtures(count: int, conditions: int, generator: torch.Generator) -> Tensor:
+    """Shares of conditions at plants, ``[count, conditions]``.
+
+    Three in ten plants have mostly sound records, a quarter have sound ones alone, a third have any
+    mixture, and one in ten has no sound one: no plant has as many damaged machines as sound ones.
+    """
+    mostly = 0.8 + 0.18 * torch.rand(count, 1, generator=generator)
+    damages = torch.softmax(torch.randn(count, conditions - 1, generator=generator), dim=1)
+    alone = torch.zeros(count, conditions)
+    alone[:, 0] = 1
+    kinds = torch.stack(
+        [
+            torch.cat([mostly, (1 - mostly) * damages], dim=1),
+            alone,
+            torch.softmax(2.5 * torch.randn(count, conditions, generator=generator), dim=1),
+            torch.cat([torch.zeros(count, 1), damages], dim=1),
+        ]
+    )
+    draws = torch.rand(count, generator=generator)
+    kind = torch.bucketize(draws, torch.tensor([0.3, 0.55, 0.9]))
+    return kinds[kind, torch.arange(count)]

@@ -1,0 +1,157 @@
+"""Training of a machine model: the losses of its parts on machines of a pool.
+
+All parts learn by the cross-entropy of networks on labelled windows of simulated machines, on the
+same windows. Networks for a condition learn through the noise of the statistic: mixture of
+conditions, number of records and epsilon are drawn anew in each step, and some machines have no
+statistic. In some the latent is zero, so that the mean of the latents is a good network, too. The
+flow learns the encoder's latents as they are. The reading map, which gives the numbers of the
+statistic, is frozen (``reading_map_training``).
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wg_common import streams
+from wg_common.nets.encoder.reading_map import ReadingMap
+from wg_common.streams import Stream
+from wg_server.generator.weights import machine_pool
+from wg_server.generator.weights.machine_model import (
+    TREATMENTS,
+    ConditionedNetworks,
+    MachineModel,
+)
+from wg_server.generator.weights.machine_networks import Sizes, View
+from wg_server.generator.weights.machine_pool import Batch, MachinePool
+from wg_server.generator.weights.machine_statistic import Statistics
+from wg_server.generator.weights.simulators import SIMULATORS, Workshop
+from wg_server.generator.weights.training import Evaluation
+
+_SMOOTHING = 0.05
+_WITHOUT_LATENT = 0.35  # Share of machines
+_WITHOUT_STATISTIC = 0.25  # Share of machines
+_DIVERGENCE = 2e-4  # Nats of a window that a nat of a latent costs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draws:
+    """Numbers of machines that are drawn for what.
+
+    Attributes:
+        step: Machines of a step.
+        pool: Machines in the pool that steps take them from.
+        renewed: Machines that a step replaces in it.
+        validation: Machines that weights are kept by.
+        test: Machines that the card is measured on.
+    """
+
+    step: int = 16
+    pool: int = 800
+    renewed: int = 2
+    validation: int = 60
+    test: int = 100
+
+
+def workshop(kind: str, seed: int, stream: Stream) -> Workshop:
+    """The place where machines of a kind and a named stream are drawn."""
+    return SIMULATORS[kind](int(streams.rng(stream, seed).integers(1 << 62)))
+
+
+def loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy with smoothed labels, of logits ``[m, n, K]`` and labels ``[m, n]``."""
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), label_smoothing=_SMOOTHING)
+
+
+class MachineObjective:
+    """Training of a ``MachineModel``: an ``Objective``.
+
+    Attributes:
+        model: What is trained.
+    """
+
+    def __init__(
+        self, kind: str, reading_map: ReadingMap, sizes: Sizes, draws: Draws, seed: int
+    ) -> None:
+        drawing = workshop(kind, seed, Stream.SHEET_STEP)
+        self.model = MachineModel(drawing.kind, drawing.hidden_size, sizes)
+        self.model.draw(torch.Generator().manual_seed(seed))
+        self._pool = MachinePool(drawing, draws.pool, draws.renewed)
+        self._map, self._draws, self._seed = reading_map, draws, seed
+        judges = machine_pool.draw(workshop(kind, seed, Stream.SHEET_VALIDATION), draws.validation)
+        generator = torch.Generator().manual_seed(seed)
+        self._judged = machine_pool.batch_of(judges, generator)
+        self._judged_statistics = self._statistics(self._judged, generator)
+
+    def loss(self, step: int) -> Tensor:
+        """See ``Objective``."""
+        generator = torch.Generator().manual_seed(self._seed + step)
+        batch = self._pool.batch(self._draws.step, generator)
+        statistics = self._statistics(batch, generator)
+        present = torch.rand(len(batch.machines), generator=generator) >= _WITHOUT_STATISTIC
+        statistics = statistics._replace(present=present.float())
+        return losses(self.model, batch, statistics, generator)
+
+    def evaluate(self, model: MachineModel) -> Evaluation:
+        """See ``Objective``; of networks for conditions at the mean of the latents."""
+        judged, value, right = self._judged, 0.0, 0.0
+        for name in TREATMENTS:
+            networks = model.made_for(name)
+            condition = networks.condition(judged.machines.figures, self._judged_statistics)
+            logits = networks.networks(condition).logits(judged.views[name])
+            value += float(F.cross_entropy(logits.flatten(0, 1), judged.labels.flatten()))
+            right += float((logits.argmax(dim=2) == judged.labels).float().mean())
+        return Evaluation(value / len(TREATMENTS), right / len(TREATMENTS))
+
+    @torch.no_grad()
+    def _statistics(self, batch: Batch, generator: torch.Generator) -> Statistics:
+        return batch.statistics(self._map, generator)
+
+
+def losses(
+    model: MachineModel, batch: Batch, statistics: Statistics, generator: torch.Generator
+) -> Tensor:
+    """The losses of all parts, summed: no part's parameters are another's."""
+    count, total = len(batch.machines), torch.zeros(())
+    for name in TREATMENTS:
+        view = batch.views[name]
+        networks = model.made_for(name)
+        total = total + _conditioned_loss(networks, batch, view, statistics, generator)
+        total = total + loss(model.template_for(name)(count).logits(view), batch.labels)
+        total = total + loss(model.fixed[name](view.inputs), batch.labels)
+    logits = model.film(
+        batch.views["standardised"].inputs,
+        model.kind.stated_numbers(batch.machines.figures),
+        model.embedding(statistics),
+    )
+    return total + loss(logits, batch.labels)
+
+
+def _conditioned_loss(
+    networks: ConditionedNetworks,
+    batch: Batch,
+    view: View,
+    statistics: Statistics,
+    generator: torch.Generator,
+) -> Tensor:
+    """Losses of networks at their machines' latents, of the bound, and of the flow."""
+    mean, log_deviation = networks.posterior(batch.machines)
+    latents = mean + log_deviation.exp() * torch.randn(mean.shape, generator=generator)
+    keep_mask = (torch.rand(len(mean), 1, generator=generator) >= _WITHOUT_LATENT).float()
+    variance = (2 * log_deviation).exp()
+    divergence = 0.5 * (mean.square() + variance - 1 - variance.log()).sum(dim=1)
+    condition = networks.condition(batch.machines.figures, statistics)
+    logits = networks.networks(condition, keep_mask * latents).logits(view)
+    total = loss(logits, batch.labels) + _DIVERGENCE * (keep_mask[:, 0] * divergence).mean()
+    return total + _flow_loss(networks, latents.detach(), condition.detach(), generator)
+
+
+def _flow_loss(
+    networks: ConditionedNetworks, clean: Tensor, condition: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Squared error of clean latents; the flow's times are logit-normal."""
+    time = torch.sigmoid(torch.randn(len(clean), generator=generator) + 0.5)
+    noise = torch.randn(clean.shape, generator=generator)
+    noisy = (1 - time[:, None]) * clean + time[:, None] * noise
+    return (networks.denoised(noisy, time, condition) - clean).square().mean()

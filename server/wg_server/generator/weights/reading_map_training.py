@@ -1,0 +1,101 @@
+"""Training of reading maps, which a home of windows does once, when its encoder is fitted.
+
+A map learns together with the networks that are made from its statistic, through the noise of
+releases: it keeps of a record what networks gain by. These networks are thrown away. The map is
+frozen, since plants confirm it as a part of the encoder; whichever generators are trained later
+learn through it.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from wg_common.nets.encoder.reading_map import Maps, ReadingMap
+from wg_common.streams import Stream
+from wg_server.generator.weights import machine_pool, training
+from wg_server.generator.weights.machine_model import TREATMENTS, StatisticEmbedding
+from wg_server.generator.weights.machine_networks import LineDecoder, Sizes, draw_parameters
+from wg_server.generator.weights.machine_pool import Batch, MachinePool
+from wg_server.generator.weights.machine_training import Draws, loss, workshop
+from wg_server.generator.weights.simulators import SIMULATORS
+from wg_server.generator.weights.training import Evaluation, Progress, Schedule
+from wg_server.zoo.workers import threads
+
+
+class MapModel(nn.Module):
+    """A reading map with networks that are made from its statistic and the sheet."""
+
+    def __init__(self, kind: str, sizes: Sizes) -> None:
+        super().__init__()
+        self.kind = SIMULATORS[kind](0).kind
+        self.map, self.embedding = ReadingMap(self.kind), StatisticEmbedding()
+        condition = self.kind.condition_size + self.embedding.size
+        self.decoders = nn.ModuleDict(
+            {name: LineDecoder(self.kind, condition, sizes) for name in TREATMENTS}
+        )
+
+    def logits(self, batch: Batch, generator: torch.Generator) -> list[Tensor]:
+        """Logits ``[m, n, K]`` of the labelled windows for each treatment of inputs."""
+        embedding = self.embedding(batch.statistics(self.map, generator))
+        stated = self.kind.stated_numbers(batch.machines.figures)
+        condition = torch.cat([stated, embedding], dim=1)
+        return [self.decoders[name](condition).logits(batch.views[name]) for name in TREATMENTS]
+
+
+class MapObjective:
+    """Training of a ``MapModel``: an ``Objective``.
+
+    Attributes:
+        model: What is trained.
+    """
+
+    def __init__(self, kind: str, sizes: Sizes, draws: Draws, seed: int) -> None:
+        self.model = MapModel(kind, sizes)
+        draw_parameters(self.model, torch.Generator().manual_seed(seed))
+        self._pool = MachinePool(workshop(kind, seed, Stream.MAP_STEP), draws.pool, draws.renewed)
+        self._draws, self._seed = draws, seed
+        public = self._pool.machines.readings.float().flatten(0, 2)
+        self.model.map.centre.copy_(public.mean(dim=0))
+        self.model.map.spread.copy_(public.std(dim=0).clamp(min=1e-3))
+        judges = machine_pool.draw(workshop(kind, seed, Stream.MAP_VALIDATION), draws.validation)
+        self._judged = machine_pool.batch_of(judges, torch.Generator().manual_seed(seed))
+
+    def loss(self, step: int) -> Tensor:
+        """See ``Objective``."""
+        generator = torch.Generator().manual_seed(self._seed + step)
+        batch = self._pool.batch(self._draws.step, generator)
+        return torch.stack(
+            [loss(logits, batch.labels) for logits in self.model.logits(batch, generator)]
+        ).sum()
+
+    def evaluate(self, model: MapModel) -> Evaluation:
+        """See ``Objective``."""
+        generator, judged = torch.Generator().manual_seed(self._seed), self._judged
+        parts = model.logits(judged, generator)
+        right = [(part.argmax(dim=2) == judged.labels).float().mean() for part in parts]
+        losses = [loss(part, judged.labels) for part in parts]
+        return Evaluation(float(torch.stack(losses).mean()), float(torch.stack(right).mean()))
+
+
+def train_maps(
+    seed: int,
+    steps: int,
+    progress: Progress,
+    draws: Draws = Draws(),  # noqa: B008 - frozen
+) -> Maps:
+    """Train the reading maps of all kinds of machines that are simulated.
+
+    Args:
+        steps: Training steps of each.
+        progress: Called with steps done, of all kinds together, and a few words.
+    """
+    maps = {}
+    with threads(1):
+        for number, kind in enumerate(SIMULATORS):
+            objective = MapObjective(kind, Sizes(), draws, seed)
+
+            def told(done: int, words: str, before: int = number * steps, kind: str = kind) -> None:
+                progress(before + done, f"{kind}: {words}")
+
+            training.train(objective, Schedule(steps=steps), told)
+            maps[kind] = objective.model.map.eval()
+    return maps
