@@ -1,368 +1,119 @@
-"""Day one (S0): networks from a data sheet alone, against all that would take the same sheet.
+"""Day one (S0): networks for a machine without labels, against all that would take the same sheet.
 
-``python -m bench.day_one --datasets DIR`` trains the generator and its baselines on the same
-simulated bearings and judges them on 100 that none has seen, and on a real one (``cwru_de``), whose
-sizes of damage are held out wherever labels are used. Settings of baselines are chosen on other
-machines.
+``python -m bench.day_one --datasets DIR`` trains a reading map, the generator and its rivals on the
+same simulated machines of a kind, and judges them on 100 that none has seen; those of bearings on a
+real one too (``cwru_de``). Plants have 300 records and release at epsilon 1.
 """
 
 import argparse
-import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
+from bench import real_bearing
 from bench.rows import write_table
-from bench.sheet_baselines import (
-    Analyst,
-    Logits,
-    SheetAsInput,
-    analyst_features,
-    known_networks,
-    rule,
-)
-from sklearn.linear_model import LogisticRegression
+from bench.sheet_baselines import Analyst, local_only
 from torch import Tensor, nn
 
-from wg_common.nets import spectrum_lines
-from wg_server.generator.weights import bearing_simulation as simulation
-from wg_server.generator.weights import sheet_card, training
-from wg_server.generator.weights.sheet_generation import SAMPLES, SheetGenerator
-from wg_server.generator.weights.sheet_networks import CLASSES, SheetModel, Sizes, Weights, run
-from wg_server.generator.weights.sheet_training import Batch, Draws, SheetObjective, draw
+from wg_common.machines import bearing
+from wg_common.nets.encoder.reading_map import ReadingMap
+from wg_server.generator.weights import machine_trial, sheet_card, training
+from wg_server.generator.weights.machine_model import TREATMENTS, MachineModel
+from wg_server.generator.weights.machine_networks import Sizes, draw_parameters
+from wg_server.generator.weights.machine_training import Draws, MachineObjective, loss
+from wg_server.generator.weights.machine_trial import Trial
+from wg_server.generator.weights.reading_map_training import MapObjective
+from wg_server.generator.weights.sheet_card import MADE, TEMPLATE, row
+from wg_server.generator.weights.simulators import SIMULATORS
 from wg_server.generator.weights.training import Evaluation, Schedule
 
-ZOO, JUDGED, WINDOWS = 400, 100, 24
-PENALTIES = (0.003, 0.03, 0.3)
+EPSILON = 1.0
+MAP_STEPS = 800  # As of the zoo's plan
+_BAR = row(TEMPLATE, "standardised")
+Rows = dict[str, Tensor]
 
 
 class Everything(nn.Module):
-    """The generator and the baselines that are trained."""
+    """The generator with its rivals, and the analyst."""
 
-    def __init__(self, model: SheetModel) -> None:
+    def __init__(self, model: MachineModel) -> None:
         super().__init__()
-        self.model, self.film, self.analyst = model, SheetAsInput(), Analyst()
+        self.model, self.analyst = model, Analyst(model.kind)
 
 
 class Objective:
-    """The generator's objective, and the baselines' on the same windows."""
+    """The generator's objective, and the analyst's on the same windows."""
 
-    def __init__(self, generator: SheetObjective) -> None:
+    def __init__(self, generator: MachineObjective, seed: int) -> None:
         self._generator, self.model = generator, Everything(generator.model)
+        draw_parameters(self.model.analyst, torch.Generator().manual_seed(seed))
 
     def loss(self, step: int) -> Tensor:
         """See the training's ``Objective``."""
-        batch = self._generator.batch(step)
-        inputs, sheets, labels = batch.inputs, batch.machines.figures, batch.labels.flatten()
-        total = self._generator.loss_of(batch, step)
-        for baseline in (self.model.film, self.model.analyst):
-            logits = baseline(inputs, sheets).flatten(0, 1)
-            total = total + F.cross_entropy(logits, labels, label_smoothing=0.05)
-        return total
+        batch, generator = self._generator.batch(step)
+        logits = self.model.analyst(batch.views["standardised"].inputs, batch.machines.templates)
+        return self._generator.loss_of(batch, generator) + loss(logits, batch.labels)
 
     def evaluate(self, model: Everything) -> Evaluation:
         """See the training's ``Objective``; of the generator alone."""
         return self._generator.evaluate(model.model)
 
 
-def tuned(
-    generator: SheetGenerator, inputs: Tensor, labels: Tensor, sheets: Tensor, strength: float
-) -> Tensor:
-    """Latents ``[m, latent]`` tuned by labelled windows ``[m, n, INPUTS]`` under their prior."""
-    latents = torch.zeros(len(sheets), generator.model.sizes.latent, requires_grad=True)
-    optimiser = torch.optim.Adam([latents], 0.15)
-    for _ in range(25):
-        logits = run(generator.model.decoder(sheets, latents), inputs)
-        surprise = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum")
-        away = torch.linalg.solve_triangular(
-            generator.factor, (latents - generator.centre).mT, upper=False
-        )
-        total = strength * surprise + 0.5 * away.square().sum()
-        optimiser.zero_grad()
-        total.backward()
-        optimiser.step()
-    return latents.detach()
-
-
-def features(weights: Weights, inputs: Tensor) -> Tensor:
-    """Of generated networks, what a plant's own head stands on, and their logits."""
-    x = F.gelu(torch.baddbmm(weights.first_bias[:, None], inputs, weights.first.mT))
-    x = F.gelu(torch.baddbmm(weights.second_bias[:, None], x, weights.second.mT))
-    return torch.cat([x, torch.baddbmm(weights.head_bias[:, None], x, weights.head.mT)], dim=2)
-
-
-def fitted(x: Tensor, labels: Tensor, train: Tensor, of: Tensor, penalty: float) -> Tensor:
-    """Predictions of logistic regression at one machine, ``[n]``, on standardised columns.
-
-    Args:
-        x: ``[n, d]``.
-        train: The labelled records.
-        of: All records whose figures may be used.
-    """
-    scaled = ((x - x[of].mean(dim=0)) / (x[of].std(dim=0) + 1e-3)).numpy()
-    classifier = LogisticRegression(C=penalty, max_iter=200)
-    classifier.fit(scaled[train.numpy()], labels[train].numpy())
-    return torch.from_numpy(classifier.predict(scaled))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Labelled:
-    """Ways to use labels at a machine; each gives predictions ``[m, n]``."""
-
-    generator: SheetGenerator
-    strength: float = 1.0
-
-    def ways(
-        self, inputs: Tensor, labels: Tensor, sheets: Tensor, train: Tensor, of: Tensor
-    ) -> dict[str, Callable[[float], Tensor]]:
-        """By name, from a penalty. ``train`` and ``of`` are bool ``[n]``."""
-        model = self.generator.model
-        with torch.inference_mode():
-            none = torch.zeros(len(sheets), model.sizes.latent)
-            seen = {
-                "local-only on spectra": inputs,
-                "local-only on the analyst's features": analyst_features(inputs, sheets),
-                "own head on generated features": features(model.decoder(sheets, none), inputs),
-            }
-
-        def head(x: Tensor) -> Callable[[float], Tensor]:
-            return lambda penalty: torch.stack(
-                [fitted(a, b, train, of, penalty) for a, b in zip(x, labels, strict=True)]
-            )
-
-        def latents(strength: float) -> Tensor:
-            z = tuned(
-                self.generator, inputs[:, train], labels[:, train], sheets, min(3 * strength, 1)
-            )
-            with torch.inference_mode():
-                return run(model.decoder(sheets, z), inputs).argmax(dim=2)
-
-        return {**{name: head(x) for name, x in seen.items()}, "latents tuned": latents}
-
-
-def simulated(
-    everything: Everything, generator: SheetGenerator, choosing: Batch, judged: Batch, seed: int
-) -> dict[str, Tensor]:
-    """Accuracy on each judged machine by method; settings are chosen on the other machines."""
-    model = everything.model
-    rows = sheet_card.accuracies(generator, judged, seed)
-    first, counted = sheet_card.halves(judged)
-
-    def right(predicted: Tensor, batch: Batch) -> Tensor:
-        return (predicted == batch.labels)[:, counted].float().mean(dim=1)
-
-    def best(options: Sequence[Logits]) -> Logits:
-        sheets = choosing.machines.figures
-        with torch.inference_mode():
-            values = [
-                right(option(choosing.inputs, sheets).argmax(dim=2), choosing).mean()
-                for option in options
-            ]
-        return options[int(torch.stack(values).argmax())]
-
-    zoo = simulation.Workshop(seed + 1).machines(ZOO)
-    maps = [known_networks(model, zoo, penalty) for penalty in PENALTIES]
-    baselines: dict[str, Logits] = {
-        "the sheet as an input (FiLM)": everything.film,
-        "analyst's rule": best([rule(q, choosing) for q in (0.5, 0.7, 0.8, 0.9)]),
-        "analyst's features, trained": everything.analyst,
-        "retrieval by sheet": maps[0][0],
-        "ridge map from the sheet": best([pair[1] for pair in maps]),
-    }
-    sheets = judged.machines.figures
+def measured(everything: Everything, trial: Trial, mixture: str, seed: int) -> Rows:
+    """Accuracy on each machine by method, at plants of one mixture."""
+    rows = sheet_card.measured(everything.model, trial, mixture, EPSILON, seed)
+    plants = trial.plants[mixture]
     with torch.inference_mode():
-        for name, baseline in baselines.items():
-            rows[name] = right(baseline(judged.inputs, sheets).argmax(dim=2), judged)
-    labelled = Labelled(generator)
-    for count in sheet_card.LABELS:
-        few = sheet_card.first(first, count)
-        here = labelled.ways(judged.inputs, judged.labels, sheets, few, first)
-        there = labelled.ways(
-            choosing.inputs, choosing.labels, choosing.machines.figures, few, first
-        )
-        for name in here:
-            scores = [float(right(there[name](p), choosing).mean()) for p in PENALTIES]
-            rows[f"{name}, {count} labels"] = right(
-                here[name](PENALTIES[int(np.argmax(scores))]), judged
-            )
+        view = plants.view(trial.judged, "standardised", trial.templates)
+        logits = everything.analyst(view.inputs, trial.templates)
+        rows["analyst's readings, trained, standardised"] = trial.right(logits)
+        for count in sheet_card.LABELS:
+            logits = local_only(trial, plants, count)
+            rows[f"local-only on the analyst's readings, {count} labels"] = trial.right(logits)
     return rows
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RealMachine:
-    """Windows of one load of the real bearing.
-
-    Attributes:
-        inputs: ``[1, n, INPUTS]``.
-        labels: ``[1, n]``.
-        sheets: ``[1, 7]``.
-        size: Of the damage, thousandths of an inch, ``[n]``; 0 where there is none.
-        recordings: Which recording a window is of, ``[n]``.
-    """
-
-    inputs: Tensor
-    labels: Tensor
-    sheets: Tensor
-    size: Tensor
-    recordings: Tensor
+def table(by_mixture: dict[str, Rows]) -> Iterator[str]:
+    """Every method at each mixture, and how far it is from the template network."""
+    mixtures = list(by_mixture)
+    yield "| method | " + " | ".join(f"{name} | minus template" for name in mixtures) + " |"
+    yield "|---" * (1 + 2 * len(mixtures)) + "|"
+    for name in next(iter(by_mixture.values())):
+        cells = [name]
+        for rows in by_mixture.values():
+            gain, error = sheet_card.difference(rows[name], rows[_BAR])
+            cells += [f"{float(rows[name].mean()):.3f}", f"{100 * gain:+.1f} ± {100 * error:.1f}"]
+        yield "| " + " | ".join(cells) + " |"
 
 
-def real_machines(path: Path) -> list[RealMachine]:
-    """The bearing of ``cwru_de`` (SKF 6205) at its four loads, each with a speed of its own."""
-    with np.load(path) as archive:
-        data = {name: archive[name] for name in archive.files}
-    inputs = torch.from_numpy(spectrum_lines.prepared(data["x"].astype(np.float64)))
-    machines = []
-    for load, speed in enumerate((1797, 1772, 1750, 1730)):
-        rows = torch.from_numpy(np.flatnonzero(data["load_hp"] == load))
-        of = {
-            name: torch.from_numpy(data[name].astype(np.int64))[rows]
-            for name in ("y_type", "size_mil", "group")
-        }
-        sheets = torch.tensor([[speed, 12000, 9, 7.94, 39.04, 0, 0.5]])
-        machines.append(
-            RealMachine(inputs[rows][None], of["y_type"][None], sheets, of["size_mil"], of["group"])
+def over_fixed(by_mixture: dict[str, Rows]) -> Iterator[str]:
+    """Lines of what a network made for a condition has over the best fixed one."""
+    for mixture, rows in by_mixture.items():
+        fixed = max(
+            (row(sheet_card.FIXED, treatment) for treatment in TREATMENTS),
+            key=lambda name: float(rows[name].mean()),
         )
-    return machines
-
-
-Predictions = dict[str, list[tuple[Tensor, Tensor, Tensor]]]
-"""By method: answers, truths and recordings, of one machine after another."""
-
-
-def with_labels(
-    generator: SheetGenerator, machine: RealMachine, mean: Tensor, samples: Tensor, seed: int
-) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Ways to use labels of other sizes of damage: name, answers, and the windows judged.
-
-    Args:
-        mean: Answers of the network at the mean of the latents, ``[n]``.
-        samples: Logits of sampled networks, ``[S, n, CLASSES]``.
-    """
-    inputs, every = machine.inputs, torch.ones(machine.inputs.shape[1], dtype=torch.bool)
-    rng = np.random.default_rng(seed)
-    for size in (7, 14, 21):
-        shuffled = torch.from_numpy(rng.permutation(len(every)))
-        sound = machine.labels[0] == 0
-        half = torch.zeros_like(every)
-        half[shuffled[: len(every) // 2]] = True
-        test = (machine.size == size) | (sound & half)
-        for count in sheet_card.LABELS:
-            train = torch.zeros_like(every)
-            for label in range(CLASSES):
-                rows = shuffled[((machine.labels[0] == label) & ~test)[shuffled]]
-                train[rows[:count]] = True
-            ways = Labelled(generator).ways(inputs, machine.labels, machine.sheets, train, ~test)
-            for name, way in ways.items():
-                predicted = way(PENALTIES[1])[0]
-                yield f"{name}, {count} labels", predicted, test
-            surprise = F.cross_entropy(
-                samples[:, train].mT,
-                machine.labels[:, train].expand(len(samples), -1),
-                reduction="none",
-            ).mean(dim=1)
-            chosen = samples[int(surprise.argmin())].argmax(dim=1)
-            yield f"chosen by {count} labels", chosen, test
-            yield f"mean, sizes held out, {count} labels", mean, test
-
-
-def on_real(
-    everything: Everything, generator: SheetGenerator, machines: Sequence[RealMachine], seed: int
-) -> Predictions:
-    """Without labels on all windows; with labels on windows of a size of damage held out."""
-    model, results = everything.model, Predictions()
-    noise = torch.randn(SAMPLES, model.sizes.latent, generator=torch.Generator().manual_seed(seed))
-
-    def add(name: str, predicted: Tensor, machine: RealMachine, test: Tensor) -> None:
-        entry = predicted[test], machine.labels[0, test], machine.recordings[test]
-        results.setdefault(name, []).append(entry)
-
-    for machine in machines:
-        inputs, sheets = machine.inputs, machine.sheets
-        every = torch.ones(inputs.shape[1], dtype=torch.bool)
-        # Another bearing on the same shaft: 13 elements of 5 mm.
-        wrong = sheets.clone()
-        wrong[0, 2:4] = torch.tensor([13.0, 5.0])
-        none = torch.zeros(1, model.sizes.latent)
-        with torch.inference_mode():
-            logits = {
-                "fixed": run(model.fixed(1), inputs),
-                "fixed standardised": run(
-                    model.standardised(1), spectrum_lines.standardised(inputs, None)
-                ),
-                "mean": run(model.decoder(sheets, none), inputs),
-                "mean of another sheet": run(model.decoder(wrong, none), inputs),
-                "the sheet as an input (FiLM)": everything.film(inputs, sheets),
-                "analyst's features, trained": everything.analyst(inputs, sheets),
-            }
-            drawn = generator.latents(sheets.expand(len(noise), -1), noise)
-            samples = run(
-                model.decoder(sheets.expand(len(noise), -1), drawn),
-                inputs.expand(len(noise), -1, -1),
+        for treatment in TREATMENTS:
+            gain, error = sheet_card.difference(rows[row(MADE, treatment)], rows[fixed])
+            yield (
+                f"* {mixture}, {treatment}: {100 * gain:+.1f} ± {100 * error:.1f} over the {fixed}"
             )
-            logits["chosen without labels"] = samples[
-                [int(sheet_card.disagreement(samples).argmax())]
-            ]
-        for name, value in logits.items():
-            add(name, value.argmax(dim=2)[0], machine, every)
-        mean = logits["mean"].argmax(dim=2)[0]
-        for name, predicted, test in with_labels(generator, machine, mean, samples, seed):
-            add(name, predicted, machine, test)
-    return results
 
 
-def by_recording(entries: Sequence[tuple[Tensor, Tensor, Tensor]]) -> dict[tuple[int, int], float]:
-    """Share right of each condition and recording."""
-    predicted, labels, recordings = (torch.cat(parts) for parts in zip(*entries, strict=True))
-    keys = set(zip(labels.tolist(), recordings.tolist(), strict=True))
-    return {
-        key: float(
-            (predicted == key[0])[(labels == key[0]) & (recordings == key[1])].float().mean()
-        )
-        for key in sorted(keys)
-    }
-
-
-def balanced(shares: dict[tuple[int, int], float]) -> tuple[float, float]:
-    """Mean over conditions of means over recordings, and its standard error."""
-    mean = variance = 0.0
-    for label in range(CLASSES):
-        values = np.array([value for key, value in shares.items() if key[0] == label])
-        mean += values.mean() / CLASSES
-        if len(values) > 1:
-            variance += values.var(ddof=1) / len(values) / CLASSES**2
-    return mean, math.sqrt(variance)
-
-
-def table(rows: dict[str, Tensor], real: Predictions, best: str) -> list[str]:
-    """Every method on simulated and real machines, beside the best fixed network or local-only."""
-    lines = [
-        "| method | simulated | minus its bar | real | minus its bar |",
-        "|---|---|---|---|---|",
-    ]
-    shares = {name: by_recording(entries) for name, entries in real.items()}
-    for name in rows | shares:
-        if name == "spread":
-            continue
-        labels = next((n for n in sheet_card.LABELS if name.endswith(f"{n} labels")), 0)
-        bars = [n for n in rows if n.startswith("local-only") and n.endswith(f"{labels} labels")]
-        bar = max(bars, key=lambda n: float(rows[n].mean())) if labels else best
-        cells = [name, "", "", "", ""]
-        if name in rows:
-            gain, error = sheet_card.difference(rows[name], rows[bar])
-            cells[1:3] = f"{float(rows[name].mean()):.3f}", f"{100 * gain:+.1f} ± {100 * error:.1f}"
-        if name in shares:
-            real_bars = [n for n in shares if n in bars] or ["fixed", "fixed standardised"]
-            real_bar = max(real_bars, key=lambda n: balanced(shares[n])[0])
-            pairs = {key: value - shares[real_bar][key] for key, value in shares[name].items()}
-            gain, error = balanced(pairs)
-            value, _ = balanced(shares[name])
-            cells[3:] = f"{value:.3f}", f"{100 * gain:+.1f} ± {100 * error:.1f}"
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+def on_real(everything: Everything, path: Path, reading_map: ReadingMap, seed: int) -> list[str]:
+    """Lines of tables of the real bearing; a row's machines are its loads and sizes."""
+    trials = list(real_bearing.trials(path, reading_map, seed))
+    by_mixture = {}
+    for mixture in real_bearing.SOUND_SHARES:
+        cells = [measured(everything, trial, mixture, seed) for trial in trials]
+        # With one machine in a trial another's condition is its own.
+        others = (sheet_card.ANOTHER, sheet_card.OTHER_SHEET, sheet_card.TEMPLATE_OTHER)
+        by_mixture[mixture] = {
+            name: torch.cat([cell[name] for cell in cells])
+            for name in cells[0]
+            if not name.startswith(others)
+        }
+    return [*table(by_mixture), "", *over_fixed(by_mixture)]
 
 
 def report(step: int, words: str) -> None:
@@ -374,37 +125,36 @@ def main() -> None:
     """Train, judge, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--datasets", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=1400)
+    parser.add_argument("--kind", choices=list(SIMULATORS), default=bearing.KIND.name)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--table", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    seed = options.seed
-    objective = Objective(SheetObjective(Sizes(), Draws(), seed))
+    seed, draws = options.seed, Draws()
+    map_objective = MapObjective(options.kind, Sizes(), draws, seed)
+    training.train(map_objective, Schedule(steps=MAP_STEPS), report)
+    reading_map = map_objective.model.map
+    generator = MachineObjective(options.kind, reading_map, Sizes(), draws, seed)
+    objective = Objective(generator, seed)
     state = training.train(objective, Schedule(steps=options.steps), report)
     everything = objective.model
-    zoo = simulation.Workshop(seed + 100).machines(4000)
-    choosing, judged = (
-        draw(simulation.Workshop(seed + number), count, WINDOWS)
-        for number, count in ((101, 40), (102, JUDGED))
-    )
-    generator, _ = sheet_card.judged(everything.model, zoo, choosing, seed)
-    _, card = sheet_card.judged(everything.model, zoo, judged, seed)
-    rows = simulated(everything, generator, choosing, judged, seed)
-    real = on_real(
-        everything, generator, real_machines(options.datasets / "cwru_de/data.npz"), seed
-    )
+    trial = machine_trial.draw(SIMULATORS[options.kind](seed + 102), reading_map, draws.test)
+    _, card = sheet_card.judge(everything.model, trial, seed)
+    by_mixture = {mixture: measured(everything, trial, mixture, seed) for mixture in trial.plants}
     lines = [
-        f"Seed {seed}, {state.steps} steps of 16 machines, {state.seconds:.0f} s. Latents are"
-        f" sampled by: {generator.prior}. Spread of samples over the zoo's: {card['spread']:.2f}.",
+        f"Seed {seed}, {options.kind}: {MAP_STEPS} steps of the map, {state.steps} of networks,"
+        f" {state.seconds:.0f} s. Simulated:",
         "",
-        *table(rows, real, card["best fixed"]),
+        *table(by_mixture),
         "",
-        *(
-            f"* {name}: {100 * pair['gain']:+.1f} ± {100 * pair['error']:.1f}"
-            for name, pair in card["worth"].items()
-        ),
+        *over_fixed(by_mixture),
+        "",
+        *(f"* {line.strip()}" for line in sheet_card.worth_lines(card)),
     ]
+    path = options.datasets / "cwru_de/data.npz"
+    if options.kind == bearing.KIND.name and path.is_file():
+        lines += ["", "Real (`cwru_de`):", "", *on_real(everything, path, reading_map, seed)]
     write_table("\n".join(lines), options.table)
 
 

@@ -8,7 +8,6 @@ import argparse
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +30,11 @@ from wg_core.privacy.simulate import simulate_statistics
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire.data_sheet import DataSheet
 from wg_server.generator.prior.pooling import Pool, of_releases
-from wg_server.generator.weights import bearing_simulation as simulation
-from wg_server.generator.weights import sheet_card
+from wg_server.generator.weights import bearing_simulation
 from wg_server.generator.weights.head_generation import Generator, generate
-from wg_server.generator.weights.sheet_networks import SheetModel, Sizes
+from wg_server.generator.weights.machine_model import MachineModel
+from wg_server.generator.weights.machine_networks import Sizes
+from wg_server.generator.weights.sheet_generation import KindGenerator, SheetGenerator
 from wg_server.site.home import ServerHome
 from wg_server.zoo.procedural import families
 
@@ -112,10 +112,10 @@ def generation(generator: Generator) -> dict[str, float]:
 def from_a_sheet() -> dict[str, float]:
     """Seconds for sixteen networks from a data sheet; what the weights are makes no difference."""
     sheet, sheet_labels = DataSheet(rotating_machine=BEARING), ("normal", "ball", "inner", "outer")
-    model = SheetModel(Sizes()).eval()
+    workshop = bearing_simulation.Workshop(0)
+    model = MachineModel(workshop.kind, workshop.hidden_size, Sizes()).eval()
     model.draw(torch.Generator().manual_seed(0))
-    fitted = sheet_card.fitted(model, simulation.Workshop(0).machines(40))
-    generator = replace(fitted, prior="flow")
+    generator = SheetGenerator({workshop.kind.name: KindGenerator(model, "conditioned")})
     seconds = {"sheet_networks_seconds": _least(lambda: generator.generate(sheet, sheet_labels))}
     print(f"sixteen networks from a data sheet: {seconds['sheet_networks_seconds']:.3f} s")
     return seconds

@@ -38,11 +38,13 @@ from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 from wg_server.generator import versions
 from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights import sheet_generation
-from wg_server.generator.weights.sheet_networks import SheetModel, run
+from wg_server.generator.weights.machine_model import MachineModel
+from wg_server.generator.weights.machine_networks import View
+from wg_server.generator.weights.machine_statistic import no_statistics
 from wg_server.site.home import ServerHome
 
 NAMES = ("normal", "ball", "inner", "outer")
-FIXED, MEAN, KEPT = "fixed", "sheet-mean", "kept"
+FIXED, MEAN, KEPT = "fixed", "raw-mean", "kept"
 SOURCES = ("kept: mean", "kept: a sample", "kept: local-only")
 OWN, TESTS = 20, 60  # Windows of a condition
 LABELS, SIZES = (0, 2, 5, 20), (7, 14, 21)
@@ -170,7 +172,11 @@ def judge(home: ServerHome, plant: MachinePlant, seed: int) -> dict[int, dict[st
         architecture=catalogue.SPECTRUM_LINES, labels=plant.names, candidates=nets, pool_releases=0
     )
     policy = AcceptanceConfig(standard_errors=Windows().standard_errors)
-    encoded, delivered, scores = encoder.encode_batched(tests), _delivered(sheets.model, plant), {}
+    encoded, delivered, scores = (
+        encoder.encode_batched(tests),
+        _delivered(sheets.kinds[bearing.KIND.name].model, plant),
+        {},
+    )
     for labelled in LABELS:
         labels = np.full(len(windows), -1)
         for label in range(len(plant.names)):
@@ -200,18 +206,21 @@ def judge(home: ServerHome, plant: MachinePlant, seed: int) -> dict[int, dict[st
     return scores
 
 
-def _delivered(model: SheetModel, plant: MachinePlant) -> dict[str, float]:
+def _delivered(model: MachineModel, plant: MachinePlant) -> dict[str, float]:
     """Share right of networks as they come: the best that never saw a sheet, and the mean."""
     rows = [NAMES.index(name) for name in plant.names]
     batch = network.prepared(catalogue.SPECTRUM_LINES, list(plant.test[0]))
+    inputs, figures = torch.from_numpy(batch)[None], bearing.figures(plant.sheet)
     with torch.inference_mode():
-        latents = torch.zeros(1, model.sizes.latent)
-        mean = model.decoder(bearing.figures(plant.sheet), latents)
+        networks = model.made_for("raw")
+        mean = networks.networks(networks.condition(figures, no_statistics(1)))
+        logits = {
+            FIXED: model.fixed["raw"](inputs),
+            MEAN: mean.logits(View.of(inputs, bearing.templates(figures))),
+        }
         return {
-            name: _balanced(
-                run(each, torch.from_numpy(batch)[None])[0][:, rows].numpy(), plant.test[1]
-            )
-            for name, each in ((FIXED, model.fixed(1)), (MEAN, mean))
+            name: _balanced(value[0][:, rows].numpy(), plant.test[1])
+            for name, value in logits.items()
         }
 
 

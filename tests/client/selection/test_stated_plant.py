@@ -13,7 +13,7 @@ import pytest
 import torch
 from tests.client.conftest import MakePlant, TestPlant
 from tests.common.nets.random_tensors import draw_trunk
-from tests.server.generator.weights.test_sheet_networks import SHEET
+from tests.server.generator.weights.test_machine_networks import SHEET, untrained
 
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
 from wg_client.models import predict, store
@@ -34,9 +34,8 @@ from wg_server.generator import versions
 from wg_server.generator.prior.pooling import NOTHING_POOLED
 from wg_server.generator.versions import Version
 from wg_server.generator.weights import bearing_simulation as simulation
-from wg_server.generator.weights import sheet_card, sheet_generation
+from wg_server.generator.weights import sheet_generation
 from wg_server.generator.weights.candidates import GeneratedCandidate
-from wg_server.generator.weights.sheet_networks import SheetModel, Sizes
 from wg_server.site.home import ServerHome
 from wg_server.store.database import open_engine
 from wg_server.store.sites import Store
@@ -47,9 +46,7 @@ LABELS = ("normal", "ball", "inner", "outer")
 @pytest.fixture(scope="module")
 def sheets() -> bytes:
     """An untrained generator of networks from data sheets."""
-    model = SheetModel(Sizes(latent=3, rank=2, hidden=16)).eval()
-    model.draw(torch.Generator().manual_seed(0))
-    return sheet_generation.pack(sheet_card.fitted(model, simulation.Workshop(0).machines(40)))
+    return sheet_generation.pack(untrained())
 
 
 def _version(home: ServerHome, sheets: bytes) -> Version:
@@ -104,8 +101,8 @@ def test_networks_for_a_stated_machine_are_kept_without_a_label(
     assert (manifest.kept, manifest.architecture) == (GENERATED, "spectrum-lines")
     assert manifest.generator == canonical.sha256_hex(sheets) and not manifest.own_release
     (kept,) = (entry for entry in manifest.models if entry.name == GENERATED)
-    assert kept.origin.startswith("sheet-")
-    assert len(manifest.candidates) == 17
+    assert kept.origin.startswith(("raw-", "standardised-"))
+    assert len(manifest.candidates) == 34
     assert "states of its machine" in manifest.reason
 
 

@@ -9,8 +9,10 @@ import pytest
 from click.testing import CliRunner
 from tests.server.generator.conftest import DIMENSION
 
-from wg_common.nets.encoder import image_trunk
+from wg_common.machines import bearing
+from wg_common.nets.encoder import image_trunk, package
 from wg_common.nets.encoder.fit import fit_encoder
+from wg_common.nets.encoder.reading_map import ReadingMap
 from wg_core import atomic
 from wg_core.errors import ConfigError
 from wg_core.wire import canonical
@@ -24,7 +26,7 @@ from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
 from wg_server.generator.weights import sheet_generation
 from wg_server.generator.weights.head_generation import load_generator
-from wg_server.generator.weights.sheet_training import Draws
+from wg_server.generator.weights.machine_training import Draws
 from wg_server.operation.initialise import initialise
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.zoo.store import Encoded, Entry, Zoo, pack
@@ -40,9 +42,10 @@ def _silent(_done: int, _detail: str) -> None:
 def _fill(home: ServerHome, tasks: list[ZooTask]) -> None:
     initialise(home, ServerConfig(fleet_port=1, enrol_port=2, admin_port=3))
     raw = np.random.default_rng(0).normal(size=(80, image_trunk.WIDTH)).astype(np.float32)
-    package = fit_encoder(raw, np.arange(80) % 4, dimension=DIMENSION, settings={"pixels": "64"})
-    atomic.write_bytes(home.encoder, package)
-    encoder = canonical.sha256_hex(package)
+    settings = {"pixels": "64"}
+    data = fit_encoder(raw, np.arange(80) % 4, dimension=DIMENSION, settings=settings)
+    atomic.write_bytes(home.encoder, data)
+    encoder = canonical.sha256_hex(data)
     for number, task in enumerate(tasks):
         spec = TaskSpec(
             seed=1,
@@ -57,7 +60,7 @@ def _fill(home: ServerHome, tasks: list[ZooTask]) -> None:
             name="test",
             licence="",
         )
-        data = pack(Encoded(task.features, task.y))
+        packed = pack(Encoded(task.features, task.y))
         entry = Entry(
             key=spec.key(encoder),
             encoder=encoder,
@@ -66,9 +69,9 @@ def _fill(home: ServerHome, tasks: list[ZooTask]) -> None:
             labels=task.labels,
             records=len(task.y),
             licence="none",
-            sha256=canonical.sha256_hex(data),
+            sha256=canonical.sha256_hex(packed),
         )
-        Zoo(home.zoo).write(data, entry)
+        Zoo(home.zoo).write(packed, entry)
 
 
 @pytest.fixture(scope="module")
@@ -134,20 +137,29 @@ def test_the_command_prints_one_document(
     before.verify()  # what was installed is as it was
 
 
-def test_a_plan_for_machines_makes_networks_from_data_sheets(
-    tmp_path: Path, zoo_tasks: list[ZooTask]
+def test_a_plan_for_machines_makes_networks_through_the_encoders_map(
+    tmp_path: Path, zoo_tasks: list[ZooTask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = ServerHome(tmp_path)
     _fill(home, zoo_tasks)
-    draws = Draws(step=2, windows=1, validation=2, zoo=40, test=2, test_windows=2)
+    draws = Draws(step=2, pool=4, renewed=1, validation=2, test=3)
     plan = replace(PLAN, machine_steps=2)
-    made = training.train(home, plan, progress=_silent, draws=draws)
+    with pytest.raises(ConfigError, match="no reading map"):
+        training.train(home, plan, progress=_silent, draws=draws)
+    contents = package.unpack(home.read_encoder())
+    contents.maps[bearing.KIND.name] = ReadingMap(bearing.KIND).eval()
+    monkeypatch.setattr(training.encoders, "unpack", lambda _: contents)
+    steps: list[int] = []
+    made = training.train(home, plan, progress=lambda done, _: steps.append(done), draws=draws)
+    assert steps == sorted(steps) and steps[-1] == plan.all_steps
     version = versions.read(home, str(made["version"]))
     version.verify()
     assert version.architectures == ("lite0-head", "spectrum-lines")
     sheets = version.card["sheets"]
-    assert sheets["training"]["steps"] == 2 and sheets["prior"] in ("flow", "gaussian")
-    assert sheet_generation.unpack(version.sheets.read_bytes()).prior == sheets["prior"]
+    card = sheets["kinds"][bearing.KIND.name]
+    assert card["training"]["steps"] == 2 and sheets["checks"] == card["checks"]
+    generator = sheet_generation.unpack(version.sheets.read_bytes())
+    assert generator.kinds[bearing.KIND.name].ships == card["ships"]
 
 
 def test_packaged_plans_can_be_read() -> None:

@@ -144,6 +144,7 @@ def is_map_tensor(name: str) -> bool:
     return name.startswith(_PREFIX)
 
 
+@torch.no_grad()
 def check_range(name: str, reading_map: ReadingMap) -> None:
     """Refuse a map that could overflow on some record.
 

@@ -21,7 +21,7 @@ from wg_server.generator.weights.machine_networks import View
 from wg_server.generator.weights.machine_statistic import Statistics
 from wg_server.generator.weights.simulators import Workshop
 
-LABELLED, UNLABELLED = 6, 12
+LABELLED, UNLABELLED = 6, 24
 """Windows of a condition of a machine that are labelled, and records that are not."""
 _RENDERED = 8  # Machines whose windows are rendered together
 _TAKEN = 4  # Labelled windows of a condition that a step takes

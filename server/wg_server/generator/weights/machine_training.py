@@ -48,7 +48,7 @@ class Draws:
     """
 
     step: int = 16
-    pool: int = 800
+    pool: int = 600
     renewed: int = 2
     validation: int = 60
     test: int = 100
@@ -86,8 +86,15 @@ class MachineObjective:
 
     def loss(self, step: int) -> Tensor:
         """See ``Objective``."""
+        return self.loss_of(*self.batch(step))
+
+    def batch(self, step: int) -> tuple[Batch, torch.Generator]:
+        """Machines of a step with their plants, and what the rest of the step is drawn by."""
         generator = torch.Generator().manual_seed(self._seed + step)
-        batch = self._pool.batch(self._draws.step, generator)
+        return self._pool.batch(self._draws.step, generator), generator
+
+    def loss_of(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """A step's loss on its machines."""
         statistics = self._statistics(batch, generator)
         present = torch.rand(len(batch.machines), generator=generator) >= _WITHOUT_STATISTIC
         statistics = statistics._replace(present=present.float())

@@ -73,6 +73,7 @@ class Trial:
         templates: At the stated lines, ``[m, T, HALF_BINS]``.
         judged: Inputs that accuracy is counted on, float16 ``[m, K * JUDGED, INPUTS]``.
         labels: Their conditions, ``[K * JUDGED]``.
+        weights: Weight of each in accuracy, ``[K * JUDGED]``; they sum to 1.
         labelled: Inputs of labelled windows, float16 ``[m, K, LABELLED, INPUTS]``.
         plants: Plants of these machines, by the mixture of conditions.
     """
@@ -82,6 +83,7 @@ class Trial:
     templates: Tensor
     judged: Tensor
     labels: Tensor
+    weights: Tensor
     labelled: Tensor
     plants: dict[str, Plants]
 
@@ -90,7 +92,7 @@ class Trial:
 
     def right(self, logits: Tensor) -> Tensor:
         """Share right on each machine, ``[m]``, of logits ``[m, K * JUDGED, K]``."""
-        return (logits.argmax(dim=2) == self.labels).float().mean(dim=1)
+        return (logits.argmax(dim=2) == self.labels).float() @ self.weights
 
 
 def draw(workshop: Workshop, reading_map: ReadingMap, count: int) -> Trial:
@@ -120,6 +122,7 @@ def _rendered(workshop: Workshop, reading_map: ReadingMap, count: int) -> Trial:
         templates=templates,
         judged=inputs[:, :, LABELLED : LABELLED + JUDGED].flatten(1, 2).half(),
         labels=torch.arange(conditions).repeat_interleave(JUDGED),
+        weights=torch.full((conditions * JUDGED,), 1 / (conditions * JUDGED)),
         labelled=inputs[:, :, :LABELLED].half(),
         plants={
             MOSTLY_SOUND: _plants(records, numbers, mostly * (sound | kept), few),
@@ -159,4 +162,9 @@ def _joined(parts: list[Trial]) -> Trial:
         for mixture in parts[0].plants
     }
     names = ("figures", "hidden", "templates", "judged", "labelled")
-    return Trial(**{name: joined(name) for name in names}, labels=parts[0].labels, plants=plants)
+    return Trial(
+        **{name: joined(name) for name in names},
+        labels=parts[0].labels,
+        weights=parts[0].weights,
+        plants=plants,
+    )

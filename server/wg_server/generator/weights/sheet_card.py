@@ -286,7 +286,12 @@ def table(card: Mapping[str, Any]) -> list[str]:
     lines.append(f"  {'; '.join(mixtures)}")
     for name in columns[0]:
         lines.append(f"  {name}: " + "; ".join(f"{column[name]:.3f}" for column in columns))
-    lines.append("worth in points, with its standard error:")
+    return [*lines, "worth in points, with its standard error:", *worth_lines(card)]
+
+
+def worth_lines(card: Mapping[str, Any]) -> list[str]:
+    """Differences of a card at each mixture, and what ships by them."""
+    lines, mixtures = [], list(card["worth"])
     for name in card["worth"][mixtures[0]]:
         pairs = [card["worth"][mixture][name] for mixture in mixtures]
         figures = [f"{100 * pair['gain']:+.1f} ± {100 * pair['error']:.1f}" for pair in pairs]

@@ -1,0 +1,109 @@
+"""The real bearing of ``cwru_de`` as plants: sizes of damage held out, recordings as units.
+
+SKF 6205 at the drive end, four loads with a speed of their own, damages of three sizes that all
+conditions have. One recording is of a sound machine, at no load; each load takes it for its sound
+records. A plant's records are of all sizes but one, and of the first half of the sound recording;
+it is judged on the size left out and on the second half.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wg_common.machines import bearing
+from wg_common.nets import spectrum_lines
+from wg_common.nets.encoder.reading_map import ReadingMap, readings
+from wg_core.wire.data_sheet import DataSheet, RotatingMachine
+from wg_server.generator.weights.machine_trial import EVEN, LABELLED, MOSTLY_SOUND, Plants, Trial
+
+SPEEDS = (1797, 1772, 1750, 1730)  # Turns a minute, by load
+SIZES = (7, 14, 21)  # Thousandths of an inch
+NO_SOUND = "no sound record"
+SOUND_SHARES = {MOSTLY_SOUND: 0.9, EVEN: 0.25, NO_SOUND: 0.0}
+_UNLABELLED = 60
+
+
+def sheet(speed: int) -> DataSheet:
+    """The bearing's data sheet at a speed."""
+    return DataSheet(
+        rotating_machine=RotatingMachine(
+            shaft_speed_rpm=Decimal(speed),
+            sampling_hz=Decimal(12000),
+            rolling_elements=9,
+            rolling_element_diameter_mm=Decimal("7.94"),
+            pitch_diameter_mm=Decimal("39.04"),
+            contact_angle_deg=Decimal(0),
+        )
+    )
+
+
+def trials(path: Path, reading_map: ReadingMap, seed: int) -> Iterator[Trial]:
+    """A trial of one machine for each load and size left out, with a plant for each mixture."""
+    with np.load(path) as archive:
+        data = {name: torch.from_numpy(archive[name].astype(np.int64)) for name in _COLUMNS}
+        inputs = torch.from_numpy(spectrum_lines.prepared(archive["x"].astype(np.float64)))
+    generator = torch.Generator().manual_seed(seed)
+    sound = data["y_type"] == 0
+    early = sound & (sound.cumsum(dim=0) <= sound.sum() // 2)
+    for load, speed in enumerate(SPEEDS):
+        at_load = (data["load_hp"] == load) & ~sound
+        for size in SIZES:
+            held = (at_load & (data["size_mil"] == size)) | (sound & ~early)
+            known = (at_load & (data["size_mil"] != size)) | early
+            templates = bearing.templates(bearing.figures(sheet(speed)))
+            records, conditions = inputs[known], data["y_type"][known]
+            numbers = reading_map(readings(records[None], templates))[0]
+            order = torch.randperm(len(records), generator=generator)
+            labelled = [order[conditions[order] == label][:LABELLED] for label in range(4)]
+            yield Trial(
+                figures=bearing.figures(sheet(speed)),
+                hidden=torch.zeros(1, 0),
+                templates=templates,
+                judged=inputs[held][None],
+                labels=data["y_type"][held],
+                weights=balanced(data["y_type"][held], data["group"][held]),
+                labelled=torch.stack([records[rows] for rows in labelled])[None],
+                plants={
+                    mixture: _plant(records, numbers, _shares(conditions, share), order)
+                    for mixture, share in SOUND_SHARES.items()
+                },
+            )
+
+
+_COLUMNS = ("y_type", "size_mil", "load_hp", "group")
+
+
+def balanced(labels: Tensor, recordings: Tensor) -> Tensor:
+    """Weights ``[n]`` of windows: conditions weigh alike, and recordings of a condition."""
+    weights = torch.zeros(len(labels))
+    for label in torch.unique(labels):
+        groups = torch.unique(recordings[labels == label])
+        for group in groups:
+            rows = (labels == label) & (recordings == group)
+            weights[rows] = 1 / len(torch.unique(labels)) / len(groups) / rows.sum()
+    return weights
+
+
+def _shares(conditions: Tensor, sound: float) -> Tensor:
+    """Weights ``[n]`` of records, whose sound ones have a share, and damages the rest alike."""
+    damages = [label for label in torch.unique(conditions).tolist() if label]
+    weights = torch.zeros(len(conditions))
+    for label in (0, *damages):
+        rows = conditions == label
+        weights[rows] = (sound if label == 0 else (1 - sound) / len(damages)) / rows.sum()
+    return weights
+
+
+def _plant(records: Tensor, numbers: Tensor, shares: Tensor, order: Tensor) -> Plants:
+    mean, square = shares @ records, shares @ records.square()
+    drawn = order[torch.multinomial(shares[order], _UNLABELLED, replacement=True)]
+    return Plants(
+        numbers=(shares @ numbers)[None],
+        mean=mean[None],
+        spread=(square - mean.square()).clamp(min=0).sqrt()[None],
+        unlabelled=records[drawn][None],
+    )

@@ -1,0 +1,38 @@
+"""Simulated bearings: damages have their lines, and machines are drawn by their seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from wg_common.machines.base import HALF_BINS
+from wg_common.nets.spectrum_lines import spectra
+from wg_server.generator.weights import bearing_simulation as simulation
+
+
+def test_a_simulated_damage_has_its_line() -> None:
+    workshop = simulation.Workshop(3)
+    machines = workshop.machines(60)
+    loud = replace(
+        machines,
+        severity=torch.full_like(machines.severity, 25.0),
+        character=torch.tensor([0.0, 0.9, 0.0, 0.0, 0.1]).expand(60, 5),
+    )
+    windows = workshop.windows(loud, 4)
+    inputs = spectra(windows.flatten(0, 2)).reshape(60, 4, 4, -1)[..., :HALF_BINS].mean(dim=2)
+    outer = (2 * machines.rates[:, 4]).round().long()
+    rows = torch.arange(60)
+    clear = (outer > 8) & (outer < HALF_BINS - 30)
+    line = torch.stack([inputs[rows, :, outer + away] for away in (-1, 0, 1)]).amax(dim=0)
+    beside = inputs[rows, :, outer + 5]
+    height = (line - beside)[clear].mean(dim=0)
+    assert height[3] > 2.0 > 0.8 > height[0]
+
+
+def test_machines_are_drawn_by_their_seed_and_bearings_can_exist() -> None:
+    one, two, other = (simulation.Workshop(seed).machines(200) for seed in (1, 1, 2))
+    assert torch.equal(one.hidden, two.hidden) and not torch.equal(one.hidden, other.hidden)
+    assert one.hidden.shape == (200, simulation.HIDDEN) and one.hidden.isfinite().all()
+    _, _, elements, element, pitch, _, _ = one.figures.unbind(dim=1)
+    assert (element <= pitch * torch.sin(torch.pi / elements)).all()

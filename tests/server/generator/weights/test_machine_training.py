@@ -1,0 +1,187 @@
+"""Training for machines: pools and plants, the reading map, the objective, the card."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+
+from wg_common.machines import bearing
+from wg_common.nets import spectrum_lines
+from wg_common.nets.encoder.reading_map import ReadingMap, readings
+from wg_server.generator.weights import (
+    bearing_simulation,
+    machine_pool,
+    machine_trial,
+    reading_map_training,
+    sheet_card,
+    training,
+)
+from wg_server.generator.weights.machine_networks import Sizes, draw_parameters
+from wg_server.generator.weights.machine_pool import LABELLED, MachinePool
+from wg_server.generator.weights.machine_training import Draws, MachineObjective
+from wg_server.generator.weights.machine_trial import EVEN, MOSTLY_SOUND, Trial
+from wg_server.generator.weights.training import Schedule
+
+SMALL = Draws(step=4, pool=8, renewed=1, validation=4, test=4)
+SIZES = Sizes(latent=3, rank=2, hidden=16)
+KIND = bearing.KIND.name
+
+
+@cache
+def untrained_map() -> ReadingMap:
+    reading_map = ReadingMap(bearing.KIND).eval()
+    draw_parameters(reading_map, torch.Generator().manual_seed(0))
+    return reading_map
+
+
+@cache
+def trial(count: int = 4) -> Trial:
+    return machine_trial.draw(bearing_simulation.Workshop(7), untrained_map(), count)
+
+
+def test_a_pool_replaces_its_oldest_machines() -> None:
+    pool = MachinePool(bearing_simulation.Workshop(1), 6, 2)
+    before = pool.machines.figures.clone()
+    generator = torch.Generator().manual_seed(0)
+    renewed = []
+    for _ in range(3):
+        pool.batch(4, generator)
+        renewed.append((pool.machines.figures != before).any(dim=1).tolist())
+    assert [sum(flags) for flags in renewed] == [2, 4, 6]
+
+
+def test_plants_standardise_by_their_own_mixture() -> None:
+    machines = machine_pool.draw(bearing_simulation.Workshop(2), 12)
+    batch = machine_pool.batch_of(machines, torch.Generator().manual_seed(3))
+    assert batch.labels.shape == batch.views["raw"].inputs.shape[:2]
+    torch.testing.assert_close(batch.shares.sum(dim=1), torch.ones(12))
+    mean = torch.einsum("mk,mki->mi", batch.shares, machines.means)
+    square = torch.einsum("mk,mki->mi", batch.shares, machines.squares)
+    spread = (square - mean.square()).clamp(min=0).sqrt()
+    expected = spectrum_lines.standardised_by(
+        batch.views["raw"].inputs, mean[:, None], spread[:, None]
+    )
+    torch.testing.assert_close(batch.views["standardised"].inputs, expected)
+    chosen = machines.labelled.float()[:, 0]
+    assert (batch.views["raw"].inputs[:, 0, None] == chosen).all(dim=2).any(dim=1).all()
+    assert chosen.shape[1] == LABELLED
+
+
+def test_mixtures_are_mostly_sound_as_plants_are() -> None:
+    shares = machine_pool.mixtures(4000, 4, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(shares.sum(dim=1), torch.ones(4000))
+    alone = (shares[:, 0] == 1).float().mean()
+    none = (shares[:, 0] == 0).float().mean()
+    # Within four standard errors of a quarter and a tenth.
+    assert abs(alone - 0.25) < 0.028 and abs(none - 0.1) < 0.02
+    assert shares[:, 0].mean() > 0.5
+
+
+def test_a_trial_weighs_records_by_the_mixture() -> None:
+    drawn = trial()
+    assert set(drawn.plants) == {MOSTLY_SOUND, EVEN}
+    rate = drawn.right(torch.nn.functional.one_hot(drawn.labels, 4).float().expand(4, -1, -1))
+    torch.testing.assert_close(rate, torch.ones(4))
+    mostly, even = drawn.plants[MOSTLY_SOUND], drawn.plants[EVEN]
+    assert not torch.allclose(mostly.mean, even.mean)
+    sound = drawn.judged.float()[:, : machine_trial.JUDGED].mean(dim=1)
+    distance = [(plants.mean - sound).square().mean() for plants in (mostly, even)]
+    assert distance[0] < distance[1], "sound windows are nearer to a plant that is mostly sound"
+    numbers = mostly.statistics(0.0, torch.Generator()).means
+    torch.testing.assert_close(numbers, mostly.numbers)
+
+
+def test_a_reading_map_learns_to_tell_machines_apart() -> None:
+    objective = reading_map_training.MapObjective(KIND, SIZES, SMALL, seed=1)
+    before = copy.deepcopy(objective.model.map.state_dict())
+    training.train(objective, Schedule(steps=3, evaluate_every=3), lambda *_: None)
+    after = objective.model.map.state_dict()
+    assert any(not torch.equal(after[name], before[name]) for name in before)
+    frozen = ("centre", "spread")
+    assert all(torch.equal(after[name], before[name]) for name in frozen)
+
+
+def test_maps_of_all_kinds_are_trained_by_seed() -> None:
+    def train(seed: int) -> dict[str, Any]:
+        maps = reading_map_training.train_maps(seed, 1, lambda *_: None, SMALL)
+        return {name: part.state_dict() for name, part in maps.items()}
+
+    one, again, other = train(1), train(1), train(2)
+    assert list(one) == [KIND]
+    weight = "layers.0.weight"
+    assert torch.equal(one[KIND][weight], again[KIND][weight])
+    assert not torch.equal(one[KIND][weight], other[KIND][weight])
+
+
+def test_a_short_training_learns_what_sheets_say() -> None:
+    draws = Draws(step=8, pool=60, renewed=2, validation=8)
+    objective = MachineObjective(
+        KIND, untrained_map(), Sizes(width=16, rank=4, hidden=16), draws, 1
+    )
+    schedule = Schedule(steps=60, learning_rate=4e-3, average=0.9, evaluate_every=60)
+    training.train(objective, schedule, lambda *_: None)
+    generator, card = sheet_card.judge(objective.model, trial(16), seed=1)
+    assert generator.ships == card["ships"]
+    for mixture in (MOSTLY_SOUND, EVEN):
+        accuracy = card["accuracy"][mixture]["1"]
+        made = accuracy["sheet and statistic, raw"]
+        assert made > accuracy["another machine's sheet, raw"] + 0.05
+        assert made > accuracy["fixed network, raw"]
+    assert any("template network" in line for line in sheet_card.table(card))
+
+
+def test_readings_of_a_record_do_not_depend_on_others() -> None:
+    inputs = trial().judged.float()
+    every = readings(inputs, trial().templates)
+    single = readings(inputs[:, 3:4], trial().templates)
+    torch.testing.assert_close(every[:, 3:4], single)
+
+
+@pytest.mark.parametrize(
+    ("gain", "ships"), [(0.03, "conditioned"), (0.0, "template"), (-0.02, "template")]
+)
+def test_the_template_network_ships_unless_the_made_one_is_clearly_better(
+    monkeypatch: pytest.MonkeyPatch, gain: float, ships: str
+) -> None:
+    made = sheet_card.row(sheet_card.MADE, "standardised")
+    template = sheet_card.row(sheet_card.TEMPLATE, "standardised")
+    noise = torch.linspace(-0.01, 0.01, 50)
+
+    def measured(*_: Any) -> dict[str, torch.Tensor]:
+        rows = AllAlike(torch.full((50,), 0.5))
+        rows[made], rows[template] = 0.7 + gain + noise, torch.full((50,), 0.7)
+        return rows
+
+    monkeypatch.setattr(sheet_card, "measured", measured)
+    objective = MachineObjective(KIND, untrained_map(), SIZES, SMALL, 1)
+    generator, card = sheet_card.judge(objective.model, trial(), seed=1)
+    assert generator.ships == card["ships"] == ships
+    assert card["made over template"]["gain"] == pytest.approx(gain, abs=1e-6)
+
+
+class AllAlike(dict[str, torch.Tensor]):
+    """Rows of a card, of which those that nobody sets are one."""
+
+    def __init__(self, value: torch.Tensor) -> None:
+        super().__init__()
+        self.value = value
+
+    def __missing__(self, _: str) -> torch.Tensor:
+        return self.value
+
+
+def test_a_card_fails_by_the_worse_mixture_and_by_collapsed_samples() -> None:
+    good, bad = ({"gain": gain, "error": 0.0} for gain in (0.5, 0.0))
+    pairs = (sheet_card.FIXED_PAIR, sheet_card.SHEET_PAIR)
+    card = {
+        "kind": KIND,
+        "ships": "conditioned",
+        "worth": {EVEN: dict.fromkeys(pairs, good), MOSTLY_SOUND: {pairs[0]: bad, pairs[1]: good}},
+        "spread": 0.01,
+    }
+    assert [check.passed for check in sheet_card.checks(card)] == [False, True, False]
+    assert len(sheet_card.checks({**card, "ships": "template"})) == 2
