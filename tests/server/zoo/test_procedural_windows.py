@@ -1,9 +1,13 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from wg_common.machines import bearing
 from wg_common.modalities.windows import check_window
+from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.encoder.reading_map import Maps, ReadingMap
 from wg_core.errors import ConfigError, DataError
 from wg_server.site.home import ServerHome
 from wg_server.zoo import build, sources
@@ -120,3 +124,36 @@ def test_a_home_serves_one_modality(tmp_path: Path) -> None:
     images = ZooPlan(seed=1, sources=(SourcePlan(kind="procedural", families=1, per_class=8),))
     with pytest.raises(ConfigError, match="a home serves one of them"):
         build.build(server_home, images, workers=1, progress=lambda *_: None)
+
+
+def test_an_encoder_that_is_fitted_has_the_reading_maps_of_its_plan(tmp_path: Path) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def train_maps(seed: int, steps: int, progress: build.Progress) -> Maps:
+        asked.append((seed, steps))
+        progress(1, "learning")
+        return {bearing.KIND.name: ReadingMap(bearing.KIND)}
+
+    def built(home: str, plan: ZooPlan) -> tuple[str, ...]:
+        words: list[str] = []
+        place = ServerHome(tmp_path / home)
+        build.build(
+            place,
+            plan,
+            workers=1,
+            progress=lambda _, said: words.append(said),
+            train_maps=train_maps,
+        )
+        assert ("reading map: learning" in words) == bool(plan.machine_steps)
+        return load_encoder(place.read_encoder()).machine_kinds
+
+    plan = replace(_plan(PROCEDURAL), machine_steps=7)
+    assert built("machines", plan) == (bearing.KIND.name,)
+    assert built("none", _plan(PROCEDURAL)) == ()
+    assert asked == [(plan.seed, 7)]
+
+
+def test_machines_have_windows() -> None:
+    source = SourcePlan(kind="procedural", families=1, per_class=8)
+    with pytest.raises(ConfigError, match="machines have windows"):
+        ZooPlan(seed=1, sources=(source,), machine_steps=5)

@@ -21,7 +21,7 @@ from wg_server.generator.weights.machine_networks import View
 from wg_server.generator.weights.machine_statistic import Statistics
 from wg_server.generator.weights.simulators import Workshop
 
-LABELLED, UNLABELLED = 6, 24
+LABELLED, UNLABELLED = 6, 12
 """Windows of a condition of a machine that are labelled, and records that are not."""
 _RENDERED = 8  # Machines whose windows are rendered together
 _TAKEN = 4  # Labelled windows of a condition that a step takes
@@ -58,10 +58,10 @@ class PooledMachines:
         """The machines at some rows."""
         return PooledMachines(*(getattr(self, field.name)[rows] for field in fields(self)))
 
-    def put(self, row: int, others: "PooledMachines") -> None:
-        """Put other machines in the place of those from a row on."""
+    def put(self, rows: Tensor, others: "PooledMachines") -> None:
+        """Put other machines in the place of those at some rows."""
         for field in fields(self):
-            getattr(self, field.name)[row : row + len(others)] = getattr(others, field.name)
+            getattr(self, field.name)[rows] = getattr(others, field.name)
 
 
 def draw(workshop: Workshop, count: int) -> PooledMachines:
@@ -134,8 +134,9 @@ class MachinePool:
 
     def batch(self, count: int, generator: torch.Generator) -> Batch:
         """Some machines of the pool, and plants for them."""
-        self.machines.put(self._oldest, draw(self._workshop, self._renewed))
-        self._oldest = (self._oldest + self._renewed) % (len(self.machines) - self._renewed + 1)
+        oldest = (self._oldest + torch.arange(self._renewed)) % len(self.machines)
+        self.machines.put(oldest, draw(self._workshop, self._renewed))
+        self._oldest += self._renewed
         rows = torch.randperm(len(self.machines), generator=generator)[:count]
         return batch_of(self.machines.chosen(rows), generator)
 
@@ -170,10 +171,10 @@ def batch_of(machines: PooledMachines, generator: torch.Generator) -> Batch:
 def mixtures(count: int, conditions: int, generator: torch.Generator) -> Tensor:
     """Shares of conditions at plants, ``[count, conditions]``.
 
-    Three in ten plants have mostly sound records, a quarter have sound ones alone, a third have any
-    mixture, and one in ten has no sound one: no plant has as many damaged machines as sound ones.
+    Half of the plants have mostly sound records, four in ten have any mixture, one in twenty has
+    sound ones alone, and one in twenty none: most plants have few records of damages.
     """
-    mostly = 0.8 + 0.18 * torch.rand(count, 1, generator=generator)
+    mostly = 0.8 + 0.2 * torch.rand(count, 1, generator=generator)
     damages = torch.softmax(torch.randn(count, conditions - 1, generator=generator), dim=1)
     alone = torch.zeros(count, conditions)
     alone[:, 0] = 1
@@ -181,10 +182,10 @@ def mixtures(count: int, conditions: int, generator: torch.Generator) -> Tensor:
         [
             torch.cat([mostly, (1 - mostly) * damages], dim=1),
             alone,
-            torch.softmax(2.5 * torch.randn(count, conditions, generator=generator), dim=1),
+            torch.softmax(1.5 * torch.randn(count, conditions, generator=generator), dim=1),
             torch.cat([torch.zeros(count, 1), damages], dim=1),
         ]
     )
     draws = torch.rand(count, generator=generator)
-    kind = torch.bucketize(draws, torch.tensor([0.3, 0.55, 0.9]))
+    kind = torch.bucketize(draws, torch.tensor([0.5, 0.55, 0.95]))
     return kinds[kind, torch.arange(count)]

@@ -48,8 +48,8 @@ class Draws:
     """
 
     step: int = 16
-    pool: int = 600
-    renewed: int = 2
+    pool: int = 1000
+    renewed: int = 3
     validation: int = 60
     test: int = 100
 
