@@ -42,6 +42,7 @@ from wg_common.nets.encoder.confined_trunk import NotStartedError, load_trunk
 from wg_common.nets.encoder.reading_map import NUMBERS, Maps, readings
 from wg_common.nets.encoder.trunk import EncoderTrunk, Records, TrunkKind, trunk_of
 from wg_core.errors import ConfigError
+from wg_core.language import text
 from wg_core.privacy.schema import CLIP_RADIUS
 from wg_core.wire import canonical
 from wg_core.wire.data_sheet import DataSheet
@@ -148,8 +149,13 @@ class Encoder:
         figures = kind.figures(data_sheet)
         if kind.name not in self.maps:
             raise ConfigError(
-                f"encoder {self.id[:16]}: no reading map of {kind.name}; its operator fits another"
-                " encoder, with 'wg-server encoder --use', or asks for no machine statistics"
+                text(
+                    "encoder {encoder}: no reading map of {kind}, so that its records have no"
+                    " machine statistics; its operator fits another encoder with 'wg-server"
+                    " encoder --use'",
+                    encoder=self.id[:16],
+                    kind=kind.name,
+                )
             )
         reading_map, templates = self.maps[kind.name], kind.templates(figures)
         numbers = np.zeros((len(records), NUMBERS), np.float32)

@@ -175,10 +175,10 @@ def judge(model: MachineModel, trial: Trial, seed: int) -> tuple[KindGenerator, 
         mixture: {epsilon: measured(model, trial, mixture, epsilon, seed) for epsilon in EPSILONS}
         for mixture in trial.plants
     }
-    at_judged = [by_epsilon[JUDGED_EPSILON] for by_epsilon in rows.values()]
+    at_judged = {mixture: by_epsilon[JUDGED_EPSILON] for mixture, by_epsilon in rows.items()}
 
     def over_mixtures(name: str) -> Tensor:
-        return torch.stack([part[name] for part in at_judged]).mean(dim=0)
+        return torch.stack([part[name] for part in at_judged.values()]).mean(dim=0)
 
     made, template = row(MADE, "standardised"), row(TEMPLATE, "standardised")
     gain, error = difference(over_mixtures(made), over_mixtures(template))
@@ -187,22 +187,14 @@ def judge(model: MachineModel, trial: Trial, seed: int) -> tuple[KindGenerator, 
         (row(FIXED, treatment) for treatment in TREATMENTS),
         key=lambda name: float(over_mixtures(name).mean()),
     )
-    if ships == "conditioned":
-        shipped, other_sheet = made, row(OTHER_SHEET, "standardised")
-    else:
-        shipped, other_sheet = template, row(TEMPLATE_OTHER, "standardised")
-    pairs = _pairs(shipped, other_sheet, fixed)
     worth = {
         mixture: {
-            name: difference(by_epsilon[JUDGED_EPSILON][a], by_epsilon[JUDGED_EPSILON][b])
-            for name, (a, b) in pairs.items()
-        }
-        | {
+            **{name: difference(part[a], part[b]) for name, (a, b) in _pairs(ships, fixed).items()},
             f"epsilon {JUDGED_EPSILON:g} over exact": difference(
-                by_epsilon[JUDGED_EPSILON][made], by_epsilon[0.0][made]
-            )
+                part[made], rows[mixture][0.0][made]
+            ),
         }
-        for mixture, by_epsilon in rows.items()
+        for mixture, part in at_judged.items()
     }
     card: dict[str, Any] = {
         "kind": model.kind.name,
@@ -218,8 +210,8 @@ def judge(model: MachineModel, trial: Trial, seed: int) -> tuple[KindGenerator, 
             for mixture, by_epsilon in rows.items()
         },
         "worth": {
-            mixture: {name: {"gain": a, "error": b} for name, (a, b) in pairs_of.items()}
-            for mixture, pairs_of in worth.items()
+            mixture: {name: {"gain": a, "error": b} for name, (a, b) in pairs.items()}
+            for mixture, pairs in worth.items()
         },
         "spread": spread(model, trial, seed),
     }
@@ -229,9 +221,13 @@ def judge(model: MachineModel, trial: Trial, seed: int) -> tuple[KindGenerator, 
     return KindGenerator(model, ships), card
 
 
-def _pairs(shipped: str, other_sheet: str, fixed: str) -> dict[str, tuple[str, str]]:
+def _pairs(ships: Shipped, fixed: str) -> dict[str, tuple[str, str]]:
     """Differences of a card: what they say, and of which two rows they are."""
     made, raw = row(MADE, "standardised"), row(MADE, "raw")
+    if ships == "conditioned":
+        shipped, other_sheet = made, row(OTHER_SHEET, "standardised")
+    else:
+        shipped, other_sheet = row(TEMPLATE, "standardised"), row(TEMPLATE_OTHER, "standardised")
     pairs = {
         FIXED_PAIR: (shipped, fixed),
         SHEET_PAIR: (shipped, other_sheet),
