@@ -61,10 +61,10 @@ class Objective:
 
 def measured(everything: Everything, trial: Trial, mixture: str, seed: int) -> Rows:
     """Accuracy on each machine by method, at plants of one mixture."""
-    rows = sheet_card.measured(everything.model, trial, mixture, EPSILON, seed)
+    rows = sheet_card.measure(everything.model, trial, mixture, EPSILON, seed)
     plants = trial.plants[mixture]
     with torch.inference_mode():
-        view = plants.view(trial.judged, "standardised", trial.templates)
+        view = plants.view(trial.judged_inputs, "standardised", trial.templates)
         logits = everything.analyst(view.inputs, trial.templates)
         rows["analyst's readings, trained, standardised"] = trial.right(logits)
         for count in sheet_card.LABELS:

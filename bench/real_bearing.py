@@ -63,7 +63,7 @@ def trials(path: Path, reading_map: ReadingMap, seed: int) -> Iterator[Trial]:
                 figures=bearing.figures(sheet(speed)),
                 hidden=torch.zeros(1, 0),
                 templates=templates,
-                judged=inputs[held][None],
+                judged_inputs=inputs[held][None],
                 labels=data["y_type"][held],
                 weights=balanced(data["y_type"][held], data["group"][held]),
                 labelled=torch.stack([records[rows] for rows in labelled])[None],
@@ -105,5 +105,5 @@ def _plant(records: Tensor, numbers: Tensor, shares: Tensor, order: Tensor) -> P
         numbers=(shares @ numbers)[None],
         mean=mean[None],
         spread=(square - mean.square()).clamp(min=0).sqrt()[None],
-        unlabelled=records[drawn][None],
+        unlabelled_inputs=records[drawn][None],
     )

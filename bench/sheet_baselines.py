@@ -43,7 +43,7 @@ def local_only(trial: Trial, plants: Plants, count: int) -> Tensor:
         view = plants.view(inputs, "standardised", trial.templates)
         return readings(view.inputs, trial.templates)
 
-    judged = read(trial.judged).numpy()
+    judged = read(trial.judged_inputs).numpy()
     labelled = read(trial.labelled[:, :, :count].flatten(1, 2)).numpy()
     truths = np.repeat(np.arange(conditions), count)
     logits = [

@@ -78,8 +78,8 @@ def line_readings(inputs: Tensor, templates: Tensor) -> Tensor:
     """
     machines, count = inputs.shape[:2]
     bands = inputs[..., :ENVELOPES].reshape(machines, count * len(BANDS), HALF_BINS)
-    seen: Tensor = bands @ templates.mT
-    return seen.reshape(machines, count, -1)
+    heights: Tensor = bands @ templates.mT
+    return heights.reshape(machines, count, -1)
 
 
 def standardised(inputs: Tensor, shares: Tensor | None) -> Tensor:

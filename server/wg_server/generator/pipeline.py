@@ -143,8 +143,8 @@ class _Pipeline:
         """
         seed, draws = self.plan.seed, self.draws
 
-        def progress(done: int, words: str) -> None:
-            self.progress(before + done, f"{kind}: {words}")
+        def progress(step: int, words: str) -> None:
+            self.progress(before + step, f"{kind}: {words}")
 
         objective = MachineObjective(kind, reading_map, Sizes(), draws, seed)
         state = training.train(objective, Schedule(steps=self.plan.machine_steps), progress)

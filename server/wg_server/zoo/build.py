@@ -157,10 +157,10 @@ def _with_maps(
     if train_maps is None or not plan.machine_steps:
         return data
 
-    def told(_: int, words: str) -> None:
+    def report(_: int, words: str) -> None:
         progress(0, f"reading map: {words}")
 
-    return package.with_maps(data, train_maps(plan.seed, plan.machine_steps, told))
+    return package.with_maps(data, train_maps(plan.seed, plan.machine_steps, report))
 
 
 def fitted(plan: ZooPlan, pool: Workers) -> bytes:

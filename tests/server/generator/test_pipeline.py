@@ -142,13 +142,13 @@ def test_a_plan_for_machines_makes_networks_through_the_encoders_map(
 ) -> None:
     home = ServerHome(tmp_path)
     _fill(home, zoo_tasks)
-    draws = Draws(step=2, pool=4, renewed=1, validation=2, test=3)
+    draws = Draws(step=2, pool=4, renewals=1, validation=2, test=3)
     plan = replace(PLAN, machine_steps=2)
     with pytest.raises(ConfigError, match="no reading map"):
         training.train(home, plan, progress=_silent, draws=draws)
     contents = package.unpack(home.read_encoder())
     contents.maps[bearing.KIND.name] = ReadingMap(bearing.KIND).eval()
-    monkeypatch.setattr(training.encoders, "unpack", lambda _: contents)
+    monkeypatch.setattr(package, "unpack", lambda _: contents)
     steps: list[int] = []
     made = training.train(home, plan, progress=lambda done, _: steps.append(done), draws=draws)
     assert steps == sorted(steps) and steps[-1] == plan.all_steps

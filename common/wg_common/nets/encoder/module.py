@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -286,14 +286,15 @@ def load_encoder(data: bytes) -> Encoder:
         load_trunk(further_kind, modality, further_kind.settings())
         for further_kind in further_kinds
     )
-    return assembled(
+    encoder = assembled(
         canonical.sha256_hex(data),
         modality,
         module,
         {key: metadata[key] for key in kind.settings()},
         further,
-        contents.maps,
     )
+    maps = {name: isolation.aligned(part) for name, part in contents.maps.items()}
+    return replace(encoder, maps=maps)
 
 
 def assembled(
@@ -302,7 +303,6 @@ def assembled(
     module: EncoderModule,
     settings: Mapping[str, str],
     further: tuple[EncoderTrunk, ...] = (),
-    maps: Maps | None = None,
 ) -> Encoder:
     """An encoder of its parts; arguments as of ``Encoder``."""
     dimension = module.projection.shape[1]
@@ -321,7 +321,6 @@ def assembled(
         settings=settings,
         module=isolation.aligned(module),
         further=tuple(isolation.aligned(trunk) for trunk in further),
-        maps={name: isolation.aligned(part) for name, part in (maps or {}).items()},
     )
 
 

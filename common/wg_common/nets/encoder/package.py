@@ -225,8 +225,8 @@ def with_maps(data: bytes, maps: Maps) -> bytes:
     """
     unpack(data)
     tensors = safetensors.numpy.load(data)
-    kept = {name: value for name, value in tensors.items() if not is_map_tensor(name)}
-    return safetensors.numpy.save(kept | tensors_of(maps), metadata=_header(data))
+    unchanged = {name: value for name, value in tensors.items() if not is_map_tensor(name)}
+    return safetensors.numpy.save(unchanged | tensors_of(maps), metadata=_header(data))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,8 +70,8 @@ class ReadingMap(nn.Module):
 
     def forward(self, readings: Tensor) -> Tensor:
         """Numbers ``[..., NUMBERS]`` of readings ``[..., R]``, each row of norm at most 1."""
-        scaled = torch.nan_to_num((readings - self.centre) / self.spread)
-        numbers: Tensor = self.layers(scaled.clamp(-_READING_BOUND, _READING_BOUND))
+        scores = torch.nan_to_num((readings - self.centre) / self.spread)
+        numbers: Tensor = self.layers(scores.clamp(-_READING_BOUND, _READING_BOUND))
         norm = numbers.square().sum(dim=-1, keepdim=True).sqrt()
         return numbers * (CLIP_RADIUS / norm.clamp(min=CLIP_RADIUS))
 
@@ -85,14 +85,14 @@ def readings(inputs: Tensor, templates: Tensor) -> Tensor:
     """Readings ``[m, n, R]`` of windows.
 
     Args:
-        inputs: Of ``spectrum_lines.spectra``, ``[m, n, INPUTS]``.
+        inputs: From ``spectrum_lines.spectra``, ``[m, n, INPUTS]``.
         templates: At the stated lines of each machine, ``[m, T, HALF_BINS]``.
     """
     envelopes = inputs[..., :ENVELOPES].reshape(*inputs.shape[:2], len(BANDS), HALF_BINS)
     groups = [envelopes[..., low:high] for low, high in itertools.pairwise(_EDGES)]
-    pooled = torch.stack([group.mean(dim=3) for group in groups], dim=3)
+    group_means = torch.stack([group.mean(dim=3) for group in groups], dim=3)
     at_lines = spectrum_lines.line_readings(inputs, templates)
-    return torch.cat([inputs[..., ENVELOPES:], pooled.flatten(2), at_lines], dim=2)
+    return torch.cat([inputs[..., ENVELOPES:], group_means.flatten(2), at_lines], dim=2)
 
 
 def tensors_of(maps: Maps) -> dict[str, NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-"""What is trained for a kind of machine: networks made for a condition, and their rivals.
+"""Modules that are trained for a kind of machine: networks for a condition, and their rivals.
 
 The condition is a data sheet and, where there is one, a statistic with its noise
 (``machine_statistic``). The latent is what both leave open, such as resonance, path and severity.
@@ -59,8 +59,8 @@ class StatisticEmbedding(nn.Module):
         # Numbers of a vector of norm 1 are of the order of 1 / sqrt(NUMBERS).
         noise = (statistics.noises.clamp(min=_LEAST_NOISE).log()[:, None] + 5) / 2
         numbers = torch.cat([statistics.means * NUMBERS**0.5, noise], dim=1)
-        embedded: Tensor = self.layers(numbers)
-        return embedded * statistics.present[:, None]
+        values: Tensor = self.layers(numbers)
+        return values * statistics.present[:, None]
 
 
 class ConditionedNetworks(nn.Module):
@@ -68,12 +68,15 @@ class ConditionedNetworks(nn.Module):
 
     def __init__(self, kind: MachineKind, hidden_size: int, sizes: Sizes) -> None:
         super().__init__()
-        stated, latent = kind.condition_size, sizes.latent
+        stated_size, latent = kind.condition_size, sizes.latent
         self.kind, self.latent = kind, latent
         self.embedding = StatisticEmbedding()
-        self.decoder = LineDecoder(kind, stated + StatisticEmbedding.size + latent, sizes)
-        self.encoder = mlp(stated + hidden_size, sizes.hidden, 2 * latent)
-        self.denoiser = mlp(stated + StatisticEmbedding.size + latent + 1, sizes.hidden, latent)
+        known_size = stated_size + StatisticEmbedding.size
+        self.decoder = LineDecoder(kind, known_size + latent, sizes)
+        self.encoder = mlp(stated_size + hidden_size, sizes.hidden, 2 * latent)
+        self.denoiser = mlp(
+            stated_size + StatisticEmbedding.size + latent + 1, sizes.hidden, latent
+        )
 
     def condition(self, figures: Tensor, statistics: Statistics) -> Tensor:
         """Condition ``[m, c]`` of stated figures ``[m, f]`` and statistics."""
@@ -93,7 +96,7 @@ class ConditionedNetworks(nn.Module):
         mean, log_deviation = both.chunk(2, dim=1)
         return mean, log_deviation.clamp(-5, 1)
 
-    def denoised(self, noisy: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+    def denoise(self, noisy: Tensor, time: Tensor, condition: Tensor) -> Tensor:
         """Clean latents of noisy ones ``[m, latent]`` at times ``[m]``."""
         out: Tensor = self.denoiser(torch.cat([condition, noisy, time[:, None]], dim=1))
         return out
@@ -106,7 +109,7 @@ class ConditionedNetworks(nn.Module):
         """
         latents = noise
         for t, t_next in itertools.pairwise(torch.linspace(1, 0, steps + 1)):
-            clean = self.denoised(latents, t.expand(len(noise)), condition)
+            clean = self.denoise(latents, t.expand(len(noise)), condition)
             latents = clean + (latents - clean) * (t_next / t)
         return latents
 

@@ -52,10 +52,6 @@ class View(NamedTuple):
         """View inputs ``[m, n, INPUTS]`` at templates ``[m, T, HALF_BINS]``."""
         return cls(inputs, spectrum_lines.line_readings(inputs, templates))
 
-    def chosen(self, columns: Tensor) -> "View":
-        """The windows that a mask or indices ``[n]`` choose."""
-        return View(self.inputs[:, columns], self.at_lines[:, columns])
-
 
 class Weights(NamedTuple):
     """Networks of m machines: first layer, second layer, head, each weights and biases."""
@@ -116,8 +112,8 @@ class Mixture(nn.Module):
 
     def forward(self, factors: Tensor) -> Tensor:
         """Tensors ``[m, *shape]`` of factors ``[m, rank]``."""
-        mixed = factors @ self.directions.flatten(1)  # [m, numbers]
-        return self.base + mixed.reshape(-1, *self.base.shape)
+        sums = factors @ self.directions.flatten(1)  # [m, numbers]
+        return self.base + sums.reshape(-1, *self.base.shape)
 
 
 class LineDecoder(nn.Module):

@@ -54,27 +54,27 @@ class PooledMachines:
     def __len__(self) -> int:
         return len(self.figures)
 
-    def chosen(self, rows: Tensor) -> "PooledMachines":
+    def select(self, rows: Tensor) -> "PooledMachines":
         """The machines at some rows."""
         return PooledMachines(*(getattr(self, field.name)[rows] for field in fields(self)))
 
-    def put(self, rows: Tensor, others: "PooledMachines") -> None:
+    def put(self, rows: Tensor, machines: "PooledMachines") -> None:
         """Put other machines in the place of those at some rows."""
         for field in fields(self):
-            getattr(self, field.name)[rows] = getattr(others, field.name)
+            getattr(self, field.name)[rows] = getattr(machines, field.name)
 
 
 def draw(workshop: Workshop, count: int) -> PooledMachines:
     """New machines, rendered a few at a time."""
     parts = [
-        _rendered(workshop, min(_RENDERED, count - done)) for done in range(0, count, _RENDERED)
+        _render(workshop, min(_RENDERED, count - start)) for start in range(0, count, _RENDERED)
     ]
     return PooledMachines(
         *(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(parts[0]))
     )
 
 
-def _rendered(workshop: Workshop, count: int) -> PooledMachines:
+def _render(workshop: Workshop, count: int) -> PooledMachines:
     machines = workshop.machines(count)
     templates = workshop.kind.templates(machines.figures)
     windows = workshop.windows(machines, LABELLED + UNLABELLED)
@@ -125,33 +125,33 @@ class MachinePool:
     Args:
         workshop: Where they are drawn.
         size: Machines in the pool.
-        renewed: Machines that a step replaces.
+        renewals: Machines that a step replaces.
     """
 
-    def __init__(self, workshop: Workshop, size: int, renewed: int) -> None:
+    def __init__(self, workshop: Workshop, size: int, renewals: int) -> None:
         self.machines = draw(workshop, size)
-        self._workshop, self._renewed, self._oldest = workshop, renewed, 0
+        self._workshop, self._renewals, self._oldest = workshop, renewals, 0
 
     def batch(self, count: int, generator: torch.Generator) -> Batch:
         """Some machines of the pool, and plants for them."""
-        oldest = (self._oldest + torch.arange(self._renewed)) % len(self.machines)
-        self.machines.put(oldest, draw(self._workshop, self._renewed))
-        self._oldest += self._renewed
+        oldest = (self._oldest + torch.arange(self._renewals)) % len(self.machines)
+        self.machines.put(oldest, draw(self._workshop, self._renewals))
+        self._oldest += self._renewals
         rows = torch.randperm(len(self.machines), generator=generator)[:count]
-        return batch_of(self.machines.chosen(rows), generator)
+        return batch_of(self.machines.select(rows), generator)
 
 
 def batch_of(machines: PooledMachines, generator: torch.Generator) -> Batch:
     """Plants for machines: mixtures, numbers of records and noises are drawn."""
     count, conditions = machines.labelled.shape[:2]
-    taken = torch.randperm(LABELLED, generator=generator)[:_TAKEN]
-    inputs = machines.labelled[:, :, taken].flatten(1, 2).float()
+    columns = torch.randperm(LABELLED, generator=generator)[:_TAKEN]
+    inputs = machines.labelled[:, :, columns].flatten(1, 2).float()
     labels = torch.arange(conditions).repeat_interleave(_TAKEN).expand(count, -1)
     shares = mixtures(count, conditions, generator)
     mean = torch.einsum("mk,mki->mi", shares, machines.means)
     square = torch.einsum("mk,mki->mi", shares, machines.squares)
     spread = (square - mean.square()).clamp(min=0).sqrt()
-    standardised = spectrum_lines.standardised_by(inputs, mean[:, None], spread[:, None])
+    standard_inputs = spectrum_lines.standardised_by(inputs, mean[:, None], spread[:, None])
     low, high = (math.log(bound) for bound in _RECORDS)
     records = torch.exp(low + (high - low) * torch.rand(count, generator=generator))
     noises = torch.tensor([machine_statistic.release_noise(epsilon) for epsilon in _EPSILONS])
@@ -160,7 +160,7 @@ def batch_of(machines: PooledMachines, generator: torch.Generator) -> Batch:
         labels=labels,
         views={
             "raw": View.of(inputs, machines.templates),
-            "standardised": View.of(standardised, machines.templates),
+            "standardised": View.of(standard_inputs, machines.templates),
         },
         shares=shares,
         records=records,
@@ -176,12 +176,12 @@ def mixtures(count: int, conditions: int, generator: torch.Generator) -> Tensor:
     """
     mostly = 0.8 + 0.2 * torch.rand(count, 1, generator=generator)
     damages = torch.softmax(torch.randn(count, conditions - 1, generator=generator), dim=1)
-    alone = torch.zeros(count, conditions)
-    alone[:, 0] = 1
+    only_sound = torch.zeros(count, conditions)
+    only_sound[:, 0] = 1
     kinds = torch.stack(
         [
             torch.cat([mostly, (1 - mostly) * damages], dim=1),
-            alone,
+            only_sound,
             torch.softmax(1.5 * torch.randn(count, conditions, generator=generator), dim=1),
             torch.cat([torch.zeros(count, 1), damages], dim=1),
         ]

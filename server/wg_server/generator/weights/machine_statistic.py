@@ -50,7 +50,7 @@ class MachineStatistic:
 
     @property
     def suffices(self) -> bool:
-        """Whether there are records enough to condition on."""
+        """Tell whether there are records enough to condition on."""
         return self.records >= LEAST_RECORDS
 
 
@@ -80,7 +80,7 @@ class Statistics(NamedTuple):
     noises: Tensor
     present: Tensor
 
-    def rolled(self) -> "Statistics":
+    def roll(self) -> "Statistics":
         """The statistics, each given to the next machine."""
         return Statistics(*(value.roll(1, 0) for value in self))
 

@@ -42,14 +42,14 @@ class Draws:
     Attributes:
         step: Machines of a step.
         pool: Machines in the pool that steps take them from.
-        renewed: Machines that a step replaces in it.
+        renewals: Machines that a step replaces in it.
         validation: Machines that weights are kept by.
         test: Machines that the card is measured on.
     """
 
     step: int = 16
     pool: int = 1000
-    renewed: int = 3
+    renewals: int = 3
     validation: int = 60
     test: int = 100
 
@@ -77,12 +77,12 @@ class MachineObjective:
         drawing = workshop(kind, seed, Stream.SHEET_STEP)
         self.model = MachineModel(drawing.kind, drawing.hidden_size, sizes)
         self.model.draw(torch.Generator().manual_seed(seed))
-        self._pool = MachinePool(drawing, draws.pool, draws.renewed)
+        self._pool = MachinePool(drawing, draws.pool, draws.renewals)
         self._map, self._draws, self._seed = reading_map, draws, seed
         judges = machine_pool.draw(workshop(kind, seed, Stream.SHEET_VALIDATION), draws.validation)
         generator = torch.Generator().manual_seed(seed)
-        self._judged = machine_pool.batch_of(judges, generator)
-        self._judged_statistics = self._statistics(self._judged, generator)
+        self._validation = machine_pool.batch_of(judges, generator)
+        self._validation_statistics = self._statistics(self._validation, generator)
 
     def loss(self, step: int) -> Tensor:
         """See ``Objective``."""
@@ -102,13 +102,13 @@ class MachineObjective:
 
     def evaluate(self, model: MachineModel) -> Evaluation:
         """See ``Objective``; of networks for conditions at the mean of the latents."""
-        judged, value, right = self._judged, 0.0, 0.0
+        validation, value, right = self._validation, 0.0, 0.0
         for name in TREATMENTS:
             networks = model.made_for(name)
-            condition = networks.condition(judged.machines.figures, self._judged_statistics)
-            logits = networks.networks(condition).logits(judged.views[name])
-            value += float(F.cross_entropy(logits.flatten(0, 1), judged.labels.flatten()))
-            right += float((logits.argmax(dim=2) == judged.labels).float().mean())
+            condition = networks.condition(validation.machines.figures, self._validation_statistics)
+            logits = networks.networks(condition).logits(validation.views[name])
+            value += float(F.cross_entropy(logits.flatten(0, 1), validation.labels.flatten()))
+            right += float((logits.argmax(dim=2) == validation.labels).float().mean())
         return Evaluation(value / len(TREATMENTS), right / len(TREATMENTS))
 
     @torch.no_grad()
@@ -161,4 +161,4 @@ def _flow_loss(
     time = torch.sigmoid(torch.randn(len(clean), generator=generator) + 0.5)
     noise = torch.randn(clean.shape, generator=generator)
     noisy = (1 - time[:, None]) * clean + time[:, None] * noise
-    return (networks.denoised(noisy, time, condition) - clean).square().mean()
+    return (networks.denoise(noisy, time, condition) - clean).square().mean()

@@ -1,10 +1,9 @@
 """Machines that no training saw, with plants that have records of them: what a card is measured on.
 
 Of each machine there are windows that accuracy is counted on, a few labelled ones that samples may
-be chosen by, and a plant's records in two mixtures of conditions. A plant has ``RECORDS`` records,
-to which the noise of its release is held. In the mixture that is mostly sound, fewer sound windows
-than a plant would have stand for all of its sound ones, so that the mean of its numbers is a little
-less exact than a plant's.
+be chosen by, and a plant's records in two mixtures of conditions. The noise of its release is that
+of ``RECORDS`` records. In the mixture that is mostly sound, fewer sound windows than a plant would
+have stand for all of its sound ones, so that the mean of its numbers is a little less exact.
 """
 
 from dataclasses import dataclass
@@ -38,13 +37,13 @@ class Plants:
         numbers: Exact means of their records' numbers, ``[m, NUMBERS]``.
         mean: Mean of their records' inputs, ``[m, INPUTS]``.
         spread: Standard deviation of these, ``[m, INPUTS]``.
-        unlabelled: Inputs of some of their records, float16 ``[m, u, INPUTS]``.
+        unlabelled_inputs: Inputs of some of their records, float16 ``[m, u, INPUTS]``.
     """
 
     numbers: Tensor
     mean: Tensor
     spread: Tensor
-    unlabelled: Tensor
+    unlabelled_inputs: Tensor
 
     def view(self, inputs: Tensor, treatment: Inputs, templates: Tensor) -> View:
         """View inputs ``[m, n, INPUTS]`` as they stand at the plants."""
@@ -71,7 +70,7 @@ class Trial:
         figures: Stated figures, ``[m, f]``.
         hidden: Figures that the sheet leaves open, ``[m, h]``.
         templates: At the stated lines, ``[m, T, HALF_BINS]``.
-        judged: Inputs that accuracy is counted on, float16 ``[m, K * JUDGED, INPUTS]``.
+        judged_inputs: Inputs that accuracy is counted on, float16 ``[m, K * JUDGED, INPUTS]``.
         labels: Their conditions, ``[K * JUDGED]``.
         weights: Weight of each in accuracy, ``[K * JUDGED]``; they sum to 1.
         labelled: Inputs of labelled windows, float16 ``[m, K, LABELLED, INPUTS]``.
@@ -81,7 +80,7 @@ class Trial:
     figures: Tensor
     hidden: Tensor
     templates: Tensor
-    judged: Tensor
+    judged_inputs: Tensor
     labels: Tensor
     weights: Tensor
     labelled: Tensor
@@ -97,46 +96,48 @@ class Trial:
 
 def draw(workshop: Workshop, reading_map: ReadingMap, count: int) -> Trial:
     """Draw new machines, and plants for them."""
-    sizes = [min(_RENDERED, count - done) for done in range(0, count, _RENDERED)]
+    sizes = [min(_RENDERED, count - start) for start in range(0, count, _RENDERED)]
     with torch.inference_mode():
-        return _joined([_rendered(workshop, reading_map, size) for size in sizes])
+        return _join([_render(workshop, reading_map, size) for size in sizes])
 
 
-def _rendered(workshop: Workshop, reading_map: ReadingMap, count: int) -> Trial:
+def _render(workshop: Workshop, reading_map: ReadingMap, count: int) -> Trial:
     machines, conditions = workshop.machines(count), len(workshop.kind.conditions)
     templates = workshop.kind.templates(machines.figures)
-    held = RECORDS // conditions
-    windows = workshop.windows(machines, LABELLED + JUDGED + held)
+    held_count = RECORDS // conditions
+    windows = workshop.windows(machines, LABELLED + JUDGED + held_count)
     inputs = spectrum_lines.spectra(windows.flatten(0, 2)).reshape(*windows.shape[:3], -1)
-    records = inputs[:, :, LABELLED + JUDGED :].flatten(1, 2)  # [m, K * held, INPUTS]
+    records = inputs[:, :, LABELLED + JUDGED :].flatten(1, 2)  # [m, K * held_count, INPUTS]
     numbers = reading_map(readings(records, templates))
-    damaged = round(RECORDS * (1 - _SOUND) / (conditions - 1))  # Records of each damage
-    place = torch.arange(held).repeat(conditions)
-    sound = torch.arange(conditions * held) < held
-    mostly = torch.where(sound, _SOUND / held, (1 - _SOUND) / damaged / (conditions - 1))
-    few = torch.where(sound, place < round(_SOUND * _UNLABELLED), place < 2)
-    kept = place < damaged
+    damaged_count = round(RECORDS * (1 - _SOUND) / (conditions - 1))  # Records of each damage
+    place = torch.arange(held_count).repeat(conditions)
+    sound = torch.arange(conditions * held_count) < held_count
+    mostly = torch.where(
+        sound, _SOUND / held_count, (1 - _SOUND) / damaged_count / (conditions - 1)
+    )
+    choosing = torch.where(sound, place < round(_SOUND * _UNLABELLED), place < 2)
+    early = place < damaged_count
     return Trial(
         figures=machines.figures,
         hidden=machines.hidden,
         templates=templates,
-        judged=inputs[:, :, LABELLED : LABELLED + JUDGED].flatten(1, 2).half(),
+        judged_inputs=inputs[:, :, LABELLED : LABELLED + JUDGED].flatten(1, 2).half(),
         labels=torch.arange(conditions).repeat_interleave(JUDGED),
         weights=torch.full((conditions * JUDGED,), 1 / (conditions * JUDGED)),
         labelled=inputs[:, :, :LABELLED].half(),
         plants={
-            MOSTLY_SOUND: _plants(records, numbers, mostly * (sound | kept), few),
+            MOSTLY_SOUND: _plants(records, numbers, mostly * (sound | early), choosing),
             EVEN: _plants(
                 records,
                 numbers,
-                torch.full((conditions * held,), 1 / (conditions * held)),
+                torch.full((conditions * held_count,), 1 / (conditions * held_count)),
                 place < _UNLABELLED // conditions,
             ),
         },
     )
 
 
-def _plants(records: Tensor, numbers: Tensor, shares: Tensor, few: Tensor) -> Plants:
+def _plants(records: Tensor, numbers: Tensor, shares: Tensor, choosing: Tensor) -> Plants:
     """Plants whose records have these weights ``[n]``, some of them for choosing."""
     mean = torch.einsum("n,mni->mi", shares, records)
     square = torch.einsum("n,mni->mi", shares, records.square())
@@ -144,26 +145,26 @@ def _plants(records: Tensor, numbers: Tensor, shares: Tensor, few: Tensor) -> Pl
         numbers=torch.einsum("n,mnd->md", shares, numbers),
         mean=mean,
         spread=(square - mean.square()).clamp(min=0).sqrt(),
-        unlabelled=records[:, few].half(),
+        unlabelled_inputs=records[:, choosing].half(),
     )
 
 
-def _joined(parts: list[Trial]) -> Trial:
-    def joined(name: str) -> Tensor:
+def _join(parts: list[Trial]) -> Trial:
+    def join(name: str) -> Tensor:
         return torch.cat([getattr(part, name) for part in parts])
 
     plants = {
         mixture: Plants(
             *(
                 torch.cat([getattr(part.plants[mixture], name) for part in parts])
-                for name in ("numbers", "mean", "spread", "unlabelled")
+                for name in ("numbers", "mean", "spread", "unlabelled_inputs")
             )
         )
         for mixture in parts[0].plants
     }
-    names = ("figures", "hidden", "templates", "judged", "labelled")
+    names = ("figures", "hidden", "templates", "judged_inputs", "labelled")
     return Trial(
-        **{name: joined(name) for name in names},
+        **{name: join(name) for name in names},
         labels=parts[0].labels,
         weights=parts[0].weights,
         plants=plants,

@@ -36,8 +36,8 @@ class MapModel(nn.Module):
     def logits(self, batch: Batch, generator: torch.Generator) -> list[Tensor]:
         """Logits ``[m, n, K]`` of the labelled windows for each treatment of inputs."""
         embedding = self.embedding(batch.statistics(self.map, generator))
-        stated = self.kind.stated_numbers(batch.machines.figures)
-        condition = torch.cat([stated, embedding], dim=1)
+        stated_numbers = self.kind.stated_numbers(batch.machines.figures)
+        condition = torch.cat([stated_numbers, embedding], dim=1)
         return [self.decoders[name](condition).logits(batch.views[name]) for name in TREATMENTS]
 
 
@@ -51,13 +51,13 @@ class MapObjective:
     def __init__(self, kind: str, sizes: Sizes, draws: Draws, seed: int) -> None:
         self.model = MapModel(kind, sizes)
         draw_parameters(self.model, torch.Generator().manual_seed(seed))
-        self._pool = MachinePool(workshop(kind, seed, Stream.MAP_STEP), draws.pool, draws.renewed)
+        self._pool = MachinePool(workshop(kind, seed, Stream.MAP_STEP), draws.pool, draws.renewals)
         self._draws, self._seed = draws, seed
         public = self._pool.machines.readings.float().flatten(0, 2)
         self.model.map.centre.copy_(public.mean(dim=0))
         self.model.map.spread.copy_(public.std(dim=0).clamp(min=1e-3))
         judges = machine_pool.draw(workshop(kind, seed, Stream.MAP_VALIDATION), draws.validation)
-        self._judged = machine_pool.batch_of(judges, torch.Generator().manual_seed(seed))
+        self._validation = machine_pool.batch_of(judges, torch.Generator().manual_seed(seed))
 
     def loss(self, step: int) -> Tensor:
         """See ``Objective``."""
@@ -69,10 +69,10 @@ class MapObjective:
 
     def evaluate(self, model: MapModel) -> Evaluation:
         """See ``Objective``."""
-        generator, judged = torch.Generator().manual_seed(self._seed), self._judged
-        parts = model.logits(judged, generator)
-        right = [(part.argmax(dim=2) == judged.labels).float().mean() for part in parts]
-        losses = [loss(part, judged.labels) for part in parts]
+        generator, validation = torch.Generator().manual_seed(self._seed), self._validation
+        parts = model.logits(validation, generator)
+        right = [(part.argmax(dim=2) == validation.labels).float().mean() for part in parts]
+        losses = [loss(part, validation.labels) for part in parts]
         return Evaluation(float(torch.stack(losses).mean()), float(torch.stack(right).mean()))
 
 
@@ -93,9 +93,11 @@ def train_maps(
         for number, kind in enumerate(SIMULATORS):
             objective = MapObjective(kind, Sizes(), draws, seed)
 
-            def told(done: int, words: str, before: int = number * steps, kind: str = kind) -> None:
-                progress(before + done, f"{kind}: {words}")
+            def report(
+                step: int, words: str, before: int = number * steps, kind: str = kind
+            ) -> None:
+                progress(before + step, f"{kind}: {words}")
 
-            training.train(objective, Schedule(steps=steps), told)
+            training.train(objective, Schedule(steps=steps), report)
             maps[kind] = objective.model.map.eval()
     return maps

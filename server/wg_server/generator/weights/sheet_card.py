@@ -64,29 +64,31 @@ def difference(minuend: Tensor, subtrahend: Tensor) -> tuple[float, float]:
     return float(pairs.mean()), float(pairs.std()) / math.sqrt(len(pairs))
 
 
-def measured(model: MachineModel, trial: Trial, mixture: str, epsilon: float, seed: int) -> Rows:
+def measure(model: MachineModel, trial: Trial, mixture: str, epsilon: float, seed: int) -> Rows:
     """Accuracy of every method at plants of one mixture that release at an epsilon."""
     generator = torch.Generator().manual_seed(seed)
     plants, rows = trial.plants[mixture], Rows()
     with torch.inference_mode():
         statistics = plants.statistics(epsilon, generator)
         for treatment in TREATMENTS:
-            judged = plants.view(trial.judged, treatment, trial.templates)
-            others = plants.view(trial.judged, treatment, trial.templates.roll(1, 0))
+            judged_view = plants.view(trial.judged_inputs, treatment, trial.templates)
+            other_view = plants.view(trial.judged_inputs, treatment, trial.templates.roll(1, 0))
             template = model.template_for(treatment)(len(trial))
-            rows[row(TEMPLATE, treatment)] = trial.right(template.logits(judged))
-            rows[row(TEMPLATE_OTHER, treatment)] = trial.right(template.logits(others))
-            rows[row(FIXED, treatment)] = trial.right(model.fixed[treatment](judged.inputs))
-            rows |= _conditioned(model, treatment, trial, statistics, (judged, others))
-            rows |= _sampled(model, treatment, trial, statistics, (plants, judged, generator))
-        stated = model.kind.stated_numbers(trial.figures)
-        inputs = plants.view(trial.judged, "standardised", trial.templates).inputs
-        logits = model.film(inputs, stated, model.embedding(statistics))
+            rows[row(TEMPLATE, treatment)] = trial.right(template.logits(judged_view))
+            rows[row(TEMPLATE_OTHER, treatment)] = trial.right(template.logits(other_view))
+            rows[row(FIXED, treatment)] = trial.right(model.fixed[treatment](judged_view.inputs))
+            rows |= _condition_rows(model, treatment, trial, statistics, (judged_view, other_view))
+            rows |= _sample_rows(
+                model, treatment, trial, statistics, (plants, judged_view, generator)
+            )
+        stated_numbers = model.kind.stated_numbers(trial.figures)
+        inputs = plants.view(trial.judged_inputs, "standardised", trial.templates).inputs
+        logits = model.film(inputs, stated_numbers, model.embedding(statistics))
         rows[row(FILM, "standardised")] = trial.right(logits)
     return rows
 
 
-def _conditioned(
+def _condition_rows(
     model: MachineModel,
     treatment: Inputs,
     trial: Trial,
@@ -95,42 +97,42 @@ def _conditioned(
 ) -> Rows:
     """Networks at the mean of the latents, for their own condition and for others."""
     networks = model.made_for(treatment)
-    judged, others = views
+    judged_view, other_view = views
 
-    def right(figures: Tensor, stated: Statistics, view: View) -> Tensor:
-        made = networks.networks(networks.condition(figures, stated))
-        return trial.right(made.logits(view))
+    def right(figures: Tensor, of_plants: Statistics, view: View) -> Tensor:
+        condition = networks.condition(figures, of_plants)
+        return trial.right(networks.networks(condition).logits(view))
 
     return {
-        row(MADE, treatment): right(trial.figures, statistics, judged),
-        row(ANOTHER, treatment): right(trial.figures, statistics.rolled(), judged),
-        row(WITHOUT, treatment): right(trial.figures, no_statistics(len(trial)), judged),
-        row(OTHER_SHEET, treatment): right(trial.figures.roll(1, 0), statistics, others),
+        row(MADE, treatment): right(trial.figures, statistics, judged_view),
+        row(ANOTHER, treatment): right(trial.figures, statistics.roll(), judged_view),
+        row(WITHOUT, treatment): right(trial.figures, no_statistics(len(trial)), judged_view),
+        row(OTHER_SHEET, treatment): right(trial.figures.roll(1, 0), statistics, other_view),
     }
 
 
-def _sampled(
+def _sample_rows(
     model: MachineModel,
     treatment: Inputs,
     trial: Trial,
     statistics: Statistics,
-    where: tuple[Plants, View, torch.Generator],
+    surroundings: tuple[Plants, View, torch.Generator],
 ) -> Rows:
     """Sampled networks: one, the one that unlabelled records choose, and those that labels do."""
     networks = model.made_for(treatment)
-    plants, judged, generator = where
+    plants, judged_view, generator = surroundings
     condition = networks.condition(trial.figures, statistics)
-    unlabelled = plants.view(plants.unlabelled, treatment, trial.templates)
-    labelled = plants.view(trial.labelled.flatten(1, 2), treatment, trial.templates)
+    unlabelled_view = plants.view(plants.unlabelled_inputs, treatment, trial.templates)
+    labelled_view = plants.view(trial.labelled.flatten(1, 2), treatment, trial.templates)
     classes, labels = trial.labelled.shape[1:3]
     truths = torch.arange(classes).repeat_interleave(labels)[:, None]
     shares, informations, surprises = [], [], []
     for _ in range(SAMPLES):
         noise = torch.randn(len(trial), networks.latent, generator=generator)
-        made: LineNetworks = networks.networks(condition, networks.sample(condition, noise))
-        shares.append(trial.right(made.logits(judged)))
-        informations.append(disagreement(made.logits(unlabelled)))
-        likelihood = made.logits(labelled).log_softmax(dim=2)
+        sample: LineNetworks = networks.networks(condition, networks.sample(condition, noise))
+        shares.append(trial.right(sample.logits(judged_view)))
+        informations.append(disagreement(sample.logits(unlabelled_view)))
+        likelihood = sample.logits(labelled_view).log_softmax(dim=2)
         by_window = likelihood.gather(2, truths.expand(len(trial), -1, 1))[..., 0]
         surprises.append(-by_window.reshape(-1, classes, labels))  # [m, K, labels]
     right, machines = torch.stack(shares), torch.arange(len(trial))
@@ -151,7 +153,7 @@ def spread(model: MachineModel, trial: Trial, seed: int) -> float:
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
         condition = networks.condition(trial.figures, no_statistics(len(trial)))
-        drawn = torch.stack(
+        samples = torch.stack(
             [
                 networks.sample(
                     condition, torch.randn(len(trial), networks.latent, generator=generator)
@@ -160,19 +162,19 @@ def spread(model: MachineModel, trial: Trial, seed: int) -> float:
             ]
         )
         latents = networks.posterior(trial)[0]
-    within = drawn.std(dim=0).square().sum(dim=1).sqrt().mean()
+    within = samples.std(dim=0).square().sum(dim=1).sqrt().mean()
     return float(within / latents.std(dim=0).square().sum().sqrt())
 
 
 def judge(model: MachineModel, trial: Trial, seed: int) -> tuple[KindGenerator, dict[str, Any]]:
-    """What ships for a kind of machine, and its card.
+    """Decide what ships for a kind of machine, and write its card.
 
     Args:
         trial: Machines that nothing was trained or chosen on.
-        seed: Of noise and samples.
+        seed: Seed of noise and samples.
     """
     rows = {
-        mixture: {epsilon: measured(model, trial, mixture, epsilon, seed) for epsilon in EPSILONS}
+        mixture: {epsilon: measure(model, trial, mixture, epsilon, seed) for epsilon in EPSILONS}
         for mixture in trial.plants
     }
     at_judged = {mixture: by_epsilon[JUDGED_EPSILON] for mixture, by_epsilon in rows.items()}
@@ -180,18 +182,21 @@ def judge(model: MachineModel, trial: Trial, seed: int) -> tuple[KindGenerator, 
     def over_mixtures(name: str) -> Tensor:
         return torch.stack([part[name] for part in at_judged.values()]).mean(dim=0)
 
-    made, template = row(MADE, "standardised"), row(TEMPLATE, "standardised")
-    gain, error = difference(over_mixtures(made), over_mixtures(template))
+    made_row, template_row = row(MADE, "standardised"), row(TEMPLATE, "standardised")
+    gain, error = difference(over_mixtures(made_row), over_mixtures(template_row))
     ships: Shipped = "conditioned" if gain > 2 * error else "template"
-    fixed = max(
+    best_fixed = max(
         (row(FIXED, treatment) for treatment in TREATMENTS),
         key=lambda name: float(over_mixtures(name).mean()),
     )
     worth = {
         mixture: {
-            **{name: difference(part[a], part[b]) for name, (a, b) in _pairs(ships, fixed).items()},
+            **{
+                name: difference(part[a], part[b])
+                for name, (a, b) in _pairs(ships, best_fixed).items()
+            },
             f"epsilon {JUDGED_EPSILON:g} over exact": difference(
-                part[made], rows[mixture][0.0][made]
+                part[made_row], rows[mixture][0.0][made_row]
             ),
         }
         for mixture, part in at_judged.items()
@@ -215,32 +220,32 @@ def judge(model: MachineModel, trial: Trial, seed: int) -> tuple[KindGenerator, 
         },
         "spread": spread(model, trial, seed),
     }
-    listed = checks(card)
-    card["checks"] = [check.document() for check in listed]
-    card["passes"] = all(check.passed for check in listed)
+    requirements = checks(card)
+    card["checks"] = [check.document() for check in requirements]
+    card["passes"] = all(check.passed for check in requirements)
     return KindGenerator(model, ships), card
 
 
-def _pairs(ships: Shipped, fixed: str) -> dict[str, tuple[str, str]]:
+def _pairs(ships: Shipped, best_fixed: str) -> dict[str, tuple[str, str]]:
     """Differences of a card: what they say, and of which two rows they are."""
-    made, raw = row(MADE, "standardised"), row(MADE, "raw")
+    made_row, raw = row(MADE, "standardised"), row(MADE, "raw")
     if ships == "conditioned":
-        shipped, other_sheet = made, row(OTHER_SHEET, "standardised")
+        shipped_row, other_row = made_row, row(OTHER_SHEET, "standardised")
     else:
-        shipped, other_sheet = row(TEMPLATE, "standardised"), row(TEMPLATE_OTHER, "standardised")
+        shipped_row, other_row = row(TEMPLATE, "standardised"), row(TEMPLATE_OTHER, "standardised")
     pairs = {
-        FIXED_PAIR: (shipped, fixed),
-        SHEET_PAIR: (shipped, other_sheet),
-        "sheet and statistic over the template network": (made, row(TEMPLATE, "standardised")),
-        "sheet and statistic over the sheet alone": (made, row(WITHOUT, "standardised")),
-        "own statistic over another plant's": (made, row(ANOTHER, "standardised")),
-        "sheet and statistic over both as inputs": (made, row(FILM, "standardised")),
-        "standardised over raw inputs": (made, raw),
+        FIXED_PAIR: (shipped_row, best_fixed),
+        SHEET_PAIR: (shipped_row, other_row),
+        "sheet and statistic over the template network": (made_row, row(TEMPLATE, "standardised")),
+        "sheet and statistic over the sheet alone": (made_row, row(WITHOUT, "standardised")),
+        "own statistic over another plant's": (made_row, row(ANOTHER, "standardised")),
+        "sheet and statistic over both as inputs": (made_row, row(FILM, "standardised")),
+        "standardised over raw inputs": (made_row, raw),
         "sheet and statistic over the sheet alone, raw": (raw, row(WITHOUT, "raw")),
         "own statistic over another plant's, raw": (raw, row(ANOTHER, "raw")),
         "sheet and statistic over the template network, raw": (raw, row(TEMPLATE, "raw")),
         "standardised, with a statistic, over the sheet alone on raw inputs": (
-            made,
+            made_row,
             row(WITHOUT, "raw"),
         ),
     }
@@ -256,8 +261,8 @@ SHEET_PAIR = "the sheet over another machine's"
 
 
 def checks(card: Mapping[str, Any]) -> list[Check]:
-    """What a generator must reach, from the figures on its card: at the worse mixture."""
-    listed = [
+    """List requirements from the figures on a card, each at the worse mixture."""
+    requirements = [
         Check(
             name=f"{card['kind']}: {name}",
             value=min(float(pairs[name]["gain"]) for pairs in card["worth"].values()),
@@ -267,8 +272,8 @@ def checks(card: Mapping[str, Any]) -> list[Check]:
     ]
     if card["ships"] == "conditioned":
         name = f"{card['kind']}: spread of samples over that of machines"
-        listed.append(Check(name=name, value=float(card["spread"]), bound=SPREAD))
-    return listed
+        requirements.append(Check(name=name, value=float(card["spread"]), bound=SPREAD))
+    return requirements
 
 
 def table(card: Mapping[str, Any]) -> list[str]:

@@ -36,7 +36,7 @@ _FORMAT, _VERSION, _KEY = "weightgate-sheet-generator", 2, "sheet-generator"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KindGenerator:
-    """What makes networks for one kind of machine.
+    """A generator of networks for one kind of machine.
 
     Attributes:
         model: Its trained module.
@@ -53,8 +53,8 @@ class KindGenerator:
 
         Args:
             figures: Stated figures, ``[1, f]``.
-            statistic: Of the machine's records; None: there is none.
-            noise: Of the samples, ``[samples, latent]``.
+            statistic: Statistic of its records; None: there is none.
+            noise: Noise of the samples, ``[samples, latent]``.
         """
         templates = self.model.kind.templates(figures)
         for treatment in reversed(TREATMENTS):
@@ -76,13 +76,13 @@ class SheetGenerator:
     """A trained generator.
 
     Attributes:
-        kinds: What makes networks, by the kind of machine.
+        kinds: Generators by the kind of machine.
     """
 
     kinds: Mapping[str, KindGenerator]
 
     def takes_statistic(self, sheet: DataSheet) -> bool:
-        """Whether a statistic changes what is made for the machine of a sheet.
+        """Tell whether a statistic changes what is made for the machine of a sheet.
 
         Raises:
             ConfigError: The machine is of no kind that it knows.
@@ -102,9 +102,9 @@ class SheetGenerator:
         Args:
             sheet: Data sheet of the machine.
             labels: Class names, in the order of the rows of heads.
-            statistic: Of the machine's records; left out where it does not suffice.
+            statistic: Statistic of its records; left out where it does not suffice.
             samples: How many to sample for each treatment of inputs.
-            seed: Of the samples.
+            seed: Seed of the samples.
 
         Raises:
             ConfigError: A class name is of no condition that is known, or the machine is unlike all

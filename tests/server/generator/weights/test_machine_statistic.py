@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from wg_common.nets.encoder.reading_map import NUMBERS
 from wg_core.errors import DecodeError
@@ -19,9 +20,10 @@ from wg_server.generator.weights.machine_statistic import DELTA, MachineStatisti
 SCHEMA = default_schema(encoder="ab" * 32, dimension=NUMBERS, labels=(), clip_radius=CLIP_RADIUS)
 
 
-def numbers(count: int) -> np.ndarray:
+def numbers(count: int) -> NDArray[np.float64]:
     drawn = np.random.default_rng(0).normal(size=(count, NUMBERS)) + 0.3
-    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    lengths: NDArray[np.float64] = np.linalg.norm(drawn, axis=1, keepdims=True)
+    return drawn / lengths
 
 
 def test_an_exact_release_gives_the_exact_mean() -> None:
@@ -87,7 +89,7 @@ def test_a_release_without_a_record_gives_none() -> None:
     ],
 )
 def test_a_statistic_that_no_records_have_is_refused(
-    mean: np.ndarray, noise: float, records: float
+    mean: NDArray[np.float64], noise: float, records: float
 ) -> None:
     with pytest.raises(DecodeError, match="machine statistic"):
         MachineStatistic(mean, noise, records)

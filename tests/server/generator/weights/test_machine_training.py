@@ -26,7 +26,7 @@ from wg_server.generator.weights.machine_training import Draws, MachineObjective
 from wg_server.generator.weights.machine_trial import EVEN, MOSTLY_SOUND, Trial
 from wg_server.generator.weights.training import Schedule
 
-SMALL = Draws(step=4, pool=8, renewed=1, validation=4, test=4)
+SMALL = Draws(step=4, pool=8, renewals=1, validation=4, test=4)
 SIZES = Sizes(latent=3, rank=2, hidden=16)
 KIND = bearing.KIND.name
 
@@ -88,7 +88,7 @@ def test_a_trial_weighs_records_by_the_mixture() -> None:
     torch.testing.assert_close(rate, torch.ones(4))
     mostly, even = drawn.plants[MOSTLY_SOUND], drawn.plants[EVEN]
     assert not torch.allclose(mostly.mean, even.mean)
-    sound = drawn.judged.float()[:, : machine_trial.JUDGED].mean(dim=1)
+    sound = drawn.judged_inputs.float()[:, : machine_trial.JUDGED].mean(dim=1)
     distance = [(plants.mean - sound).square().mean() for plants in (mostly, even)]
     assert distance[0] < distance[1], "sound windows are nearer to a plant that is mostly sound"
     numbers = mostly.statistics(0.0, torch.Generator()).means
@@ -118,7 +118,7 @@ def test_maps_of_all_kinds_are_trained_by_seed() -> None:
 
 
 def test_a_short_training_learns_what_sheets_say() -> None:
-    draws = Draws(step=8, pool=60, renewed=2, validation=8)
+    draws = Draws(step=8, pool=60, renewals=2, validation=8)
     objective = MachineObjective(
         KIND, untrained_map(), Sizes(width=16, rank=4, hidden=16), draws, 1
     )
@@ -135,7 +135,7 @@ def test_a_short_training_learns_what_sheets_say() -> None:
 
 
 def test_readings_of_a_record_do_not_depend_on_others() -> None:
-    inputs = trial().judged.float()
+    inputs = trial().judged_inputs.float()
     every = readings(inputs, trial().templates)
     single = readings(inputs[:, 3:4], trial().templates)
     torch.testing.assert_close(every[:, 3:4], single)
@@ -151,12 +151,12 @@ def test_the_template_network_ships_unless_the_made_one_is_clearly_better(
     template = sheet_card.row(sheet_card.TEMPLATE, "standardised")
     noise = torch.linspace(-0.01, 0.01, 50)
 
-    def measured(*_: Any) -> dict[str, torch.Tensor]:
+    def measure(*_: Any) -> dict[str, torch.Tensor]:
         rows = AllAlike(torch.full((50,), 0.5))
         rows[made], rows[template] = 0.7 + gain + noise, torch.full((50,), 0.7)
         return rows
 
-    monkeypatch.setattr(sheet_card, "measured", measured)
+    monkeypatch.setattr(sheet_card, "measure", measure)
     objective = MachineObjective(KIND, untrained_map(), SIZES, SMALL, 1)
     generator, card = sheet_card.judge(objective.model, trial(), seed=1)
     assert generator.ships == card["ships"] == ships
