@@ -11,21 +11,21 @@ from pathlib import Path
 
 import torch
 from bench import real_bearing
+from bench.local_only import local_only
 from bench.rows import write_table
-from bench.sheet_baselines import Analyst, local_only
-from torch import Tensor, nn
+from torch import Tensor
 
 from wg_common.machines import bearing
 from wg_common.nets.encoder.reading_map import ReadingMap
 from wg_server.generator.weights import machine_trial, sheet_card, training
 from wg_server.generator.weights.machine_model import TREATMENTS, MachineModel
-from wg_server.generator.weights.machine_networks import Sizes, draw_parameters
-from wg_server.generator.weights.machine_training import Draws, MachineObjective, loss
+from wg_server.generator.weights.machine_networks import Sizes
+from wg_server.generator.weights.machine_training import Draws, MachineObjective
 from wg_server.generator.weights.machine_trial import Trial
 from wg_server.generator.weights.reading_map_training import MapObjective
 from wg_server.generator.weights.sheet_card import MADE, TEMPLATE, row
 from wg_server.generator.weights.simulators import SIMULATORS
-from wg_server.generator.weights.training import Evaluation, Schedule
+from wg_server.generator.weights.training import Schedule
 
 EPSILON = 1.0
 MAP_STEPS = 800  # As of the zoo's plan
@@ -33,43 +33,14 @@ _BAR = row(TEMPLATE, "standardised")
 Rows = dict[str, Tensor]
 
 
-class Everything(nn.Module):
-    """The generator with its rivals, and the analyst."""
-
-    def __init__(self, model: MachineModel) -> None:
-        super().__init__()
-        self.model, self.analyst = model, Analyst(model.kind)
-
-
-class Objective:
-    """The generator's objective, and the analyst's on the same windows."""
-
-    def __init__(self, generator: MachineObjective, seed: int) -> None:
-        self._generator, self.model = generator, Everything(generator.model)
-        draw_parameters(self.model.analyst, torch.Generator().manual_seed(seed))
-
-    def loss(self, step: int) -> Tensor:
-        """See the training's ``Objective``."""
-        batch, generator = self._generator.batch(step)
-        logits = self.model.analyst(batch.views["standardised"].inputs, batch.machines.templates)
-        return self._generator.loss_of(batch, generator) + loss(logits, batch.labels)
-
-    def evaluate(self, model: Everything) -> Evaluation:
-        """See the training's ``Objective``; of the generator alone."""
-        return self._generator.evaluate(model.model)
-
-
-def measured(everything: Everything, trial: Trial, mixture: str, seed: int) -> Rows:
+def measured(model: MachineModel, trial: Trial, mixture: str, seed: int) -> Rows:
     """Accuracy on each machine by method, at plants of one mixture."""
-    rows = sheet_card.measure(everything.model, trial, mixture, EPSILON, seed)
+    rows = sheet_card.measure(model, trial, mixture, EPSILON, seed)
     plants = trial.plants[mixture]
     with torch.inference_mode():
-        view = plants.view(trial.judged_inputs, "standardised", trial.templates)
-        logits = everything.analyst(view.inputs, trial.templates)
-        rows["analyst's readings, trained, standardised"] = trial.right(logits)
         for count in sheet_card.LABELS:
             logits = local_only(trial, plants, count)
-            rows[f"local-only on the analyst's readings, {count} labels"] = trial.right(logits)
+            rows[f"local-only on the readings, {count} labels"] = trial.right(logits)
     return rows
 
 
@@ -100,12 +71,12 @@ def over_fixed(by_mixture: dict[str, Rows]) -> Iterator[str]:
             )
 
 
-def on_real(everything: Everything, path: Path, reading_map: ReadingMap, seed: int) -> list[str]:
+def on_real(model: MachineModel, path: Path, reading_map: ReadingMap, seed: int) -> list[str]:
     """Lines of tables of the real bearing; a row's machines are its loads and sizes."""
     trials = list(real_bearing.trials(path, reading_map, seed))
     by_mixture = {}
     for mixture in real_bearing.SOUND_SHARES:
-        cells = [measured(everything, trial, mixture, seed) for trial in trials]
+        cells = [measured(model, trial, mixture, seed) for trial in trials]
         # With one machine in a trial another's condition is its own.
         others = (sheet_card.ANOTHER, sheet_card.OTHER_SHEET, sheet_card.TEMPLATE_OTHER)
         by_mixture[mixture] = {
@@ -135,13 +106,12 @@ def main() -> None:
     map_objective = MapObjective(options.kind, Sizes(), draws, seed)
     training.train(map_objective, Schedule(steps=MAP_STEPS), report)
     reading_map = map_objective.model.map
-    generator = MachineObjective(options.kind, reading_map, Sizes(), draws, seed)
-    objective = Objective(generator, seed)
+    objective = MachineObjective(options.kind, reading_map, Sizes(), draws, seed)
     state = training.train(objective, Schedule(steps=options.steps), report)
-    everything = objective.model
+    model = objective.model
     trial = machine_trial.draw(SIMULATORS[options.kind](seed + 102), reading_map, draws.test)
-    _, card = sheet_card.judge(everything.model, trial, seed)
-    by_mixture = {mixture: measured(everything, trial, mixture, seed) for mixture in trial.plants}
+    _, card = sheet_card.judge(model, trial, seed)
+    by_mixture = {mixture: measured(model, trial, mixture, seed) for mixture in trial.plants}
     lines = [
         f"Seed {seed}, {options.kind}: {MAP_STEPS} steps of the map, {state.steps} of networks,"
         f" {state.seconds:.0f} s. Simulated:",
@@ -154,7 +124,7 @@ def main() -> None:
     ]
     path = options.datasets / "cwru_de/data.npz"
     if options.kind == bearing.KIND.name and path.is_file():
-        lines += ["", "Real (`cwru_de`):", "", *on_real(everything, path, reading_map, seed)]
+        lines += ["", "Real (`cwru_de`):", "", *on_real(model, path, reading_map, seed)]
     write_table("\n".join(lines), options.table)
 
 

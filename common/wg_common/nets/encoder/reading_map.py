@@ -21,6 +21,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -93,6 +94,24 @@ def readings(inputs: Tensor, templates: Tensor) -> Tensor:
     group_means = torch.stack([group.mean(dim=3) for group in groups], dim=3)
     at_lines = spectrum_lines.line_readings(inputs, templates)
     return torch.cat([inputs[..., ENVELOPES:], group_means.flatten(2), at_lines], dim=2)
+
+
+def input_weights(weights: Tensor, templates: Tensor) -> Tensor:
+    """Weights over inputs ``[m, w, INPUTS]`` of weights over their readings ``[m, w, R]``.
+
+    Args:
+        templates: At the stated lines of each machine, ``[m, T, HALF_BINS]``.
+    """
+    sizes = torch.tensor([high - low for low, high in itertools.pairwise(_EDGES)])
+    count, outside = len(BANDS) * len(sizes), HALF_BINS - int(sizes.sum())
+    plain, groups, lines = weights.split(
+        [INPUTS - ENVELOPES, count, weights.shape[2] - count - INPUTS + ENVELOPES], dim=2
+    )
+    by_band = groups.reshape(*groups.shape[:2], len(BANDS), len(sizes)) / sizes
+    over_groups = by_band.repeat_interleave(sizes, dim=3)
+    over_lines = lines.reshape(*lines.shape[:2], len(BANDS), -1) @ templates[:, None]
+    envelopes = over_lines + F.pad(over_groups, (_EDGES[0], outside - _EDGES[0]))
+    return torch.cat([envelopes.flatten(2), plain], dim=2)
 
 
 def tensors_of(maps: Maps) -> dict[str, NDArray[np.float32]]:

@@ -1,11 +1,11 @@
 """Networks for machines: their shape, and the modules whose output they are.
 
 A network (``wg_common.nets.spectrum_lines``) has three linear layers. Where it is made for a
-machine its first layer is a mixture of templates over the lines that the sheet states, their
-harmonics and side bands, narrow and wide; that mixture, and all that is beside it, is a base and a
-sum of a few directions, whose factors a small network gives for a condition: a low-rank
-hypernetwork (Ha et al., ICLR 2017). In training a first layer is not made: the mixture is applied
-to readings at the templates, which is the same function at a fifth of the cost.
+machine its first layer sees what a reading map sees (``wg_common.nets.encoder.reading_map``): the
+spectrum, means over groups of lines, and templates over the lines that the sheet states, their
+harmonics and side bands, narrow and wide. Weights over these readings are weights over inputs,
+fewer and smoother. All weights are a base and a sum of a few directions, whose factors a small
+network gives for a condition: a low-rank hypernetwork (Ha et al., ICLR 2017).
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wg_common.machines.base import MachineKind
-from wg_common.nets import spectrum_lines
-from wg_common.nets.spectrum_lines import BANDS, ENVELOPES, INPUTS
-
-_STEADY = INPUTS - ENVELOPES  # Inputs that are no envelope spectra
+from wg_common.nets.encoder import reading_map
+from wg_common.nets.spectrum_lines import INPUTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,18 +43,18 @@ class View(NamedTuple):
     """Windows of m machines, n of each, as a network reads them."""
 
     inputs: Tensor  # [m, n, INPUTS]
-    at_lines: Tensor  # [m, n, bands * T]
+    readings: Tensor  # [m, n, R]
 
     @classmethod
     def of(cls, inputs: Tensor, templates: Tensor) -> "View":
         """View inputs ``[m, n, INPUTS]`` at templates ``[m, T, HALF_BINS]``."""
-        return cls(inputs, spectrum_lines.line_readings(inputs, templates))
+        return cls(inputs, reading_map.readings(inputs, templates))
 
 
 class Weights(NamedTuple):
     """Networks of m machines: first layer, second layer, head, each weights and biases."""
 
-    first: Tensor  # [m, width, INPUTS]
+    first: Tensor  # [m, width, inputs]
     first_bias: Tensor  # [m, width]
     second: Tensor  # [m, features, width]
     second_bias: Tensor  # [m, features]
@@ -65,40 +63,29 @@ class Weights(NamedTuple):
 
 
 def run(weights: Weights, inputs: Tensor) -> Tensor:
-    """Logits ``[m, n, classes]`` of inputs ``[m, n, INPUTS]``."""
+    """Logits ``[m, n, classes]`` of what the first layer stands on, ``[m, n, inputs]``."""
     x = F.gelu(torch.baddbmm(weights.first_bias[:, None], inputs, weights.first.mT))
     x = F.gelu(torch.baddbmm(weights.second_bias[:, None], x, weights.second.mT))
     return torch.baddbmm(weights.head_bias[:, None], x, weights.head.mT)
 
 
 class LineNetworks(NamedTuple):
-    """Networks of m machines whose first layers are mixtures of templates."""
+    """Networks of m machines whose first layers stand on readings."""
 
-    mixture: Tensor  # [m, width, bands * T]
-    everywhere: Tensor  # [width, INPUTS], of all machines alike
-    steady: Tensor  # [m, width, INPUTS - ENVELOPES]
+    first: Tensor  # [m, width, R]
     first_bias: Tensor  # [m, width]
     second: Tensor  # [m, features, width]
     second_bias: Tensor  # [m, features]
     head: Tensor  # [m, classes, features]
     head_bias: Tensor  # [m, classes]
 
-    def features(self, view: View) -> Tensor:
-        """Features ``[m, n, features]`` of windows."""
-        x = torch.baddbmm(self.first_bias[:, None], view.at_lines, self.mixture.mT)
-        x = x + view.inputs @ self.everywhere.mT + view.inputs[..., ENVELOPES:] @ self.steady.mT
-        return F.gelu(torch.baddbmm(self.second_bias[:, None], F.gelu(x), self.second.mT))
-
     def logits(self, view: View) -> Tensor:
         """Logits ``[m, n, classes]`` of windows."""
-        return torch.baddbmm(self.head_bias[:, None], self.features(view), self.head.mT)
+        return run(Weights(*self), view.readings)
 
     def weights(self, templates: Tensor) -> Weights:
         """The networks themselves, at templates ``[m, T, HALF_BINS]``."""
-        mixture = self.mixture.reshape(*self.mixture.shape[:2], len(BANDS), -1)
-        over_lines = torch.einsum("mhbt,mtf->mhbf", mixture, templates).flatten(2)
-        first = self.everywhere + torch.cat([over_lines, self.steady], dim=2)
-        return Weights(first, *self[3:])
+        return Weights(reading_map.input_weights(self.first, templates), *self[1:])
 
 
 class Mixture(nn.Module):
@@ -122,11 +109,9 @@ class LineDecoder(nn.Module):
     def __init__(self, kind: MachineKind, condition: int, sizes: Sizes) -> None:
         super().__init__()
         rank, width, features = sizes.rank, sizes.width, sizes.features
-        classes = len(kind.conditions)
+        classes, inputs = len(kind.conditions), reading_map.reading_count(kind)
         self.factors = mlp(condition, sizes.hidden, rank)
-        self.mixture = Mixture(rank, (width, len(BANDS) * kind.template_count), 0.1)
-        self.everywhere = nn.Parameter(torch.zeros(width, INPUTS))
-        self.steady = Mixture(rank, (width, _STEADY), INPUTS**-0.5)
+        self.first = Mixture(rank, (width, inputs), inputs**-0.5)
         self.second = Mixture(rank, (features, width), width**-0.5)
         self.head = Mixture(rank, (classes, features), features**-0.5)
         self.biases = Mixture(rank, (width + features + classes,), 0.02)
@@ -137,9 +122,7 @@ class LineDecoder(nn.Module):
         factors = self.factors(condition)
         first_bias, second_bias, head_bias = self.biases(factors).split(self.split, dim=1)
         return LineNetworks(
-            self.mixture(factors),
-            self.everywhere,
-            self.steady(factors),
+            self.first(factors),
             first_bias,
             self.second(factors),
             second_bias,
@@ -149,33 +132,19 @@ class LineDecoder(nn.Module):
 
 
 class TemplateNetwork(nn.Module):
-    """One network for all machines behind templates at each machine's lines."""
+    """One network for all machines, on readings at each machine's lines."""
 
     def __init__(self, kind: MachineKind, sizes: Sizes) -> None:
         super().__init__()
-        width, features, classes = sizes.width, sizes.features, len(kind.conditions)
-        self.mixture = Mixture(0, (width, len(BANDS) * kind.template_count), 0.1)
-        self.everywhere = nn.Parameter(torch.zeros(width, INPUTS))
-        self.second = nn.Linear(width, features)
-        self.head = nn.Linear(features, classes)
-        self.first_bias = nn.Parameter(torch.zeros(width))
+        self.first = nn.Linear(reading_map.reading_count(kind), sizes.width)
+        self.second = nn.Linear(sizes.width, sizes.features)
+        self.head = nn.Linear(sizes.features, len(kind.conditions))
 
     def forward(self, count: int) -> LineNetworks:
         """The network, for each of so many machines."""
-
-        def for_each(value: Tensor) -> Tensor:
-            return value.expand(count, *value.shape)
-
-        return LineNetworks(
-            for_each(self.mixture.base),
-            self.everywhere,
-            torch.zeros(count, len(self.first_bias), _STEADY),
-            for_each(self.first_bias),
-            for_each(self.second.weight),
-            for_each(self.second.bias),
-            for_each(self.head.weight),
-            for_each(self.head.bias),
-        )
+        layers = (self.first, self.second, self.head)
+        parameters = [value for layer in layers for value in (layer.weight, layer.bias)]
+        return LineNetworks(*(value.expand(count, *value.shape) for value in parameters))
 
 
 class FixedNetwork(nn.Module):
@@ -238,5 +207,3 @@ def draw_parameters(module: nn.Module, generator: torch.Generator) -> None:
         elif isinstance(part, Mixture):
             part.base.normal_(0, part.scale, generator=generator)
             part.directions.normal_(0, 0.3 * part.scale, generator=generator)
-        elif isinstance(part, LineDecoder | TemplateNetwork):
-            part.everywhere.normal_(0, INPUTS**-0.5, generator=generator)

@@ -86,15 +86,8 @@ class MachineObjective:
 
     def loss(self, step: int) -> Tensor:
         """See ``Objective``."""
-        return self.loss_of(*self.batch(step))
-
-    def batch(self, step: int) -> tuple[Batch, torch.Generator]:
-        """Machines of a step with their plants, and what the rest of the step is drawn by."""
         generator = torch.Generator().manual_seed(self._seed + step)
-        return self._pool.batch(self._draws.step, generator), generator
-
-    def loss_of(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """A step's loss on its machines."""
+        batch = self._pool.batch(self._draws.step, generator)
         statistics = self._statistics(batch, generator)
         present = torch.rand(len(batch.machines), generator=generator) >= _WITHOUT_STATISTIC
         statistics = statistics._replace(present=present.float())
