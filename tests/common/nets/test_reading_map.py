@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from tests.bearings import BEARING
 
 from wg_common.machines import bearing
+from wg_common.machines.base import HALF_BINS
 from wg_common.nets.encoder import package, reading_map
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.nets.encoder.reading_map import NUMBERS, ReadingMap
 from wg_common.nets.encoder.trunk import trunk_of
+from wg_common.nets.spectrum_lines import INPUTS
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.wire.data_sheet import DataSheet
 
@@ -134,3 +136,14 @@ def test_an_incomplete_map_is_refused() -> None:
     tensors.popitem()
     with pytest.raises(DecodeError, match="not one of this program"):
         reading_map.read_maps(tensors)
+
+
+def test_weights_over_inputs_do_what_weights_over_readings_do() -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(2, 3, INPUTS, generator=generator)
+    templates = torch.rand(2, 5, HALF_BINS, generator=generator)
+    readings = reading_map.readings(inputs, templates)
+    weights = torch.randn(2, 4, readings.shape[2], generator=generator)
+    expected = readings @ weights.mT
+    made = inputs @ reading_map.input_weights(weights, templates).mT
+    torch.testing.assert_close(made, expected, atol=1e-2, rtol=1e-3)

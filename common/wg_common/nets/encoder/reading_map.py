@@ -103,14 +103,14 @@ def input_weights(weights: Tensor, templates: Tensor) -> Tensor:
         templates: At the stated lines of each machine, ``[m, T, HALF_BINS]``.
     """
     sizes = torch.tensor([high - low for low, high in itertools.pairwise(_EDGES)])
-    count, outside = len(BANDS) * len(sizes), HALF_BINS - int(sizes.sum())
-    plain, groups, lines = weights.split(
-        [INPUTS - ENVELOPES, count, weights.shape[2] - count - INPUTS + ENVELOPES], dim=2
-    )
+    steady = INPUTS - ENVELOPES  # Readings that are inputs as they are
+    first_line = steady + len(BANDS) * len(sizes)
+    plain, groups = weights[..., :steady], weights[..., steady:first_line]
+    lines = weights[..., first_line:]
     by_band = groups.reshape(*groups.shape[:2], len(BANDS), len(sizes)) / sizes
     over_groups = by_band.repeat_interleave(sizes, dim=3)
     over_lines = lines.reshape(*lines.shape[:2], len(BANDS), -1) @ templates[:, None]
-    envelopes = over_lines + F.pad(over_groups, (_EDGES[0], outside - _EDGES[0]))
+    envelopes = over_lines + F.pad(over_groups, (_EDGES[0], HALF_BINS - _EDGES[-1]))
     return torch.cat([envelopes.flatten(2), plain], dim=2)
 
 
