@@ -299,8 +299,12 @@ def worth_lines(card: Mapping[str, Any]) -> list[str]:
         lines.append(f"  {name}: {'; '.join(figures)}")
     gain = card["made over template"]
     verdict = {
-        "conditioned": "networks made for sheet and statistic ship",
-        "template": "the template network ships, and no release is needed",
+        "conditioned": "they ship",
+        "template": "it ships, and no release is needed",
     }[card["ships"]]
     worth = f"{100 * gain['gain']:+.1f} ± {100 * gain['error']:.1f}"
-    return [*lines, f"{verdict}: {worth} over the template network"]
+    return [
+        *lines,
+        f"networks made for sheet and statistic, both mixtures: {worth} over the template network;"
+        f" {verdict}",
+    ]
