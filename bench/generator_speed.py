@@ -32,7 +32,7 @@ from wg_core.wire.data_sheet import DataSheet
 from wg_server.generator.prior.pooling import Pool, of_releases
 from wg_server.generator.weights import bearing_simulation
 from wg_server.generator.weights.head_generation import Generator, generate
-from wg_server.generator.weights.machine_model import MachineModel
+from wg_server.generator.weights.machine_model import TREATMENTS, MachineModel
 from wg_server.generator.weights.machine_networks import Sizes
 from wg_server.generator.weights.sheet_generation import KindGenerator, SheetGenerator
 from wg_server.site.home import ServerHome
@@ -115,7 +115,9 @@ def from_a_sheet() -> dict[str, float]:
     workshop = bearing_simulation.Workshop(0)
     model = MachineModel(workshop.kind, workshop.hidden_size, Sizes()).eval()
     model.draw(torch.Generator().manual_seed(0))
-    generator = SheetGenerator({workshop.kind.name: KindGenerator(model, "conditioned")})
+    generator = SheetGenerator(
+        {workshop.kind.name: KindGenerator(model, dict.fromkeys(TREATMENTS, "conditioned"))}
+    )
     seconds = {"sheet_networks_seconds": _least(lambda: generator.generate(sheet, sheet_labels))}
     print(f"sixteen networks from a data sheet: {seconds['sheet_networks_seconds']:.3f} s")
     return seconds

@@ -40,11 +40,11 @@ class KindGenerator:
 
     Attributes:
         model: Its trained module.
-        ships: Which of the module's networks are made.
+        ships: Which of the module's networks are made, by the treatment of inputs.
     """
 
     model: MachineModel
-    ships: Shipped
+    ships: Mapping[Inputs, Shipped]
 
     def weights(
         self, figures: Tensor, statistic: MachineStatistic | None, noise: Tensor
@@ -58,7 +58,7 @@ class KindGenerator:
         """
         templates = self.model.kind.templates(figures)
         for treatment in reversed(TREATMENTS):
-            if self.ships == "template":
+            if self.ships[treatment] == "template":
                 template = self.model.template_for(treatment)(1)
                 yield f"{treatment}-template", treatment, template.weights(templates)
                 continue
@@ -87,7 +87,7 @@ class SheetGenerator:
         Raises:
             ConfigError: The machine is of no kind that it knows.
         """
-        return self._kind(sheet)[1].ships == "conditioned"
+        return "conditioned" in self._kind(sheet)[1].ships.values()
 
     def generate(
         self,
@@ -139,7 +139,7 @@ def pack(generator: SheetGenerator) -> bytes:
         for key, value in part.model.state_dict().items()
     }
     kinds = {
-        name: {"ships": part.ships, "sizes": _sizes(part.model.sizes)}
+        name: {"ships": dict(part.ships), "sizes": _sizes(part.model.sizes)}
         for name, part in generator.kinds.items()
     }
     return container.pack(tensors, _KEY, {"format": _FORMAT, "version": _VERSION, "kinds": kinds})
@@ -160,9 +160,13 @@ def unpack(data: bytes) -> SheetGenerator:
             workshop = SIMULATORS[name](0)
             model = MachineModel(workshop.kind, workshop.hidden_size, Sizes(**about["sizes"]))
             model.load_state_dict(container.under(tensors, f"{name}."))
-            ships: Shipped = "template" if about["ships"] == "template" else "conditioned"
+            ships = {treatment: _shipped(about["ships"][treatment]) for treatment in TREATMENTS}
             kinds[name] = KindGenerator(model.eval(), ships)
     return SheetGenerator(kinds)
+
+
+def _shipped(word: object) -> Shipped:
+    return "template" if word == "template" else "conditioned"
 
 
 def _sizes(sizes: Sizes) -> dict[str, int]:

@@ -159,8 +159,9 @@ def test_the_template_network_ships_unless_the_made_one_is_clearly_better(
     monkeypatch.setattr(sheet_card, "measure", measure)
     objective = MachineObjective(KIND, untrained_map(), SIZES, SMALL, 1)
     generator, card = sheet_card.judge(objective.model, trial(), seed=1)
-    assert generator.ships == card["ships"] == ships
-    assert card["made over template"]["gain"] == pytest.approx(gain, abs=1e-6)
+    assert generator.ships == card["ships"] == {"raw": "template", "standardised": ships}
+    worth = card["made over template"]["standardised"]
+    assert worth["gain"] == pytest.approx(gain, abs=1e-6)
 
 
 class AllAlike(dict[str, torch.Tensor]):
@@ -179,9 +180,9 @@ def test_a_card_fails_by_the_worse_mixture_and_by_collapsed_samples() -> None:
     pairs = (sheet_card.FIXED_PAIR, sheet_card.SHEET_PAIR)
     card = {
         "kind": KIND,
-        "ships": "conditioned",
+        "ships": {"raw": "conditioned", "standardised": "template"},
         "worth": {EVEN: dict.fromkeys(pairs, good), MOSTLY_SOUND: {pairs[0]: bad, pairs[1]: good}},
         "spread": 0.01,
     }
     assert [check.passed for check in sheet_card.checks(card)] == [False, True, False]
-    assert len(sheet_card.checks({**card, "ships": "template"})) == 2
+    assert len(sheet_card.checks({**card, "ships": {"raw": "template"}})) == 2
