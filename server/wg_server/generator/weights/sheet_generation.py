@@ -1,8 +1,8 @@
 """Networks for one machine from what its plant states, and from the statistic that it released.
 
 Classes are named by the plant, and only names of conditions that the simulator has can have
-weights. Class names of one condition share its probability. For a kind of machine whose card finds
-the template network as good, that is what is made.
+weights. Class names of one condition share its probability. Where the card of a kind of machine
+finds its template network as good, for one treatment of inputs or both, that is what is made.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
