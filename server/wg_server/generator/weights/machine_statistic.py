@@ -103,7 +103,9 @@ def release_noise(epsilon: float) -> tuple[float, float]:
     """Standard deviations of the noise on a sum of numbers, and on the count; 0: none is added."""
     if not epsilon:
         return 0.0, 0.0
-    schema = default_schema(encoder="00", dimension=NUMBERS, labels=(), clip_radius=CLIP_RADIUS)
+    schema = default_schema(
+        encoder="00" * 32, dimension=NUMBERS, labels=(), clip_radius=CLIP_RADIUS
+    )
     sigma = mechanism.sigma_for(schema, epsilon, DELTA)
     empty = NoisyStatistics(schema, np.zeros(schema.length, np.int64), sigma)
     return empty.moment_std, empty.count_std

@@ -177,14 +177,15 @@ def judge(model: MachineModel, trial: Trial, seed: int) -> tuple[KindGenerator, 
         mixture: {epsilon: measure(model, trial, mixture, epsilon, seed) for epsilon in EPSILONS}
         for mixture in trial.plants
     }
-    at_judged = {mixture: by_epsilon[JUDGED_EPSILON] for mixture, by_epsilon in rows.items()}
-
-    def over_mixtures(name: str) -> Tensor:
-        return torch.stack([part[name] for part in at_judged.values()]).mean(dim=0)
-
+    at_judged = [by_epsilon[JUDGED_EPSILON] for by_epsilon in rows.values()]
+    over_mixtures = {
+        name: torch.stack([part[name] for part in at_judged]).mean(dim=0)
+        for treatment in TREATMENTS
+        for name in (row(MADE, treatment), row(TEMPLATE, treatment), row(FIXED, treatment))
+    }
     over_template = {
         treatment: difference(
-            over_mixtures(row(MADE, treatment)), over_mixtures(row(TEMPLATE, treatment))
+            over_mixtures[row(MADE, treatment)], over_mixtures[row(TEMPLATE, treatment)]
         )
         for treatment in TREATMENTS
     }
@@ -194,30 +195,14 @@ def judge(model: MachineModel, trial: Trial, seed: int) -> tuple[KindGenerator, 
     }
     best_fixed = max(
         (row(FIXED, treatment) for treatment in TREATMENTS),
-        key=lambda name: float(over_mixtures(name).mean()),
+        key=lambda name: float(over_mixtures[name].mean()),
     )
-    made_row = row(MADE, "standardised")
-    worth = {
-        mixture: {
-            **{
-                name: difference(part[a], part[b])
-                for name, (a, b) in _pairs(ships["standardised"], best_fixed).items()
-            },
-            f"epsilon {JUDGED_EPSILON:g} over exact": difference(
-                part[made_row], rows[mixture][0.0][made_row]
-            ),
-        }
-        for mixture, part in at_judged.items()
-    }
     card: dict[str, Any] = {
         "kind": model.kind.name,
         "machines": len(trial),
         "records": RECORDS,
         "ships": ships,
-        "made over template": {
-            treatment: {"gain": gain, "error": error}
-            for treatment, (gain, error) in over_template.items()
-        },
+        "made over template": {name: _pair(gain) for name, gain in over_template.items()},
         "accuracy": {
             mixture: {
                 f"{epsilon:g}": {name: float(value.mean()) for name, value in methods.items()}
@@ -225,16 +210,33 @@ def judge(model: MachineModel, trial: Trial, seed: int) -> tuple[KindGenerator, 
             }
             for mixture, by_epsilon in rows.items()
         },
-        "worth": {
-            mixture: {name: {"gain": a, "error": b} for name, (a, b) in pairs.items()}
-            for mixture, pairs in worth.items()
-        },
+        "worth": _worth(rows, _pairs(ships["standardised"], best_fixed)),
         "spread": spread(model, trial, seed),
     }
     requirements = checks(card)
     card["checks"] = [check.document() for check in requirements]
     card["passes"] = all(check.passed for check in requirements)
     return KindGenerator(model, ships), card
+
+
+def _worth(
+    rows: Mapping[str, Mapping[float, Rows]], pairs: Mapping[str, tuple[str, str]]
+) -> dict[str, Any]:
+    """Differences by mixture and by what they say, at the release that is judged."""
+    worth: dict[str, Any] = {}
+    for mixture, by_epsilon in rows.items():
+        part, name = by_epsilon[JUDGED_EPSILON], row(MADE, "standardised")
+        gains = {words: difference(part[a], part[b]) for words, (a, b) in pairs.items()}
+        gains[f"epsilon {JUDGED_EPSILON:g} over exact"] = difference(
+            part[name], by_epsilon[0.0][name]
+        )
+        worth[mixture] = {words: _pair(gain) for words, gain in gains.items()}
+    return worth
+
+
+def _pair(gain_and_error: tuple[float, float]) -> dict[str, float]:
+    """A difference as it stands on a card."""
+    return dict(zip(("gain", "error"), gain_and_error, strict=True))
 
 
 def _pairs(ships: Shipped, best_fixed: str) -> dict[str, tuple[str, str]]:
