@@ -23,9 +23,10 @@ from wg_server.generator.weights.machine_statistic import Statistics, no_statist
 from wg_server.generator.weights.machine_trial import RECORDS, Plants, Trial
 from wg_server.generator.weights.sheet_generation import SAMPLES, KindGenerator, Shipped
 
-WORTH = 0.15
-"""Accuracy that shipped networks must have over the best fixed one."""
-SHEET_WORTH = 0.10  # Accuracy that they must lose with another machine's sheet
+SURE = 2
+"""Standard errors that are taken off a difference before it is held to a bound."""
+WORTH = 0.0  # Accuracy that shipped networks must surely have over the best fixed one
+SHEET_WORTH = 0.10  # Accuracy that they must surely lose with another machine's sheet
 SPREAD = 0.25
 """Least distance between samples at one condition over that between machines' latents: below it the
 samples have collapsed."""
@@ -190,7 +191,7 @@ def judge(model: MachineModel, trial: Trial, seed: int) -> tuple[KindGenerator, 
         for treatment in TREATMENTS
     }
     ships: dict[Inputs, Shipped] = {
-        treatment: "conditioned" if gain > 2 * error else "template"
+        treatment: "conditioned" if gain > SURE * error else "template"
         for treatment, (gain, error) in over_template.items()
     }
     best_fixed = max(
@@ -277,8 +278,11 @@ def checks(card: Mapping[str, Any]) -> list[Check]:
     """List requirements from the figures on a card, each at the worse mixture."""
     requirements = [
         Check(
-            name=f"{card['kind']}: {name}",
-            value=min(float(pairs[name]["gain"]) for pairs in card["worth"].values()),
+            name=f"{card['kind']}: {name}, less {SURE} errors",
+            value=min(
+                float(pairs[name]["gain"]) - SURE * float(pairs[name]["error"])
+                for pairs in card["worth"].values()
+            ),
             bound=bound,
         )
         for name, bound in ((FIXED_PAIR, WORTH), (SHEET_PAIR, SHEET_WORTH))

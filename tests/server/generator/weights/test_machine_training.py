@@ -176,7 +176,7 @@ class AllAlike(dict[str, torch.Tensor]):
 
 
 def test_a_card_fails_by_the_worse_mixture_and_by_collapsed_samples() -> None:
-    good, bad = ({"gain": gain, "error": 0.0} for gain in (0.5, 0.0))
+    good, bad = ({"gain": 0.5, "error": error} for error in (0.01, 0.3))
     pairs = (sheet_card.FIXED_PAIR, sheet_card.SHEET_PAIR)
     card = {
         "kind": KIND,
