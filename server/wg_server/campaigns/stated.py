@@ -1,4 +1,8 @@
-"""Networks for what a plant states in public of its machine; no release has a part in them."""
+"""Networks for what a plant states in public of its machine, and for its machine statistics.
+
+Where a plant released none, or of fewer than ``machine_statistic.LEAST_RECORDS`` records, networks
+are made from the data sheet alone.
+"""
 
 import logging
 
@@ -15,7 +19,7 @@ log = logging.getLogger(__name__)
 def networks(
     version: Version, plant: Recipient, *, seed: int
 ) -> tuple[str, tuple[GeneratedCandidate, ...]] | None:
-    """Networks for the machine that a plant states, the mean first.
+    """Networks for the machine that a plant states, those at the mean of latents first.
 
     With the SHA-256, hex, of the package that made them. None where the plant states no machine,
     the version has no generator for one, or the generator knows nothing of such a machine or of
@@ -27,15 +31,19 @@ def networks(
     """
     if plant.data_sheet is None or version.summary.sheets is None:
         return None
-    from wg_server.generator.weights import sheet_generation  # torch is slow to import
+    # torch is slow to import
+    from wg_server.generator.weights import machine_statistic, sheet_generation
 
     data = atomic.read_bytes(version.sheets, limit=sheet_generation.PACKAGE_LIMIT)
     generator = canonical.sha256_hex(data)
     if generator != version.summary.sheets.generator:
         raise VerificationError(f"{version.sheets}: not the package that its model card names")
+    statistic = None if plant.machine is None else machine_statistic.of_release(plant.machine)
+    if statistic is not None and not statistic.suffices:
+        log.info("package for %s: too few records for its statistic", plant.site)
     try:
         candidates = sheet_generation.unpack(data).generate(
-            plant.data_sheet, plant.labels, seed=seed
+            plant.data_sheet, plant.labels, statistic, seed=seed
         )
     except ConfigError as error:
         log.info("package for %s: not by its data sheet: %s", plant.site, error)

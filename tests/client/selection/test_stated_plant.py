@@ -25,6 +25,8 @@ from wg_common.nets import network, spectrum_lines
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.nets.network import Tensors
 from wg_core.errors import DecodeError, VerificationError
+from wg_core.privacy.schema import machine_schema
+from wg_core.privacy.simulate import simulate_statistics
 from wg_core.site.config import UNLABELLED_FOLDER
 from wg_core.wire import canonical, signing
 from wg_server.campaigns import packaging, stated
@@ -119,7 +121,8 @@ def test_a_plant_that_released_gets_networks_where_nobody_else_did(
     plant, home = make_plant(frozen=False), ServerHome(tmp_path / "server")
     version = _version(home, sheets)
     signing.save(home.signing_key, plant.server_key)
-    release = SimpleNamespace(manifest=SimpleNamespace(release_id="cd" * 16))
+    schema = SimpleNamespace(statistics="classes")
+    release = SimpleNamespace(manifest=SimpleNamespace(release_id="cd" * 16, schema=schema))
     pools: Any = (SimpleNamespace(sites=others),)
     pooled = replace(NOTHING_POOLED, pools=pools, root="ab" * 32 if others else "")
     head = GeneratedCandidate("pooled", catalogue.POSTERIOR, {"bias": np.zeros(2)})
@@ -244,3 +247,24 @@ def test_what_cannot_be_made_by_a_sheet_is_not(
     version.sheets.write_bytes(b"another file")
     with pytest.raises(VerificationError, match="its model card names"):
         stated.networks(version, _recipient(plant), seed=1)
+
+
+@pytest.mark.parametrize(("records", "changes"), [(300, True), (99, False)])
+def test_machine_statistics_of_enough_records_change_what_is_made(
+    make_plant: MakePlant, sheets: bytes, tmp_path: Path, records: int, changes: bool
+) -> None:
+    plant, home = make_plant(name="plant-s", frozen=False), ServerHome(tmp_path / "server")
+    version, schema = _version(home, sheets), machine_schema("ab" * 32, "record")
+    numbers = np.full((records, schema.dimension), 0.1)
+    rng = np.random.default_rng(0)
+    statistics = simulate_statistics(schema, numbers, np.full(records, -1), 0.0, rng)
+    manifest = SimpleNamespace(release_id="cd" * 16, schema=schema)
+    release = SimpleNamespace(manifest=manifest, statistics=statistics)
+    made, bare = (
+        stated.networks(version, _recipient(plant, release=part), seed=1)
+        for part in (release, None)
+    )
+    assert made is not None and bare is not None
+    pairs = zip(made[1], bare[1], strict=True)
+    same = [np.array_equal(a.tensors["head.weight"], b.tensors["head.weight"]) for a, b in pairs]
+    assert not any(same) if changes else all(same)

@@ -16,10 +16,11 @@ from wg_common.machines.base import HALF_BINS
 from wg_common.nets.encoder import package, reading_map
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import Encoder, load_encoder
-from wg_common.nets.encoder.reading_map import NUMBERS, ReadingMap
+from wg_common.nets.encoder.reading_map import ReadingMap
 from wg_common.nets.encoder.trunk import trunk_of
 from wg_common.nets.spectrum_lines import INPUTS
 from wg_core.errors import ConfigError, DecodeError, VerificationError
+from wg_core.privacy.schema import MACHINE_DIMENSION
 from wg_core.wire.data_sheet import DataSheet
 
 SHEET = DataSheet(rotating_machine=BEARING)
@@ -69,7 +70,7 @@ def test_numbers_have_a_bounded_norm_whatever_the_readings(values: list[float]) 
 )
 def test_numbers_of_odd_windows_are_bounded(encoder: Encoder, window: Any) -> None:
     numbers = encoder.machine_numbers([window], SHEET)
-    assert numbers.shape == (1, NUMBERS) and np.isfinite(numbers).all()
+    assert numbers.shape == (1, MACHINE_DIMENSION) and np.isfinite(numbers).all()
     assert np.linalg.norm(numbers) <= 1 + 1e-6
 
 
@@ -78,7 +79,7 @@ def test_a_row_depends_on_its_record_alone(encoder: Encoder) -> None:
     every = encoder.machine_numbers(windows, SHEET)
     assert np.array_equal(every[3:4], encoder.machine_numbers(windows[3:4], SHEET))
     assert len(np.unique(every, axis=0)) == 5
-    assert encoder.machine_numbers([], SHEET).shape == (0, NUMBERS)
+    assert encoder.machine_numbers([], SHEET).shape == (0, MACHINE_DIMENSION)
 
 
 def test_maps_are_a_part_of_the_encoder_that_its_hash_covers(
@@ -114,9 +115,9 @@ SIZE = reading_map.reading_count(KIND)
         ("spread", np.full(SIZE, np.nan, np.float32), DecodeError),
         ("spread", np.zeros(SIZE, np.float32), VerificationError),
         ("spread", -np.ones(SIZE, np.float32), VerificationError),
-        ("layers.4.bias", np.full(NUMBERS, 1e13, np.float32), VerificationError),
+        ("layers.4.bias", np.full(MACHINE_DIMENSION, 1e13, np.float32), VerificationError),
         ("layers.0.weight", np.full((128, SIZE), 1e30, np.float32), VerificationError),
-        ("layers.9.bias", np.zeros(NUMBERS, np.float32), DecodeError),
+        ("layers.9.bias", np.zeros(MACHINE_DIMENSION, np.float32), DecodeError),
     ],
 )
 def test_a_map_that_is_none_or_could_overflow_is_refused(

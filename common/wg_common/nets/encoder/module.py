@@ -39,11 +39,11 @@ from wg_common.nets import spectrum_lines
 from wg_common.nets.encoder import isolation
 from wg_common.nets.encoder import package as packages
 from wg_common.nets.encoder.confined_trunk import NotStartedError, load_trunk
-from wg_common.nets.encoder.reading_map import NUMBERS, Maps, readings
+from wg_common.nets.encoder.reading_map import Maps, readings
 from wg_common.nets.encoder.trunk import EncoderTrunk, Records, TrunkKind, trunk_of
 from wg_core.errors import ConfigError
 from wg_core.language import text
-from wg_core.privacy.schema import CLIP_RADIUS
+from wg_core.privacy.schema import CLIP_RADIUS, MACHINE_DIMENSION
 from wg_core.wire import canonical
 from wg_core.wire.data_sheet import DataSheet
 
@@ -138,7 +138,7 @@ class Encoder:
             data_sheet: Data sheet of their machine.
 
         Returns:
-            float32 ``[n, NUMBERS]``.
+            float32 ``[n, MACHINE_DIMENSION]``.
 
         Raises:
             ConfigError: The machine is unlike all that were simulated, or of a kind that the
@@ -158,7 +158,7 @@ class Encoder:
                 )
             )
         reading_map, templates = self.maps[kind.name], kind.templates(figures)
-        numbers = np.zeros((len(records), NUMBERS), np.float32)
+        numbers = np.zeros((len(records), MACHINE_DIMENSION), np.float32)
         with isolation.one_thread(), torch.inference_mode():
             for row in range(len(records)):
                 (record,) = chunk = list(records[row : row + 1])

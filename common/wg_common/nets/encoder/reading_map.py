@@ -3,8 +3,8 @@
 A window is read at its machine's stated lines: coarse spectrum and peaks, envelope spectra pooled
 in groups, and envelopes at the templates of the kind (``wg_common.machines``). A small network that
 was trained with a generator's (``wg_server.generator.weights.reading_map_training``), and is frozen
-since, turns these readings into ``NUMBERS`` numbers: what a record says of what no sheet states,
-such as resonance, noise, and how loud its lines are. Labels have no part in it.
+since, turns these readings into ``MACHINE_DIMENSION`` numbers: what a record says of what no sheet
+states, such as resonance, noise, and how loud its lines are. Labels have no part in it.
 
 *Guarantee.* The numbers of every record, whatever its bytes, have an L2 norm of at most
 ``CLIP_RADIUS``, but for the rounding of float32; the exact statistics clip what is left of that
@@ -30,10 +30,8 @@ from wg_common.machines.registry import KINDS
 from wg_common.nets import spectrum_lines
 from wg_common.nets.spectrum_lines import BANDS, ENVELOPES, INPUTS
 from wg_core.errors import DecodeError, VerificationError
-from wg_core.privacy.schema import CLIP_RADIUS
+from wg_core.privacy.schema import CLIP_RADIUS, MACHINE_DIMENSION
 
-NUMBERS = 32
-"""Numbers of a record."""
 Maps = Mapping[str, "ReadingMap"]
 """Reading maps by the name of their kind."""
 
@@ -66,11 +64,11 @@ class ReadingMap(nn.Module):
             nn.GELU(),
             nn.Linear(_WIDTH, _WIDTH),
             nn.GELU(),
-            nn.Linear(_WIDTH, NUMBERS),
+            nn.Linear(_WIDTH, MACHINE_DIMENSION),
         )
 
     def forward(self, readings: Tensor) -> Tensor:
-        """Numbers ``[..., NUMBERS]`` of readings ``[..., R]``, each row of norm at most 1."""
+        """Numbers ``[..., MACHINE_DIMENSION]`` of norm at most 1, of readings ``[..., R]``."""
         scores = torch.nan_to_num((readings - self.centre) / self.spread)
         numbers: Tensor = self.layers(scores.clamp(-_READING_BOUND, _READING_BOUND))
         norm = numbers.square().sum(dim=-1, keepdim=True).sqrt()

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from wg_common.catalogue import Inputs
 from wg_common.machines.base import MachineKind
-from wg_common.nets.encoder.reading_map import NUMBERS
+from wg_core.privacy.schema import MACHINE_DIMENSION
 from wg_server.generator.weights.machine_networks import (
     FixedNetwork,
     InputNetwork,
@@ -52,13 +52,15 @@ class StatisticEmbedding(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(NUMBERS + 1, 64), nn.GELU(), nn.Linear(64, self.size))
+        self.layers = nn.Sequential(
+            nn.Linear(MACHINE_DIMENSION + 1, 64), nn.GELU(), nn.Linear(64, self.size)
+        )
 
     def forward(self, statistics: Statistics) -> Tensor:
         """Embedding ``[m, size]``."""
-        # Numbers of a vector of norm 1 are of the order of 1 / sqrt(NUMBERS).
+        # Numbers of a vector of norm 1 are of the order of 1 / sqrt(MACHINE_DIMENSION).
         noise = (statistics.noises.clamp(min=_LEAST_NOISE).log()[:, None] + 5) / 2
-        numbers = torch.cat([statistics.means * NUMBERS**0.5, noise], dim=1)
+        numbers = torch.cat([statistics.means * MACHINE_DIMENSION**0.5, noise], dim=1)
         values: Tensor = self.layers(numbers)
         return values * statistics.present[:, None]
 

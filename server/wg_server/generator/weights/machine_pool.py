@@ -114,7 +114,9 @@ class Batch:
 
     def statistics(self, reading_map: ReadingMap, generator: torch.Generator) -> Statistics:
         """Released statistics of the plants, whose numbers are this map's."""
-        numbers = reading_map(self.machines.readings.float())  # [m, K, UNLABELLED, NUMBERS]
+        numbers = reading_map(
+            self.machines.readings.float()
+        )  # [m, K, UNLABELLED, MACHINE_DIMENSION]
         means = (self.shares[..., None] * numbers.mean(dim=2)).sum(dim=1)
         return machine_statistic.noisy(means, self.records, self.noises, generator)
 

@@ -16,10 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wg_common.nets.encoder.reading_map import NUMBERS
 from wg_core.errors import DecodeError
 from wg_core.privacy import mechanism
-from wg_core.privacy.schema import CLIP_RADIUS, default_schema
+from wg_core.privacy.schema import MACHINE_DIMENSION, machine_schema
 from wg_core.privacy.statistics import NoisyStatistics
 
 LEAST_RECORDS = 100
@@ -31,7 +30,7 @@ class MachineStatistic:
     """What is known of a machine by its records.
 
     Attributes:
-        mean: Noisy mean of the records' numbers, ``[NUMBERS]``.
+        mean: Noisy mean of the records' numbers, ``[MACHINE_DIMENSION]``.
         noise: Standard deviation of the noise on each of them; 0: exact.
         records: Number of records, which may have noise.
     """
@@ -41,11 +40,12 @@ class MachineStatistic:
     records: float
 
     def __post_init__(self) -> None:
-        good = self.mean.shape == (NUMBERS,) and bool(np.isfinite(self.mean).all())
+        good = self.mean.shape == (MACHINE_DIMENSION,) and bool(np.isfinite(self.mean).all())
         if not good or not 0 <= self.noise < math.inf or not 0 < self.records < math.inf:
             raise DecodeError(
                 f"machine statistic: mean of shape {self.mean.shape}, noise {self.noise!r},"
-                f" {self.records!r} records; expected {NUMBERS} finite numbers, and positive ones"
+                f" {self.records!r} records; expected {MACHINE_DIMENSION} finite numbers, and"
+                " positive ones"
             )
 
     @property
@@ -71,7 +71,7 @@ class Statistics(NamedTuple):
     """Statistics of m machines.
 
     Attributes:
-        means: ``[m, NUMBERS]``.
+        means: ``[m, MACHINE_DIMENSION]``.
         noises: Standard deviation of the noise on each number, ``[m]``.
         present: 1 where a machine has a statistic, 0 where it has none, ``[m]``.
     """
@@ -87,7 +87,7 @@ class Statistics(NamedTuple):
 
 def no_statistics(count: int) -> Statistics:
     """Statistics of so many machines of which nothing is known."""
-    return Statistics(torch.zeros(count, NUMBERS), torch.zeros(count), torch.zeros(count))
+    return Statistics(torch.zeros(count, MACHINE_DIMENSION), torch.zeros(count), torch.zeros(count))
 
 
 def statistics_of(statistic: MachineStatistic | None) -> Statistics:
@@ -103,9 +103,7 @@ def release_noise(epsilon: float) -> tuple[float, float]:
     """Standard deviations of the noise on a sum of numbers, and on the count; 0: none is added."""
     if not epsilon:
         return 0.0, 0.0
-    schema = default_schema(
-        encoder="00" * 32, dimension=NUMBERS, labels=(), clip_radius=CLIP_RADIUS
-    )
+    schema = machine_schema("0" * 64, "record")  # Noise is the same for every encoder
     sigma = mechanism.sigma_for(schema, epsilon, DELTA)
     empty = NoisyStatistics(schema, np.zeros(schema.length, np.int64), sigma)
     return empty.moment_std, empty.count_std
@@ -115,11 +113,11 @@ def noisy(means: Tensor, records: Tensor, noises: Tensor, generator: torch.Gener
     """Statistics as releases give them.
 
     Args:
-        means: Exact means of the records' numbers, ``[m, NUMBERS]``.
+        means: Exact means of the records' numbers, ``[m, MACHINE_DIMENSION]``.
         records: Numbers of records, ``[m]``.
         noises: Standard deviations as of ``release_noise``, ``[m, 2]``.
     """
-    draws = torch.randn(len(means), NUMBERS + 1, generator=generator)
+    draws = torch.randn(len(means), MACHINE_DIMENSION + 1, generator=generator)
     sums = records[:, None] * means + noises[:, :1] * draws[:, :-1]
     counts = (records + noises[:, 1] * draws[:, -1]).clamp(min=1)
     return Statistics(sums / counts[:, None], noises[:, 0] / counts, torch.ones(len(means)))

@@ -34,7 +34,7 @@ class Plants:
     """Plants at one mixture of conditions, one for each of m machines.
 
     Attributes:
-        numbers: Exact means of their records' numbers, ``[m, NUMBERS]``.
+        numbers: Exact means of their records' numbers, ``[m, MACHINE_DIMENSION]``.
         mean: Mean of their records' inputs, ``[m, INPUTS]``.
         spread: Standard deviation of these, ``[m, INPUTS]``.
         unlabelled_inputs: Inputs of some of their records, float16 ``[m, u, INPUTS]``.

@@ -14,8 +14,8 @@ from tests.bearings import BEARING
 from wg_common.machines import bearing
 from wg_common.machines.base import WINDOW
 from wg_common.nets import network, tensor_set
-from wg_common.nets.encoder.reading_map import NUMBERS
 from wg_core.errors import ConfigError, DecodeError
+from wg_core.privacy.schema import MACHINE_DIMENSION
 from wg_core.wire.data_sheet import DataSheet
 from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights import sheet_generation
@@ -32,7 +32,7 @@ from wg_server.generator.weights.sheet_generation import KindGenerator, SheetGen
 SHEET = DataSheet(rotating_machine=replace(BEARING, shaft_speed_rpm=Decimal(1797)))
 LABELS = ("normal", "B007", "inner race", "OR")
 SIZES = Sizes(latent=3, rank=2, hidden=16)
-STATISTIC = MachineStatistic(np.full(NUMBERS, 0.1), 0.01, 300.0)
+STATISTIC = MachineStatistic(np.full(MACHINE_DIMENSION, 0.1), 0.01, 300.0)
 
 
 def untrained(ships: Shipped = "conditioned") -> SheetGenerator:

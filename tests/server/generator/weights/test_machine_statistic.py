@@ -9,19 +9,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from wg_common.nets.encoder.reading_map import NUMBERS
 from wg_core.errors import DecodeError
 from wg_core.privacy import mechanism
-from wg_core.privacy.schema import CLIP_RADIUS, default_schema
+from wg_core.privacy.schema import MACHINE_DIMENSION, machine_schema
 from wg_core.privacy.simulate import simulate_statistics
 from wg_server.generator.weights import machine_statistic
 from wg_server.generator.weights.machine_statistic import DELTA, MachineStatistic
 
-SCHEMA = default_schema(encoder="ab" * 32, dimension=NUMBERS, labels=(), clip_radius=CLIP_RADIUS)
+SCHEMA = machine_schema("ab" * 32, "record")
 
 
 def numbers(count: int) -> NDArray[np.float64]:
-    drawn = np.random.default_rng(0).normal(size=(count, NUMBERS)) + 0.3
+    drawn = np.random.default_rng(0).normal(size=(count, MACHINE_DIMENSION)) + 0.3
     lengths: NDArray[np.float64] = np.linalg.norm(drawn, axis=1, keepdims=True)
     return drawn / lengths
 
@@ -57,7 +56,7 @@ def test_training_draws_the_noise_of_releases() -> None:
     assert machine_statistic.release_noise(4.0) == pytest.approx(
         (release.moment_std, release.count_std)
     )
-    count, means = 4000, torch.full((4000, NUMBERS), 0.1)
+    count, means = 4000, torch.full((4000, MACHINE_DIMENSION), 0.1)
     noises = torch.tensor(machine_statistic.release_noise(4.0)).expand(count, 2)
     drawn = machine_statistic.noisy(
         means, torch.full((count,), 200.0), noises, torch.Generator().manual_seed(0)
@@ -73,7 +72,7 @@ def test_training_draws_the_noise_of_releases() -> None:
 
 def test_a_release_without_a_record_gives_none() -> None:
     release = simulate_statistics(
-        SCHEMA, np.zeros((0, NUMBERS)), np.zeros(0, int), 0.0, np.random.default_rng(0)
+        SCHEMA, np.zeros((0, MACHINE_DIMENSION)), np.zeros(0, int), 0.0, np.random.default_rng(0)
     )
     assert machine_statistic.of_release(release) is None
 
@@ -81,11 +80,11 @@ def test_a_release_without_a_record_gives_none() -> None:
 @pytest.mark.parametrize(
     ("mean", "noise", "records"),
     [
-        (np.zeros(NUMBERS - 1), 0.1, 300.0),
-        (np.full(NUMBERS, np.nan), 0.1, 300.0),
-        (np.zeros(NUMBERS), -0.1, 300.0),
-        (np.zeros(NUMBERS), math.inf, 300.0),
-        (np.zeros(NUMBERS), 0.1, 0.0),
+        (np.zeros(MACHINE_DIMENSION - 1), 0.1, 300.0),
+        (np.full(MACHINE_DIMENSION, np.nan), 0.1, 300.0),
+        (np.zeros(MACHINE_DIMENSION), -0.1, 300.0),
+        (np.zeros(MACHINE_DIMENSION), math.inf, 300.0),
+        (np.zeros(MACHINE_DIMENSION), 0.1, 0.0),
     ],
 )
 def test_a_statistic_that_no_records_have_is_refused(
