@@ -1,13 +1,14 @@
 """The data sheet: what a plant states in public of the machine that its sensor is at.
 
-Of rolling bearings alone: of nothing else do generated networks depend on what is stated. The
-fields are the table: each has its bounds beside it, and its unit in its name. A sheet is no
-measurement of records. It costs no privacy, stands on the ledger, and whoever reads the ledger or a
-statistics file reads it. Real numbers travel as decimal text, each in one spelling, and may be bare
-numbers in YAML.
+Of rolling bearings, pairs of gears and induction motors: of nothing else do generated networks
+depend on what is stated. One sheet is of one machine. The fields are the table: each has its bounds
+beside it, and its unit in its name. A sheet is no measurement of records. It costs no privacy,
+stands on the ledger, and whoever reads the ledger or a statistics file reads it. Real numbers
+travel as decimal text, each in one spelling, and may be bare numbers in YAML.
 
 Not guaranteed: that a sheet is true. A wrong one brings worse weights, which the plant's own
-labels then refuse.
+records then refuse. That generated networks exist for such a machine: ``wg_common.machines`` says
+which are unlike all that are simulated.
 """
 
 import math
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
 from typing import Annotated, get_type_hints
+
+from msgspec import UNSET, UnsetType
 
 from wg_core import numbers
 from wg_core.errors import DecodeError
@@ -35,18 +38,33 @@ class _Range:
         return value if isinstance(value, int) else number
 
 
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """Fields with a range each, checked when a sheet is made, and then the machine as a whole."""
+
+    def __post_init__(self) -> None:
+        for name, bounds in _BOUNDS[type(self)].items():
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, bounds.checked(name, value))
+        self._check_consistency()
+
+    def _check_consistency(self) -> None:
+        """Refuse numbers that cannot stand together: ``DecodeError``."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RotatingMachine:
+class RotatingMachine(_Machine):
     """A rolling bearing on a shaft, and the accelerometer at it.
 
     Attributes:
         shaft_speed_rpm: Turns of the shaft a minute.
         sampling_hz: Samples a second.
         rolling_elements: Number of balls or rollers.
-        rolling_element_diameter_mm: Of one of them.
-        pitch_diameter_mm: Of the circle on which their centres run.
-        contact_angle_deg: Between the line of contact and the plane of the bearing.
-        load_percent: Of the nominal load; None: not stated.
+        rolling_element_diameter_mm: Diameter of one ball or roller.
+        pitch_diameter_mm: Diameter of the circle on which their centres run.
+        contact_angle_deg: Angle between the line of contact and the plane of the bearing.
+        load_percent: Share of the nominal load; None: not stated.
     """
 
     shaft_speed_rpm: Annotated[Decimal, _Range("0.1", "1000000")]
@@ -57,10 +75,7 @@ class RotatingMachine:
     contact_angle_deg: Annotated[Decimal, _Range("0", "89")]
     load_percent: Annotated[Decimal | None, _Range("0", "1000")] = None
 
-    def __post_init__(self) -> None:
-        for name, bounds in _BOUNDS.items():
-            if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, bounds.checked(name, value))
+    def _check_consistency(self) -> None:
         # Neighbours on the pitch circle would overlap.
         room = float(self.pitch_diameter_mm) * math.sin(math.pi / self.rolling_elements)
         if float(self.rolling_element_diameter_mm) > room:
@@ -71,18 +86,93 @@ class RotatingMachine:
             )
 
 
-_BOUNDS: dict[str, _Range] = {
-    name: hint.__metadata__[0]
-    for name, hint in get_type_hints(RotatingMachine, include_extras=True).items()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gearbox(_Machine):
+    """One pair of gears on parallel shafts, and the accelerometer on the housing.
+
+    Attributes:
+        pinion_speed_rpm: Turns a minute of the pinion's shaft, which is the faster one.
+        sampling_hz: Samples a second.
+        pinion_teeth: Number of teeth of the pinion.
+        gear_teeth: Number of teeth of the gear, which has no fewer.
+        load_percent: Share of the nominal torque; None: not stated.
+    """
+
+    pinion_speed_rpm: Annotated[Decimal, _Range("0.1", "1000000")]
+    sampling_hz: Annotated[Decimal, _Range("1", "10000000")]
+    pinion_teeth: Annotated[int, _Range("3", "1000")]
+    gear_teeth: Annotated[int, _Range("3", "10000")]
+    load_percent: Annotated[Decimal | None, _Range("0", "1000")] = None
+
+    def _check_consistency(self) -> None:
+        if self.pinion_teeth > self.gear_teeth:
+            raise DecodeError(
+                f"pinion_teeth: {self.pinion_teeth}, but gear_teeth: {self.gear_teeth}; the pinion"
+                " is the one with fewer teeth: exchange them, and state the speed of its shaft"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InductionMotor(_Machine):
+    """A three-phase induction motor on the mains, and the current of one of its phases.
+
+    Attributes:
+        supply_hz: Frequency of the supply.
+        poles: Number of poles, twice the number of pairs.
+        shaft_speed_rpm: Turns a minute at the load of the records, as a tachometer shows them; at
+            full load those of the nameplate.
+        sampling_hz: Samples of the current a second.
+        load_percent: Share of the rated torque; None: not stated.
+    """
+
+    supply_hz: Annotated[Decimal, _Range("1", "1000")]
+    poles: Annotated[int, _Range("2", "100")]
+    shaft_speed_rpm: Annotated[Decimal, _Range("0.1", "60000")]
+    sampling_hz: Annotated[Decimal, _Range("1", "10000000")]
+    load_percent: Annotated[Decimal | None, _Range("0", "1000")] = None
+
+    @property
+    def synchronous_rpm(self) -> float:
+        """Speed of the rotating field, turns a minute."""
+        return 120 * float(self.supply_hz) / self.poles
+
+    def _check_consistency(self) -> None:
+        if self.poles % 2:
+            raise DecodeError(f"poles: {self.poles}, expected an even number: twice the pole pairs")
+        slip = 1 - float(self.shaft_speed_rpm) / self.synchronous_rpm
+        if not 0 < slip <= _LARGEST_SLIP:
+            raise DecodeError(
+                f"shaft_speed_rpm: {self.shaft_speed_rpm}, but {self.poles} poles at"
+                f" {self.supply_hz} Hz turn at {(1 - _LARGEST_SLIP) * self.synchronous_rpm:.0f} to"
+                f" just below {self.synchronous_rpm:.0f}; see the nameplate, and count poles, not"
+                " pairs of poles"
+            )
+
+
+_LARGEST_SLIP = 0.2  # Beyond the pull-out torque of usual motors, IEC 60034-12
+
+
+_BOUNDS: dict[type[_Machine], dict[str, _Range]] = {
+    kind: {
+        name: hint.__metadata__[0]
+        for name, hint in get_type_hints(kind, include_extras=True).items()
+    }
+    for kind in (RotatingMachine, Gearbox, InductionMotor)
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSheet:
-    """Public statements about the source of a plant's records."""
+    """Public statements about the machine that a plant's records are of: exactly one field.
+
+    A machine that is not stated has no place in the encoding at all, so that a sheet of one kind is
+    encoded alike whatever kinds there are.
+    """
 
     version: int = VERSION
-    rotating_machine: RotatingMachine
+    rotating_machine: RotatingMachine | UnsetType = UNSET
+    gearbox: Gearbox | UnsetType = UNSET
+    induction_motor: InductionMotor | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if self.version != VERSION:
@@ -90,6 +180,25 @@ class DataSheet:
                 f"data sheet: version {self.version}, this program reads {VERSION}: update the"
                 " older program"
             )
+        if len(self._machines()) != 1:
+            stated = ", ".join(self._machines()) or "none"
+            raise DecodeError(
+                f"data sheet: machines stated: {stated}; expected exactly one of {', '.join(KINDS)}"
+            )
+
+    def _machines(self) -> dict[str, "Machine"]:
+        values = {name: getattr(self, name) for name in KINDS}
+        return {name: value for name, value in values.items() if value is not UNSET}
+
+    @property
+    def kind(self) -> str:
+        """Name of the machine's kind, which is the name of its field."""
+        return next(iter(self._machines()))
+
+    @property
+    def machine(self) -> "Machine":
+        """The stated machine."""
+        return self._machines()[self.kind]
 
     @property
     def kind(self) -> str:
@@ -99,6 +208,10 @@ class DataSheet:
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """What it states as names and values, for people."""
-        for field in fields(self.rotating_machine):
-            if (value := getattr(self.rotating_machine, field.name)) is not None:
+        for field in fields(self.machine):
+            if (value := getattr(self.machine, field.name)) is not None:
                 yield field.name, str(value)
+
+
+Machine = RotatingMachine | Gearbox | InductionMotor
+KINDS: tuple[str, ...] = tuple(field.name for field in fields(DataSheet) if field.name != "version")

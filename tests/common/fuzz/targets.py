@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.bearings import BEARING
+from tests.bearings import BEARING, GEARS, MOTOR
 from tests.server.enrolling import empty_request
 
 from wg_client.data import survey as surveys
@@ -320,7 +320,14 @@ _COVERED = ("release", "charge_entry", "release_entry", "charge_proof", "release
 _PIXELS = np.zeros((2, 8, 8), dtype=np.uint8)
 _NPZ = _arrays(x=_PIXELS, y=np.array([0, 1]), classes=np.array(["a", "b"]))
 _PICKLED = _arrays(x=_PIXELS, y=np.array([0, 1]), classes=np.array(["a", {}], dtype=object))
-_SHEET = canonical.encode(DataSheet(rotating_machine=BEARING))
+_SHEETS = tuple(
+    canonical.encode(DataSheet(**{name: machine}))  # type: ignore[arg-type]
+    for name, machine in (
+        ("rotating_machine", BEARING),
+        ("gearbox", GEARS),
+        ("induction_motor", MOTOR),
+    )
+)
 _YAML = b"version: 1\nsite: a\ndata: {path: x, name: y, labels: [a, b]}\nserver: {name: c}\n"
 
 TARGETS: dict[str, Target] = {
@@ -376,8 +383,8 @@ TARGETS: dict[str, Target] = {
     ),
     "numbers": Target(_numbers, (b"1.5e-3", b"1/3", b"0x1.8p+1", b"1e30000000")),
     "yaml": Target(lambda data: settings.read_yaml(data, subject="x"), (_YAML, b"a: &a [*a]")),
-    "data-sheet": Target(_record(DataSheet, "data sheet"), (_SHEET,)),
-    "data-sheet-file": Target(lambda data: settings.parse(data, DataSheet, "x"), (_SHEET,)),
+    "data-sheet": Target(_record(DataSheet, "data sheet"), _SHEETS),
+    "data-sheet-file": Target(lambda data: settings.parse(data, DataSheet, "x"), _SHEETS),
     "client-config": Target(_client_config, (_YAML,)),
     "server-config": Target(
         lambda data: parse_config(data, subject="x"), (b"name: c\nfleet_port: 1\nenrol_port: 2\n",)

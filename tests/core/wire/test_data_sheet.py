@@ -11,12 +11,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.bearings import BEARING
+from tests.bearings import BEARING, GEARS, MOTOR
 
 from wg_core import settings
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.wire import canonical
-from wg_core.wire.data_sheet import DataSheet
+from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 
 _REST = (
     "shaft_speed_rpm: 1, sampling_hz: 1, rolling_element_diameter_mm: 1, pitch_diameter_mm: 9,"
@@ -25,6 +25,8 @@ _REST = (
 SHEETS = (
     DataSheet(rotating_machine=BEARING),
     DataSheet(rotating_machine=dataclasses.replace(BEARING, load_percent=Decimal(75))),
+    DataSheet(gearbox=dataclasses.replace(GEARS, load_percent=Decimal("62.5"))),
+    DataSheet(induction_motor=MOTOR),
 )
 
 
@@ -34,7 +36,18 @@ def test_decoding_inverts_encoding_on_the_wire_and_in_yaml(sheet: DataSheet) -> 
     assert canonical.decode(DataSheet, data, subject="sheet") == sheet
     document = json.dumps(msgspec.to_builtins(sheet)).encode()
     assert settings.parse(document, DataSheet, "sheet") == sheet
-    assert dict(sheet.lines())["rolling_elements"] == "9"
+    assert dict(sheet.lines())["sampling_hz"] == str(sheet.machine.sampling_hz)
+    assert getattr(sheet, sheet.kind) is sheet.machine
+
+
+def test_a_bearing_is_encoded_alike_whatever_kinds_there_are() -> None:
+    assert set(json.loads(canonical.encode(SHEETS[0]))) == {"version", "rotating_machine"}
+
+
+def test_a_sheet_states_exactly_one_machine() -> None:
+    for machines in ({}, {"rotating_machine": BEARING, "gearbox": GEARS}):
+        with pytest.raises(DecodeError, match="exactly one of rotating_machine, gearbox, induc"):
+            DataSheet(**machines)  # type: ignore[arg-type]
 
 
 @given(
@@ -54,7 +67,7 @@ def test_each_number_has_one_spelling(speed: Decimal, angle: float, load: int | 
     data = canonical.encode(sheet)
     again = canonical.decode(DataSheet, data, subject="sheet")
     assert canonical.encode(again) == data
-    assert again.rotating_machine.shaft_speed_rpm == speed
+    assert isinstance(again.machine, RotatingMachine) and again.machine.shaft_speed_rpm == speed
 
 
 def test_bare_numbers_of_yaml_are_read_as_they_are_written() -> None:
@@ -68,7 +81,7 @@ rotating_machine:
   contact_angle_deg: 0.0
 """
     sheet = settings.parse(text, DataSheet, "sheet.yaml")
-    assert sheet.rotating_machine == dataclasses.replace(BEARING, shaft_speed_rpm=Decimal("1772.5"))
+    assert sheet.machine == dataclasses.replace(BEARING, shaft_speed_rpm=Decimal("1772.5"))
 
 
 _SPEEDS: tuple[Any, ...] = (
@@ -116,6 +129,29 @@ def test_hostile_machines_are_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(DecodeError) as error:
         canonical.decode(DataSheet, json.dumps(document).encode(), subject="sheet")
     assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("sheet", "changed", "remedy"),
+    [
+        (SHEETS[2], {"gear_teeth": 20}, "exchange them"),
+        (SHEETS[2], {"pinion_teeth": 2}, "pinion_teeth: 2, expected 3 to 1000"),
+        (SHEETS[2], {"gear_teeth": "58"}, "gear_teeth"),
+        (SHEETS[2], {"pinion_speed_rpm": None}, "pinion_speed_rpm"),
+        (SHEETS[3], {"poles": 3}, "twice the pole pairs"),
+        (SHEETS[3], {"poles": 2}, "count poles, not pairs of poles"),
+        (SHEETS[3], {"shaft_speed_rpm": "1500"}, "1200 to just below 1500"),
+        (SHEETS[3], {"shaft_speed_rpm": "1510"}, "nameplate"),
+        (SHEETS[3], {"supply_hz": "0"}, "supply_hz: 0, expected 1 to 1000"),
+    ],
+)
+def test_numbers_that_cannot_stand_together_are_refused_with_a_remedy(
+    sheet: DataSheet, changed: dict[str, Any], remedy: str
+) -> None:
+    document = canonical.to_builtins(sheet)
+    document[sheet.kind] |= changed
+    with pytest.raises(DecodeError, match=remedy):
+        canonical.decode(DataSheet, json.dumps(document).encode(), subject="sheet")
 
 
 @pytest.mark.parametrize(
