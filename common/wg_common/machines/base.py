@@ -6,14 +6,18 @@ stand, by closed formulas of its stated figures. That is all that plant and serv
 alike; what a machine of the kind sounds like is in the server's simulator.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from wg_core.errors import ConfigError
+from wg_core.language import Text, text
 from wg_core.wire.data_sheet import DataSheet
+
+M = TypeVar("M")
 
 WINDOW = 1024  # Samples of a piece of a record
 HALF_BINS = 384  # Length of an envelope spectrum, in steps of half a cycle a piece
@@ -63,18 +67,53 @@ def line_bumps(places: Tensor, tolerance: float) -> Tensor:
     return torch.where(bumps > 1e-4, bumps, 0).flatten(1, 2)
 
 
-def check_simulated(values: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> None:
+class Range(NamedTuple):
+    """A figure of simulated machines, for people.
+
+    Attributes:
+        name: What it is, with its unit.
+        least: Its least value.
+        most: Its largest value.
+        remedy: What to do about another value.
+    """
+
+    name: Text
+    least: float
+    most: float
+    remedy: Text
+
+
+def check_simulated(ranges: Sequence[Range], values: Sequence[float]) -> None:
     """Refuse a machine unlike all that are simulated.
 
     Args:
-        values: Figures by what they are, with their unit, for people.
-        ranges: Least and largest value of each.
+        ranges: Of figures.
+        values: Of the machine's figures, in the same order.
 
     Raises:
         ConfigError: A value is out of its range.
     """
-    for name, (low, high) in ranges.items():
-        if not low <= values[name] <= high:
+    for (name, least, most, remedy), value in zip(ranges, values, strict=True):
+        if not least <= value <= most:
             raise ConfigError(
-                f"data sheet: {values[name]:.3g} {name}, machines of {low:g} to {high:g} are known"
+                text(
+                    "data sheet: {value:.3g} {name}, machines of {least:g} to {most:g} are known:"
+                    " {remedy}",
+                    value=value,
+                    name=name,
+                    least=least,
+                    most=most,
+                    remedy=remedy,
+                )
             )
+
+
+def stated_machine(sheet: DataSheet, kind: type[M]) -> M:
+    """Return the machine that a sheet states.
+
+    Raises:
+        ConfigError: It is of another kind.
+    """
+    if not isinstance(sheet.machine, kind):
+        raise ConfigError(f"data sheet: it states {sheet.kind}, expected {kind.__name__}")
+    return sheet.machine

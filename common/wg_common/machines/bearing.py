@@ -9,14 +9,18 @@ lines stand at the turns of the shaft, or of the cage.
 import torch
 from torch import Tensor
 
+from wg_common.machines import words
 from wg_common.machines.base import (
     BUMP_WIDTHS,
     WINDOW,
     MachineKind,
+    Range,
     check_simulated,
     line_bumps,
+    stated_machine,
 )
-from wg_core.wire.data_sheet import DataSheet
+from wg_core.language import text
+from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 
 LINES = ("shaft", "cage", "element", "inner", "outer")
 """Lines that a sheet states, in this order."""
@@ -24,28 +28,59 @@ FIGURES = 7
 """Number of stated figures, in the order of the data sheet's fields."""
 
 _WORDS = {
-    "normal": ("normal", "healthy", "good", "ok", "sound", "正常", "良品"),
+    "normal": words.SOUND,
     "rolling element": (
+        "rolling element",
+        "Wälzkörper",
+        "転動体",
         "ball",
         "balls",
         "b",
+        "bsf",
         "roller",
+        "rollers",
         "rolling",
         "element",
+        "Kugel",
+        "Rolle",
+        "Rollkörper",
         "玉",
-        "転動体",
         "ころ",
+        "ボール",
+        "ローラ",
     ),
-    "inner ring": ("inner", "ir", "内輪"),
-    "outer ring": ("outer", "or", "外輪"),
+    "inner ring": (
+        "inner ring",
+        "Innenring",
+        "内輪",
+        "inner",
+        "innen",
+        "ir",
+        "irf",
+        "bpfi",
+        "インナー",
+    ),
+    "outer ring": (
+        "outer ring",
+        "Außenring",
+        "外輪",
+        "outer",
+        "außen",
+        "or",
+        "orf",
+        "bpfo",
+        "アウター",
+    ),
 }
-_RANGES = {
-    "turns of the shaft in 1,024 samples": (0.4, 10.0),
-    "rolling elements": (5.0, 26.0),
-    "rolling element over pitch diameter": (0.08, 0.42),
-    "contact angle in degrees": (0.0, 45.0),
-}
-"""Range of the simulated machines, and a little more."""
+_GEOMETRY = text("see the bearing's catalogue page, or leave the sheet out")
+_SAMPLING = text("resample the records: half the rate has twice as many in 1,024 samples")
+_RANGES = (
+    Range(text("turns of the shaft in 1,024 samples"), 0.4, 10.0, _SAMPLING),
+    Range(text("rolling elements"), 5.0, 26.0, _GEOMETRY),
+    Range(text("rolling element over pitch diameter"), 0.08, 0.42, _GEOMETRY),
+    Range(text("contact angle in degrees"), 0.0, 45.0, _GEOMETRY),
+)
+"""Ranges of the simulated machines, and a little more."""
 _HARMONICS = 3
 _PLACES = 10  # Lines and side lines that templates stand at, with as many harmonics each
 _TOLERANCE = 0.004  # Part of its frequency by which a line may be off: motors run slow or fast
@@ -57,7 +92,7 @@ def figures(sheet: DataSheet) -> Tensor:
     Raises:
         ConfigError: The machine is unlike all that were simulated.
     """
-    machine = sheet.rotating_machine
+    machine = stated_machine(sheet, RotatingMachine)
     load = 50.0 if machine.load_percent is None else float(machine.load_percent)
     values = [
         float(machine.shaft_speed_rpm),
@@ -71,7 +106,7 @@ def figures(sheet: DataSheet) -> Tensor:
     exact = torch.tensor([values], dtype=torch.float64)
     turns = float(lines(exact)[0, 0])
     actual = (turns, values[2], values[3] / values[4], values[5])
-    check_simulated(dict(zip(_RANGES, actual, strict=True)), _RANGES)
+    check_simulated(_RANGES, actual)
     return exact.float()
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
-from wg_common.machines import bearing
+from wg_common.machines import bearing, gearbox, motor
 from wg_common.machines.base import MachineKind
 from wg_core.errors import ConfigError
 from wg_core.wire.data_sheet import DataSheet
 
-KINDS: Mapping[str, MachineKind] = {kind.name: kind for kind in (bearing.KIND,)}
+KINDS: Mapping[str, MachineKind] = {
+    kind.name: kind for kind in (bearing.KIND, gearbox.KIND, motor.KIND)
+}
 
 
 def stated_kind(sheet: DataSheet) -> MachineKind:
@@ -16,9 +18,8 @@ def stated_kind(sheet: DataSheet) -> MachineKind:
     Raises:
         ConfigError: It states no machine of a kind in ``KINDS``.
     """
-    for name, kind in KINDS.items():
-        if getattr(sheet, name, None) is not None:
-            return kind
+    if sheet.kind in KINDS:
+        return KINDS[sheet.kind]
     raise ConfigError(
         f"data sheet: no machine of a kind that is known here ({', '.join(KINDS)}); update this"
         " program"

@@ -1,4 +1,4 @@
-"""What a bearing's data sheet states: lines, templates, refusals, and words of conditions."""
+"""What a bearing's data sheet states: lines, templates, refusals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from tests.bearings import BEARING
 
 from wg_common.machines import bearing, registry
 from wg_common.machines.base import HALF_BINS
-from wg_common.machines.words import condition_of
 from wg_core.errors import ConfigError
 from wg_core.wire.data_sheet import DataSheet
 
@@ -38,12 +37,6 @@ def test_templates_stand_at_the_lines() -> None:
     at = 2 * bearing.lines(figures)[:, 4]  # Half bins
     peak = bearing.templates(figures).reshape(3, 10, 3, 2, HALF_BINS)[:, 4, 0, 0].argmax(dim=1)
     assert (peak - at).abs().max() <= 0.5
-
-
-@pytest.mark.parametrize("label", ["", "scratch", "inner outer", "7"])
-def test_a_class_that_is_no_condition_is_named(label: str) -> None:
-    with pytest.raises(ConfigError, match="normal, ball, inner, outer"):
-        condition_of(bearing.KIND, label)
 
 
 @pytest.mark.parametrize(

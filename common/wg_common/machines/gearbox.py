@@ -1,0 +1,128 @@
+"""A pair of gears on parallel shafts: what a sheet states, and where its lines stand.
+
+Teeth mesh at the turns of a shaft times its teeth, and what differs from tooth to tooth modulates
+that at the turns of the shaft that has the tooth: side bands beside the mesh and its harmonics
+(Randall, *A new method of modeling gear faults*, ASME Journal of Mechanical Design 104, 1982). In
+the envelope of a band they are lines at the turns of the shafts. A damaged tooth changes amplitude
+and phase of the mesh for a short part of a turn, and strikes once a turn, so that many harmonics of
+its shaft rise (McFadden, *Detecting fatigue cracks in gears by amplitude and phase demodulation of
+the meshing vibration*, ASME Journal of Vibration and Acoustics 108, 1986). Worn teeth raise the
+harmonics of the mesh (Randall, *Vibration-based Condition Monitoring*, Wiley, 2011, section 2.2.2).
+"""
+
+import torch
+from torch import Tensor
+
+from wg_common.machines import words
+from wg_common.machines.base import (
+    BUMP_WIDTHS,
+    WINDOW,
+    MachineKind,
+    Range,
+    check_simulated,
+    line_bumps,
+    stated_machine,
+)
+from wg_core.language import text
+from wg_core.wire.data_sheet import DataSheet, Gearbox
+
+FIGURES = 5
+"""Number of stated figures, in the order of the data sheet's fields."""
+
+_HARMONICS = 8  # Of each shaft
+_PLACES = 2 * _HARMONICS + 7
+_TOLERANCE = 0.004  # Part of its frequency by which a line may be off: motors run slow or fast
+_WORDS = {
+    "normal": words.SOUND,
+    "pinion tooth": (
+        "pinion tooth",
+        "Ritzelzahn",
+        "小歯車",
+        "pinion",
+        "Ritzel",
+        "ピニオン",
+        "小ギヤ",
+        "小ギア",
+    ),
+    "gear tooth": (
+        "gear tooth",
+        "Radzahn",
+        "大歯車",
+        "gear",
+        "wheel",
+        "Rad",
+        "Großrad",
+        "大ギヤ",
+        "大ギア",
+    ),
+    "wear": ("wear", "Verschleiß", "摩耗", "worn", "abrasion", "Abnutzung", "abgenutzt"),
+}
+_SAMPLING = text("resample the records: half the rate has twice as many in 1,024 samples")
+_RANGES = (
+    Range(
+        text("teeth of the gear for one of the pinion"),
+        1.0,
+        8.0,
+        text("state the two gears that mesh, not the ratio of the whole gearbox"),
+    ),
+    Range(text("turns of the pinion in 1,024 samples"), 2.0, 34.0, _SAMPLING),
+    Range(text("turns of the gear in 1,024 samples"), 1.8, 30.0, _SAMPLING),
+    Range(text("meshing teeth in 1,024 samples"), 28.0, 430.0, _SAMPLING),
+)
+"""Ranges of the simulated machines, and a little more."""
+
+
+def figures(sheet: DataSheet) -> Tensor:
+    """Figures of a sheet, ``[1, FIGURES]``; a load that is not stated is half of the nominal one.
+
+    Raises:
+        ConfigError: The machine is unlike all that are simulated.
+    """
+    machine = stated_machine(sheet, Gearbox)
+    load = 50.0 if machine.load_percent is None else float(machine.load_percent)
+    values = [float(machine.pinion_speed_rpm), float(machine.sampling_hz)]
+    values += [float(machine.pinion_teeth), float(machine.gear_teeth), min(load / 100, 1.0)]
+    exact = torch.tensor([values], dtype=torch.float64)
+    actual = (values[3] / values[2], *lines(exact)[0].tolist())
+    check_simulated(_RANGES, actual)
+    return exact.float()
+
+
+def lines(figures: Tensor) -> Tensor:
+    """Turns of pinion and gear, and meshing teeth, in cycles a window, ``[m, 3]``."""
+    speed, rate, pinion_teeth, gear_teeth, _ = figures.unbind(dim=1)
+    turns = speed / 60 * WINDOW / rate
+    mesh = turns * pinion_teeth
+    return torch.stack([turns, mesh / gear_teeth, mesh], dim=1)
+
+
+def stated_numbers(figures: Tensor) -> Tensor:
+    """Logarithms of the lines, sampling, teeth and load: ``[m, 8]``."""
+    pinion, gear, mesh = lines(figures).log().unbind(dim=1)
+    _, rate, pinion_teeth, gear_teeth, load = figures.unbind(dim=1)
+    numbers = [2 * (pinion - 2.2), 2 * (gear - 1.3), 2 * (mesh - 5), (mesh - 5) ** 2 - 0.5]
+    numbers += [(rate / 5e3).log() * 2, 2 * (pinion_teeth.log() - 3)]
+    return torch.stack(
+        [*numbers, 2 * (gear_teeth / pinion_teeth).log() - 1.6, 3 * load - 1.5], dim=1
+    )
+
+
+def templates(figures: Tensor) -> Tensor:
+    """Bumps at harmonics of both shafts, and at the mesh with its side lines."""
+    pinion, gear, mesh = lines(figures).unbind(dim=1)
+    orders = range(1, _HARMONICS + 1)
+    places = [order * shaft for shaft in (pinion, gear) for order in orders]
+    places += [mesh, mesh - pinion, mesh + pinion, mesh - gear, mesh + gear, 2 * mesh, 3 * mesh]
+    return line_bumps(2 * torch.stack(places, dim=1), _TOLERANCE)
+
+
+KIND = MachineKind(
+    name="gearbox",
+    conditions=tuple(_WORDS),
+    words=_WORDS,
+    condition_size=8,
+    template_count=_PLACES * BUMP_WIDTHS,
+    figures=figures,
+    stated_numbers=stated_numbers,
+    templates=templates,
+)

@@ -1,0 +1,169 @@
+"""Induction motors by the current of one phase: what a sheet states, and where its lines stand.
+
+A fault modulates the current, so that side bands stand beside the supply's line; in the envelope of
+a band around the supply they are lines at the modulation itself. Broken rotor bars: twice the slip
+frequency, side bands at ``(1 ± 2ks) f`` (Thomson and Fenger, *Current signature analysis to detect
+induction motor faults*, IEEE Industry Applications Magazine 7, 2001). Eccentricity, static and
+dynamic together: the shaft's rate, ``f ± k f_r`` (Nandi, Toliyat and Li, *Condition monitoring and
+fault diagnosis of electrical motors*, IEEE Transactions on Energy Conversion 20, 2005). Turns of
+the stator that are shorted: ``f (n (1 - s) / p ± k)``, the third harmonic of the supply among them
+(Benbouzid, *A review of induction motors signature analysis as a medium for faults detection*, IEEE
+Transactions on Industrial Electronics 47, 2000).
+
+A window must last some periods of twice the slip frequency, so currents are recorded, or resampled,
+at a few hundred samples a second.
+"""
+
+import torch
+from torch import Tensor
+
+from wg_common.machines import words
+from wg_common.machines.base import (
+    BUMP_WIDTHS,
+    WINDOW,
+    MachineKind,
+    Range,
+    check_simulated,
+    line_bumps,
+    stated_machine,
+)
+from wg_core.language import text
+from wg_core.wire.data_sheet import DataSheet, InductionMotor
+
+FIGURES = 5
+"""Number of stated figures: supply and sampling in Hz, pairs of poles, slip, load."""
+
+USUAL_LOAD = 0.75
+"""Share of the rated torque where none is stated."""
+_PLACES = 16
+_TOLERANCE = 0.004  # Part of its frequency by which a line may be off: loads move the slip
+_WORDS = {
+    "normal": words.SOUND,
+    "broken rotor bar": (
+        "broken rotor bar",
+        "Läuferstabbruch",
+        "回転子バー",
+        "bar",
+        "bars",
+        "brb",
+        "rotor bar",
+        "rotor cage",
+        "rotor fault",
+        "rotor damage",
+        "Rotorstab",
+        "Läuferstab",
+        "Stabbruch",
+        "Käfig",
+        "ローターバー",
+        "ロータバー",
+        "バー折損",
+        "バー切れ",
+    ),
+    "eccentricity": (
+        "eccentricity",
+        "Exzentrizität",
+        "偏心",
+        "eccentric",
+        "air gap",
+        "airgap",
+        "exzentrisch",
+        "Luftspalt",
+        "エアギャップ",
+    ),
+    "stator turns": (
+        "stator turns",
+        "Windungsschluss",
+        "巻線",
+        "stator",
+        "winding",
+        "turn",
+        "turns",
+        "inter turn",
+        "interturn",
+        "itsc",
+        "short",
+        "shorted",
+        "Wicklung",
+        "Ständer",
+        "固定子",
+        "層間短絡",
+        "レアショート",
+        "ステータ",
+    ),
+}
+_RANGES = (
+    Range(
+        text("Hz of supply"),
+        45.0,
+        66.0,
+        text("motors at a converter are not simulated; leave the sheet out"),
+    ),
+    Range(text("poles"), 2.0, 12.0, text("see the nameplate, or leave the sheet out")),
+    Range(
+        text("periods of the supply in 1,024 samples"),
+        46.0,
+        165.0,
+        text("resample the current to 6.2 to 22 times the frequency of the supply"),
+    ),
+    Range(
+        text("periods of twice the slip frequency in 1,024 samples"),
+        2.2,
+        30.0,
+        text("resample the current to a lower rate, or record it at a higher load"),
+    ),
+)
+"""Ranges of the simulated machines, and a little more."""
+
+
+def figures(sheet: DataSheet) -> Tensor:
+    """Figures of a sheet, ``[1, FIGURES]``; a load that is not stated is three quarters.
+
+    Raises:
+        ConfigError: The machine is unlike all that are simulated.
+    """
+    machine = stated_machine(sheet, InductionMotor)
+    load = USUAL_LOAD if machine.load_percent is None else float(machine.load_percent) / 100
+    slip = 1 - float(machine.shaft_speed_rpm) / machine.synchronous_rpm
+    values = [float(machine.supply_hz), float(machine.sampling_hz), machine.poles / 2, slip]
+    exact = torch.tensor([[*values, min(load, 1.2)]], dtype=torch.float64)
+    supply, _, pole_slip = lines(exact)[0].tolist()
+    actual = (values[0], float(machine.poles), supply, pole_slip)
+    check_simulated(_RANGES, actual)
+    return exact.float()
+
+
+def lines(figures: Tensor) -> Tensor:
+    """Supply, shaft and twice the slip frequency in cycles a window, ``[m, 3]``."""
+    supply, rate, pairs, slip, _ = figures.unbind(dim=1)
+    turns = supply / pairs * (1 - slip)
+    return torch.stack([supply, turns, 2 * slip * supply], dim=1) * (WINDOW / rate)[:, None]
+
+
+def stated_numbers(figures: Tensor) -> Tensor:
+    """Logarithms of the lines, pairs of poles, slip and load: ``[m, 8]``."""
+    supply, shaft, slip = lines(figures).log().unbind(dim=1)
+    _, _, pairs, relative_slip, load = figures.unbind(dim=1)
+    numbers = [2 * (supply - 4.8), shaft - 4, slip - 1.5, (slip - 1.5) ** 2 - 1]
+    numbers += [2 * (pairs.log() - 0.7), relative_slip.log() + 3.8, 3 * (load - 0.7)]
+    return torch.stack([*numbers, (supply - 4.8) * (shaft - 4)], dim=1)
+
+
+def templates(figures: Tensor) -> Tensor:
+    """Bumps at modulations of the supply, and at beats of its harmonics with them."""
+    supply, shaft, slip = lines(figures).unbind(dim=1)
+    places = [slip, 2 * slip, 3 * slip, shaft - slip, shaft, shaft + slip, 2 * shaft, 3 * shaft]
+    places += [2 * supply, 2 * supply - shaft, 2 * supply + shaft, 2 * supply - slip]
+    places += [supply, supply - shaft, supply + shaft, 4 * supply]
+    return line_bumps(2 * torch.stack(places, dim=1), _TOLERANCE)
+
+
+KIND = MachineKind(
+    name="induction_motor",
+    conditions=tuple(_WORDS),
+    words=_WORDS,
+    condition_size=8,
+    template_count=_PLACES * BUMP_WIDTHS,
+    figures=figures,
+    stated_numbers=stated_numbers,
+    templates=templates,
+)
