@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, Inputs
+from wg_common.machines import words
 from wg_common.machines.base import MachineKind
 from wg_common.machines.registry import stated_kind
-from wg_common.machines.words import condition_of
 from wg_core.errors import ConfigError
 from wg_core.wire.data_sheet import DataSheet
 from wg_server.generator import container
 from wg_server.generator.weights.candidates import GeneratedCandidate, Tensors
+from wg_server.generator.weights.class_head import class_head
 from wg_server.generator.weights.machine_model import TREATMENTS, MachineModel
 from wg_server.generator.weights.machine_networks import Sizes, Weights
 from wg_server.generator.weights.machine_statistic import MachineStatistic, statistics_of
@@ -107,11 +108,11 @@ class SheetGenerator:
             seed: Seed of the samples.
 
         Raises:
-            ConfigError: A class name is of no condition that is known, or the machine is unlike all
-                that were simulated.
+            ConfigError: Fewer than two conditions are said by class names, or the machine is unlike
+                all that were simulated.
         """
         kind, generator = self._kind(sheet)
-        rows = [condition_of(kind, label) for label in labels]
+        rows = words.network_conditions(kind, labels)
         figures = kind.figures(sheet)
         drawing = torch.Generator().manual_seed(seed)
         noise = torch.randn(samples, generator.model.sizes.latent, generator=drawing)
@@ -173,15 +174,15 @@ def _sizes(sizes: Sizes) -> dict[str, int]:
     return {field.name: getattr(sizes, field.name) for field in fields(sizes)}
 
 
-def _tensors(weights: Weights, rows: Sequence[int]) -> Tensors:
+def _tensors(weights: Weights, rows: Sequence[int | None]) -> Tensors:
     """The first of some networks, its head's rows those of the plant's classes."""
-    share = torch.tensor([float(rows.count(row)) for row in rows]).log()
+    head_weight, head_bias = class_head(weights.head[0], weights.head_bias[0], rows)
     values = {
         "trunk.first.weight": weights.first[0],
         "trunk.first.bias": weights.first_bias[0],
         "trunk.second.weight": weights.second[0],
         "trunk.second.bias": weights.second_bias[0],
-        HEAD_WEIGHT: weights.head[0][rows],
-        HEAD_BIAS: weights.head_bias[0][rows] - share,
+        HEAD_WEIGHT: head_weight,
+        HEAD_BIAS: head_bias,
     }
     return {name: value.numpy().copy() for name, value in values.items()}

@@ -1,0 +1,40 @@
+"""Heads for a plant's classes: shared, and neutral where a class says no condition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from wg_server.generator.weights.class_head import class_head
+
+WEIGHT, BIAS = torch.randn(4, 8, generator=torch.Generator().manual_seed(0)).split([7, 1], dim=1)
+INPUTS = torch.randn(200, 7, generator=torch.Generator().manual_seed(1))
+
+
+def _logits(conditions: Sequence[int | None]) -> Tensor:
+    weight, bias = class_head(WEIGHT, BIAS[:, 0], conditions)
+    return INPUTS @ weight.mT + bias
+
+
+def test_rows_follow_the_conditions_of_classes() -> None:
+    weight, bias = class_head(WEIGHT, BIAS[:, 0], (2, 0))
+    assert torch.equal(weight, WEIGHT[[2, 0]]) and torch.equal(bias, BIAS[[2, 0], 0])
+
+
+@pytest.mark.parametrize("conditions", [(3, None, 1, None), (0, None, 0, 0, 2)])
+def test_a_class_that_says_nothing_never_wins_by_itself(conditions: Sequence[int | None]) -> None:
+    unsaid = {place for place, condition in enumerate(conditions) if condition is None}
+    assert not unsaid & set(_logits(conditions).argmax(dim=1).tolist())
+
+
+def test_averaged_with_another_head_that_head_decides_on_it() -> None:
+    logits = _logits((3, None, 1))
+    torch.testing.assert_close(logits[:, 1], logits[:, [0, 2]].mean(dim=1))
+
+
+def test_classes_of_one_condition_share_its_probability() -> None:
+    one, two = (_logits(conditions).softmax(dim=1) for conditions in ((0, 1), (0, 1, 1)))
+    torch.testing.assert_close(one[:, 1], two[:, 1] + two[:, 2])
