@@ -6,7 +6,10 @@ turns with the shaft, an element's with the cage); ageing places make them noise
 The structure between bearing and sensor answers with its resonances (Randall and Antoni, MSSP 25,
 2011; McFadden and Smith, *Model for the vibration produced by a single point defect*, JSV 96,
 1984). Beside it lie noise, some of it through the same structure, tones of shaft, gear and mains,
-and modulations that have nothing to do with the bearing.
+and modulations that have nothing to do with the bearing. A motor's magnetic forces pull at twice
+the frequency of the mains, in pulses where iron saturates or a converter feeds it (Tsypkin,
+*Induction motor condition monitoring: vibration analysis technique*, IEEE IEMDC 2011): in half of
+the machines they excite the structure and modulate its noise, in windows of every condition.
 
 Not simulated: changing speed, more than one damage, cage damage, gears as what is damaged.
 """
@@ -42,6 +45,8 @@ class Machines:
         character: Slip, depth of the load zone, unevenness of blows, share and width of noise.
         tones: Cycles a window and amplitude, ``[m, 2, _TONES]``.
         modulations: Cycles a window and depth, ``[m, 2, _MODULATIONS]``.
+        hum: Of the magnetic forces, ``[m, 5]``: cycles a window, amplitude of their sound, depth of
+            the noise's modulation, and the sharpness of the pulses of each.
     """
 
     figures: Tensor
@@ -53,12 +58,13 @@ class Machines:
     character: Tensor
     tones: Tensor
     modulations: Tensor
+    hum: Tensor
 
     def __len__(self) -> int:
         return len(self.figures)
 
 
-HIDDEN = 2 * _CURVE + 3 + 5 + 2 * _MODULATIONS + 1
+HIDDEN = 2 * _CURVE + 3 + 5 + 2 * _MODULATIONS + 1 + 4
 _CONDITIONS = len(bearing.KIND.conditions)
 
 
@@ -127,7 +133,9 @@ class Workshop:
             ],
             dim=1,
         )
-        tones = self._tones(rates[:, 0], rate)
+        mains = self._one_of((100.0, 120.0), count) * WINDOW / rate
+        tones = self._tones(rates[:, 0], mains)
+        hum = self._hum(mains)
         harmonic = torch.tensor([1.0, 2.0]) * rates[:, :1]
         machine_lines = torch.exp(self._uniform(0, math.log(120), count, _MODULATIONS - 2))
         depth = 0.5 * self._uniform(-0.7, 1, count, _MODULATIONS).clamp(min=0)
@@ -142,6 +150,8 @@ class Workshop:
                 4 * depth,
                 modulations[:, 0].log() - 2,
                 tones[:, 1].square().sum(dim=1, keepdim=True).sqrt() - 1,
+                2 * hum[:, 1:3] - 0.5,
+                hum[:, 3:].log() - 2,
             ],
             dim=1,
         )
@@ -155,7 +165,18 @@ class Workshop:
             character=character,
             tones=tones,
             modulations=modulations,
+            hum=hum,
         )
+
+    def _hum(self, mains: Tensor) -> Tensor:
+        """Draw magnetic forces of half of the machines, ``[m, 5]``, at so many cycles a window."""
+        count = len(mains)
+        has_hum = (self._uniform(0, 1, count) < 0.5).float()
+        amplitude = has_hum * 10 ** (self._uniform(-12, 6, count) / 20)
+        depth = has_hum * self._uniform(0, 0.8, count)
+        sharpness = torch.exp(self._uniform(0, math.log(100), count))
+        noise_sharpness = torch.exp(self._uniform(0, math.log(20), count))
+        return torch.stack([mains, amplitude, depth, sharpness, noise_sharpness], dim=1)
 
     def _response(self, rate: Tensor, frequencies: Tensor) -> Tensor:
         """Of one to five damped resonances, at most 9 kHz; complex ``[m, frequencies]``."""
@@ -171,11 +192,10 @@ class Workshop:
         resonator = p**2 / (p**2 - f**2 + 2j * damping[..., None] * p * f)
         return (gain[..., None] * damping[..., None] * resonator).sum(dim=1)
 
-    def _tones(self, turns: Tensor, rate: Tensor) -> Tensor:
+    def _tones(self, turns: Tensor, mains: Tensor) -> Tensor:
         """Harmonics of the shaft, a gear with a side band, mains; ``[m, 2, _TONES]``."""
         count = len(turns)
         teeth = self._uniform(9, 70, count).floor()
-        mains = self._one_of((100.0, 120.0), count) * WINDOW / rate
         cycles = [turns, 2 * turns, 3 * turns, teeth * turns, (teeth + 1) * turns, mains]
         amplitude = self._uniform(-0.3, 0.8, count, _TONES).clamp(min=0)
         return torch.stack([torch.stack(cycles, dim=1), amplitude], dim=1)
@@ -204,8 +224,27 @@ class Workshop:
         noise = noise * (_SPAN / 2) ** 0.5
         time = torch.arange(WINDOW) / WINDOW
         gain = 1 + self._waves(machines.modulations, count, time)
-        background: Tensor = noise * gain + self._waves(machines.tones, count, time)
-        return background
+        pulling, loudness = self._pulls(machines, count)
+        background: Tensor = noise * gain * loudness + pulling
+        return background + self._waves(machines.tones, count, time)
+
+    def _pulls(self, machines: Machines, count: int) -> tuple[Tensor, Tensor]:
+        """The structure's answer to magnetic forces, and what they multiply the noise by.
+
+        Both are ``[m, count, WINDOW]``.
+        """
+        cycles, amplitude, depth, sharpness, noise_sharpness = (
+            value[:, None, None] for value in machines.hum.unbind(dim=1)
+        )
+        turn = self._uniform(0, 1, len(machines), count, 1)
+        angle = 2 * math.pi * (cycles * torch.arange(_SPAN) / WINDOW + turn)
+        force = torch.exp(sharpness * (angle.cos() - 1))
+        excitation = torch.fft.rfft(force - force.mean(dim=-1, keepdim=True))
+        sound = torch.fft.irfft(excitation * machines.response[:, None], n=_SPAN)[..., -WINDOW:]
+        sound = sound / (sound.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)
+        power = torch.exp(noise_sharpness * (angle[..., -WINDOW:].cos() - 1))
+        power = power / power.mean(dim=-1, keepdim=True)
+        return amplitude * sound, (1 - depth + depth * power).sqrt()
 
     def _waves(self, cycles_amplitude: Tensor, count: int, time: Tensor) -> Tensor:
         """Sums of sines of random phases, ``[m, count, WINDOW]``."""
