@@ -10,7 +10,11 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from wg_common.machines.base import MachineKind
-from wg_server.generator.weights import bearing_simulation
+from wg_server.generator.weights import (
+    bearing_simulation,
+    gearbox_simulation,
+    motor_simulation,
+)
 
 
 class Machines(Protocol):
@@ -51,6 +55,11 @@ class Workshop(Protocol):
 
 
 SIMULATORS: Mapping[str, Callable[[int], Workshop]] = {
-    bearing_simulation.Workshop.kind.name: bearing_simulation.Workshop
+    workshop.kind.name: workshop
+    for workshop in (
+        bearing_simulation.Workshop,
+        gearbox_simulation.Workshop,
+        motor_simulation.Workshop,
+    )
 }
 """Workshops by the name of their kind, each built from a seed."""

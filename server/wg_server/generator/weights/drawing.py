@@ -1,0 +1,75 @@
+"""Random draws and signals that simulators of machines share."""
+
+import math
+
+import torch
+from torch import Tensor
+
+CURVE = 32
+"""Numbers that say what a structure's response is."""
+_RESONANCES = 5
+
+
+class Drawing:
+    """Draws from one generator, which its seed starts."""
+
+    def __init__(self, seed: int) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def uniform(self, low: float, high: float, *shape: int) -> Tensor:
+        """Draw numbers evenly between two."""
+        return low + (high - low) * torch.rand(shape, generator=self._generator)
+
+    def log_uniform(self, low: float, high: float, *shape: int) -> Tensor:
+        """Draw numbers whose logarithms lie evenly between those of two."""
+        return self.uniform(math.log(low), math.log(high), *shape).exp()
+
+    def normal(self, *shape: int) -> Tensor:
+        """Draw numbers of mean 0 and deviation 1."""
+        return torch.randn(shape, generator=self._generator)
+
+    def one_of(self, values: tuple[float, ...], count: int) -> Tensor:
+        """Draw so many of some values."""
+        chosen = torch.randint(len(values), (count,), generator=self._generator)
+        return torch.tensor(values)[chosen]
+
+    def amplitudes(self, low: float, high: float, *shape: int) -> Tensor:
+        """Draw amplitudes between two levels in dB."""
+        return amplitude(self.uniform(low, high, *shape))
+
+    def turns(self, *shape: int) -> Tensor:
+        """Draw phases, radians."""
+        return self.uniform(0, 2 * math.pi, *shape)
+
+    def response(self, rate: Tensor, size: int) -> Tensor:
+        """Response of structures with one to five damped resonances up to 9 kHz.
+
+        Args:
+            rate: Samples a second, ``[m]``.
+            size: Samples of the signals.
+
+        Returns:
+            Complex ``[m, size / 2 + 1]``.
+        """
+        count = len(rate)
+        top = (0.45 * rate).clamp(max=9000)[:, None].log()
+        low = (0.09 * rate).clamp(max=900)[:, None].log()
+        peak = (low + (top - low) * self.uniform(0, 1, count, _RESONANCES)).exp() / rate[:, None]
+        damping = self.log_uniform(0.01, 0.08, count, _RESONANCES)
+        gain = self.uniform(0.2, 1, count, _RESONANCES)
+        gain[:, 1:] *= self.uniform(0, 1, count, _RESONANCES - 1) < 0.5
+        f, p = torch.fft.rfftfreq(size)[None, None], peak[..., None]
+        resonator = p**2 / (p**2 - f**2 + 2j * damping[..., None] * p * f)
+        return (gain[..., None] * damping[..., None] * resonator).sum(dim=1)
+
+
+def amplitude(level: Tensor) -> Tensor:
+    """Amplitude of a level in dB."""
+    out: Tensor = 10 ** (level / 20)
+    return out
+
+
+def curve(power: Tensor) -> Tensor:
+    """A response ``[m, 1 + n * CURVE]`` in ``CURVE`` numbers of order 1."""
+    steps = power[:, 1:].reshape(len(power), CURVE, -1).mean(dim=2)
+    return (steps + 1e-2).log() / 2

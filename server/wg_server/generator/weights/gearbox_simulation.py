@@ -1,0 +1,285 @@
+"""Simulated pairs of gears: what their data sheets state, what these leave open, windows.
+
+Teeth that mesh are a tone and its harmonics, which both shafts modulate in amplitude and phase,
+since no gear is perfectly round (Randall, 1982). A damaged tooth is in mesh for a short part of its
+shaft's turn: there it weakens the mesh and turns its phase, and it strikes (McFadden, 1986). Worn
+teeth raise the harmonics of the mesh, the second first, make the modulation by both shafts
+stronger, and rub: their noise swells with the mesh (Randall, 2011, section 2.2.2). The structure
+answers to strikes and noise with its resonances. What is driven, such as a piston or a coupling,
+strikes at a rate of its own, and loads change from window to window. Beside it lie harmonics of
+both shafts, another pair of gears on one of them, mains, and noise of the sensor. The papers stand
+in ``wg_common.machines.gearbox``.
+
+Not simulated: planetary stages, changing speed, misaligned shafts, damaged bearings, more than one
+damage.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wg_common.machines import gearbox
+from wg_common.machines.base import WINDOW, MachineKind
+from wg_server.generator.weights.drawing import CURVE, Drawing, amplitude, curve
+
+_SPAN = 1280  # Samples that are simulated; what is before the last WINDOW is for ringing in
+_MESHES, _ORDERS = 4, 3  # Harmonics of the mesh, and orders of a shaft that modulate it
+_DAMAGES = 2  # Pinion's tooth, gear's tooth
+_MESHING_TEETH = (30.0, 400.0)  # In a window
+_LEAST_TURNS = 2.0  # Of the gear in a window
+_RATE = (1000, 51200)  # Hz
+_MESH_SPREAD, _DAMAGE_SPREAD, _DRIVEN_SPREAD = 2.0, 2.0, 4.0  # dB from window to window
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Machines:
+    """Some simulated pairs of gears, m of them.
+
+    Attributes:
+        figures: Stated figures, ``[m, 5]``.
+        hidden: Numbers of order 1 that the sheet leaves open, ``[m, hidden_size]``.
+        turns: True turns of pinion and gear in a window, ``[m, 2]``.
+        response: Of the structure at each of ``_SPAN / 2 + 1`` frequencies, complex.
+        noise: Amplitude of the noise at the same frequencies.
+        mesh: Amplitude of each harmonic of the mesh, ``[m, _MESHES]``.
+        wear: dB by which wear raises each harmonic, ``[m, _MESHES]``.
+        runout: Depth of the modulation by each order of each shaft, ``[m, 2, _ORDERS]``.
+        uneven: Factor on that depth where teeth are worn, ``[m]``.
+        rub: Share of the noise that swells with the mesh where teeth are worn, ``[m]``.
+        strike: dB of the strikes over the noise of each damage, ``[m, 2]``.
+        dip: Change of amplitude and of phase of the mesh at a damaged tooth, ``[m, 2, 2]``.
+        length: Teeth that a damage is in mesh for, ``[m]``.
+        tones: Cycles a window and amplitude of what is no mesh, ``[m, 2, n]``.
+        driven: Strikes a window of what is driven, and their level in dB, ``[m, 2]``.
+    """
+
+    figures: Tensor
+    hidden: Tensor
+    turns: Tensor
+    response: Tensor
+    noise: Tensor
+    mesh: Tensor
+    wear: Tensor
+    runout: Tensor
+    uneven: Tensor
+    rub: Tensor
+    strike: Tensor
+    dip: Tensor
+    length: Tensor
+    tones: Tensor
+    driven: Tensor
+
+    def __len__(self) -> int:
+        return len(self.figures)
+
+
+class Workshop:
+    """Draws pairs of gears and their windows: a ``simulators.Workshop``."""
+
+    kind: MachineKind = gearbox.KIND
+    hidden_size = 2 * CURVE + 2 * _MESHES + 2 * _ORDERS + 2 + 2 + 4 + 1 + 1 + 2
+
+    def __init__(self, seed: int) -> None:
+        self._draw = Drawing(seed)
+
+    def _figures(self, count: int) -> Tensor:
+        """Pairs of one stage, recorded so that the gear turns twice in a window."""
+        draw = self._draw
+        pinion_teeth = draw.log_uniform(13, 45, count).floor()
+        low, high = _MESHING_TEETH
+        # A gear of twice as many teeth needs twice as many meshing teeth for as many turns.
+        largest = (0.8 * high / _LEAST_TURNS / pinion_teeth).clamp(max=7)
+        ratio = (largest.log() * draw.uniform(0, 1, count)).exp()
+        gear_teeth = (pinion_teeth * ratio).round()
+        least = (_LEAST_TURNS * gear_teeth).clamp(min=low).log()
+        mesh = (least + (math.log(high) - least) * draw.uniform(0, 1, count)).exp()
+        speed = draw.log_uniform(5, 60, count)  # Hz
+        rate = (speed * pinion_teeth * WINDOW / mesh).clamp(*_RATE)
+        speed = mesh * rate / WINDOW / pinion_teeth
+        # A load that is not stated is said to be half of the nominal one.
+        load = torch.where(draw.uniform(0, 1, count) < 0.7, draw.uniform(0.1, 1, count), 0.5)
+        return torch.stack([60 * speed, rate, pinion_teeth, gear_teeth, load], dim=1)
+
+    def machines(self, count: int) -> Machines:
+        """Draw new pairs of gears."""
+        draw, figures = self._draw, self._figures(count)
+        rate, load = figures[:, 1], figures[:, 4]
+        turns = gearbox.lines(figures)[:, :2] * (1 + 0.004 * draw.normal(count, 1))
+        response = draw.response(rate, _SPAN)
+        power = response.abs().square()
+        power = power / power.mean(dim=1, keepdim=True)
+        frequencies = torch.fft.rfftfreq(_SPAN).clamp(min=0.01)
+        tilt = frequencies[None] ** -draw.uniform(-0.5, 1.2, count, 1)
+        of_sensor = draw.amplitudes(-40, 0, count, 1)
+        noise = of_sensor * tilt / tilt.mean(dim=1, keepdim=True) + (1 - of_sensor) * power
+        # Heavier loads bend teeth more, and are heard more.
+        first = draw.uniform(-8, 12, count, 1) + 6 * (load[:, None] - 0.5)
+        falls = -draw.uniform(-2, 10, count, _MESHES - 1).cumsum(dim=1)
+        mesh = torch.cat([first, first + falls], dim=1)
+        wear = draw.uniform(2, 12, count, 1) * torch.tensor([0.4, 1.0, 0.9, 0.8])
+        wear = wear + 1.5 * draw.normal(count, _MESHES)
+        runout = draw.log_uniform(0.02, 0.35, count, 2, 1)
+        runout = runout * draw.uniform(0.1, 0.6, count, 2, _ORDERS) ** torch.arange(_ORDERS)
+        uneven, rub = draw.uniform(1, 2.5, count), draw.uniform(0.1, 0.8, count)
+        strike = draw.uniform(-10, 8, count, 1) + 2 * draw.normal(count, _DAMAGES)
+        dip = torch.stack(
+            [draw.uniform(0.05, 0.6, count, _DAMAGES), draw.uniform(0, 0.6, count, _DAMAGES)], dim=2
+        )
+        length = draw.uniform(0.7, 2, count)  # Teeth share the load by their contact ratio
+        tones = self._tones(turns, rate)
+        rest = draw.uniform(0, 1, count) < 0.4
+        driven = turns[:, 0] * draw.log_uniform(0.2, 3, count)
+        driven = torch.stack([driven, draw.uniform(-10, 6, count).where(~rest, -40)], dim=1)
+        hidden = [curve(power), curve(noise), mesh / 8, (wear - 5) / 4, runout.flatten(1).log() + 3]
+        hidden += [torch.stack([2 * uneven - 3.5, 4 * rub - 2], dim=1), strike / 5]
+        hidden += [4 * dip.flatten(1) - 1.3, 2 * length[:, None] - 2.7]
+        hidden += [tones[:, 1].square().sum(dim=1, keepdim=True).sqrt() - 1]
+        hidden += [torch.stack([driven[:, 0].log() - 2, driven[:, 1] / 15 + 1], dim=1)]
+        return Machines(
+            figures=figures,
+            hidden=torch.cat(hidden, dim=1),
+            turns=turns,
+            response=response,
+            noise=noise.sqrt(),
+            mesh=amplitude(mesh),
+            wear=wear,
+            runout=runout,
+            uneven=uneven,
+            rub=rub,
+            strike=strike,
+            dip=dip,
+            length=length,
+            tones=tones,
+            driven=driven,
+        )
+
+    def _tones(self, turns: Tensor, rate: Tensor) -> Tensor:
+        """Harmonics of both shafts, another pair of gears with side bands, and mains."""
+        draw, count = self._draw, len(turns)
+        pinion, gear = turns.unbind(dim=1)
+        other = draw.uniform(9, 70, count).floor()
+        shaft = torch.where(draw.uniform(0, 1, count) < 0.5, pinion, gear)
+        mains = draw.one_of((100.0, 120.0), count) * WINDOW / rate
+        cycles = [pinion, 2 * pinion, gear, 2 * gear, other * shaft, (other + 1) * shaft]
+        cycles += [(other - 1) * shaft, mains]
+        sizes = draw.uniform(-0.3, 0.8, count, len(cycles)).clamp(min=0)
+        places = torch.stack(cycles, dim=1)
+        return torch.stack([places, sizes * (places < WINDOW / 2)], dim=1)
+
+    def windows(self, machines: Machines, count: int) -> Tensor:
+        """Draw windows of each condition, ``[m, 4, count, WINDOW]``."""
+        draw, conditions = self._draw, len(self.kind.conditions)
+        shape = (len(machines), conditions, count)
+        wander = 1 + 0.002 * draw.normal(*shape, 1)
+        time = torch.arange(_SPAN) / WINDOW * wander
+        pinion = machines.turns[:, 0, None, None, None] * time + draw.uniform(0, 1, *shape, 1)
+        teeth = machines.figures[:, 2:4, None, None, None].unbind(dim=1)
+        # Gears are together again only after many turns: their places are independent.
+        gear = machines.turns[:, 1, None, None, None] * time + draw.uniform(0, 1, *shape, 1)
+        worn = torch.tensor([0.0, 0.0, 0.0, 1.0])[:, None, None]
+        depth, bend = self._modulation(machines, (pinion, gear), worn)
+        pulses = self._pulses(machines, (pinion, gear), teeth)  # [m, 2, count, _SPAN]
+        for damage in range(_DAMAGES):
+            change = machines.dip[:, damage, :, None, None]
+            depth[:, 1 + damage] -= change[:, 0] * pulses[:, damage]
+            bend[:, 1 + damage] += change[:, 1] * pulses[:, damage]
+        mesh = self._mesh(machines, teeth[0] * pinion, depth, bend, worn)
+        noise = self._noise(machines, teeth[0] * pinion, worn)
+        background = (mesh + noise)[..., -WINDOW:]
+        background += self._driven(machines, time)
+        background[:, 1:3] += self._strikes(machines, (pinion, gear), pulses)
+        cycles, sizes = machines.tones[:, 0], machines.tones[:, 1]
+        for number in range(cycles.shape[1]):
+            angle = 2 * math.pi * cycles[:, number, None, None, None] * time[..., -WINDOW:]
+            angle = angle + draw.turns(*shape, 1)
+            background += sizes[:, number, None, None, None] * angle.sin()
+        out: Tensor = background
+        return out
+
+    def _modulation(
+        self, machines: Machines, shafts: tuple[Tensor, Tensor], worn: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Amplitude and phase of the mesh by what both shafts turn, ``[m, K, count, _SPAN]``."""
+        depth, bend = torch.ones_like(shafts[0]), torch.zeros_like(shafts[0])
+        stronger = 1 + worn * (machines.uneven[:, None, None, None] - 1)
+        for number, turns in enumerate(shafts):
+            for order in range(_ORDERS):
+                size = machines.runout[:, number, order, None, None, None] * stronger
+                # Where the runout lies on the gear is the machine's, not the window's.
+                angle = 2 * math.pi * (order + 1) * turns
+                depth += size * angle.cos()
+                bend += size * (angle + 1 + number + order).cos()
+        return depth, bend
+
+    def _pulses(
+        self, machines: Machines, shafts: tuple[Tensor, Tensor], teeth: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """How much each damaged tooth is in mesh, 0 to 1, ``[m, 2, count, _SPAN]``."""
+        pulses = []
+        for damage, (turns, number) in enumerate(zip(shafts, teeth, strict=True)):
+            turned = turns[:, 1 + damage]
+            away = (turned - turned.round()) * number[:, 0]  # Teeth
+            width = machines.length[:, None, None] / 2.5
+            pulses.append(torch.exp(-0.5 * (away / width).square()))
+        return torch.stack(pulses, dim=1)
+
+    def _mesh(
+        self, machines: Machines, turned: Tensor, depth: Tensor, bend: Tensor, worn: Tensor
+    ) -> Tensor:
+        """The mesh and its harmonics where they are below half the sampling rate."""
+        draw, cycles = self._draw, machines.turns[:, 0] * machines.figures[:, 2]
+        total = torch.zeros_like(turned)
+        load = amplitude(_MESH_SPREAD * draw.normal(*turned.shape[:3]))
+        for harmonic in range(1, _MESHES + 1):
+            heard = (harmonic * cycles < 0.48 * WINDOW).float()
+            size = (machines.mesh[:, harmonic - 1] * heard)[:, None, None]
+            size = size * load * amplitude(draw.normal(*load.shape))
+            raised = amplitude(worn * machines.wear[:, harmonic - 1, None, None, None])
+            angle = harmonic * (2 * math.pi * turned + bend) + draw.turns(*turned.shape[:3], 1)
+            total += size[..., None] * raised * depth * angle.cos()
+        return total
+
+    def _noise(self, machines: Machines, turned: Tensor, worn: Tensor) -> Tensor:
+        """Noise, which swells with the mesh of worn teeth."""
+        draw, shape = self._draw, (*turned.shape[:3], _SPAN // 2 + 1)
+        spectrum = torch.complex(draw.normal(*shape), draw.normal(*shape))
+        noise = torch.fft.irfft(spectrum * machines.noise[:, None, None], n=_SPAN)
+        swell = 1 + worn * machines.rub[:, None, None, None] * (2 * math.pi * turned).cos()
+        out: Tensor = noise * (_SPAN / 2) ** 0.5 * swell
+        return out
+
+    def _strikes(self, machines: Machines, shafts: tuple[Tensor, Tensor], pulses: Tensor) -> Tensor:
+        """Answer of the structure to each damaged tooth's strikes, ``[m, 2, count, WINDOW]``."""
+        # A tooth strikes as it comes into mesh; what has broken off rubs as long as it is there.
+        struck = torch.stack([_passages(shafts[k][:, 1 + k]) for k in (0, 1)], dim=1)
+        force = self._uneven(struck) + 0.15 * pulses * self._draw.normal(*pulses.shape)
+        return self._answer(machines, force, machines.strike[:, :, None], _DAMAGE_SPREAD)
+
+    def _driven(self, machines: Machines, time: Tensor) -> Tensor:
+        """Answer of the structure to strikes of what is driven, ``[m, K, count, WINDOW]``."""
+        rate, level = (value[:, None, None] for value in machines.driven.unbind(dim=1))
+        turned = rate[..., None] * time + self._draw.uniform(0, 1, *time.shape[:3], 1)
+        force = self._uneven(_passages(turned))
+        return self._answer(machines, force, level, _DRIVEN_SPREAD)
+
+    def _uneven(self, strikes: Tensor) -> Tensor:
+        """Strikes whose force differs from one to the next."""
+        out: Tensor = strikes * torch.exp(0.25 * self._draw.normal(*strikes.shape))
+        return out
+
+    def _answer(self, machines: Machines, force: Tensor, level: Tensor, spread: float) -> Tensor:
+        """Answer to forces ``[m, k, count, _SPAN]`` at levels in dB over the noise."""
+        response = machines.response[:, None, None]
+        answer = torch.fft.irfft(torch.fft.rfft(force) * response, n=_SPAN)[..., -WINDOW:]
+        answer = answer / (answer.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)
+        level = level + spread * self._draw.normal(*answer.shape[:3])
+        out: Tensor = amplitude(level)[..., None] * answer
+        return out
+
+
+def _passages(turned: Tensor) -> Tensor:
+    """One where a whole turn is full, of turns ``[..., n]``, zero elsewhere."""
+    return F.pad(turned.floor().diff(dim=-1).clamp(min=0), (1, 0))

@@ -1,0 +1,221 @@
+"""Simulated induction motors: what their data sheets state, what these leave open, currents.
+
+The current of one phase is the supply's line, modulated. Each modulation is a pair of side bands,
+levels in dB of the supply's line. Broken rotor bars: ``(1 ± 2ks) f``, −50 to −34 dB at full load
+and less at a lower one, the upper one weaker by the inertia; a sound rotor is below −55 dB (Thomson
+and Fenger, 2001). Static and dynamic eccentricity together: ``f ± k f_r`` (Nandi, Toliyat and Li,
+2005). Shorted turns of the stator: the third harmonic and ``f (n (1 - s) / p ± 1)`` (Benbouzid,
+2000; Thomson and Fenger, 2001). Sound motors have some of all of it: no rotor is perfectly round,
+and supplies have harmonics. What is driven, such as belts, pumps and mills, modulates the current
+at rates of its own, more or less from window to window, and looks like a broken bar to who does not
+know the slip (Schoen and Habetler, *Effects of time-varying loads on rotor fault detection in
+induction machines*, IEEE Transactions on Industry Applications 31, 1995). Beside it lie drift, the
+harmonics of the supply, and noise. The other papers stand in ``wg_common.machines.motor``.
+
+Not simulated: converters, starts and changing speed, damaged bearings, principal slot harmonics
+(they lie above what is recorded at these rates), and more than one fault.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wg_common.machines import motor
+from wg_common.machines.base import WINDOW, MachineKind
+from wg_server.generator.weights.drawing import Drawing, amplitude
+
+_SLIP_ORDERS, _SHAFT_ORDERS, _LOADS, _HARMONICS = 3, 2, 4, 2
+_LINES = _SLIP_ORDERS + _SHAFT_ORDERS + _LOADS
+_SUPPLY_PERIODS = (50.0, 150.0)  # In a window
+_LEAST_SLIP_PERIODS = 2.5  # Of twice the slip frequency in a window
+_FAULT_SPREAD, _SUPPLY_SPREAD, _DRIVEN_SPREAD = 1.5, 2.0, 5.0  # dB from window to window
+_DRIVEN_WANDER = 0.02  # Part by which what is driven goes faster or slower from window to window
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Machines:
+    """Some simulated motors, m of them.
+
+    Attributes:
+        figures: Stated figures, ``[m, 5]``.
+        hidden: Numbers of order 1 that the sheet leaves open, ``[m, HIDDEN]``.
+        supply: True periods of the supply in a window, ``[m]``.
+        modulations: Rate of each modulation in cycles a window, ``[m, _LINES]``.
+        lower: Amplitude of each lower side band in each condition, ``[m, K, _LINES]``.
+        upper: Amplitude of each upper side band over the lower one's, ``[m, _LINES]``.
+        third: Amplitude of the third harmonic in each condition, ``[m, K]``.
+        harmonics: Amplitudes of the fifth and seventh, ``[m, 2]``.
+        drift: Deviation of the slow drift of the amplitude, ``[m]``.
+        noise: Deviation of the noise, ``[m]``.
+    """
+
+    figures: Tensor
+    hidden: Tensor
+    supply: Tensor
+    modulations: Tensor
+    lower: Tensor
+    upper: Tensor
+    third: Tensor
+    harmonics: Tensor
+    drift: Tensor
+    noise: Tensor
+
+    def __len__(self) -> int:
+        return len(self.figures)
+
+
+class Workshop:
+    """Draws motors and their currents: a ``simulators.Workshop``."""
+
+    kind: MachineKind = motor.KIND
+    hidden_size = 23
+
+    def __init__(self, seed: int) -> None:
+        self._draw = Drawing(seed)
+
+    def _figures(self, count: int) -> Tensor:
+        """Motors of up to eight poles, recorded so that their slip can be told."""
+        draw = self._draw
+        supply = draw.one_of((50.0, 60.0), count)
+        pairs = draw.one_of((1.0, 2.0, 2.0, 3.0, 4.0), count)
+        load = draw.uniform(0.3, 1.1, count)
+        # Rated slips are 1 to 6 %, and grow with the load.
+        slip = draw.log_uniform(0.01, 0.06, count) * load
+        low, high = _SUPPLY_PERIODS
+        slip = slip.clamp(min=_LEAST_SLIP_PERIODS / 2 / high)
+        low = (_LEAST_SLIP_PERIODS / 2 / slip).clamp(min=low).log()
+        periods = (low + (math.log(high) - low) * draw.uniform(0, 1, count)).exp()
+        rate = supply * WINDOW / periods
+        # A load that is not stated is said to be three quarters.
+        load = torch.where(draw.uniform(0, 1, count) < 0.7, load, motor.USUAL_LOAD)
+        return torch.stack([supply, rate, pairs, slip, load], dim=1)
+
+    def machines(self, count: int) -> Machines:
+        """Draw new motors."""
+        draw, figures = self._draw, self._figures(count)
+        lines = motor.lines(figures) * (1 + 0.0005 * draw.normal(count, 1))
+        supply, shaft, pole_slip = lines.unbind(dim=1)
+        pole_slip = pole_slip * (1 + 0.05 * draw.normal(count))  # Tachometers err by a turn or two
+        driven = shaft[:, None] * draw.log_uniform(0.06, 2.5, count, _LOADS)
+        slips = pole_slip[:, None] * torch.arange(1, _SLIP_ORDERS + 1)
+        turns = shaft[:, None] * torch.arange(1, _SHAFT_ORDERS + 1)
+        levels = self._levels(figures[:, 4])
+        orders = [-draw.uniform(8, 20, count, n - 1) for n in (_SLIP_ORDERS, _SHAFT_ORDERS)]
+        steps = [torch.cat([torch.zeros(count, 1), each.cumsum(dim=1)], dim=1) for each in orders]
+        bar, round_, shorted = levels["bar"], levels["eccentric"], levels["shorted"]
+        slip_levels = torch.stack([bar[:, 0], bar[:, 1], bar[:, 0], bar[:, 0]], dim=1)
+        shaft_levels = torch.stack([round_[:, 0], round_[:, 0], round_[:, 1], round_[:, 0]], dim=1)
+        shaft_levels[:, 3] = torch.maximum(shaft_levels[:, 3], levels["short beside"])
+        load_levels = levels["load"][:, None].expand(-1, 4, -1)
+        lower = [
+            slip_levels[..., None] + steps[0][:, None],
+            shaft_levels[..., None] + steps[1][:, None],
+        ]
+        upper = -draw.uniform(0, 12, count, _LINES)
+        return Machines(
+            figures=figures,
+            hidden=torch.cat(
+                [
+                    (bar + 50) / 10,
+                    (round_ + 50) / 10,
+                    (shorted + 45) / 10,
+                    (levels["short beside"][:, None] + 55) / 6,
+                    (levels["load"] + 65) / 15,
+                    upper[:, [0, _SLIP_ORDERS]] / 4 + 1.5,
+                    steps[0][:, 1:2] / 4 + 3.5,
+                    steps[1][:, 1:2] / 4 + 3.5,
+                    levels["harmonics"] / 6 + 7,
+                    (driven / shaft[:, None]).log() + 1,
+                    levels["noise"] / 8 + 7,
+                    levels["drift"] / 6 + 8,
+                ],
+                dim=1,
+            ),
+            supply=supply,
+            modulations=torch.cat([slips, turns, driven], dim=1),
+            lower=amplitude(torch.cat([*lower, load_levels], dim=2)),
+            upper=amplitude(upper),
+            third=amplitude(torch.stack([*3 * [shorted[:, 0]], shorted[:, 1]], dim=1)),
+            harmonics=amplitude(levels["harmonics"]),
+            drift=amplitude(levels["drift"][:, 0]),
+            noise=amplitude(levels["noise"][:, 0]),
+        )
+
+    def _levels(self, load: Tensor) -> dict[str, Tensor]:
+        """Draw levels in dB of the supply's line, of a sound and a damaged motor: ``[m, n]``."""
+        draw, count = self._draw, len(load)
+        weaker = 20 * (0.4 + 0.6 * load).clamp(max=1).log10()  # Bars carry what the load asks for
+        lines = draw.uniform(0, 1, count, _LOADS) < 0.6
+        return {
+            "bar": torch.stack(
+                [draw.uniform(-75, -55, count), draw.uniform(-50, -34, count) + weaker], dim=1
+            ),
+            "eccentric": torch.stack(
+                [draw.uniform(-70, -50, count), draw.uniform(-48, -32, count)], dim=1
+            ),
+            "shorted": torch.stack(
+                [draw.uniform(-62, -42, count), draw.uniform(-44, -28, count)], dim=1
+            ),
+            "short beside": draw.uniform(-65, -45, count),
+            "load": torch.where(lines, draw.uniform(-65, -38, count, _LOADS), -80.0),
+            "harmonics": draw.uniform(-55, -30, count, _HARMONICS),
+            "noise": draw.uniform(-70, -42, count, 1),
+            "drift": draw.uniform(-60, -42, count, 1),
+        }
+
+    def windows(self, machines: Machines, count: int) -> Tensor:
+        """Draw currents of each condition, ``[m, 4, count, WINDOW]``."""
+        draw, shape = self._draw, (len(machines), len(self.kind.conditions), count)
+        time = torch.arange(WINDOW) / WINDOW
+        supply = machines.supply[:, None, None, None] * (1 + 0.0002 * draw.normal(*shape, 1))
+        # The slip follows the load, which is another one in each window.
+        load = 1 + 0.04 * draw.normal(*shape)
+        envelope = torch.ones(*shape, WINDOW, dtype=torch.complex64)
+        envelope += machines.drift[:, None, None, None] * self._drift(shape)
+        for line in range(_LINES):
+            rate = machines.modulations[:, line, None, None]
+            if line < _SLIP_ORDERS:
+                rate = rate * load
+            elif line >= _SLIP_ORDERS + _SHAFT_ORDERS:
+                rate = rate * (1 + _DRIVEN_WANDER * draw.normal(*shape))
+            spread = _DRIVEN_SPREAD if line >= _SLIP_ORDERS + _SHAFT_ORDERS else _FAULT_SPREAD
+            jitter = amplitude(spread * draw.normal(*shape))
+            lower = machines.lower[:, :, line, None] * jitter
+            upper = lower * machines.upper[:, line, None, None]
+            for sign, size in ((-1, lower), (1, upper)):
+                angle = 2 * math.pi * sign * rate[..., None] * time + draw.turns(*shape, 1)
+                envelope += torch.polar(size[..., None].expand_as(angle), angle)
+        carrier = 2 * math.pi * supply * time + draw.turns(*shape, 1)
+        current = (envelope * torch.polar(torch.ones_like(carrier), carrier)).real
+        current += self._harmonics(machines, carrier)
+        noise: Tensor = current + machines.noise[:, None, None, None] * draw.normal(*shape, WINDOW)
+        return noise
+
+    def _drift(self, shape: tuple[int, ...]) -> Tensor:
+        """Drift that is slower than the window, of deviation one: ``[*shape, WINDOW]``."""
+        time = torch.arange(WINDOW) / WINDOW
+        total = torch.zeros(*shape, WINDOW)
+        for rate in (0.2, 0.4, 0.8):
+            angle = 2 * math.pi * rate * time + self._draw.turns(*shape, 1)
+            total += self._draw.normal(*shape, 1) * angle.sin() / rate**0.5
+        return total
+
+    def _harmonics(self, machines: Machines, carrier: Tensor) -> Tensor:
+        """Third, fifth and seventh harmonic where they are below half the sampling rate."""
+        sizes = torch.cat(
+            [
+                machines.third[..., None],
+                machines.harmonics[:, None].expand(-1, carrier.shape[1], -1),
+            ],
+            dim=2,
+        )
+        total = torch.zeros_like(carrier)
+        for number, order in enumerate((3, 5, 7)):
+            heard = (order * machines.supply < WINDOW / 2).float()[:, None, None]
+            spread = amplitude(_SUPPLY_SPREAD * self._draw.normal(*carrier.shape[:3]))
+            size = sizes[:, :, number, None] * heard * spread
+            angle = order * carrier + self._draw.turns(*carrier.shape[:3], 1)
+            total += size[..., None] * angle.cos()
+        return total

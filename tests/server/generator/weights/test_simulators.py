@@ -1,0 +1,143 @@
+"""Simulators of machines: seeds, sizes, sheets that can exist, and lines where the sheet says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import torch
+from tests.bearings import GEARS, MOTOR
+from torch import Tensor
+
+from wg_common.machines import gearbox, motor
+from wg_common.machines.registry import KINDS
+from wg_common.nets.spectrum_lines import BANDS, HALF_BINS, WINDOW, spectra
+from wg_core.wire.data_sheet import DataSheet, Gearbox, InductionMotor
+from wg_server.generator.weights import gearbox_simulation, motor_simulation
+from wg_server.generator.weights.simulators import SIMULATORS
+
+
+def test_every_kind_has_a_simulator() -> None:
+    assert {name: make(0).kind for name, make in SIMULATORS.items()} == KINDS
+
+
+@pytest.mark.parametrize("name", SIMULATORS)
+def test_machines_and_windows_are_drawn_by_their_seed(name: str) -> None:
+    shops = [SIMULATORS[name](seed) for seed in (1, 1, 2)]
+    one, two, other = (shop.machines(60) for shop in shops)
+    assert torch.equal(one.hidden, two.hidden) and not torch.equal(one.hidden, other.hidden)
+    assert one.hidden.shape == (60, shops[0].hidden_size) and one.hidden.isfinite().all()
+    assert one.hidden.std(dim=0).mean() < 2 and one.hidden.abs().mean() < 2  # Of order 1
+    few = [shop.machines(3) for shop in shops[:2]]
+    first, again = (shop.windows(m, 2) for shop, m in zip(shops[:2], few, strict=True))
+    assert first.shape == (3, len(shops[0].kind.conditions), 2, WINDOW)
+    assert first.isfinite().all() and torch.equal(first, again)
+
+
+def _stated(name: str, figures: Tensor) -> Iterator[DataSheet]:
+    """Sheets that state simulated machines."""
+    for row in figures.double().tolist():
+        numbers = [Decimal(f"{value:.9g}") for value in row]
+        if name == "gearbox":
+            machine: Any = Gearbox(
+                pinion_speed_rpm=numbers[0],
+                sampling_hz=numbers[1],
+                pinion_teeth=round(row[2]),
+                gear_teeth=round(row[3]),
+                load_percent=100 * numbers[4],
+            )
+        else:
+            speed = 60 * row[0] / row[2] * (1 - row[3])
+            machine = InductionMotor(
+                supply_hz=numbers[0],
+                sampling_hz=numbers[1],
+                poles=2 * round(row[2]),
+                shaft_speed_rpm=Decimal(f"{speed:.9g}"),
+                load_percent=100 * numbers[4],
+            )
+        yield DataSheet(**{name: machine})
+
+
+@pytest.mark.parametrize("name", ["gearbox", "induction_motor"])
+def test_what_is_simulated_can_be_stated_and_is_no_stranger(name: str) -> None:
+    figures = SIMULATORS[name](4).machines(200).figures
+    stated = torch.cat([KINDS[name].figures(sheet) for sheet in _stated(name, figures)])
+    torch.testing.assert_close(stated, figures, rtol=1e-4, atol=1e-4)
+
+
+def _line_heights(windows: Tensor, places: Tensor, band: int) -> Tensor:
+    """Height of a line over its surroundings in the envelope spectrum of a band, ``[m, K]``.
+
+    Args:
+        windows: ``[m, K, n, WINDOW]``.
+        places: Of the line in half bins, ``[m]``.
+    """
+    shape = windows.shape
+    inputs = spectra(windows.flatten(0, 2))[:, : len(BANDS) * HALF_BINS]
+    bands = inputs.reshape(*shape[:3], len(BANDS), HALF_BINS)[:, :, :, band].mean(dim=2)
+    rows, at = torch.arange(shape[0]), places.round().long()
+    line = torch.stack([bands[rows, :, at + away] for away in (-1, 0, 1)]).amax(dim=0)
+    return line - torch.stack([bands[rows, :, at + away] for away in (-6, 6)]).mean(dim=0)
+
+
+def test_a_broken_bar_and_an_eccentric_rotor_have_their_lines() -> None:
+    workshop = motor_simulation.Workshop(3)
+    machines = workshop.machines(120)
+    quiet = replace(machines, noise=machines.noise * 0, drift=machines.drift * 0)
+    windows = workshop.windows(quiet, 4)
+    lines = 2 * motor.lines(machines.figures)
+    clear = (lines[:, 2] > 10) & (lines[:, 1] > 40) & (lines[:, 1] < HALF_BINS - 10)
+    assert clear.sum() >= 5
+    bars = _line_heights(windows, lines[:, 2].clamp(8, 370), 1)[clear].mean(dim=0)
+    round_ = _line_heights(windows, lines[:, 1].clamp(8, 370), 1)[clear].mean(dim=0)
+    assert bars[1] > bars[[0, 2, 3]].max() + 0.3
+    assert round_[2] > round_[[0, 1, 3]].max() + 0.3
+
+
+def test_shorted_turns_raise_the_third_harmonic() -> None:
+    workshop = motor_simulation.Workshop(3)
+    machines = workshop.machines(20)
+    power = torch.fft.rfft(workshop.windows(machines, 4) * torch.hann_window(WINDOW)).abs()
+    third = (3 * machines.supply).round().long()
+    rows = torch.arange(20)
+    heights = torch.stack([power[rows, :, :, third + away] for away in (-1, 0, 1)]).amax(dim=0)
+    level = heights.log().mean(dim=(0, 2))
+    assert level[3] > level[:3].max() + 1
+
+
+def test_a_damaged_tooth_strikes_once_a_turn_of_its_shaft() -> None:
+    workshop = gearbox_simulation.Workshop(3)
+    machines = workshop.machines(60)
+    loud = replace(
+        machines,
+        strike=torch.full_like(machines.strike, 25.0),
+        driven=torch.tensor([1.0, -80.0]).expand(60, 2),
+    )
+    windows = workshop.windows(loud, 4)
+    turns = 2 * gearbox.lines(machines.figures)[:, :2]  # Half bins
+    for shaft in (0, 1):
+        places = 3 * turns[:, shaft]  # The third harmonic of its shaft
+        clear = (places > 12) & (places < HALF_BINS - 10)
+        height = _line_heights(windows, places.clamp(8, 370), 0)[clear].mean(dim=0)
+        assert height[1 + shaft] > height[[0, 3, 2 - shaft]].max() + 0.5
+
+
+def test_wear_raises_the_second_harmonic_of_the_mesh_most() -> None:
+    machines = gearbox_simulation.Workshop(3).machines(200)
+    assert machines.wear.mean(dim=0).argmax() == 1 and (machines.wear.mean(dim=0) > 1).all()
+
+
+def test_half_of_simulated_bearings_hum_in_every_condition() -> None:
+    machines = SIMULATORS["rotating_machine"](1).machines(400)
+    humming = machines.hum[:, 1] > 0
+    assert 0.4 < humming.float().mean() < 0.6
+    assert (machines.hum[:, 2] > 0)[humming].float().mean() > 0.95
+    assert torch.equal(machines.hum[~humming, 1:3], torch.zeros(int((~humming).sum()), 2))
+
+
+def test_sheets_of_tests_state_machines_that_are_simulated() -> None:
+    for name, machine in (("gearbox", GEARS), ("induction_motor", MOTOR)):
+        assert KINDS[name].figures(DataSheet(**{name: machine})).shape[0] == 1  # type: ignore[arg-type]
