@@ -58,13 +58,7 @@ _CONFIRMED = {
 @click.option("--labels", help="Label domain, a,b,c. It is public. Default: folder names.")
 @click.option("--unit-column", help="Column or array that names the privacy unit of a record.")
 @reading_options
-@click.option(
-    "--data-sheet",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="What the rotating machine is, as YAML (docs/plant-guide.md). It is public, and costs no"
-    " privacy.",
-)
+@options.data_sheet_option
 @click.option("--name", help="Public name of the data set; default: the site's name.")
 @click.option(
     "--budget-of",
@@ -198,6 +192,7 @@ def _say_made(
             ),
             *frozen_lines(frozen),
             *_log_lines(data.reading.log),
+            *_machine_lines(config),
             text("public label domain: {labels}", labels=", ".join(data.labels)),
             text(
                 "budget: epsilon {cap} at delta {delta}; policy in {path}",
@@ -210,6 +205,14 @@ def _say_made(
         ],
         as_json,
     )
+
+
+def _machine_lines(config: ClientConfig) -> list[str]:
+    """What the data sheet brings; nothing where there is none."""
+    from wg_client.release.machine_hints import machine_hints
+
+    hints = machine_hints(config.data_sheet, config.data.labels)
+    return [text("data sheet: {hint}", hint=hint) for hint in hints]
 
 
 def _log_lines(log: LogConfig | None) -> list[str]:

@@ -135,6 +135,15 @@ def _text_of(token: bytes) -> str:
     return token.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace")
 
 
+data_sheet_option = click.option(
+    "--data-sheet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="What the bearing, gearbox or motor is, as YAML (docs/plant-guide.md). It is public, and"
+    " costs no privacy.",
+)
+
+
 def words_of(text: str) -> tuple[str, ...]:
     """Words of a list with commas; Japanese and Chinese commas are some, too."""
     return tuple(word.strip() for word in re.split("[,、，]", text) if word.strip())

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from wg_client.cli.check import fitted, leave_lines
 from wg_client.cli.freeze import CANNOT, freezing_bar, named
-from wg_client.cli.options import words_of
+from wg_client.cli.options import data_sheet_option, words_of
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_client.pilot import published
 from wg_client.pilot.sentences import figure, verdict
@@ -22,13 +22,13 @@ from wg_core.cli import json_option, next_step, note, printable, show, waiting
 from wg_core.errors import UsageError
 from wg_core.language import current, padded, text
 from wg_core.options import OUT_FILE
-from wg_core.site.config import RECORD
+from wg_core.site.config import RECORD, read_data_sheet
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
     from wg_client.pilot.simulation import Simulation
 
-_OF_INIT = {"data", "labels", "unit_column", *READING_NAMES}
+_OF_INIT = {"data", "labels", "unit_column", "data_sheet", *READING_NAMES}
 _LABELS_SHOWN = 20
 _SIMULATING = text("simulating, %")
 
@@ -57,6 +57,7 @@ _SIMULATING = text("simulating, %")
     help="The operator's encoder package; default: what is installed.",
 )
 @reading_options
+@data_sheet_option
 @click.option(
     "--sheet", type=OUT_FILE, help="Also write a return-on-investment sheet, one HTML page."
 )
@@ -79,6 +80,7 @@ def simulate(
     unit_column: str | None,
     sites: int,
     encoder: Path | None,
+    data_sheet: Path | None,
     sheet: Path | None,
     figures: Path | None,
     price: str,
@@ -102,6 +104,7 @@ def simulate(
         labels=None if labels is None else words_of(labels),
         unit_column=unit_column,
         reading=read_reading(data, unit_column, **{n: reading.pop(n) for n in READING_NAMES}),
+        data_sheet=None if data_sheet is None else read_data_sheet(data_sheet),
     )
     with freezing_bar(_SIMULATING, ("read", "encoded", "judged")) as stage:
         outcome = simulation.simulate(
@@ -149,6 +152,8 @@ def _lines(simulation: Simulation, language_option: str) -> Iterator[str]:
         yield from named(CANNOT, data.problems)
     if data.drawn < data.records:
         yield text("    {drawn} of them, evenly drawn, were looked at", drawn=data.drawn)
+    for hint in simulation.machine:
+        yield text("data sheet: {hint}", hint=hint)
     yield from _gain_lines(simulation)
     yield from leave_lines(simulation.would_leave)
     yield from _privacy_lines(simulation)

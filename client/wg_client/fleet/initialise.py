@@ -90,8 +90,8 @@ def _check_sheet(sheet: DataSheet | None, records: str) -> None:
     """Refuse a data sheet where no record is a machine's."""
     if sheet is not None and records != Windows.name:
         raise ConfigError(
-            f"--data-sheet: it is of a rotating machine, but the records are {records}; leave it"
-            " out"
+            f"--data-sheet: it is of a machine ({sheet.kind}), but the records are {records};"
+            " leave it out"
         )
 
 

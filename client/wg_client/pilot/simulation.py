@@ -25,6 +25,7 @@ from wg_client.fleet.initialise import DataChoice
 from wg_client.methods.base import LabelledRecords
 from wg_client.pilot import published
 from wg_client.pilot.published import Decision, Expected, Facts
+from wg_client.release.machine_hints import machine_hints
 from wg_client.release.preview import Departure, departure
 from wg_client.selection import gain
 from wg_client.selection.gain import Accuracy
@@ -110,6 +111,7 @@ class Simulation:
         would_leave: Blocks of that release, and their noise.
         encode_seconds: Processor time to encode all records once.
         encoder: Id of the encoder, hex; empty: the installed trunk without an operator's file.
+        machine: What a data sheet of the machine brings, in sentences.
     """
 
     data: DataSight
@@ -123,6 +125,7 @@ class Simulation:
     would_leave: Departure
     encode_seconds: float
     encoder: str
+    machine: tuple[str, ...]
 
 
 def simulate(
@@ -170,6 +173,7 @@ def simulate(
         would_leave=departure(schema, sigma, choice.unit_column),
         encode_seconds=seconds_per_record * len(inspection.data),
         encoder=loaded.id,
+        machine=machine_hints(choice.data_sheet, data.label_names),
     )
 
 

@@ -17,6 +17,7 @@ from wg_client.data.sensor_windows import file_of, logs_at
 from wg_client.data.survey import survey
 from wg_client.release.hints import hints, statistics_hints
 from wg_client.release.look import encoder_failures
+from wg_client.release.machine_hints import machine_hints
 from wg_common.modalities.registry import listed
 from wg_core.errors import DataError, MachineUnstated
 from wg_core.language import text
@@ -233,17 +234,20 @@ def check(
         would_leave=departure(schema, sigma, plant.config.data.unit_column),
         cost=cost,
         statistics=statistics,
-        hints=statistics_hints(sight.units, cap, cap_delta)
-        if statistics == MACHINE
-        else hints(
-            modality=sight.modality,
-            per_label=sight.per_label,
-            units=sight.units,
-            clip_radius=schema.radius,
-            dimension=schema.dimension,
-            noise_std=noise.sum_std,
-            cap_epsilon=cap,
-            cap_delta=cap_delta,
+        hints=machine_hints(plant.config.data_sheet, plant.config.data.labels)
+        + (
+            statistics_hints(sight.units, cap, cap_delta)
+            if statistics == MACHINE
+            else hints(
+                modality=sight.modality,
+                per_label=sight.per_label,
+                units=sight.units,
+                clip_radius=schema.radius,
+                dimension=schema.dimension,
+                noise_std=noise.sum_std,
+                cap_epsilon=cap,
+                cap_delta=cap_delta,
+            )
         ),
         data_sheet=plant.config.data_sheet,
         mean=_mean(plant, noise) if statistics == MACHINE else None,

@@ -158,10 +158,15 @@ def network_conditions(kind: MachineKind, labels: Sequence[str]) -> tuple[int | 
     return conditions
 
 
+def meaning(kind: MachineKind, condition: int) -> str:
+    """Name a condition in English, German and Japanese."""
+    english, *others = kind.words[kind.conditions[condition]][:_LANGUAGES]
+    return f"{english} ({', '.join(others)})"
+
+
 def expected(kind: MachineKind) -> str:
     """List what would be understood, a word of each language for each condition."""
-    first_words: Sequence[Sequence[str]] = [kind.words[name] for name in kind.conditions]
-    return ", ".join(f"{words[0]} ({', '.join(words[1:_LANGUAGES])})" for words in first_words)
+    return ", ".join(meaning(kind, condition) for condition in range(len(kind.conditions)))
 
 
 @functools.cache

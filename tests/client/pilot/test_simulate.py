@@ -108,3 +108,34 @@ def test_without_an_operators_encoder_the_installed_trunk_judges() -> None:
     scaled = found.scaled_dimension
     assert local.shape == (1, found.local_dimension) and found.id == ""
     assert not local[:, :scaled].any() and local[:, scaled:].any()
+
+
+def test_a_data_sheet_says_what_would_be_made_for_the_machine(
+    tmp_path: Path, here: Json, shown: Callable[..., tuple[str, str]]
+) -> None:
+    data, sheet = tmp_path / "data", tmp_path / "sheet.yaml"
+    rng = np.random.default_rng(1)
+    for label in ("gut", "Stabbruch", "Lüfter"):
+        (data / label).mkdir(parents=True)
+        for number in range(4):
+            np.save(data / label / f"{number}.npy", rng.normal(size=(1, 1024)).astype(np.float32))
+    motor = "{supply_hz: 50, poles: 4, shaft_speed_rpm: 1452, sampling_hz: 500}"
+    sheet.write_text(f"induction_motor: {motor}")
+    words = ["simulate", "--data", data, "--data-sheet", sheet]
+    tell, unsaid = here(*words)["machine"]
+    assert "Stabbruch = broken rotor bar" in tell and "Lüfter" in unsaid
+    out, _ = shown(*words)
+    assert "data sheet: networks for this machine tell" in out
+    assert f"--data-sheet {sheet}" in out  # Of the command that comes next
+    sheet.write_text(f"induction_motor: {motor.replace('poles: 4', 'poles: 2')}")
+    assert "count poles" in str(here(*words, code=errors.ExitCode.CONFIG))
+
+
+def test_a_data_sheet_beside_pictures_is_refused(encoder: Path, tmp_path: Path, here: Json) -> None:
+    data = write_npz(tmp_path / "data.npz", {0: 6, 1: 6}, seed=3, labels=LABELS)
+    sheet = tmp_path / "sheet.yaml"
+    sheet.write_text(
+        "gearbox: {pinion_speed_rpm: 9, sampling_hz: 9, pinion_teeth: 9, gear_teeth: 9}"
+    )
+    words = ["simulate", "--data", data, "--encoder", encoder, "--data-sheet", sheet]
+    assert "leave it out" in str(here(*words, code=errors.ExitCode.CONFIG))

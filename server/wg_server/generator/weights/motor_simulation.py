@@ -30,8 +30,8 @@ _SLIP_ORDERS, _SHAFT_ORDERS, _LOADS, _HARMONICS = 3, 2, 4, 2
 _LINES = _SLIP_ORDERS + _SHAFT_ORDERS + _LOADS
 _SUPPLY_PERIODS = (50.0, 150.0)  # In a window
 _LEAST_SLIP_PERIODS = 2.5  # Of twice the slip frequency in a window
-_FAULT_SPREAD, _SUPPLY_SPREAD, _DRIVEN_SPREAD = 1.5, 2.0, 5.0  # dB from window to window
-_DRIVEN_WANDER = 0.02  # Part by which what is driven goes faster or slower from window to window
+_FAULT_SPREAD, _SUPPLY_SPREAD, _DRIVEN_SPREAD = 2.0, 2.0, 5.0  # dB from window to window
+_DRIVEN_WANDER = 0.04  # Part by which what is driven goes faster or slower from window to window
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,7 +171,7 @@ class Workshop:
         time = torch.arange(WINDOW) / WINDOW
         supply = machines.supply[:, None, None, None] * (1 + 0.0002 * draw.normal(*shape, 1))
         # The slip follows the load, which is another one in each window.
-        load = 1 + 0.04 * draw.normal(*shape)
+        load = (1 + 0.1 * draw.normal(*shape)).clamp(0.7, 1.3)
         envelope = torch.ones(*shape, WINDOW, dtype=torch.complex64)
         envelope += machines.drift[:, None, None, None] * self._drift(shape)
         for line in range(_LINES):

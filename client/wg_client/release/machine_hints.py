@@ -1,0 +1,42 @@
+"""What a server can make for a stated machine, and for which class names, in sentences.
+
+All of it follows from the data sheet and the class names, which are public, by the functions that
+the server asks, so that a plant knows it before it joins.
+"""
+
+from collections.abc import Sequence
+
+from wg_core.errors import ConfigError
+from wg_core.language import Text, text
+from wg_core.wire.data_sheet import DataSheet
+
+
+def machine_hints(sheet: DataSheet | None, labels: Sequence[str]) -> tuple[Text, ...]:
+    """Sentences on what is made for a machine and the classes of a plant; none without a sheet."""
+    if sheet is None:
+        return ()
+    from wg_common.machines import registry, words  # torch is slow to import
+
+    try:
+        kind = registry.stated_kind(sheet)
+        kind.figures(sheet)
+        conditions = words.network_conditions(kind, labels)
+    except ConfigError as error:
+        return (text("no network can be made for this machine. {why}", why=error.args[0]),)
+    pairs = list(zip(labels, conditions, strict=True))
+    meanings = [
+        f"{label} = {words.meaning(kind, condition)}"
+        for label, condition in pairs
+        if condition is not None
+    ]
+    hints = [text("networks for this machine tell {classes}", classes=", ".join(meanings))]
+    if unknown := [label for label, condition in pairs if condition is None]:
+        hints.append(
+            text(
+                "class names that say no condition of the machine: {classes}; the networks never"
+                " answer these by themselves. Names with one of {words} in them are understood",
+                classes=", ".join(unknown),
+                words=words.expected(kind),
+            )
+        )
+    return tuple(hints)
