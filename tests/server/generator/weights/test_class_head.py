@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
+from tests.bearings import BEARING, GEARS, MOTOR
 from torch import Tensor
 
+from wg_common.nets import tensor_set
+from wg_core.errors import ConfigError
+from wg_core.wire.data_sheet import DataSheet
 from wg_server.generator.weights.class_head import class_head
+from wg_server.generator.weights.machine_model import MachineModel
+from wg_server.generator.weights.machine_networks import Sizes
+from wg_server.generator.weights.sheet_generation import KindGenerator, SheetGenerator
+from wg_server.generator.weights.simulators import SIMULATORS
 
 WEIGHT, BIAS = torch.randn(4, 8, generator=torch.Generator().manual_seed(0)).split([7, 1], dim=1)
 INPUTS = torch.randn(200, 7, generator=torch.Generator().manual_seed(1))
@@ -38,3 +47,26 @@ def test_averaged_with_another_head_that_head_decides_on_it() -> None:
 def test_classes_of_one_condition_share_its_probability() -> None:
     one, two = (_logits(conditions).softmax(dim=1) for conditions in ((0, 1), (0, 1, 1)))
     torch.testing.assert_close(one[:, 1], two[:, 1] + two[:, 2])
+
+
+@pytest.mark.parametrize(
+    ("sheet", "labels"),
+    [
+        (DataSheet(rotating_machine=BEARING), ("正常", "cage", "Innenring")),
+        (DataSheet(gearbox=GEARS), ("gut", "oil", "Ritzel")),
+        (DataSheet(induction_motor=MOTOR), ("baseline", "fan", "BRB")),
+    ],
+)
+def test_networks_of_every_kind_are_made_for_the_classes_that_are_understood(
+    sheet: DataSheet, labels: tuple[str, ...]
+) -> None:
+    workshop = SIMULATORS[sheet.kind](0)
+    model = MachineModel(workshop.kind, workshop.hidden_size, Sizes(latent=3, rank=2, hidden=16))
+    model.draw(torch.Generator().manual_seed(0))
+    generator = SheetGenerator({sheet.kind: KindGenerator(model.eval(), "conditioned")})
+    for made in generator.generate(sheet, labels, samples=1):
+        tensor_set.check_tensors("spectrum-lines", made.tensors, 3, 64)
+        weight = made.tensors["head.weight"]
+        np.testing.assert_allclose(weight[1], weight[[0, 2]].mean(axis=0), atol=1e-6)
+    with pytest.raises(ConfigError, match="fewer than two conditions"):
+        generator.generate(sheet, (labels[0], labels[1]), samples=1)
