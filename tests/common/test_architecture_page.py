@@ -19,6 +19,7 @@ ROOMS = ["wg_core", "wg_client", "wg_server", "wg_server.generator", "wg_common"
 CHANGES = (
     "a modality",
     "a trunk",
+    "a kind of machine",
     "an architecture",
     "a method",
     "a check",
