@@ -111,8 +111,8 @@ def siren(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     (folder / "siren_simulation.py").write_text(SIMULATION, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     added = importlib.import_module("toy_machine.siren_simulation")
-    monkeypatch.setitem(KINDS, "siren", added.siren.KIND)  # type: ignore[arg-type]
-    monkeypatch.setitem(SIMULATORS, "siren", added.Workshop)  # type: ignore[arg-type]
+    monkeypatch.setitem(KINDS, "siren", added.siren.KIND)
+    monkeypatch.setitem(SIMULATORS, "siren", added.Workshop)
     yield added
     for name in [name for name in sys.modules if name.startswith("toy_machine")]:
         del sys.modules[name]

@@ -106,16 +106,16 @@ def condition_of(kind: MachineKind, label: str) -> int:
     plain_label = plain(label)
     for phrase in _NEUTRAL:
         plain_label = plain_label.replace(plain(phrase).strip(), " ")
-    said = {
+    matches = {
         number: words
         for number, name in enumerate(kind.conditions)
         if (words := [word for word in kind.words[name] if _says(plain_label, plain(word))])
     }
-    denied = any(_says(plain_label, plain(word)) for word in _DENIALS)
-    denial_is_sound = any(
-        _says(plain(word), plain(denial)) for word in said.get(0, ()) for denial in _DENIALS
+    is_denied = any(_says(plain_label, plain(word)) for word in _DENIALS)
+    sound_by_denial = any(
+        _says(plain(word), plain(denial)) for word in matches.get(0, ()) for denial in _DENIALS
     )
-    if len(said) != 1 or (denied and not denial_is_sound):
+    if len(matches) != 1 or (is_denied and not sound_by_denial):
         raise ConfigError(
             text(
                 "class {label}: says no condition of such a machine, or several; expected one of"
@@ -124,7 +124,7 @@ def condition_of(kind: MachineKind, label: str) -> int:
                 words=expected(kind),
             )
         )
-    return next(iter(said))
+    return next(iter(matches))
 
 
 def conditions_of(kind: MachineKind, labels: Iterable[str]) -> tuple[int | None, ...]:

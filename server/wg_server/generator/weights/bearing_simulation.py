@@ -23,12 +23,12 @@ from torch import Tensor
 from wg_common.machines import bearing
 from wg_common.machines.base import WINDOW, MachineKind
 from wg_common.machines.bearing import lines
+from wg_server.generator.weights.drawing import CURVE, Drawing, curve
 
 _SPAN = 1280  # Samples that are simulated; what is before the last WINDOW is for ringing in
 _RATES = (6000, 51200)  # Hz
 _ANGLES = (0.0, 0.0, 0.0, 15.0, 25.0, 40.0)  # Degrees
-_RESONANCES, _TONES, _MODULATIONS = 5, 6, 3
-_CURVE = 32  # Numbers that a response is told by
+_TONES, _MODULATIONS = 6, 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +64,7 @@ class Machines:
         return len(self.figures)
 
 
-HIDDEN = 2 * _CURVE + 3 + 5 + 2 * _MODULATIONS + 1 + 4
+HIDDEN = 2 * CURVE + 3 + 5 + 2 * _MODULATIONS + 1 + 4
 _CONDITIONS = len(bearing.KIND.conditions)
 
 
@@ -80,30 +80,22 @@ class Workshop:
     hidden_size = HIDDEN
 
     def __init__(self, seed: int) -> None:
-        self._generator = torch.Generator().manual_seed(seed)
-
-    def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(shape, generator=self._generator)
-
-    def _normal(self, *shape: int) -> Tensor:
-        return torch.randn(shape, generator=self._generator)
-
-    def _one_of(self, values: tuple[float, ...], count: int) -> Tensor:
-        chosen = torch.randint(len(values), (count,), generator=self._generator)
-        return torch.tensor(values)[chosen]
+        self._draw = Drawing(seed)
 
     def _figures(self, count: int) -> Tensor:
         """Stated figures of bearings whose elements have room beside each other."""
-        ratio = self._uniform(0.12, 0.34, count)
+        ratio = self._draw.uniform(0.12, 0.34, count)
         room = (0.95 * math.pi / ratio).clamp(max=24)
-        elements = (6 + (room - 6) * self._uniform(0, 1, count)).floor()
-        pitch = torch.exp(self._uniform(math.log(20), math.log(250), count))
-        speed = self._uniform(10, 60, count)  # Hz
-        turns = torch.exp(self._uniform(math.log(0.6), math.log(8), count))
+        elements = (6 + (room - 6) * self._draw.uniform(0, 1, count)).floor()
+        pitch = torch.exp(self._draw.uniform(math.log(20), math.log(250), count))
+        speed = self._draw.uniform(10, 60, count)  # Hz
+        turns = torch.exp(self._draw.uniform(math.log(0.6), math.log(8), count))
         rate = (speed * WINDOW / turns).clamp(*_RATES).round()
-        angle = self._one_of(_ANGLES, count)
+        angle = self._draw.one_of(_ANGLES, count)
         # A load that is not stated is said to be half of the nominal one.
-        load = torch.where(self._uniform(0, 1, count) < 0.7, self._uniform(0, 1, count), 0.5)
+        load = torch.where(
+            self._draw.uniform(0, 1, count) < 0.7, self._draw.uniform(0, 1, count), 0.5
+        )
         return torch.stack([60 * speed, rate, elements, ratio * pitch, pitch, angle, load], dim=1)
 
     def machines(self, count: int) -> Machines:
@@ -111,39 +103,31 @@ class Workshop:
         figures = self._figures(count)
         rate, load = figures[:, 1], figures[:, 6]
         # Motors run a little slower or faster than is stated.
-        rates = lines(figures) * (1 + 0.004 * self._normal(count, 1))
-        frequencies = torch.fft.rfftfreq(_SPAN)  # In sampling rates
-        response = self._response(rate, frequencies)
+        rates = lines(figures) * (1 + 0.004 * self._draw.normal(count, 1))
+        response = self._draw.response(rate, _SPAN)
         power = response.abs().square()
         power = power / power.mean(dim=1, keepdim=True)
-        tilt = frequencies.clamp(min=0.01)[None] ** -self._uniform(-0.5, 1.2, count, 1)
+        tilt = torch.fft.rfftfreq(_SPAN).clamp(min=0.01)[None] ** -self._draw.uniform(
+            -0.5, 1.2, count, 1
+        )
         tilt = tilt / tilt.mean(dim=1, keepdim=True)
-        sensor_noise = 10 ** self._uniform(
+        sensor_noise = 10 ** self._draw.uniform(
             -2, 0, count, 1
         )  # Of the sensor, rather than of the structure
         noise = sensor_noise * tilt + (1 - sensor_noise) * power
-        severity = self._uniform(-8, 8, count, 1) + 2 * self._normal(count, 3)
-        character = torch.stack(
-            [
-                self._uniform(0, 0.02, count),
-                (0.3 + 0.5 * load + self._uniform(-0.3, 0.2, count)).clamp(0, 1),
-                self._uniform(0, 0.7, count),
-                self._uniform(-0.6, 1, count).clamp(min=0),
-                self._uniform(0.03, 0.15, count),
-            ],
-            dim=1,
-        )
-        mains = self._one_of((100.0, 120.0), count) * WINDOW / rate
+        severity = self._draw.uniform(-8, 8, count, 1) + 2 * self._draw.normal(count, 3)
+        character = self._character(load)
+        mains = self._draw.one_of((100.0, 120.0), count) * WINDOW / rate
         tones = self._tones(rates[:, 0], mains)
         hum = self._hum(mains)
         harmonic = torch.tensor([1.0, 2.0]) * rates[:, :1]
-        machine_lines = torch.exp(self._uniform(0, math.log(120), count, _MODULATIONS - 2))
-        depth = 0.5 * self._uniform(-0.7, 1, count, _MODULATIONS).clamp(min=0)
+        machine_lines = torch.exp(self._draw.uniform(0, math.log(120), count, _MODULATIONS - 2))
+        depth = 0.5 * self._draw.uniform(-0.7, 1, count, _MODULATIONS).clamp(min=0)
         modulations = torch.stack([torch.cat([harmonic, machine_lines], dim=1), depth], dim=1)
         hidden = torch.cat(
             [
-                _curve(power),
-                _curve(noise),
+                curve(power),
+                curve(noise),
                 severity / 5,
                 (character - torch.tensor([0.01, 0.5, 0.35, 0.3, 0.09]))
                 / torch.tensor([0.006, 0.25, 0.2, 0.3, 0.035]),
@@ -168,36 +152,36 @@ class Workshop:
             hum=hum,
         )
 
+    def _character(self, load: Tensor) -> Tensor:
+        """Draw slip, load zone, unevenness and noise of blows at loads ``[m]``: ``[m, 5]``."""
+        count = len(load)
+        return torch.stack(
+            [
+                self._draw.uniform(0, 0.02, count),
+                (0.3 + 0.5 * load + self._draw.uniform(-0.3, 0.2, count)).clamp(0, 1),
+                self._draw.uniform(0, 0.7, count),
+                self._draw.uniform(-0.6, 1, count).clamp(min=0),
+                self._draw.uniform(0.03, 0.15, count),
+            ],
+            dim=1,
+        )
+
     def _hum(self, mains: Tensor) -> Tensor:
         """Draw magnetic forces of half of the machines, ``[m, 5]``, at so many cycles a window."""
         count = len(mains)
-        has_hum = (self._uniform(0, 1, count) < 0.5).float()
-        amplitude = has_hum * 10 ** (self._uniform(-12, 6, count) / 20)
-        depth = has_hum * self._uniform(0, 0.8, count)
-        sharpness = torch.exp(self._uniform(0, math.log(100), count))
-        noise_sharpness = torch.exp(self._uniform(0, math.log(20), count))
+        has_hum = (self._draw.uniform(0, 1, count) < 0.5).float()
+        amplitude = has_hum * 10 ** (self._draw.uniform(-12, 6, count) / 20)
+        depth = has_hum * self._draw.uniform(0, 0.8, count)
+        sharpness = torch.exp(self._draw.uniform(0, math.log(100), count))
+        noise_sharpness = torch.exp(self._draw.uniform(0, math.log(20), count))
         return torch.stack([mains, amplitude, depth, sharpness, noise_sharpness], dim=1)
-
-    def _response(self, rate: Tensor, frequencies: Tensor) -> Tensor:
-        """Of one to five damped resonances, at most 9 kHz; complex ``[m, frequencies]``."""
-        count = len(rate)
-        top = (0.45 * rate).clamp(max=9000)[:, None].log()
-        low = math.log(900)
-        position = self._uniform(0, 1, count, _RESONANCES)
-        peak = torch.exp(low + (top - low) * position) / rate[:, None]  # In sampling rates
-        damping = torch.exp(self._uniform(math.log(0.01), math.log(0.08), count, _RESONANCES))
-        gain = self._uniform(0.2, 1, count, _RESONANCES)
-        gain[:, 1:] *= self._uniform(0, 1, count, _RESONANCES - 1) < 0.5
-        f, p = frequencies[None, None], peak[..., None]
-        resonator = p**2 / (p**2 - f**2 + 2j * damping[..., None] * p * f)
-        return (gain[..., None] * damping[..., None] * resonator).sum(dim=1)
 
     def _tones(self, turns: Tensor, mains: Tensor) -> Tensor:
         """Harmonics of the shaft, a gear with a side band, mains; ``[m, 2, _TONES]``."""
         count = len(turns)
-        teeth = self._uniform(9, 70, count).floor()
+        teeth = self._draw.uniform(9, 70, count).floor()
         cycles = [turns, 2 * turns, 3 * turns, teeth * turns, (teeth + 1) * turns, mains]
-        amplitude = self._uniform(-0.3, 0.8, count, _TONES).clamp(min=0)
+        amplitude = self._draw.uniform(-0.3, 0.8, count, _TONES).clamp(min=0)
         return torch.stack([torch.stack(cycles, dim=1), amplitude], dim=1)
 
     def windows(self, machines: Machines, count: int) -> Tensor:
@@ -210,7 +194,7 @@ class Workshop:
         ringing = torch.fft.irfft(excitation * machines.response[:, None, None], n=_SPAN)
         ringing = ringing[..., -WINDOW:]
         ringing = ringing / (ringing.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)
-        level = machines.severity[:, :, None] + 2 * self._normal(size, 3, count)
+        level = machines.severity[:, :, None] + 2 * self._draw.normal(size, 3, count)
         background[:, 1:] += ringing * (10 ** (level / 20))[..., None]
         return background
 
@@ -218,7 +202,8 @@ class Workshop:
         """Noise, modulated, and tones: ``[m, count, WINDOW]``."""
         size = len(machines)
         spectrum = torch.complex(
-            self._normal(size, count, _SPAN // 2 + 1), self._normal(size, count, _SPAN // 2 + 1)
+            self._draw.normal(size, count, _SPAN // 2 + 1),
+            self._draw.normal(size, count, _SPAN // 2 + 1),
         )
         noise = torch.fft.irfft(spectrum * machines.noise[:, None], n=_SPAN)[..., -WINDOW:]
         noise = noise * (_SPAN / 2) ** 0.5
@@ -236,7 +221,7 @@ class Workshop:
         cycles, amplitude, depth, sharpness, noise_sharpness = (
             value[:, None, None] for value in machines.hum.unbind(dim=1)
         )
-        turn = self._uniform(0, 1, len(machines), count, 1)
+        turn = self._draw.uniform(0, 1, len(machines), count, 1)
         angle = 2 * math.pi * (cycles * torch.arange(_SPAN) / WINDOW + turn)
         force = torch.exp(sharpness * (angle.cos() - 1))
         excitation = torch.fft.rfft(force - force.mean(dim=-1, keepdim=True))
@@ -251,7 +236,7 @@ class Workshop:
         cycles, amplitude = cycles_amplitude[:, 0], cycles_amplitude[:, 1]
         total = torch.zeros(len(cycles), count, len(time))
         for number in range(cycles.shape[1]):
-            phase = 2 * math.pi * self._uniform(0, 1, len(cycles), count, 1)
+            phase = 2 * math.pi * self._draw.uniform(0, 1, len(cycles), count, 1)
             angle = 2 * math.pi * cycles[:, number, None, None] * time + phase
             total += amplitude[:, number, None, None] * torch.sin(angle)
         return total
@@ -262,15 +247,15 @@ class Workshop:
         slip, depth, uneven, noisy, width = (
             value[:, None, None] for value in machines.character.unbind(dim=1)
         )
-        speed = 1 + 0.003 * self._normal(size, count, 1)
+        speed = 1 + 0.003 * self._draw.normal(size, count, 1)
         rate = machines.rates[:, 2 + damage, None, None] * speed / WINDOW  # Blows a sample
         sample_count = int(float(rate.max()) * _SPAN) + 3
-        steps = 1 + slip * self._normal(size, count, sample_count)
-        at = (steps.cumsum(dim=2) - 2 * self._uniform(0, 1, size, count, 1)) / rate  # Samples
-        force = torch.exp(0.25 * self._normal(size, count, sample_count))
+        steps = 1 + slip * self._draw.normal(size, count, sample_count)
+        at = (steps.cumsum(dim=2) - 2 * self._draw.uniform(0, 1, size, count, 1)) / rate  # Samples
+        force = torch.exp(0.25 * self._draw.normal(size, count, sample_count))
         if damage < 2:  # Turns with the cage, or with the shaft
             turns = machines.rates[:, 1 - damage, None, None] * speed / WINDOW
-            phase = 2 * math.pi * self._uniform(0, 1, size, count, 1)
+            phase = 2 * math.pi * self._draw.uniform(0, 1, size, count, 1)
             zone = 1 - depth + depth * torch.cos(2 * math.pi * turns * at + phase)
             force = force * zone.clamp(min=0)
         if damage == 0:  # Strikes one ring, then the other
@@ -286,12 +271,6 @@ class Workshop:
         spread = width / machines.rates[:, 2 + damage, None, None] * WINDOW  # Samples
         smooth = torch.exp(-2 * (math.pi * torch.fft.rfftfreq(_SPAN) * spread).square())
         bursts = torch.fft.irfft(torch.fft.rfft(train) * smooth, n=_SPAN).clamp(min=0)
-        bursts = bursts * spread.sqrt() * self._normal(size, count, _SPAN)
+        bursts = bursts * spread.sqrt() * self._draw.normal(size, count, _SPAN)
         excitation: Tensor = (1 - noisy) * train + noisy * bursts * 2
         return excitation
-
-
-def _curve(power: Tensor) -> Tensor:
-    """A response in ``_CURVE`` numbers of order 1."""
-    steps = power[:, 1:].reshape(len(power), _CURVE, -1).mean(dim=2)
-    return (steps + 1e-2).log() / 2

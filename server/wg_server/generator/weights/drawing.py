@@ -53,20 +53,20 @@ class Drawing:
         """
         count = len(rate)
         top = (0.45 * rate).clamp(max=9000)[:, None].log()
-        low = (0.09 * rate).clamp(max=900)[:, None].log()
+        low = (0.15 * rate).clamp(max=900)[:, None].log()
         peak = (low + (top - low) * self.uniform(0, 1, count, _RESONANCES)).exp() / rate[:, None]
         damping = self.log_uniform(0.01, 0.08, count, _RESONANCES)
         gain = self.uniform(0.2, 1, count, _RESONANCES)
         gain[:, 1:] *= self.uniform(0, 1, count, _RESONANCES - 1) < 0.5
         f, p = torch.fft.rfftfreq(size)[None, None], peak[..., None]
         resonator = p**2 / (p**2 - f**2 + 2j * damping[..., None] * p * f)
-        return (gain[..., None] * damping[..., None] * resonator).sum(dim=1)
+        total: Tensor = (gain[..., None] * damping[..., None] * resonator).sum(dim=1)
+        return total
 
 
 def amplitude(level: Tensor) -> Tensor:
     """Amplitude of a level in dB."""
-    out: Tensor = 10 ** (level / 20)
-    return out
+    return torch.pow(10.0, level / 20)
 
 
 def curve(power: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ class Machines:
         dip: Change of amplitude and of phase of the mesh at a damaged tooth, ``[m, 2, 2]``.
         length: Teeth that a damage is in mesh for, ``[m]``.
         tones: Cycles a window and amplitude of what is no mesh, ``[m, 2, n]``.
-        driven: Strikes a window of what is driven, and their level in dB, ``[m, 2]``.
+        drive: Strikes a window of what is driven, and their level in dB, ``[m, 2]``.
     """
 
     figures: Tensor
@@ -70,7 +70,7 @@ class Machines:
     dip: Tensor
     length: Tensor
     tones: Tensor
-    driven: Tensor
+    drive: Tensor
 
     def __len__(self) -> int:
         return len(self.figures)
@@ -130,14 +130,14 @@ class Workshop:
         )
         length = draw.uniform(0.7, 2, count)  # Teeth share the load by their contact ratio
         tones = self._tones(turns, rate)
-        rest = draw.uniform(0, 1, count) < 0.4
-        driven = turns[:, 0] * draw.log_uniform(0.2, 3, count)
-        driven = torch.stack([driven, draw.uniform(-10, 6, count).where(~rest, -40)], dim=1)
+        idle = draw.uniform(0, 1, count) < 0.4
+        drive = turns[:, 0] * draw.log_uniform(0.2, 3, count)
+        drive = torch.stack([drive, draw.uniform(-10, 6, count).where(~idle, -40)], dim=1)
         hidden = [curve(power), curve(noise), mesh / 8, (wear - 5) / 4, runout.flatten(1).log() + 3]
         hidden += [torch.stack([2 * uneven - 3.5, 4 * rub - 2], dim=1), strike / 5]
         hidden += [4 * dip.flatten(1) - 1.3, 2 * length[:, None] - 2.7]
         hidden += [tones[:, 1].square().sum(dim=1, keepdim=True).sqrt() - 1]
-        hidden += [torch.stack([driven[:, 0].log() - 2, driven[:, 1] / 15 + 1], dim=1)]
+        hidden += [torch.stack([drive[:, 0].log() - 2, drive[:, 1] / 15 + 1], dim=1)]
         return Machines(
             figures=figures,
             hidden=torch.cat(hidden, dim=1),
@@ -153,7 +153,7 @@ class Workshop:
             dip=dip,
             length=length,
             tones=tones,
-            driven=driven,
+            drive=drive,
         )
 
     def _tones(self, turns: Tensor, rate: Tensor) -> Tensor:
@@ -176,18 +176,18 @@ class Workshop:
         wander = 1 + 0.002 * draw.normal(*shape, 1)
         time = torch.arange(_SPAN) / WINDOW * wander
         pinion = machines.turns[:, 0, None, None, None] * time + draw.uniform(0, 1, *shape, 1)
-        teeth = machines.figures[:, 2:4, None, None, None].unbind(dim=1)
+        teeth = (machines.figures[:, 2, None, None, None], machines.figures[:, 3, None, None, None])
         # Gears are together again only after many turns: their places are independent.
         gear = machines.turns[:, 1, None, None, None] * time + draw.uniform(0, 1, *shape, 1)
-        worn = torch.tensor([0.0, 0.0, 0.0, 1.0])[:, None, None]
-        depth, bend = self._modulation(machines, (pinion, gear), worn)
+        wear_mask = torch.tensor([0.0, 0.0, 0.0, 1.0])[:, None, None]
+        depth, bend = self._modulation(machines, (pinion, gear), wear_mask)
         pulses = self._pulses(machines, (pinion, gear), teeth)  # [m, 2, count, _SPAN]
         for damage in range(_DAMAGES):
             change = machines.dip[:, damage, :, None, None]
             depth[:, 1 + damage] -= change[:, 0] * pulses[:, damage]
             bend[:, 1 + damage] += change[:, 1] * pulses[:, damage]
-        mesh = self._mesh(machines, teeth[0] * pinion, depth, bend, worn)
-        noise = self._noise(machines, teeth[0] * pinion, worn)
+        mesh = self._mesh(machines, teeth[0] * pinion, depth, bend, wear_mask)
+        noise = self._noise(machines, teeth[0] * pinion, wear_mask)
         background = (mesh + noise)[..., -WINDOW:]
         background += self._driven(machines, time)
         background[:, 1:3] += self._strikes(machines, (pinion, gear), pulses)
@@ -200,11 +200,11 @@ class Workshop:
         return out
 
     def _modulation(
-        self, machines: Machines, shafts: tuple[Tensor, Tensor], worn: Tensor
+        self, machines: Machines, shafts: tuple[Tensor, Tensor], wear_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Amplitude and phase of the mesh by what both shafts turn, ``[m, K, count, _SPAN]``."""
         depth, bend = torch.ones_like(shafts[0]), torch.zeros_like(shafts[0])
-        stronger = 1 + worn * (machines.uneven[:, None, None, None] - 1)
+        stronger = 1 + wear_mask * (machines.uneven[:, None, None, None] - 1)
         for number, turns in enumerate(shafts):
             for order in range(_ORDERS):
                 size = machines.runout[:, number, order, None, None, None] * stronger
@@ -220,49 +220,56 @@ class Workshop:
         """How much each damaged tooth is in mesh, 0 to 1, ``[m, 2, count, _SPAN]``."""
         pulses = []
         for damage, (turns, number) in enumerate(zip(shafts, teeth, strict=True)):
-            turned = turns[:, 1 + damage]
-            away = (turned - turned.round()) * number[:, 0]  # Teeth
+            shaft_turns = turns[:, 1 + damage]
+            away = (shaft_turns - shaft_turns.round()) * number[:, 0]  # Teeth
             width = machines.length[:, None, None] / 2.5
             pulses.append(torch.exp(-0.5 * (away / width).square()))
         return torch.stack(pulses, dim=1)
 
     def _mesh(
-        self, machines: Machines, turned: Tensor, depth: Tensor, bend: Tensor, worn: Tensor
+        self,
+        machines: Machines,
+        mesh_turns: Tensor,
+        depth: Tensor,
+        bend: Tensor,
+        wear_mask: Tensor,
     ) -> Tensor:
         """The mesh and its harmonics where they are below half the sampling rate."""
         draw, cycles = self._draw, machines.turns[:, 0] * machines.figures[:, 2]
-        total = torch.zeros_like(turned)
-        load = amplitude(_MESH_SPREAD * draw.normal(*turned.shape[:3]))
+        total = torch.zeros_like(mesh_turns)
+        load = amplitude(_MESH_SPREAD * draw.normal(*mesh_turns.shape[:3]))
         for harmonic in range(1, _MESHES + 1):
-            heard = (harmonic * cycles < 0.48 * WINDOW).float()
-            size = (machines.mesh[:, harmonic - 1] * heard)[:, None, None]
+            audible = (harmonic * cycles < 0.48 * WINDOW).float()
+            size = (machines.mesh[:, harmonic - 1] * audible)[:, None, None]
             size = size * load * amplitude(draw.normal(*load.shape))
-            raised = amplitude(worn * machines.wear[:, harmonic - 1, None, None, None])
-            angle = harmonic * (2 * math.pi * turned + bend) + draw.turns(*turned.shape[:3], 1)
-            total += size[..., None] * raised * depth * angle.cos()
+            wear_gain = amplitude(wear_mask * machines.wear[:, harmonic - 1, None, None, None])
+            angle = harmonic * (2 * math.pi * mesh_turns + bend) + draw.turns(
+                *mesh_turns.shape[:3], 1
+            )
+            total += size[..., None] * wear_gain * depth * angle.cos()
         return total
 
-    def _noise(self, machines: Machines, turned: Tensor, worn: Tensor) -> Tensor:
+    def _noise(self, machines: Machines, mesh_turns: Tensor, wear_mask: Tensor) -> Tensor:
         """Noise, which swells with the mesh of worn teeth."""
-        draw, shape = self._draw, (*turned.shape[:3], _SPAN // 2 + 1)
+        draw, shape = self._draw, (*mesh_turns.shape[:3], _SPAN // 2 + 1)
         spectrum = torch.complex(draw.normal(*shape), draw.normal(*shape))
         noise = torch.fft.irfft(spectrum * machines.noise[:, None, None], n=_SPAN)
-        swell = 1 + worn * machines.rub[:, None, None, None] * (2 * math.pi * turned).cos()
+        swell = 1 + wear_mask * machines.rub[:, None, None, None] * (2 * math.pi * mesh_turns).cos()
         out: Tensor = noise * (_SPAN / 2) ** 0.5 * swell
         return out
 
     def _strikes(self, machines: Machines, shafts: tuple[Tensor, Tensor], pulses: Tensor) -> Tensor:
         """Answer of the structure to each damaged tooth's strikes, ``[m, 2, count, WINDOW]``."""
         # A tooth strikes as it comes into mesh; what has broken off rubs as long as it is there.
-        struck = torch.stack([_passages(shafts[k][:, 1 + k]) for k in (0, 1)], dim=1)
-        force = self._uneven(struck) + 0.15 * pulses * self._draw.normal(*pulses.shape)
+        strikes = torch.stack([_passages(shafts[k][:, 1 + k]) for k in (0, 1)], dim=1)
+        force = self._uneven(strikes) + 0.15 * pulses * self._draw.normal(*pulses.shape)
         return self._answer(machines, force, machines.strike[:, :, None], _DAMAGE_SPREAD)
 
     def _driven(self, machines: Machines, time: Tensor) -> Tensor:
         """Answer of the structure to strikes of what is driven, ``[m, K, count, WINDOW]``."""
-        rate, level = (value[:, None, None] for value in machines.driven.unbind(dim=1))
-        turned = rate[..., None] * time + self._draw.uniform(0, 1, *time.shape[:3], 1)
-        force = self._uneven(_passages(turned))
+        rate, level = (value[:, None, None] for value in machines.drive.unbind(dim=1))
+        shaft_turns = rate[..., None] * time + self._draw.uniform(0, 1, *time.shape[:3], 1)
+        force = self._uneven(_passages(shaft_turns))
         return self._answer(machines, force, level, _DRIVEN_SPREAD)
 
     def _uneven(self, strikes: Tensor) -> Tensor:
@@ -280,6 +287,6 @@ class Workshop:
         return out
 
 
-def _passages(turned: Tensor) -> Tensor:
+def _passages(turns: Tensor) -> Tensor:
     """One where a whole turn is full, of turns ``[..., n]``, zero elsewhere."""
-    return F.pad(turned.floor().diff(dim=-1).clamp(min=0), (1, 0))
+    return F.pad(turns.floor().diff(dim=-1).clamp(min=0), (1, 0))

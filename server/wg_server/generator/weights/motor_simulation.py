@@ -85,8 +85,8 @@ class Workshop:
         slip = draw.log_uniform(0.01, 0.06, count) * load
         low, high = _SUPPLY_PERIODS
         slip = slip.clamp(min=_LEAST_SLIP_PERIODS / 2 / high)
-        low = (_LEAST_SLIP_PERIODS / 2 / slip).clamp(min=low).log()
-        periods = (low + (math.log(high) - low) * draw.uniform(0, 1, count)).exp()
+        least = (_LEAST_SLIP_PERIODS / 2 / slip).clamp(min=low).log()
+        periods = (least + (math.log(high) - least) * draw.uniform(0, 1, count)).exp()
         rate = supply * WINDOW / periods
         # A load that is not stated is said to be three quarters.
         load = torch.where(draw.uniform(0, 1, count) < 0.7, load, motor.USUAL_LOAD)
@@ -98,15 +98,17 @@ class Workshop:
         lines = motor.lines(figures) * (1 + 0.0005 * draw.normal(count, 1))
         supply, shaft, pole_slip = lines.unbind(dim=1)
         pole_slip = pole_slip * (1 + 0.05 * draw.normal(count))  # Tachometers err by a turn or two
-        driven = shaft[:, None] * draw.log_uniform(0.06, 2.5, count, _LOADS)
+        drives = shaft[:, None] * draw.log_uniform(0.06, 2.5, count, _LOADS)
         slips = pole_slip[:, None] * torch.arange(1, _SLIP_ORDERS + 1)
         turns = shaft[:, None] * torch.arange(1, _SHAFT_ORDERS + 1)
         levels = self._levels(figures[:, 4])
         orders = [-draw.uniform(8, 20, count, n - 1) for n in (_SLIP_ORDERS, _SHAFT_ORDERS)]
         steps = [torch.cat([torch.zeros(count, 1), each.cumsum(dim=1)], dim=1) for each in orders]
-        bar, round_, shorted = levels["bar"], levels["eccentric"], levels["shorted"]
+        bar, eccentric, stator = levels["bar"], levels["eccentric"], levels["shorted"]
         slip_levels = torch.stack([bar[:, 0], bar[:, 1], bar[:, 0], bar[:, 0]], dim=1)
-        shaft_levels = torch.stack([round_[:, 0], round_[:, 0], round_[:, 1], round_[:, 0]], dim=1)
+        shaft_levels = torch.stack(
+            [eccentric[:, 0], eccentric[:, 0], eccentric[:, 1], eccentric[:, 0]], dim=1
+        )
         shaft_levels[:, 3] = torch.maximum(shaft_levels[:, 3], levels["short beside"])
         load_levels = levels["load"][:, None].expand(-1, 4, -1)
         lower = [
@@ -119,25 +121,25 @@ class Workshop:
             hidden=torch.cat(
                 [
                     (bar + 50) / 10,
-                    (round_ + 50) / 10,
-                    (shorted + 45) / 10,
+                    (eccentric + 50) / 10,
+                    (stator + 45) / 10,
                     (levels["short beside"][:, None] + 55) / 6,
                     (levels["load"] + 65) / 15,
                     upper[:, [0, _SLIP_ORDERS]] / 4 + 1.5,
                     steps[0][:, 1:2] / 4 + 3.5,
                     steps[1][:, 1:2] / 4 + 3.5,
                     levels["harmonics"] / 6 + 7,
-                    (driven / shaft[:, None]).log() + 1,
+                    (drives / shaft[:, None]).log() + 1,
                     levels["noise"] / 8 + 7,
                     levels["drift"] / 6 + 8,
                 ],
                 dim=1,
             ),
             supply=supply,
-            modulations=torch.cat([slips, turns, driven], dim=1),
+            modulations=torch.cat([slips, turns, drives], dim=1),
             lower=amplitude(torch.cat([*lower, load_levels], dim=2)),
             upper=amplitude(upper),
-            third=amplitude(torch.stack([*3 * [shorted[:, 0]], shorted[:, 1]], dim=1)),
+            third=amplitude(torch.stack([*3 * [stator[:, 0]], stator[:, 1]], dim=1)),
             harmonics=amplitude(levels["harmonics"]),
             drift=amplitude(levels["drift"][:, 0]),
             noise=amplitude(levels["noise"][:, 0]),
@@ -213,9 +215,9 @@ class Workshop:
         )
         total = torch.zeros_like(carrier)
         for number, order in enumerate((3, 5, 7)):
-            heard = (order * machines.supply < WINDOW / 2).float()[:, None, None]
+            audible = (order * machines.supply < WINDOW / 2).float()[:, None, None]
             spread = amplitude(_SUPPLY_SPREAD * self._draw.normal(*carrier.shape[:3]))
-            size = sizes[:, :, number, None] * heard * spread
+            size = sizes[:, :, number, None] * audible * spread
             angle = order * carrier + self._draw.turns(*carrier.shape[:3], 1)
             total += size[..., None] * angle.cos()
         return total

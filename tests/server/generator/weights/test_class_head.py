@@ -19,18 +19,19 @@ from wg_server.generator.weights.machine_networks import Sizes
 from wg_server.generator.weights.sheet_generation import KindGenerator, SheetGenerator
 from wg_server.generator.weights.simulators import SIMULATORS
 
-WEIGHT, BIAS = torch.randn(4, 8, generator=torch.Generator().manual_seed(0)).split([7, 1], dim=1)
+ROWS = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+WEIGHT, BIAS = ROWS[:, :7], ROWS[:, 7]
 INPUTS = torch.randn(200, 7, generator=torch.Generator().manual_seed(1))
 
 
 def _logits(conditions: Sequence[int | None]) -> Tensor:
-    weight, bias = class_head(WEIGHT, BIAS[:, 0], conditions)
+    weight, bias = class_head(WEIGHT, BIAS, conditions)
     return INPUTS @ weight.mT + bias
 
 
 def test_rows_follow_the_conditions_of_classes() -> None:
-    weight, bias = class_head(WEIGHT, BIAS[:, 0], (2, 0))
-    assert torch.equal(weight, WEIGHT[[2, 0]]) and torch.equal(bias, BIAS[[2, 0], 0])
+    weight, bias = class_head(WEIGHT, BIAS, (2, 0))
+    assert torch.equal(weight, WEIGHT[[2, 0]]) and torch.equal(bias, BIAS[[2, 0]])
 
 
 @pytest.mark.parametrize("conditions", [(3, None, 1, None), (0, None, 0, 0, 2)])

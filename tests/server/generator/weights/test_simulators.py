@@ -13,8 +13,9 @@ from tests.bearings import GEARS, MOTOR
 from torch import Tensor
 
 from wg_common.machines import gearbox, motor
+from wg_common.machines.base import HALF_BINS, WINDOW
 from wg_common.machines.registry import KINDS
-from wg_common.nets.spectrum_lines import BANDS, HALF_BINS, WINDOW, spectra
+from wg_common.nets.spectrum_lines import BANDS, spectra
 from wg_core.wire.data_sheet import DataSheet, Gearbox, InductionMotor
 from wg_server.generator.weights import gearbox_simulation, motor_simulation
 from wg_server.generator.weights.simulators import SIMULATORS
@@ -64,8 +65,8 @@ def _stated(name: str, figures: Tensor) -> Iterator[DataSheet]:
 @pytest.mark.parametrize("name", ["gearbox", "induction_motor"])
 def test_what_is_simulated_can_be_stated_and_is_no_stranger(name: str) -> None:
     figures = SIMULATORS[name](4).machines(200).figures
-    stated = torch.cat([KINDS[name].figures(sheet) for sheet in _stated(name, figures)])
-    torch.testing.assert_close(stated, figures, rtol=1e-4, atol=1e-4)
+    read_figures = torch.cat([KINDS[name].figures(sheet) for sheet in _stated(name, figures)])
+    torch.testing.assert_close(read_figures, figures, rtol=1e-4, atol=1e-4)
 
 
 def _line_heights(windows: Tensor, places: Tensor, band: int) -> Tensor:
@@ -92,9 +93,9 @@ def test_a_broken_bar_and_an_eccentric_rotor_have_their_lines() -> None:
     clear = (lines[:, 2] > 10) & (lines[:, 1] > 40) & (lines[:, 1] < HALF_BINS - 10)
     assert clear.sum() >= 5
     bars = _line_heights(windows, lines[:, 2].clamp(8, 370), 1)[clear].mean(dim=0)
-    round_ = _line_heights(windows, lines[:, 1].clamp(8, 370), 1)[clear].mean(dim=0)
+    eccentric = _line_heights(windows, lines[:, 1].clamp(8, 370), 1)[clear].mean(dim=0)
     assert bars[1] > bars[[0, 2, 3]].max() + 0.3
-    assert round_[2] > round_[[0, 1, 3]].max() + 0.3
+    assert eccentric[2] > eccentric[[0, 1, 3]].max() + 0.3
 
 
 def test_shorted_turns_raise_the_third_harmonic() -> None:
@@ -114,7 +115,7 @@ def test_a_damaged_tooth_strikes_once_a_turn_of_its_shaft() -> None:
     loud = replace(
         machines,
         strike=torch.full_like(machines.strike, 25.0),
-        driven=torch.tensor([1.0, -80.0]).expand(60, 2),
+        drive=torch.tensor([1.0, -80.0]).expand(60, 2),
     )
     windows = workshop.windows(loud, 4)
     turns = 2 * gearbox.lines(machines.figures)[:, :2]  # Half bins
