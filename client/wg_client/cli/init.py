@@ -208,7 +208,7 @@ def _say_made(
 
 
 def _machine_lines(config: ClientConfig) -> list[str]:
-    """What the data sheet brings; nothing where there is none."""
+    """Say what the data sheet brings; nothing where there is none."""
     from wg_client.release.machine_hints import machine_hints
 
     hints = machine_hints(config.data_sheet, config.data.labels)

@@ -72,14 +72,14 @@ class Range(NamedTuple):
 
     Attributes:
         name: What it is, with its unit.
-        least: Its least value.
-        most: Its largest value.
+        low: Least value.
+        high: Largest value.
         remedy: What to do about another value.
     """
 
     name: Text
-    least: float
-    most: float
+    low: float
+    high: float
     remedy: Text
 
 
@@ -87,22 +87,22 @@ def check_simulated(ranges: Sequence[Range], values: Sequence[float]) -> None:
     """Refuse a machine unlike all that are simulated.
 
     Args:
-        ranges: Of figures.
-        values: Of the machine's figures, in the same order.
+        ranges: Ranges of figures.
+        values: Figures of the machine, in the same order.
 
     Raises:
         ConfigError: A value is out of its range.
     """
-    for (name, least, most, remedy), value in zip(ranges, values, strict=True):
-        if not least <= value <= most:
+    for (name, low, high, remedy), value in zip(ranges, values, strict=True):
+        if not low <= value <= high:
             raise ConfigError(
                 text(
-                    "data sheet: {value:.3g} {name}, machines of {least:g} to {most:g} are known:"
+                    "data sheet: {value:.3g} {name}, machines of {low:g} to {high:g} are known:"
                     " {remedy}",
                     value=value,
                     name=name,
-                    least=least,
-                    most=most,
+                    low=low,
+                    high=high,
                     remedy=remedy,
                 )
             )

@@ -130,13 +130,13 @@ def condition_of(kind: MachineKind, label: str) -> int:
 def conditions_of(kind: MachineKind, labels: Iterable[str]) -> tuple[int | None, ...]:
     """Numbers of the conditions that class names say, None for each that is not understood."""
 
-    def understood(label: str) -> int | None:
+    def condition_or_none(label: str) -> int | None:
         try:
             return condition_of(kind, label)
         except ConfigError:
             return None
 
-    return tuple(understood(label) for label in labels)
+    return tuple(condition_or_none(label) for label in labels)
 
 
 def network_conditions(kind: MachineKind, labels: Sequence[str]) -> tuple[int | None, ...]:
@@ -160,8 +160,8 @@ def network_conditions(kind: MachineKind, labels: Sequence[str]) -> tuple[int | 
 
 def meaning(kind: MachineKind, condition: int) -> str:
     """Name a condition in English, German and Japanese."""
-    english, *others = kind.words[kind.conditions[condition]][:_LANGUAGES]
-    return f"{english} ({', '.join(others)})"
+    english, *translations = kind.words[kind.conditions[condition]][:_LANGUAGES]
+    return f"{english} ({', '.join(translations)})"
 
 
 def expected(kind: MachineKind) -> str:

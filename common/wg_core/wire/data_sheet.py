@@ -181,9 +181,9 @@ class DataSheet:
                 " older program"
             )
         if len(self._machines()) != 1:
-            stated = ", ".join(self._machines()) or "none"
+            names = ", ".join(self._machines()) or "none"
             raise DecodeError(
-                f"data sheet: machines stated: {stated}; expected exactly one of {', '.join(KINDS)}"
+                f"data sheet: machines stated: {names}; expected exactly one of {', '.join(KINDS)}"
             )
 
     def _machines(self) -> dict[str, "Machine"]:
@@ -207,7 +207,7 @@ class DataSheet:
         return next(name for name in names if is_dataclass(getattr(self, name)))
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """What it states as names and values, for people."""
+        """List names and values of what it states, for people."""
         for field in fields(self.machine):
             if (value := getattr(self.machine, field.name)) is not None:
                 yield field.name, str(value)

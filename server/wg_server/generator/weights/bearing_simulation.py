@@ -39,13 +39,13 @@ class Machines:
         figures: Stated figures, ``[m, 7]``: the fields of a data sheet in its order.
         hidden: Numbers of order 1 that the sheet leaves open, ``[m, HIDDEN]``.
         rates: True lines in cycles a window, ``[m, 5]``, in the order of ``bearing.LINES``.
-        response: Of the structure at each of ``_SPAN / 2 + 1`` frequencies, complex.
+        response: Answer of the structure at each of ``_SPAN / 2 + 1`` frequencies, complex.
         noise: Amplitude of the noise at the same frequencies.
         severity: dB of the signal over the noise of each damage, ``[m, 3]``.
         character: Slip, depth of the load zone, unevenness of blows, share and width of noise.
         tones: Cycles a window and amplitude, ``[m, 2, _TONES]``.
         modulations: Cycles a window and depth, ``[m, 2, _MODULATIONS]``.
-        hum: Of the magnetic forces, ``[m, 5]``: cycles a window, amplitude of their sound, depth of
+        hum: Magnetic forces, ``[m, 5]``: cycles a window, amplitude of their sound, depth of
             the noise's modulation, and the sharpness of the pulses of each.
     """
 
@@ -242,7 +242,7 @@ class Workshop:
         return total
 
     def _blows(self, machines: Machines, damage: int, count: int) -> Tensor:
-        """What excites the structure: damage 0 an element, 1 the inner, 2 the outer ring."""
+        """Draw forces on the structure: damage 0 an element, 1 the inner, 2 the outer ring."""
         size = len(machines)
         slip, depth, uneven, noisy, width = (
             value[:, None, None] for value in machines.character.unbind(dim=1)

@@ -16,15 +16,15 @@ def class_head(
     plant's own that head decides on it.
 
     Args:
-        weight: Of conditions, ``[K, F]``.
-        bias: Of conditions, ``[K]``.
+        weight: Weights for conditions, ``[K, F]``.
+        bias: Biases for conditions, ``[K]``.
         conditions: Number of each class's condition, None where it says none.
     """
-    stated = [condition for condition in conditions if condition is not None]
-    shares = torch.tensor([float(stated.count(condition)) for condition in stated]).log()
-    rows = torch.cat([weight[stated], (bias[stated] - shares)[:, None]], dim=1)
-    mean, stated_rows = rows.mean(dim=0), iter(rows)
+    numbers = [condition for condition in conditions if condition is not None]
+    shares = torch.tensor([float(numbers.count(condition)) for condition in numbers]).log()
+    rows = torch.cat([weight[numbers], (bias[numbers] - shares)[:, None]], dim=1)
+    mean, known_rows = rows.mean(dim=0), iter(rows)
     head = torch.stack(
-        [mean if condition is None else next(stated_rows) for condition in conditions]
+        [mean if condition is None else next(known_rows) for condition in conditions]
     )
     return head[:, :-1], head[:, -1]

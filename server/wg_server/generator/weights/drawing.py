@@ -30,8 +30,8 @@ class Drawing:
 
     def one_of(self, values: tuple[float, ...], count: int) -> Tensor:
         """Draw so many of some values."""
-        chosen = torch.randint(len(values), (count,), generator=self._generator)
-        return torch.tensor(values)[chosen]
+        rows = torch.randint(len(values), (count,), generator=self._generator)
+        return torch.tensor(values)[rows]
 
     def amplitudes(self, low: float, high: float, *shape: int) -> Tensor:
         """Draw amplitudes between two levels in dB."""

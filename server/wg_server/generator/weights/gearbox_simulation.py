@@ -42,7 +42,7 @@ class Machines:
         figures: Stated figures, ``[m, 5]``.
         hidden: Numbers of order 1 that the sheet leaves open, ``[m, hidden_size]``.
         turns: True turns of pinion and gear in a window, ``[m, 2]``.
-        response: Of the structure at each of ``_SPAN / 2 + 1`` frequencies, complex.
+        response: Answer of the structure at each of ``_SPAN / 2 + 1`` frequencies, complex.
         noise: Amplitude of the noise at the same frequencies.
         mesh: Amplitude of each harmonic of the mesh, ``[m, _MESHES]``.
         wear: dB by which wear raises each harmonic, ``[m, _MESHES]``.
@@ -116,9 +116,9 @@ class Workshop:
         of_sensor = draw.amplitudes(-40, 0, count, 1)
         noise = of_sensor * tilt / tilt.mean(dim=1, keepdim=True) + (1 - of_sensor) * power
         # Heavier loads bend teeth more, and are heard more.
-        first = draw.uniform(-8, 12, count, 1) + 6 * (load[:, None] - 0.5)
+        fundamental = draw.uniform(-8, 12, count, 1) + 6 * (load[:, None] - 0.5)
         falls = -draw.uniform(-2, 10, count, _MESHES - 1).cumsum(dim=1)
-        mesh = torch.cat([first, first + falls], dim=1)
+        mesh = torch.cat([fundamental, fundamental + falls], dim=1)
         wear = draw.uniform(2, 12, count, 1) * torch.tensor([0.4, 1.0, 0.9, 0.8])
         wear = wear + 1.5 * draw.normal(count, _MESHES)
         runout = draw.log_uniform(0.02, 0.35, count, 2, 1)
@@ -133,14 +133,20 @@ class Workshop:
         idle = draw.uniform(0, 1, count) < 0.4
         drive = turns[:, 0] * draw.log_uniform(0.2, 3, count)
         drive = torch.stack([drive, draw.uniform(-10, 6, count).where(~idle, -40)], dim=1)
-        hidden = [curve(power), curve(noise), mesh / 8, (wear - 5) / 4, runout.flatten(1).log() + 3]
-        hidden += [torch.stack([2 * uneven - 3.5, 4 * rub - 2], dim=1), strike / 5]
-        hidden += [4 * dip.flatten(1) - 1.3, 2 * length[:, None] - 2.7]
-        hidden += [tones[:, 1].square().sum(dim=1, keepdim=True).sqrt() - 1]
-        hidden += [torch.stack([drive[:, 0].log() - 2, drive[:, 1] / 15 + 1], dim=1)]
+        numbers = [
+            curve(power),
+            curve(noise),
+            mesh / 8,
+            (wear - 5) / 4,
+            runout.flatten(1).log() + 3,
+        ]
+        numbers += [torch.stack([2 * uneven - 3.5, 4 * rub - 2], dim=1), strike / 5]
+        numbers += [4 * dip.flatten(1) - 1.3, 2 * length[:, None] - 2.7]
+        numbers += [tones[:, 1].square().sum(dim=1, keepdim=True).sqrt() - 1]
+        numbers += [torch.stack([drive[:, 0].log() - 2, drive[:, 1] / 15 + 1], dim=1)]
         return Machines(
             figures=figures,
-            hidden=torch.cat(hidden, dim=1),
+            hidden=torch.cat(numbers, dim=1),
             turns=turns,
             response=response,
             noise=noise.sqrt(),
@@ -160,11 +166,11 @@ class Workshop:
         """Harmonics of both shafts, another pair of gears with side bands, and mains."""
         draw, count = self._draw, len(turns)
         pinion, gear = turns.unbind(dim=1)
-        other = draw.uniform(9, 70, count).floor()
+        other_teeth = draw.uniform(9, 70, count).floor()
         shaft = torch.where(draw.uniform(0, 1, count) < 0.5, pinion, gear)
         mains = draw.one_of((100.0, 120.0), count) * WINDOW / rate
-        cycles = [pinion, 2 * pinion, gear, 2 * gear, other * shaft, (other + 1) * shaft]
-        cycles += [(other - 1) * shaft, mains]
+        cycles = [pinion, 2 * pinion, gear, 2 * gear, other_teeth * shaft]
+        cycles += [(other_teeth + 1) * shaft, (other_teeth - 1) * shaft, mains]
         sizes = draw.uniform(-0.3, 0.8, count, len(cycles)).clamp(min=0)
         places = torch.stack(cycles, dim=1)
         return torch.stack([places, sizes * (places < WINDOW / 2)], dim=1)
@@ -217,13 +223,13 @@ class Workshop:
     def _pulses(
         self, machines: Machines, shafts: tuple[Tensor, Tensor], teeth: tuple[Tensor, Tensor]
     ) -> Tensor:
-        """How much each damaged tooth is in mesh, 0 to 1, ``[m, 2, count, _SPAN]``."""
+        """Share of each damaged tooth that is in mesh, ``[m, 2, count, _SPAN]``."""
         pulses = []
         for damage, (turns, number) in enumerate(zip(shafts, teeth, strict=True)):
             shaft_turns = turns[:, 1 + damage]
-            away = (shaft_turns - shaft_turns.round()) * number[:, 0]  # Teeth
+            distance = (shaft_turns - shaft_turns.round()) * number[:, 0]  # Teeth
             width = machines.length[:, None, None] / 2.5
-            pulses.append(torch.exp(-0.5 * (away / width).square()))
+            pulses.append(torch.exp(-0.5 * (distance / width).square()))
         return torch.stack(pulses, dim=1)
 
     def _mesh(

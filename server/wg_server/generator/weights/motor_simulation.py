@@ -103,7 +103,7 @@ class Workshop:
         turns = shaft[:, None] * torch.arange(1, _SHAFT_ORDERS + 1)
         levels = self._levels(figures[:, 4])
         orders = [-draw.uniform(8, 20, count, n - 1) for n in (_SLIP_ORDERS, _SHAFT_ORDERS)]
-        steps = [torch.cat([torch.zeros(count, 1), each.cumsum(dim=1)], dim=1) for each in orders]
+        steps = [torch.cat([torch.zeros(count, 1), fall.cumsum(dim=1)], dim=1) for fall in orders]
         bar, eccentric, stator = levels["bar"], levels["eccentric"], levels["shorted"]
         slip_levels = torch.stack([bar[:, 0], bar[:, 1], bar[:, 0], bar[:, 0]], dim=1)
         shaft_levels = torch.stack(
