@@ -7,10 +7,10 @@ and Fenger, 2001). Static and dynamic eccentricity together: ``f ± k f_r`` (Nan
 2005). Shorted turns of the stator: the third harmonic and ``f (n (1 - s) / p ± 1)`` (Benbouzid,
 2000; Thomson and Fenger, 2001). Sound motors have some of all of it: no rotor is perfectly round,
 and supplies have harmonics. What is driven, such as belts, pumps and mills, modulates the current
-at rates of its own, more or less from window to window, and looks like a broken bar to who does not
-know the slip (Schoen and Habetler, *Effects of time-varying loads on rotor fault detection in
-induction machines*, IEEE Transactions on Industry Applications 31, 1995). Beside it lie drift, the
-harmonics of the supply, and noise. The other papers stand in ``wg_common.machines.motor``.
+at rates of its own, works in some windows and idles in others, and looks like a broken bar to who
+does not know the slip (Schoen and Habetler, *Effects of time-varying loads on rotor fault detection
+in induction machines*, IEEE Transactions on Industry Applications 31, 1995). Beside it lie drift,
+the harmonics of the supply, and noise. The other papers stand in ``wg_common.machines.motor``.
 
 Not simulated: converters, starts and changing speed, damaged bearings, principal slot harmonics
 (they lie above what is recorded at these rates), and more than one fault.
@@ -76,10 +76,10 @@ class Workshop:
         self._draw = Drawing(seed)
 
     def _figures(self, count: int) -> Tensor:
-        """Motors of up to eight poles, recorded so that their slip can be told."""
+        """Motors of up to twelve poles, recorded so that their slip can be told."""
         draw = self._draw
         supply = draw.one_of((50.0, 60.0), count)
-        pairs = draw.one_of((1.0, 2.0, 2.0, 3.0, 4.0), count)
+        pairs = draw.one_of((1.0, 2.0, 2.0, 3.0, 4.0, 5.0, 6.0), count)
         load = draw.uniform(0.3, 1.1, count)
         # Rated slips are 1 to 6 %, and grow with the load.
         slip = draw.log_uniform(0.01, 0.06, count) * load
@@ -149,7 +149,7 @@ class Workshop:
         """Draw levels in dB of the supply's line, of a sound and a damaged motor: ``[m, n]``."""
         draw, count = self._draw, len(load)
         weaker = 20 * (0.4 + 0.6 * load).clamp(max=1).log10()  # Bars carry what the load asks for
-        lines = draw.uniform(0, 1, count, _LOADS) < 0.6
+        lines = draw.uniform(0, 1, count, _LOADS) < 0.7
         return {
             "bar": torch.stack(
                 [draw.uniform(-75, -55, count), draw.uniform(-50, -34, count) + weaker], dim=1
@@ -161,7 +161,7 @@ class Workshop:
                 [draw.uniform(-62, -42, count), draw.uniform(-44, -28, count)], dim=1
             ),
             "short beside": draw.uniform(-65, -45, count),
-            "load": torch.where(lines, draw.uniform(-65, -38, count, _LOADS), -80.0),
+            "load": torch.where(lines, draw.uniform(-60, -36, count, _LOADS), -80.0),
             "harmonics": draw.uniform(-55, -30, count, _HARMONICS),
             "noise": draw.uniform(-70, -42, count, 1),
             "drift": draw.uniform(-60, -42, count, 1),
@@ -177,14 +177,15 @@ class Workshop:
         envelope = torch.ones(*shape, WINDOW, dtype=torch.complex64)
         envelope += machines.drift[:, None, None, None] * self._drift(shape)
         for line in range(_LINES):
-            rate = machines.modulations[:, line, None, None]
-            if line < _SLIP_ORDERS:
-                rate = rate * load
-            elif line >= _SLIP_ORDERS + _SHAFT_ORDERS:
+            rate = machines.modulations[:, line, None, None].expand(shape)
+            level = machines.lower[:, :, line, None].expand(shape)
+            if line < _SLIP_ORDERS + _SHAFT_ORDERS:
+                rate = rate * load if line < _SLIP_ORDERS else rate
+                lower = level * amplitude(_FAULT_SPREAD * draw.normal(*shape))
+            else:  # What is driven works in some windows, and idles in others
                 rate = rate * (1 + _DRIVEN_WANDER * draw.normal(*shape))
-            spread = _DRIVEN_SPREAD if line >= _SLIP_ORDERS + _SHAFT_ORDERS else _FAULT_SPREAD
-            jitter = amplitude(spread * draw.normal(*shape))
-            lower = machines.lower[:, :, line, None] * jitter
+                works = draw.uniform(0, 1, *shape) < 0.5
+                lower = level * amplitude(_DRIVEN_SPREAD * draw.normal(*shape)) * works
             upper = lower * machines.upper[:, line, None, None]
             for sign, size in ((-1, lower), (1, upper)):
                 angle = 2 * math.pi * sign * rate[..., None] * time + draw.turns(*shape, 1)
