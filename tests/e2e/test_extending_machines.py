@@ -125,7 +125,7 @@ def _sheet(chops: float) -> Any:
 
 def test_networks_for_a_new_kind_are_trained_made_and_explained(siren: Any) -> None:
     sizes = Sizes(latent=2, rank=2, hidden=16)
-    draws = Draws(step=8, pool=40, renewed=1, validation=16)
+    draws = Draws(step=8, pool=40, renewals=1, validation=16)
     reading_map = ReadingMap(siren.siren.KIND).eval()
     objective = MachineObjective("siren", reading_map, sizes, draws, seed=1)
     schedule = Schedule(steps=80, learning_rate=1e-2, average=0.9, evaluate_every=80)
