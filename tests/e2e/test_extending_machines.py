@@ -143,7 +143,9 @@ def test_networks_for_a_new_kind_are_trained_made_and_explained(siren: Any) -> N
             )
         }
     assert right["template"] > right["fixed"] + 0.1 and right["template"] > 0.8
-    generator = SheetGenerator({"siren": KindGenerator(model, "template")})
+    generator = SheetGenerator(
+        {"siren": KindGenerator(model, {"raw": "template", "standardised": "template"})}
+    )
     for made in generator.generate(_sheet(50), ("gut", "horn", "Riss")):
         tensor_set.check_tensors("spectrum-lines", made.tensors, 3, 64)
 

@@ -13,7 +13,7 @@ which are unlike all that are simulated.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Annotated, get_type_hints
 
@@ -199,12 +199,6 @@ class DataSheet:
     def machine(self) -> "Machine":
         """The stated machine."""
         return self._machines()[self.kind]
-
-    @property
-    def kind(self) -> str:
-        """Name of the machine's kind, which is the name of its field."""
-        names = (field.name for field in fields(self))
-        return next(name for name in names if is_dataclass(getattr(self, name)))
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """List names and values of what it states, for people."""

@@ -64,7 +64,13 @@ def test_networks_of_every_kind_are_made_for_the_classes_that_are_understood(
     workshop = SIMULATORS[sheet.kind](0)
     model = MachineModel(workshop.kind, workshop.hidden_size, Sizes(latent=3, rank=2, hidden=16))
     model.draw(torch.Generator().manual_seed(0))
-    generator = SheetGenerator({sheet.kind: KindGenerator(model.eval(), "conditioned")})
+    generator = SheetGenerator(
+        {
+            sheet.kind: KindGenerator(
+                model.eval(), {"raw": "conditioned", "standardised": "conditioned"}
+            )
+        }
+    )
     for made in generator.generate(sheet, labels, samples=1):
         tensor_set.check_tensors("spectrum-lines", made.tensors, 3, 64)
         weight = made.tensors["head.weight"]
