@@ -72,7 +72,7 @@ def fit_finetuned(
         return _trained(base, features[rows], labels[rows], AROUND_A_BASE[choice])
 
     trials = None
-    if folds.usable and unseen and len(classes_present) > 2:
+    if folds.usable and unseen and len(np.unique(labels[folds.rows])) > 2:
         trials = LearnerTrials(base, features, labels, folds, AROUND_A_BASE, unseen_mass)
     prior = np.array([learner.prior for learner in AROUND_A_BASE])
     fitted, chosen = cross_validated(predict, refit, features, labels, folds, prior, trials)

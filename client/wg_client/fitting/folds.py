@@ -10,7 +10,7 @@ Not guaranteed: that out-of-fold figures are those of the final model, which has
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from wg_client.fitting.linear_head import Floats, Ints, best_temperature, log_loss
 
 RowIndex = NDArray[np.intp]
-_UNITS = 3  # Units of a class below which no choice could be nested: then its units are split
+LEAST_UNITS = 3
+"""Units of a class below which its records are not judged: with one held out, and one for the
+choice, no other would be left to learn the class from."""
 JUDGED = 2000
 """Records that are judged, at most: more would change no choice, and time grows with them."""
 
@@ -32,16 +34,27 @@ class Folds:
         assignment: int64 ``[repeats, m]`` in 0..count-1.
         count: Number of folds.
         rows: Place of the judged records among the labelled ones, ``[m]``, rising.
+        training_only: Place of records that are in every training part and never judged, rising:
+            those of units with a class of which there are too few units.
     """
 
     assignment: Ints
     count: int
     rows: RowIndex
+    training_only: RowIndex = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
 
     @property
     def usable(self) -> bool:
         """Whether every repeat has records in three folds at least: choices are nested."""
         return all(len(np.unique(row)) > 2 for row in self.assignment)
+
+    def training(self, among: NDArray[np.bool_]) -> RowIndex:
+        """Return the place of records that a model learns from, among the labelled ones.
+
+        Args:
+            among: Judged records that are among them, ``[m]``.
+        """
+        return np.concatenate([self.rows[among], self.training_only])
 
 
 def shape(records: int) -> tuple[int, int]:
@@ -52,9 +65,11 @@ def shape(records: int) -> tuple[int, int]:
 def stratified(
     labels: Ints, rng: np.random.Generator, units: NDArray[np.intp] | None = None
 ) -> Folds:
-    """Folds that spread each class evenly and split no unit of classes with three or more.
+    """Folds that spread each class evenly and split no unit.
 
-    Five folds twice below 200 records, once below 1,000; three once beyond.
+    Five folds twice below 200 records, once below 1,000; three once beyond. A class with fewer than
+    ``LEAST_UNITS`` units is not judged, nor is any other record of these units: all are learnt from
+    in every fold.
 
     Args:
         labels: ``[n]``.
@@ -63,15 +78,16 @@ def stratified(
     """
     n = len(labels)
     repeats, count = shape(n)
-    group = np.arange(n) if units is None else _whole(labels, units)
+    group = np.arange(n) if units is None else units
     groups, representatives, sizes = np.unique(group, return_index=True, return_counts=True)
     position = np.searchsorted(groups, group)
     of_class = [np.flatnonzero(labels[representatives] == label) for label in np.unique(labels)]
-    pool = np.ones(len(groups), dtype=bool)
+    pool = np.ones(len(groups), dtype=bool) if units is None else _judgeable(labels, position)
+    training_only = np.flatnonzero(~pool[position])
     if n > JUDGED:
         for members in of_class:
-            order = rng.permutation(members)
-            room = JUDGED * sizes[members].sum() / n
+            order = rng.permutation(members[pool[members]])
+            room = JUDGED * sizes[order].sum() / n
             pool[order[1:]] = np.cumsum(sizes[order])[1:] <= room
     rows = []
     for _ in range(repeats):
@@ -86,7 +102,7 @@ def stratified(
             turn += len(members)
         rows.append(of_group[position])
     judged = np.flatnonzero(pool[position])
-    return Folds(np.stack(rows)[:, judged], count, judged)
+    return Folds(np.stack(rows)[:, judged], count, judged, training_only)
 
 
 def _dealt(
@@ -121,15 +137,23 @@ def _dealt(
     return fold_of
 
 
-def _whole(labels: Ints, units: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Groups of records ``[n]`` that stay together: units, but of classes with few of them.
+def _judgeable(labels: Ints, position: RowIndex) -> NDArray[np.bool_]:
+    """Units ``[u]`` all of whose classes occur in ``LEAST_UNITS`` units of this kind.
 
-    Such a class would be gone where one of its units is held out, and its figures would say so.
+    Args:
+        labels: ``[n]``.
+        position: Unit of each record, ``[n]``.
     """
-    of_class = {label: len(np.unique(units[labels == label])) for label in np.unique(labels)}
-    scarce = np.array([of_class[label] < _UNITS for label in labels], dtype=bool)
-    alone = units.max(initial=-1) + 1 + np.arange(len(labels))
-    return np.unique(np.where(scarce, alone, units), return_inverse=True)[1]
+    classes, dense = np.unique(labels, return_inverse=True)
+    occurs = np.zeros((position.max(initial=-1) + 1, len(classes)), dtype=bool)
+    occurs[position, dense] = True
+    eligible = np.ones(len(occurs), dtype=bool)
+    while True:
+        scarce = occurs[eligible].sum(axis=0) < LEAST_UNITS
+        remaining = eligible & ~occurs[:, scarce].any(axis=1)
+        if (remaining == eligible).all():
+            return eligible
+        eligible = remaining
 
 
 Tilt = Callable[[NDArray[np.bool_]], tuple[Floats, Floats]]
@@ -211,7 +235,8 @@ def nested(
             if train.all():
                 continue
             added, _ = tilt(train) if tilt else _NOTHING
-            values = judge(rows[train], rows[~train], choice) + added[min(choice, len(added) - 1)]
+            values = judge(folds.training(train), rows[~train], choice)
+            values = values + added[min(choice, len(added) - 1)]
             logits[repeat, ~train] = values * factors[repeat, out]
     added, unseen = tilt(np.ones(m, dtype=bool)) if tilt else _NOTHING
     pairs = [
@@ -231,12 +256,12 @@ def _table(predict: Predict, fold: Ints, folds: Folds, configurations: int) -> F
     """Logits ``[folds, configurations, m, K]`` of models without a fold and without the record."""
     table: Floats | None = None
     for fold_a, fold_b in combinations(range(folds.count), 2):
-        test = np.flatnonzero((fold == fold_a) | (fold == fold_b))
-        train = np.flatnonzero((fold != fold_a) & (fold != fold_b))
+        in_training = (fold != fold_a) & (fold != fold_b)
+        test, train = np.flatnonzero(~in_training), folds.training(in_training)
         if not len(test) or not len(train):
             continue
         in_fold_a = fold[test] == fold_a
-        for index, value in enumerate(predict(folds.rows[train], folds.rows[test])):
+        for index, value in enumerate(predict(train, folds.rows[test])):
             if table is None:
                 table = np.zeros((folds.count, configurations, len(fold), value.shape[1]))
             table[fold_b, index, test[in_fold_a]] = value[in_fold_a]

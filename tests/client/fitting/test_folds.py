@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.client.discriminants import fit_lda
 
-from wg_client.fitting.folds import JUDGED, Judge, Nested, Predict, nested, stratified
+from wg_client.fitting.folds import (
+    JUDGED,
+    LEAST_UNITS,
+    Judge,
+    Nested,
+    Predict,
+    nested,
+    stratified,
+)
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(0, 2**31))
@@ -29,12 +37,31 @@ def test_a_unit_is_never_split(pairs: list[tuple[int, int]]) -> None:
     y = np.array([label for label, _ in pairs])
     units = np.array([unit for _, unit in pairs])
     folds = stratified(y, np.random.default_rng(0), units)
-    units_of = {label: len(np.unique(units[y == label])) for label in np.unique(y)}
-    many = np.array([units_of[label] > 2 for label in y])  # else choices could not be nested
+    assert not set(units[folds.rows]) & set(units[folds.training_only])
+    assert sorted([*folds.rows, *folds.training_only]) == list(range(len(y)))
     for row in folds.assignment:
-        for unit in np.unique(units[many]):
-            assert len(np.unique(row[(units == unit) & many])) == 1
-    assert folds.usable == (len(y) > 2)
+        for unit in np.unique(units[folds.rows]):
+            assert len(np.unique(row[units[folds.rows] == unit])) == 1
+    judged = y[folds.rows]
+    for label in np.unique(judged):
+        assert len(np.unique(units[folds.rows][judged == label])) >= LEAST_UNITS
+
+
+def test_a_class_of_two_units_is_learnt_from_in_every_fold_and_never_judged() -> None:
+    y = np.repeat([0, 1, 2], 6)
+    units = np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 6, 7, 7, 7])
+    folds = stratified(y, np.random.default_rng(0), units)
+    assert set(y[folds.rows]) == {0, 1} and set(y[folds.training_only]) == {2}
+    learnt: list[set[int]] = []
+
+    def predict(train: NDArray[np.intp], held: NDArray[np.intp]) -> list[NDArray[np.float64]]:
+        learnt.append(set(train))
+        assert not set(units[train]) & set(units[held])
+        return [np.zeros((len(held), 3))]
+
+    found = nested(predict, _judge(predict), y, folds, np.zeros(1))
+    assert learnt and all(set(folds.training_only) <= rows for rows in learnt)
+    assert found.logits.shape == (2, len(folds.rows), 3)
 
 
 def test_units_of_several_classes_leave_no_fold_without_its_share_of_each() -> None:
