@@ -36,7 +36,8 @@ SAME_FAMILY: Final = "kin"
 ANY_FAMILY: Final = "catalogue"
 """The same with classes of its own: the plant's labels say which of them are its."""
 FAMILIES: Final = frozenset({SAME_FAMILY, ANY_FAMILY})
-GENERATED_SOURCES: Final = FAMILIES | {"diffusion"}
+DIFFUSION: Final = "diffusion"
+"""Of weights that were made for what the plant states of its machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,11 @@
 """The weights package (``.wgw``): candidate weights for one site, signed by the server.
 
+Heads and networks stand in one package: each candidate names its architecture, and how a plant
+prepares what goes into it.
+
 A container (``wg_core.wire.container``) of a canonical manifest, the server's signature of it,
 one safetensors file in which tensor ``T`` of candidate ``C`` is named ``C/T``, and a checkpoint.
-The manifest names each candidate, the releases that it was made from and the tensors' hash.
+The manifest names each candidate, what conditioned them, and the tensors' hash.
 Nothing in it is code. ``weights_file`` reads it.
 
 The checkpoint is, in a package for a site without a network, the newest one of the site's ledger
@@ -24,7 +27,7 @@ from wg_core.wire.container import Span
 from wg_core.wire.protocol import NOTE_LIMIT, WEIGHTS_KIND, WEIGHTS_LIMIT
 from wg_core.wire.signing import PrivateKey
 
-VERSION = 1
+VERSION = 2
 MANIFEST_LIMIT = 4 << 20
 SECTIONS = ("manifest", "signature", "tensors", "checkpoint")
 
@@ -39,10 +42,37 @@ class Candidate:
     Attributes:
         name: Unique in the package; prefix of its tensors.
         source: How it came about.
+        architecture: Name in ``wg_common.catalogue``.
+        inputs: Treatment of what goes into it; ``raw`` for a head on the encoder.
     """
 
     name: str
     source: catalogue.CandidateSource
+    architecture: str
+    inputs: catalogue.Inputs = "raw"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """Statement and statistic of the plant that generated networks were made for.
+
+    Attributes:
+        generator: SHA-256 of the package that made the networks, hex; empty: there are none.
+        data_sheet: Field of the data sheet that states the machine; empty: none was used.
+        statistic: Id of the plant's release whose statistic was used; empty: none was used.
+        epsilon: Privacy parameter of this release, as decimal text; empty without one.
+    """
+
+    generator: str = ""
+    data_sheet: str = ""
+    statistic: str = ""
+    epsilon: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.statistic) != bool(self.epsilon):
+            raise DecodeError("weights manifest: a statistic and its epsilon come together")
+        if bool(self.generator) != bool(self.data_sheet or self.statistic):
+            raise DecodeError("weights manifest: networks are made for a data sheet or a statistic")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +83,9 @@ class WeightsManifest:
         package_id: Random identifier, hex.
         request_id: The request that it answers.
         site: The site that it is made for.
-        architecture: Name in ``wg_common.catalogue``.
         encoder: SHA-256 of the encoder package, hex.
-        generator: SHA-256 of the generator package, hex.
+        generator: SHA-256 of the generator package that made the heads, hex.
+        condition: Statement and statistic that networks were made for.
         labels: Label domain, in the order of class rows.
         own_release: Release of the site itself that conditioned it, or an empty string.
         pool_root: Merkle tree hash (RFC 6962, section 2.1), hex, over the ids of the releases in
@@ -72,9 +102,9 @@ class WeightsManifest:
     package_id: str
     request_id: str
     site: str
-    architecture: str
     encoder: str
     generator: str
+    condition: Condition = Condition()
     labels: tuple[str, ...]
     own_release: str
     pool_root: str
@@ -120,11 +150,38 @@ def encode(manifest: WeightsManifest, tensors: bytes, key: PrivateKey) -> bytes:
     return data
 
 
-def sections(data: bytes) -> dict[str, bytes]:
-    """What a package consists of, by ``SECTIONS``; ``DecodeError`` if it is none."""
+def sections(data: bytes, version: int = VERSION) -> dict[str, bytes]:
+    """Sections of a package, by ``SECTIONS``; ``DecodeError`` if it is none of this version."""
     return container.decode(
-        data, kind=WEIGHTS_KIND, version=VERSION, names=SECTIONS, limit=WEIGHTS_LIMIT
+        data, kind=WEIGHTS_KIND, version=version, names=SECTIONS, limit=WEIGHTS_LIMIT
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Part of a manifest that says which releases conditioned a package, in every version of it.
+
+    Attributes:
+        package_id: As of ``WeightsManifest``, like all others.
+    """
+
+    package_id: str
+    generator: str
+    own_release: str
+    pool_root: str
+
+
+def provenance(data: bytes) -> Provenance:
+    """Read which releases conditioned a package of this server's own, of any version.
+
+    Raises:
+        DecodeError: The bytes are no weights package.
+    """
+    try:
+        text = sections(data)["manifest"]
+    except DecodeError:
+        text = sections(data, version=1)["manifest"]
+    return canonical.decode_part(Provenance, text, subject="weights manifest")
 
 
 def with_checkpoint(data: bytes, checkpoint: bytes) -> bytes:

@@ -203,9 +203,16 @@ class TestPlant:
         weights: Mapping[str, tuple[LinearHead | Mapping[str, NDArray[np.float32]], Any]],
         *,
         key: PrivateKey | None = None,
+        architecture: str = "lite0-head",
+        inputs: Mapping[str, Any] | None = None,
         **changes: Any,
     ) -> bytes:
-        """A weights package of heads, or of tensors, by name, each with its source."""
+        """A weights package of heads, or of tensors, by name, each with its source.
+
+        Args:
+            architecture: Of all candidates.
+            inputs: Treatment of what goes into those that are named.
+        """
         tensors = weights_package.pack_tensors(
             {
                 name: value.tensors() if isinstance(value, LinearHead) else value
@@ -217,7 +224,6 @@ class TestPlant:
             "package_id": secrets.token_hex(16),
             "request_id": secrets.token_hex(16),
             "site": self.config.site,
-            "architecture": "lite0-head",
             "encoder": self.encoder,
             "generator": "ab" * 32,
             "labels": self.config.data.labels,
@@ -225,7 +231,13 @@ class TestPlant:
             "pool_root": "aa" * 32,
             "pool_releases": 1,
             "candidates": tuple(
-                Candidate(name=name, source=source) for name, (_, source) in weights.items()
+                Candidate(
+                    name=name,
+                    source=source,
+                    architecture=architecture,
+                    inputs=(inputs or {}).get(name, "raw"),
+                )
+                for name, (_, source) in weights.items()
             ),
             "tensors_sha256": hashlib.sha256(tensors).hexdigest(),
             "created": now,

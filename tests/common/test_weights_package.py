@@ -13,7 +13,7 @@ import pytest
 import safetensors.numpy
 
 from wg_common import weights_file, weights_package
-from wg_common.weights_package import Candidate, Tensors, WeightsManifest
+from wg_common.weights_package import Candidate, Condition, Tensors, WeightsManifest
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.wire import container, signing
 from wg_core.wire.protocol import NOTE_LIMIT
@@ -43,14 +43,15 @@ def manifest(tensors: bytes, names: tuple[str, ...] = ("mean", "base")) -> Weigh
         package_id="00" * 16,
         request_id="r1",
         site="plant-a",
-        architecture="lite0-head",
         encoder="11" * 32,
         generator="22" * 32,
         labels=("ok", "scratch"),
         own_release="33" * 16,
         pool_root="",
         pool_releases=0,
-        candidates=tuple(Candidate(name=n, source="diffusion") for n in names),
+        candidates=tuple(
+            Candidate(name=n, source="diffusion", architecture="lite0-head") for n in names
+        ),
         tensors_sha256=hashlib.sha256(tensors).hexdigest(),
         created=1,
         expires=2,
@@ -135,6 +136,30 @@ def test_a_manifest_without_or_with_repeated_candidates_is_refused() -> None:
             manifest(tensors, names)
 
 
+def test_a_condition_names_what_it_stands_on_or_is_refused() -> None:
+    Condition(generator="ab", data_sheet="rotating_machine", statistic="cd", epsilon="1")
+    for words in (
+        {"generator": "ab"},
+        {"data_sheet": "rotating_machine"},
+        {"generator": "ab", "statistic": "cd"},
+        {"generator": "ab", "data_sheet": "rotating_machine", "epsilon": "1"},
+    ):
+        with pytest.raises(DecodeError, match="weights manifest"):
+            Condition(**words)
+
+
+def test_provenance_is_read_of_packages_of_the_first_version_too() -> None:
+    tensors = weights_package.pack_tensors(heads())
+    data = package(tensors)
+    told = weights_package.provenance(data)
+    assert (told.own_release, told.generator) == ("33" * 16, "22" * 32)
+    parts = weights_package.sections(data)
+    earlier = container.encode("wgw", 1, parts)
+    assert weights_package.provenance(earlier) == told
+    with pytest.raises(DecodeError):
+        weights_package.provenance(container.encode("wgw", 3, parts))
+
+
 def test_tensors_other_than_the_manifests_are_not_signed() -> None:
     tensors = weights_package.pack_tensors(heads())
     with pytest.raises(VerificationError, match="hash to"):
@@ -188,15 +213,15 @@ def test_a_package_may_carry_a_cosigned_checkpoint(read: Read) -> None:
 
 def with_checkpoint_of(checkpoint: bytes) -> bytes:
     sections = dict.fromkeys(weights_package.SECTIONS, b"") | {"checkpoint": checkpoint}
-    return container.encode("wgw", 1, sections)
+    return container.encode("wgw", weights_package.VERSION, sections)
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (container.encode("wgw", 2, {}), "version 2, this program reads 1"),
-        (container.encode("wgw", 1, {"manifest": b""}), "sections"),
-        (container.encode("wgs", 1, {}), "found kind"),
+        (container.encode("wgw", 1, {}), "version 1, this program reads 2"),
+        (container.encode("wgw", 2, {"manifest": b""}), "sections"),
+        (container.encode("wgs", 2, {}), "found kind"),
         (
             with_checkpoint_of(bytes(NOTE_LIMIT + 1)),
             f"section 'checkpoint' of {NOTE_LIMIT + 1} bytes",

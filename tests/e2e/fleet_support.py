@@ -125,14 +125,15 @@ def package_of(
         package_id=secrets.token_hex(16),
         request_id=request_id,
         site=own.site,
-        architecture="lite0-head",
         encoder=own.encoder,
         generator="0" * 64,
         labels=own.labels,
         own_release=own.release_id,
         pool_root=hashlib.sha256(" ".join(others).encode()).hexdigest(),
         pool_releases=len(others),
-        candidates=tuple(Candidate(name=name, source="diffusion") for name in heads),
+        candidates=tuple(
+            Candidate(name=name, source="diffusion", architecture="lite0-head") for name in heads
+        ),
         tensors_sha256=hashlib.sha256(tensors).hexdigest(),
         created=now,
         expires=now + 3600,

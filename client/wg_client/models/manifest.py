@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from wg_client.methods.names import LOCAL
+from wg_common.weights_package import Condition
 from wg_core.errors import ConfigError
 
-VERSION = 1
+VERSION = 2
 KEPT = "kept"  # In place of a model's name: the model that was kept
 
 
@@ -85,9 +86,9 @@ class ModelsManifest:
         package_id: The package's id, hex.
         package_sha256: Hash of its bytes, hex.
         request_id: The request that it answered.
-        architecture: Name in ``wg_common.nets``.
+        architecture: Name in ``wg_common.catalogue`` of heads on the encoder.
         encoder: Encoder id, hex.
-        generator: Generator id, hex.
+        generator: Id of the generator of heads, hex.
         labels: Label domain, in the order of class rows.
         own_release: Release of this site that conditioned the package, or empty.
         pool_root: Root of the tree of the releases of other sites that did; as in the package.
@@ -105,6 +106,7 @@ class ModelsManifest:
         unseen: Labels that no record of the plant had: no call of one is sure.
         novelty: SHA-256 of the file that tells new records from known ones, hex; empty: none.
         network: The network that heads may stand on, beside the encoder; null: none.
+        condition: Statement and statistic that generated networks were made for.
     """
 
     version: int = VERSION
@@ -130,6 +132,7 @@ class ModelsManifest:
     unseen: tuple[str, ...] = ()
     novelty: str = ""
     network: NetworkFile | None = None
+    condition: Condition = field(default_factory=Condition)
 
     def __repr__(self) -> str:
         return f"ModelsManifest({self.package_id[:16]!r}, kept={self.kept!r})"

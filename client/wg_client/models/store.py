@@ -14,6 +14,7 @@ Everything here is private to the plant: accuracies and findings come from its r
 import re
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from wg_client.models.manifest import ModelsManifest
+from wg_client.models.manifest import VERSION, ModelsManifest
 from wg_core import atomic
 from wg_core.errors import DecodeError, StorageError, VerificationError, raised_as
 from wg_core.site.home import ClientHome
@@ -84,11 +85,17 @@ def pack(tensors: dict[str, NDArray[np.float32]]) -> bytes:
 
 
 def read_manifest(home: ClientHome, package_id: str) -> ModelsManifest | None:
-    """Manifest of a package's models, or None if it was not applied."""
+    """Read the manifest of a package's models, of this version or the first; None if none is there.
+
+    The first did not say what networks were made for.
+    """
     path = folder(home, package_id) / MANIFEST
     if not path.is_file():
         return None
     data = atomic.read_bytes(path, limit=_MANIFEST_LIMIT)
+    if canonical.version_of(data, subject=str(path)) == 1:
+        earlier = canonical.decode_part(ModelsManifest, data, subject=str(path))
+        return replace(earlier, version=VERSION)
     return canonical.decode(ModelsManifest, data, subject=str(path), limit=_MANIFEST_LIMIT)
 
 

@@ -21,6 +21,7 @@ from wg_client.models import novelty, store
 from wg_client.models.manifest import ModelEntry, ModelsManifest, NetworkFile
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_common import catalogue, weights_file
+from wg_common.modalities.registry import modality
 from wg_common.weights_package import Tensors, WeightsManifest
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, VerificationError
@@ -123,15 +124,16 @@ def verify(plant: Recipient, data: bytes) -> tuple[WeightsManifest, Mapping[str,
     ):
         if got != want:
             raise VerificationError(f"package {short}: {field} is {got!r}, this plant has {want!r}")
-    try:
-        architecture = catalogue.known(package.architecture)
-    except ConfigError as error:
-        raise DecodeError(f"package {short}: {error}") from error
-    if architecture.modality != plant.data.modality:
-        raise VerificationError(
-            f"package {short}: architecture {architecture.name} is for {architecture.modality},"
-            f" this plant has {plant.data.modality}"
-        )
+    for candidate in package.candidates:
+        try:
+            architecture = catalogue.known(candidate.architecture)
+        except ConfigError as error:
+            raise DecodeError(f"package {short}: candidate {candidate.name}: {error}") from error
+        if architecture.modality != plant.data.modality:
+            raise VerificationError(
+                f"package {short}: candidate {candidate.name}: architecture {architecture.name} is"
+                f" for {architecture.modality}, this plant has {plant.data.modality}"
+            )
     store.check_package_id(package.package_id)
     return package, tensors
 
@@ -161,7 +163,7 @@ def _record(
         package_id=package.package_id,
         package_sha256=digest,
         request_id=package.request_id,
-        architecture=package.architecture,
+        architecture=modality(plant.data.modality).head,
         encoder=package.encoder,
         generator=package.generator,
         labels=package.labels,
@@ -181,6 +183,7 @@ def _record(
         unseen=outcome.unseen(package.labels),
         network=network_file,
         candidates=tuple(candidate.name for candidate in package.candidates),
+        condition=package.condition,
     )
     return manifest, files
 

@@ -106,20 +106,21 @@ class TrunkBeside(nn.Module):
 def stored_trunk(
     architecture: str, tensors: Tensors, settings: Mapping[str, str]
 ) -> TrunkBeside | RecordTrunk:
-    """The network beside the encoder that a plant's models stand on.
+    """Return the network, or the networks, beside the encoder that a plant's models stand on.
 
     Args:
         architecture: Name in the catalogue.
-        tensors: ``ARCHITECTURE.trunk.*``, as models are kept with them.
+        tensors: ``ARCHITECTURE.trunk.*``, as models are kept with them; of several networks
+            ``ARCHITECTURE.NUMBER.trunk.*``.
         settings: Of the encoder's trunk.
 
     Raises:
         DecodeError: The tensors are of another architecture.
     """
-    trunk = _of(architecture, tensors)
+    values = _of(architecture, tensors)
     if architecture in catalogue.NETWORKS:
-        return RecordTrunk(architecture, trunk)
-    return TrunkBeside(architecture, trunk, settings)
+        return RecordTrunk(architecture, network.by_number(values))
+    return TrunkBeside(architecture, values, settings)
 
 
 def _pixels(settings: Mapping[str, str]) -> int:

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common import catalogue
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, Inputs
 from wg_common.modalities.base import Record
 from wg_common.modalities.registry import modality
 from wg_common.nets.encoder.trunk import Records
-from wg_core.errors import ConfigError
+from wg_core.errors import ConfigError, DecodeError
 from wg_core.privacy.schema import DIMENSION
 
 TRUNK = "trunk."  # Prefix of the trunk's tensors
@@ -65,6 +65,10 @@ class Kind:
         trunk: Builds a module of whatever weights; it takes a batch as float32.
         prepare: Valid records of any sizes as one batch.
         features: Number F of features.
+        fold_standardisation: Folds into a trunk's tensors that its inputs are standardised by the
+            mean and the spread of a batch; None: such a network runs on what is read alone.
+        at_speed: Moves the lines of a batch to where they stand where a machine turns faster by a
+            factor; None: such a network reads no lines.
         published: Of a network beside a family's head: what its training starts from, ``trunk.*``
             tensors.
         site_norms: Of such a network: of how many numbers the changes of its norms are made
@@ -74,6 +78,8 @@ class Kind:
     trunk: Callable[[], nn.Module]
     prepare: Callable[[Records], Batch]
     features: int = DIMENSION
+    fold_standardisation: Callable[[Tensors, Batch], dict[str, NDArray[np.float32]]] | None = None
+    at_speed: Callable[[Batch, float], Batch] | None = None
     published: Callable[[], dict[str, NDArray[np.float32]]] | None = None
     site_norms: int = 0
 
@@ -105,6 +111,32 @@ def prepared(architecture: str, records: Records) -> Batch:
     return kind(architecture).prepare(_Checked(catalogue.network(architecture).modality, records))
 
 
+def trunk_at(
+    architecture: str, tensors: Tensors, inputs: Inputs, batch: Batch
+) -> dict[str, NDArray[np.float32]]:
+    """Return a network's trunk as it runs at a plant, on records as they are read.
+
+    What standardises its inputs is folded into it, so that nothing beside it must be kept, and
+    whatever record it runs on, no other record has a part in the answer.
+
+    Args:
+        architecture: Name in the catalogue.
+        tensors: The network's; those beside ``trunk.*`` are left out.
+        inputs: Treatment of what goes into it.
+        batch: All of the plant's records, from ``prepared``, at least one.
+
+    Raises:
+        DecodeError: Inputs of this architecture cannot be standardised.
+    """
+    trunk = trunk_only(tensors)
+    if inputs == "raw":
+        return trunk
+    fold = kind(architecture).fold_standardisation
+    if fold is None:
+        raise DecodeError(f"architecture {architecture}: its inputs are not standardised")
+    return fold(trunk, batch)
+
+
 def as_input(batch: Tensor) -> Tensor:
     """A batch as a trunk takes it, in the layout that is fast: channels last for images."""
     values = batch.float()
@@ -119,6 +151,28 @@ def build_trunk(architecture: str) -> nn.Module:
 def trunk_only(tensors: Tensors) -> dict[str, NDArray[np.float32]]:
     """The tensors of a network without its head's."""
     return {name: value for name, value in tensors.items() if name.startswith(TRUNK)}
+
+
+def with_numbers(trunks: Sequence[Tensors]) -> dict[str, NDArray[np.float32]]:
+    """Name the ``trunk.*`` tensors of several trunks by number; those of one stay as they are."""
+    if len(trunks) == 1:
+        return dict(trunks[0])
+    return {
+        f"{number}.{name}": value
+        for number, tensors in enumerate(trunks)
+        for name, value in tensors.items()
+    }
+
+
+def by_number(tensors: Tensors) -> list[Tensors]:
+    """Read what ``with_numbers`` gives: the ``trunk.*`` tensors of each trunk."""
+    if any(name.startswith(TRUNK) for name in tensors):
+        return [tensors]
+    trunks: dict[str, dict[str, NDArray[np.float32]]] = {}
+    for name, value in tensors.items():
+        number, _, tensor_name = name.partition(".")
+        trunks.setdefault(number, {})[tensor_name] = value
+    return [trunks[number] for number in sorted(trunks, key=int)]
 
 
 def trunk_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
@@ -157,29 +211,27 @@ def trunk_tensors(trunk: nn.Module) -> dict[str, NDArray[np.float32]]:
 
 
 class RecordTrunk(nn.Module):
-    """A trunk that stands beside the encoder, and sees records as its architecture prepares them.
+    """Trunks that stand beside the encoder, and see records as their architecture prepares them.
 
     Args:
         architecture: Name in the catalogue.
-        tensors: Its ``trunk.*`` tensors.
+        trunks: ``trunk.*`` tensors of each, at least one.
     """
 
-    def __init__(self, architecture: str, tensors: Tensors) -> None:
+    def __init__(self, architecture: str, trunks: Sequence[Tensors]) -> None:
         super().__init__()
         self.architecture = architecture
-        self.trunk = load_trunk(architecture, tensors)
-        self.width = feature_count(architecture)
+        self.trunks = nn.ModuleList(load_trunk(architecture, tensors) for tensors in trunks)
+        self.width = len(trunks) * feature_count(architecture)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Features ``[n, width]`` of a batch from ``prepared``."""
-        values: Tensor = self.trunk(batch.float())
-        return values
+        """Features ``[n, width]`` of a batch from ``prepared``, one trunk's after another's."""
+        values = batch.float()
+        return torch.cat([trunk(values) for trunk in self.trunks], dim=1)
 
     def features(self, records: Iterable[Record]) -> NDArray[np.float32]:
         """Features ``[n, width]`` of valid records; what is not finite counts as 0."""
-        return in_chunks(
-            records, lambda chunk: features(self.trunk, prepared(self.architecture, chunk))
-        )
+        return in_chunks(records, lambda chunk: features(self, prepared(self.architecture, chunk)))
 
 
 def in_chunks(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from wg_common.machines.base import HALF_BINS, WINDOW
 from wg_common.nets.encoder.trunk import Records
-from wg_common.nets.network import Kind
+from wg_common.nets.network import TRUNK, Batch, Kind, Tensors
 from wg_core.privacy.schema import DIMENSION
 
 BANDS = ((16, 512), (16, 160), (112, 336), (256, 500))
@@ -32,6 +32,7 @@ _WIDTH = 64  # Units of the first layer
 _FLOOR = 0.05  # Below it a spectrum is nothing but rounding
 _LEAST_SPREAD = 0.2  # Added to an input's spread before it is divided by it
 _PIECES = 8  # At most, of a long window
+_FIRST_WEIGHT, _FIRST_BIAS = f"{TRUNK}first.weight", f"{TRUNK}first.bias"
 
 
 class SpectrumLines(nn.Module):
@@ -101,6 +102,40 @@ def standardised_by(inputs: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
     return (inputs - mean) / (spread + _LEAST_SPREAD)
 
 
+def standardised_trunk(trunk: Tensors, batch: Batch) -> dict[str, NDArray[np.float32]]:
+    """Fold into the first layer that inputs are standardised by a batch, as ``standardised`` does.
+
+    Args:
+        trunk: ``trunk.*`` tensors of a network that learnt on standardised inputs.
+        batch: Inputs ``[n, INPUTS]``, n at least 1.
+    """
+    inputs = batch.astype(np.float64)
+    factor = 1 / (inputs.std(axis=0) + _LEAST_SPREAD)
+    weight = trunk[_FIRST_WEIGHT].astype(np.float64) * factor
+    bias = trunk[_FIRST_BIAS] - weight @ inputs.mean(axis=0)
+    with np.errstate(over="ignore"):  # Whoever runs it sees that it is not finite
+        return {
+            **trunk,
+            _FIRST_WEIGHT: weight.astype(np.float32),
+            _FIRST_BIAS: bias.astype(np.float32),
+        }
+
+
+def at_speed(batch: Batch, factor: float) -> Batch:
+    """Move lines of envelope spectra to where they stand at another speed.
+
+    Args:
+        batch: Inputs ``[n, INPUTS]``.
+        factor: On their frequencies. Where nothing is known beyond the last, it is repeated.
+    """
+    spectra = batch[:, :ENVELOPES].reshape(len(batch), len(BANDS), HALF_BINS)
+    at = np.minimum(np.arange(HALF_BINS) / factor, HALF_BINS - 1)
+    below = np.minimum(at.astype(np.intp), HALF_BINS - 2)
+    part = (at - below).astype(np.float32)
+    at_new_speed = spectra[..., below] * (1 - part) + spectra[..., below + 1] * part
+    return np.hstack([at_new_speed.reshape(len(batch), -1), batch[:, ENVELOPES:]])
+
+
 def prepared(windows: Records) -> NDArray[np.float32]:
     """Valid windows of any shapes as one batch, float32 ``[n, INPUTS]``."""
     batch = np.zeros((len(windows), INPUTS), np.float32)
@@ -119,4 +154,9 @@ def _pieces(window: NDArray[np.floating]) -> Tensor:
     return torch.cat([x[:, start : start + WINDOW] for start in starts])
 
 
-NETWORK = Kind(trunk=SpectrumLines, prepare=prepared)
+NETWORK = Kind(
+    trunk=SpectrumLines,
+    prepare=prepared,
+    fold_standardisation=standardised_trunk,
+    at_speed=at_speed,
+)

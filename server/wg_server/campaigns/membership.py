@@ -7,11 +7,10 @@ A package names the root of a tree of releases and their number. Which sums that
 from collections.abc import Iterator
 
 from wg_common import weights_package
-from wg_common.weights_package import WeightsManifest
 from wg_core import atomic
 from wg_core.ledger import merkle
 from wg_core.ledger.auditor_record import Membership
-from wg_core.wire import canonical, protocol
+from wg_core.wire import protocol
 from wg_server.site.home import ServerHome
 from wg_server.store import campaigns
 from wg_server.store.pools import PoolTable
@@ -28,8 +27,8 @@ def memberships(home: ServerHome, store: Store, site: str) -> Iterator[Membershi
         path = home.package(delivery_id)
         if not path.is_file():
             continue
-        package = weights_package.sections(atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT))
-        manifest = canonical.decode(WeightsManifest, package["manifest"], subject=path.name)
+        data = atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
+        manifest = weights_package.provenance(data)
         table = PoolTable(store.engine, manifest.generator)
         ids, release_id = table.tree(table.sums_of(manifest.pool_root)), manifest.own_release
         if release_id.encode() not in ids:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import datetime
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from wg_common import catalogue, weights_package
-from wg_common.weights_package import Candidate, WeightsManifest
+from wg_common.weights_package import Candidate, Condition, WeightsManifest
 from wg_core.errors import DataError, VerificationError
 from wg_core.wire import canonical, signing
 from wg_server.campaigns import stated
@@ -27,7 +27,7 @@ from wg_server.generator.versions import Version
 from wg_server.site.home import ServerHome
 
 if TYPE_CHECKING:
-    from wg_server.generator.weights.candidates import GeneratedCandidate
+    from wg_server.generator.weights.candidates import GeneratedCandidate, Tensors
     from wg_server.generator.weights.head_generation import Generator
 
 PACKAGE_LIFE = datetime.timedelta(days=30)
@@ -54,10 +54,11 @@ def make_package(
 ) -> bytes:
     """Generate candidates for a plant and pack them, signed.
 
-    Where no other site has released the plant's classes, or it released statistics of its machine,
-    and it states a machine that the generator knows, they are networks for it; else what it
-    finishes to heads on the encoder, from the sums of its classes' kinds: free post-processing of
-    what other sites released.
+    They are networks for the machine that it states and the statistics of it that it released,
+    where the generator knows it; heads of known
+    kinds; and what it finishes to heads on the encoder, from the sums of its classes' kinds: free
+    post-processing of what other sites released. Where networks were made, and no other site has
+    released anything of its classes, the last are left out: they would say what class names say.
 
     Args:
         request_id: Logical id of the delivery; the seed of samples.
@@ -70,38 +71,53 @@ def make_package(
         DataError: It is for another encoder than the plant's.
     """
     version = versions.read(home, identity)
-    own_classes = plant.release is not None and plant.machine is None
-    heads = _generate(version, pools, plant) if own_classes else None
-    networks = None
-    if heads is None or not heads[1].others:
-        networks = stated.networks(version, plant, seed=int(request_id[:8], 16))
+    heads, released = _generate(version, pools, plant)
+    networks = stated.networks(version, plant, seed=int(request_id[:8], 16))
+    candidates: dict[Candidate, Tensors] = {}
+    condition = Condition()
     if networks is not None:
-        architecture, released = catalogue.SPECTRUM_LINES, NOTHING_POOLED
-        generator, candidates = networks
-    else:
-        candidates, released = heads or _generate(version, pools, plant)
-        architecture, generator = version.summary.architecture, version.summary.generator
+        condition, for_machine = networks
+        candidates |= _manifest_entries(catalogue.SPECTRUM_LINES, for_machine)
+        if not released.others:
+            heads = tuple(head for head in heads if head.source != catalogue.POSTERIOR)
+            released = NOTHING_POOLED
+    candidates |= _manifest_entries(version.summary.architecture, heads)
     tensors = weights_package.pack_tensors(
-        {candidate.name: candidate.tensors for candidate in candidates}
+        {candidate.name: values for candidate, values in candidates.items()}
     )
     now = int(time.time())
     manifest = WeightsManifest(
         package_id=secrets.token_hex(16),
         request_id=request_id,
         site=plant.site,
-        architecture=architecture,
         encoder=plant.encoder,
-        generator=generator,
+        generator=version.summary.generator,
+        condition=condition,
         labels=plant.labels,
         own_release=plant.release_id,
         pool_root=released.root,
         pool_releases=released.others,
-        candidates=tuple(Candidate(name=c.name, source=c.source) for c in candidates),
+        candidates=tuple(candidates),
         tensors_sha256=canonical.sha256_hex(tensors),
         created=now,
         expires=now + int(PACKAGE_LIFE.total_seconds()),
     )
     return weights_package.encode(manifest, tensors, signing.load(home.signing_key))
+
+
+def _manifest_entries(
+    architecture: str, candidates: Iterable[GeneratedCandidate]
+) -> dict[Candidate, Tensors]:
+    """Tensors of candidates of one architecture, by what the manifest says of each."""
+    return {
+        Candidate(
+            name=candidate.name,
+            source=candidate.source,
+            architecture=architecture,
+            inputs=candidate.inputs,
+        ): candidate.tensors
+        for candidate in candidates
+    }
 
 
 def _generate(

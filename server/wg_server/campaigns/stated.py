@@ -5,7 +5,9 @@ are made from the data sheet alone.
 """
 
 import logging
+from dataclasses import replace
 
+from wg_common.weights_package import Condition
 from wg_core import atomic
 from wg_core.errors import ConfigError, VerificationError
 from wg_core.wire import canonical
@@ -18,12 +20,12 @@ log = logging.getLogger(__name__)
 
 def networks(
     version: Version, plant: Recipient, *, seed: int
-) -> tuple[str, tuple[GeneratedCandidate, ...]] | None:
-    """Networks for the machine that a plant states, those at the mean of latents first.
+) -> tuple[Condition, tuple[GeneratedCandidate, ...]] | None:
+    """Make networks for the machine that a plant states, those at the mean of latents first.
 
-    With the SHA-256, hex, of the package that made them. None where the plant states no machine,
-    the version has no generator for one, or the generator knows nothing of such a machine or of
-    such class names.
+    With the condition that they were made for. None where the plant states no machine, the version
+    has no generator for one, or the generator knows nothing of such a machine or of such class
+    names.
 
     Raises:
         DecodeError: The generator's package cannot be read.
@@ -41,11 +43,20 @@ def networks(
     statistic = None if plant.machine is None else machine_statistic.of_release(plant.machine)
     if statistic is not None and not statistic.suffices:
         log.info("package for %s: too few records for its statistic", plant.site)
+    sheets = sheet_generation.unpack(data)
     try:
-        candidates = sheet_generation.unpack(data).generate(
-            plant.data_sheet, plant.labels, statistic, seed=seed
+        candidates = sheets.generate(plant.data_sheet, plant.labels, statistic, seed=seed)
+        is_used = (
+            statistic is not None
+            and statistic.suffices
+            and sheets.takes_statistic(plant.data_sheet)
         )
     except ConfigError as error:
         log.info("package for %s: not by its data sheet: %s", plant.site, error)
         return None
-    return generator, candidates
+    condition = Condition(generator=generator, data_sheet=plant.data_sheet.kind)
+    if is_used and plant.release is not None:
+        condition = replace(
+            condition, statistic=plant.release_id, epsilon=plant.release.manifest.epsilon
+        )
+    return condition, candidates

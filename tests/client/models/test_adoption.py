@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from tests.client.conftest import TestPlant
 
 from wg_client.models import adoption, store
-from wg_client.models.manifest import KEPT, Finding, ModelsManifest
+from wg_client.models.manifest import KEPT, VERSION, Finding, ModelsManifest
+from wg_common.weights_package import Condition
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, StorageError, UsageError
 from wg_core.site.failures import FEW_SITES
@@ -181,3 +183,15 @@ def test_a_history_that_is_damaged_or_of_another_version_is_refused(plant: TestP
     path.write_bytes(b"{")
     with pytest.raises(DecodeError, match="adoption"):
         adoption.read(plant.home)
+
+
+def test_models_that_the_first_version_kept_are_still_read(plant: TestPlant) -> None:
+    manifest = _first(plant)
+    path = store.folder(plant.home, manifest.package_id) / store.MANIFEST
+    document = json.loads(path.read_bytes())
+    assert document.pop("condition") and document.pop("version") == VERSION
+    path.write_bytes(json.dumps({**document, "version": 1}).encode())
+    assert _first(plant) == replace(manifest, condition=Condition())
+    path.write_bytes(json.dumps({**document, "version": VERSION + 1}).encode())
+    with pytest.raises(DecodeError, match="update the older program"):
+        _first(plant)

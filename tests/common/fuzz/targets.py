@@ -93,9 +93,9 @@ def _vectors(kind: str) -> tuple[bytes, ...]:
     return tuple(case["input"].encode() for case in cases)
 
 
-def _boxed(kind: str, names: tuple[str, ...]) -> tuple[bytes, ...]:
-    full = container.encode(kind, 1, dict.fromkeys(names, b"{}"))
-    return full, container.encode(kind, 1, {}), full[:40]
+def _boxed(kind: str, names: tuple[str, ...], version: int = 1) -> tuple[bytes, ...]:
+    full = container.encode(kind, version, dict.fromkeys(names, b"{}"))
+    return full, container.encode(kind, version, {}), full[:40]
 
 
 def _signed(kind: str, context: str, manifest: bytes) -> bytes:
@@ -356,10 +356,10 @@ TARGETS: dict[str, Target] = {
         (canonical.encode(_QUERY), canonical.encode(replace(_QUERY, statistics=MACHINE))),
     ),
     "covered": Target(statistics_file.decode_covered, _boxed("wgs-covered", _COVERED)),
-    "weights": Target(_weights, _boxed("wgw", ("manifest", "signature", "tensors"))),
+    "weights": Target(_weights, _boxed("wgw", weights_package.SECTIONS, weights_package.VERSION)),
     "package-checkpoint": Target(
         _package_checkpoint,
-        (container.encode("wgw", 1, dict.fromkeys(weights_package.SECTIONS, b"x")),),
+        _boxed("wgw", weights_package.SECTIONS, weights_package.VERSION),
     ),
     "ledger": Target(_ledger, (_ledger_file(), b"SQLite format 3\x00", b"")),
     "export": Target(

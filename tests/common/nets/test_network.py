@@ -62,11 +62,28 @@ def test_a_missing_or_misshapen_tensor_is_named() -> None:
         tensor_set.check_tensors("spectrum-lines", tensors, 3, 64)
 
 
-def test_a_trunk_of_records_gives_features_of_any_number_of_them() -> None:
-    tensors = draw_trunk("spectrum-lines", _rng())
+def test_trunks_of_records_give_features_of_any_number_of_them_side_by_side() -> None:
+    tensors = [draw_trunk("spectrum-lines", np.random.default_rng(seed)) for seed in (1, 2)]
     trunk = network.RecordTrunk("spectrum-lines", tensors)
     windows = [_rng().normal(size=(2, 900 + 100 * i)) for i in range(70)]
     found = trunk.features(iter(windows))
     assert found.shape == (70, trunk.width) and trunk.features([]).shape == (0, trunk.width)
     batch = network.prepared("spectrum-lines", windows)
-    np.testing.assert_allclose(found, network.features(trunk.trunk, batch), atol=1e-5)
+    each = [network.features(network.load_trunk("spectrum-lines", part), batch) for part in tensors]
+    np.testing.assert_allclose(found, np.hstack(each), atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 11])
+def test_trunks_are_read_as_they_are_named(count: int) -> None:
+    trunks = [{"trunk.a": np.full(1, number, np.float32)} for number in range(count)]
+    named = network.with_numbers(trunks)
+    assert len(named) == count
+    assert network.by_number(named) == trunks
+
+
+def test_inputs_of_a_network_that_has_no_way_to_standardise_them_are_refused() -> None:
+    tensors = {"trunk.a": np.zeros(1, np.float32)}
+    batch = np.zeros((1, 3, 64, 64), np.float32)
+    assert network.trunk_at("lite0-low", tensors, "raw", batch) == tensors
+    with pytest.raises(DecodeError, match="lite0-low: its inputs are not standardised"):
+        network.trunk_at("lite0-low", tensors, "standardised", batch)

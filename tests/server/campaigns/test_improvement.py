@@ -39,14 +39,15 @@ def _package(generator: Generator, pools: list[pooling.Pool]) -> bytes:
         package_id="ab" * 16,
         request_id="cd" * 16,
         site="plant-a",
-        architecture="lite0-head",
         encoder=ENCODER,
         generator=generator.id,
         labels=LABELS,
         own_release="",
         pool_root="",
         pool_releases=0,
-        candidates=tuple(Candidate(name=c.name, source=c.source) for c in made),
+        candidates=tuple(
+            Candidate(name=c.name, source=c.source, architecture="lite0-head") for c in made
+        ),
         tensors_sha256=canonical.sha256_hex(tensors),
         created=1,
         expires=2,
