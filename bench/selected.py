@@ -30,7 +30,7 @@ from wg_server.generator.weights.candidates import GeneratedCandidate
 
 SELECTOR = "selector"
 THEN_LOCAL = ", then local"
-AS_DELIVERED = (names.GENERATED,)  # Methods that tables show among delivered heads
+AS_DELIVERED = (names.HANDED_ON, names.GENERATED)  # Methods that tables show among delivered heads
 
 
 def plant_trunk(encoder: Encoder, local: NDArray[np.floating]) -> Trunk:

@@ -15,7 +15,7 @@ from wg_server.generator.evaluation.scores import clustered
 
 DELIVERED = ("closed-form", "closed-form-own", "closed-form-others", "cosine-no-counts")
 _CLOSED = f"closed-form{THEN_LOCAL}"
-OURS = (SELECTOR, names.POSTERIOR_HEAD, names.ENSEMBLE)
+OURS = (SELECTOR, names.POOLED, names.POOLED_FINETUNED)
 LOCAL_BASELINES = (names.LOCAL, "lp-ft", _CLOSED, "closed-form-others, then local")
 _MORE = tuple(
     name
@@ -189,7 +189,7 @@ def _paired(what: str) -> Iterator[str]:
 
 
 def _selector(results: Results) -> Iterator[str]:
-    pairs = [(one, names.LOCAL) for one in OURS] + [(names.POSTERIOR_HEAD, "closed-form")]
+    pairs = [(one, names.LOCAL) for one in OURS] + [(names.POOLED, "closed-form")]
     rows = []
     worst: tuple[float, str] = (np.inf, "")
     for cell in (cell for found in results.scenarios.values() for cell in found):
@@ -208,10 +208,10 @@ def _selector(results: Results) -> Iterator[str]:
 
 def _whole_scenarios(results: Results) -> Iterator[str]:
     pairs = (
-        (names.POSTERIOR_HEAD, "closed-form"),
+        (names.POOLED, "closed-form"),
         (SELECTOR, "closed-form"),
         (SELECTOR, names.LOCAL),
-        (names.ENSEMBLE, names.LOCAL),
+        (names.POOLED_FINETUNED, names.LOCAL),
     )
     rows = []
     for scenario, cells in results.scenarios.items():

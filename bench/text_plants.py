@@ -27,7 +27,7 @@ from bench.tables import Results, markdown
 from sklearn.linear_model import LogisticRegression
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.methods.names import GENERATED, LOCAL
+from wg_client.methods.names import HANDED_ON, LOCAL
 from wg_common.catalogue import POSTERIOR
 from wg_common.inference.posterior import SiteEvidence, from_tensors, posterior_head
 from wg_common.modalities.texts import Texts, plain
@@ -267,7 +267,7 @@ METHODS = (
     "prototypes",
     "blup-plain",
     "blup-names",
-    GENERATED,
+    HANDED_ON,
     SELECTOR,
 )
 

@@ -18,7 +18,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from tests.common.test_catalogues import OTHERS, ROOT, has_words, in_context, said
 
-from wg_client.methods.names import GENERATED_FINETUNED, LOCAL, POSTERIOR_HEAD
+from wg_client.methods.names import GENERATED_FINETUNED, LOCAL, POOLED
 from wg_core import language
 from wg_core.language import ENGLISH, Code, Language
 
@@ -79,10 +79,10 @@ def summary() -> dict[str, Any]:
             labels_per_class=0,
             alone=None,
             kept=0.55,
-            kept_source=POSTERIOR_HEAD,
+            kept_source=POOLED,
             gain=None,
-            accuracy={"completed": 0.55},
-            accuracy_se={"completed": 0.02},
+            accuracy={"pooled": 0.55},
+            accuracy_se={"pooled": 0.02},
         ),
         plant(
             "new-camera",
@@ -192,9 +192,9 @@ def test_the_last_lines_say_what_was_not_shown_and_why() -> None:
 @pytest.mark.parametrize(
     ("gain", "kept", "said"),
     [
-        ({"mean": 0.03, "se": 0.02}, POSTERIOR_HEAD, "no clear difference"),
-        ({"mean": 0.05, "se": 0.02}, POSTERIOR_HEAD, "better by 5 points"),
-        ({"mean": -0.05, "se": 0.02}, POSTERIOR_HEAD, "WORSE by 5 points"),
+        ({"mean": 0.03, "se": 0.02}, POOLED, "no clear difference"),
+        ({"mean": 0.05, "se": 0.02}, POOLED, "better by 5 points"),
+        ({"mean": -0.05, "se": 0.02}, POOLED, "WORSE by 5 points"),
         ({"mean": 0.0, "se": 0.0}, LOCAL, "keeps its own (offered: 87 %)"),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 from demo import stories, texts
 from rich.console import Console
 
-from wg_client.methods.names import LOCAL, POSTERIOR_HEAD
+from wg_client.methods.names import LOCAL, POOLED
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,7 +55,7 @@ def test_the_table_says_in_80_columns_what_came_of_each_plant() -> None:
         "epsilon": 3.9999,
         "epsilon_cap": 8.0,
     }
-    better = {"kept": 0.79, "kept_source": POSTERIOR_HEAD, "gain": {"mean": 0.09, "se": 0.02}}
+    better = {"kept": 0.79, "kept_source": POOLED, "gain": {"mean": 0.09, "se": 0.02}}
     unlabelled = {"labelled": False, "alone": None, "gain": None, "names_in": "ja"}
     plants = [
         {**common, "name": "pump-house"},

@@ -93,13 +93,22 @@ def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
     ]
     lines += [_RIGHT]
     lines += [
-        f"  {entry.name:24} {_percent(entry.accuracy, entry.error)}  {entry.origin}"
+        f"  {entry.name:24} {_percent(entry.accuracy, entry.error)}  {_start(entry)}"
         for entry in manifest.models
     ]
     judged = judging.acceptance(home, plants.open_plant(home), manifest)
     lines += judgement_lines(judged)
     figures = {"acceptance": canonical.to_builtins(judged.judgements)}
     show(canonical.to_builtins(manifest) | figures, lines, as_json)
+
+
+def _start(entry: ModelEntry) -> str:
+    """Say what a model started from, and by which mechanism that came about."""
+    from wg_client.methods import registry
+
+    if not entry.origin:
+        return ""
+    return f"{entry.origin} ({text(registry.mechanism(entry.source))})"
 
 
 def _list(home: ClientHome, as_json: bool) -> None:

@@ -20,8 +20,8 @@ from wg_common.inference.posterior import Posterior
 class Ensemble:
     """Averaged where every class has two records; else trained on only."""
 
-    name = names.ENSEMBLE
-    title = "mean-aligned + local training"
+    name = names.POOLED_FINETUNED
+    title = "pooled + local training"
     reference = False
 
     def fit(self, records: LabelledRecords, package: Package) -> Model | None:

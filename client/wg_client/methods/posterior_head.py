@@ -19,8 +19,8 @@ from wg_common.inference import posterior as posteriors
 class PosteriorHead:
     """See the module."""
 
-    name = names.POSTERIOR_HEAD
-    title = "posterior head (empirical Bayes)"
+    name = names.POOLED
+    title = "pooled"
     reference = False
 
     def fit(self, records: LabelledRecords, package: Package) -> Model | None:

@@ -1,20 +1,41 @@
 """The methods, in the order in which they are fitted and shown everywhere."""
 
-from wg_client.methods import generated
+from wg_client.methods import names
 from wg_client.methods.base import Method
+from wg_client.methods.delivered import DeliveredMethod
 from wg_client.methods.ensemble import Ensemble
 from wg_client.methods.local_only import LocalOnly
 from wg_client.methods.posterior_head import PosteriorHead
+from wg_common.catalogue import DIFFUSION, FAMILIES, POSTERIOR
 
 METHODS: tuple[Method, ...] = (
     LocalOnly(),
-    generated.AS_DELIVERED,
+    DeliveredMethod(name=names.HANDED_ON, title="handed on", sources=FAMILIES),
+    DeliveredMethod(name=names.GENERATED, title="generated", sources={DIFFUSION}),
     PosteriorHead(),
-    generated.FINETUNED,
+    DeliveredMethod(
+        name=names.HANDED_ON_FINETUNED,
+        title="handed on + local training",
+        sources=FAMILIES,
+        trained=True,
+    ),
+    DeliveredMethod(
+        name=names.GENERATED_FINETUNED,
+        title="generated + local training",
+        sources={DIFFUSION},
+        trained=True,
+    ),
     Ensemble(),
 )
 
 
 def title(name: str) -> str:
-    """The title of a method; a name that is no method's stands for itself."""
+    """Return the title of a method; a name that is no method's stands for itself."""
     return next((method.title for method in METHODS if method.name == name), name)
+
+
+def mechanism(source: str) -> str:
+    """Name the mechanism by which a delivered candidate of a source came about."""
+    if source in FAMILIES:
+        return "handed on"
+    return {DIFFUSION: "generated", POSTERIOR: "pooled"}.get(source, source)

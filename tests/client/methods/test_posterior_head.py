@@ -12,7 +12,7 @@ from tests.client.selected import Named, selected
 
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods.base import LabelledRecords, Package
-from wg_client.methods.names import ENSEMBLE, GENERATED, LOCAL, POSTERIOR_HEAD
+from wg_client.methods.names import GENERATED, HANDED_ON, LOCAL, POOLED, POOLED_FINETUNED
 from wg_client.models.store import load_tensors
 from wg_client.selection import apply as applying
 from wg_client.selection.delivery import take_package
@@ -73,7 +73,7 @@ def test_where_nothing_is_known_of_the_classes_nothing_is_judged() -> None:
     assert outcome.kept == LOCAL and not outcome.comparisons
     assert "No other site has released" in outcome.reason
     outcome = selected(x, y, [], K, posterior=by_names, others_released=False)
-    assert outcome.kept == ENSEMBLE
+    assert outcome.kept == POOLED_FINETUNED
 
 
 def test_a_wrong_prior_does_no_harm() -> None:
@@ -91,9 +91,9 @@ def test_what_is_trained_on_beside_others_classes_knows_a_class_never_seen() -> 
     means = _means(3)
     x, y = _draw(means + 2.0, [8, 8, 8, 8, 0], 4)
     outcome = _select(x, y, _posterior(means, 20.0))
-    assert outcome.kept == ENSEMBLE
-    assert outcome.comparisons[ENSEMBLE].gain.unseen_recall > 0.5
-    head = outcome.models[ENSEMBLE].head
+    assert outcome.kept == POOLED_FINETUNED
+    assert outcome.comparisons[POOLED_FINETUNED].gain.unseen_recall > 0.5
+    head = outcome.models[POOLED_FINETUNED].head
     assert _accuracy(head, means + 2.0) > _accuracy(outcome.models[LOCAL].head, means + 2.0) + 0.1
     tx, ty = _draw(means + 2.0, [0, 0, 0, 0, 200], 5)
     assert (head.logits(tx).argmax(axis=1) == ty).mean() > 0.5
@@ -124,7 +124,7 @@ def test_a_mean_aligned_head_does_not_vouch_for_itself_by_its_one_seen_class() -
         )
         outcome = selected(x, y, [], 2, posterior=known)
         found = outcome.comparisons
-        recalls.append(found[ENSEMBLE].gain.unseen_recall)
+        recalls.append(found[POOLED_FINETUNED].gain.unseen_recall)
         assert (outcome.kept == LOCAL) == (said is not means)
     assert recalls[0] > 0.4 > 0.1 > recalls[1]
 
@@ -140,17 +140,22 @@ def test_without_labels_the_posterior_head_is_taken() -> None:
     means = _means(4)
     x, _ = _draw(means + 3.0, [20] * K, 6)
     outcome = _select(x, np.full(len(x), -1), _posterior(means, 20.0))
-    assert outcome.kept == POSTERIOR_HEAD
-    assert _accuracy(outcome.models[POSTERIOR_HEAD].head, means + 3.0) > 0.6
+    assert outcome.kept == POOLED
+    assert _accuracy(outcome.models[POOLED].head, means + 3.0) > 0.6
 
 
-@pytest.mark.parametrize(("source", "kept"), [(SAME_FAMILY, GENERATED), ("diffusion", "completed")])
-def test_without_labels_a_head_of_the_plant_s_kind_goes_first(source: str, kept: str) -> None:
+@pytest.mark.parametrize(
+    ("source", "method", "kept"),
+    [(SAME_FAMILY, HANDED_ON, HANDED_ON), ("diffusion", GENERATED, POOLED)],
+)
+def test_without_labels_a_head_of_the_plant_s_kind_goes_first(
+    source: str, method: str, kept: str
+) -> None:
     means = _means(4)
     x, _ = _draw(means, [20] * K, 6)
     candidate = ("s", source, LinearHead(means, np.zeros(K)))
     outcome = _select(x, np.full(len(x), -1), _posterior(means, 20.0), [candidate])
-    assert {POSTERIOR_HEAD, GENERATED} <= set(outcome.models)
+    assert {POOLED, method} <= set(outcome.models)
     assert outcome.kept == kept
 
 
@@ -178,7 +183,10 @@ def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
     heads = {e.name: load_tensors(plant.home, manifest, e.name) for e in manifest.models}
     # What was delivered uses released features only; what learnt here uses all.
     assert not heads[GENERATED]["head.weight"][:, d:].any()
-    assert heads[LOCAL]["head.weight"][:, d:].any() and heads[ENSEMBLE]["head.weight"][:, d:].any()
+    assert (
+        heads[LOCAL]["head.weight"][:, d:].any()
+        and heads[POOLED_FINETUNED]["head.weight"][:, d:].any()
+    )
     broken = dataclasses.replace(flat, precision=-flat.precision)
     weights["posterior"] = (broken.tensors(), "posterior")
     with pytest.raises(DecodeError, match=r"posterior.*precision"):

@@ -16,7 +16,7 @@ import torch
 from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 from tests.client.families import beside, family_head
 
-from wg_client.methods.names import GENERATED, LOCAL
+from wg_client.methods.names import HANDED_ON, LOCAL
 from wg_client.models import adoption, predict, store
 from wg_client.models.export import export_model
 from wg_client.selection.delivery import take_package
@@ -33,7 +33,7 @@ def _images(count: int) -> Any:
     return np.repeat(large[:, None], 3, axis=1)
 
 
-@pytest.mark.parametrize("name", [GENERATED, pytest.param(LOCAL, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", [HANDED_ON, pytest.param(LOCAL, marks=pytest.mark.slow)])
 def test_onnx_agrees_with_the_plant_s_own_predictions(
     make_plant: MakePlant, encoder_package: bytes, tmp_path: Path, name: str
 ) -> None:

@@ -13,7 +13,7 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant
 from tests.client.families import beside, family_head
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
+from wg_client.methods.names import HANDED_ON, HANDED_ON_FINETUNED, LOCAL
 from wg_client.models import adoption, predict, store
 from wg_client.selection.delivery import take_package
 from wg_common.catalogue import ANY_FAMILY, SAME_FAMILY
@@ -77,8 +77,8 @@ def test_a_head_of_the_plant_s_kind_stands_on_its_standardised_features(
     family = family_head(encoder_package, len(good_head.bias)), SAME_FAMILY
     applied = take_package(plant.home, plant.package({"kin": family, **heads}))
     models = {entry.name: entry for entry in applied.manifest.models}
-    assert (models[GENERATED].origin, models[GENERATED].source) == ("kin", SAME_FAMILY)
-    for name in (GENERATED, GENERATED_FINETUNED):
+    assert (models[HANDED_ON].origin, models[HANDED_ON].source) == ("kin", SAME_FAMILY)
+    for name in (HANDED_ON, HANDED_ON_FINETUNED):
         tensors = store.load_tensors(plant.home, applied.manifest, name)
         assert tensors["head.weight"].shape[1] == load_encoder(encoder_package).local_dimension
 
@@ -91,7 +91,7 @@ def test_records_of_another_kind_veto_the_head_that_their_names_say(
     manifest = take_package(plant.home, plant.package({"kin": family})).manifest
     assert manifest.kept == LOCAL and "do not look like the server's own" in manifest.reason
     assert "do not look like the server" in plant.home.report.read_text(encoding="utf-8")
-    found = {f.code: f for f in manifest.findings if f.model == GENERATED}
+    found = {f.code: f for f in manifest.findings if f.model == HANDED_ON}
     assert found["WG-F12"].blocks and found["WG-F12"].figures["unlike"] == 1.5
 
 
@@ -103,8 +103,8 @@ def test_labels_choose_among_all_families_where_names_say_nothing(
     plant = make_plant({0: 12, 1: 12, 2: 12})
     manifest = take_package(plant.home, plant.package(offered)).manifest
     models = {entry.name: entry for entry in manifest.models}
-    assert models[GENERATED].origin == "like" and models[GENERATED].source == ANY_FAMILY
-    tensors = store.load_tensors(plant.home, manifest, GENERATED)
+    assert models[HANDED_ON].origin == "like" and models[HANDED_ON].source == ANY_FAMILY
+    tensors = store.load_tensors(plant.home, manifest, HANDED_ON)
     assert len(tensors["head.weight"]) == len(LABELS)
 
 
@@ -114,7 +114,7 @@ def test_without_a_label_of_each_class_none_of_them_is_taken(
     offered: dict[str, Any] = {"like": (family_head(encoder_package, 5), ANY_FAMILY)}
     plant = make_plant({0: 12})
     models = take_package(plant.home, plant.package(offered)).manifest.models
-    assert GENERATED not in {entry.name for entry in models}
+    assert HANDED_ON not in {entry.name for entry in models}
 
 
 OUTER = site_norms.shapes("lite0-low")["outer"]
@@ -133,13 +133,13 @@ def test_a_network_that_came_with_it_stands_beside_the_encoder(
     ).manifest
     assert manifest == store.read_manifest(plant.home, manifest.package_id)
     local = load_encoder(encoder_package).local_dimension
-    for name in (GENERATED, GENERATED_FINETUNED):
+    for name in (HANDED_ON, HANDED_ON_FINETUNED):
         tensors = store.load_tensors(plant.home, manifest, name)
         assert tensors["head.weight"].shape[1] == local + network.head.weight.shape[1]
         assert np.abs(tensors["head.weight"][:, local:]).max() > 0
     records = predict.load_records(Path(plant.config.data.path), LABELS)
     inputs = predict.encode_records(plant.home, manifest, records)
-    for name in (GENERATED, LOCAL):  # local-only does without it
+    for name in (HANDED_ON, LOCAL):  # local-only does without it
         rows = predict.predict(plant.home, manifest, name, inputs, records.names)
         assert len(rows) == len(records.names)
     found = store.load_network(plant.home, manifest)

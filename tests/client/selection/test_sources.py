@@ -19,7 +19,7 @@ from wg_common.inference.posterior import Posterior
 
 K, D = 8, 96
 MEANS = np.random.default_rng(1).normal(size=(K, D)) * 0.32
-SOURCES = sorted(catalogue.GENERATED_SOURCES | {catalogue.POSTERIOR})
+SOURCES = sorted(catalogue.FAMILIES | {catalogue.DIFFUSION, catalogue.POSTERIOR})
 """All that a method takes, but the base of a whole network: a plant's own training starts there."""
 
 

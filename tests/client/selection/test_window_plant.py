@@ -17,7 +17,7 @@ from tests.client.families import family_head
 
 from wg_client.data import plant as plants
 from wg_client.fitting.linear_head import LinearHead, scaling
-from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
+from wg_client.methods.names import HANDED_ON, HANDED_ON_FINETUNED, LOCAL
 from wg_client.models import predict, store
 from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT
@@ -93,14 +93,14 @@ def test_a_head_of_the_family_stands_on_features_that_the_plant_standardises(
     package = window_plant.package(candidates, architecture="window-head")
     manifest = take_package(window_plant.home, package).manifest
     models = {entry.name: entry for entry in manifest.models}
-    assert (models[GENERATED].origin, models[GENERATED].source) == ("k", SAME_FAMILY)
-    tensors = store.load_tensors(window_plant.home, manifest, GENERATED)
+    assert (models[HANDED_ON].origin, models[HANDED_ON].source) == ("k", SAME_FAMILY)
+    tensors = store.load_tensors(window_plant.home, manifest, HANDED_ON)
     assert tensors["head.weight"].shape == (3, encoder.local_dimension)
     rng = np.random.default_rng(6)
     np.savetxt(tmp_path / "new.csv", waves(rng, 2, 1)[0].T, delimiter=",")
     data = predict.load_records(tmp_path / "new.csv", LABELS)
     features = predict.encode_records(window_plant.home, manifest, data)
-    for name in (GENERATED, GENERATED_FINETUNED):
+    for name in (HANDED_ON, HANDED_ON_FINETUNED):
         rows = predict.predict(window_plant.home, manifest, name, features, data.names)
         assert len(rows) == 1
     short = candidates | {"k": ({k: v[..., 1:] for k, v in family[0].items()}, SAME_FAMILY)}
