@@ -20,7 +20,7 @@ from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.fitting.local_models import fit_local
 from wg_client.fitting.standardised import HeadBeside
 from wg_common import streams
-from wg_common.catalogue import FAMILIES, SAME_FAMILY
+from wg_common.catalogue import FAMILIES, SAME_FAMILY, Inputs
 from wg_common.inference.likeness import LIMIT
 from wg_common.inference.posterior import Posterior
 from wg_common.streams import Stream
@@ -28,6 +28,12 @@ from wg_common.streams import Stream
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.family_network import TrunkBeside
     from wg_common.nets.network import RecordTrunk
+
+
+SHEET_LIMIT = -0.2
+"""Fit of a data sheet (``sheet_fit``), nats, below which it is another machine's."""
+SHEET_RATE = 0.01
+"""Share of true sheets below it, at most: none of 320 simulated plants, 95 % bound."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -70,9 +76,12 @@ class LabelledRecords:
     @cached_property
     def judged_groups(self) -> Ints:
         """Index of each judged record's privacy unit, ``[m]``; its own where there is none."""
-        if self._groups is None:
-            return np.arange(len(self.judged))
-        return np.unique(self._groups[self.folds.rows], return_inverse=True)[1]
+        return np.unique(self.groups[self.folds.rows], return_inverse=True)[1]
+
+    @cached_property
+    def groups(self) -> Ints:
+        """Index of each labelled record's privacy unit, ``[n]``; its own where there is none."""
+        return np.arange(len(self.labels)) if self._groups is None else self._groups
 
     @cached_property
     def _groups(self) -> NDArray[np.intp] | None:
@@ -140,6 +149,8 @@ class Candidate:
         unlikeness: Of a family: how unlike its records the plant's are (``inference.likeness``).
         fitted: How it does out of fold, where it was chosen among several networks: judged with the
             choice of it.
+        architecture: Name of a network's architecture in the catalogue; empty: a head.
+        inputs: Treatment of what goes into it.
     """
 
     name: str
@@ -148,6 +159,8 @@ class Candidate:
     head: LinearHead
     unlikeness: float = 0.0
     fitted: Fitted | None = None
+    architecture: str = ""
+    inputs: Inputs = "raw"
 
     @property
     def of_kind(self) -> bool:
@@ -162,12 +175,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlantNetwork:
-    """A network that came with a package, and stands beside the encoder.
+    """Networks of one architecture that came with a package, and stand beside the encoder.
 
     Attributes:
-        architecture: Its name in the catalogue.
-        trunk: Its ``trunk.*`` tensors.
-        module: The trunk, at work.
+        architecture: Name in the catalogue.
+        trunk: Their tensors, as of ``wg_common.nets.network.with_numbers``.
+        module: The trunks, at work.
         features: Of all of the plant's records, ``[n, F]``.
         head: Of a network of a family: on the features.
     """
@@ -187,8 +200,10 @@ class Package:
         candidates: Delivered heads, in the server's order.
         posterior: What it says of class means without this plant; None if nothing.
         others_released: Whether other sites have released any of what it was made from.
-        stated: Whether it was made for what the plant states in public of its source.
+        stated: Whether a network in it was made for what the plant states in public of its source.
         network: What stands beside the encoder under what was delivered; None if nothing came.
+        sheet_fit: Fit of the plant's data sheet and its records (``methods.sheet_fit``); None: not
+            known.
     """
 
     candidates: Sequence[Candidate]
@@ -196,6 +211,7 @@ class Package:
     others_released: bool = True
     stated: bool = False
     network: PlantNetwork | None = None
+    sheet_fit: float | None = None
 
     @property
     def family(self) -> bool:
@@ -232,6 +248,8 @@ class Model:
         origin: Name of the candidate that it started from, or an empty string.
         of_kind: Whether it was made for this kind of plant, or for the machine that it states, by
             the server's word, and without any other plant's.
+        made_for_machine: Whether it is what was delivered for the machine that the plant states,
+            as it came.
         unchecked_rank: Place among the models that may be kept where there is no label to check
             any, the largest first; None: never.
     """
@@ -240,6 +258,7 @@ class Model:
     fitted: Fitted
     origin: str = ""
     of_kind: bool = False
+    made_for_machine: bool = False
     unchecked_rank: int | None = None
 
     @property

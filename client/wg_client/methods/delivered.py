@@ -7,7 +7,7 @@ A head of one of the operator's families may come with its rows in another order
 that say little, or with classes of its own. The plant's labels know better.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,18 +23,20 @@ from wg_client.fitting.linear_head import Floats, Ints, LinearHead, tempered_los
 from wg_client.methods.base import Candidate, LabelledRecords, Model, Package
 
 
-def fit_delivered(base: BaseHead, features: Floats, records: LabelledRecords) -> Fitted:
+def fit_delivered(
+    head_by: Callable[[RowIndex | slice], LinearHead], features: Floats, records: LabelledRecords
+) -> Fitted:
     """A head as it came, at the temperature that suits the records.
 
     Args:
-        base: Which head it is, by training records.
+        head_by: Chooses the head, by the place of training records.
         features: Of labelled records, ``[n, d]``.
         records: The records.
     """
     labels = records.labels
 
     def refit(rows: RowIndex | slice, choice: int = 0) -> LinearHead:
-        return base(features[rows], labels[rows])
+        return head_by(rows)
 
     def predict(train: RowIndex, held_out: RowIndex) -> list[Floats]:
         return [refit(train).logits(features[held_out])]
@@ -110,7 +112,6 @@ class DeliveredMethod:
     def fit(self, records: LabelledRecords, package: Package) -> Model | None:
         """See ``Method``."""
         eligible = [c for c in package.candidates if c.source in self.sources]
-        family = [c for c in eligible if c.of_kind]
         if not eligible or (self.trained and not len(records.labels)):
             return None
         first_candidate = eligible[0]
@@ -125,19 +126,22 @@ class DeliveredMethod:
                 return None
             fitted = of_network
         elif not self.trained:
-            fitted = fit_delivered(base, features, records)
+            fitted = fit_delivered(
+                lambda rows: base(features[rows], records.labels[rows]), features, records
+            )
         else:
             fitted = fit_finetuned(
                 base, features, records.labels, records.folds, unseen_mass=records.unseen_mass
             )
         chosen_head = base(features, records.labels)
-        unchecked_rank = 3 if family or not len(records.all_labels) else 1
+        is_network = bool(first_candidate.architecture)
         return Model(
             trunk=trunk,
             fitted=fitted,
             origin=next((c.name for c in eligible if c.head is chosen_head), first_candidate.name),
-            of_kind=first_candidate.of_kind or package.stated,
-            unchecked_rank=None if self.trained else unchecked_rank,
+            of_kind=first_candidate.of_kind or is_network,
+            made_for_machine=is_network and not self.trained,
+            unchecked_rank=None if self.trained else _unchecked_rank(first_candidate, package),
         )
 
     def _of_network(self, fitted: Fitted, records: LabelledRecords) -> Fitted | None:
@@ -145,3 +149,14 @@ class DeliveredMethod:
         if not self.trained or records.local is None or not records.every_class_twice:
             return None if self.trained else fitted
         return averaged((records.local, fitted), records.folds)
+
+
+def _unchecked_rank(candidate: Candidate, package: Package) -> int:
+    """Place of a candidate where no label checks it; what other sites pooled has the second.
+
+    A model of this kind of plant comes before what others pooled. A network for a stated machine
+    does where there are no others.
+    """
+    if candidate.of_kind or not len(candidate.trunk.features):
+        return 4
+    return 3 if candidate.architecture and not package.others_released else 1

@@ -1,76 +1,116 @@
-"""Which of several delivered networks a plant takes: by all its records, then by its labels.
+"""Networks that a plant takes of those delivered for its machine.
 
-They are put in order by all records, with a label or not. Labels then choose among them like among
-configurations: for the records of a fold by those of the others.
+The server puts the likeliest first: its mean. Where the first is there for inputs as they are read
+and for standardised ones, the plant's records say whether the second takes part: it errs on other
+records than the first, and the mean of both in log odds is better than either at most mixtures of
+conditions, but where conditions are missing its inputs are standardised by too few. Labels then
+may put one network by itself in its place (``fitting.replacement``): for the records of a fold
+those of the others.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import entr, softmax
 
 from wg_client.fitting.backbone import Trunk, with_network
-from wg_client.fitting.linear_head import LinearHead
+from wg_client.fitting.folds import RowIndex
+from wg_client.fitting.linear_head import LinearHead, best_temperature, log_loss
+from wg_client.fitting.replacement import replacing
 from wg_client.methods.base import Candidate, LabelledRecords
-from wg_client.methods.delivered import first_or_best, fit_delivered
+from wg_client.methods.delivered import fit_delivered
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChosenNetworks:
+    """Networks that a plant takes.
+
+    Attributes:
+        numbers: Place of each among those delivered.
+        candidate: Their mean on encoder and networks together, judged with the choice of it.
+    """
+
+    numbers: tuple[int, ...]
+    candidate: Candidate
 
 
 def choose(
     networks: Sequence[Candidate], records: LabelledRecords, encoder: Trunk
-) -> tuple[int, Candidate]:
-    """The network that a plant takes.
+) -> ChosenNetworks:
+    """Choose the networks that a plant takes.
 
     Args:
-        networks: Candidates with a trunk each, of the same number of features.
+        networks: Candidates with a trunk each, of one architecture.
         records: The plant's.
-        encoder: The encoder's trunk, which the network's features come to stand behind.
-
-    Returns:
-        Its place in ``networks``, and the candidate on encoder and network together, judged with
-        the choice of it.
+        encoder: The encoder's trunk, which the networks' features come to stand behind.
     """
-    order = by_information(networks)
-    parts = [candidate.trunk.features for candidate in order]
+    leading = by_records(networks)
+    sets = [leading, *((number,) for number in range(len(networks)) if (number,) != leading)]
+    parts = [candidate.trunk.features for candidate in networks]
     side_by_side = Trunk(np.hstack(parts))
-    heads = [
-        replace(candidate, head=_at(candidate.head, number, len(order)))
-        for number, candidate in enumerate(order)
-    ]
-    base, features = first_or_best(heads, records.classes), records.features(side_by_side)
-    fitted, head = fit_delivered(base, features, records), base(features, records.labels)
-    number = next(index for index, candidate in enumerate(heads) if candidate.head is head)
-    chosen = order[number]
-    width = parts[number].shape[1]
-    columns = slice(number * width, (number + 1) * width)
+    heads = [_mean_head(networks, members) for members in sets]
+    features, labels = records.features(side_by_side), records.labels
+
+    def rank(rows: RowIndex | slice) -> int:
+        x, y = features[rows], labels[rows]
+        if not len(y):
+            return 0
+        losses = []
+        for head in heads:
+            logits = head.logits(x)
+            losses.append(log_loss(logits * best_temperature(logits, y), y))
+        return replacing(np.array(losses), records.groups[rows])
+
+    fitted = fit_delivered(lambda rows: heads[rank(rows)], features, records)
+    best = rank(slice(None))
+    head, members, width = heads[best], sets[best], parts[0].shape[1]
+    columns = np.concatenate(
+        [np.arange(number * width, (number + 1) * width) for number in members]
+    )
     front = np.zeros((len(head.bias), encoder.features.shape[1]))
-    weight = np.hstack([front, fitted.head.weight[:, columns]])
-    full_head = LinearHead(weight, fitted.head.bias)
+    full_head = LinearHead(np.hstack([front, fitted.head.weight[:, columns]]), fitted.head.bias)
     judged = replace(fitted, head=full_head)
-    trunk = with_network(encoder, parts[number])
-    return networks.index(chosen), replace(chosen, trunk=trunk, head=full_head, fitted=judged)
+    trunk = with_network(encoder, np.hstack([parts[number] for number in members]))
+    candidate = replace(networks[members[0]], trunk=trunk, head=full_head, fitted=judged)
+    return ChosenNetworks(members, candidate)
 
 
-def _at(head: LinearHead, number: int, count: int) -> LinearHead:
-    """A head on the features of ``count`` networks side by side, of which one is its own."""
-    classes, width = head.weight.shape
-    weight = np.zeros((classes, count, width))
-    weight[:, number] = head.weight
-    return LinearHead(weight.reshape(classes, -1), head.bias)
+def by_records(networks: Sequence[Candidate]) -> tuple[int, ...]:
+    """Place of the networks that stand first, by all records, with a label or not.
 
-
-def by_information(candidates: Sequence[Candidate], records_needed: int = 20) -> list[Candidate]:
-    """Candidates in the order of mutual information between records and answers, most first.
-
-    Needs no label. It is the entropy of the mean answer less the mean entropy of an answer, nats: a
-    network that suits the plant is sure of a record, and not of the same class each time (Bridle,
-    Heading and MacKay, NIPS 1991). Fewer records than are needed leave the server's order.
+    These are the first network on inputs as they are read, and the first on standardised inputs
+    where its answers say more of which record it is. One of these alone is first where the other
+    was not delivered.
     """
-    if not candidates or len(candidates[0].trunk.features) < records_needed:
-        return list(candidates)
+    leaders = {candidate.inputs: number for number, candidate in reversed([*enumerate(networks)])}
+    if len(leaders) == 1:
+        return (0,)
+    raw, second = leaders["raw"], leaders["standardised"]
+    if information(networks[second]) > information(networks[raw]):
+        return (raw, second)
+    return (raw,)
 
-    def information(candidate: Candidate) -> float:
-        answers = softmax(candidate.head.logits(candidate.trunk.features), axis=1)
-        return float(entr(answers.mean(axis=0)).sum() - entr(answers).sum(axis=1).mean())
 
-    return sorted(candidates, key=information, reverse=True)
+def information(candidate: Candidate) -> float:
+    """Mutual information between a plant's records and a network's answers, nats; needs no label.
+
+    It is the entropy of the mean answer less the mean entropy of an answer: a network that suits
+    the plant is sure of a record, and not of the same class each time (Bridle, Heading and MacKay,
+    NIPS 1991).
+    """
+    answers = softmax(candidate.head.logits(candidate.trunk.features), axis=1)
+    if not len(answers):
+        return 0.0
+    return float(entr(answers.mean(axis=0)).sum() - entr(answers).sum(axis=1).mean())
+
+
+def _mean_head(networks: Sequence[Candidate], members: Sequence[int]) -> LinearHead:
+    """The mean in log odds of some networks, on the features of all side by side."""
+    classes, width = networks[0].head.weight.shape
+    weight: NDArray[np.float64] = np.zeros((classes, len(networks), width))
+    for number in members:
+        weight[:, number] = networks[number].head.weight / len(members)
+    bias = np.mean([networks[number].head.bias for number in members], axis=0)
+    return LinearHead(weight.reshape(classes, -1), bias)

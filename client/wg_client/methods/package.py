@@ -20,12 +20,14 @@ from wg_common.inference import posterior as posteriors
 from wg_common.inference.family_head import Layout
 from wg_common.inference.posterior import Posterior
 from wg_common.modalities.registry import modality
+from wg_common.weights_package import Candidate as PackedCandidate
 from wg_common.weights_package import WeightsManifest
 from wg_core.errors import DecodeError
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.trunk import Records
     from wg_common.nets.family_network import FamilyNetwork
+    from wg_common.nets.network import Batch
 
 
 def read_package(
@@ -35,66 +37,153 @@ def read_package(
 
     Args:
         plant: The plant.
-        manifest: The package's manifest, of an architecture that is known here.
+        manifest: The package's manifest, of architectures that are known here.
         tensors: By candidate and name.
 
     Raises:
-        DecodeError: A candidate's tensors are not those of the architecture.
-        ConfigError: The architecture cannot stand on this encoder, or its package is missing.
+        DecodeError: A candidate's tensors are not those of its architecture.
+        ConfigError: An architecture cannot stand on this encoder, or its package is missing.
     """
-    encoder = _encoder(plant)
     records = LabelledRecords(
         all_labels=plant.data.labels,
         classes=len(manifest.labels),
-        public=encoder,
+        public=_encoder(plant),
         units=plant.data.units,
         patterns=modality(plant.data.modality).patterns(plant.data.records),
     )
-    read = _networks if catalogue.known(manifest.architecture).is_network else _heads
-    return records, read(plant, manifest, tensors, records)
-
-
-def _heads(
-    plant: Recipient,
-    manifest: WeightsManifest,
-    tensors: Mapping[str, Tensors],
-    records: LabelledRecords,
-) -> Package:
-    """What a package of heads comes to, on the encoder's features or on all that the plant has."""
-    from wg_common.nets import tensor_set
-
-    encoder = records.public
-    candidates: list[Candidate] = []
-    posterior: Posterior | None = None
-    families: list[OfferedFamily] = []
-    classes = len(manifest.labels)
+    reading = _Reading(plant, records)
     for candidate in manifest.candidates:
-        name, source, values = candidate.name, candidate.source, tensors[candidate.name]
         try:
-            if source == POSTERIOR:
-                posterior = posteriors.from_tensors(values, classes, plant.features.dimension)
-            elif source in catalogue.FAMILIES:
-                arguments = classes, _layout(plant), plant.features
-                families.append(operator_families.read(name, source, values, *arguments))
-            else:
-                columns = plant.features.dimension
-                tensor_set.check_tensors(manifest.architecture, values, classes, columns)
-                # A head on the encoder ignores features that are not released.
-                head = head_from_tensors(values).padded(encoder.features.shape[1])
-                candidates.append(Candidate(name, source, encoder, head))
+            reading.add(candidate, tensors[candidate.name])
         except DecodeError as error:
-            raise DecodeError(f"candidate {name}: {error}") from error
-    family = operator_families.chosen(families, plant.data.labels, classes)
-    network = None
-    if family is not None:
-        network = _family_network(plant, family)
-        candidates.insert(0, _of_family(plant, family, encoder, network))
-    return Package(
-        candidates=candidates,
-        posterior=posterior,
-        others_released=bool(manifest.pool_releases),
-        network=network,
-    )
+            raise DecodeError(f"candidate {candidate.name}: {error}") from error
+    return records, reading.package(others_released=bool(manifest.pool_releases))
+
+
+class _Reading:
+    """Candidates of one package, each read by what it is, seen through the plant's records."""
+
+    def __init__(self, plant: Recipient, records: LabelledRecords) -> None:
+        self._plant, self._records = plant, records
+        self._heads: list[Candidate] = []
+        self._families: list[OfferedFamily] = []
+        self._networks: list[Candidate] = []
+        self._trunks: dict[str, Tensors] = {}
+        self._batches: dict[str, Batch] = {}
+        self._posterior: Posterior | None = None
+        self._sheet_fit: float | None = None
+
+    def add(self, candidate: PackedCandidate, tensors: Tensors) -> None:
+        """Read one candidate.
+
+        Raises:
+            DecodeError: Its tensors are not those of its architecture, or its source or inputs are
+                none that such an architecture has.
+        """
+        network = catalogue.known(candidate.architecture).is_network
+        if network:
+            self._add_network(candidate, tensors)
+        elif candidate.inputs != "raw":
+            raise DecodeError(f"inputs {candidate.inputs!r} of a head, expected 'raw'")
+        else:
+            self._add_head(candidate, tensors)
+
+    def _add_head(self, candidate: PackedCandidate, tensors: Tensors) -> None:
+        from wg_common.nets import tensor_set
+
+        plant, classes = self._plant, self._records.classes
+        name, source, columns = candidate.name, candidate.source, plant.features.dimension
+        if source == POSTERIOR:
+            self._posterior = posteriors.from_tensors(tensors, classes, columns)
+        elif source in catalogue.FAMILIES:
+            arguments = classes, _layout(plant), plant.features
+            self._families.append(operator_families.read(name, source, tensors, *arguments))
+        else:
+            tensor_set.check_tensors(candidate.architecture, tensors, classes, columns)
+            encoder = self._records.public
+            # A head on the encoder ignores features that are not released.
+            head = head_from_tensors(tensors).padded(encoder.features.shape[1])
+            self._heads.append(Candidate(name, source, encoder, head))
+
+    def _add_network(self, candidate: PackedCandidate, tensors: Tensors) -> None:
+        from wg_client.methods.sheet_fit import sheet_fit
+        from wg_common.nets import network, tensor_set
+
+        architecture, source = candidate.architecture, candidate.source
+        if any(before.architecture != architecture for before in self._networks):
+            raise DecodeError(f"architecture {architecture!r}, other networks are of another one")
+        if source != catalogue.DIFFUSION:
+            raise DecodeError(f"of source {source!r}, which is no network's")
+        tensor_set.check_tensors(
+            architecture, tensors, self._records.classes, self._plant.features.dimension
+        )
+        batch = self._batches.get(architecture)
+        if batch is None:
+            batch = network.prepared(architecture, self._plant.data.records)
+            self._batches[architecture] = batch
+        if candidate.inputs == "standardised" and not len(batch):
+            return  # No record says by what
+        trunk = network.trunk_at(architecture, tensors, candidate.inputs, batch)
+        module = network.load_trunk(architecture, trunk)
+        features = network.features(module, batch)
+        if not np.isfinite(features).all():
+            raise DecodeError("a feature of a record here is not finite")
+        if self._sheet_fit is None and candidate.inputs == "raw":
+            self._sheet_fit = sheet_fit(architecture, module, head_from_tensors(tensors), batch)
+        self._trunks[candidate.name] = trunk
+        self._networks.append(
+            Candidate(
+                candidate.name,
+                source,
+                Trunk(features.astype(np.float64)),
+                head_from_tensors(tensors),
+                architecture=architecture,
+                inputs=candidate.inputs,
+            )
+        )
+
+    def package(self, *, others_released: bool) -> Package:
+        """Return what the package comes to: of families and of networks the one that suits.
+
+        Raises:
+            DecodeError: The family's own network, which stands beside its head, is not readable, or
+                another network stands there already.
+        """
+        plant, records, candidates = self._plant, self._records, list(self._heads)
+        network = None
+        if self._networks:
+            of_machine, network = self._chosen_network()
+            candidates.insert(0, of_machine)
+        family = operator_families.chosen(self._families, plant.data.labels, records.classes)
+        if family is not None:
+            second_network = _family_network(plant, family)
+            if second_network is not None and network is not None:
+                raise DecodeError(f"candidate {family.name}: a second network beside the encoder")
+            candidates.insert(0, _of_family(plant, family, records.public, second_network))
+            network = network or second_network
+        return Package(
+            candidates=candidates,
+            posterior=self._posterior,
+            others_released=others_released,
+            stated=bool(self._networks),
+            network=network,
+            sheet_fit=self._sheet_fit,
+        )
+
+    def _chosen_network(self) -> tuple[Candidate, PlantNetwork]:
+        """The networks that the plant takes, beside the encoder."""
+        from wg_common.nets import network
+
+        chosen = network_choice.choose(self._networks, self._records, self._records.public)
+        networks = [self._networks[number] for number in chosen.numbers]
+        trunks = [self._trunks[candidate.name] for candidate in networks]
+        architecture = networks[0].architecture
+        return chosen.candidate, PlantNetwork(
+            architecture,
+            network.with_numbers(trunks),
+            network.RecordTrunk(architecture, trunks),
+            np.hstack([candidate.trunk.features for candidate in networks]).astype(np.float32),
+        )
 
 
 def _of_family(
@@ -139,47 +228,6 @@ def plant_network(
     features = module.features(records)
     head = HeadBeside(standardised.head, features)
     return PlantNetwork(sent.architecture, standardised.trunk, module, features, head)
-
-
-def _networks(
-    plant: Recipient,
-    manifest: WeightsManifest,
-    tensors: Mapping[str, Tensors],
-    records: LabelledRecords,
-) -> Package:
-    """What a package of networks comes to: the one that the plant takes, beside the encoder."""
-    from wg_common.nets import network, tensor_set
-
-    architecture, classes = manifest.architecture, len(manifest.labels)
-    batch = network.prepared(architecture, plant.data.records)
-    networks = []
-    for candidate in manifest.candidates:
-        values = tensors[candidate.name]
-        try:
-            if candidate.source == POSTERIOR or candidate.source in catalogue.FAMILIES:
-                raise DecodeError(f"of source {candidate.source!r}, which is no network's")
-            tensor_set.check_tensors(architecture, values, classes, plant.features.dimension)
-        except DecodeError as error:
-            raise DecodeError(f"candidate {candidate.name}: {error}") from error
-        features = network.features(network.load_trunk(architecture, values), batch)
-        trunk = Trunk(features.astype(np.float64))
-        networks.append(
-            Candidate(candidate.name, candidate.source, trunk, head_from_tensors(values))
-        )
-    number, chosen = network_choice.choose(networks, records, records.public)
-    values = network.trunk_only(tensors[chosen.name])
-    chosen_network = PlantNetwork(
-        architecture,
-        values,
-        network.RecordTrunk(architecture, values),
-        networks[number].trunk.features.astype(np.float32),
-    )
-    return Package(
-        candidates=[chosen],
-        others_released=bool(manifest.pool_releases),
-        stated=True,  # what a server makes networks for
-        network=chosen_network,
-    )
 
 
 def _encoder(plant: Recipient) -> Trunk:

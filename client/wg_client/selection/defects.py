@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from wg_client.fitting.fitted import OutOfFold
+from wg_client.fitting.replacement import standard_error
 from wg_client.methods.names import LOCAL
 from wg_client.selection import gain
 from wg_client.selection.gain import Accuracy
@@ -116,7 +117,7 @@ def _share(
     local_shares = shares(local)
     differences = kept_shares - local_shares
     folds = outcome.records.folds.count
-    error = math.sqrt(1 + folds / (folds - 1)) * gain.standard_error(differences, groups)
+    error = math.sqrt(1 + folds / (folds - 1)) * standard_error(differences, groups)
     units = len(np.unique(groups))
     half = error * float(stdtrit(units - 1, (1 + gain.COVERAGE) / 2))
     # So few units that all agree cannot show that none will differ.

@@ -23,16 +23,21 @@ kept unless a delivered model's gain is more than so many of its standard errors
 has more right answers: a model that is never sure has a lower log loss than one that is sometimes
 surely wrong. Of those the one furthest above is kept. How many errors depends on what was known
 before: two of what others' noisy releases say of the classes (``standard_errors``), half where some
-have no record, which local-only never names; none of what was made for this kind of plant,
-or for the machine that it states (``Comparison.asked``).
+have no record, which local-only never names; none of what was made for this kind of plant
+(``Comparison.asked``).
 Where none are asked, right answers must only be no fewer: ten records that both get right cannot
 show more. Of that kind the model trained on stands for what was delivered, where it may be kept.
+
+*What was made for a stated machine* was delivered without any label, and stays unless labels show
+another model, local-only among them, to be better (``fitting.replacement``): by Student's bound
+over units, at a chance of 5 % that it gives way to models that are no better. Labels of one
+recording, or of damages that local-only has seen, are not enough for that.
 
 Not guaranteed: that a model of positive gain is better on every future record.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import betaln, ndtri, stdtrit
@@ -40,6 +45,7 @@ from scipy.special import betaln, ndtri, stdtrit
 from wg_client.fitting.fitted import OutOfFold
 from wg_client.fitting.leave_class_out import LeaveClassOut
 from wg_client.fitting.linear_head import Floats, Ints
+from wg_client.fitting.replacement import standard_error
 from wg_client.methods.base import LabelledRecords
 
 BETWEEN = 0.03
@@ -76,6 +82,10 @@ class Gain:
     def shown(self, standard_errors: float) -> bool:
         """Whether the rule keeps the model: a gain is shown, and right answers are enough."""
         return self.above(standard_errors) > 0 and self.enough(standard_errors)
+
+    def opposite(self) -> "Gain":
+        """Return the gain of the other model over this one, where both are known of all classes."""
+        return replace(self, log_loss=-self.log_loss, mean=-self.mean)
 
     def enough(self, standard_errors: float) -> bool:
         """Whether right answers are more (where no errors are asked: no fewer), beyond rounding."""
@@ -132,15 +142,6 @@ def estimated_gain(
         gain = (1 - mass) * gain + mass * recall
         sd = float(np.hypot((1 - mass) * sd, mass * recalls.std() / np.sqrt(tried)))
     return Gain(log_loss=loss, log_loss_se=se, mean=gain, sd=sd, unseen_recall=recall)
-
-
-def standard_error(values: Floats, groups: Ints) -> float:
-    """Standard error of the mean of values ``[m]`` that are dependent within groups; inf of one."""
-    deviations = np.bincount(groups, weights=values - values.mean())
-    count = len(deviations)
-    if count < 2:
-        return float("inf")
-    return float(np.sqrt(np.sum(deviations**2) * count / (count - 1)) / len(values))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ can be compared, and the policy decides. With records of one class only it decid
 model must recognise these. Held-out test records have no part in any of it.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,10 +17,12 @@ import numpy as np
 
 from wg_client.data.recipient import Progress
 from wg_client.fitting.fitted import OutOfFold
+from wg_client.fitting.leave_class_out import LeaveClassOut
 from wg_client.fitting.linear_head import Floats, Ints, log_loss
+from wg_client.fitting.replacement import replacement_errors
 from wg_client.methods import registry as methods
 from wg_client.methods.base import LabelledRecords, Model, Package
-from wg_client.methods.names import GENERATED_FINETUNED, LOCAL
+from wg_client.methods.names import GENERATED_FINETUNED, HANDED_ON_FINETUNED, LOCAL
 from wg_client.models.manifest import Finding
 from wg_client.selection import gain
 from wg_client.selection.checks import registry as checks
@@ -126,22 +129,20 @@ def select_model(
             reason=reason,
             records=records,
         )
-    passed = {name: comparison for name, comparison in comparisons.items() if name not in blocked}
-    margins = {name: comparison.asked for name, comparison in comparisons.items()}
-    kept_name, by_rule = _best(passed, margins)
-    blocked -= {f.model for f in findings if f.blocks and f.code == checks.GAIN}
+    one_class = _of_one_class(comparisons, blocked)
+    unfit = {f.model for f in findings if f.blocks and f.code != checks.GAIN}
+    contest = _Contest(
+        models, records, {name: c for name, c in comparisons.items() if name not in unfit}
+    )
+    kept_name = one_class or contest.kept_name()
     return Outcome(
         models=models,
-        comparisons=comparisons,
+        comparisons={name: c for name, c in comparisons.items() if c.local is not None},
         findings=findings,
         kept=kept_name,
         reason=_reason(kept_name, findings, package),
         records=records,
-        selected=_selected(
-            models, records, {name: margins[name] for name in margins if name not in blocked}
-        )
-        if by_rule
-        else models[kept_name].fitted.out_of_fold,
+        selected=models[kept_name].fitted.out_of_fold if one_class else contest.out_of_fold(),
     )
 
 
@@ -154,7 +155,8 @@ def _comparisons(
 ) -> dict[str, Comparison]:
     """Each model that is judged; without any label there is nothing to compare it with.
 
-    Where nothing is known of the classes, nothing is judged.
+    Where nothing is known of the classes, nothing is judged. What was made for a stated machine is
+    looked at also where labels cannot judge it.
     """
     references = {method.name for method in methods.METHODS if method.reference}
     local, comparisons = models.get(LOCAL), {}
@@ -162,13 +164,17 @@ def _comparisons(
         model, estimate = models[name], gain.UNKNOWN
         if local is not None:
             out_of_fold, local_out_of_fold = model.fitted.out_of_fold, local.fitted.out_of_fold
-            if not package.informed or out_of_fold is None or local_out_of_fold is None:
+            judged = out_of_fold is not None and local_out_of_fold is not None
+            if not package.informed or not (judged or model.made_for_machine):
                 continue
-            estimate = _gain(model, out_of_fold, local_out_of_fold, records, records.judged_groups)
+            if out_of_fold is not None and local_out_of_fold is not None:
+                groups = records.judged_groups
+                estimate = _gain(model, out_of_fold, local_out_of_fold, records, groups)
         comparisons[name] = Comparison(
             name=name,
             model=model,
-            local=local,
+            local=local if math.isfinite(estimate.log_loss) else None,
+            alternatives=max(len(models) - 1, 1),
             gain=estimate,
             records=records,
             package=package,
@@ -202,84 +208,109 @@ def _alone(logits: Floats, labels: Ints, records: LabelledRecords) -> Floats:
     return np.asarray(np.mean(losses, axis=0))
 
 
-def _best(passed: Mapping[str, Comparison], margins: Mapping[str, float]) -> tuple[str, bool]:
-    """What is kept of models that nothing blocks, and whether the rule says so.
+def _of_one_class(comparisons: Mapping[str, Comparison], blocked: Collection[str]) -> str:
+    """The likeliest model where labels are of one class, or an empty name.
 
-    It asks for what labels of one class cannot show: with these the most likely one is kept of
-    those that more than one other plant stands behind.
+    The rule asks for what such labels cannot show: of models that more than one other plant stands
+    behind, and that nothing blocks, the one with the largest gain is kept.
     """
     gains = {
         name: comparison.gain.log_loss
-        for name, comparison in passed.items()
-        if comparison.one_class
+        for name, comparison in comparisons.items()
+        if comparison.one_class and name not in blocked
     }
-    if gains:
-        return max(gains, key=lambda name: gains[name]), False
-    of_kind = {name for name, comparison in passed.items() if comparison.model.of_kind}
-    return _chosen(
-        {name: comparison.gain for name, comparison in passed.items()}, margins, of_kind
-    ), True
+    return max(gains, key=lambda name: gains[name], default="")
 
 
-def _chosen(
-    gains: Mapping[str, Gain], margins: Mapping[str, float], of_kind: Collection[str]
-) -> str:
-    """The rule: the model furthest above what is asked of it, or local-only.
-
-    Of models of the plant's own kind the one that was trained on stands for all, where it may be
-    kept. How much of what was delivered it keeps, its own cross-validation has chosen already. To
-    choose once more, by the same few labels, is to choose by chance.
-    """
-    better = {
-        name: estimate.above(margins[name])
-        for name, estimate in gains.items()
-        if estimate.shown(margins[name])
-    }
-    if GENERATED_FINETUNED in of_kind and GENERATED_FINETUNED in better:
-        others_of_kind = set(of_kind) - {GENERATED_FINETUNED}
-        better = {name: value for name, value in better.items() if name not in others_of_kind}
-    return max(better, key=lambda name: better[name], default=LOCAL)
-
-
-def _selected(
-    models: Mapping[str, Model], records: LabelledRecords, margins: Mapping[str, float]
-) -> OutOfFold | None:
-    """What the rule predicts of each record where it was followed without the record's fold.
+class _Contest:
+    """The rule of ``gain`` on one plant's models.
 
     Args:
-        models: All of them.
+        models: All of them, by name.
         records: The plant's.
-        margins: Standard errors by which those that may be kept must be better.
+        comparisons: Those that may be kept by all checks but that of the rule itself.
     """
-    of_kind = {name for name in margins if models[name].of_kind}
-    judged = {name: models[name].fitted.out_of_fold for name in (LOCAL, *margins)}
-    predictions = {
-        name: out_of_fold for name, out_of_fold in judged.items() if out_of_fold is not None
-    }
-    if LOCAL not in predictions:
-        return None
-    local, labels, groups = predictions[LOCAL], records.judged, records.judged_groups
-    repeats = min(len(out_of_fold.logits) for out_of_fold in predictions.values())
-    logits, inner = local.logits[:repeats].copy(), local.inner[:repeats]
-    for repeat in range(repeats):
-        fold = records.folds.assignment[repeat]
-        for out in range(records.folds.count):
-            in_training = fold != out
-            base = local.of(repeat, out, in_training)
-            gains = {
-                name: _gain(
-                    models[name],
-                    predictions[name].of(repeat, out, in_training),
-                    base,
-                    records,
-                    groups[in_training],
-                )
-                for name in margins
-            }
-            logits[repeat, ~in_training] = predictions[_chosen(gains, margins, of_kind)].logits[
-                repeat, ~in_training
-            ]
-    return OutOfFold(logits=logits, inner=inner, labels=labels)
+
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        records: LabelledRecords,
+        comparisons: Mapping[str, Comparison],
+    ) -> None:
+        self._models, self._records = models, records
+        self._margins = {name: comparison.asked for name, comparison in comparisons.items()}
+        self._delivered = next((name for name in comparisons if models[name].made_for_machine), "")
+        by_model = {name: models[name].fitted.out_of_fold for name in (LOCAL, *comparisons)}
+        self._predictions = {name: part for name, part in by_model.items() if part is not None}
+
+    def kept_name(self) -> str:
+        """Return the name of the model to keep."""
+        if LOCAL not in self._predictions:
+            return self._delivered or LOCAL
+        return self._chosen(self._predictions, self._records.judged_groups)
+
+    def out_of_fold(self) -> OutOfFold | None:
+        """Predict each record by the model that the rule keeps without the record's fold."""
+        if LOCAL not in self._predictions:
+            return None
+        predictions, records = self._predictions, self._records
+        local, groups = predictions[LOCAL], records.judged_groups
+        repeats = min(len(part.logits) for part in predictions.values())
+        logits = local.logits[:repeats].copy()
+        for repeat in range(repeats):
+            fold = records.folds.assignment[repeat]
+            for out in range(records.folds.count):
+                training = fold != out
+                parts = {name: part.of(repeat, out, training) for name, part in predictions.items()}
+                choice = self._chosen(parts, groups[training])
+                logits[repeat, ~training] = predictions[choice].logits[repeat, ~training]
+        return OutOfFold(logits=logits, inner=local.inner[:repeats], labels=records.judged)
+
+    def _chosen(self, predictions: Mapping[str, OutOfFold], groups: Ints) -> str:
+        """The rule, on some of the judged records.
+
+        Of models of the plant's own kind the one that was trained on stands for all, where it may
+        be kept. How much of what was delivered it keeps, its own cross-validation has chosen
+        already. To choose once more, by the same few labels, is to choose by chance.
+        """
+        local, for_machine = predictions[LOCAL], self._delivered
+        gains = {
+            name: _gain(self._models[name], part, local, self._records, groups)
+            for name, part in predictions.items()
+            if name != LOCAL
+        }
+        if for_machine in gains:
+            return self._replacing(gains[for_machine], predictions, groups)
+        better = {
+            name: estimate.above(self._margins[name])
+            for name, estimate in gains.items()
+            if estimate.shown(self._margins[name])
+        }
+        for finetuned_name in {HANDED_ON_FINETUNED, GENERATED_FINETUNED} & better.keys():
+            if self._models[finetuned_name].of_kind:
+                of_kind = {name for name in better if self._models[name].of_kind}
+                of_kind -= {finetuned_name}
+                better = {name: value for name, value in better.items() if name not in of_kind}
+        return max(better, key=lambda name: better[name], default=LOCAL)
+
+    def _replacing(
+        self, over_local: Gain, predictions: Mapping[str, OutOfFold], groups: Ints
+    ) -> str:
+        """The model that is shown to be better than what was delivered, or this itself."""
+        for_machine = predictions[self._delivered]
+        gains = {LOCAL: over_local.opposite()}
+        for name in predictions.keys() - {LOCAL, self._delivered}:
+            gains[name] = gain.estimated_gain(
+                for_machine.losses.mean(axis=0) - predictions[name].losses.mean(axis=0),
+                predictions[name].right - for_machine.right,
+                groups,
+                self._records.folds.count,
+                Unseen(),
+                LeaveClassOut(),
+            )
+        errors = replacement_errors(len(np.unique(groups)), len(gains))
+        better = {name: g.above(errors) for name, g in gains.items() if g.shown(errors)}
+        return max(better, key=lambda name: better[name], default=self._delivered)
 
 
 def _reason(kept_name: str, findings: Iterable[Finding], package: Package) -> Text:

@@ -6,7 +6,7 @@ written with mode 0600.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from wg_client.models.manifest import Finding, ModelsManifest
 from wg_client.selection import charts
 from wg_client.selection.first_screen import FirstScreen, first_screen
 from wg_client.selection.model_selection import Outcome
+from wg_client.selection.provenance import provenance
 from wg_common.charts import Drawing, Rows, bars, environment
 from wg_core import __version__, atomic, language
 from wg_core.language import Language, Text, text
@@ -97,7 +98,10 @@ def page_context(
         "first": first_screen(home.root, plant, outcome, spend, judged, in_use),
         "acceptance": judged,
         "acceptance_curve": _curve(judged),
+        "provenance": list(provenance(outcome, manifest)),
+        "condition": list(_condition(manifest)),
         "title": _title,
+        "mechanism": _mechanism,
         "word": text,
         "failure_names": {failure.code: text(failure.name) for failure in FAILURES},
         "labelled": labelled,
@@ -119,6 +123,19 @@ def page_context(
 
 def _title(name: str) -> Text:
     return text(registry.title(name))
+
+
+def _mechanism(source: str) -> Text:
+    return text(registry.mechanism(source))
+
+
+def _condition(manifest: ModelsManifest) -> Iterator[str]:
+    """Data sheet and statistic of generated weights, as the technical table lists them."""
+    condition = manifest.condition
+    if condition.data_sheet:
+        yield f"data_sheet: {condition.data_sheet}"
+    if condition.statistic:
+        yield f"{condition.statistic} (ε {condition.epsilon})"
 
 
 def _accuracies(outcome: Outcome) -> Rows | None:

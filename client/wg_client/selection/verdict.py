@@ -24,6 +24,7 @@ class Basis(StrEnum):
     OWN = "own"  # Nothing that was delivered was better
     UNLABELLED = "unlabelled"
     ONE_CLASS = "one class"
+    UNJUDGED = "unjudged"  # Labels are of too few units
     COMPARED = "compared"
 
 
@@ -72,6 +73,11 @@ _UNCOMPARED: Mapping[Basis, Verdict] = {
     Basis.ONE_CLASS: Verdict(
         _USE,
         text("All labelled records are of one class: nobody could check it on the others."),
+        True,
+    ),
+    Basis.UNJUDGED: Verdict(
+        text("Use this model, and have a person look at every call"),
+        text("Your labels are of too few units of each class to check it."),
         True,
     ),
 }
@@ -208,7 +214,9 @@ def basis_of(outcome: Outcome) -> Basis:
         return Basis.OWN
     if not len(outcome.records.labels):
         return Basis.UNLABELLED
-    return Basis.ONE_CLASS if outcome.records.one_class else Basis.COMPARED
+    if outcome.records.one_class:
+        return Basis.ONE_CLASS
+    return Basis.COMPARED if outcome.comparisons else Basis.UNJUDGED
 
 
 def change_of(low: float, high: float) -> Change:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from wg_client.fitting.backbone import Trunk, encoder_trunk
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.base import Candidate, LabelledRecords, Package
 from wg_client.methods.delivered import first_or_best, reordered
-from wg_client.methods.generated import AS_DELIVERED, FINETUNED
-from wg_client.methods.network_choice import by_information, choose
+from wg_client.methods.names import GENERATED, GENERATED_FINETUNED
+from wg_client.methods.network_choice import by_records, choose
+from wg_client.methods.registry import METHODS
+from wg_common.catalogue import Inputs
 
+AS_DELIVERED, FINETUNED = (
+    next(method for method in METHODS if method.name == name)
+    for name in (GENERATED, GENERATED_FINETUNED)
+)
 K, D = 5, 8
 RNG = np.random.default_rng(1)
 MEANS = RNG.normal(size=(K, D))
@@ -70,9 +78,9 @@ def networks(x: np.ndarray, right: int, count: int = 6) -> list[Candidate]:
     rng = np.random.default_rng(7)
     found = []
     for number in range(count):
-        blurred = 0.0 if number == right else 1.0
+        blurred = 0.0 if number == right else 2.0
         features = x + blurred * rng.normal(size=x.shape)
-        head = LinearHead(RIGHT.weight * (1 - 0.7 * blurred), RIGHT.bias * (1 - 0.7 * blurred))
+        head = LinearHead(RIGHT.weight * (1 - 0.35 * blurred), RIGHT.bias * (1 - 0.35 * blurred))
         found.append(Candidate(f"sheet-{number}", "diffusion", Trunk(features), head))
     return found
 
@@ -83,28 +91,45 @@ def recipient(x: np.ndarray, labels: np.ndarray) -> LabelledRecords:
     return LabelledRecords(all_labels=labels, classes=K, public=encoder_trunk(noise, 2, 2, ()))
 
 
-def test_unlabelled_records_put_the_network_that_suits_them_first() -> None:
+def treated(candidate: Candidate, inputs: Inputs) -> Candidate:
+    return replace(candidate, inputs=inputs, architecture="spectrum-lines")
+
+
+def test_without_labels_the_server_s_first_stands_first() -> None:
     x, _ = records(10)
-    samples = networks(x, right=4)
-    assert by_information(samples)[0] is samples[4]
-    few = networks(x[:19], right=4)
-    assert by_information(few) == few and by_information([]) == []
     unlabelled = recipient(x, np.full(len(x), -1))
-    number, chosen = choose(samples, unlabelled, unlabelled.public)
-    assert number == 4
-    model = AS_DELIVERED.fit(unlabelled, Package(candidates=[chosen]))
-    assert model is not None and model.origin == "sheet-4" and model.trunk is chosen.trunk
-    assert FINETUNED.fit(unlabelled, Package(candidates=[chosen])) is None
+    chosen = choose(networks(x, right=4), unlabelled, unlabelled.public)
+    assert chosen.numbers == (0,) and chosen.candidate.name == "sheet-0"
+    package = Package(candidates=[chosen.candidate])
+    model = AS_DELIVERED.fit(unlabelled, package)
+    assert model is not None and model.origin == "sheet-0"
+    assert model.trunk is chosen.candidate.trunk
+    assert FINETUNED.fit(unlabelled, package) is None
+
+
+def test_a_standardised_network_takes_part_where_its_answers_say_more_of_records() -> None:
+    x, _ = records(10)
+    blurred, suited = networks(x, right=1, count=2)
+    raw_first = [treated(blurred, "raw"), treated(suited, "standardised")]
+    assert by_records(raw_first) == (0, 1)
+    assert by_records([treated(suited, "raw"), treated(blurred, "standardised")]) == (0,)
+    assert by_records([treated(suited, "standardised")] * 2) == (0,)
+    unlabelled = recipient(x, np.full(len(x), -1))
+    both = choose(raw_first, unlabelled, unlabelled.public)
+    logits = both.candidate.head.logits(both.candidate.trunk.features)
+    each = [candidate.head.logits(candidate.trunk.features) for candidate in raw_first]
+    np.testing.assert_allclose(logits, np.mean(each, axis=0))
+    assert both.numbers == (0, 1)
 
 
 def test_labels_choose_among_networks_out_of_fold() -> None:
     x, y = records(6)
-    rows = np.arange(15) * 2  # too few to put in order without labels
+    rows = np.arange(15) * 2
     few = recipient(x[rows], y[rows])
-    number, chosen = choose(networks(x[rows], right=5), few, few.public)
-    package = Package(candidates=[chosen])
+    chosen = choose(networks(x[rows], right=5), few, few.public)
+    package = Package(candidates=[chosen.candidate])
     model = AS_DELIVERED.fit(few, package)
-    assert number == 5 and model is not None and model.origin == "sheet-5"
+    assert chosen.numbers == (5,) and model is not None and model.origin == "sheet-5"
     assert model.fitted.head.weight.shape == (K, 2 + D) and model.fitted.out_of_fold is not None
     assert not model.fitted.head.weight[:, :2].any()
     assert model.fitted.right.mean() > 0.7

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.leave_class_out import LeaveClassOut
 from wg_client.fitting.linear_head import Floats
+from wg_client.fitting.replacement import standard_error
 from wg_client.methods.base import LabelledRecords
-from wg_client.selection.gain import BETWEEN, Gain, Unseen, accuracy, estimated_gain, standard_error
+from wg_client.selection.gain import BETWEEN, Gain, Unseen, accuracy, estimated_gain
 
 NOTHING = LeaveClassOut()
 

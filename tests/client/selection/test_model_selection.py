@@ -11,7 +11,13 @@ from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.finetune import fixed, normalised
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods.base import LabelledRecords
-from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
+from wg_client.methods.names import (
+    GENERATED,
+    GENERATED_FINETUNED,
+    HANDED_ON,
+    HANDED_ON_FINETUNED,
+    LOCAL,
+)
 from wg_client.selection.model_selection import Outcome
 from wg_core.errors import NotAcceptedError
 from wg_core.site.acceptance import AcceptanceConfig
@@ -65,7 +71,7 @@ def test_random_weights_do_no_harm(source: str, per_class: int) -> None:
         x, y = _draw(means, per_class, seed, range(K))
         candidates = [("a", source, _random(100 + seed)), ("c", "diffusion", _random(200 + seed))]
         outcome = _select(x, y, candidates)
-        assert outcome.kept != GENERATED
+        assert outcome.kept not in (GENERATED, HANDED_ON)
         differences.append(
             _accuracy(outcome, outcome.kept, means) - _accuracy(outcome, LOCAL, means)
         )
@@ -217,7 +223,7 @@ def test_a_head_of_the_plants_own_kind_need_only_be_better() -> None:
     head = _good(means)
     others = _select(x, y, [("s", "diffusion", head)])
     own = _select(x, y, [("s", "kin", head)])
-    gain = own.comparisons[GENERATED].gain
+    gain = own.comparisons[HANDED_ON].gain
     assert 0 < gain.log_loss < 2 * gain.log_loss_se and gain.mean > 0
     assert others.kept == LOCAL and own.kept != LOCAL
     asked = {
@@ -231,16 +237,16 @@ def test_of_its_own_kind_the_head_that_is_trained_on_stands_for_the_one_as_deliv
     means = _world(6)
     x, y = _draw(means, 4, 1, range(K))
     outcome = _select(x, y, [("s", "kin", _good(means))])
-    gains = {name: outcome.comparisons[name].gain for name in (GENERATED, GENERATED_FINETUNED)}
-    assert gains[GENERATED].shown(0.0) and gains[GENERATED_FINETUNED].shown(0.0)
-    assert gains[GENERATED].log_loss > gains[GENERATED_FINETUNED].log_loss
-    assert outcome.kept == GENERATED_FINETUNED
+    gains = {name: outcome.comparisons[name].gain for name in (HANDED_ON, HANDED_ON_FINETUNED)}
+    assert gains[HANDED_ON].shown(0.0) and gains[HANDED_ON_FINETUNED].shown(0.0)
+    assert gains[HANDED_ON].log_loss > gains[HANDED_ON_FINETUNED].log_loss
+    assert outcome.kept == HANDED_ON_FINETUNED
 
 
 def test_where_the_head_trained_on_may_not_be_kept_the_one_as_delivered_still_may() -> None:
     means = _world(8)
     x, y = _draw(means, 6, 11, range(K))
     outcome = _select(x, y, [("s", "kin", _good(means))])
-    gains = {name: outcome.comparisons[name].gain for name in (GENERATED, GENERATED_FINETUNED)}
-    assert gains[GENERATED].shown(0.0) and not gains[GENERATED_FINETUNED].shown(0.0)
-    assert outcome.kept == GENERATED
+    gains = {name: outcome.comparisons[name].gain for name in (HANDED_ON, HANDED_ON_FINETUNED)}
+    assert gains[HANDED_ON].shown(0.0) and not gains[HANDED_ON_FINETUNED].shown(0.0)
+    assert outcome.kept == HANDED_ON

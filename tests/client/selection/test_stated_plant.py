@@ -21,9 +21,11 @@ from wg_client.models.export import export_model
 from wg_client.models.manifest import ModelsManifest
 from wg_client.selection.delivery import take_package
 from wg_common import catalogue, weights_file
+from wg_common.catalogue import DIFFUSION
 from wg_common.nets import network, spectrum_lines
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.nets.network import Tensors
+from wg_common.weights_package import Condition
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.privacy.schema import machine_schema
 from wg_core.privacy.simulate import simulate_statistics
@@ -82,6 +84,12 @@ def _machine_plant(make_plant: MakePlant, encoder: bytes) -> TestPlant:
     return plant
 
 
+@pytest.fixture
+def no_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generator that has no heads for the plant."""
+    monkeypatch.setattr(packaging, "_generate", lambda *words: ((), NOTHING_POOLED))
+
+
 def _kept(
     make_plant: MakePlant, window_encoder: bytes, sheets: bytes, tmp_path: Path
 ) -> tuple[TestPlant, ModelsManifest]:
@@ -96,27 +104,29 @@ def _kept(
     return plant, take_package(plant.home, package).manifest
 
 
+@pytest.mark.usefixtures("no_heads")
 def test_networks_for_a_stated_machine_are_kept_without_a_label(
     make_plant: MakePlant, window_encoder: bytes, sheets: bytes, tmp_path: Path
 ) -> None:
     _, manifest = _kept(make_plant, window_encoder, sheets, tmp_path)
-    assert (manifest.kept, manifest.architecture) == (GENERATED, "spectrum-lines")
-    assert manifest.generator == canonical.sha256_hex(sheets) and not manifest.own_release
+    assert (manifest.kept, manifest.architecture) == (GENERATED, "window-head")
+    assert manifest.network is not None and manifest.network.architecture == "spectrum-lines"
+    made_for = Condition(generator=canonical.sha256_hex(sheets), data_sheet="rotating_machine")
+    assert manifest.condition == made_for and not manifest.own_release
     (kept,) = (entry for entry in manifest.models if entry.name == GENERATED)
     assert kept.origin.startswith(("raw-", "standardised-"))
     assert len(manifest.candidates) == 34
     assert "states of its machine" in manifest.reason
 
 
-@pytest.mark.parametrize(("others", "architecture"), [(0, "spectrum-lines"), (2, "window-head")])
-def test_a_plant_that_released_gets_networks_where_nobody_else_did(
+@pytest.mark.parametrize("others", [0, 2])
+def test_networks_and_what_others_released_stand_in_one_package(
     make_plant: MakePlant,
     window_encoder: bytes,
     sheets: bytes,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     others: int,
-    architecture: str,
 ) -> None:
     plant, home = make_plant(frozen=False), ServerHome(tmp_path / "server")
     version = _version(home, sheets)
@@ -137,16 +147,87 @@ def test_a_plant_that_released_gets_networks_where_nobody_else_did(
         )
     key = signing.public_from_hex(plant.config.server.signing_key)
     manifest, _ = weights_file.decode(package, key)
-    assert (manifest.architecture, manifest.pool_releases) == (architecture, others)
+    held = {candidate.architecture for candidate in manifest.candidates}
+    assert held == {"spectrum-lines", *(["window-head"] if others else [])}
+    assert manifest.pool_releases == others
+    assert manifest.condition.data_sheet == "rotating_machine"
+    assert not manifest.condition.statistic
+
+
+def _with_both_treatments(plant: TestPlant) -> ModelsManifest:
+    """A plant that applied a network of each treatment, of which the standardised one says more."""
+    rng = np.random.default_rng(3)
+    head = {"head.weight": rng.normal(size=(4, 64)), "head.bias": np.zeros(4)}
+    silent = {name: np.float32(0.01) * value for name, value in head.items()}
+    trunk = draw_trunk(catalogue.SPECTRUM_LINES, rng)
+    loud = {name: np.asarray(20 * value, np.float32) for name, value in head.items()}
+    package = plant.package(
+        {
+            "sheet-mean": (
+                {**trunk, **{k: v.astype(np.float32) for k, v in silent.items()}},
+                DIFFUSION,
+            ),
+            "standardised": ({**trunk, **loud}, DIFFUSION),
+        },
+        architecture=catalogue.SPECTRUM_LINES,
+        inputs={"standardised": "standardised"},
+    )
+    return take_package(plant.home, package).manifest
+
+
+def test_a_record_s_answer_does_not_depend_on_those_beside_it(
+    make_plant: MakePlant, window_encoder: bytes
+) -> None:
+    plant = _machine_plant(make_plant, window_encoder)
+    manifest = _with_both_treatments(plant)
+    encoder = load_encoder(plant.home.encoder.read_bytes())
+    beside = predict.load_network(plant.home, manifest, encoder)
+    assert beside is not None and beside.width == 2 * network.feature_count("spectrum-lines")
+    windows = list(np.random.default_rng(2).normal(size=(5, 1, 1024)).astype(np.float32))
+    windows[1:] = [30 * window for window in windows[1:]]
+    together = predict.features(encoder, beside, windows)
+    alone = predict.features(encoder, beside, windows[:1])
+    np.testing.assert_allclose(together[:1], alone, atol=1e-5)
+
+
+def test_inputs_are_standardised_by_the_plant_s_own_records(
+    make_plant: MakePlant, window_encoder: bytes
+) -> None:
+    plant = _machine_plant(make_plant, window_encoder)
+    manifest = _with_both_treatments(plant)
+    stored = store.load_network(plant.home, manifest)
+    assert stored is not None
+    folded = {name: value for name, value in stored.items() if ".1.trunk." in name}
+    plain = {name: value for name, value in stored.items() if ".0.trunk." in name}
+    assert len(folded) == len(plain) == 4
+    data = predict.load_records(plant.home.root / "data", LABELS)
+    inputs = network.prepared(catalogue.SPECTRUM_LINES, data.records)
+    first, bias = (plain[f"spectrum-lines.0.trunk.first.{n}"] for n in ("weight", "bias"))
+    expected = spectrum_lines.standardised(torch.from_numpy(inputs)[None], None)[0].numpy()
+    weight, shift = (folded[f"spectrum-lines.1.trunk.first.{n}"] for n in ("weight", "bias"))
+    np.testing.assert_allclose(inputs @ weight.T + shift, expected @ first.T + bias, atol=1e-3)
 
 
 @pytest.mark.slow
+def test_both_treatments_are_exported_as_one_graph(
+    make_plant: MakePlant, window_encoder: bytes, tmp_path: Path
+) -> None:
+    plant = _machine_plant(make_plant, window_encoder)
+    manifest = _with_both_treatments(plant)
+    _assert_exported_alike(plant, manifest, tmp_path / "model.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_heads")
 def test_a_network_of_a_sheet_is_exported_with_its_second_input(
     make_plant: MakePlant, window_encoder: bytes, sheets: bytes, tmp_path: Path
 ) -> None:
     plant, manifest = _kept(make_plant, window_encoder, sheets, tmp_path)
+    _assert_exported_alike(plant, manifest, tmp_path / "model.onnx")
+
+
+def _assert_exported_alike(plant: TestPlant, manifest: ModelsManifest, out: Path) -> None:
     windows = np.random.default_rng(2).normal(size=(3, 1, 1024)).astype(np.float32)
-    out = tmp_path / "model.onnx"
     metadata = export_model(plant.home, manifest, GENERATED, "onnx", out)
     assert metadata["network"] == catalogue.SPECTRUM_LINES
     encoder = load_encoder(plant.home.encoder.read_bytes())
@@ -212,6 +293,42 @@ def test_what_is_no_network_is_refused(make_plant: MakePlant, window_encoder: by
         with pytest.raises(DecodeError, match="candidate s"):
             take_package(plant.home, package)
     assert not store.all_manifests(plant.home)
+
+
+def test_hostile_inputs_and_architectures_are_refused(
+    make_plant: MakePlant, window_encoder: bytes
+) -> None:
+    plant = _machine_plant(make_plant, window_encoder)
+    head = {"head.weight": np.zeros((4, 16), np.float32), "head.bias": np.zeros(4, np.float32)}
+    for architecture, inputs, error in (
+        ("window-head", "standardised", "candidate s: inputs 'standardised' of a head"),
+        ("lite0-low", "raw", "candidate s: architecture"),
+        ("../spectrum-lines", "raw", "candidate s: architecture"),
+        ("lite0-head", "raw", "candidate s: architecture lite0-head is for images"),
+        ("window-head", "whitened", "inputs"),
+    ):
+        package = plant.package(
+            {"s": (head, DIFFUSION)}, architecture=architecture, inputs={"s": inputs}
+        )
+        with pytest.raises((DecodeError, VerificationError), match=error):
+            take_package(plant.home, package)
+    assert not store.all_manifests(plant.home)
+
+
+def test_weights_that_overflow_when_inputs_are_standardised_are_refused(
+    make_plant: MakePlant, window_encoder: bytes
+) -> None:
+    plant = _machine_plant(make_plant, window_encoder)
+    trunk = draw_trunk(catalogue.SPECTRUM_LINES, np.random.default_rng(1))
+    trunk["trunk.first.weight"] = np.full_like(trunk["trunk.first.weight"], 3e38)
+    head = {"head.weight": np.full((4, 64), 3e38, np.float32), "head.bias": np.zeros(4, np.float32)}
+    package = plant.package(
+        {"s": ({**trunk, **head}, DIFFUSION)},
+        architecture=catalogue.SPECTRUM_LINES,
+        inputs={"s": "standardised"},
+    )
+    with pytest.raises(DecodeError, match="candidate s: a feature of a record here is not finite"):
+        take_package(plant.home, package)
 
 
 def _trained(windows: torch.Tensor) -> Tensors:

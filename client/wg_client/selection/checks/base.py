@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
+from wg_client.fitting.replacement import replacement_errors
 from wg_client.methods.base import LabelledRecords, Model, Package
 from wg_client.models.manifest import Finding
 from wg_client.selection.gain import Gain
@@ -20,8 +23,9 @@ class Comparison:
     Attributes:
         name: Of the model's method.
         model: The challenger.
-        local: Local-only; None if no record is labelled.
-        gain: Of the model over local-only, estimated; ``gain.UNKNOWN`` if no record is labelled.
+        local: Local-only; None if no labelled record is judged.
+        alternatives: Number of models that may be kept in its place.
+        gain: Of the model over local-only, estimated; ``gain.UNKNOWN`` if none is judged.
         records: The records.
         package: The package.
         policy: The plant's acceptance policy.
@@ -36,20 +40,28 @@ class Comparison:
     package: Package
     policy: AcceptanceConfig
     labels: Sequence[str] = ()
+    alternatives: int = 1
 
     @property
     def asked(self) -> float:
         """By how many of its standard errors the gain must be above zero.
 
         None are asked of what was made for this kind of plant, from records that the operator owns,
-        or for the machine that it states. Half as many, but not fewer than one, where some classes,
-        but not all but one, have no record: local-only never names these.
+        or of what was trained on from a network for the machine that it states. Half as many, but
+        not fewer than one, where some classes, but not all but one, have no record: local-only
+        never names these.
         """
         if self.model.of_kind:
             return 0.0
         errors = self.policy.standard_errors
         some_missing = self.records.unseen_mass and not self.records.one_class
         return max(errors / 2, min(1.0, errors)) if some_missing else errors
+
+    @property
+    def replacement_errors(self) -> float:
+        """By how many of its standard errors another model must gain over one that stays."""
+        units = len(np.unique(self.records.judged_groups))
+        return replacement_errors(units, self.alternatives)
 
     @property
     def one_class(self) -> bool:

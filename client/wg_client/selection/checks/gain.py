@@ -1,4 +1,7 @@
-"""WG-F01: the model was not shown to be better than local-only on the plant's own records."""
+"""WG-F01: the model was not shown to be better than local-only on the plant's own records.
+
+Of what was made for a stated machine: it was shown to be worse.
+"""
 
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
@@ -16,6 +19,8 @@ def check(comparison: Comparison) -> Finding | None:
     """
     if comparison.local is None:
         return None
+    if comparison.model.made_for_machine:
+        return _of_stated_machine(comparison)
     gain, margin = comparison.gain, comparison.asked
     passed = gain.shown(margin)
     if comparison.one_class and not passed:
@@ -43,6 +48,36 @@ def check(comparison: Comparison) -> Finding | None:
             right=100 * gain.mean,
             sd=100 * gain.sd,
             more=_wanted(gain, margin),
+        ),
+    )
+
+
+def _of_stated_machine(comparison: Comparison) -> Finding:
+    """It stays unless labels show it worse: what it is worth without any is known elsewhere."""
+    gain, errors = comparison.gain, comparison.replacement_errors
+    return Finding(
+        model=comparison.name,
+        code=CODE,
+        passed=not gain.opposite().shown(errors),
+        figures={
+            "gain": gain.mean,
+            "sd": gain.sd,
+            "log_loss_gain": gain.log_loss,
+            "log_loss_se": gain.log_loss_se,
+            "standard_errors": -errors,
+            "unseen_recall": gain.unseen_recall,
+        },
+        message=text(
+            "Log loss on new records is {loss:.3f} {lower} than local-only's, standard error"
+            " {error:.3f}. It was made for this machine, and stays unless your labels show it"
+            " worse, by more than {asked:.1f} of these. Right answers: {right:+.1f} ± {sd:.1f}"
+            " points.",
+            loss=abs(gain.log_loss),
+            lower=text("lower") if gain.log_loss > 0 else text("higher"),
+            error=gain.log_loss_se,
+            asked=errors,
+            right=100 * gain.mean,
+            sd=100 * gain.sd,
         ),
     )
 

@@ -10,6 +10,7 @@ from wg_client.selection.checks import (
     few_sites,
     finite,
     gain,
+    sheet,
     unchecked,
     unlike,
     worst_class,
@@ -29,6 +30,7 @@ CHECKS: tuple[AcceptanceCheck, ...] = (
     unchecked.check,
     unlike.check,
     few_sites.check,
+    sheet.check,
 )
 UNLIKE = unlike.CODE
 """Of the check that vetoes a kind of plant."""

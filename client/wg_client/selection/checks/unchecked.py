@@ -1,5 +1,6 @@
-"""WG-F11: no record, or no second class, is labelled: nothing says if the model is any good."""
+"""WG-F11: no record, no second class or no third unit is labelled: nothing says if it is good."""
 
+from wg_client.fitting.folds import LEAST_UNITS
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
 from wg_core.language import text
@@ -11,15 +12,23 @@ def check(comparison: Comparison) -> Finding | None:
     """Failed where labels say too little; its action says what then."""
     if comparison.local is not None and not comparison.one_class:
         return None
+    if comparison.local is not None:
+        message = text(
+            "There are labels of one class only: nothing says how often the model is right on"
+            " others."
+        )
+    elif len(comparison.records.labels):
+        message = text(
+            "Of no class are there labels from {units} units or more: nothing says how often the"
+            " model is right on another unit.",
+            units=LEAST_UNITS,
+        )
+    else:
+        message = text("There are no labels here: nothing says how often the model is right.")
     return Finding(
         model=comparison.name,
         code=CODE,
         passed=False,
         figures={"records": float(len(comparison.records.all_labels))},
-        message=text("There are no labels here: nothing says how often the model is right.")
-        if comparison.local is None
-        else text(
-            "There are labels of one class only: nothing says how often the model is right on"
-            " others."
-        ),
+        message=message,
     )

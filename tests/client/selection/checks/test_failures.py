@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from tests.client.selection.checks.conftest import Compare
 
-from wg_client.methods.base import Candidate, Package
+from wg_client.methods.base import SHEET_LIMIT, Candidate, Package
+from wg_client.methods.names import HANDED_ON
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks import registry
 from wg_client.selection.checks.base import Comparison
@@ -144,6 +145,17 @@ def test_f13_few_sites_behind_a_class(compare: Compare, sites: int) -> None:
         package=replace(every_class.package, posterior=posterior),
     )
     assert found(every_class)["WG-F13"].passed, "own labels judge it"
+
+
+def test_f14_a_data_sheet_of_another_machine(compare: Compare) -> None:
+    comparison = compare(FEATURES, LABELS, GOOD)
+    assert "WG-F14" not in found(comparison), "no sheet is stated"
+    for fit, passed in ((SHEET_LIMIT - 0.1, False), (SHEET_LIMIT + 0.1, True)):
+        package = Package(candidates=[], stated=True, sheet_fit=fit)
+        finding = found(replace(comparison, package=package))["WG-F14"]
+        assert finding.passed == passed == (not finding.blocks)
+        handed_on = replace(comparison, package=package, name=HANDED_ON)
+        assert "WG-F14" not in found(handed_on)
 
 
 def test_the_policy_says_what_a_failure_means(compare: Compare) -> None:

@@ -1,0 +1,31 @@
+"""WG-F14: the plant's records speak against its data sheet (``methods.sheet_fit``)."""
+
+from wg_client.methods.base import SHEET_LIMIT, SHEET_RATE
+from wg_client.methods.names import GENERATED, GENERATED_FINETUNED
+from wg_client.models.manifest import Finding
+from wg_client.selection.checks.base import Comparison
+from wg_core.language import text
+
+CODE = "WG-F14"
+
+
+def check(comparison: Comparison) -> Finding | None:
+    """Passed unless the network tells records apart as well by lines of other speeds."""
+    fit = comparison.package.sheet_fit
+    if fit is None or comparison.name not in (GENERATED, GENERATED_FINETUNED):
+        return None
+    fits = fit >= SHEET_LIMIT
+    return Finding(
+        model=comparison.name,
+        code=CODE,
+        passed=fits,
+        figures={"fit": fit, "limit": SHEET_LIMIT, "rate": SHEET_RATE},
+        message=text("The records here do not speak against the data sheet.")
+        if fits
+        else text(
+            "Your records do not show the lines that your data sheet states: those of other speeds"
+            " say as much. Of true sheets about {rate:.0f} in 100 look as strange: compare speed,"
+            " sampling rate and bearing with the machine.",
+            rate=100 * SHEET_RATE,
+        ),
+    )

@@ -1,0 +1,78 @@
+"""What was delivered for a stated machine stays unless labels of enough units show it worse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.client.discriminants import fit_lda
+
+from wg_client.fitting.backbone import Trunk
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead
+from wg_client.methods.base import Candidate, LabelledRecords, Package
+from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
+from wg_client.selection.model_selection import Outcome, select_model
+from wg_client.selection.verdict import Basis, basis_of
+from wg_core.site.acceptance import AcceptanceConfig
+
+K, D = 4, 12
+MEANS = np.random.default_rng(3).normal(size=(K, D))
+
+
+def _recordings(units: int, records: int) -> tuple[Floats, Ints, list[str]]:
+    """Records of units that are each displaced, as recordings of damages of several sizes are."""
+    rng = np.random.default_rng(5)
+    labels = np.repeat(np.arange(K), units * records)
+    unit = np.arange(K * units).repeat(records)
+    displaced = 1.5 * rng.normal(size=(K * units, D))
+    x = MEANS[labels] + displaced[unit] + 0.05 * rng.normal(size=(len(labels), D))
+    return x, labels, [str(number) for number in unit]
+
+
+def _good() -> LinearHead:
+    rng = np.random.default_rng(6)
+    labels = np.repeat(np.arange(K), 400)
+    return fit_lda(MEANS[labels] + 1.5 * rng.normal(size=(len(labels), D)), labels, K, 0.1)
+
+
+def _kept(head: LinearHead, units: int, records: int, *, fit: float | None = None) -> Outcome:
+    x, y, names = _recordings(units, records)
+    trunk = Trunk(x)
+    made = Candidate("sheet-mean", "diffusion", trunk, head, architecture="spectrum-lines")
+    return select_model(
+        LabelledRecords(all_labels=y, classes=K, public=trunk, units=names),
+        Package(candidates=[made], others_released=False, stated=True, sheet_fit=fit),
+        AcceptanceConfig(),
+    )
+
+
+@pytest.mark.parametrize("units", [1, 2])
+def test_labels_of_few_units_judge_nothing(units: int) -> None:
+    outcome = _kept(_good(), units, 10)
+    assert outcome.kept == GENERATED and not outcome.comparisons
+    assert basis_of(outcome) == Basis.UNJUDGED
+    assert "fewer than" not in outcome.reason and "3 units or more" in outcome.reason
+
+
+def test_local_only_that_knows_its_own_recordings_does_not_replace_it() -> None:
+    outcome = _kept(_good(), 3, 20)
+    assert outcome.kept == GENERATED
+    (finding,) = (f for f in outcome.findings if (f.model, f.code) == (GENERATED, "WG-F01"))
+    assert finding.passed and finding.figures["standard_errors"] < -1.6
+
+
+def test_a_network_that_labels_show_worse_gives_way() -> None:
+    wrong = _good()
+    wrong = LinearHead(np.roll(wrong.weight, 1, axis=0), np.roll(wrong.bias, 1))
+    outcome = _kept(wrong, 10, 2)
+    assert outcome.kept in (LOCAL, GENERATED_FINETUNED)
+    (finding,) = (f for f in outcome.findings if (f.model, f.code) == (GENERATED, "WG-F01"))
+    assert finding.blocks
+
+
+def test_records_that_speak_against_the_sheet_veto_it() -> None:
+    vetoed = _kept(_good(), 3, 5, fit=-1.0)
+    assert vetoed.kept == LOCAL
+    assert {f.model for f in vetoed.findings if f.code == "WG-F14" and f.blocks} == {
+        GENERATED,
+        GENERATED_FINETUNED,
+    }
