@@ -2,15 +2,19 @@
 
 ``python -m bench.machine_plants --home HOME --datasets DIR``, with a home of windows whose
 generator is of the plan ``machines``. Nobody releases anything. A plant has twenty windows of each
-condition, of which n are labelled, and states its bearing; what comes is what the server makes of
-that, and what is kept is what ``wg-client`` keeps. Plants are simulated machines that no training
-saw, and the real bearing of ``cwru_de`` at its four loads, each size of damage held out in turn.
+condition, of which n are labelled, from several recordings, which are its privacy units, and states
+its bearing; what comes is what the server makes of that, and what is kept is what ``wg-client``
+keeps. Plants are simulated machines that no training saw, each recording as loud as it comes, and
+the real bearing of ``cwru_de`` at its four loads, each size of damage held out in turn. Each plant
+is also asked what it would do with the sheet of another machine.
+
+The second table has what n labels change of what no label kept, plant by plant.
 """
 
 import argparse
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +28,12 @@ from bench.tables import Results, markdown
 from numpy.typing import NDArray
 
 from wg_client.data.recipient import Features
-from wg_client.methods.names import LOCAL
+from wg_client.fitting.backbone import Trunk
+from wg_client.fitting.linear_head import head_from_tensors
+from wg_client.methods import network_choice
+from wg_client.methods.base import SHEET_LIMIT, LabelledRecords
+from wg_client.methods.base import Candidate as PlantCandidate
+from wg_client.methods.names import GENERATED, LOCAL
 from wg_client.methods.package import read_package
 from wg_client.selection.model_selection import select_model
 from wg_common import catalogue
@@ -32,12 +41,15 @@ from wg_common.machines import bearing
 from wg_common.modalities.windows import Windows
 from wg_common.nets import network
 from wg_common.nets.encoder.module import load_encoder
+from wg_common.weights_package import Candidate
+from wg_core.errors import NotAcceptedError
 from wg_core.privacy.schema import CLIP_RADIUS
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 from wg_server.generator import versions
 from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights import sheet_generation
+from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.generator.weights.machine_model import MachineModel
 from wg_server.generator.weights.machine_networks import View
 from wg_server.generator.weights.machine_statistic import no_statistics
@@ -45,21 +57,38 @@ from wg_server.site.home import ServerHome
 
 NAMES = ("normal", "ball", "inner", "outer")
 FIXED, MEAN, KEPT = "fixed", "raw-mean", "kept"
-SOURCES = ("kept: mean", "kept: a sample", "kept: local-only")
-OWN, TESTS = 20, 60  # Windows of a condition
+VETOED, VETOED_WRONG = "own sheet vetoed", "another's vetoed"
+MOSTLY_SOUND = "simulated, 9 in 10 sound"
+SOURCES = ("kept: delivered", "kept: trained on", "kept: local-only")
+ALL = "most information"
+TREATMENTS = ("raw", "standardised", "mean of both", ALL)
+"""The first network of each treatment of inputs, their mean, and of all networks the one with the
+most mutual information between records and answers; no label has a part in any."""
+OWN, TESTS, SOUND = 20, 60, 520  # Windows of a condition; further sound ones where most are
+RECORDING, LOUDNESS = 4, 4.0  # Windows of a simulated one; spread of its damage's loudness, dB
 LABELS, SIZES = (0, 2, 5, 20), (7, 14, 21)
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class MachinePlant:
-    """A bearing: what is stated of it, its windows ``[n, 1, T]``, and those it is judged by."""
+    """A bearing, its sheet and windows ``[n, 1, T]``.
+
+    Attributes:
+        names: Classes.
+        sheet: What is stated of it.
+        own: Windows and labels of the plant.
+        units: Recording of each.
+        test: Windows and labels that it is judged by.
+        another: Sheet of another machine.
+    """
 
     names: tuple[str, ...]
     sheet: DataSheet
     own: tuple[NDArray[np.float32], Ints]
-    units: tuple[str, ...] | None = None
+    units: tuple[str, ...]
     test: tuple[NDArray[np.float32], Ints]
+    another: DataSheet
 
 
 def stated(*figures: Decimal) -> DataSheet:
@@ -70,18 +99,48 @@ def stated(*figures: Decimal) -> DataSheet:
     return DataSheet(rotating_machine=machine)
 
 
-def simulated(number: int, seed: int) -> MachinePlant:
-    """A machine that no training saw."""
+def simulated(number: int, seed: int, further_sound: int = 0) -> MachinePlant:
+    """A machine that no training saw, in recordings of which each is as loud as it comes.
+
+    Args:
+        number: Of the machine.
+        seed: Of all machines.
+        further_sound: Sound windows beyond ``OWN``, which are never labelled.
+    """
     workshop = simulation.Workshop(1000 * seed + number)
     machine = workshop.machines(1)
-    windows = workshop.windows(machine, OWN + TESTS)[0].numpy()
+    draws = torch.Generator().manual_seed(number)
+    recordings = []
+    for _ in range((OWN + TESTS) // RECORDING):
+        loudness = LOUDNESS * torch.randn(machine.severity.shape, generator=draws)
+        louder = dataclasses.replace(machine, severity=machine.severity + loudness)
+        recordings.append(workshop.windows(louder, RECORDING)[0])
+    windows = torch.cat(recordings, dim=1).numpy()
     own, test = (
         (part.reshape(-1, 1, part.shape[-1]), np.repeat(np.arange(len(NAMES)), part.shape[1]))
         for part in (windows[:, :OWN], windows[:, OWN:])
     )
+    units = tuple(f"{label} {row % OWN // RECORDING}" for row, label in enumerate(own[1]))
+    mixed = np.random.default_rng(number).permutation(len(units))
+    sound = own[0][:0]
+    if further_sound:
+        sound = workshop.windows(machine, further_sound)[0, 0, :, None].numpy()
+    return MachinePlant(
+        names=NAMES,
+        sheet=_sheet_of(machine),
+        own=(
+            np.concatenate([own[0][mixed], sound]),
+            np.concatenate([own[1][mixed], np.zeros(further_sound, dtype=np.int64)]),
+        ),
+        units=(*(units[row] for row in mixed), *(f"sound {n}" for n in range(further_sound))),
+        test=test,
+        another=_sheet_of(workshop.machines(1)),
+    )
+
+
+def _sheet_of(machine: simulation.Machines) -> DataSheet:
     *figures, load = machine.figures[0].tolist()
-    sheet = stated(*(Decimal(f"{value:.6g}") for value in (*figures, 100 * load)))
-    return MachinePlant(names=NAMES, sheet=sheet, own=own, test=test)
+    return stated(*(Decimal(f"{value:.6g}") for value in (*figures, 100 * load)))
 
 
 def real(path: Path, seed: int) -> Iterator[MachinePlant]:
@@ -112,6 +171,7 @@ def real(path: Path, seed: int) -> Iterator[MachinePlant]:
                 own=(windows[chosen], labels[chosen].astype(np.int64)),
                 units=tuple(str(group) for group in data["group"][rows][chosen]),
                 test=(windows[tests], labels[tests].astype(np.int64)),
+                another=_sheet_of(simulation.Workshop(int(rng.integers(1 << 31))).machines(1)),
             )
 
 
@@ -122,88 +182,160 @@ def main() -> None:
     parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
     parser.add_argument("--results", type=Path, default=Path("bench/results/machine_plants.jsonl"))
     parser.add_argument("--machines", type=int, default=60)
+    parser.add_argument("--draws", type=int, default=3, help="Of windows of the real bearing.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--table", type=Path)
     options = parser.parse_args()
-    version = versions.installed(ServerHome(options.home)).id[:16]
-    plants = [("simulated", number) for number in range(options.machines)]
-    if (options.datasets / "cwru_de/data.npz").is_file():
-        plants += [("real", number) for number in range(4 * len(SIZES))]
-    else:
-        print("cwru_de: not here, left out")
+    home = ServerHome(options.home)
+    version = versions.installed(home)
     jobs = [
-        (f"{version} {options.seed} {kind} {number}", kind, number, options)
-        for kind, number in plants
+        (f"{version.id[:16]} {seed} {kind} {number}", kind, number, seed, options)
+        for kind, number, seed in plants(options)
     ]
     rows = judged(Rows(options.results), _job, jobs, options.processes)
     write_table("\n".join(table(list(by_cell(rows)))), options.table)
 
 
-def _job(job: tuple[str, str, int, argparse.Namespace]) -> Row:
-    key, kind, number, options = job
+def plants(options: argparse.Namespace) -> Iterator[tuple[str, int, int]]:
+    """Kind, number and seed of each plant that is asked for and whose data are there."""
+    for kind in ("simulated", MOSTLY_SOUND):
+        yield from ((kind, number, options.seed) for number in range(options.machines))
+    if not (options.datasets / "cwru_de/data.npz").is_file():
+        print("cwru_de: not here, left out")
+        return
+    for seed in range(options.seed, options.seed + options.draws):
+        yield from (("real", number, seed) for number in range(4 * len(SIZES)))
+
+
+def _job(job: tuple[str, str, int, int, argparse.Namespace]) -> Row:
+    key, kind, number, seed, options = job
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    if kind == "real":
-        plant = list(real(options.datasets / "cwru_de/data.npz", options.seed))[number]
-    else:
-        plant = simulated(number, options.seed)
-    by_labels = judge(ServerHome(options.home), plant, number)
-    scores = {f"{kind}, n={labelled}": each for labelled, each in by_labels.items()}
-    return {"key": key, "dataset": number, "cell": "", "scores": scores}
+    home = ServerHome(options.home)
+    generator = sheet_generation.unpack(versions.installed(home).sheets.read_bytes())
+    plant = (
+        list(real(options.datasets / "cwru_de/data.npz", seed))[number]
+        if kind == "real"
+        else simulated(number, seed, SOUND if kind == MOSTLY_SOUND else 0)
+    )
+    judge = Judge(home.read_encoder(), generator.generate, plant, number)
+    delivered = _delivered(generator.kinds[bearing.KIND.name].model, plant)
+    asked = LABELS[:1] if kind == MOSTLY_SOUND else LABELS
+    scores = {f"{kind}, n={labelled}": judge.scores(labelled) | delivered for labelled in asked}
+    return {"key": key, "dataset": number + 1000 * seed, "cell": "", "scores": scores}
 
 
-def judge(home: ServerHome, plant: MachinePlant, seed: int) -> dict[int, dict[str, float]]:
-    """Share right by model, and which one is kept, by number of labels of a condition."""
-    encoder_package = home.read_encoder()
-    encoder = load_encoder(encoder_package)
-    sheets = sheet_generation.unpack(versions.installed(home).sheets.read_bytes())
-    nets = sheets.generate(plant.sheet, plant.names, seed=seed)
-    windows, tests = list(plant.own[0]), list(plant.test[0])
-    recipient: Any = SimpleNamespace(
-        features=Features(
-            local=encoder.encode_local(windows).astype(np.float32),
-            dimension=encoder.dimension,
-            scaled=encoder.scaled_dimension,
-            clip_radius=CLIP_RADIUS,
-        ),
-        encoder_package=encoder_package,
-    )
-    manifest: Any = SimpleNamespace(
-        architecture=catalogue.SPECTRUM_LINES, labels=plant.names, candidates=nets, pool_releases=0
-    )
-    policy = AcceptanceConfig(standard_errors=Windows().standard_errors)
-    encoded, delivered, scores = (
-        encoder.encode_batched(tests),
-        _delivered(sheets.kinds[bearing.KIND.name].model, plant),
-        {},
-    )
-    for labelled in LABELS:
-        labels = np.full(len(windows), -1)
-        for label in range(len(plant.names)):
-            labels[np.flatnonzero(plant.own[1] == label)[:labelled]] = label
-        recipient.data = SimpleNamespace(
-            labels=labels, units=plant.units, records=windows, modality=Windows.name
+class Judge:
+    """One plant's own choice among what is made for its sheet.
+
+    Args:
+        encoder_package: The encoder.
+        generate: Makes candidates of a data sheet, class names and a seed.
+        plant: The plant.
+        seed: Of samples.
+    """
+
+    def __init__(
+        self,
+        encoder_package: bytes,
+        generate: Callable[..., tuple[GeneratedCandidate, ...]],
+        plant: MachinePlant,
+        seed: int,
+    ) -> None:
+        self._generate, self._plant, self._seed = generate, plant, seed
+        encoder = load_encoder(encoder_package)
+        self._encoded = encoder.encode_batched(list(plant.test[0]))
+        self._recipient: Any = SimpleNamespace(
+            features=Features(
+                local=encoder.encode_local(list(plant.own[0])).astype(np.float32),
+                dimension=encoder.dimension,
+                scaled=encoder.scaled_dimension,
+                clip_radius=CLIP_RADIUS,
+            ),
+            encoder_package=encoder_package,
         )
-        records, package = read_package(recipient, manifest, {c.name: c.tensors for c in nets})
-        outcome = select_model(records, package, policy)
-        assert package.network is not None  # noqa: S101 - a package of networks names one
-        further = package.network.module.features(tests)
-        features = np.hstack([encoded, further]).astype(np.float64)
-        kept = outcome.kept
+
+    def scores(self, labelled: int) -> dict[str, float]:
+        """Share right by model, and which one is kept, with so many labels of a condition."""
+        plant = self._plant
+        records, package = self._package(plant.sheet, labelled)
+        policy = AcceptanceConfig(standard_errors=Windows().standard_errors)
+        vetoes = {} if labelled else self._vetoes(package)
+        try:
+            outcome = select_model(records, package, policy)
+        except NotAcceptedError:
+            return vetoes | self._treatments()
+        network_features = package.network.module.features(list(self._plant.test[0]))
+        features = np.hstack([self._encoded, network_features]).astype(np.float64)
         heads = {
             name: outcome.models[model].head
-            for name, model in ((KEPT, kept), (LOCAL, LOCAL))
+            for name, model in ((KEPT, outcome.kept), (LOCAL, LOCAL))
             if model in outcome.models
         }
         right = {
             name: _balanced(head.logits(features[:, : head.weight.shape[1]]), plant.test[1])
             for name, head in heads.items()
         }
-        source = SOURCES[2]
-        if kept != LOCAL:
-            source = SOURCES[0 if package.candidates[0].name == MEAN else 1]
-        scores[labelled] = right | delivered | {name: float(name == source) for name in SOURCES}
-    return scores
+        source = {LOCAL: SOURCES[2], GENERATED: SOURCES[0]}.get(outcome.kept, SOURCES[1])
+        kept = {name: float(name == source) for name in SOURCES}
+        return right | kept | vetoes | ({} if labelled else self._treatments())
+
+    def _vetoes(self, package: Any) -> dict[str, float]:
+        """Whether records speak against their own sheet, and against another machine's."""
+        wrong = self._package(self._plant.another, 0)[1]
+        fits = {VETOED: package.sheet_fit, VETOED_WRONG: wrong.sheet_fit}
+        return {name: float(fit < SHEET_LIMIT) for name, fit in fits.items() if fit is not None}
+
+    def _treatments(self) -> dict[str, float]:
+        """Share right of the ways to take networks without a label."""
+        architecture, plant = catalogue.SPECTRUM_LINES, self._plant
+        own, test = (
+            network.prepared(architecture, list(windows[0])) for windows in (plant.own, plant.test)
+        )
+        made = self._generate(plant.sheet, plant.names, seed=self._seed)
+        logits: dict[str, NDArray[np.float64]] = {}
+        seen = []
+        for candidate in made:
+            trunk = network.trunk_at(architecture, candidate.tensors, candidate.inputs, own)
+            module = network.load_trunk(architecture, trunk)
+            head = head_from_tensors(candidate.tensors)
+            seen.append(
+                PlantCandidate(
+                    candidate.name,
+                    candidate.source,
+                    Trunk(network.features(module, own).astype(np.float64)),
+                    head,
+                )
+            )
+            answers = head.logits(network.features(module, test).astype(np.float64))
+            logits.setdefault(candidate.inputs, answers)
+            logits[candidate.name] = answers
+        if len(logits) < len(made) + 2:
+            return {}  # There is one treatment
+        logits["mean of both"] = (logits["raw"] + logits["standardised"]) / 2
+        logits[ALL] = logits[max(seen, key=network_choice.information).name]
+        return {name: _balanced(logits[name], plant.test[1]) for name in TREATMENTS}
+
+    def _package(self, sheet: DataSheet, labelled: int) -> tuple[LabelledRecords, Any]:
+        plant, labels = self._plant, np.full(len(self._plant.own[1]), -1)
+        for label in range(len(plant.names)):
+            labels[np.flatnonzero(plant.own[1] == label)[:labelled]] = label
+        self._recipient.data = SimpleNamespace(
+            labels=labels, units=plant.units, records=list(plant.own[0]), modality=Windows.name
+        )
+        made = self._generate(sheet, plant.names, seed=self._seed)
+        candidates = tuple(
+            Candidate(
+                name=candidate.name,
+                source=candidate.source,
+                architecture=catalogue.SPECTRUM_LINES,
+                inputs=candidate.inputs,
+            )
+            for candidate in made
+        )
+        manifest: Any = SimpleNamespace(labels=plant.names, candidates=candidates, pool_releases=0)
+        tensors = {candidate.name: candidate.tensors for candidate in made}
+        return read_package(self._recipient, manifest, tensors)
 
 
 def _delivered(model: MachineModel, plant: MachinePlant) -> dict[str, float]:
@@ -231,9 +363,9 @@ def _balanced(logits: NDArray[np.floating], truth: Ints) -> float:
 
 
 def table(rows: list[Row]) -> Iterator[str]:
-    """Shares right in each cell, differences over plants, and which models are kept."""
+    """Shares right in each cell, differences over plants, and what labels changed."""
     results = Results(rows)
-    methods = (LOCAL, FIXED, MEAN, KEPT, *SOURCES)
+    methods = (LOCAL, FIXED, MEAN, KEPT, *SOURCES, VETOED, VETOED_WRONG)
     pairs = ((KEPT, LOCAL), (KEPT, FIXED), (KEPT, MEAN))
     yield from markdown(
         ("plants", "number", *methods, *(f"{a} minus {b}" for a, b in pairs)),
@@ -250,6 +382,50 @@ def table(rows: list[Row]) -> Iterator[str]:
             for cell in results.cells
         ),
     )
+    yield ""
+    yield from markdown(
+        (
+            "without a label",
+            *TREATMENTS,
+            *(f"{name} minus raw" for name in (*TREATMENTS[1:], KEPT)),
+        ),
+        (
+            (
+                cell,
+                *(f"{results.accuracy(cell, name)[0]:.3f}" for name in TREATMENTS),
+                *(results.paired(cell, name, "raw") for name in (*TREATMENTS[1:], KEPT)),
+            )
+            for cell in results.cells
+            if cell.endswith("n=0")
+        ),
+    )
+    yield ""
+    yield from markdown(
+        ("labels", "plants", "kept(n) - kept(0), points", "worst plant", "more than 2 worse, %"),
+        _changes(rows),
+    )
+
+
+def _changes(rows: list[Row]) -> Iterator[tuple[str, ...]]:
+    """What labels changed of what no label kept, over plants."""
+    kept = {
+        (row["cell"], row["dataset"]): row["scores"][KEPT] for row in rows if KEPT in row["scores"]
+    }
+    for kind in ("simulated", "real"):
+        for labelled in LABELS[1:]:
+            cell, none = f"{kind}, n={labelled}", f"{kind}, n=0"
+            plants = [number for name, number in kept if name == cell and (none, number) in kept]
+            if len(plants) < 2:
+                continue
+            change = 100 * np.array([kept[cell, n] - kept[none, n] for n in plants])
+            error = change.std(ddof=1) / len(change) ** 0.5
+            yield (
+                cell,
+                str(len(change)),
+                f"{change.mean():+.1f} ± {error:.1f}",
+                f"{change.min():+.1f}",
+                f"{100 * np.mean(change < -2):.0f}",
+            )
 
 
 if __name__ == "__main__":
