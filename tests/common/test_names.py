@@ -66,10 +66,10 @@ HEADLESS = frozenset({"What", "Whether", "How", "Of", "As", "Its", "Likewise"})
 ATTRIBUTE = re.compile(r"^ {4,8}\w+: (Of|Its|Likewise)\b", re.MULTILINE)
 
 CEILINGS = {
-    "bare names": 1010,
+    "bare names": 989,
     "bare functions": 292,
     "headless docstrings": 482,
-    "headless attributes": 244,
+    "headless attributes": 224,
     "wide functions": 68,
     "defaults that nobody passes": 69,
 }

@@ -375,7 +375,7 @@ def test_machine_statistics_of_enough_records_change_what_is_made(
     numbers = np.full((records, schema.dimension), 0.1)
     rng = np.random.default_rng(0)
     statistics = simulate_statistics(schema, numbers, np.full(records, -1), 0.0, rng)
-    manifest = SimpleNamespace(release_id="cd" * 16, schema=schema)
+    manifest = SimpleNamespace(release_id="cd" * 16, schema=schema, epsilon="1")
     release = SimpleNamespace(manifest=manifest, statistics=statistics)
     made, bare = (
         stated.networks(version, _recipient(plant, release=part), seed=1)
@@ -385,3 +385,5 @@ def test_machine_statistics_of_enough_records_change_what_is_made(
     pairs = zip(made[1], bare[1], strict=True)
     same = [np.array_equal(a.tensors["head.weight"], b.tensors["head.weight"]) for a, b in pairs]
     assert not any(same) if changes else all(same)
+    assert (made[0].statistic, made[0].epsilon) == (("cd" * 16, "1") if changes else ("", ""))
+    assert not bare[0].statistic and bare[0].generator == made[0].generator

@@ -13,6 +13,7 @@ from tests.server.campaigns.test_schedule import campaign, released, task
 from tests.server.generators import install
 
 from wg_common import catalogue, weights_file
+from wg_common.weights_package import Condition
 from wg_core.errors import ConfigError
 from wg_core.privacy.mechanism import sigma_for
 from wg_core.privacy.schema import CLASSES, MACHINE, machine_schema
@@ -31,6 +32,7 @@ from wg_server.campaigns import (
 )
 from wg_server.campaigns.release import Recipient, Release, releasing
 from wg_server.campaigns.starting import Order
+from wg_server.generator.prior.pooling import NOTHING_POOLED
 from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.site.home import ServerHome
 from wg_server.store import troubles
@@ -149,6 +151,11 @@ def recipient(labels: tuple[str, ...] = LABELS) -> Recipient:
     return releasing(manifest, Release(manifest, statistics))
 
 
+CONDITION = Condition(
+    generator="ef" * 32, data_sheet="rotating_machine", statistic="ab", epsilon="1"
+)
+
+
 def test_its_package_holds_networks_for_the_machine_and_nothing_of_other_sites(
     home: ServerHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,14 +165,16 @@ def test_its_package_holds_networks_for_the_machine_and_nothing_of_other_sites(
 
     def networks(_version: object, plant: Recipient, *, seed: int) -> object:
         asked.append(plant)
-        candidate = GeneratedCandidate("sheet-mean", "diffusion", {"w": np.zeros(3, np.float32)})
-        return "ef" * 32, (candidate,)
+        candidate = GeneratedCandidate("raw-mean", "diffusion", {"w": np.zeros(3, np.float32)})
+        return CONDITION, (candidate,)
 
     monkeypatch.setattr(stated, "networks", networks)
-    monkeypatch.setattr(packaging, "_generate", lambda *_: pytest.fail("classes were asked for"))
+    monkeypatch.setattr(packaging, "_generate", lambda *_: ((), NOTHING_POOLED))
     data = packaging.make_package(home, None, plant, "0" * 32, version.id)  # type: ignore[arg-type]
     key = signing.load(home.signing_key).public_key()
     manifest, _ = weights_file.decode(data, key)
     assert asked == [plant] and plant.machine is not None
-    assert manifest.architecture == catalogue.SPECTRUM_LINES and manifest.labels == LABELS
+    (candidate,) = manifest.candidates
+    assert candidate.architecture == catalogue.SPECTRUM_LINES and manifest.labels == LABELS
+    assert manifest.condition == CONDITION
     assert manifest.own_release == "ab" and manifest.pool_releases == 0
