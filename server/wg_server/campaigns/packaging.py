@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from wg_common import catalogue, weights_package
 from wg_common.weights_package import Candidate, Condition, WeightsManifest
-from wg_core.errors import DataError, VerificationError
+from wg_core.errors import ConfigError, DataError, VerificationError
 from wg_core.wire import canonical, signing
 from wg_server.campaigns import stated
 from wg_server.campaigns.release import Recipient
@@ -65,13 +65,15 @@ def make_package(
         identity: Of the generator's version.
 
     Raises:
-        ConfigError: The generator is not there.
+        ConfigError: The generator is not there, or has nothing for this plant that holds.
         DecodeError: It cannot be read.
         VerificationError: It is damaged.
         DataError: It is for another encoder than the plant's.
     """
     version = versions.read(home, identity)
-    heads, released = _generate(version, pools, plant)
+    heads, released = (
+        _generate(version, pools, plant) if version.uses_heads else ((), NOTHING_POOLED)
+    )
     networks = stated.networks(version, plant, seed=int(request_id[:8], 16))
     candidates: dict[Candidate, Tensors] = {}
     condition = Condition()
@@ -81,6 +83,11 @@ def make_package(
         if not released.others:
             heads = tuple(head for head in heads if head.source != catalogue.POSTERIOR)
             released = NOTHING_POOLED
+    elif not version.uses_heads:
+        raise ConfigError(
+            f"package for {plant.site}: it states no machine of which there are networks, and the"
+            " generator's heads fail their model card; train on a larger zoo"
+        )
     candidates |= _manifest_entries(version.summary.architecture, heads)
     tensors = weights_package.pack_tensors(
         {candidate.name: values for candidate, values in candidates.items()}

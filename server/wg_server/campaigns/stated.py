@@ -31,7 +31,7 @@ def networks(
         DecodeError: The generator's package cannot be read.
         VerificationError: It is not the one that its card names.
     """
-    if plant.data_sheet is None or version.summary.sheets is None:
+    if plant.data_sheet is None or version.summary.sheets is None or not version.uses_networks:
         return None
     # torch is slow to import
     from wg_server.generator.weights import machine_statistic, sheet_generation

@@ -26,14 +26,24 @@ from wg_server.store.sites import Store
 def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
     """Make a generator of the zoo, and install it.
 
-    If the model card fails it ends with code 6, and the generator of before stays installed:
-    'wg-server generator --use' installs the new one all the same.
+    Where the checks of its heads fail and those of its networks for machines hold, or the other way
+    round, packages have what holds alone. If all fail it ends with code 6, and the generator of
+    before stays installed: 'wg-server generator --use' installs the new one all the same.
     """
     training_plan = read_plan(plan)
     home.config()  # a home without one fails now, and not at the end
     with cli.progress("train", training_plan.all_steps) as bar:
         card = pipeline.train(home, training_plan, progress=bar.update)
     passes, pruned = _take_over(home, card["version"])
+    version = versions.read(home, card["version"])
+    partial = [
+        f"its {part} fail their checks and are left out of packages"
+        for part, is_used in (
+            ("heads", version.uses_heads),
+            ("networks for machines", version.uses_networks or "sheets" not in card),
+        )
+        if not is_used
+    ]
     short = card["version"][: versions.SHORT_ID]
     lines = [f"generator {card['version']}", *_table(card)]
     if "sheets" in card:
@@ -44,6 +54,7 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
     if passes:
         lines += [
             f"generator {short}: installed; campaigns begin with it from now on",
+            *partial,
             f"next: wg-server serve --home {home.root}",
         ]
     else:
@@ -64,7 +75,7 @@ def _take_over(home: ServerHome, identity: str) -> tuple[bool, list[str]]:
         Whether it is installed, and ids of those that are gone.
     """
     version = versions.read(home, identity)
-    passes = not version.failed()
+    passes = version.is_usable
     with Store.open(home) as store:
         if passes:
             with recorded(store, this_user(), "generator use", version.id):

@@ -105,13 +105,43 @@ class Version:
         return (self.summary.architecture, *([SPECTRUM_LINES] if self.summary.sheets else []))
 
     def failed(self) -> list[Check]:
-        """Checks of its card that do not hold, those of networks from data sheets among them.
+        """List the checks of its card that do not hold, those of networks for machines among them.
 
         Raises:
             DecodeError: The card has no checks that can be read.
         """
-        cards = [self.card] + ([self.card["sheets"]] if self.summary.sheets else [])
-        return [check for card in cards for check in read_checks(card) if not check.passed]
+        return self.failed_heads() + self.failed_networks()
+
+    def failed_heads(self) -> list[Check]:
+        """List the checks of its heads that do not hold; errors as of ``failed``."""
+        return [check for check in read_checks(self.card) if not check.passed]
+
+    def failed_networks(self) -> list[Check]:
+        """List the checks of its networks that do not hold; errors as of ``failed``."""
+        if not self.summary.sheets:
+            return []
+        return [check for check in read_checks(self.card["sheets"]) if not check.passed]
+
+    @property
+    def is_usable(self) -> bool:
+        """Tell whether heads or networks for machines hold what their checks ask."""
+        return not self.failed_heads() or self._networks_hold
+
+    @property
+    def uses_heads(self) -> bool:
+        """Tell whether packages have heads: they hold, or nothing does and an operator insists."""
+        return not self.failed_heads() or not self._networks_hold
+
+    @property
+    def uses_networks(self) -> bool:
+        """Tell whether packages have networks for machines, likewise."""
+        return self.summary.sheets is not None and (
+            self._networks_hold or bool(self.failed_heads())
+        )
+
+    @property
+    def _networks_hold(self) -> bool:
+        return self.summary.sheets is not None and not self.failed_networks()
 
     def verify(self) -> None:
         """Hold its packages against its card.

@@ -14,6 +14,7 @@ import torch
 from tests.client.conftest import MakePlant, TestPlant
 from tests.common.nets.random_tensors import draw_trunk
 from tests.server.generator.weights.test_machine_networks import SHEET, untrained
+from tests.server.generators import GOOD
 
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
 from wg_client.models import predict, store
@@ -60,7 +61,8 @@ def _version(home: ServerHome, sheets: bytes) -> Version:
         "generator": "0" * 64,
         "encoder": "0" * 64,
         "architecture": "window-head",
-        "sheets": {"generator": canonical.sha256_hex(sheets)},
+        "checks": [GOOD.document()],
+        "sheets": {"generator": canonical.sha256_hex(sheets), "checks": [GOOD.document()]},
     }
     return versions.write(home, card, b"heads", sheets)
 

@@ -41,6 +41,44 @@ def test_networks_from_data_sheets_are_part_of_a_version(home: ServerHome) -> No
         made.verify()
 
 
+@pytest.mark.parametrize(
+    ("heads", "networks", "usable", "uses_heads", "uses_networks"),
+    [
+        (GOOD, GOOD, True, True, True),
+        (BAD, GOOD, True, False, True),
+        (GOOD, BAD, True, True, False),
+        (BAD, BAD, False, True, True),
+        (GOOD, None, True, True, False),
+        (BAD, None, False, True, False),
+    ],
+)
+def test_a_part_that_fails_its_checks_does_not_stop_the_other(
+    home: ServerHome,
+    *,
+    heads: Check,
+    networks: Check | None,
+    usable: bool,
+    uses_heads: bool,
+    uses_networks: bool,
+) -> None:
+    document = card(home, b"heads", passes=heads is GOOD)
+    if networks is not None:
+        generator = canonical.sha256_hex(b"sheets")
+        document["sheets"] = {"generator": generator, "checks": [networks.document()]}
+    made = versions.write(home, document, b"heads", None if networks is None else b"sheets")
+    assert made.is_usable is usable
+    assert (made.uses_heads, made.uses_networks) == (uses_heads, uses_networks)
+
+
+def test_a_plant_that_only_failing_heads_would_serve_gets_no_package(home: ServerHome) -> None:
+    sheets = {"generator": canonical.sha256_hex(b"sheets"), "checks": [GOOD.document()]}
+    document = card(home, b"heads", passes=False) | {"sheets": sheets}
+    made = versions.write(home, document, b"heads", b"sheets")
+    plant = Recipient(site="plant-a", encoder="12" * 32, labels=("a", "b"), data_sheet=None)
+    with pytest.raises(ConfigError, match="plant-a: it states no machine of which there are"):
+        packaging.make_package(home, None, plant, "0" * 32, made.id)  # type: ignore[arg-type]
+
+
 def test_no_package_is_made_for_a_plant_with_another_encoder(home: ServerHome) -> None:
     class NoPools:
         def of(self, *_: object) -> PooledReleases:

@@ -43,12 +43,16 @@ def _failed(alone: float, exchanged: float, error: float) -> list[str]:
 
 def test_a_good_card_passes_all_checks_and_a_bad_figure_fails_its_own() -> None:
     assert _failed(0.02, 0.3, 0.01) == []
-    assert _failed(-0.02, 0.3, 0.01) == ["gain of other sites' releases, worst scenario"]
+    assert _failed(-0.05, 0.3, 0.01) == [
+        "gain of other sites' releases and three errors, worst scenario"
+    ]
+    assert _failed(0.02, -0.05, 0.01) == [
+        "gain over exchanged classes and three errors, worst scenario"
+    ]
 
 
-def test_a_gain_within_its_error_is_no_gain() -> None:
-    wanted = "gain over exchanged classes less its error, worst scenario"
-    assert _failed(0.02, 0.02, 0.03) == [wanted]
+def test_a_figure_within_its_error_fails_nothing() -> None:
+    assert _failed(-0.03, -0.02, 0.01) == []
 
 
 def test_checks_of_an_earlier_card_are_read_under_the_names_that_it_has() -> None:
