@@ -116,7 +116,7 @@ class RandomLedger:
                 head=self._head(entries.GENESIS),
                 site="plant-a",
                 ledger_key=key(1).public_key().raw.hex(),
-                software="test",
+                software="weightgate 0.1.0",
                 predecessor=predecessor,
             )
         )
@@ -186,7 +186,7 @@ class RandomLedger:
         self._append(
             Charge(
                 head=self._head(entries.CHARGE),
-                request_id=f"request {seq}",
+                request_id=f"request-{seq}",
                 dataset=dataset,
                 commitment=entry.commitment,
                 lineage=lineage.id,
@@ -230,7 +230,7 @@ class RandomLedger:
             entries.Release(
                 head=self._head(entries.RELEASE),
                 charge=charge,
-                request_id=f"request {charge}",
+                request_id=f"request-{charge}",
                 payload_sha256=_commitment(f"payload {charge}"),
                 payload_size=1,
             )

@@ -111,6 +111,7 @@ def test_the_table_of_exit_codes_is_the_documented_one() -> None:
         "budget": 4,
         "policy": 4,
         "approval": 4,
+        "machine": 4,
         "verification": 5,
         "not-accepted": 6,
         "peer": 7,

@@ -72,7 +72,7 @@ class StatisticsManifest:
     integers_sha256: grammar.Digest
     data_sheet: DataSheet | None = None
     software: grammar.Software = SOFTWARE
-    labels: tuple[str, ...] | UnsetType = UNSET
+    labels: tuple[grammar.Name, ...] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         grammar.check(self)

@@ -35,7 +35,7 @@ LARGEST = (1 << 63) - 1
 
 def make(**changes: Any) -> StatisticsSchema:
     fields: dict[str, Any] = {
-        "encoder": "ab",
+        "encoder": "ab" * 32,
         "dimension": D,
         "labels": ("a", "b"),
         "clip_radius": 2.0,

@@ -22,7 +22,7 @@ D = 4
 
 def make(**changes: Any) -> StatisticsSchema:
     fields: dict[str, Any] = {
-        "encoder": "ab",
+        "encoder": "ab" * 32,
         "dimension": D,
         "labels": ("a", "b"),
         "clip_radius": 1.5,
