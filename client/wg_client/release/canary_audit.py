@@ -36,7 +36,9 @@ from wg_client.release.look import freeze_data, look
 from wg_common import streams
 from wg_common.streams import Stream
 from wg_core import atomic
+from wg_core.ledger import recovery
 from wg_core.ledger import witness as witnesses
+from wg_core.ledger.entries import Predecessor
 from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import WitnessState
 from wg_core.privacy.schema import MACHINE_DIMENSION
@@ -58,6 +60,8 @@ NOW = 1_700_000_000  # Unix time at which everything happens; the clock shows no
 
 _ASKED = 10
 _UNITS = "unit"
+_PIXEL = np.zeros((1, 1), dtype=np.uint8)
+"""Says of what shape no records are."""
 _PICTURES = 160
 
 
@@ -140,7 +144,6 @@ def _plant(setup: Setup, encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPl
         data = Path(folder) / "data.npz"
         home.root.mkdir(mode=0o700)
         atomic.write_bytes(home.encoder, encoder)
-        public = identity.create(home, SITE)
         witness = signing.generate_pair()
         raw = signing.public_bytes(witness)
         config = ClientConfig(
@@ -164,15 +167,28 @@ def _plant(setup: Setup, encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPl
                 cap_epsilon=setup.cap, max_request_epsilon=f"{min(_ASKED, float(setup.cap)):g}"
             ),
         )
-        ledger_key = signing.load(home.ledger_key)
-        with Ledger.create(
-            home.ledger, origin=public.ledger_origin, key=ledger_key, site=SITE, clock=lambda: NOW
-        ) as ledger:
-            ledger.enrol_witness(WITNESS, raw)
+        memory = _start_ledger(home, witness)
         configuration.save(home, config)
-        memory = _Witness(public.ledger_origin, ledger_key.public_key(), witness)
         sha256 = canonical.sha256_hex(encoder)
         yield CanaryPlant(home.root, home, data, setup.labels, memory, sha256, load)
+
+
+def _start_ledger(
+    home: ClientHome, witness: PrivateKey, predecessor: Predecessor | None = None
+) -> _Witness:
+    """Make the keys that are missing, and a ledger; return its witness."""
+    origin = identity.create(home, SITE).ledger_origin
+    key = signing.load(home.ledger_key)
+    with Ledger.create(
+        home.ledger,
+        origin=origin,
+        key=key,
+        site=SITE,
+        predecessor=predecessor,
+        clock=lambda: NOW,
+    ) as ledger:
+        ledger.enrol_witness(WITNESS, signing.public_bytes(witness))
+    return _Witness(origin, key.public_key(), witness)
 
 
 @dataclass(slots=True)
@@ -191,19 +207,31 @@ class CanaryPlant:
         """Write the records as one ``.npz`` file, and freeze what of it can be used."""
         np.savez(
             self._data,
-            x=np.stack([record.pixels for record in records]),
-            y=np.array([record.label for record in records]),
+            x=np.stack([record.pixels for record in records] or [_PIXEL])[: len(records)],
+            y=np.array([record.label for record in records], dtype=np.int64),
             classes=np.array(self._labels),
-            **{_UNITS: np.array([record.unit for record in records])},  # type: ignore[arg-type]  # numpy's stubs are too strict
+            **{_UNITS: np.array([record.unit for record in records], dtype=np.str_)},  # type: ignore[arg-type]  # numpy's stubs are too strict
         )
         inspection = look(self._home, load=self._load)
         frozen = freeze_data(
-            self._home, inspection, load=self._load, set_aside=True, now=lambda: NOW
+            self._home,
+            inspection,
+            load=self._load,
+            set_aside=True,
+            allow_empty=True,
+            now=lambda: NOW,
         ).snapshot
         judges: frozenset[int] = frozenset()
         if data := frozen.acceptance():
             judges = frozenset(acceptance_set.decode(data, SITE).records.rows.tolist())
         return Frozen(salt=frozen.manifest.salt, judges=judges)
+
+    def replace_ledger(self) -> None:
+        """Make a successor of the ledger, with a new key, as ``reenrolment.compromise`` does."""
+        predecessor = recovery.predecessor(self._home.ledger, "canary audit")
+        for path in (*self._home.root.glob("ledger.sqlite*"), self._home.ledger_key):
+            path.unlink()
+        self._witness = _start_ledger(self._home, self._witness.key, predecessor)
 
     @contextmanager
     def twin(self) -> Iterator[CanaryPlant]:
@@ -237,7 +265,7 @@ class _Witness:
 
     _origin: str
     _log_key: PublicKey
-    _key: PrivateKey
+    key: PrivateKey
     _state: WitnessState | None = field(default=None)
 
     def __call__(self, body: bytes) -> bytes:
@@ -247,7 +275,7 @@ class _Witness:
             origin=self._origin,
             log_key=self._log_key,
             witness_name=WITNESS,
-            witness_key=self._key,
+            witness_key=self.key,
             now=NOW,
         )
         self._state = signed.state

@@ -5,10 +5,12 @@ Properties are tested, not bugs, and each is one of two kinds.
 
 *Certain* (``probes``; a correct program never fails one). To the last bit, the sampler is asked
 about what ``reference`` finds, which shares no code with the client's, and what it answers is what
-leaves, however far out. Another process sees the charge before; a question that comes again costs
-nothing; a budget is used up over several versions of the data, and then pays no more. Every field
-of every file is the same for two plants that declare the same and have other records. Ledgers
-verify with their files. The plant's own encoder reads each record by itself.
+leaves, however far out: for no record to thousands, units of one record to hundreds, contents that
+differ in one bit. Another process sees the charge before; a question that comes again costs
+nothing; a budget is used up over several versions of the data, by charges that were cut off, too,
+and nothing that a plant does then makes it pay more, a new ledger included. Every field of every
+file is the same for plants that declare the same and have other records, or none. Ledgers verify
+with their files. The plant's own encoder reads each record by itself, in parts of all sizes.
 
 *Statistical* (``noise``, with the probability of a false alarm; ``canaries``). Noise that plants
 add by themselves is held against what was charged, that of copies of one plant included, which
@@ -123,7 +125,7 @@ def path_checks(bench: Bench) -> list[Check]:
         benches.PASSED_ON: text("with noise of up to 30 standard deviations"),
         benches.ORDER: text("as another process sees the ledger; repeated and interrupted, too"),
         benches.BUDGET: text("until it is used up"),
-        benches.EQUAL: text("{few} and {many} records", few=probes.FEW, many=probes.MANY),
+        benches.EQUAL: text("{few} and {many} records", few=0, many=probes.MANY),
         benches.FRESH: text("{count} snapshots", count=len(bench.values["salt"])),
         benches.ENCODER: text("{count} pictures, together and apart", count=probes.PICTURES),
         benches.LEDGER: text("by code that is not the client's"),

@@ -17,6 +17,7 @@ from wg_audit import verification
 from wg_audit.installed import records as made_up
 from wg_audit.installed.noise import Noise
 from wg_audit.installed.plant import (
+    SIDE,
     AuditedPlant,
     Floats,
     Fresh,
@@ -188,9 +189,11 @@ class Bench:
             except VerificationError as error:
                 self.wrong[LEDGER].append(str(error))
 
-    def crowd(self, size: int, setup: Setup, units: Sequence[str] = ()) -> list[Record]:
+    def crowd(
+        self, size: int, setup: Setup, units: Sequence[str] = (), side: int = SIDE
+    ) -> list[Record]:
         """Make up records for a plant."""
-        return made_up.crowd(self.rng, size, setup.dimension, len(setup.labels), units)
+        return made_up.crowd(self.rng, size, setup.dimension, len(setup.labels), units, side=side)
 
 
 def near(exact: Integers, sigma: float) -> Integers:

@@ -22,7 +22,7 @@ Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Sampler = Callable[[Integers, float], Integers]
 
-SIDE = 32  # Pixels of a side of the pictures that are drawn
+SIDE = 32  # Pixels of a side of most pictures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Record:
     """A picture to be written to a file.
 
     Attributes:
-        pixels: uint8 ``[SIDE, SIDE]``.
+        pixels: uint8 ``[side, side]``; all of a data set have one side.
         label: Index into the plant's labels, or -1; beyond them, the record is to be set aside.
         unit: Privacy unit; where each record is one it is not used.
     """
@@ -78,7 +78,7 @@ class AuditedPlant(Protocol):
         """Its home folder, with its ledger."""
 
     def freeze(self, records: Sequence[Record]) -> Frozen:
-        """Make these records the plant's data set: written to a file, then frozen."""
+        """Make these records the plant's data set, also none: written to a file, then frozen."""
 
     def release(self, question: Question, sampler: Sampler | None) -> bytes:
         """Charge and release statistics of the frozen data set; a covered ``.wgs`` file.
@@ -86,6 +86,9 @@ class AuditedPlant(Protocol):
         ``sampler`` stands in for the installed one; with None, nothing does. At epsilon 0 nothing
         is charged, and the file is a covered statement.
         """
+
+    def replace_ledger(self) -> None:
+        """Give up the ledger as after a theft of its key: another inherits what was spent."""
 
     def twin(self) -> AbstractContextManager[AuditedPlant]:
         """Make a copy of the plant as it is now, keys, ledger and snapshot included."""

@@ -29,6 +29,7 @@ from wg_audit.installed.bench import (
     near,
 )
 from wg_audit.installed.plant import (
+    SIDE,
     AuditedPlant,
     Floats,
     Integers,
@@ -42,16 +43,20 @@ from wg_audit.installed.plant import (
 )
 from wg_audit.installed.process_copy import run_in_copy
 from wg_audit.installed.reference import Reference
-from wg_core.errors import BudgetExceeded
+from wg_core.errors import RefusedError
 from wg_core.ledger import entries
 from wg_core.privacy import calibration
 from wg_core.wire import canonical, covered
 
 FEW = 60
 MANY = 12_000  # More than 8,192, the largest part in which the client works
-PICTURES = 9
+_GROUPS = 7  # Of pictures, each twice as large as the one before
+PICTURES = 2**_GROUPS - 1  # More than 64, the largest part that the client encodes at once
+_COUNTS = (0, *(2**k for k in range(9)))  # Records of data sets, from none on
+_LARGE_SIDE = 4 * SIDE
 _SETUP = Setup(labels=labels(6), dimension=8)
-_FIXED = 31  # Questions beside those about canaries and shapes
+_FIXED = 78  # Questions beside those about canaries and shapes
+_UNITS = 18  # The largest has 256 records
 _REPEATS = 4  # Releases of one snapshot with canaries
 _LEAST_ENTRIES = 100  # Of each shape, so that noise of half the width is seen in it
 _CAP, _PRICE = 2.0, 0.9
@@ -76,24 +81,31 @@ _FRESH_FIELDS = frozenset(
 
 
 def freeze_versions(bench: Bench) -> None:
-    """Three snapshots of one plant, of which two are of the same records."""
-    records = made_up.with_copies(bench.crowd(FEW, _SETUP), len(_SETUP.labels))
+    """Snapshots of one plant, of all sizes; two are of the same records, one of large pictures."""
+    classes = len(_SETUP.labels)
+    records = made_up.with_copies(bench.crowd(FEW, _SETUP), classes)
+    versions = [records, records, *(bench.crowd(count, _SETUP) for count in _COUNTS)]
+    versions.append(made_up.with_copies(bench.crowd(FEW, _SETUP, side=_LARGE_SIDE), classes))
     with bench.note_errors(), bench.fresh(_SETUP) as plant:
-        files = bench.release(plant, _SETUP, records, 0)
-        files += bench.release(plant, _SETUP, records, 2, far)
-        files += bench.release(plant, _SETUP, records[2:FEW], 4)
+        files = []
+        for number, version in enumerate(versions):
+            script = (near, far)[number % 2]
+            files += bench.release(plant, _SETUP, version, 2 * number, script)
         _ask_again(bench, plant, files[-1])
         _interrupt(bench, plant)
         bench.verify(plant, files)
 
 
 def count_units(bench: Bench) -> None:
-    """Units of several records share their weight, whatever they are called."""
+    """Units of one record to hundreds share their weight, whatever they are called."""
     setup = replace(_SETUP, unit_rule="weight")
-    records = bench.crowd(2 * FEW, setup, made_up.unit_names(20))
+    units = bench.rng.permutation(made_up.owners(_UNITS)).tolist()
+    records = bench.crowd(len(units), setup, units)
     with bench.note_errors(), bench.fresh(setup) as plant:
-        records_with_copies = made_up.with_copies(records, len(setup.labels))
-        files = bench.release(plant, setup, records_with_copies, 0)
+        files = []
+        copies = made_up.with_copies(records, len(setup.labels))
+        for number, version in enumerate((copies, records[:1], [])):
+            files += bench.release(plant, setup, version, 2 * number)
         bench.verify(plant, files)
 
 
@@ -131,7 +143,7 @@ def questions(size: Size) -> int:
 
 
 def compare_declarations(bench: Bench) -> None:
-    """Two plants that declare the same, with other records: fields that leave are the same."""
+    """Plants that declare the same, with other records or none: fields that leave are the same."""
     setup = replace(_SETUP, acceptance=0.25)
     classes = len(setup.labels)
     few_records = bench.crowd(FEW, setup)
@@ -148,22 +160,22 @@ def compare_declarations(bench: Bench) -> None:
             record.pixels.tobytes() for record in few_records[: FEW // 2]
         }:
             bench.wrong[EXACT].append("a record moves others into the acceptance set")
-        with plant.twin() as twin:
-            sheets = [
-                _declared_fields(bench, plant, setup, made_up.with_copies(few_records, classes)),
-                _declared_fields(bench, twin, setup, many_records),
-            ]
-        for fields, other_fields in zip(*sheets, strict=True):
-            names = sorted(fields.keys() | other_fields.keys())
+        sheets = []
+        copies = made_up.with_copies(few_records, classes)
+        for records in (copies, many_records, few_records[:1], []):
+            with plant.twin() as twin:
+                sheets.append(_declared_fields(bench, twin, setup, records))
+        for fields, *others in zip(*sheets, strict=True):
             bench.wrong[EQUAL] += [
                 f"field {name}"
-                for name in names
-                if name not in _FRESH_FIELDS and fields.get(name) != other_fields.get(name)
+                for other in others
+                for name in sorted(fields.keys() | other.keys())
+                if name not in _FRESH_FIELDS and fields.get(name) != other.get(name)
             ]
 
 
 def use_up_a_budget(bench: Bench) -> None:
-    """A budget is used up, version by version, and then pays for nothing more."""
+    """A budget is used up, and nothing that a plant does gives any of it back."""
     setup = replace(_SETUP, cap=f"{_CAP:g}")
     mu = calibration.mu(_PRICE, DELTA)
     payable = max(
@@ -171,18 +183,32 @@ def use_up_a_budget(bench: Bench) -> None:
         for count in range(1, 50)
         if calibration.gaussian_epsilon(mu * count**0.5, DELTA) <= _CAP
     )
+    records = bench.crowd(FEW, setup)
     with bench.note_errors(), bench.fresh(setup) as plant:
         files = []
-        for number in range(payable + 2):
-            records = bench.freeze(plant, bench.crowd(FEW, setup))
-            try:
-                files.append(bench.release_bare(plant, setup, records, number, _PRICE))
-            except BudgetExceeded:
-                bench.count_answer()
+        for number in range(payable):
+            main_records = bench.freeze(plant, records[number:])
+            if number % 2:
+                _cut_off(bench, plant, make_question(number, _PRICE))
+            else:
+                files.append(bench.release_bare(plant, setup, main_records, number, _PRICE))
         charge_counts = [charge.state.charges_before for charge in charges(plant.home)]
-        if len(files) != payable or charge_counts != list(range(payable)):
-            bench.wrong[BUDGET].append(f"{len(files)} releases, {payable} can be paid")
+        if charge_counts != list(range(payable)):
+            bench.wrong[BUDGET].append(f"{len(charge_counts)} charges, {payable} can be paid")
         bench.verify(plant, files)
+        changes: list[tuple[str, Callable[[], object]]] = [
+            ("it was used up", lambda: None),
+            ("it refused", lambda: None),
+            ("the same records are frozen", lambda: plant.freeze(records[payable - 1 :])),
+            ("earlier records are frozen", lambda: plant.freeze(records)),
+            ("no records are frozen", lambda: plant.freeze([])),
+            ("another ledger takes over", plant.replace_ledger),
+        ]
+        for number, (change_name, change) in enumerate(changes):
+            change()
+            # Question 1 was cut off: no later version may be released for its charge.
+            for question in (make_question(1, _PRICE), make_question(payable + number, _PRICE)):
+                _must_be_refused(bench, plant, question, change_name)
 
 
 def repeat_in_twins(bench: Bench) -> None:
@@ -206,15 +232,17 @@ def encode_apart(bench: Bench) -> None:
     """The plant's own encoder makes of pictures together what it makes of them apart."""
     setup = Setup(labels=labels(3))
     pictures = made_up.pictures(bench.rng, PICTURES, 3)
+    groups = [pictures, *(pictures[2**k - 1 : 2 ** (k + 1) - 1] for k in range(_GROUPS))]
     parts: list[Integers] = []
-    for chosen in (pictures, pictures[:1], pictures[1:]):
-        with bench.note_errors(), bench.fresh(setup) as plant:
+    with bench.note_errors(), bench.fresh(setup) as plant:
+        for number, chosen in enumerate(groups):
             plant.freeze(chosen)
-            watch = Watch(far, plant.home, make_question(0).request_id)
-            bench.ask(plant, make_question(0), watch)
+            question = make_question(number)
+            watch = Watch(far, plant.home, question.request_id)
+            bench.ask(plant, question, watch)
             parts.append(watch.parts[0])
-    if len(parts) == 3 and not np.array_equal(parts[0], parts[1] + parts[2]):
-        bench.wrong[ENCODER].append("a record changes what others add")
+        if not np.array_equal(parts[0], sum(parts[1:])):
+            bench.wrong[ENCODER].append("a record changes what others add")
 
 
 def score_canaries(bench: Bench) -> None:
@@ -313,6 +341,16 @@ def _ask_again(bench: Bench, plant: AuditedPlant, file: Opened) -> None:
 def _interrupt(bench: Bench, plant: AuditedPlant) -> None:
     """A release that is cut off while noise is drawn has been charged, and is charged once."""
     question = make_question(_INTERRUPTED)
+    _cut_off(bench, plant, question)
+    request_ids = [charge.request_id for charge in charges(plant.home)]
+    bench.ask(plant, question, None)
+    later = [charge.request_id for charge in charges(plant.home)]
+    if request_ids.count(question.request_id) != 1 or later != request_ids:
+        bench.wrong[ORDER].append("an interrupted release is not charged once")
+
+
+def _cut_off(bench: Bench, plant: AuditedPlant, question: Question) -> None:
+    """Ask, and let the plant fail while noise is drawn."""
 
     def stop(exact: Integers, sigma: float) -> Integers:
         raise _Interrupted
@@ -321,11 +359,20 @@ def _interrupt(bench: Bench, plant: AuditedPlant) -> None:
         bench.ask(plant, question, stop)
     except _Interrupted:
         bench.count_answer()
-    request_ids = [charge.request_id for charge in charges(plant.home)]
-    bench.ask(plant, question, None)
-    later = [charge.request_id for charge in charges(plant.home)]
-    if request_ids.count(question.request_id) != 1 or later != request_ids:
-        bench.wrong[ORDER].append("an interrupted release is not charged once")
+
+
+def _must_be_refused(bench: Bench, plant: AuditedPlant, question: Question, since: str) -> None:
+    """Ask a plant whose budget is used up: nothing may be charged, and nothing leave."""
+    charge_count = len(charges(plant.home))
+    try:
+        plant.release(question, None)
+    except RefusedError:
+        pass
+    else:
+        bench.wrong[BUDGET].append(f"a release is made since {since}")
+    if len(charges(plant.home)) != charge_count:
+        bench.wrong[BUDGET].append(f"a release is charged since {since}")
+    bench.count_answer()
 
 
 class _Interrupted(Exception):

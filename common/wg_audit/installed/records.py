@@ -1,6 +1,6 @@
 """Made-up records: pictures, and vectors of the audit's choice written as pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,12 +15,14 @@ DIMENSIONS = (SIDE * SIDE - 8) // 4
 """Most features that a picture can hold."""
 
 
-def vector(features: ArrayLike, number: int, label: int, unit: str = "unit") -> Record:
+def vector(
+    features: ArrayLike, number: int, label: int, unit: str = "unit", side: int = SIDE
+) -> Record:
     """A picture whose first bytes are features, float32; ``number`` makes its content unique."""
     raw = np.asarray(features, dtype="<f4").tobytes() + number.to_bytes(8, "little")
-    pixels = np.zeros(SIDE * SIDE, dtype=np.uint8)
+    pixels = np.zeros(side * side, dtype=np.uint8)
     pixels[: len(raw)] = np.frombuffer(raw, dtype=np.uint8)
-    return Record(pixels=pixels.reshape(SIDE, SIDE), label=label, unit=unit)
+    return Record(pixels=pixels.reshape(side, side), label=label, unit=unit)
 
 
 def features_of(pixels: NDArray[np.uint8], dimension: int) -> NDArray[np.float32]:
@@ -35,6 +37,7 @@ def crowd(
     classes: int,
     units: Sequence[str] = (),
     *,
+    side: int = SIDE,
     distinct_vectors: int = 64,
     spread: float = 0.6,
 ) -> list[Record]:
@@ -44,21 +47,24 @@ def crowd(
     more has no record. Labels are more frequent the smaller they are, but for the first.
 
     Args:
-        units: Privacy units that the records belong to; empty: one each.
+        units: Privacy unit of each record; empty: one each.
+        side: Pixels of a side of the pictures.
     """
     middle = _direction(rng, 1, dimension) * spread
     centres = middle + _direction(rng, min(size, distinct_vectors), dimension) * spread
     centres[::3] *= rng.uniform(1.5, 8, (len(centres[::3]), 1))
     centres = np.rint(centres / STEP) * STEP
-    centres[1, 0], centres[2, 0] = np.nan, np.inf
+    if dimension < 3:  # Beside a NaN a feature is alone; clipped, it may round below the last grid
+        # point, and only where it is a power of two certainly does not.
+        centres = np.ldexp(np.sign(centres), np.frexp(centres)[1])
+    centres[1:2, 0], centres[2:3, 0] = np.nan, np.inf  # of a few records, as many as there are
     present = classes if classes < 3 else classes - 1
     frequent = np.array([0.1, *(2.0**-k for k in range(present - 1))])
     labels = rng.choice(present, size, p=frequent / frequent.sum())
     labels[rng.random(size) < 0.1] = -1
-    owners = rng.choice(units, size) if units else [f"unit-{n}" for n in range(size)]
     return [
-        vector(centres[n % len(centres)], n, int(labels[n]), str(owner))
-        for n, owner in enumerate(owners)
+        vector(centres[n % len(centres)], n, int(labels[n]), unit, side)
+        for n, unit in enumerate(units or [f"unit-{n}" for n in range(size)])
     ]
 
 
@@ -66,9 +72,10 @@ def with_copies(records: Sequence[Record], classes: int) -> list[Record]:
     """Records, and some of their contents again.
 
     One under the same label, one under another, one without a label, one in another unit under
-    another label, and one under a label that is not declared.
+    another label, and one under a label that is not declared. One is there with a bit changed in
+    one byte, for bytes of all distances from the end, under another label.
     """
-    same_label, two_labels, no_label, two_units, *_ = [
+    same_label, two_labels, no_label, two_units, changed_late, *_ = [
         record for record in records if record.label >= 0
     ]
     return [
@@ -80,7 +87,19 @@ def with_copies(records: Sequence[Record], classes: int) -> list[Record]:
             two_units, label=(two_units.label + 1) % classes, unit=f"{two_units.unit} once more"
         ),
         replace(same_label, pixels=255 - same_label.pixels, label=classes + 7),
+        *(
+            replace(changed_late, pixels=pixels, label=(changed_late.label + 1) % classes)
+            for pixels in _with_a_bit_changed(changed_late.pixels)
+        ),
     ]
+
+
+def _with_a_bit_changed(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """Yield the pixels with a bit changed 1, 2, 4 … bytes from the end, up to the middle."""
+    for distance in 2 ** np.arange(pixels.size.bit_length() - 1):
+        copy = pixels.copy()
+        copy.flat[-distance] ^= 1
+        yield copy
 
 
 def unit_names(count: int) -> list[str]:
@@ -89,6 +108,13 @@ def unit_names(count: int) -> list[str]:
     look_alikes += ["part \u00c5", "part A\u030a", "part \u212b", "part\u00a0A", "part\u200b A"]
     return look_alikes + [
         f"{'0123456789' * 12}-{number}" for number in range(count - len(look_alikes))
+    ]
+
+
+def owners(count: int) -> list[str]:
+    """List units by ``unit_names``, once for each record: of one, one, two, two, four and more."""
+    return [
+        name for number, name in enumerate(unit_names(count)) for _ in range(2 ** (number // 2))
     ]
 
 
