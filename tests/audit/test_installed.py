@@ -53,9 +53,8 @@ def test_the_reference_is_what_the_program_computes(rule: Any, seed: int) -> Non
     rng = np.random.default_rng(seed)
     setup = Setup(labels=labels(CLASSES), dimension=DIMENSION, unit_rule=rule)
     schema = schema_of(setup)
-    records = made_up.crowd(
-        rng, 80, DIMENSION, CLASSES, [] if rule == "record" else made_up.unit_names(15)
-    )
+    units = [] if rule == "record" else rng.permutation(made_up.owners(12)).tolist()
+    records = made_up.crowd(rng, len(units) or 80, DIMENSION, CLASSES, units)
     features = [made_up.features_of(record.pixels, DIMENSION) for record in records]
     words = (
         schema,
@@ -69,6 +68,38 @@ def test_the_reference_is_what_the_program_computes(rule: Any, seed: int) -> Non
     assert centre.point.any()
     reference = Reference(setup, records, file_of(schema, released, sigma))
     assert np.array_equal(reference.statistics(), exact_statistics(*words, centre=centre))
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+def test_the_reference_holds_where_a_feature_is_alone(dimension: int) -> None:
+    setup = Setup(labels=labels(CLASSES), dimension=dimension)
+    schema = schema_of(setup)
+    for seed in range(100):
+        records = made_up.crowd(np.random.default_rng(seed), 16, dimension, CLASSES)
+        exact = exact_statistics(
+            schema,
+            [made_up.features_of(record.pixels, dimension) for record in records],
+            np.array([record.label for record in records]),
+        )
+        origin = file_of(schema, np.zeros(schema.length, dtype=np.int64), 1e6)
+        assert np.array_equal(Reference(setup, records, origin).statistics(), exact)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_crowds_may_have_next_to_no_records(count: int) -> None:
+    assert len(made_up.crowd(np.random.default_rng(0), count, DIMENSION, CLASSES)) == count
+
+
+def test_contents_that_are_to_be_told_apart_differ_in_one_late_bit() -> None:
+    records = made_up.crowd(np.random.default_rng(0), 20, DIMENSION, CLASSES)
+    late_copies = made_up.with_copies(records, CLASSES)[25:]
+    original = [record for record in records if record.label >= 0][4].pixels.ravel()
+    distances = [
+        original.size - place
+        for copy in late_copies
+        for place in np.flatnonzero(copy.pixels.ravel() != original)
+    ]
+    assert distances == [2**k for k in range(10)]
 
 
 def test_a_release_of_another_layout_has_no_reference() -> None:
