@@ -19,10 +19,11 @@ differ in nothing but what the operating system draws. Canaries give a lower bou
 Whatever cannot be looked at fails: an error of the program under test, a part that does not ask for
 noise, a centre that never leaves the origin.
 
-*Not guaranteed*: that there is no bug. What shows only on other records, in other kinds of
-releases, or in how long something takes is not looked for. Noise that is predictable, but has the
-right distribution and differs in copies of a plant, passes; so does noise that the sampler itself
-cuts so far out that half a million entries do not tell, beyond four standard deviations.
+*Not guaranteed*: that there is no bug. What shows only on other records, under other guarantees, in
+other kinds of releases, when a witness refuses, in entries that no file carries, or in how long
+something takes is not looked for. Noise that is predictable, but has the right distribution and
+differs in copies of a plant, passes; so does noise that the sampler itself cuts so far out that
+half a million entries do not tell, beyond four standard deviations.
 """
 
 import itertools

@@ -1,5 +1,6 @@
-"""Ten bugs of further kinds, written before the audit that is judged by them, and never tuned on.
+"""Ten bugs of further kinds, written before the audit that was first judged by them.
 
+It found five, and was then extended, in general, to the kinds that it had missed.
 They are planted as those of ``planted_bugs``.
 """
 

@@ -21,6 +21,7 @@ import pytest
 from click.testing import CliRunner
 from tests.client.conftest import remembering
 from tests.client.release.holdout_bugs import HOLDOUT
+from tests.client.release.holdout_bugs_second import SECOND
 from tests.client.release.planted_bugs import ALL, Planted, changed_noise, halved
 from tests.client.release.review_bugs import REVIEW
 
@@ -33,6 +34,7 @@ from wg_audit.installed.plant import Check, Fresh, Setup
 from wg_client.release import canary_audit
 from wg_common.nets.encoder.module import load_encoder
 from wg_core.errors import ConfigError, ExitCode
+from wg_core.ledger import recovery
 from wg_core.privacy import mechanism
 from wg_core.privacy.simulate import simulate_release
 
@@ -71,14 +73,18 @@ SIZES = {
 PLANTED = ALL | {
     name: Planted(plant, PROBE_OF[name][1], PROBE_OF[name][0]) for name, plant in REVIEW.items()
 }
+HELD_OUT = HOLDOUT | SECOND
 MISSED = {
-    "units of many records weigh more",
-    "an empty data set has no noise",
-    "burned charges come back with a version",
-    "features are normalised by large batches",
-    "contents are known by their first half",
+    "one delta for all questions",
+    "noise at small epsilons is too narrow",
+    "the longest vectors are beyond the clip",
+    "class names that differ in case are one",
+    "the number of records is in a version's time",
+    "an open charge pays for a greater guarantee",
+    "a release leaves without a cosignature",
 }
-"""Bugs held out that the audit does not find: it was never changed for them."""
+"""Bugs held out that the audit does not find, all of the second ten: it was never changed for
+those. It was extended after the first ten, of which it had found five."""
 QUICK = (
     "centre taken from exact statistics",
     "noise drawn before the charge",
@@ -137,8 +143,7 @@ def test_a_planted_bug_is_found_for_every_seed(bug: str, encoder_package: bytes)
 
 
 def audited(encoder: bytes, size: Size, seed: int = 0) -> Report:
-    plants = canary_audit.plants(encoder, load=remembering)
-    return installed.audit(plants, size=size, seed=seed)
+    return installed.audit(canary_audit.plants(encoder), size=size, seed=seed)
 
 
 @pytest.mark.slow
@@ -151,11 +156,11 @@ def test_a_planted_bug_fails_the_whole_audit(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bug", HOLDOUT)
-def test_of_ten_bugs_that_were_held_out_five_are_found(
+@pytest.mark.parametrize("bug", HELD_OUT)
+def test_of_twenty_bugs_that_were_held_out_thirteen_are_found(
     bug: str, encoder_package: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    HOLDOUT[bug](monkeypatch)
+    HELD_OUT[bug](monkeypatch)
     assert audited(encoder_package, SMALL).passed == (bug in MISSED)
 
 
@@ -224,6 +229,19 @@ def test_a_release_that_asks_for_no_noise_is_found(
     run = Bench(plants, np.random.default_rng(0), SMALL, lambda number: None)
     probes.freeze_versions(run)
     assert {bench.EXACT, bench.PASSED_ON, bench.ORDER} <= failed(installed.path_checks(run))
+
+
+def test_a_new_ledger_that_inherits_no_spend_is_found(
+    encoder_package: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "_spends", lambda state: ())
+    plants = canary_audit.plants(encoder_package, load=remembering)
+    run = Bench(plants, np.random.default_rng(0), SMALL, lambda number: None)
+    probes.use_up_a_budget(run)
+    assert {*run.wrong} == {bench.BUDGET}
+    assert {*run.wrong[bench.BUDGET]} == {
+        f"a release is {verb} since another ledger takes over" for verb in ("made", "charged")
+    }
 
 
 def test_a_failed_audit_ends_the_command_with_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
