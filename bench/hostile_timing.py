@@ -33,6 +33,7 @@ from tests.e2e.fleet_support import LABELS, make_home, start_campaign
 from tests.server.generators import install
 
 from wg_audit.installed import records
+from wg_audit.installed.plant import Setup
 from wg_client.release import canary_audit
 from wg_client.release.look import freeze_data, look
 from wg_core import atomic
@@ -146,7 +147,7 @@ def _make_plant(
     fleet_processes.enrol(server, root, root.name)
     home = ClientHome(root)
     rng = np.random.default_rng(number)
-    rows = records.crowd(rng, SIZES[kind], DIMENSION, len(LABELS))
+    rows = records.crowd(rng, SIZES[kind], Setup(labels=tuple(LABELS), dimension=DIMENSION))
     path = root / "data.npz"
     np.savez(
         path,

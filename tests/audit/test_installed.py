@@ -54,7 +54,7 @@ def test_the_reference_is_what_the_program_computes(rule: Any, seed: int) -> Non
     setup = Setup(labels=labels(CLASSES), dimension=DIMENSION, unit_rule=rule)
     schema = schema_of(setup)
     units = [] if rule == "record" else rng.permutation(made_up.owners(12)).tolist()
-    records = made_up.crowd(rng, len(units) or 80, DIMENSION, CLASSES, units)
+    records = made_up.crowd(rng, len(units) or 80, setup, units)
     features = [made_up.features_of(record.pixels, DIMENSION) for record in records]
     words = (
         schema,
@@ -75,7 +75,7 @@ def test_the_reference_holds_where_a_feature_is_alone(dimension: int) -> None:
     setup = Setup(labels=labels(CLASSES), dimension=dimension)
     schema = schema_of(setup)
     for seed in range(100):
-        records = made_up.crowd(np.random.default_rng(seed), 16, dimension, CLASSES)
+        records = made_up.crowd(np.random.default_rng(seed), 16, setup)
         exact = exact_statistics(
             schema,
             [made_up.features_of(record.pixels, dimension) for record in records],
@@ -87,11 +87,13 @@ def test_the_reference_holds_where_a_feature_is_alone(dimension: int) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_crowds_may_have_next_to_no_records(count: int) -> None:
-    assert len(made_up.crowd(np.random.default_rng(0), count, DIMENSION, CLASSES)) == count
+    setup = Setup(labels=labels(CLASSES), dimension=DIMENSION)
+    assert len(made_up.crowd(np.random.default_rng(0), count, setup)) == count
 
 
 def test_contents_that_are_to_be_told_apart_differ_in_one_late_bit() -> None:
-    records = made_up.crowd(np.random.default_rng(0), 20, DIMENSION, CLASSES)
+    setup = Setup(labels=labels(CLASSES), dimension=DIMENSION)
+    records = made_up.crowd(np.random.default_rng(0), 20, setup)
     late_copies = made_up.with_copies(records, CLASSES)[25:]
     original = [record for record in records if record.label >= 0][4].pixels.ravel()
     distances = [

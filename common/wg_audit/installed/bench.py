@@ -193,7 +193,7 @@ class Bench:
         self, size: int, setup: Setup, units: Sequence[str] = (), side: int = SIDE
     ) -> list[Record]:
         """Make up records for a plant."""
-        return made_up.crowd(self.rng, size, setup.dimension, len(setup.labels), units, side=side)
+        return made_up.crowd(self.rng, size, setup, units, side)
 
 
 def near(exact: Integers, sigma: float) -> Integers:

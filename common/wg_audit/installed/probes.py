@@ -165,12 +165,12 @@ def compare_declarations(bench: Bench) -> None:
         for records in (copies, many_records, few_records[:1], []):
             with plant.twin() as twin:
                 sheets.append(_declared_fields(bench, twin, setup, records))
-        for fields, *others in zip(*sheets, strict=True):
+        for fields, *twin_sheets in zip(*sheets, strict=True):
             bench.wrong[EQUAL] += [
                 f"field {name}"
-                for other in others
-                for name in sorted(fields.keys() | other.keys())
-                if name not in _FRESH_FIELDS and fields.get(name) != other.get(name)
+                for twin_fields in twin_sheets
+                for name in sorted(fields.keys() | twin_fields.keys())
+                if name not in _FRESH_FIELDS and fields.get(name) != twin_fields.get(name)
             ]
 
 
@@ -196,7 +196,7 @@ def use_up_a_budget(bench: Bench) -> None:
         if charge_counts != list(range(payable)):
             bench.wrong[BUDGET].append(f"{len(charge_counts)} charges, {payable} can be paid")
         bench.verify(plant, files)
-        changes: list[tuple[str, Callable[[], object]]] = [
+        events: list[tuple[str, Callable[[], object]]] = [
             ("it was used up", lambda: None),
             ("it refused", lambda: None),
             ("the same records are frozen", lambda: plant.freeze(records[payable - 1 :])),
@@ -204,11 +204,11 @@ def use_up_a_budget(bench: Bench) -> None:
             ("no records are frozen", lambda: plant.freeze([])),
             ("another ledger takes over", plant.replace_ledger),
         ]
-        for number, (change_name, change) in enumerate(changes):
-            change()
+        for number, (event, happen) in enumerate(events):
+            happen()
             # Question 1 was cut off: no later version may be released for its charge.
             for question in (make_question(1, _PRICE), make_question(payable + number, _PRICE)):
-                _must_be_refused(bench, plant, question, change_name)
+                _must_be_refused(bench, plant, question, event)
 
 
 def repeat_in_twins(bench: Bench) -> None:
@@ -361,7 +361,7 @@ def _cut_off(bench: Bench, plant: AuditedPlant, question: Question) -> None:
         bench.count_answer()
 
 
-def _must_be_refused(bench: Bench, plant: AuditedPlant, question: Question, since: str) -> None:
+def _must_be_refused(bench: Bench, plant: AuditedPlant, question: Question, event: str) -> None:
     """Ask a plant whose budget is used up: nothing may be charged, and nothing leave."""
     charge_count = len(charges(plant.home))
     try:
@@ -369,9 +369,9 @@ def _must_be_refused(bench: Bench, plant: AuditedPlant, question: Question, sinc
     except RefusedError:
         pass
     else:
-        bench.wrong[BUDGET].append(f"a release is made since {since}")
+        bench.wrong[BUDGET].append(f"a release is made since {event}")
     if len(charges(plant.home)) != charge_count:
-        bench.wrong[BUDGET].append(f"a release is charged since {since}")
+        bench.wrong[BUDGET].append(f"a release is charged since {event}")
     bench.count_answer()
 
 

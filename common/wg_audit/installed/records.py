@@ -6,13 +6,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wg_audit.installed.plant import SIDE, Floats, Record
+from wg_audit.installed.plant import SIDE, Floats, Record, Setup
 
 STEP = 2.0**-20
 """Features are multiples of it, so that they are whole numbers to the reference."""
 
 DIMENSIONS = (SIDE * SIDE - 8) // 4
 """Most features that a picture can hold."""
+
+_DISTINCT_VECTORS = 64  # Of a crowd: the reference computes each of them once
+_SPREAD = 0.6  # Length of a crowd's middle, and of what its vectors have beyond, clip radii
 
 
 def vector(
@@ -33,13 +36,9 @@ def features_of(pixels: NDArray[np.uint8], dimension: int) -> NDArray[np.float32
 def crowd(
     rng: np.random.Generator,
     size: int,
-    dimension: int,
-    classes: int,
+    setup: Setup,
     units: Sequence[str] = (),
-    *,
     side: int = SIDE,
-    distinct_vectors: int = 64,
-    spread: float = 0.6,
 ) -> list[Record]:
     """Records around one point away from the origin, a third of them beyond the clip.
 
@@ -50,8 +49,9 @@ def crowd(
         units: Privacy unit of each record; empty: one each.
         side: Pixels of a side of the pictures.
     """
-    middle = _direction(rng, 1, dimension) * spread
-    centres = middle + _direction(rng, min(size, distinct_vectors), dimension) * spread
+    dimension, classes = setup.dimension, len(setup.labels)
+    middle = _direction(rng, 1, dimension) * _SPREAD
+    centres = middle + _direction(rng, min(size, _DISTINCT_VECTORS), dimension) * _SPREAD
     centres[::3] *= rng.uniform(1.5, 8, (len(centres[::3]), 1))
     centres = np.rint(centres / STEP) * STEP
     if dimension < 3:  # Beside a NaN a feature is alone; clipped, it may round below the last grid
