@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 HANG_SECONDS = 20.0  # A command that takes longer waits for something that never comes
 NOT_VERIFIED = {"holds by itself", "budget unknown", "superseded", "other sums"}
-TRUE_QUESTIONS = ("whether 2 budgets", "that nothing left the site past its ledger")
+TRUE_QUESTIONS = (
+    "whether 2 budgets",
+    "the proofs that travel inside received files",
+    "that nothing left the site past its ledger",
+)
 
 
 class Seeded(random.Random):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from wg_core.ledger.charging import ChargeRequest
 
-LOOK_ALIKES = ["parts", "pаrts", "ｐａｒｔｓ", "Parts", "parts\u200b", "pаrtѕ", "PARTS", "pärts"]
+LOOK_ALIKES = ["parts", "pаrts", "ｐａｒｔｓ", "Parts", "рarts", "pаrtѕ", "PARTS", "pärts"]
 
 
 def composed(*requests: ChargeRequest) -> float:

@@ -241,13 +241,17 @@ def test_a_plant_works_with_a_modality_of_one_file(
 def test_a_plant_works_with_an_architecture_of_one_file(
     plant: TestPlant, here: Json, tmp_path: Path
 ) -> None:
+    rng = np.random.default_rng(8)  # With so many records labels show that it never learnt anything
+    for label, name in enumerate(LABELS):
+        for number, record in enumerate(draw(rng, label, 20), 4):
+            write(tmp_path / "data" / name / f"{number}.counts", record)
     here("freeze", "--home", plant.home.root)
     base = initial_tensors("counts-net", 3, 8, np.random.default_rng(5))
     package = plant.package({"base": (base, "diffusion")}, architecture="counts-net")
     weights = tmp_path / "network.wgw"
     weights.write_bytes(package)
     applied = here("apply", weights, "--home", plant.home.root)
-    assert applied["kept"].startswith("generated")
+    assert applied["kept"] != "generated"
     assert here("models", "show", "--home", plant.home.root)
     assert _predictions(here, plant, tmp_path) == list(LABELS)
 

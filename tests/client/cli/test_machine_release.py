@@ -64,7 +64,7 @@ def test_enough_records_bring_no_warning(make_plant: MakePlant, here: Json) -> N
     plant = make_plant({0: 50, 1: 50})
     plant.state_machine()
     document = here("check", "--home", plant.home.root, "--of", "machine")
-    assert document["hints"] == []
+    assert not [hint for hint in document["hints"] if "too few" in hint]
 
 
 @pytest.mark.parametrize("command", ["check", "statistics"])
