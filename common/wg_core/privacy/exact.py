@@ -87,13 +87,13 @@ def exact_statistics(
     q = quantise(phi, schema.radius, schema.bits)
     if units is None:
         return _total(schema, q, y, centre)
-    groups = _groups(units)
+    groups = unit_rows(units)
     single = np.array([rows[0] for rows in groups if len(rows) == 1], dtype=np.int64)
     result = _total(schema, q[single], y[single], centre)
     for rows in groups:
         if len(rows) > 1:
             total = _total(schema, q[rows], y[rows], centre)
-            result += _divide_toward_zero(total, len(rows))
+            result += divide_toward_zero(total, len(rows))
     return result
 
 
@@ -140,7 +140,7 @@ def _total(
     )
 
 
-def _groups(units: Sequence[str]) -> list[Integers]:
+def unit_rows(units: Sequence[str]) -> list[Integers]:
     """Row numbers of each privacy unit, in the order of the data."""
     rows: dict[str, list[int]] = {}
     for row, unit in enumerate(units):
@@ -148,5 +148,6 @@ def _groups(units: Sequence[str]) -> list[Integers]:
     return [np.array(members, dtype=np.int64) for members in rows.values()]
 
 
-def _divide_toward_zero(value: Integers, divisor: int) -> Integers:
+def divide_toward_zero(value: Integers, divisor: int) -> Integers:
+    """Divide integers, rounding toward zero, so that no entry grows."""
     return np.asarray(np.sign(value) * (np.abs(value) // divisor))

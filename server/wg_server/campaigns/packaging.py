@@ -89,9 +89,7 @@ def make_package(
             " generator's heads fail their model card; train on a larger zoo"
         )
     candidates |= _manifest_entries(version.summary.architecture, heads)
-    tensors = weights_package.pack_tensors(
-        {candidate.name: values for candidate, values in candidates.items()}
-    )
+    tensors = weights_package.pack_tensors({c.name: values for c, values in candidates.items()})
     now = int(time.time())
     manifest = WeightsManifest(
         package_id=secrets.token_hex(16),
