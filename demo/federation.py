@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from demo import report
+from demo.decisions import accept_few_sites
 from demo.evaluation import evaluate
 from demo.languages import speaks
 from demo.plans import write_plans
@@ -104,6 +105,7 @@ class Federation:
             for plant in connected:  # it ends by itself once it has trained and decided
                 self._running.wait(plant.name)
         with self._step(text("test on unseen records")):
+            self._decide(plants)
             results = self._evaluate(plants)
         with self._step(text("audit")):
             for result, found in zip(results, self._audit(plants), strict=True):
@@ -248,6 +250,18 @@ class Federation:
             }
             for task in shown["sites"]
         }
+
+    def _decide(self, plants: tuple[Plant, ...]) -> None:
+        """Accept, as engineers would, what waits since few plants stand behind a class."""
+        names = list(accept_few_sites(self._running, [self._home(plant) for plant in plants]))
+        if names:
+            self._say(
+                text(
+                    "accepted by an engineer, since fewer than three other plants stand behind a"
+                    " class: {plants}",
+                    plants=", ".join(names),
+                )
+            )
 
     def _evaluate(self, plants: tuple[Plant, ...]) -> list[dict[str, Any]]:
         # Started afresh, with one thread each: two of them do not wait for one another.

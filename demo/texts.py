@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from demo import stories
+from demo.decisions import accept_few_sites
 from demo.evaluation import answers, figures
 from demo.languages import chosen, option
 from demo.processes import CommandFailed, Processes, free_port, processes, start_clean
@@ -251,6 +252,7 @@ def _campaign(running: Processes, server: Path, found: list[Plant]) -> None:
         raise CommandFailed(f"campaign: {json.dumps(shown, indent=2)}")
     for plant in found:  # a plant ends by itself once it has decided
         running.wait(plant.name)
+    list(accept_few_sites(running, [server.parent / plant.name for plant in found]))
 
 
 def _judged(folder: Path, plant: Plant) -> dict[str, Any]:

@@ -46,7 +46,8 @@ def write_report(
 ) -> Text:
     """Render the report on a package in every language, write it; returns what it recommends."""
     spend = read_spend(home, plant.config)
-    in_use = adoption.in_use(home)[0].package_id == manifest.package_id
+    current = adoption.read(home).now.in_use
+    in_use = current is not None and current.package_id == manifest.package_id
     judged = acceptance(home, plant, manifest)
     context = page_context(home, plant, manifest, outcome, spend, judged, in_use=in_use)
     preferred = plant.config.language or language.from_environment()

@@ -78,9 +78,9 @@ def less_noise_on_rare_classes(patch: pytest.MonkeyPatch) -> None:
 
 def large_units_weigh_more(patch: pytest.MonkeyPatch) -> None:
     """A unit of more than 32 records weighs as if it had 32."""
-    original = exact._divide_toward_zero
+    original = exact.divide_toward_zero
     patch.setattr(
-        exact, "_divide_toward_zero", lambda value, divisor: original(value, min(divisor, 32))
+        exact, "divide_toward_zero", lambda value, divisor: original(value, min(divisor, 32))
     )
 
 

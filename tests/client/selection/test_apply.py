@@ -62,6 +62,19 @@ def test_good_weights_leave_models_provenance_and_a_report(
     assert plant.home.report.stat().st_mode & 0o077 == 0
 
 
+def test_a_report_is_written_where_the_only_model_waits_for_a_person(
+    make_plant: MakePlant, heads: Heads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adoption, "has_few_sites", lambda manifest, model: True)
+    monkeypatch.setattr(adoption, "LOCAL", "a model that is not there")
+    plant = make_plant({0: 4, 1: 4})
+    applied = take_package(plant.home, plant.package(heads))
+    assert adoption.read(plant.home).now.in_use is None
+    waiting = adoption.shadow(plant.home)
+    assert waiting is not None and waiting[0] == applied.manifest
+    assert plant.home.report.is_file()
+
+
 def test_the_report_loads_nothing_from_anywhere(make_plant: MakePlant, heads: Heads) -> None:
     plant = make_plant()
     take_package(plant.home, plant.package(heads))

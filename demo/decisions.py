@@ -1,0 +1,21 @@
+"""Decisions of the demo's plant engineers, which no program takes for them."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from demo.processes import Processes
+from wg_client.models import adoption
+from wg_core.site.home import ClientHome
+
+
+def accept_few_sites(running: Processes, homes: Iterable[Path]) -> Iterator[str]:
+    """Put in use what waits because few sites stand behind a class; yields names of plants."""
+    for folder in homes:
+        waiting_model = adoption.shadow(ClientHome(folder))
+        if waiting_model is None or not adoption.has_few_sites(*waiting_model):
+            continue
+        running.run(
+            *("wg-client", "models", "use", "--home", folder),
+            *("--shadow", "--few-sites", "--by", "engineer"),
+        )
+        yield folder.name
