@@ -314,7 +314,7 @@ def single_precision(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_unit_for_each_record(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(exact, "_groups", lambda units: [np.array([row]) for row in range(len(units))])
+    patch.setattr(exact, "unit_rows", lambda units: [np.array([row]) for row in range(len(units))])
 
 
 def a_unit_for_each_class(patch: pytest.MonkeyPatch) -> None:
