@@ -75,12 +75,12 @@ class Plant:
 
     @property
     def budget(self) -> Spend:
-        """What was spent, release by release, and the cap; raises as ``budget.read_spend``."""
+        """Read the spending, release by release, and the cap; raises as ``budget.read_spend``."""
         return read_spend(self.home, self.config)
 
     @property
     def models(self) -> list[ModelsManifest]:
-        """Of each applied package its models, what was found, and which one was kept."""
+        """List the models of each applied package, with the findings and the kept one."""
         return store.all_manifests(self.home)
 
     @property
@@ -94,7 +94,7 @@ class Plant:
         return acceptance(self.home, plants.open_plant(self.home), manifest)
 
     def check(self, *, epsilon: str | None = None, delta: str | None = None) -> Check:
-        """What would leave, and what it would cost. Sends and charges nothing.
+        """Preview a release: what would leave, and its cost. Sends and charges nothing.
 
         Args:
             epsilon: Of the release, as a decimal string; None: the largest that the policy allows.

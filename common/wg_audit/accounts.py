@@ -82,7 +82,7 @@ def accounts(log: Composition) -> list[LineageAccount]:
 
 @dataclass(slots=True)
 class AloneFigures:
-    """What charges say that they cost by themselves, collected one by one."""
+    """Costs that charges state for themselves alone, collected one by one."""
 
     figures: StatedFigures = field(default_factory=StatedFigures)
 

@@ -77,7 +77,7 @@ def _compared(names: str) -> str:
 
 
 def _words(records: Records, words: Callable[[Charge], str]) -> Iterator[Evidence]:
-    """What charges state, each distinct sentence once."""
+    """Yield each distinct sentence of the charges once."""
     places: dict[str, list[int]] = {}
     for charge in records.charges:
         places.setdefault(words(charge), []).append(charge.head.seq)
@@ -156,7 +156,7 @@ def variant(records: Records) -> Iterator[Evidence]:
 
 
 def unit(records: Records) -> Iterator[Evidence]:
-    """What is protected."""
+    """Answer: the unit that is protected."""
     return _words(
         records,
         lambda charge: text(
@@ -168,12 +168,12 @@ def unit(records: Records) -> Iterator[Evidence]:
 
 
 def contributions(records: Records) -> Iterator[Evidence]:
-    """How the records of a unit count."""
+    """Answer: the rule by which records of a unit count."""
     return _words(records, lambda charge: charge_words.said(charge.guarantee.records_per_unit))
 
 
 def mechanism(records: Records) -> Iterator[Evidence]:
-    """How noise is added, and who computed its cost."""
+    """Answer: the noise mechanism, and the accountant of its cost."""
     return _words(
         records,
         lambda charge: text(
@@ -198,7 +198,7 @@ def rederived(records: Records) -> Iterator[Evidence]:
 
 
 def subsampling(records: Records) -> Iterator[Evidence]:
-    """Whether records are drawn."""
+    """Answer: the subsampling of records, if any."""
     return _words(
         records,
         lambda charge: text(
@@ -287,7 +287,7 @@ def chain(records: Records) -> Iterator[Evidence]:
 
 
 def witnesses(records: Records) -> Iterator[Evidence]:
-    """What witnesses, known by key from elsewhere, cosigned."""
+    """Answer: cosignatures of witnesses whose keys are known from elsewhere."""
     for view in records.finding.verdict.witnesses:
         if view.size and view.source != LOGS_WORD:
             yield Evidence(
@@ -322,17 +322,17 @@ def recipients(records: Records) -> Iterator[Evidence]:
 
 
 def floating_point(records: Records) -> Iterator[Evidence]:
-    """What is done about floating point."""
+    """Answer: the defence against floating-point attacks."""
     return _words(records, lambda charge: charge_words.said(charge.implementation.floating_point))
 
 
 def timing(records: Records) -> Iterator[Evidence]:
-    """What is done about timing."""
+    """Answer: the defence against timing."""
     return _words(records, lambda charge: charge_words.said(charge.implementation.timing))
 
 
 def public(records: Records) -> Iterator[Evidence]:
-    """What is not protected."""
+    """Answer: the data that is not protected."""
     return _words(
         records,
         lambda charge: text(
@@ -344,7 +344,7 @@ def public(records: Records) -> Iterator[Evidence]:
 
 
 def logs(records: Records) -> Iterator[Evidence]:
-    """Whether every log of the site is on this account."""
+    """Answer: the completeness of this account over the logs of the site."""
     if records.finding.succession.complete:
         yield Evidence(
             text("every log of the site that the server saw is on this account"),

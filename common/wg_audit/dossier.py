@@ -17,7 +17,7 @@ from wg_core.language import template, text
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a form asks, and the answers; none if it is not evidenced."""
+    """Question of a form with its answers; none if it is not evidenced."""
 
     topic: str
     evidence: tuple[Evidence, ...]

@@ -42,7 +42,7 @@ class Extended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
-    """How new this copy is known to be.
+    """Age of this copy, as far as it is known.
 
     Attributes:
         checked: Unix time in seconds, by the auditor's clock.

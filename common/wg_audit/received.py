@@ -61,7 +61,7 @@ class GivenLog:
 
 @dataclass(slots=True)
 class Comparison:
-    """What came of comparing files with logs.
+    """Result of comparing files with logs.
 
     Attributes:
         received: Each release whose file was compared, by its log's origin and its own index.
@@ -124,7 +124,7 @@ class Statistics(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def listed(folder: Path) -> tuple[list[Path], list[Path]]:
-    """What a folder holds of files that plants send, and what else it holds."""
+    """List the files of a folder that plants send, and its other files."""
     files: list[Path] = []
     unread: list[Path] = []
     for path in sorted(folder.iterdir()):
@@ -217,7 +217,7 @@ def _match_statement(
 def _is_elsewhere(
     comparison: Comparison, covered: CoveredStatistics, not_given: Collection[str]
 ) -> bool:
-    """Whether a file can be of a log that was not given; if so, keep what it shows of that log."""
+    """Return whether a file can belong to a log that was not given; keep what it shows."""
     charge = entries.decode(covered.charge_entry, subject="charge entry")
     origin = charge.head.origin
     if origin not in not_given or not isinstance(charge, Charge):

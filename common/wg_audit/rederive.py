@@ -38,7 +38,7 @@ _HEX_FLOAT = re.compile(r"0x1(\.[0-9a-f]{1,13})?p[+-][0-9]{1,4}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """What the arithmetic of a joint release needs; from a charge, or from a file's schema.
+    """Arguments of a joint release's arithmetic, from a charge or from a file's schema.
 
     Attributes:
         blocks: Counts, sums and moments: name, number of entries, weight.

@@ -52,7 +52,7 @@ class ServerFolder:
         return self.site.logs[: self.site.logs.index(self.log) + 1]
 
     def anchors(self, anchors: Anchors) -> Anchors:
-        """What was given, and for the rest the server's word."""
+        """Complete the given anchors by the server's word."""
         witnesses = anchors.witnesses
         if all(witness.name != self.witness.name for witness in witnesses):
             witnesses = (*witnesses, self.witness)
@@ -101,7 +101,7 @@ class ServerFolder:
         return [x for x in histories if x.head.origin == self.log.origin]
 
     def contents(self) -> Contents:
-        """What lies in the folder: of this site, and what an export would not have written."""
+        """Contents of the folder: this site's, and files that an export would not have written."""
         folder = self.path / self.site.site
         files, other_files = received.listed(folder) if folder.is_dir() else ([], [])
         logs = [x for x in other_files if x.suffix == auditor_record.LOG_SUFFIX and x.is_file()]
@@ -170,7 +170,7 @@ def _read_forks(folder: Path) -> tuple[list[Pair], list[Path], list[Path]]:
 
 
 def _file(name: str) -> Text:
-    """What to call a file of the folder: it is the server's word."""
+    """Name a file of the folder for people: it is the server's word."""
     return text("the server's {file}", file=name)
 
 

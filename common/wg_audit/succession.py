@@ -36,7 +36,7 @@ class LogNotGiven:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Succession:
-    """What is known of the site's other logs.
+    """Knowledge of the site's other logs.
 
     Attributes:
         status: ``first``, ``names its predecessor``, ``budget unknown`` or ``not checked``.
@@ -61,7 +61,7 @@ class Succession:
 
     @property
     def complete(self) -> bool:
-        """Whether every log of the site is known, and all that they spent is on this account."""
+        """True if every log of the site is known, and all that they spent is on this account."""
         return self.listed and not (self.open_ended or self.not_given or self.unnamed)
 
 
@@ -131,7 +131,7 @@ def judge(
 
 @dataclass(slots=True)
 class _Seen:
-    """What others saw of the site's other logs.
+    """Sightings of the site's other logs by others.
 
     Attributes:
         sizes: Largest known number of entries, by origin.

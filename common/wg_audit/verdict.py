@@ -133,7 +133,7 @@ class WitnessView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What may be believed, and on whose word.
+    """Result of a verification: each statement that may be believed, and on whose word.
 
     Attributes:
         word: ``verified``; ``holds by itself`` if no key came from elsewhere; ``partly verified``
@@ -180,7 +180,7 @@ class Verdict:
         return _EXIT_CODES.get(self.word, ExitCode.VERIFICATION)
 
     def headline(self) -> str:
-        """What was compared, in one line: releases, files, and on whose word each key rests."""
+        """Summary in one line of what was compared: releases, files, and the origin of each key."""
         words = list(dict.fromkeys(x.source for x in self.witnesses))
         return text(
             "{sum}; releases charged {released}, files compared {compared}, files missing"
@@ -435,7 +435,7 @@ def _views(history: History, evidence: Anchors) -> Iterator[WitnessView]:
 
 
 def _not_checked(history: History, outside: Outside) -> Iterator[str]:
-    """What could have been compared with something from elsewhere, and was not."""
+    """Yield the comparisons with outside evidence that were possible and were not made."""
     anchors, fresh, succession = history.anchors, outside.fresh, outside.succession
     files = outside.files
     yield from outside.spend.open_questions()

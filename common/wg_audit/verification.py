@@ -88,7 +88,7 @@ class Finding:
 
     @property
     def remarks(self) -> list[str]:
-        """What holds, but deserves a look."""
+        """Remarks on things that hold, but deserve a look."""
         return list(self._remarks())
 
     def _remarks(self) -> Iterator[str]:
@@ -205,7 +205,7 @@ class Finding:
         }
 
     def _decisions(self) -> str:
-        """How many requests people decided, and how many charges nobody did."""
+        """Count the requests that people decided, and the charges that nobody did."""
         state = self.history.state
         decisions = list(state.decisions.values())
         approved = sum(decision.approved for decision in decisions)
@@ -224,7 +224,7 @@ class Finding:
 
 
 class Brought(TypedDict, total=False):
-    """What an auditor brings from elsewhere, beside keys.
+    """Evidence that an auditor brings from elsewhere, beside keys.
 
     Attributes:
         statistics: Files that the server received (``.wgs``), or folders of

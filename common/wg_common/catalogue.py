@@ -56,7 +56,7 @@ class ArchitectureSpec:
 
     @property
     def is_network(self) -> bool:
-        """Whether its tensors hold a trunk of their own, rather than a head on the encoder."""
+        """True if its tensors hold a trunk of their own, rather than a head on the encoder."""
         return bool(self.module)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 @unique
 class Stream(Enum):
-    """What is drawn: under whose seed, and the stream's number among those of that seed."""
+    """Random stream: the seed it hangs on, and its number among those of that seed."""
 
     # Of a generator's plan: (seed, number, ...).
     FAMILY_SPLIT = "generator", 13

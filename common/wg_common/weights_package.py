@@ -77,7 +77,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsManifest:
-    """What the package is, for whom, and what it was made from.
+    """Description of a package: its contents, its recipient, and its origin.
 
     Attributes:
         package_id: Random identifier, hex.

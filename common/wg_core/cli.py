@@ -191,7 +191,7 @@ def _plain(title: str, total: int | None) -> Any:
 
 
 def _steps_of_three(done: int) -> int:
-    """How many of 1, 2, 5, 10, 20, 50, ... are reached."""
+    """Count the thresholds 1, 2, 5, 10, 20, 50, ... that ``done`` has reached."""
     if done < 1:
         return 0
     digits = len(str(done))

@@ -32,7 +32,7 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """What a command tells the shell; ``INTERRUPTED`` is Ctrl-C, as shells say it of SIGINT."""
+    """Exit codes of the commands; ``INTERRUPTED`` is Ctrl-C, numbered as shells number SIGINT."""
 
     OK = 0
     USAGE = 2

@@ -102,7 +102,7 @@ def digest_of(files: Mapping[str, bytes]) -> CodeDigest:
 
 
 def is_code(path: str) -> bool:
-    """Whether a path, with ``/``, names a file of the core that Python could load."""
+    """Return whether a path, with ``/``, names a file of the core that Python could load."""
     pure = PurePosixPath(path)
     return pure.parts[0] == PACKAGE and pure.suffix in LOADABLE and _CACHE not in pure.parts
 

@@ -148,7 +148,7 @@ def _listed(code: Code, template: str) -> str:
 
 @cache
 def _shape(template: str) -> re.Pattern[str]:
-    """What a sentence of a template looks like; values are as short as they can be."""
+    """Compile a template into a pattern of its sentences, with values as short as they can be."""
     parts = _VALUE.split(template)
     pieces = (f"(?P<{part}>.*?)" if at % 2 else re.escape(part) for at, part in enumerate(parts))
     return re.compile("".join(pieces), re.DOTALL)
@@ -200,7 +200,7 @@ def of_the_call(context: click.Context) -> Code:
 
 
 def _named() -> Code | None:
-    """What ``--language`` says in the words of this process, wherever it stands."""
+    """Return the language that ``--language`` names in this process's command line."""
     words = _WORDS_OF_THE_CALL.get()
     for word, following in itertools.pairwise((*words, "")):
         option, _, value = word.partition("=")

@@ -88,7 +88,7 @@ def use(form: str, *, hidden: Sequence[str] = ()) -> None:
 
 
 def in_json() -> bool:
-    """Whether this process logs in JSON."""
+    """Return whether this process logs in JSON."""
     return any(isinstance(h.formatter, JsonFormatter) for h in logging.getLogger().handlers)
 
 

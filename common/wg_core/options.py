@@ -39,7 +39,7 @@ class OutFile(click.ParamType[Path]):
 
 
 def _in_home(path: Path) -> bool:
-    """Whether a file lies in the home of a plant or a server, whose files nothing may replace."""
+    """Return whether a file lies in a plant's or a server's home, where nothing is replaced."""
     return any(
         (folder / name).is_file()
         for folder in path.resolve().parents

@@ -89,7 +89,7 @@ class MachinePart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotManifest:
-    """What an answer needs to know of a snapshot.
+    """Facts about a snapshot that an answer needs.
 
     Attributes:
         number: Version of the data set, counted up from 1.
@@ -177,7 +177,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FrozenRecords:
-    """What is known of each of a snapshot's n records.
+    """Facts about each of a snapshot's n records, by column.
 
     Attributes:
         labels: int64 ``[n]``, -1 = unlabelled.
@@ -286,7 +286,7 @@ class Snapshot:
         return features
 
     def records(self) -> FrozenRecords:
-        """What is known of each record.
+        """Facts about each record.
 
         Raises:
             VerificationError: The file is not the one that was frozen.

@@ -186,7 +186,7 @@ def _filled(layer: nn.Module, weight: Tensor, bias: Tensor) -> nn.Module:
 
 
 def installed() -> bool:
-    """Whether the package is there."""
+    """Return whether the package is installed."""
     return any(metadata.distributions(name=PACKAGE.partition("==")[0]))
 
 
@@ -244,7 +244,7 @@ def _spaced(text: str) -> str:
 
 
 def _alone(sign: str, kind: str) -> bool:
-    """Whether a sign is a word of its own: punctuation, and all of ASCII that is no letter."""
+    """Return whether a character is a token of its own: punctuation, and ASCII but letters."""
     return kind[0] == "P" or (sign.isascii() and not sign.isalnum() and sign.isprintable())
 
 

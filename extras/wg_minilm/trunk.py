@@ -44,7 +44,7 @@ class MiniLmTrunk(NamedTrunk):
 
     @classmethod
     def digest(cls) -> str:
-        """Of the weights, hex."""
+        """Digest of the weights, hex."""
         return network.SHA256
 
     @classmethod

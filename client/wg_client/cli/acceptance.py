@@ -71,7 +71,7 @@ NO_SET = text(
 
 
 def errors_text(errors: Errors | None) -> Text:
-    """How many of how many, and the bound."""
+    """Format a count of errors, and its bound."""
     if errors is None:
         return text("not known")
     return text(
@@ -103,7 +103,7 @@ def judgement_lines(judged: Acceptance) -> Iterator[str]:
 
 
 def missing_lines(judgement: Judgement) -> Iterator[str]:
-    """How many more records would show that at most one in a hundred is called wrong."""
+    """Say how many more records would show that at most one in a hundred is called wrong."""
     if judgement.false_accepts is None or judgement.false_rejects is None:
         yield text('which labels are good is not known: name them in client.yaml ("data.good")')
         return

@@ -92,7 +92,7 @@ def _lines(overview: Check, home: ClientHome) -> Iterator[str]:
 
 
 def leave_lines(leaves: Departure) -> Iterator[str]:
-    """What one release would be."""
+    """Describe the contents of one release."""
     yield text("what would leave, once:")
     for block in leaves.blocks:
         yield text(

@@ -126,7 +126,7 @@ def say_refusal(
 
 
 def freeze_document(frozen: Frozen) -> dict[str, Any]:
-    """What ``--json`` says of a snapshot."""
+    """Build the ``--json`` document of a snapshot."""
     manifest = frozen.snapshot.manifest
     return {
         "version": manifest.number,
@@ -168,7 +168,7 @@ def acceptance_counts(frozen: Frozen) -> dict[str, int]:
 
 
 def frozen_lines(frozen: Frozen) -> list[str]:
-    """What was frozen, and what was not."""
+    """List what was frozen, and what was not."""
     listing, manifest, failures = frozen.listing, frozen.snapshot.manifest, _failures(frozen)
     return [
         *named(_LEFT_OUT, listing.set_aside),

@@ -152,7 +152,7 @@ def _confirmed_by(home: ClientHome, encoder: str | None, interactive: bool) -> s
 def _policy(
     budget_of: Path | None, *, cap_epsilon: str | None, max_epsilon: str | None
 ) -> PrivacyConfig:
-    """What ``client.yaml`` is to hold of the policy: the options, or the defaults."""
+    """Build the policy of ``client.yaml``: from the options, or the defaults."""
     from wg_core.site import config as configuration
 
     default = _DEFAULT
@@ -216,7 +216,7 @@ def _machine_lines(config: ClientConfig) -> list[str]:
 
 
 def _log_lines(log: LogConfig | None) -> list[str]:
-    """How windows are cut, where they are: all of it is public."""
+    """Describe the cutting of windows, if any: all of it is public."""
     if log is None:
         return []
     return [

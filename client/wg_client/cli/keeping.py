@@ -184,7 +184,7 @@ def _lines(plant_status: Status) -> Iterator[str]:
 
 
 def _release_lines(budget: Budget) -> Iterator[str]:
-    """What left, and what all of it tells."""
+    """List the releases that left, and what all of them tell."""
     if budget.charges:
         yield text(
             "  whoever has all of it and must say whether one given unit was in the data is"

@@ -252,7 +252,7 @@ def _named(file: Path) -> Iterator[None]:
 
 
 def _is_package(file: Path) -> bool:
-    """Whether a file begins as a weights package does."""
+    """Return whether a file begins like a weights package."""
     kind = f'"kind":"{protocol.WEIGHTS_KIND}"'.encode()
     try:
         with file.open("rb") as stream:
@@ -263,7 +263,7 @@ def _is_package(file: Path) -> bool:
 
 
 def kept_document(home: ClientHome, applied: AppliedModel) -> dict[str, Any]:
-    """What came of a package, for ``--json``."""
+    """Build the ``--json`` document of an applied package."""
     manifest = applied.manifest
     return {
         "package": manifest.package_id,
@@ -276,7 +276,7 @@ def kept_document(home: ClientHome, applied: AppliedModel) -> dict[str, Any]:
 
 
 def kept_lines(home: ClientHome, applied: AppliedModel) -> list[str]:
-    """What came of a package: what to do, why, where the report is, what is next."""
+    """Describe an applied package: what to do, why, where the report is, what is next."""
     if not applied.advice:
         return [applied.manifest.reason, text("report: {path}", path=home.report)]
     return [

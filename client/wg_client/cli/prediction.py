@@ -53,12 +53,12 @@ class Predictions:
 
     @property
     def count(self) -> int:
-        """How many records were predicted."""
+        """Number of records that were predicted."""
         return sum(len(path_result.rows) for path_result in self._found)
 
     @property
     def problems(self) -> list[Problem]:
-        """What was left out."""
+        """Records that were left out, with reasons."""
         return [problem for path_result in self._found for problem in path_result.problems]
 
     def add(self, path: Path) -> None:
@@ -86,7 +86,7 @@ class Predictions:
         self._found.append(path_result)
 
     def _predicted(self, part: SiteData) -> list[Prediction]:
-        """What is said of records."""
+        """Predict records."""
         from wg_client.models import predict as predicting
 
         inputs = predicting.encode_records(self._home, self._manifest, part)
@@ -96,7 +96,7 @@ class Predictions:
         return self._judge.judge(rows, inputs)
 
     def document(self) -> dict[str, Any]:
-        """What ``--json`` says."""
+        """Build the ``--json`` document."""
         return {
             "package": self._manifest.package_id,
             "model": self._manifest.entry(self._name).name,
@@ -138,7 +138,7 @@ class Predictions:
             yield text("  {count} more; --json names all", count=len(self._differences) - shown)
 
     def lines(self) -> Iterator[str]:
-        """What a person is shown."""
+        """Yield the lines for a person."""
         for path_result in self._found:
             if path_result.rows:
                 cli.note(

@@ -81,7 +81,7 @@ def read_reading(
     window: float | None,
     **log: Any,
 ) -> ReadingConfig:
-    """What the options say.
+    """Build the reading configuration from options.
 
     Raises:
         UsageError: An option of logs is given, and no window.

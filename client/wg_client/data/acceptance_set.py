@@ -39,7 +39,7 @@ _LISTING_LIMIT = 1 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AcceptanceSet:
-    """Its records.
+    """Acceptance set of a snapshot.
 
     Attributes:
         features: Local features, float32 ``[a, D]``.
@@ -64,7 +64,7 @@ class AcceptanceSet:
         return np.sort(order[firsts])
 
     def encode(self) -> bytes:
-        """As the snapshot keeps it."""
+        """Encode as the snapshot keeps it."""
         buffer = io.BytesIO()
         listing = np.frombuffer(canonical.encode(self.listing), dtype=np.uint8)
         arrays = self.records.arrays() | {"failures": self.failures}

@@ -29,7 +29,7 @@ _SHOWN = 80  # Most characters of a label in a message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What was found in a data set.
+    """Contents of a data set, before its records are read.
 
     Attributes:
         data: Records that can be used as far as names and tables say.
@@ -48,7 +48,7 @@ READING = ReadingConfig()  # Files as they are
 
 
 def reader(name: str, reading: ReadingConfig) -> Modality:
-    """What reads a modality's files as the plant says."""
+    """Return the modality that reads files in the way that the plant says."""
     if name == Windows.name:
         return Windows(reading.channels)
     return Images(reading.bits) if name == Images.name else modality_of(name)
@@ -67,7 +67,7 @@ def composed(name: str) -> str:
 
 
 def nothing_found(path: Path, strays: Sequence[Problem]) -> str:
-    """What is said where there is no record: what is read, and what lies there instead."""
+    """Explain an empty data set: what is read, and what lies there instead."""
     suffixes = ", ".join(
         sorted({suffix for kind in registry.MODALITIES.values() for suffix in kind.suffixes})
     )
@@ -106,7 +106,7 @@ def lies_beside(paths: Sequence[Path]) -> set[Path]:
 
 
 def is_record(entry: Path) -> bool:
-    """Whether a file's name says that it holds a record."""
+    """Return whether a file's name says that it holds a record."""
     return entry.name != RECORDS_CSV and registry.of_file(entry.name) is not None
 
 
@@ -127,7 +127,7 @@ def check_modality(expected: str, actual: str, path: str | Path) -> None:
 
 
 def other_kind(expected: str, actual: str) -> str:
-    """What is said of records that the encoder is not made for."""
+    """Explain records that the encoder is not made for."""
     title = modality_of(actual).title
     return (
         f"holds {title}, but this home's encoder, which came from the server, is for"
@@ -147,7 +147,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def undeclared(label: str, domain: Sequence[str]) -> str:
-    """What is said of a label outside the domain."""
+    """Explain a label outside the domain."""
     shown = repr(label if len(label) <= _SHOWN else f"{label[:_SHOWN]}...")
     return f"label {shown} is not declared; declared are {listed(domain)}"
 

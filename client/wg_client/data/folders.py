@@ -192,7 +192,7 @@ def window_columns(path: Path) -> tuple[str, ...] | None:
 
 
 def listing(folder: Path) -> list[Path]:
-    """What lies in a folder, hidden things apart, in the order of names.
+    """List a folder without hidden entries, in the order of names.
 
     Raises:
         DataError: It cannot be read.
@@ -206,7 +206,7 @@ def listing(folder: Path) -> list[Path]:
 
 
 def inside(root: Path, entry: Path) -> bool:
-    """Whether a path stays below ``root`` when all links are followed, and they lead somewhere."""
+    """Return whether a path, all links followed, leads to something below ``root``."""
     try:
         return entry.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError):  # a loop of links
@@ -249,7 +249,7 @@ def _check_classes(path: Path, names: Sequence[str]) -> None:
 
 
 def _left_behind(root: Path, entry: Path, sorted_files: Found) -> bool:
-    """Whether a program left a folder behind; it is named then."""
+    """Return whether a program left a folder behind, and name it then."""
     if entry.name in _ARCHIVE:
         name = str(entry.relative_to(root))
         sorted_files.strays.append(Problem(name=name, reason="left behind by a program; delete it"))
@@ -310,7 +310,7 @@ _TABLE = (
 
 
 def why_no_record(entry: Path) -> str:
-    """What a file is that holds no record, and what may be done about it."""
+    """Explain a file that holds no record, and what may be done about it."""
     if entry.name == RECORDS_CSV:
         return "no table of records: its first line has no columns file and label"
     advice = ADVICE.get(entry.suffix.lower(), "")

@@ -37,7 +37,7 @@ _STEP = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Inspection:
-    """What of a data set can be frozen.
+    """Part of a data set that can be frozen.
 
     Attributes:
         data: The records that count.
@@ -181,7 +181,7 @@ def _settle(
 
 
 def _in_two_units(groups: Iterable[tuple[str, bytes]], *, unit_characters: int = 40) -> list[str]:
-    """What is said of contents that are in several privacy units."""
+    """Explain contents that are in several privacy units."""
     units: dict[bytes, list[str]] = {}
     for unit, digest in groups:
         units.setdefault(digest, []).append(unit)

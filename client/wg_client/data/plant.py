@@ -147,7 +147,7 @@ def stored_records(
 
 
 def encoder_loader() -> Callable[[bytes], Encoder]:
-    """What loads an encoder package, once.
+    """Return a loader of encoder packages that reads each once.
 
     What it gives raises ``DecodeError``, ``VerificationError`` or ``ConfigError`` where a package
     is none, could overflow on a record, or stands on a trunk that is not installed.

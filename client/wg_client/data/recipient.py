@@ -61,7 +61,7 @@ class Recipient(Protocol):
 
     @property
     def data(self) -> SiteData:
-        """Its records."""
+        """Records of the plant."""
 
     @property
     def features(self) -> Features:

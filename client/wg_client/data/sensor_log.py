@@ -287,7 +287,7 @@ def _is_value(cell: str, delimiter: str) -> bool:
 
 
 def _is_units(cells: Sequence[str], delimiter: str) -> bool:
-    """Whether the line below the names says units: texts, and no number or time."""
+    """Return whether the line below the names says units: texts, and no number or time."""
     return not any(any(c.isdecimal() for c in cell) for cell in cells) and not any(
         _is_value(cell, delimiter) for cell in cells if cell.strip()
     )

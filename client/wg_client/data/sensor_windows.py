@@ -49,7 +49,7 @@ CACHE_LIMIT = 512 << 20  # Logs that are held in memory, at most, beside the one
 
 @dataclass(slots=True)
 class _Cut:
-    """What was cut from all logs so far."""
+    """Windows that were cut from all logs so far."""
 
     paths: list[Path] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
@@ -132,7 +132,7 @@ def logs_at(path: Path, table: str | None) -> list[Path]:
 
 
 def is_log(path: Path) -> bool:
-    """Whether a file's name says that it is a sensor log."""
+    """Return whether a file's name says that it is a sensor log."""
     return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
@@ -382,7 +382,7 @@ def propose(
     unit_column: str | None,
     encoding: str,
 ) -> LogConfig:
-    """What ``init`` writes down: what was said, and what the first log says of the rest.
+    """Propose the cutting rule that ``init`` writes down, from options and the first log.
 
     A rate is taken from the first log's times, once, and is a public setting from then on.
 

@@ -63,6 +63,6 @@ def averaged(
 
 
 def _weights(shares: Floats, losses: Sequence[Floats]) -> Floats:
-    """Of each member, ``[members]``, by the losses of each; they add up to one."""
+    """Weigh members, ``[members]``, by the losses of each; weights add up to one."""
     weights = shares * np.exp([-LOSS_WEIGHT * float(loss.mean()) for loss in losses])
     return np.asarray(weights / weights.sum())

@@ -17,7 +17,7 @@ class Scaled(Protocol):
     """An affine map of local features."""
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
-        """What a head stands on, of any records."""
+        """Compute the inputs of the head, for any records."""
 
     def outward(self, head: LinearHead) -> LinearHead:
         """The same function of local features as a head is of what they are turned into."""
@@ -77,7 +77,7 @@ class WithNetwork:
     width: int
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
-        """What a head stands on, of any records."""
+        """Compute the inputs of the head, for any records."""
         plain = features.astype(np.float64)
         encoder_features = plain[:, : self.columns]
         scaled = encoder_features if self.scaling is None else self.scaling.apply(encoder_features)

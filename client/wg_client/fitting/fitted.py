@@ -29,7 +29,7 @@ class OutOfFold:
     labels: Ints
 
     def of(self, repeat: int, fold: int, in_training: NDArray[np.bool_]) -> OutOfFold:
-        """What may be known of the model, and so chosen by, without a fold.
+        """Return the model's predictions by which one may choose without a fold.
 
         Args:
             in_training: Which records are in other folds, ``[m]``.
@@ -92,7 +92,7 @@ class Fitted:
 
     @property
     def right(self) -> Floats:
-        """As of ``out_of_fold``; ``[0]`` if nothing was held out."""
+        """Right answers of ``out_of_fold``; ``[0]`` if nothing was held out."""
         return np.zeros(0) if self.out_of_fold is None else self.out_of_fold.right
 
 

@@ -45,7 +45,7 @@ class Folds:
 
     @property
     def usable(self) -> bool:
-        """Whether every repeat has records in three folds at least: choices are nested."""
+        """True if every repeat has records in three folds at least: choices are nested."""
         return all(len(np.unique(row)) > 2 for row in self.assignment)
 
     def training(self, among: NDArray[np.bool_]) -> RowIndex:
@@ -167,7 +167,7 @@ Judge = Callable[[RowIndex, RowIndex, int], Floats]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Nested:
-    """What nested cross-validation chose, and what it predicted.
+    """Choices of nested cross-validation, and its predictions.
 
     Attributes:
         chosen: Index of the configuration chosen on all judged records.

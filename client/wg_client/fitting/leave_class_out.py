@@ -40,7 +40,7 @@ def _nothing() -> Floats:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LeaveClassOut:
-    """How classes fare of which a model saw no record; empty if none was tried.
+    """Figures of classes of which a model saw no record; empty if none was tried.
 
     Attributes:
         losses: Log loss on the records of each class left out, nats, ``[C]``.
@@ -52,7 +52,7 @@ class LeaveClassOut:
 
 
 def of_logits(logits: Floats, labels: Ints) -> LeaveClassOut:
-    """Of logits ``[n, K]`` that no record of the record's class had a part in."""
+    """Judge logits ``[n, K]`` in which no record of the record's class had a part."""
     losses, right = log_loss(logits, labels), logits.argmax(axis=1) == labels
     return LeaveClassOut(class_means(losses, labels), class_means(right, labels))
 
@@ -149,7 +149,7 @@ class LearnerTrials:
         return added, losses
 
     def of(self, learner: int) -> LeaveClassOut:
-        """What one learner does of each class left out, at the bias that the others ask for."""
+        """Judge one learner on each class left out, at the bias that the others ask for."""
         by_class = self._losses(np.ones(self._judged, dtype=bool))
         losses, recalls = [], []
         for index, tried in enumerate(self._tried):

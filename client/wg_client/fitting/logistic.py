@@ -111,7 +111,7 @@ class _Problem:
         )
 
     def forward(self, x: Floats) -> Floats:
-        """What unknowns add to the logits, ``[K, b, n]``."""
+        """Return the part of the unknowns in the logits, ``[K, b, n]``."""
         k, b, r = x.shape
         flat = (x * np.sqrt(self.strength)[:, None]).reshape(k * b, r) @ self.records.T
         return flat.reshape(k, b, -1)

@@ -55,7 +55,7 @@ class WithLogits:
     loudness: Floats
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
-        """What a head stands on, of any records."""
+        """Compute the inputs of the head, for any records."""
         plain = features.astype(np.float64)
         encoder_features = plain[:, : self.columns]
         scaled = encoder_features if self.scaling is None else self.scaling.apply(encoder_features)
@@ -82,7 +82,7 @@ def family_view(
     released: int,
     network: HeadBeside | None = None,
 ) -> tuple[Trunk, LinearHead]:
-    """What the head of a family stands on at a plant, and the head.
+    """Return the inputs of a family's head at a plant, and the head.
 
     Args:
         local: Local features of all of the plant's records, ``[n, D]``.

@@ -44,7 +44,7 @@ CA_LIMIT = 64 << 10  # Largest answer to the request for the CA certificate, in 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What a successful enrolment leaves.
+    """Result of a successful enrolment.
 
     Attributes:
         site: The site's name.

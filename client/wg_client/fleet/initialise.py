@@ -43,7 +43,7 @@ from wg_core.wire.protocol import EnrolmentReply, JoinToken
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataChoice:
-    """What the plant says about its data set; see ``config.DataConfig``.
+    """Choice of a data set by the plant; see ``config.DataConfig``.
 
     Attributes:
         set_aside: Leave out what cannot be used.
@@ -267,7 +267,7 @@ def share(home: ClientHome, choice: DataChoice, privacy: PrivacyConfig, site: st
 
 
 def server_of(reply: EnrolmentReply) -> PinnedServer:
-    """What a home pins of the server that answered."""
+    """Return the pins of the server that answered, for the home."""
     return PinnedServer(
         fleet_url=reply.fleet_url,
         name=reply.server_name,

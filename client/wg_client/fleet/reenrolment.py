@@ -184,7 +184,7 @@ def _checked(home: ClientHome, config: ClientConfig, token: str, encoder: str | 
 
 
 def _succeeds(stage: ClientHome, predecessor: Predecessor) -> bool:
-    """Whether the folder holds a log that replaces the old one as that is now."""
+    """Return whether the folder holds a log that replaces the old one as that is now."""
     if not database.holds_ledger(stage.root / place.LEDGER):
         return False
     with Ledger.open(stage.ledger) as ledger:

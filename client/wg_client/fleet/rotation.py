@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """What a rotation did: index of its entry, and the key that signs now, hex."""
+    """Result of a rotation: index of its entry, and the key that signs now, hex."""
 
     entry: int
     key: str

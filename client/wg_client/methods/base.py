@@ -92,12 +92,12 @@ class LabelledRecords:
 
     @cached_property
     def every_class_twice(self) -> bool:
-        """Whether each declared class has two labelled records."""
+        """True if each declared class has two labelled records."""
         return int(np.bincount(self.labels, minlength=self.classes).min()) > 1
 
     @cached_property
     def one_class(self) -> bool:
-        """Whether all labelled records are of one of several classes: no head can learn another."""
+        """True if all labelled records are of one of several classes: no head can learn another."""
         return self.classes > 1 and len(np.unique(self.labels)) == 1
 
     @cached_property
@@ -116,7 +116,7 @@ class LabelledRecords:
 
     @cached_property
     def folds(self) -> Folds:
-        """Of the labelled records; not usable where they are too few."""
+        """Folds of the labelled records; not usable where they are too few."""
         return stratified(self.labels, streams.rng(Stream.SELECTION_FOLDS), self._groups)
 
     @cached_property
@@ -164,12 +164,12 @@ class Candidate:
 
     @property
     def of_kind(self) -> bool:
-        """Whether it was learnt from the operator's records of one kind of plant."""
+        """True if it was learnt from the operator's records of one kind of plant."""
         return self.source in FAMILIES
 
     @property
     def ordered(self) -> bool:
-        """Whether its rows are the declared classes; else labels say which are."""
+        """True if its rows are the declared classes; else labels say which are."""
         return self.source == SAME_FAMILY or not self.of_kind
 
 
@@ -194,7 +194,7 @@ class PlantNetwork:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Package:
-    """What a package brings, seen through the plant's records.
+    """Contents of a package, seen through the plant's records.
 
     Attributes:
         candidates: Delivered heads, in the server's order.
@@ -215,22 +215,22 @@ class Package:
 
     @property
     def family(self) -> bool:
-        """Whether the server hands on heads of a kind of plant that this one's records are like."""
+        """True if the server hands on heads of a kind of plant that this one's records are like."""
         return any(c.of_kind and c.unlikeness <= LIMIT for c in self.candidates)
 
     @property
     def unlike(self) -> float:
-        """How unlike the records are to those of the kind that class names say; 0 without one."""
+        """Distance of the records from those of the kind that class names say; 0 without one."""
         return max((c.unlikeness for c in self.candidates), default=0.0)
 
     @property
     def known(self) -> bool:
-        """Whether more than this plant's records and public data says something of its classes."""
+        """True if more than this plant's records and public data says something of its classes."""
         return self.others_released or self.family or self.stated
 
     @property
     def informed(self) -> bool:
-        """Whether it says anything of the plant's classes, by their names or otherwise."""
+        """True if it says anything of the plant's classes, by their names or otherwise."""
         return (
             self.known
             or self.unlike > LIMIT
@@ -240,7 +240,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Model:
-    """What a method made.
+    """Model that a method made.
 
     Attributes:
         trunk: What its head stands on.
@@ -284,7 +284,7 @@ class Method(Protocol):
 
     @property
     def reference(self) -> bool:
-        """Whether it is what others are compared with, and never itself delivered."""
+        """True if it is only compared with, and never itself delivered."""
 
     def fit(self, records: LabelledRecords, package: Package) -> Model | None:
         """Make the model and judge it out of fold; None if records or package lack what it needs.

@@ -43,7 +43,7 @@ class Ensemble:
 
 
 def mean_aligned(posterior: Posterior, unlabelled: Floats) -> BaseHead:
-    """What other sites know of classes, around the mean of the records that are trained on.
+    """Shift other sites' knowledge of classes to the mean of the training records.
 
     Args:
         posterior: From the server.

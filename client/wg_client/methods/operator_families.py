@@ -59,17 +59,17 @@ class OfferedFamily:
 
     @property
     def named(self) -> bool:
-        """Whether its rows are the plant's classes, by their names."""
+        """True if its rows are the plant's classes, by their names."""
         return self.source == SAME_FAMILY
 
     @cached_property
     def unlikeness(self) -> float:
-        """How unlike the family's records the plant's are."""
+        """Distance of the plant's records from the family's."""
         return self.likeness.unlikeness(self.released)
 
     @property
     def refused(self) -> bool:
-        """Whether the plant's records speak against it."""
+        """True if the plant's records speak against it."""
         return self.unlikeness > likeness.LIMIT
 
     def price(self, labels: Ints, classes: int) -> float:

@@ -85,7 +85,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scores:
-    """What one model says of the acceptance set.
+    """Scores of one model on the acceptance set.
 
     Attributes:
         defect: Probability of a defect, ``[a]``.
@@ -175,7 +175,7 @@ def threshold(home: ClientHome, manifest: ModelsManifest, model: str) -> float:
 def _inputs(
     home: ClientHome, plant: Plant, judging: AcceptanceSet, manifest: ModelsManifest
 ) -> Inputs:
-    """What the package's models see of the acceptance set."""
+    """Compute the inputs of the package's models for the acceptance set."""
     if manifest.network is None and manifest.encoder == plant.encoder:
         return judging.features.astype(np.float64)
     modality = plant.data.modality
@@ -192,7 +192,7 @@ def _inputs(
 
 
 def score(logits: Floats, truth: Ints, good: NDArray[np.bool_] | None) -> Scores:
-    """What logits ``[a, K]`` say of records with these labels ``[a]``.
+    """Score logits ``[a, K]`` against labels ``[a]``.
 
     Args:
         good: Which labels mean "no defect", ``[K]``; None: not known.

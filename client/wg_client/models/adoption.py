@@ -81,7 +81,7 @@ class Adoption:
 
     @property
     def now(self) -> Change:
-        """How it stands."""
+        """Return the present state of the change."""
         nothing = Change(when=0, what="arrived", by=PROGRAM, subject=None, why="")
         return self.changes[-1] if self.changes else nothing
 
@@ -227,14 +227,14 @@ _OTHER_ENCODER = template(
 
 
 def _judged(new: ModelsManifest, old: ModelsManifest) -> tuple[bool, str]:
-    """Whether a later package's model is used at once, and why."""
+    """Return whether a later package's model is used at once, and why."""
     if new.encoder != old.encoder:
         return True, _OTHER_ENCODER
     return False, _BETTER if _better(new, old) else _NO_BETTER
 
 
 def _better(new: ModelsManifest, old: ModelsManifest) -> bool:
-    """Whether the kept model of a later package is better than an earlier one's.
+    """Return whether a later package's kept model is better than an earlier one's.
 
     On other records, or for other labels, the two cannot be compared: the later one knows the
     plant as it is now.

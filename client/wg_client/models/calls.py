@@ -50,7 +50,7 @@ class Judge:
 
     @classmethod
     def of_model(cls, home: ClientHome, manifest: ModelsManifest, name: str) -> Judge:
-        """Of a stored model.
+        """Build the judge of a stored model.
 
         Raises:
             VerificationError: A file is not the one that was written, or the home holds another
@@ -97,7 +97,7 @@ class Judge:
         return self.novelty.likeness(inputs)
 
     def is_new(self, likeness: float | None) -> bool:
-        """Whether a record of this likeness is called new."""
+        """Return whether a record of this likeness is called new."""
         return likeness is not None and likeness <= novelty.NEW
 
     def _word(self, prediction: Prediction, likeness: float | None) -> str:

@@ -30,7 +30,7 @@ _TINY = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shift:
-    """How far released features have moved.
+    """Movement of the released features.
 
     Attributes:
         p: Probability of so large a difference, or a larger one, without drift.

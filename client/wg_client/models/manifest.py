@@ -49,7 +49,7 @@ class NetworkFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What an acceptance check (``wg_client.selection.checks``) says of a model.
+    """Finding of an acceptance check (``wg_client.selection.checks``) about a model.
 
     Attributes:
         model: Name of the model.
@@ -69,7 +69,7 @@ class Finding:
 
     @property
     def blocks(self) -> bool:
-        """Whether it keeps the model from being kept."""
+        """True if it keeps the model from being kept."""
         return not self.passed and self.action == "block"
 
     @property
@@ -139,7 +139,7 @@ class ModelsManifest:
 
     @property
     def accepted(self) -> bool:
-        """Whether delivered weights were kept, in any form."""
+        """True if delivered weights were kept, in any form."""
         return self.kept != LOCAL
 
     def entry(self, name: str) -> ModelEntry:

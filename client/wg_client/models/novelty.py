@@ -43,7 +43,7 @@ Singles = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Novelty:
-    """What is needed to score a record; at most 0.6 MB.
+    """Bank and scale by which a record is scored; at most 0.6 MB.
 
     Attributes:
         mean: Of each feature, ``[d]``.
@@ -70,7 +70,7 @@ class Novelty:
         return np.asarray(coordinates, dtype=np.float32)
 
     def score(self, features: NDArray[np.floating]) -> Singles:
-        """How unlike the bank records of local features ``[n, D]`` are, ``[n]``, on any scale."""
+        """Score local features ``[n, D]`` by distance from the bank, ``[n]``, on any scale."""
         return _unlike(self.placed(features), self.bank)
 
     def likeness(self, features: NDArray[np.floating]) -> Singles:
@@ -81,12 +81,12 @@ class Novelty:
         return ((len(self.scores) - below + 1) / (len(self.scores) + 1)).astype(np.float32)
 
     def tensors(self) -> dict[str, Singles]:
-        """As a file has them."""
+        """Return the tensors of the file."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def from_tensors(tensors: Mapping[str, NDArray[np.float32]], file_name: str) -> Novelty:
-    """Of a file that this program wrote.
+    """Decode the tensors of a file that this program wrote.
 
     Raises:
         DecodeError: Names, shapes or values are not those of ``Novelty``.

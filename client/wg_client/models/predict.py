@@ -83,7 +83,7 @@ def load_records(path: Path, labels: Sequence[str]) -> SiteData:
 
 
 def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -> Inputs:
-    """What the models of a package see of records.
+    """Compute the inputs of a package's models for records.
 
     Raises:
         VerificationError, ConfigError: They stand on an encoder that the home does not hold.

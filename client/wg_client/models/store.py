@@ -125,7 +125,7 @@ def load_tensors(
 def load_novelty(
     home: ClientHome, manifest: ModelsManifest
 ) -> dict[str, NDArray[np.float32]] | None:
-    """What tells new records from known ones; None if the package has no such file.
+    """Load the tensors that tell new records; None if the package has no such file.
 
     Raises:
         VerificationError: The file is not the one that was written.

@@ -27,7 +27,7 @@ _DAY = 86400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What left and what it cost, of what, and how much of the ledger the server has seen.
+    """Releases, their cost, and how much of the ledger the server has seen.
 
     ``burned`` charges led to no release. The best guess whether one given unit was in the data is
     right with probability ``distinguished``, at even odds, from all that was charged.
@@ -46,7 +46,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """How a plant is.
+    """State of a plant.
 
     Attributes:
         site: Its name.
@@ -88,7 +88,7 @@ class Status:
 
 
 def connected(home: ClientHome, now: float | None = None) -> tuple[bool, Contact | None]:
-    """Whether the server answered the node lately, by the node's last word; and that word.
+    """Return whether the server answered the node lately, by the node's last word; and that word.
 
     Raises:
         ConfigError: The home is not initialised.
@@ -260,7 +260,7 @@ class _Looking:
 
 
 def _runs(home: ClientHome) -> bool:
-    """Whether another process holds the lock of the node."""
+    """Return whether another process holds the lock of the node."""
     try:
         with locks.node(home):
             return False

@@ -39,7 +39,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a plant knows of itself.
+    """Facts that a plant knows of itself.
 
     Attributes:
         kind: Modality of its records.
@@ -62,7 +62,7 @@ class Facts:
 
     @property
     def share(self) -> float:
-        """What a gain is counted per."""
+        """Denominator of a gain."""
         return self.unseen / self.classes if self.question == "S2" else 1.0
 
 
@@ -111,7 +111,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What is expected at one price.
+    """Expected gain at one price.
 
     Attributes:
         epsilon: Of the release.
@@ -137,7 +137,7 @@ class Expected:
 
 
 class Decision(StrEnum):
-    """What a plant should do, as far as others' gains say."""
+    """Advice to a plant, as far as others' gains allow it."""
 
     JOIN = "join"
     WAIT = "wait"
@@ -178,7 +178,7 @@ def published() -> Published:
 
 
 def expected(cases: Sequence[Case], facts: Facts, epsilon: float, sites: int) -> Expected:
-    """What cases say of a plant.
+    """Estimate a plant's gain from cases.
 
     Args:
         epsilon: One of ``EPSILONS``.
@@ -213,7 +213,7 @@ def expected(cases: Sequence[Case], facts: Facts, epsilon: float, sites: int) ->
 
 
 def _of_nearest(cases: list[Case], facts: Facts, epsilon: float) -> Expected:
-    """What the cases most like a plant say of it."""
+    """Estimate a plant's gain from the cases most like it."""
     cases = sorted(cases, key=lambda case: _distance(case.facts, facts))[:NEAREST]
     gains = np.array([case.gain / case.facts.share for case in cases]) * facts.share
     saved = np.array([case.saved for case in cases]) * facts.classes
@@ -250,7 +250,7 @@ def _interval(
 
 
 def _distance(case_facts: Facts, plant_facts: Facts) -> float:
-    """How unlike two plants are."""
+    """Measure how unlike two plants are."""
     if not (case_facts.labels and plant_facts.labels):
         return abs(math.log2(case_facts.classes / plant_facts.classes))
     labels_per_class = [

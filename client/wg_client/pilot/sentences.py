@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def figure(simulation: Simulation) -> Text:
-    """What may be gained, and what is assumed of others."""
+    """State what may be gained, and what is assumed of others."""
     expectation = simulation.expected
     if not simulation.sites:
         return text("more right answers: none to expect, since no other plant has your classes")

@@ -23,7 +23,7 @@ _FIGURES_LIMIT = 64 << 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What only the plant knows; null: not entered.
+    """Figures that only the plant knows; null: not entered.
 
     Attributes:
         currency: Its short name.

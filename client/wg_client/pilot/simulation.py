@@ -52,7 +52,7 @@ _NAMED = 3  # Files that are named where none can be used
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSight:
-    """What was found. Private; printed at the plant only.
+    """Summary of the data. Private; printed at the plant only.
 
     Attributes:
         path: Folder or file.
@@ -178,7 +178,7 @@ def simulate(
 
 
 def _expected(facts: published.Facts, epsilon: float, sites: int) -> published.Expected | None:
-    """What published cases of such plants let expect; None where there are too few."""
+    """Return the gain that published cases of such plants let expect; None where they are few."""
     try:
         return published.expected(published.published().cases, facts, epsilon, sites)
     except DataError:

@@ -90,7 +90,7 @@ def _caps(
 
 
 def _worth(per_label: Mapping[str, int], points: str) -> str:
-    """What other sites' releases may bring this plant, which alone knows its labels."""
+    """Say what others' releases may bring this plant, which alone knows its labels."""
     bare = [label for label, count in per_label.items() if not count]
     if bare:
         return text(

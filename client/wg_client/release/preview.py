@@ -46,7 +46,7 @@ NEVER_LEAVES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """How the data folder differs from the snapshot, by names, sizes and dates.
+    """Difference between the data folder and the snapshot, by names, sizes and dates.
 
     Attributes:
         more: Files or rows that are there now, and not in the snapshot.
@@ -62,7 +62,7 @@ class Change:
 
     @property
     def any(self) -> bool:
-        """Whether there is a difference."""
+        """True if there is a difference."""
         return bool(self.more or self.gone or self.touched or self.unreadable)
 
 
@@ -111,7 +111,7 @@ class BlockSight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Departure:
-    """What one release would be."""
+    """Contents of one release."""
 
     integers: int
     file_bytes: int
@@ -125,7 +125,7 @@ class Departure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostSight:
-    """What one release would cost.
+    """Cost of one release.
 
     Attributes:
         epsilon: Asked for.
@@ -329,7 +329,7 @@ def _snapshot(plant: Plant) -> SnapshotSight:
 
 
 def change(plant: Plant) -> Change:
-    """How the data folder differs from the snapshot, without decoding a record."""
+    """Compare the data folder with the snapshot, without decoding a record."""
     config, listing = plant.config.data, plant.snapshot.listing()
     path = Path(config.path)
     try:
@@ -371,7 +371,7 @@ def _nothing(schema: StatisticsSchema, sigma: float) -> NoisyStatistics:
 
 
 def departure(schema: StatisticsSchema, sigma: float, unit_column: str | None) -> Departure:
-    """What one release would be.
+    """Describe the contents of one release.
 
     Args:
         sigma: Standard deviation of the noise, grid units.
@@ -403,7 +403,7 @@ def departure(schema: StatisticsSchema, sigma: float, unit_column: str | None) -
 
 
 def _change_of_logs(plant: Plant, path: Path) -> Change:
-    """As ``_change``, by logs and not by windows: nothing is read for it."""
+    """Compare by logs rather than windows, without reading them."""
     log, listing = plant.config.data.reading.log, plant.snapshot.listing()
     present_logs = set(logs_at(path, None if log is None else log.intervals))
     stamps = plant.snapshot.records().stamps

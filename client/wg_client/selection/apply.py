@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedModel:
-    """What came of a package.
+    """Result of applying a package.
 
     Attributes:
         manifest: Provenance, findings, what was kept.
@@ -49,12 +49,12 @@ class AppliedModel:
 
     @property
     def already(self) -> bool:
-        """Whether the package had been applied before."""
+        """True if the package had been applied before."""
         return self.outcome is None
 
     @property
     def accepted(self) -> bool:
-        """Whether delivered weights were kept, in any form."""
+        """True if delivered weights were kept, in any form."""
         return self.manifest.accepted
 
 
@@ -191,7 +191,7 @@ def _record(
 def _entry(
     name: str, outcome: Outcome, file: Mapping[str, NDArray[np.float32]], sources: Mapping[str, str]
 ) -> ModelEntry:
-    """What the manifest says of one model."""
+    """Build the manifest's entry of one model."""
     model, accuracy = outcome.models[name], outcome.accuracy(name)
     return ModelEntry(
         name=name,
@@ -207,7 +207,7 @@ def _entry(
 def _with_novelty(
     plant: Recipient, manifest: ModelsManifest
 ) -> tuple[ModelsManifest, dict[str, NDArray[np.float32]]]:
-    """What tells new records from known ones goes with the models."""
+    """Add the tensors that tell new records from known ones to the models."""
     fitted = novelty.fit(plant.features.local, plant.data.labels)
     if fitted is None:
         return manifest, {}

@@ -41,7 +41,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What was measured; None where it could not be.
+    """Measured figures; None where one could not be measured.
 
     Attributes:
         good: Labels that mean "no defect".

@@ -58,7 +58,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class FirstScreen:
-    """What the page opens with: what to do, why, and questions with answers."""
+    """First screen of the page: what to do, why, and questions with answers."""
 
     verdict: Verdict
     parts: tuple[Part, ...]
@@ -103,7 +103,7 @@ def _change(figures: Figures) -> Change:
 
 
 def warnings(outcome: Outcome) -> list[Finding]:
-    """What checks that do not block found wrong with the kept model."""
+    """List the failed checks of the kept model that do not block."""
     return [f for f in outcome.findings if f.model == outcome.kept and not f.passed]
 
 

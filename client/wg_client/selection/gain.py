@@ -59,7 +59,7 @@ NEW = 1000  # Records that people are told of: right answers among so many
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gain:
-    """What a model gains over local-only on a future record.
+    """Gain of a model over local-only on a future record.
 
     Attributes:
         log_loss: Nats: what is decided by.
@@ -80,7 +80,7 @@ class Gain:
         return self.log_loss - standard_errors * self.log_loss_se
 
     def shown(self, standard_errors: float) -> bool:
-        """Whether the rule keeps the model: a gain is shown, and right answers are enough."""
+        """Return whether the rule keeps the model: a gain is shown, with enough right answers."""
         return self.above(standard_errors) > 0 and self.enough(standard_errors)
 
     def opposite(self) -> "Gain":
@@ -88,7 +88,7 @@ class Gain:
         return replace(self, log_loss=-self.log_loss, mean=-self.mean)
 
     def enough(self, standard_errors: float) -> bool:
-        """Whether right answers are more (where no errors are asked: no fewer), beyond rounding."""
+        """Return whether right answers are more, or no fewer where no errors are asked."""
         return self.mean > (1e-9 if standard_errors > 0 else -1e-9)
 
 

@@ -35,7 +35,7 @@ from wg_core.site.acceptance import AcceptanceConfig
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Outcome:
-    """What came of a package.
+    """Result of selecting among a package's models.
 
     Attributes:
         models: By name, in the order of the methods; without labelled records local-only is
@@ -58,13 +58,13 @@ class Outcome:
 
     @property
     def veto(self) -> Finding | None:
-        """What speaks against the kind of plant that the server takes this one for, if anything."""
+        """Finding against the kind of plant that the server takes this one for, if any."""
         findings = (f for f in self.findings if f.code == checks.UNLIKE and not f.passed)
         return next(findings, None)
 
     @property
     def accepted(self) -> bool:
-        """Whether delivered weights were kept, in any form."""
+        """True if delivered weights were kept, in any form."""
         return self.kept != LOCAL
 
     @cached_property
@@ -78,7 +78,7 @@ class Outcome:
         return tuple(label for index, label in enumerate(labels) if index not in present)
 
     def out_of_fold(self, name: str) -> OutOfFold | None:
-        """How a model was judged; of the one that is kept, with the choice of it."""
+        """Return the predictions by which a model was judged, the kept one's with its choice."""
         return self.selected if name == self.kept else self.models[name].fitted.out_of_fold
 
     def accuracy(self, name: str) -> Accuracy | None:

@@ -81,7 +81,7 @@ def page_context(
     *,
     in_use: bool,
 ) -> dict[str, Any]:
-    """What the template is given; sentences in it are ``language.Text``."""
+    """Build the context of the template; sentences in it are ``language.Text``."""
     labelled = len(outcome.records.labels)
     out_of_fold = outcome.out_of_fold(outcome.kept)
     names = plant.data.label_names

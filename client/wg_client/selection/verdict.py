@@ -19,7 +19,7 @@ from wg_core.language import Text, text
 
 
 class Basis(StrEnum):
-    """What the choice of the kept model rests on."""
+    """Evidence on which the choice of the kept model rests."""
 
     OWN = "own"  # Nothing that was delivered was better
     UNLABELLED = "unlabelled"
@@ -46,7 +46,7 @@ class Reach(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to do, in a few words, and why, in a sentence.
+    """Advice in a few words, and its reason in a sentence.
 
     Attributes:
         advice: What to do.
@@ -169,7 +169,7 @@ class Unseen:
 
     @property
     def reach(self) -> Reach:
-        """What may be said of them."""
+        """Claims that the evidence allows."""
         if not self.labels:
             return Reach.NONE
         shown = self.recall is not None and self.recall[0] > 0
@@ -177,7 +177,7 @@ class Unseen:
 
 
 def unseen_classes(outcome: Outcome, labels: Sequence[str]) -> Unseen:
-    """What is known of declared classes without a record here, by the kept model."""
+    """Describe the kept model's knowledge of declared classes without a record here."""
     absent = outcome.unseen(labels)
     comparison = outcome.comparisons.get(outcome.kept)
     if not absent or comparison is None:
@@ -209,7 +209,7 @@ def unseen_classes(outcome: Outcome, labels: Sequence[str]) -> Unseen:
 
 
 def basis_of(outcome: Outcome) -> Basis:
-    """What the choice rests on."""
+    """Return the evidence on which the choice rests."""
     if not outcome.accepted:
         return Basis.OWN
     if not len(outcome.records.labels):
@@ -220,5 +220,5 @@ def basis_of(outcome: Outcome) -> Basis:
 
 
 def change_of(low: float, high: float) -> Change:
-    """What an interval of a difference of right answers says."""
+    """Return what an interval of a difference of right answers says."""
     return Change.MORE if low > 0 else Change.FEWER if high < 0 else Change.NOT_SHOWN

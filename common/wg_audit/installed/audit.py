@@ -47,7 +47,7 @@ CANARIES = template("canaries show no more than is charged")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What the audit found.
+    """Findings of the audit.
 
     Attributes:
         epsilon: The claim that the canaries test.

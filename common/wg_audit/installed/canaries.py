@@ -18,7 +18,7 @@ from wg_core.privacy import calibration
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What canaries say of a claim.
+    """Bounds that canaries set on a claim.
 
     Attributes:
         canaries: Number of scores, members and others.

@@ -29,7 +29,7 @@ PValues = Iterator[tuple[float, int]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Noise:
-    """What a release has beyond the reference.
+    """Difference between a release and the reference.
 
     Attributes:
         sigma: Standard deviation that it states, grid units.
@@ -212,7 +212,7 @@ def _upper_chi_squared(value: float, freedom: int) -> tuple[float, int]:
 
 
 def _repeats(releases: Sequence[Noise]) -> float:
-    """Of how often two entries of a release have the same noise, up to the sign (Poisson)."""
+    """Test how often two entries of a release have the same noise, up to the sign (Poisson)."""
     from scipy.special import pdtrc
 
     expected, number = 0.0, 0
@@ -225,7 +225,7 @@ def _repeats(releases: Sequence[Noise]) -> float:
 
 
 def _beyond(values: Floats, width: float) -> float:
-    """Of how many entries are beyond so many standard deviations (binomial)."""
+    """Test how many entries are beyond so many standard deviations (binomial)."""
     from scipy.special import bdtr, bdtrc, ndtr
 
     number, rate = int((np.abs(values) > width).sum()), 2 * float(ndtr(-width))

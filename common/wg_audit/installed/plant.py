@@ -27,7 +27,7 @@ SIDE = 32  # Pixels of a side of most pictures
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """How a plant is configured.
+    """Configuration of a probed plant.
 
     Attributes:
         labels: Label domain of its records.
@@ -75,7 +75,7 @@ class AuditedPlant(Protocol):
 
     @property
     def home(self) -> Path:
-        """Its home folder, with its ledger."""
+        """Home folder, with the ledger."""
 
     def freeze(self, records: Sequence[Record]) -> Frozen:
         """Make these records the plant's data set, also none: written to a file, then frozen."""

@@ -57,7 +57,7 @@ class Reference:
         return total
 
     def vector(self, record: Record) -> Integers:
-        """What one record adds, int64 ``[L]``."""
+        """Return the contribution of one record, int64 ``[L]``."""
         features = made_up.features_of(record.pixels, self._setup.dimension)
         key = features.tobytes(), record.label
         if key not in self._vectors:

@@ -50,7 +50,7 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What a backup is of, for whoever holds the file; not authenticated.
+    """Open description of a backup, for whoever holds the file; not authenticated.
 
     Attributes:
         version: Of this format.
@@ -77,7 +77,7 @@ class File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What is in a backup; encrypted with it. Fields as of ``About``."""
+    """Contents of a backup; encrypted with it. Fields as of ``About``."""
 
     version: int = VERSION
     kind: str
@@ -101,7 +101,7 @@ class Seal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """What opens a backup: an age identity (``AGE-SECRET-KEY-1…``), or the passphrase."""
+    """Key of a backup: an age identity (``AGE-SECRET-KEY-1…``), or the passphrase."""
 
     identity: str = field(default="", repr=False)
     passphrase: str = field(default="", repr=False)
@@ -193,7 +193,7 @@ def extract(path: Path, folder: Path, key: Key, *, kind: str) -> Manifest:
 
 
 def read_about(path: Path, *, kind: str) -> About:
-    """What a backup says of itself, without its key.
+    """Read the open description of a backup, which needs no key.
 
     Raises:
         ConfigError: The file cannot be read.
@@ -347,7 +347,7 @@ def _recipients(seal: Seal) -> tuple[list[Any], bytes]:
 
 
 def _identity(path: Path, outer: zipfile.ZipFile, key: Key) -> Any:
-    """What opens the archive."""
+    """Return the identity that decrypts the archive."""
     text = key.identity
     if key.passphrase:
         if IDENTITY not in outer.namelist():

@@ -30,7 +30,7 @@ _LEAST = 1e-6  # Added to a spread before its logarithm is taken
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What local features are.
+    """Layout of local features.
 
     Attributes:
         scaled: Number P of those that have a public scale; they come first.
@@ -53,7 +53,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FamilyHead:
-    """What the operator knows of a family. K classes, B local features under the head.
+    """Head that the operator fitted for a family: K classes, B local features.
 
     Attributes:
         reference: Mean, and logarithm of the spread, of a feature at a typical site, ``[2, B]``.
@@ -68,7 +68,7 @@ class FamilyHead:
     bias: Floats
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """As float32 tensors, by attribute."""
+        """Return the attributes as float32 tensors, by name."""
         return {f.name: getattr(self, f.name).astype(np.float32) for f in fields(self)}
 
     def of_classes(self, rows: NDArray[np.integer[Any]]) -> Self:

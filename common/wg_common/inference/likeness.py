@@ -49,11 +49,11 @@ class Likeness:
     width: Floats
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """As float32 tensors, with ``PREFIX``."""
+        """Return the attributes as float32 tensors, with ``PREFIX``."""
         return {f"{PREFIX}{f.name}": getattr(self, f.name).astype(np.float32) for f in fields(self)}
 
     def unlikeness(self, released: NDArray[np.floating]) -> float:
-        """How unlike the family a site is.
+        """Measure how unlike the family a site is.
 
         Args:
             released: Features of its records that may be released, or more, ``[n, d]``; they come

@@ -56,15 +56,15 @@ class Variances(Protocol):
 
     @property
     def within(self) -> Floats:
-        """Of records within a class, ``[d]``."""
+        """Variances of records within a class, ``[d]``."""
 
     @property
     def ratio(self) -> Floats:
-        """Of eta, ``[d]``."""
+        """Ratio of variances of eta, ``[d]``."""
 
     @property
     def between(self) -> Floats:
-        """Of delta, ``[d]``."""
+        """Variances of delta, ``[d]``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +121,7 @@ class Posterior:
 
     @property
     def informed(self) -> bool:
-        """Whether it says anything of a class: from another site, or from its name."""
+        """True if it says anything of a class: from another site, or from its name."""
         return bool(self.weighted[:, 1:].any())
 
     @property
@@ -131,7 +131,7 @@ class Posterior:
         return np.asarray((diagonal * self.between[:, None]).max(axis=0) > 1 + _SAID)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """As float32 tensors, by attribute."""
+        """Return the attributes as float32 tensors, by name."""
         return {f.name: getattr(self, f.name).astype(np.float32) for f in fields(self)}
 
 

@@ -21,7 +21,7 @@ NPZ_LIMIT = 8 << 30  # Largest sum of a `.npz` file's arrays, unpacked, in bytes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledArrays:
-    """What a file holds of its n records, as far as it is there.
+    """Arrays that a file holds of its n records, as far as they are there.
 
     Attributes:
         records: ``[n, ...]``; none of them has been checked by itself.

@@ -90,12 +90,12 @@ class Modality(ABC):
     beside: ClassVar[bool] = False
 
     def patterns(self, records: Sequence[Record]) -> tuple[str, ...] | None:
-        """Of each record what those that repeat it share; None: nothing says which do."""
+        """Return for each record a key that repetitions of it share; None if nothing tells them."""
         return None
 
     @abstractmethod
     def sniff(self, x: Record) -> bool:
-        """Whether an array ``[n, ...]`` holds records of this kind, by its type and shape."""
+        """Return whether an array ``[n, ...]`` holds such records, by its type and shape."""
 
     @abstractmethod
     def check(self, record: Record) -> None:
@@ -146,7 +146,7 @@ class Modality(ABC):
         self.check(record)
 
     def is_file(self, name: str) -> bool:
-        """Whether a file's name says that it holds one record."""
+        """Return whether a file's name says that it holds one record."""
         return Path(name).suffix.lower() in self.suffixes and not name.startswith(".")
 
     def read(self, path: Path) -> Record:

@@ -48,7 +48,7 @@ class CellTable:
 
 
 def holds_records(path: Path, modality: str | None = None) -> bool:
-    """Whether a file is such a table, by its name, or its first line.
+    """Return whether a file is such a table, by its name, or its first line.
 
     Args:
         modality: Of the records; None: of any.
@@ -115,7 +115,7 @@ def _of(row: dict[str, str] | str, column: str) -> str:
 
 
 def _modality(names: Sequence[str]) -> Modality | None:
-    """Of the records that a table holds; None: it holds none, or names the files of records."""
+    """Return the modality of a table's records; None if it has none, or names files of records."""
     if _FILE in names:
         return None
     return next(

@@ -72,7 +72,7 @@ class Images(Modality):
         self.bits = bits
 
     def sniff(self, x: Record) -> bool:
-        """Whether an array is uint8 ``[n, H, W]`` or ``[n, H, W, 3]``."""
+        """Return whether an array is uint8 ``[n, H, W]`` or ``[n, H, W, 3]``."""
         return x.dtype == np.uint8 and (x.ndim == 3 or x.shape[3:] == (3,))
 
     def check(self, record: Record) -> None:

@@ -103,12 +103,12 @@ def decode_table(data: bytes, name: str, choice: str = AUTO) -> tuple[str, str]:
 
 
 def is_text(cell: str) -> bool:
-    """Whether all of a cell of ``decode_table`` is in the table's encoding."""
+    """Return whether all of a cell of ``decode_table`` is in the table's encoding."""
     return cell.isascii() or not _HALF.search(cell)
 
 
 def not_in(encoding: str) -> str:
-    """What is said of a row that is not a text in the table's encoding."""
+    """Word the problem of a row that is not text in the table's encoding."""
     return f"not a text in {encoding}; save the table as UTF-8, or say its encoding"
 
 
@@ -169,7 +169,7 @@ def decode_text(data: bytes, name: str, choice: str = AUTO) -> str:
 
 
 def delimiter_of(first_line: str) -> str:
-    """What stands between the cells of a table, by its first line."""
+    """Guess the delimiter of a table from its first line."""
     bare = _QUOTED.sub("", first_line)
     return next((delimiter for delimiter in ("\t", ";") if delimiter in bare), ",")
 
@@ -198,5 +198,5 @@ def find_column(names: Sequence[str], column: str) -> int | None:
 
 
 def is_time(name: str) -> bool:
-    """Whether a column's name says that it holds times."""
+    """Return whether a column's name says that it holds times."""
     return _UNIT.sub("", name).strip().casefold().replace(" ", "_") in TIME_NAMES

@@ -42,7 +42,7 @@ class Texts(Modality):
         return tuple(_NUMBERS.sub("#", str(record)).lower() for record in records)
 
     def sniff(self, x: Record) -> bool:
-        """Whether an array is of strings ``[n]``."""
+        """Return whether an array is of strings ``[n]``."""
         return x.dtype.kind == "U" and x.ndim == 1
 
     def check(self, record: Record) -> None:

@@ -36,7 +36,7 @@ class Windows(Modality):
     """
 
     def __init__(self, channels: Sequence[str] | None = None) -> None:
-        """Of files with these columns."""
+        """Read files with these columns."""
         self.channels = channels
 
     name = "windows"
@@ -49,7 +49,7 @@ class Windows(Modality):
     trunks = ("wg_common.nets.encoder.window_trunk",)
 
     def sniff(self, x: Record) -> bool:
-        """Whether an array is float ``[n, channels, time]``."""
+        """Return whether an array is float ``[n, channels, time]``."""
         return x.dtype.kind == "f" and x.ndim == 3
 
     def check(self, record: Record) -> None:
@@ -123,7 +123,7 @@ class Windows(Modality):
 
 
 def check_window(window: NDArray[np.floating]) -> None:
-    """As ``Windows.check``."""
+    """Check a window by the rule of ``Windows.check``."""
     if not isinstance(window, np.ndarray) or window.ndim != 2 or window.dtype.kind != "f":
         layout = f"{window.dtype} {list(window.shape)}" if isinstance(window, np.ndarray) else "?"
         raise DataError(f"{layout}, expected float [channels, time]")
@@ -242,7 +242,7 @@ def _check_channels(names: Sequence[str], channels: Sequence[str], name: str) ->
 
 
 def _counts_up(values: NDArray[np.float64]) -> bool:
-    """Whether values grow in equal steps, but for rounding."""
+    """Return whether values grow in equal steps, but for rounding."""
     with np.errstate(invalid="ignore", over="ignore"):
         steps = np.diff(values)
         step = float(np.median(steps)) if len(steps) >= MIN_TIME - 1 else 0.0

@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a site's people write.
+    """Writing habits of a site's people.
 
     Attributes:
         case: ``lower``, ``upper``, or as it is.

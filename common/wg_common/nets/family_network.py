@@ -54,7 +54,7 @@ class FamilyNetwork:
     head: NetworkHead
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """As float32 tensors, by name."""
+        """Return the parameters as float32 tensors, by name."""
         tensors = {**self.trunk, **self.head.tensors()}
         return {name: value.astype(np.float32) for name, value in tensors.items()}
 
@@ -141,7 +141,7 @@ def packed(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.float32
 
 
 def in_half(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.floating]]:
-    """As ``packed``, for a package: what does not grow with the classes is of float16.
+    """Pack for a package, in float16 where the size does not grow with the classes.
 
     A tensor with a number that float16 has not, beyond 65,504, stays as it is.
     """

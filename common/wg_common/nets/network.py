@@ -59,7 +59,7 @@ class _Checked(Sequence[Record]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What a module of networks offers as its ``NETWORK``.
+    """Interface that a module of networks offers as its ``NETWORK``.
 
     Attributes:
         trunk: Builds a module of whatever weights; it takes a batch as float32.
@@ -85,7 +85,7 @@ class Kind:
 
 
 def kind(architecture: str) -> Kind:
-    """What the module of a network offers.
+    """Return the interface of a network's module.
 
     Raises:
         ConfigError: No such architecture, or it is a head on the encoder.

@@ -114,7 +114,7 @@ def _moments(part: Tensor) -> Tensor:
 
 
 class Modulation(nn.Module):
-    """What a site's first norm says of the affine maps of all norms. At first it says nothing.
+    """Map from a site's first norm to the affine maps of all norms; zero at first.
 
     Args:
         first: Channels c of the first norm.
@@ -217,7 +217,7 @@ class SiteNorms:
 
 
 def shapes(architecture: str) -> dict[str, tuple[int, ...]]:
-    """Of the arrays of a ``NetworkHead`` beyond a head."""
+    """Return the shapes of the arrays of a ``NetworkHead`` beyond a head."""
     with torch.device("meta"):
         norms = install(network.build_trunk(architecture)).norms
     total, channels = sum(norm.channels for norm in norms), norms[0].channels

@@ -145,7 +145,7 @@ def hand_out(ledger: Ledger, config: ClientConfig) -> None:
 
 
 def leads_to(file: Path, size: int) -> bool:
-    """Whether a stored statistics file is for the ledger's checkpoint of this size."""
+    """Return whether a stored statistics file belongs to the ledger's checkpoint of this size."""
     if not file.is_file():
         return False
     covered = statistics_file.decode_covered(
@@ -184,7 +184,7 @@ def keep(home: ClientHome, signed: bytes) -> int | None:
 
 
 def keep_recent(home: ClientHome, signed: bytes, *, seconds: float) -> int:
-    """As ``keep``, of the note in which the server says how far it has seen the ledger *now*.
+    """Keep the cosigned note in which the server states how much of this ledger it has seen.
 
     Returns:
         Number of entries of the ledger.

@@ -25,7 +25,7 @@ Ask = Callable[[bytes], bytes]
 
 
 def ask(witness: WitnessConfig) -> Ask:
-    """What asks a witness; each call is a connection of its own.
+    """Return the function that asks a witness, over a new connection for each call.
 
     Raises:
         ConfigError: The file of its authority cannot be used.

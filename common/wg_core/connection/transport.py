@@ -126,7 +126,7 @@ class BoundedTransport(httpx.BaseTransport):
 
     @contextmanager
     def _during(self, call: _Call) -> Iterator[None]:
-        """What is read and written meanwhile, in this thread, belongs to ``call``."""
+        """Attribute to ``call`` everything that this thread reads and writes in the block."""
         before = getattr(self._now, "call", None)
         self._now.call = call
         try:

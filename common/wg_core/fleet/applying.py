@@ -25,7 +25,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What came of one package.
+    """Outcome of one package.
 
     Attributes:
         code: Code of the error (``wg_core.errors``) that ended it; empty: it was applied.

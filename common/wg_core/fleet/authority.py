@@ -106,7 +106,7 @@ def newest_root(pinned: x509.Certificate, data: bytes, now: datetime.datetime) -
 
 
 def issued_by(certificate: x509.Certificate, root: x509.Certificate) -> bool:
-    """Whether an authority signed a certificate."""
+    """Return whether an authority signed a certificate."""
     try:
         certificate.verify_directly_issued_by(root)
     except (ValueError, TypeError, InvalidSignature):
@@ -115,7 +115,7 @@ def issued_by(certificate: x509.Certificate, root: x509.Certificate) -> bool:
 
 
 def _vouches(issuer: x509.Certificate, link: x509.Certificate, now: datetime.datetime) -> bool:
-    """Whether one authority signed that another one, of the same name, is one."""
+    """Return whether one authority signed that another of the same name is one, too."""
     try:
         basic = link.extensions.get_extension_for_class(x509.BasicConstraints).value
     except (ValueError, x509.ExtensionNotFound):

@@ -37,7 +37,7 @@ def expiry(home: ClientHome) -> float:
 
 
 def renewal_due(home: ClientHome, now: float) -> bool:
-    """Whether a third of the certificate's life is over, or its authority is replaced.
+    """Return whether a third of the certificate's life is over, or its authority is replaced.
 
     So early that a plant may be off for the other two thirds, at any time, and still renew.
     """

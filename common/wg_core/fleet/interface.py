@@ -36,7 +36,7 @@ class AnswerQuery(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handlers:
-    """What the installed app does for each message type."""
+    """Functions of the installed app, one for each message type."""
 
     answer_query: AnswerQuery
     apply_package: ApplyPackage

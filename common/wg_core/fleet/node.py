@@ -184,7 +184,7 @@ class Node:
         return True
 
     def _renewed(self) -> bool:
-        """Whether the certificate was renewed just now; looked at once in ``_LOOK_SECONDS``.
+        """Renew the certificate if it is due, at most once in ``_LOOK_SECONDS``; return if it was.
 
         A session can last longer than a certificate, and than the server's authority.
         """

@@ -44,7 +44,7 @@ def follow(home: ClientHome, config: ClientConfig, connection: Link) -> Trust:
 
 
 def new_keys(config: ClientConfig, server_trust: Trust) -> list[Handover]:
-    """What leads from the keys that are pinned to those of today, in order; empty: nothing changed.
+    """Return the handovers that lead from the pinned keys to today's, in order; empty if none.
 
     Raises:
         VerificationError: Nothing leads to one of them.

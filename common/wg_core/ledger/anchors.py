@@ -64,11 +64,11 @@ class Anchors:
 
     @property
     def needed(self) -> int:
-        """How many of the witnesses must have cosigned."""
+        """Number of witnesses that must have cosigned."""
         return len(self.witnesses) if self.quorum is None else self.quorum
 
     def counts(self, key: PublicKey) -> bool:
-        """Whether what a key signs counts, by its algorithms."""
+        """Return whether signatures of a key count, by its algorithms."""
         return not self.post_quantum or signing.ML_DSA_44 in key.algorithms
 
     def covered(self, sizes: Sequence[int]) -> int:

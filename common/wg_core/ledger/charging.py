@@ -38,7 +38,7 @@ _RULES = {"record": "each record is a unit", "weight": "the m records of a unit 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargeRequest:
-    """What is to be charged, for one release. Fields as in ``entries.Charge``."""
+    """Terms of the charge for one release. Fields as in ``entries.Charge``."""
 
     request_id: grammar.Identifier
     dataset: grammar.Name
@@ -125,7 +125,7 @@ def statistics_request(
 
 
 def _mechanism(schema: StatisticsSchema, sigma: float) -> statement.Mechanism:
-    """What a charge states of how a joint release is made."""
+    """Describe, for the charge, the mechanism that makes a joint release."""
     sensitivity = schema.sensitivity_squared()
     return statement.Mechanism(
         name=statement.MECHANISMS[schema.statistics],
@@ -150,7 +150,7 @@ def block_shares(schema: StatisticsSchema) -> tuple[statement.BlockShare, ...]:
 
 
 def records_per_unit(schema: StatisticsSchema) -> str:
-    """How the records of one unit count, in the words of a charge."""
+    """Return the words by which a charge says how the records of one unit count."""
     return _RULES[schema.unit_rule]
 
 

@@ -166,7 +166,7 @@ def verify_lines(note: Note, name: str, role: Role, key: PublicKey) -> int:
 
 
 def _message(kind: int, name: str, text: str, time: int) -> bytes:
-    """What a signature of a type signs."""
+    """Return the bytes that a signature of this type covers."""
     if kind == notes.SignatureType.ED25519:
         return text.encode()
     if kind == notes.SignatureType.COSIGNATURE:

@@ -173,7 +173,7 @@ class CosignedLog(Log):
         return Proof(index=seq, path=tuple(path), note=requests[0].note, extra=extra).encode()
 
     def newest_cosigned_by(self, witness: str) -> bool:
-        """Whether the newest checkpoint bears a cosignature of a witness's newest key."""
+        """Return whether a witness's newest key cosigned the newest checkpoint."""
         return self.cosigned_size(witness, self._newest_key(witness)) == self.size
 
     def cosigned_size(self, witness: str, key: bytes) -> int:
@@ -181,7 +181,7 @@ class CosignedLog(Log):
         return next((size for size, _ in self._cosigned(key, witness)), 0)
 
     def covered_by(self, seq: int, witness: str) -> bool:
-        """Whether a checkpoint that ``witness`` cosigned under its newest key covers an entry."""
+        """Return whether a checkpoint that ``witness``'s newest key cosigned covers an entry."""
         return self._cosigned_above(seq, witness) is not None
 
     def newest_proof(self, seq: int, *, witness: str, old_size: int | None = None) -> bytes:

@@ -101,7 +101,7 @@ def create(path: Path) -> sqlite3.Connection:
 
 
 def holds_ledger(path: Path) -> bool:
-    """Whether there is a ledger in this file: not where a crash left it without an entry.
+    """Return whether the file holds a ledger; a crash may have left it without an entry.
 
     Raises:
         VerificationError: The file is damaged.

@@ -78,7 +78,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InheritedSpend:
-    """What one lineage had spent on the log before this one.
+    """Spending of one lineage on the log before this one.
 
     Attributes:
         lineage: Lineage ID.
@@ -328,7 +328,7 @@ class Reuse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicStatement:
-    """What the plant says in public of itself; of its records nothing. It costs nothing.
+    """Statement of the plant about itself in public, free of charge: nothing of its records.
 
     Attributes:
         site: Name of the site.
@@ -425,7 +425,7 @@ def decode(data: bytes, *, subject: str = "entry") -> Entry:
 
 
 def rotation_statement(head: Head, old_key: str, new_key: str) -> bytes:
-    """What both keys sign at a rotation: log, position and the two keys."""
+    """Return the bytes that both keys sign at a rotation: log, position and the two keys."""
     return "\n".join((head.origin, str(head.seq), head.prev, old_key, new_key)).encode()
 
 

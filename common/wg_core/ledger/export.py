@@ -39,7 +39,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportManifest:
-    """What the export holds. Says nothing that the entries do not say."""
+    """Contents of the export; says nothing that the entries do not say."""
 
     version: int = VERSION
     origin: grammar.Origin

@@ -64,7 +64,7 @@ class SignedHead:
 
 @dataclass(slots=True)
 class StatedFigures:
-    """What charges state about lineages that hold Gaussian releases only, as columns.
+    """Figures that charges state about lineages of Gaussian releases only, as columns.
 
     ``mu_squared`` in units of 2^-40; two rows a charge: before and after it.
     """

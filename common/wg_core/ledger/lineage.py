@@ -37,7 +37,7 @@ class LineageState:
 
 @dataclass(slots=True)
 class ChargeState:
-    """What later entries, and auditors, need to know of a charge."""
+    """State of a charge, for later entries and for auditors."""
 
     seq: int
     request_id: str
@@ -50,5 +50,5 @@ class ChargeState:
 
     @property
     def open(self) -> bool:
-        """Whether the charge has no release: burned, unless the same request completes it."""
+        """True for a charge without a release: burned, unless the same request completes it."""
         return self.release is None

@@ -21,7 +21,7 @@ from wg_core.wire.signing import PublicKey
 
 
 class SignatureType(IntEnum):
-    """What a signature of a note is over (c2sp.org/signed-note, "Signature types")."""
+    """Subject of a note's signature (c2sp.org/signed-note, "Signature types")."""
 
     ED25519 = 1  # Ed25519 over the text
     COSIGNATURE = 4  # Timestamped Ed25519 cosignature

@@ -108,7 +108,7 @@ class LedgerState:
 
     @property
     def key_id(self) -> str:
-        """Its key ID, hex."""
+        """Key ID, hex."""
         return self._key_id
 
     def _add_key(self, from_size: int, public_key: bytes) -> None:

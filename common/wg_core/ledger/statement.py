@@ -21,7 +21,7 @@ MECHANISMS: dict[Statistics, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guarantee:
-    """What is promised, about what.
+    """Privacy guarantee and the neighbouring relation that it holds for.
 
     Attributes:
         unit: Privacy unit: what may be added or removed without being noticed.
@@ -57,7 +57,7 @@ class BlockShare:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mechanism:
-    """How noise is added; everything that the guarantee's arithmetic needs.
+    """Noise mechanism, with everything that the guarantee's arithmetic needs.
 
     Attributes:
         name: Name of the mechanism.
@@ -136,7 +136,7 @@ class Implementation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """What the release is for: purpose, recipient, and what is done with it afterwards."""
+    """Use of the release: purpose, recipient, and later processing."""
 
     purpose: grammar.Sentence
     recipient: grammar.Name

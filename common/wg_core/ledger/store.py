@@ -83,7 +83,7 @@ class Released:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What a data set's lineage has spent.
+    """Spending of a data set's lineage.
 
     Attributes:
         dataset: Name of the data set.
@@ -143,7 +143,7 @@ class Ledger(CosignedLog):
         )
 
     def spent(self, dataset: str) -> Spent:
-        """What the lineage of a data set has spent.
+        """Return the spending of a data set's lineage.
 
         Raises:
             ConfigError: The data set is not registered.

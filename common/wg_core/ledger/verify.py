@@ -169,7 +169,7 @@ def witness_requests(covered: CoveredStatistics | CoveredStatement) -> tuple[Wit
 
 
 def is_cosigned(covered: CoveredStatistics | CoveredStatement, name: str, key: PublicKey) -> bool:
-    """Whether the checkpoints claim a cosignature of this key; says not that it holds."""
+    """Return whether the checkpoints claim a cosignature of this key, without verifying it."""
     return all(
         notes.lines_of(proof.decode(text, subject="proof").note, name, notes.COSIGNER, key)
         for text in covered.proofs
@@ -179,7 +179,7 @@ def is_cosigned(covered: CoveredStatistics | CoveredStatement, name: str, key: P
 def _check_place(
     name: str, entry: Charge | Release | PublicStatement, data: bytes, text: bytes, place: Place
 ) -> None:
-    """Whether an entry is where its proof says, in a checkpoint that its site signed."""
+    """Check that an entry stands where its proof says, in a checkpoint that its site signed."""
     decoded = proof.decode(text, subject=f"{name} proof")
     origin, witness_name = place["ledger_origin"], place["witness_name"]
     if entry.head.origin != origin:

@@ -80,7 +80,7 @@ class ForkEvidence:
 
 @dataclass(frozen=True, slots=True)
 class WitnessState:
-    """What a witness remembers of one log: the largest checkpoint it cosigned, as signed note."""
+    """Memory of a witness about one log: the largest checkpoint it cosigned, a signed note."""
 
     checkpoint: bytes
 

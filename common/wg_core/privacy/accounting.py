@@ -27,7 +27,7 @@ _ONE = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one more event would cost at a given delta.
+    """Cost of one more event at a given delta.
 
     Attributes:
         alone: Epsilon of the event by itself.
@@ -68,7 +68,7 @@ def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
 
 
 def distinguished(events: Sequence[PrivacyEvent]) -> float:
-    """How often the best guess whether one given unit was in is right, at even odds; at most 1.
+    """Bound the chance, at even odds, that the best guess of one unit's membership is right.
 
     ``(1 + delta) / 2`` at epsilon 0, since that delta is the total variation between releases with
     and without the unit: no test does better (Le Cam). One half for no events.
@@ -110,7 +110,7 @@ def _accountant(
 
 
 def cost(spent: Sequence[PrivacyEvent], event: PrivacyEvent, delta: float) -> Cost:
-    """What ``event`` would cost on top of what is spent: the question before a charge."""
+    """Return the cost of ``event`` on top of what is spent, before it is charged."""
     return Cost(
         alone=epsilon([event], delta),
         before=epsilon(spent, delta),
@@ -121,7 +121,7 @@ def cost(spent: Sequence[PrivacyEvent], event: PrivacyEvent, delta: float) -> Co
 def releases_left(
     spent: Sequence[PrivacyEvent], event: PrivacyEvent, cap_epsilon: float, delta: float
 ) -> int:
-    """How many more events like ``event`` fit under a cap; at most 2^20 is answered."""
+    """Count the events like ``event`` that still fit under a cap, up to 2^20."""
 
     def fits(count: int) -> bool:
         return epsilon([*spent, repeated(event, count)], delta) <= cap_epsilon

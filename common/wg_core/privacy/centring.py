@@ -40,7 +40,7 @@ LONGEST = Fraction(15, 16)  # No site's mean is taken to be longer, clip radii
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Centre:
-    """What the sums of a release are taken about.
+    """Point about which the sums of a release are taken.
 
     Attributes:
         point: C, int64 ``[d]``, grid units.
@@ -60,7 +60,7 @@ def origin(schema: StatisticsSchema) -> Centre:
 
 
 def of_release(schema: StatisticsSchema, integers: Integers, sigma: float) -> Centre:
-    """What the sums of a whole release are taken about.
+    """Return the point about which the sums of a whole release are taken.
 
     Args:
         integers: int64 ``[schema.length]``, as released.

@@ -206,7 +206,7 @@ class StatisticsSchema:
 
     @property
     def capacity(self) -> int:
-        """How many records fit before an exact statistic could leave 64 bits."""
+        """Number of records below which no exact statistic can leave 64 bits."""
         linear = max(self.sum_weight, self.moment_weight) * self.grid
         return COORDINATE_LIMIT // max(self.count_weight, linear)
 

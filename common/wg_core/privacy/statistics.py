@@ -64,7 +64,7 @@ class NoisyStatistics:
         return self.sigma * self._sum_unit
 
     def centre(self) -> Array:
-        """What the sums are taken about, [d], feature units.
+        """Point about which the sums are taken, [d], feature units.
 
         It is known to the last digit: noise moved it, but there is none on it.
         """

@@ -108,11 +108,11 @@ class InspectedRecords(Protocol):
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What is set aside, and why."""
+        """Records that are set aside, with their reasons."""
 
     @property
     def duplicates(self) -> tuple[Duplicate, ...]:
-        """What counts once with another record."""
+        """Records that count once together with another record."""
 
     @property
     def paths(self) -> Sequence[Path] | None:
@@ -124,7 +124,7 @@ class InspectedRecords(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frozen:
-    """What a freeze made.
+    """Result of a freeze.
 
     Attributes:
         snapshot: The snapshot, now in use.
@@ -272,7 +272,7 @@ def _has_units(config: ClientConfig) -> bool:
 def frozen_records(
     config: ClientConfig, inspected: InspectedRecords, secret: bytes
 ) -> FrozenRecords:
-    """What a snapshot keeps of each record, with digests under the site secret."""
+    """Collect the records that a snapshot keeps, with digests under the site secret."""
     data = inspected.data
     contents = [snapshots.keyed_content(secret, digest) for digest in inspected.digests]
     units = contents

@@ -29,7 +29,7 @@ _LIMIT = 4 << 30
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What a ledger says of data sets.
+    """Data sets, caps and units that a ledger knows.
 
     Attributes:
         lineages: Lineage of each data set by name, oldest name first.
@@ -134,7 +134,7 @@ def check(config: ClientConfig, past: History) -> None:
 
 
 def _read(path: Path) -> _Charged:
-    """What was noted of a data set; nothing where nothing was."""
+    """Read the records charged for a data set; empty where no file is."""
     if not path.is_file():
         return _Charged(frozenset(), frozenset())
     data = atomic.read_bytes(path, limit=_LIMIT)

@@ -210,7 +210,7 @@ def charge_request(
     delta: str,
     purpose: str,
 ) -> tuple[ChargeRequest, float]:
-    """What a release would be charged as, and its noise scale in grid units.
+    """Return the charge that a release would make, and its noise scale in grid units.
 
     Raises:
         PolicyRefused: The noise would be too small to protect anything.

@@ -29,10 +29,10 @@ class AcceptanceConfig:
             )
 
     def action(self, code: str) -> Action:
-        """What a failure means at this plant."""
+        """Return this plant's action for a failure."""
         return self.checks.get(code) or default_action(code)
 
     @property
     def without_labels(self) -> bool:
-        """Whether delivered weights are kept when no local label can check them."""
+        """True if delivered weights are kept where no local label can check them."""
         return self.action("WG-F11") != "block"

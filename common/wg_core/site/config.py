@@ -113,7 +113,7 @@ class DataConfig:
 
     @property
     def unit_rule(self) -> Literal["record", "weight"]:
-        """How records count in a release: each alone, or those of one unit by equal weights."""
+        """Rule by which records count: each alone, or those of one unit by equal weights."""
         return "record" if self.unit_column is None else "weight"
 
     def __post_init__(self) -> None:
@@ -136,7 +136,7 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivacyConfig:
-    """What may be asked of this plant, and how much in all.
+    """Limits on requests: what may be asked of this plant, and the total.
 
     Attributes:
         cap_epsilon: Cap on the composed epsilon of the data set, decimal string.
@@ -250,7 +250,7 @@ class ClientSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConfig(ClientSettings):
-    """What a plant goes by: its settings, the server that it is enrolled with, and its data sheet.
+    """Configuration of a plant: its settings, its server, and its data sheet.
 
     ``data_sheet`` is public; None: none is stated.
     """
@@ -260,7 +260,7 @@ class ClientConfig(ClientSettings):
 
     @property
     def witnesses_needed(self) -> int:
-        """How many must cosign before a release is sent."""
+        """Number of witnesses that must cosign before a release is sent."""
         return 1 + len(self.witnesses) if self.witness_quorum is None else self.witness_quorum
 
     def __post_init__(self) -> None:
@@ -275,7 +275,7 @@ class ClientConfig(ClientSettings):
             )
 
     def _shared_key(self) -> bool:
-        """Whether one signature would count for two witnesses."""
+        """Return whether one signature would count for two witnesses."""
         if not self.witnesses:
             return False
         server = signing.public_from_hex(self.server.witness_key, subject="server.witness_key")

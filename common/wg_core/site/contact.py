@@ -24,7 +24,7 @@ State = Literal["connected", "waiting", "stopped"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contact:
-    """What a node last wrote.
+    """Last state that a node wrote.
 
     Attributes:
         state: ``connected``; ``waiting``, to try again; or ``stopped``.
@@ -42,7 +42,7 @@ class Contact:
 
 
 def read(home: ClientHome) -> Contact | None:
-    """What the node last wrote; None: nothing that can be read.
+    """Read the state that the node wrote last; None if nothing can be read.
 
     Raises:
         ConfigError: The file cannot be read.

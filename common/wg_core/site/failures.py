@@ -47,5 +47,5 @@ CODES = frozenset(_BY_CODE)
 
 
 def default_action(code: str) -> Action:
-    """What a failure means if the policy does not say; one that is not listed here blocks."""
+    """Return the action for a failure that the policy omits; unlisted codes block."""
     return _BY_CODE[code].action if code in _BY_CODE else "block"

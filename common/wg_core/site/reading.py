@@ -20,7 +20,7 @@ TIME_LIMIT = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogConfig:
-    """How windows are cut from long sensor logs; all of it is public and fixed, never estimated.
+    """Rule that cuts windows from long sensor logs; public and fixed, never estimated.
 
     Attributes:
         rate: Samples a second, Hz. Time stamps are compared with it.
@@ -79,13 +79,13 @@ class LogConfig:
 
     @property
     def overlaps(self) -> bool:
-        """Whether one moment can be in several windows."""
+        """True if one moment can be in several windows."""
         return self.hop < self.window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingConfig:
-    """How files are read where they do not say it themselves.
+    """Settings for files that do not say themselves how they are read.
 
     Attributes:
         bits: How many of a grey pixel's 16 bits the camera fills: 10, 12 or 14, else 16.

@@ -32,7 +32,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the container holds, in order."""
+    """Contents of the container, in order."""
 
     kind: str
     version: int
@@ -58,7 +58,7 @@ def encode(kind: str, version: int, sections: Mapping[str, bytes]) -> bytes:
 
 
 def encode_header(kind: str, version: int, sections: tuple[Section, ...]) -> bytes:
-    """What stands before the sections."""
+    """Encode the bytes that stand before the sections."""
     header = canonical.encode(Header(kind, version, sections))
     return b"".join((MAGIC, _LENGTH.pack(len(header)), header))
 

@@ -90,7 +90,7 @@ class Envelope:
     payload: bytes = b""
 
     def fields(self) -> dict[str, str | bytes]:
-        """As fields of a ConfigRecord."""
+        """Return the fields of a ConfigRecord."""
         return {"kind": self.kind, "record": self.record, "payload": self.payload}
 
 

@@ -64,7 +64,7 @@ class Handover:
 
 
 def statement(use: Use, name: str, before: str, now: str) -> bytes:
-    """What the retired key signs: use, name, and the two keys, hex."""
+    """Return the bytes that the retired key signs: use, name, and the two keys, hex."""
     return "\n".join((use, name, before, now)).encode()
 
 

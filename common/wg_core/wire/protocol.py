@@ -128,7 +128,7 @@ class StatisticsQuery:
 
     @property
     def is_free(self) -> bool:
-        """Whether it asks for the public statement alone, which costs nothing."""
+        """True if it asks for the public statement alone, which costs nothing."""
         return self.epsilon == FREE
 
 
@@ -171,7 +171,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinToken:
-    """What ``wg-server enroll`` prints: a one-time right to enrol one site.
+    """Token that ``wg-server enroll`` prints: a one-time right to enrol one site.
 
     Attributes:
         site: Name of the site that may enrol.
@@ -193,7 +193,7 @@ class JoinToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrolmentRequest:
-    """What a site sends to enrol: public halves of keys made on site, nothing else.
+    """Request to enrol: public halves of keys made on site, nothing else.
 
     Attributes:
         site: Name of the site.
@@ -239,7 +239,7 @@ class KeyRotation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrolmentReply:
-    """What the site gets back.
+    """Answer to an enrolment.
 
     Attributes:
         certificate_pem: The TLS client certificate.
@@ -268,7 +268,7 @@ class EnrolmentReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pins:
-    """What a plant believes its server by.
+    """Keys by which a plant believes its server.
 
     Attributes:
         authority: SHA-256 of the root certificate that it pins (DER), hex.
@@ -290,7 +290,7 @@ class Pins:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """What a server is to be believed by today, and how it follows from what it was before.
+    """Keys of a server as of today, and the handovers that led to them.
 
     Attributes:
         authority: PEM: the root certificate of today, then links from earlier ones to later ones.

@@ -88,7 +88,7 @@ class PrivateKey:
     parts: tuple[Ed25519PrivateKey | MLDSA44PrivateKey, ...]
 
     def public_key(self) -> PublicKey:
-        """Its public half."""
+        """Public half of the key."""
         return public_from_bytes(
             b"".join(part.public_key().public_bytes_raw() for part in self.parts)
         )
@@ -168,12 +168,12 @@ def shown(raw: bytes) -> str:
 
 
 def names(key_or_digest: bytes, raw: bytes) -> bool:
-    """Whether bytes that a person gave are a public key, or stand for it as ``shown``."""
+    """Return whether bytes that a person gave are a public key, or its form as ``shown``."""
     return key_or_digest == raw or key_or_digest.hex() == shown(raw)
 
 
 def overlap(keys: Iterable[PublicKey]) -> bool:
-    """Whether two of the keys have a part in common: a signature of it would count for both."""
+    """Return whether two keys share a part, so that one signature would count for both."""
     parts = [part.raw for key in keys for part in key.parts]
     return len(set(parts)) != len(parts)
 

@@ -38,7 +38,7 @@ _SECTIONS = ("manifest", "signature", "integers")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatisticsManifest:
-    """What the release is, and what it cost.
+    """Description of a release, and its cost.
 
     Attributes:
         schema: Layout, grid, weights and privacy unit.

@@ -45,7 +45,7 @@ class Place:
 
     @property
     def size(self) -> int:
-        """Its bytes."""
+        """Size in bytes."""
         return self.dtype.itemsize * self.count
 
 

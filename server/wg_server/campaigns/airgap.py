@@ -21,7 +21,7 @@ from wg_server.store.sites import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What was made: for whom, from which release, and its size."""
+    """Package that was made: its recipient, its release, and its size."""
 
     site: str
     request_id: str

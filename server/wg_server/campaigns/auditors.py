@@ -65,7 +65,7 @@ class ServerKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What an export holds of one site.
+    """Contents of an export of one site.
 
     Attributes:
         site: Its name.

@@ -37,7 +37,7 @@ _PERSON_SECONDS = 60.0  # Pause before a request that waits for a person's decis
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What one site is to be asked now for one campaign."""
+    """Request to one site for one campaign, as of now."""
 
     campaign: Campaign
     task: Task
@@ -85,7 +85,7 @@ class Exchange:
 
     @property
     def busy(self) -> bool:
-        """Whether answers are waited for."""
+        """True while answers are waited for."""
         return bool(self._flights)
 
     def poll(self) -> list[Reply]:

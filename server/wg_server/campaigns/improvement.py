@@ -20,7 +20,7 @@ GAIN = 0.2  # Least share of the posterior variance that a better package takes 
 
 
 def says_more(before: Path, package: bytes) -> bool:
-    """Whether a package says more than the one that the plant has.
+    """Return whether a package says more than the one that the plant has.
 
     True where that cannot be told: the one before is not there any more, or has no posterior.
     """

@@ -42,7 +42,7 @@ Covered = CoveredStatistics | CoveredStatement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a release must be of, and under: an encoder and a privacy guarantee."""
+    """Terms of a campaign that a release must meet: encoder and privacy guarantee."""
 
     encoder: str
     epsilon: str
@@ -155,7 +155,7 @@ def check_used(release: StoredRelease) -> None:
 
 
 def check_witnesses(site: Site, covered: Covered, witness: Witness) -> None:
-    """Whether as many witnesses cosigned as ``server.yaml`` wants, this server counted as one.
+    """Check the quorum of cosignatures that ``server.yaml`` wants, this server counted as one.
 
     Raises:
         VerificationError: They did not.
@@ -180,7 +180,7 @@ def _cosigned(note: Note, witness: WitnessPolicy) -> bool:
 
 
 def _decode(data: bytes) -> Covered:
-    """What travels, by the kind that it says it is of."""
+    """Decode a file by the kind that it says it is of."""
     if container.kind_of(data) == covered_files.STATEMENT_KIND:
         return covered_files.decode_statement(data)
     return statistics_file.decode_covered(data)

@@ -34,10 +34,10 @@ PACKAGE_LIFE = datetime.timedelta(days=30)
 
 
 class ReleasePools(Protocol):
-    """What other sites have released, for the packages of one server: ``pools.StoredPools``."""
+    """Pools of releases for the packages of one server: ``pools.StoredPools``."""
 
     def of(self, generator: str, priors: Priors, plant: Recipient) -> PooledReleases:
-        """What they know of a plant's classes.
+        """Return the knowledge of other sites' releases about a plant's classes.
 
         Args:
             generator: SHA-256 of the generator's package, hex.

@@ -64,7 +64,7 @@ class Packer:
 
     @property
     def alive(self) -> bool:
-        """Whether its threads live."""
+        """True while its threads live."""
         return all(thread.is_alive() for thread in self._threads)
 
     def want(self, sites_by_campaign: Mapping[str, Iterable[str]]) -> None:
@@ -81,7 +81,7 @@ class Packer:
                 self._lock.notify_all()
 
     def made_some(self) -> bool:
-        """Whether packages were made, or failed, since this was asked last."""
+        """Return whether packages were made, or failed, since this was asked last."""
         finished = self._made.is_set()
         self._made.clear()
         return finished
@@ -165,5 +165,5 @@ def _rest(maker: MakePackage) -> None:
 
 
 def _better_id(task: Task) -> str:
-    """What a better package is delivered under: after a kill it is the same."""
+    """Return the id of a better package's delivery; after a kill it is the same."""
     return canonical.sha256_hex(f"{task.delivery_id} {task.package_sha256}".encode())[:32]

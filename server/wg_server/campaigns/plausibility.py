@@ -43,7 +43,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """What counts allow, in records.
+    """Numbers of records that the counts allow.
 
     Attributes:
         classes: Most of each class, ``[K]``.
@@ -108,7 +108,7 @@ def reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
 
 
 def _layout(schema: StatisticsSchema) -> list[str]:
-    """Whether bounds and shares are the public ones, not the sender's choice."""
+    """List deviations of bounds and shares from the public ones."""
     if schema.statistics == MACHINE:
         public = machine_schema(schema.encoder, schema.unit_rule)
     else:
@@ -131,7 +131,7 @@ def _layout(schema: StatisticsSchema) -> list[str]:
 def _counts(
     schema: StatisticsSchema, released: Floats, std: float, x: float
 ) -> tuple[_Records, list[str]]:
-    """What counts, the last one of records without a label, say of records; and what is amiss."""
+    """Derive numbers of records from the counts (the last one unlabelled), and list problems."""
     tail = std * math.sqrt(2 * x)
     problems = []
     if released.min() < -tail:

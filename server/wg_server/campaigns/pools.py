@@ -125,7 +125,7 @@ class Pools:
             self._change(kind, tuple(sorted(labels_by_kind[kind])), close, gone)
 
     def of_others(self, labels: Sequence[str], site: str) -> PooledReleases:
-        """What the sums say to a site of these classes."""
+        """Return the knowledge of the pools about a site's classes, without its own releases."""
         label_set = set(labels)
         common = [(len(names & label_set), pool) for pool, names in self._kinds() if pool.sites]
         common.sort(key=lambda pair: (-pair[0], -pair[1].sites, pair[1].kind))
@@ -214,7 +214,7 @@ class Pools:
         )
 
     def _part(self, row: PooledRelease, labels: tuple[str, ...]) -> Pool:
-        """What a release adds to its kind's sum; the same whenever it is asked."""
+        """Return a release's part in its kind's sum; the same whenever it is asked."""
         site = self._evidence(row.release_id, labels)
         return pooling.of_site(self._priors, labels, replace(site, noise=site.noise + row.noise))
 

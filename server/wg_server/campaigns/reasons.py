@@ -59,7 +59,7 @@ def of_site(sight: Sight, now: float, language: Code = ENGLISH.code) -> Reason:
 
 
 def of_keys(follows: bool, language: Code = ENGLISH.code) -> Reason:
-    """Of a site that has not followed a change of the server's keys: whether it can, and how."""
+    """Give the reason of a site that has not followed a change of keys, and the remedy."""
     say = Speaker(language)
     if follows:
         return Reason(say("keys of before"), say("do start"))
@@ -67,7 +67,7 @@ def of_keys(follows: bool, language: Code = ENGLISH.code) -> Reason:
 
 
 def of_campaign(campaign: Campaign, now: float, language: Code = ENGLISH.code) -> str:
-    """What a campaign waits for, or how it ended, in one sentence."""
+    """Say in one sentence what a campaign waits for, or how it ended."""
     say = Speaker(language)
     progress = campaign.progress
     received, served, count = progress.released, progress.sites_served, progress.sites_asked
@@ -157,7 +157,7 @@ def _ended(say: Speaker, task: Task, sight: Sight, now: float) -> Reason:
 
 
 def _away(say: Speaker, code: str, figure: float, now: float) -> Reason | None:
-    """What keeps a site away, by the word and figure of ``absence``."""
+    """Give the reason that keeps a site away, from the word and figure of ``absence``."""
     if code not in _AWAY:
         return None
     do = say(_AWAY[code])

@@ -79,6 +79,6 @@ def to_improve(campaign: Campaign, sites: Collection[str], now: float) -> list[T
 
 
 def is_over(campaign: Campaign, sites: Collection[str], now: float) -> bool:
-    """Whether nothing is left to do, also nothing better for ``sites`` that is due."""
+    """Return whether nothing is left to do, also nothing better for ``sites`` that is due."""
     open_tasks = any(task.state in OPEN_TASKS for task in campaign.tasks)
     return not open_tasks and not to_improve(campaign, sites, now)

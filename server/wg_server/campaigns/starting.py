@@ -24,7 +24,7 @@ _PURPOSE = grammar.Printable(grammar.SENTENCE_LIMIT)  # It goes on every ledger
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What an operator asks for.
+    """Order of an operator for a campaign.
 
     Attributes:
         sites: Names; empty: all that are enrolled.
@@ -67,7 +67,7 @@ class Order:
 
     @property
     def summary(self) -> str:
-        """What the operators' log says of it."""
+        """Summary for the operators' log."""
         statistics = "machine statistics of " if self.statistics == MACHINE else ""
         whom = statistics + (", ".join(self.sites) or "enrolled sites, none by name")
         return f"{self.purpose}: epsilon {self.epsilon}, delta {self.delta}: {whom}"

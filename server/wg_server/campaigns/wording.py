@@ -30,7 +30,7 @@ class Speaker:
         return self._texts[key].format(**figures) if key else ""
 
     def of_plant(self, code: str) -> str | None:
-        """What a plant's word means, if it is one."""
+        """Return the meaning of a plant's word; None if it is none."""
         has_meaning = code in fleet.REFUSALS or code in fleet.MEANING
         return self(f"plant {code}") if has_meaning else None
 
@@ -41,5 +41,5 @@ class Speaker:
         return self(f"one {unit}" if number == 1 else f"{unit}s", n=number)
 
     def times(self, count: int) -> str:
-        """How often: ``once``, ``3 times``."""
+        """Word a count of times: ``once``, ``3 times``."""
         return self("once") if count == 1 else self("times", n=count)

@@ -87,7 +87,7 @@ class CampaignWorker:
 
     @property
     def alive(self) -> bool:
-        """Whether the worker still works: its threads live, and none hangs in its turn."""
+        """True while the worker works: its threads live, and none hangs in its turn."""
         turning = time.monotonic() - self._turned < HANG_SECONDS
         return turning and self._thread.is_alive() and self._packer.alive
 
@@ -155,7 +155,7 @@ class CampaignWorker:
         self._next_idle_look = ended + max(LOOK_SECONDS, look_share * took)
 
     def _ask_of(self, campaign_id: str, name: str) -> Ask | None:
-        """What one campaign asks of one site now, if anything."""
+        """Return the request that one campaign now has for one site, if any."""
         try:
             campaign, site = self._queue.show(campaign_id, site=name), self._store.site(name)
             task = campaign.task(name)
@@ -167,7 +167,7 @@ class CampaignWorker:
         return Ask(campaign, task, site, phase)
 
     def _holds(self) -> bool:
-        """Whether this process still is the one that serves the store; says so when it changes."""
+        """Return whether this process still serves the store; logs when that changes."""
         if self._holder is None:
             return True
         holds = self._holder.holds()

@@ -32,7 +32,7 @@ def by_names(other_sites: int) -> float:
 
 
 def by_model(home: ServerHome, epsilon: float, delta: float) -> Expectation:
-    """As the installed generator's priors say; by names alone where they cannot be read.
+    """Estimate by the installed generator's priors; by names alone where they cannot be read.
 
     Loads torch, which no process that carries messages does.
     """

@@ -68,7 +68,7 @@ def sites(home: ServerHome, as_json: bool) -> None:
 
 
 def _documents(home: ServerHome, store: Store) -> Iterator[Mapping[str, Any]]:
-    """What is said of each site."""
+    """Yield the ``--json`` document of each site."""
     now, laggards = time.time(), trust.left_behind(home, store)
     forked = {origin for origin, *_ in store.evidence()}
     quarantined = Counter(note.site for note in quarantine.notes(store.engine, "quarantined"))

@@ -38,11 +38,11 @@ class Speech:
         return self._texts[key].format(**figures)
 
     def __contains__(self, key: str) -> bool:
-        """Whether there is a text with this key."""
+        """Return whether there is a text with this key."""
         return key in self._texts
 
     def action(self, action: str) -> str:
-        """What an operator did, as the log says it; the word itself where it has no text."""
+        """Word an operator's action for the log; the action itself where it has no text."""
         key = f"act {action}"
         return self(key) if key in self else action
 
@@ -51,7 +51,7 @@ class Speech:
         return _of_the_log(self.language).error(english)
 
     def detail(self, action: str, english: str) -> str:
-        """What the log says beside an action."""
+        """Word the detail that the log gives beside an action."""
         if action != "failed" or self.language == ENGLISH.code:
             return self.error(english)
         tried, _, why = english.partition(": ")

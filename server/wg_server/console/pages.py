@@ -33,7 +33,7 @@ _OF_FAMILIES = ("head", "network", "refused", "others_refused")
 
 
 def overview(visit: Visit) -> Response:
-    """What needs a hand, and the figures of the whole."""
+    """Show alerts, and the figures of the whole."""
     source, speech, now = visit.source, visit.speech, time.time()
     newest = views.campaign_rows(source, speech, now)
     figures: Counter[str] = Counter()
@@ -91,7 +91,7 @@ def _site(visit: Visit) -> Site:
 
 
 def evidence(visit: Visit) -> Response:
-    """What an auditor needs of one site, as ``wg-server export`` writes it, in one archive."""
+    """Send an auditor's evidence on one site, as ``wg-server export`` writes it, in an archive."""
     name = _site(visit).name
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "evidence"
@@ -136,7 +136,7 @@ def generator(visit: Visit) -> Response:
 
 
 def audit(visit: Visit) -> Response:
-    """What operators did."""
+    """Show the log of operators' actions."""
     before = visit.request.query_params.get("before")
     rows, older = views.log_page(visit.source, _number(before) if before else None)
     newest = operators.entries(visit.source.store, limit=1)
@@ -152,7 +152,7 @@ def audit(visit: Visit) -> Response:
 
 
 def _of_generator(visit: Visit) -> list[Alert]:
-    """Whether campaigns can be started."""
+    """List the alerts that keep campaigns from being started."""
     home, speech = visit.source.home, visit.speech
     if not home.encoder.is_file():
         return [Alert("bad", speech("alert no zoo"), "/generator")]
@@ -165,7 +165,7 @@ def _of_generator(visit: Visit) -> list[Alert]:
 
 
 def _versions(visit: Visit) -> list[Mapping[str, Any]]:
-    """What the page shows of each generator, the installed one first."""
+    """List the generators for the page, the installed one first."""
     home = visit.source.home
     try:
         now = versions.pointer(home)
@@ -186,7 +186,7 @@ def _versions(visit: Visit) -> list[Mapping[str, Any]]:
 
 
 def _card(card: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a page shows of a model card; one whose content is damaged shows nothing."""
+    """Prepare a model card for the page; one whose content is damaged shows nothing."""
     context: dict[str, Any] = {}
     try:
         checks = read_checks(card)

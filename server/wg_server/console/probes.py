@@ -45,7 +45,7 @@ class Probe:
 def probes_of(
     home: ServerHome, store: Store, working: Callable[[], bool], *, disk_floor: int = 1 << 30
 ) -> tuple[Probe, ...]:
-    """What is asked of a server.
+    """List the probes of a server.
 
     Args:
         working: Whether the threads work that must not end.
@@ -62,7 +62,7 @@ def probes_of(
 
 
 def _usable(home: ServerHome) -> bool:
-    """Whether packages can be made with the generator that is installed, if one is."""
+    """Return whether packages can be made with the generator that is installed, if one is."""
     return not versions.pointer(home).version or bool(versions.ready(home))
 
 

@@ -58,7 +58,7 @@ class Session:
         return Actor(self.operator, "console")
 
     def owns(self, csrf: str) -> bool:
-        """Whether a form is one that was sent to this session."""
+        """Return whether a form was sent to this session."""
         return hmac.compare_digest(csrf.encode(), self.csrf.encode())
 
 

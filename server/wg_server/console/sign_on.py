@@ -39,7 +39,7 @@ _ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
 
 
 class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What ``keys/oidc.json`` says, and how to log in there.
+    """Contents of ``keys/oidc.json``, and the way to log in there.
 
     Attributes:
         issuer: The provider's URL, as in its tokens; https, but on this machine.
@@ -110,7 +110,7 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise PeerError(f"{self.issuer}: {error}") from error
 
     def _claims(self, token: str, keys: Any, nonce: str) -> dict[str, Any]:
-        """What an ID token says, if it holds."""
+        """Return the claims of an ID token that holds."""
         from joserfc import jwt
         from joserfc.jwk import KeySet
 

@@ -52,12 +52,12 @@ class Budget:
 
     @property
     def short(self) -> str:
-        """What is spent, to two digits after the point, rounded up."""
+        """Spending to two digits after the point, rounded up."""
         return f"{math.ceil(numbers.decimal(self.spent) * 100) / 100:.2f}"
 
     @property
     def share(self) -> float:
-        """Of the cap, from 0 to 1."""
+        """Share of the cap, from 0 to 1."""
         return min(numbers.decimal(self.spent) / numbers.decimal(self.cap), 1.0)
 
 
@@ -103,7 +103,7 @@ class CampaignRow:
 
 
 def sites(source: Source, speech: Speech, now: float, page: Sequence[Site]) -> list[SiteRow]:
-    """What is shown of some sites; without their budgets."""
+    """Build the rows of some sites, without their budgets."""
     store, names = source.store, [site.name for site in page]
     sights = troubles.sights(store, names=names)
     forked = {origin for origin, *_ in store.evidence()}
@@ -178,7 +178,7 @@ def alerts(
     *,
     part_hours: float = 24.0,
 ) -> list[Alert]:
-    """What needs a hand, the worst first."""
+    """List the alerts, the worst first."""
     now = time.time()
     entries = [*_of_server(source, speech, now), *_of_sites(source, speech, rows, now)]
     since = now - part_hours * 3600

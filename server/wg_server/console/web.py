@@ -344,14 +344,14 @@ class Console:
         return None if cookie is None else self.sessions.find(cookie, live=live)
 
     def _is_from_here(self, request: Request) -> bool:
-        """Whether the browser says that a form was sent from a page of this console."""
+        """Return whether the browser says that a form was sent from a page of this console."""
         origin = request.headers.get("origin", "")
         if self._origin and origin == self._origin:
             return True
         return origin == f"http://{request.headers.get('host', '')}"
 
     def _guarded(self, visit: Visit, work: Callable[[], Response]) -> Response:
-        """What is wrong with a request is a page, and not a traceback."""
+        """Run the work; answer a faulty request by a page rather than a traceback."""
         try:
             return work()
         except StorageError as error:

@@ -223,7 +223,7 @@ class NodeMessages(InMemoryLinkState):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back for one message.
+    """Reply to one message.
 
     Attributes:
         message_id: Flower's id of the message that is answered.
@@ -517,7 +517,7 @@ def clock_skew(scope: Scope, now: float) -> float | None:
 
 
 def is_refused(skew: float) -> bool:
-    """Whether Flower refuses a clock that is so many seconds ahead."""
+    """Return whether Flower refuses a clock that is so many seconds ahead."""
     return skew > SYSTEM_TIME_TOLERANCE or -skew > TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE
 
 

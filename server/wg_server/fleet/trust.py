@@ -40,7 +40,7 @@ def handovers(home: ServerHome) -> tuple[Handover, ...]:
 
 
 def of_today(home: ServerHome) -> Pins:
-    """What a plant pins that has followed every change."""
+    """Return the pins of a plant that has followed every change."""
     packages, witness = (
         signing.public_bytes(signing.load(path)).hex() for _, _, path in keys(home)
     )

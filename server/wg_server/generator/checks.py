@@ -29,11 +29,11 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether it holds; a value that is not finite never does."""
+        """True if the check holds; a value that is not finite never does."""
         return math.isfinite(self.value) and self.value >= self.bound
 
     def document(self) -> dict[str, Any]:
-        """As it stands on a card."""
+        """Return the check as it stands on a card."""
         return {**asdict(self), "passed": self.passed}
 
     def __str__(self) -> str:

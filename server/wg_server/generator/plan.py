@@ -13,7 +13,7 @@ STEPS = 3  # Of what is made of the zoo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorPlan:
-    """How a generator is made and measured.
+    """Plan by which a generator is made and measured.
 
     Attributes:
         seed: Of the families that are left out, and of the plants of its model card.

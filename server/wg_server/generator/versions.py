@@ -58,13 +58,13 @@ class Pointer:
 
 
 class _Sheets(msgspec.Struct, frozen=True):
-    """What must stand on the card of networks from data sheets."""
+    """Required figures on the card of networks from data sheets."""
 
     generator: str
 
 
 class _Card(msgspec.Struct, frozen=True):
-    """What must stand on a card."""
+    """Required figures on a card."""
 
     generator: str
     encoder: str
@@ -270,7 +270,7 @@ def installed(home: ServerHome) -> Version:
 
 
 def ready(home: ServerHome) -> Version:
-    """What a campaign that begins now makes its packages with.
+    """Return the version from which a campaign that begins now makes its packages.
 
     Raises:
         ConfigError: No version is installed, or it is for another encoder than the home's.

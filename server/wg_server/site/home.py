@@ -47,7 +47,7 @@ class WitnessPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
-    """What ``server.yaml`` says. Every field has a default but the ports.
+    """Contents of ``server.yaml``. Every field has a default but the ports.
 
     Attributes:
         name: The server's name in signatures and certificates; a DNS label.

@@ -92,7 +92,7 @@ def roots(home: ServerHome) -> list[Path]:
 
 
 def links(home: ServerHome) -> list[x509.Certificate]:
-    """What each earlier authority said of the next one, newest first."""
+    """Return each earlier authority's certificate for the next one, newest first."""
     return _load_all(home.ca_links) if home.ca_links.is_file() else []
 
 

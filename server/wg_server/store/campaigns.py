@@ -94,7 +94,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a campaign got, counted.
+    """Progress of a campaign, in counts.
 
     Attributes:
         states: Parts by state.
@@ -164,7 +164,7 @@ class Campaign:
 
     @property
     def is_free(self) -> bool:
-        """Whether sites are asked for their public statement alone."""
+        """True if sites are asked for their public statement alone."""
         return self.epsilon == protocol.FREE
 
     @property
@@ -174,7 +174,7 @@ class Campaign:
 
     @cached_property
     def progress(self) -> Progress:
-        """How far it got."""
+        """Return the progress of a campaign."""
         if self.counted is not None:
             return self.counted
         answered = sorted(task.answered for task in self.tasks if task.state in IN_TASKS)
@@ -254,7 +254,7 @@ def counted(connection: Connection, row: sa.Row[Any]) -> Campaign:
 
 
 def deliveries_of(engine: Engine, site: str) -> list[str]:
-    """What packages of a site were delivered under, or are to be, the newest of each campaign."""
+    """List the deliveries of a site's packages, made or due, the newest of each campaign."""
     task = schema.task
     query = sa.select(task.c.delivery_id).where(task.c.site == site, task.c.package_sha256 != "")
     return [row.delivery_id for row in database.rows(engine, query.order_by(task.c.updated))]

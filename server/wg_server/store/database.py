@@ -158,7 +158,7 @@ class Holder:
         self._close()
 
     def holds(self) -> bool:
-        """Whether this process has the right; one that was lost is taken again if it is free."""
+        """Return whether this process has the right; one that was lost is taken again if free."""
         if self._engine.dialect.name != "postgresql":
             return True
         if self._connection is not None:

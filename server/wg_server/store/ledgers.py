@@ -165,7 +165,7 @@ class LedgerTable:
                 yield bytes(row.data)
 
     def forks(self) -> int:
-        """How many pieces of evidence of forks there are."""
+        """Count the pieces of evidence of forks."""
         query = sa.select(sa.func.count().label("number")).select_from(schema.evidence)
         return sum(row.number for row in database.rows(self.engine, query))
 
@@ -261,7 +261,7 @@ def _keep_replaced(connection: Connection, site: str, replaced: ReplacedLog) -> 
 
 
 def _check_shown(connection: Connection, origin: str) -> None:
-    """Whether the ledger that this one replaces was shown, if it is known here."""
+    """Check that the ledger that this one replaces was shown, if it is known here."""
     log, witness, replaced = schema.log, schema.witness, schema.replaced_log
     query = (
         sa.select(log.c.predecessor)

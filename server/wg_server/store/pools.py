@@ -103,7 +103,7 @@ class PoolTable:
         return {row.release_id: row for row in self._rows(schema.pooled.c.removed == 0)}
 
     def class_names(self) -> dict[str, frozenset[str]]:
-        """Of all releases that were not taken out, by id."""
+        """Return the class names of all releases that were not taken out, by id."""
         kinds = {pool.kind: frozenset(pool.names) for pool in self.pools()}
         return {row.release_id: kinds[row.kind] for row in self.present().values()}
 

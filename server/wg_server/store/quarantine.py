@@ -34,7 +34,7 @@ def notes(engine: Engine, *standings: Standing) -> list[ReleaseNote]:
 
 
 def counts(engine: Engine, names: Sequence[str]) -> dict[str, int]:
-    """How many releases there are of some sites, whatever their standing."""
+    """Count the releases of some sites, whatever their standing."""
     table = schema.release
     query = sa.select(table.c.site, sa.func.count().label("number")).group_by(table.c.site)
     query = query.where(table.c.site.in_(names))

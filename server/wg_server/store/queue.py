@@ -430,7 +430,7 @@ def _set_campaign(connection: Connection, campaign_id: str, **values: object) ->
 
 
 def _ending(state: str) -> sa.ColumnElement[str]:
-    """How a task ends: a site that has a package has it, whatever became of a better one."""
+    """Return a task's final state: a site keeps its package, whatever became of a better one."""
     return sa.case((schema.task.c.served > 0, "delivered"), else_=state)
 
 

@@ -40,7 +40,7 @@ class StoredRelease:
 
     @property
     def used(self) -> bool:
-        """Whether packages may be made from it."""
+        """True if packages may be made from it."""
         return self.standing in USED
 
 

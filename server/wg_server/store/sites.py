@@ -75,7 +75,7 @@ class Store(LedgerTable, ReleaseTable):
             )
 
     def invites(self, secret: str) -> bool:
-        """Whether a join token has this secret, and has not expired."""
+        """Return whether a join token has this secret, and has not expired."""
         table = schema.join_token
         query = sa.select(table.c.site).where(
             table.c.secret_sha256 == hash_secret(secret), table.c.expires > time.time()
@@ -193,7 +193,7 @@ class Store(LedgerTable, ReleaseTable):
         return None if row is None else Site(**row._mapping)
 
     def is_revoked(self, fingerprint: str) -> bool:
-        """Whether a client certificate is of a site that the operator shut out."""
+        """Return whether a client certificate is of a site that the operator shut out."""
         sites, certificates = schema.site, schema.certificate
         query = (
             sa.select(sites.c.name)
@@ -258,7 +258,7 @@ class Store(LedgerTable, ReleaseTable):
         return [Site(**row._mapping) for row in database.rows(self.engine, query)]
 
     def answers(self) -> bool:
-        """Whether the database can be read now, and is the file that was opened.
+        """Return whether the database can be read now, and is the file that was opened.
 
         One that was moved away or replaced is read on as it was, and lost with the process.
         """
@@ -320,7 +320,7 @@ def _digest_of(words: Iterable[str]) -> str:
 
 
 def hash_secret(secret: str) -> str:
-    """What is stored of a join token's secret (256 random bits: a plain hash is enough)."""
+    """Hash a join token's secret (256 random bits: a plain hash is enough)."""
     return hashlib.sha256(secret.encode("ascii", "replace")).hexdigest()
 
 

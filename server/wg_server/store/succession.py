@@ -84,7 +84,7 @@ class ReplacedLog:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """How a log begins, as its site says when it enrols.
+    """Beginning of a log, as its site states it at enrolment.
 
     Attributes:
         genesis: Leaf hash of the first entry, hex.
@@ -169,7 +169,7 @@ def read_replaced(request: EnrolmentRequest, ledger: LedgerState) -> ReplacedLog
 
 
 def judge(origin: str, logs: Sequence[SeenLog]) -> Succession:
-    """What is to be said of the log in use, given every log of its site.
+    """Judge the log in use, given every log of its site.
 
     Args:
         logs: All logs of the site, that one among them.
@@ -190,14 +190,14 @@ def judge(origin: str, logs: Sequence[SeenLog]) -> Succession:
 
 
 def of_sites(sites: Sequence[Site], logs: Mapping[str, Sequence[SeenLog]]) -> dict[str, Succession]:
-    """What is to be said of the log in use of each site that enrolled; by name."""
+    """Judge the log in use of each site that enrolled; by name."""
     return {
         site.name: judge(site.ledger_origin, logs[site.name]) for site in sites if site.name in logs
     }
 
 
 def released(log: SeenLog) -> bool:
-    """Whether anything can have been released on a log: a release needs a cosignature after it."""
+    """Return whether a log can hold a release: that needs a cosignature after it."""
     return log.checkpoint is not None and size_of(log.checkpoint) > 1
 
 
@@ -207,7 +207,7 @@ def size_of(checkpoint: bytes) -> int:
 
 
 def _names_the_end(log: SeenLog, before: SeenLog) -> bool:
-    """Whether the checkpoint that ``log`` names is the last one seen of ``before``, or later."""
+    """Return whether ``log`` names the last checkpoint seen of ``before``, or a later one."""
     try:
         named, note = checkpoints.decode(log.predecessor_checkpoint.encode())
         if named.origin != before.origin:

@@ -19,7 +19,7 @@ NODE_KEY = "node-key"
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What it is, a figure about it, and when it was last seen, Unix seconds."""
+    """Trouble of a site: its kind, a figure, and when it was last seen, Unix seconds."""
 
     code: str
     figure: float
@@ -28,7 +28,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """What the server sees of a site.
+    """View of a site from the server.
 
     Attributes:
         state: ``invited``, ``enrolled`` or ``revoked``.
@@ -61,7 +61,7 @@ def forget(store: Store, site: str) -> None:
 
 
 def sights(store: Store, *, names: Sequence[str] = (), campaign: str = "") -> dict[str, Sight]:
-    """What is seen of some sites, or of those with a part in a campaign; by name."""
+    """Return the views of some sites, or of those with a part in a campaign; by name."""
     site, trouble, task, certificate = schema.site, schema.trouble, schema.task, schema.certificate
     newest = sa.select(certificate.c.site, sa.func.max(certificate.c.expires).label("expires"))
     ends = newest.where(certificate.c.revoked.is_(None)).group_by(certificate.c.site).subquery()

@@ -48,7 +48,7 @@ MapTraining = Callable[[int, int, Progress], Maps]
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a build did.
+    """Result of a build.
 
     Attributes:
         made: Entries made now.
@@ -203,7 +203,7 @@ def use(
 def public_records(
     plan: ZooPlan, specs: Sequence[TaskSpec], pool: Workers, kind: TrunkKind
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    """What an encoder is fitted on.
+    """Collect the public records that an encoder is fitted on.
 
     Args:
         specs: Tasks to take them from, spread over all.

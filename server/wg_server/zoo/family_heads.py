@@ -67,7 +67,7 @@ def fit(sites: Sites, classes: int, layout: Layout) -> FamilyHead:
 def accuracy_at_sites(
     sites: Sites, held_out: NDArray[np.bool_], classes: int, layout: Layout
 ) -> float:
-    """What a head of a family is worth: at sites, and of records, that it was not fitted on.
+    """Measure a family's head at sites and on records that it was not fitted on.
 
     Args:
         sites: At least ten.
@@ -86,7 +86,7 @@ def accuracy_at_sites(
 
 
 def typical_site(local: Sequence[NDArray[np.float32]], layout: Layout) -> tuple[Floats, Floats]:
-    """What ``FamilyHead`` calls ``reference`` and ``records``.
+    """Compute ``reference`` and ``records`` of a ``FamilyHead``.
 
     Args:
         local: Of each site, ``[n, D]``.
@@ -102,7 +102,7 @@ def typical_site(local: Sequence[NDArray[np.float32]], layout: Layout) -> tuple[
 
 
 def _moments(local: Sequence[NDArray[np.float32]], layout: Layout) -> Floats:
-    """Of each site, ``[C, 2, B]``."""
+    """Compute the moments of each site, ``[C, 2, B]``."""
     return np.stack([moments(features, layout) for features in local])
 
 

@@ -37,7 +37,7 @@ VERSION = 3  # Of how heads and networks are made; those of another one are made
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyEntry:
-    """What the zoo has of a family.
+    """Entries of a family in the zoo.
 
     Attributes:
         task: Key of the family's first task, which has provenance, licence and labels.
@@ -69,7 +69,7 @@ class FamilyEntry:
 
     @property
     def layout(self) -> Layout:
-        """What local features the head stands on."""
+        """Layout of the local features that the head stands on."""
         return Layout(self.scaled, self.blocks)
 
 
@@ -79,7 +79,7 @@ def wanted(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
 
 
 def has(zoo: Zoo, spec: TaskSpec, encoder: str, sites: int, architecture: str = "") -> bool:
-    """Whether a family is there, of so many made-up sites, with a network of this architecture."""
+    """Return whether a family is there, of so many made-up sites and this architecture."""
     path = _path(zoo.root, spec.key(encoder))
     entry = record(path, FamilyEntry, VERSION) if path.is_file() else None
     return entry is not None and entry.sites == sites and architecture in ("", entry.architecture)

@@ -29,7 +29,7 @@ _MODALITIES: dict[Kind, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderPlan:
-    """How the encoder is fitted, if the home has none yet.
+    """Plan by which the encoder is fitted, if the home has none yet.
 
     Attributes:
         pixels: Side of the images that the trunk sees.
@@ -140,7 +140,7 @@ class ZooPlan:
 
     @property
     def modality(self) -> str:
-        """What records the zoo is of."""
+        """Modality of the zoo's records."""
         return catalogue.known(self.architecture).modality
 
     @property

@@ -51,7 +51,7 @@ class Task:
     modality: str
 
     def some(self, rows: NDArray[np.intp]) -> list[Record]:
-        """Its records of these rows."""
+        """Return the records of these rows."""
         return [self.records[row] for row in rows]
 
 

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What a zoo entry is, and where it came from.
+    """Description of a zoo entry, and its origin.
 
     Attributes:
         key: Name of the entry: hash of its task and the encoder.
@@ -77,7 +77,7 @@ class Zoo:
         self.root = root
 
     def has(self, key: str) -> bool:
-        """Whether an entry is finished."""
+        """Return whether an entry is finished."""
         return self._entry(key).is_file()
 
     def write(self, data: bytes, entry: Entry) -> None:

@@ -33,5 +33,5 @@ class TaskSpec:
 
     @property
     def own(self) -> bool:
-        """Whether its records are the operator's files, so that plants may be of their family."""
+        """True if its records are the operator's files, so that plants may be of their family."""
         return self.kind in FILES

@@ -65,7 +65,7 @@ class Comparison:
 
     @property
     def one_class(self) -> bool:
-        """Whether labels cannot say which model is better, and others' word counts instead."""
+        """True if labels cannot say which model is better, and others' word counts instead."""
         return self.records.one_class and self.package.known and self.policy.without_labels
 
     @property

@@ -83,7 +83,7 @@ def _of_stated_machine(comparison: Comparison) -> Finding:
 
 
 def _wanted(gain: Gain, margin: float) -> str:
-    """What is wanted of right answers; empty if it is so."""
+    """Say which right answers are wanted; empty if they are there."""
     if gain.enough(margin):
         return ""
     return text(", and they must be more") if margin > 0 else text(", and they must be no fewer")

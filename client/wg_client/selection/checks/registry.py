@@ -37,7 +37,7 @@ UNLIKE = unlike.CODE
 
 
 def findings(comparisons: Iterable[Comparison]) -> list[Finding]:
-    """What every check says of every model, each with what failing it means at this plant.
+    """Run every check on every model, and give each failure this plant's action.
 
     A check that is off says nothing, and failures are logged by their codes.
     """

@@ -65,7 +65,7 @@ class Stages(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """What is read at one scale of images ``[n, 3, p, p]``, 0 to 255: ``[n, STAGES_WIDTH]``."""
+        """Encode images ``[n, 3, p, p]``, 0 to 255, at one scale: ``[n, STAGES_WIDTH]``."""
         x = self.enter(images)
         columns = []
         for number, block in enumerate(self.blocks):
@@ -75,7 +75,7 @@ class Stages(nn.Module):
         return torch.cat([*columns, self._leave(x)], dim=1)
 
     def enter(self, images: Tensor) -> Tensor:
-        """What the first block sees of images ``[n, 3, p, p]``, 0 to 255."""
+        """Prepare images ``[n, 3, p, p]``, 0 to 255, for the first block."""
         x = (images / 255.0 - self.mean) / self.std
         return F.relu6(self.stem(x), inplace=True)
 

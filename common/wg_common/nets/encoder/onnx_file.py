@@ -87,7 +87,7 @@ class OnnxFile:
 
     @property
     def label(self) -> str:
-        """What the operator calls it."""
+        """Name that the operator gave it."""
         return self.read_as.name
 
     @property
@@ -97,7 +97,7 @@ class OnnxFile:
 
     @property
     def directions(self) -> int:
-        """As many as of the usual trunk of images, or as there are."""
+        """Number of projected directions: the default trunk's, at most this network's width."""
         return min(image_trunk.Trunk.directions, self.width)
 
     @property
@@ -110,7 +110,7 @@ class OnnxFile:
         return self.read_as
 
     def digest(self) -> str:
-        """Of the file, as the choice states it, hex."""
+        """Digest of the file, hex, as the choice states it."""
         return self.read_as.sha256
 
     def block_weights(self) -> NDArray[np.float64]:
@@ -172,7 +172,7 @@ class OnnxTrunk(EncoderTrunk):
 
     @property
     def label(self) -> str:
-        """What the operator calls it."""
+        """Name that the operator gave it."""
         return self.choice.name
 
     @property

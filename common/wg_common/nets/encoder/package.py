@@ -52,7 +52,7 @@ _FILE = "file-"  # Tensors of the bytes of trunks' files, by their place among t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What an encoder package says of itself.
+    """Description of an encoder package, from its metadata.
 
     Attributes:
         encoder: SHA-256 of the package, hex.
@@ -70,7 +70,7 @@ class About:
 
     @property
     def trunk_names(self) -> tuple[str, ...]:
-        """What it stands on, for people: with the licence where a trunk came from a file."""
+        """Names of its trunks for people, with the licence where a trunk came from a file."""
         return tuple(
             f"{trunk.name} ({trunk.licence})" if trunk.file else trunk.name for trunk in self.trunks
         )
@@ -104,7 +104,7 @@ class Contents:
 
 
 def blocks_of(kinds: Sequence[TrunkKind | EncoderTrunk]) -> list[tuple[int, ...]]:
-    """Of each trunk the sizes of its blocks of local features without a public scale."""
+    """Return for each trunk the sizes of its local features' blocks without a public scale."""
     further = [kind.local_blocks or (kind.width,) for kind in kinds[1:]]
     return [kinds[0].local_blocks, *further]
 
@@ -130,7 +130,7 @@ def kinds_of(
 
 
 def modality_of(metadata: Mapping[str, str]) -> str:
-    """What an encoder of this metadata encodes.
+    """Return the modality that an encoder of this metadata encodes.
 
     Raises:
         DecodeError: No modality that is known here.
@@ -139,7 +139,7 @@ def modality_of(metadata: Mapping[str, str]) -> str:
 
 
 def read_modality(data: bytes) -> str:
-    """What an encoder package encodes, without building its network.
+    """Read the modality of an encoder package, without building its network.
 
     Raises:
         DecodeError: The bytes are no encoder package of this version.
@@ -148,7 +148,7 @@ def read_modality(data: bytes) -> str:
 
 
 def read_about(data: bytes) -> About:
-    """What an encoder package says of itself.
+    """Read the description of an encoder package.
 
     Raises:
         DecodeError: The bytes are no encoder package of this version.
@@ -171,7 +171,7 @@ def read_about(data: bytes) -> About:
 
 
 def projection_of_texts(data: bytes) -> NDArray[np.float32] | None:
-    """How texts, and so class names, become released features, ``[512, d]``; None: other records.
+    """Return the projection ``[512, d]`` of texts and class names; None for other records.
 
     Raises:
         DecodeError: The bytes are no encoder package of this version.
@@ -182,7 +182,7 @@ def projection_of_texts(data: bytes) -> NDArray[np.float32] | None:
 
 
 def _is_name(source: object) -> bool:
-    """Whether a name can be shown to somebody who decides by it."""
+    """Return whether a name can be shown to somebody who decides by it."""
     return isinstance(source, str) and 0 < len(source) <= 200 and source.isprintable()
 
 
@@ -251,7 +251,7 @@ def _choices(metadata: Mapping[str, str]) -> tuple[TrunkChoice, ...]:
 
 
 def unpack(data: bytes) -> Contents:
-    """What a package holds, without building its networks.
+    """Read the contents of a package, without building its networks.
 
     Raises:
         DecodeError: The bytes are no encoder package of this version.

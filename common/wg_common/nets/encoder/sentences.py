@@ -57,7 +57,7 @@ def embed(sentences: Sequence[str]) -> NDArray[np.float32]:
 
 
 def installed() -> bool:
-    """Whether the package is there."""
+    """Return whether the package is installed."""
     return any(metadata.distributions(name=PACKAGE.partition("==")[0]))
 
 

@@ -34,7 +34,7 @@ class TextTrunk(NamedTrunk):
 
     @classmethod
     def digest(cls) -> str:
-        """Of the pinned package's files and of how n-grams are counted, hex."""
+        """Digest of the pinned package's files and of the rule that counts n-grams, hex."""
         return hashlib.sha256(f"{sentences.SHA256} {ngrams.VERSION}".encode()).hexdigest()
 
     @classmethod

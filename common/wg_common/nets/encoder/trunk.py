@@ -56,7 +56,7 @@ class EncoderTrunk(nn.Module):
 
     @property
     def exports(self) -> bool:
-        """Whether it is a torch module through and through, and so a part of exported models."""
+        """True if it is a torch module through and through, and so a part of exported models."""
         return True
 
     def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
@@ -85,7 +85,7 @@ class EncoderTrunk(nn.Module):
 
 
 class TrunkKind(Protocol):
-    """What is known of a trunk without its weights; attributes as of ``EncoderTrunk``."""
+    """Properties of a trunk without its weights; attributes as of ``EncoderTrunk``."""
 
     @property
     def data(self) -> bytes:
@@ -109,7 +109,7 @@ class TrunkKind(Protocol):
 
     @property
     def whitening(self) -> float:
-        """How far these are made alike: each is divided by its variance to this power.
+        """Exponent of whitening: each direction is divided by its variance to this power.
 
         0: not at all, distances between raw features are kept; 0.5: all vary alike.
         """
@@ -124,13 +124,13 @@ class TrunkKind(Protocol):
 
     @property
     def needs_process(self) -> bool:
-        """Whether it runs in a process of its own, with limits (``confined_trunk``).
+        """True if it runs in a process of its own, with limits (``confined_trunk``).
 
         Only a trunk of this program, whose memory and time the limits of a record bound, does not.
         """
 
     def choice(self) -> TrunkChoice:
-        """What a package says of it."""
+        """Statement of a package about it."""
 
     def digest(self) -> str:
         """SHA-256 of all that is fixed in raw features, hex; packages are pinned to it."""
@@ -145,7 +145,7 @@ class TrunkKind(Protocol):
         """Raw features to what released directions are fitted on, ``[width, m]``; None: as is."""
 
     def settings(self, *, pixels: int = 0) -> dict[str, str]:
-        """What of a zoo plan's settings stands in a package; 0 pixels are the usual side."""
+        """Return the zoo plan's settings that stand in a package; 0 pixels are the usual side."""
 
     def check_settings(self, metadata: Mapping[str, Any]) -> None:
         """Refuse settings out of range, without building anything: ``DecodeError``."""
@@ -175,7 +175,7 @@ class NamedTrunk(EncoderTrunk):
 
     @classmethod
     def choice(cls) -> TrunkChoice:
-        """Its name and hash."""
+        """Return its name and hash."""
         return TrunkChoice(name=cls.label, sha256=cls.digest())
 
     @classmethod
@@ -200,7 +200,7 @@ class NamedTrunk(EncoderTrunk):
 
     @classmethod
     def settings(cls, *, pixels: int = 0) -> dict[str, str]:
-        """What of a zoo plan's settings stands in a package; 0 pixels are the usual side."""
+        """Return the zoo plan's settings that stand in a package; 0 pixels are the usual side."""
         return {}
 
     @classmethod

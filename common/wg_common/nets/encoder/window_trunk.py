@@ -130,7 +130,7 @@ class WindowTrunk(NamedTrunk):
         return raw, (self.unscaled(records), raw)
 
     def bounds(self) -> float:
-        """Of all raw features."""
+        """Bounds of all raw features."""
         return BOUND
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
@@ -277,7 +277,7 @@ def _moments(x: Tensor) -> Tensor:
 
 
 def _together(overview: Tensor) -> Tensor:
-    """How channels go together: leading shares of their correlation's spectrum, ``[n, 8]``."""
+    """Return the leading shares of the channels' correlation spectrum, ``[n, 8]``."""
     c = overview.shape[1]
     coarse = F.adaptive_avg_pool1d(overview, 128)
     coarse = coarse - coarse.mean(dim=-1, keepdim=True)

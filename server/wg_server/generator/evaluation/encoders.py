@@ -45,7 +45,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderFigures:
-    """What was measured of one candidate.
+    """Figures of one candidate.
 
     Attributes:
         plan: Name of its plan's file.
@@ -146,7 +146,7 @@ def _check_bits(encoder: Encoder, task: sources.Task) -> None:
 def _accuracies(
     encoder: Encoder, judged: Sequence[sources.Task], local: Sequence[Floats]
 ) -> Iterator[list[float]]:
-    """Of each task: local accuracy at ``LABELS``, and released accuracy at ``EPSILONS``."""
+    """Yield each task's local accuracy at ``LABELS`` and released accuracy at ``EPSILONS``."""
     d = encoder.dimension
     for number, (task, x) in enumerate(zip(judged, local, strict=True)):
         other_rows = [row for row in range(len(judged)) if row != number] or [number]

@@ -26,7 +26,7 @@ SAME_FAMILY = 3  # Largest number of same-family sites with releases
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """What is varied between episodes.
+    """Settings that vary between episodes.
 
     Attributes:
         epsilon: Of every release; infinite: without noise.

@@ -43,7 +43,7 @@ Tensors = dict[str, NDArray[np.floating]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OperatorFamily:
-    """What the operator has of one family. R classes.
+    """Heads that the operator has of one family of R classes.
 
     Attributes:
         labels: Class names, R.
@@ -130,7 +130,7 @@ def read(
 def offered(
     operator: OperatorFamilies, labels: Sequence[str]
 ) -> Iterator[tuple[CandidateSource, Tensors]]:
-    """What a plant is offered, the likeliest first.
+    """Yield the candidates that a plant is offered, the likeliest first.
 
     Args:
         operator: All families.

@@ -52,7 +52,7 @@ class Priors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassPrior:
-    """What is known of a plant's classes before any release, by their names.
+    """Knowledge of a plant's classes from their names, before any release.
 
     Attributes:
         mean: Of class deviations along each eigenvector, ``[K, d]``.
@@ -96,7 +96,7 @@ def fit_priors(
 
 
 def contribution(priors: Priors, site: SiteEvidence) -> tuple[Floats, Floats]:
-    """What a site adds to the equations of class deviations, once its own mean is eliminated.
+    """Return a site's part in the equations of class deviations, without its own mean.
 
     Sites meet only through the classes, so that each one's Schur complement stands alone.
 

@@ -38,7 +38,7 @@ _THERE = 0.5  # Probability above which a class is compared
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far a site's classes are those of its peers.
+    """Agreement of a site's classes with those of its peers.
 
     Attributes:
         noise: Variance to be added to the noise on each entry of its means.

@@ -63,7 +63,7 @@ class NameMap:
     explained: Floats
 
     def prior(self, priors: Priors, labels: Sequence[str]) -> ClassPrior | None:
-        """What the names foretell; None if one of them says nothing, or two say the same."""
+        """Predict from the names; None if one of them says nothing, or two say the same."""
         if not all(map(says_something, labels)) or len(set(map(plain, labels))) < len(labels):
             return None
         embeddings = vectors(labels)
@@ -81,7 +81,7 @@ class FittedPriors:
     names: NameMap | None = None
 
     def named(self, labels: Sequence[str]) -> ClassPrior | None:
-        """What class names foretell, if anything."""
+        """Predict from class names, if they say anything."""
         return None if self.names is None else self.names.prior(self.priors, labels)
 
 
@@ -92,7 +92,7 @@ def plain(name: str) -> str:
 
 
 def says_something(name: str) -> bool:
-    """Whether a name is more than a code such as ``class-3``, ``B`` or ``17``."""
+    """Return whether a name is more than a code such as ``class-3``, ``B`` or ``17``."""
     words = set(_SIGNS.sub(" ", plain(name)).split()) - _CODES
     return any(len(word) > 1 or not word.isascii() for word in words)
 

@@ -55,7 +55,7 @@ class Pool:
         return self._combined(pool, 1)
 
     def __sub__(self, pool: Pool) -> Pool:
-        """What is left without sites that were added before."""
+        """Remove sites that were added before."""
         return self._combined(pool, -1)
 
     def _combined(self, pool: Pool, sign: int) -> Pool:
@@ -82,7 +82,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class PooledReleases:
-    """What other sites know of a site's classes.
+    """Knowledge of other sites about a site's classes.
 
     Attributes:
         pools: Sums of the kinds that have classes in common with it, without its own release.
@@ -99,7 +99,7 @@ class PooledReleases:
 
     @property
     def others(self) -> int:
-        """How many are of other sites."""
+        """Number of other sites."""
         return sum(pool.sites for pool in self.pools)
 
 
@@ -115,7 +115,7 @@ def empty(labels: Iterable[str], dimension: int) -> Pool:
 
 
 def of_site(priors: Priors, labels: Sequence[str], site: SiteEvidence) -> Pool:
-    """What one site adds.
+    """Return one site's part in the pool.
 
     Args:
         labels: The K classes of the evidence, sorted.

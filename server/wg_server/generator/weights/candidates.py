@@ -12,7 +12,7 @@ Tensors = dict[str, NDArray[np.floating]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GeneratedCandidate:
-    """What a plant finishes with its own records.
+    """Candidate that a plant finishes with its own records.
 
     Attributes:
         name: Unique among the candidates.

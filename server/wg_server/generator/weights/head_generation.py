@@ -59,7 +59,7 @@ def of_families(
 def of_others(
     parts: Parts, labels: tuple[str, ...], pooled: Posterior
 ) -> Iterator[GeneratedCandidate]:
-    """What other sites say of the classes, unless it would be too large."""
+    """Yield the candidate of other sites' releases, unless it would be too large."""
     if len(labels) <= POSTERIOR_CLASSES:
         yield GeneratedCandidate(POSTERIOR, POSTERIOR, pooled.tensors())
 

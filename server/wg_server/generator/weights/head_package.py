@@ -38,7 +38,7 @@ class Parts:
 
     @property
     def fitted_priors(self) -> FittedPriors:
-        """What is known of a plant's classes before any release."""
+        """Priors over a plant's classes before any release."""
         return FittedPriors(self.priors, self.names)
 
 

@@ -27,7 +27,7 @@ DELTA = 1e-5  # Of simulated releases
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MachineStatistic:
-    """What is known of a machine by its records.
+    """Statistic of a machine's records.
 
     Attributes:
         mean: Noisy mean of the records' numbers, ``[MACHINE_DIMENSION]``.

@@ -28,7 +28,7 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How good a state of a module is.
+    """Quality of a state of a module.
 
     Attributes:
         loss: Mean loss on what no step saw; the least is kept.
@@ -52,7 +52,7 @@ class Objective(Protocol[M]):
         ...
 
     def evaluate(self, model: M) -> Evaluation:
-        """How good another state of the module is."""
+        """Measure the quality of another state of the module."""
         ...
 
 
@@ -77,7 +77,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """How a training ended: steps, seconds, and the loss of the state that was kept."""
+    """Result of a training: steps, seconds, and the loss of the state that was kept."""
 
     steps: int
     seconds: float

@@ -24,7 +24,7 @@ Painter = Callable[[np.random.Generator, Field, Style], Field]
 
 
 def _sign(style: Style) -> float:
-    """Whether the defect is darker or brighter than its surroundings, and by how much."""
+    """Draw the sign and strength of the defect's contrast with its surroundings."""
     return (0.15 + 0.45 * style[7]) * (1.0 if style[6] > 0.5 else -1.0)
 
 

@@ -12,7 +12,7 @@ from importlib import resources
 
 @dataclass(frozen=True, slots=True)
 class Concept:
-    """What a class can be.
+    """Concept that a class can be.
 
     Attributes:
         names: English names.

@@ -65,7 +65,7 @@ class Plant:
         )
 
     def windows(self, rng: np.random.Generator, labels: Ints, length: int, step: float) -> Floats:
-        """As of ``rotating.Rotor``; the signals are the variables."""
+        """Draw windows by the interface of ``rotating.Rotor``; the signals are the variables."""
         n, v = len(labels), len(self.level)
         causes = coloured(rng, (n, _FACTORS, length), self.colour[0])
         signal = np.einsum("vf,nft->nvt", self.loading, causes)
