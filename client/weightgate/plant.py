@@ -39,8 +39,8 @@ class Plant:
     """One plant.
 
     Attributes:
-        home: Its home folder.
-        config: Its ``client.yaml``, as it was when the plant was opened.
+        home: Home folder.
+        config: ``client.yaml``, as it was when the plant was opened.
     """
 
     home: ClientHome

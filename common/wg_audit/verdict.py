@@ -53,7 +53,7 @@ class Files:
         compared: Number of releases whose file was compared with its charge.
         elsewhere: Number of releases whose file is of a log that was not given.
         unread: Names of what lies in the evidence and was not read.
-        memberships: Of the site's releases in what its packages were made from; they hold.
+        memberships: Proven memberships of the site's releases in what its packages were made from.
         unknown_words: Problems: words of charges that this program does not know.
     """
 
@@ -113,12 +113,12 @@ class WitnessView:
     Attributes:
         name: Key name.
         key_id: Key ID of its cosignatures, hex.
-        public_key: Its key, hex.
+        public_key: Public key, hex.
         algorithms: Under which its cosignatures were verified.
         source: Where the key that vouches for it comes from.
         handovers: How many hand-overs lead from that key to it, each signed by the key before.
         size: Entries that it has cosigned; zero if none.
-        time: Its newest cosignature in the log, Unix seconds by its clock; zero if none.
+        time: Time of its newest cosignature in the log, Unix seconds by its clock; zero if none.
     """
 
     name: str
@@ -149,7 +149,7 @@ class Verdict:
         released: Number of releases that were charged, on all logs that were given.
         received: Number of releases whose received file was compared with its charge.
         missing: Number of releases whose file is not there.
-        memberships: Of the site's releases in what its packages were made from; they hold.
+        memberships: Proven memberships of the site's releases in what its packages were made from.
         total: The sum over budgets, logs and histories; None where nothing has a budget.
         forks: Logs of which two histories were told.
         problems: Why it is not verified.

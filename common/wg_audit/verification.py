@@ -316,7 +316,7 @@ class _Evidence:
 
     Attributes:
         unread: Names of what lies in the evidence and was not read.
-        memberships: Of the site's releases in what its packages were made from; they hold.
+        memberships: Proven memberships of the site's releases in what its packages were made from.
         forks: Logs of which two histories were told.
     """
 

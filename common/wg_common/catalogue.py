@@ -45,9 +45,9 @@ class ArchitectureSpec:
     """One architecture.
 
     Attributes:
-        name: Its name in manifests, plans and settings.
+        name: Name in manifests, plans and settings.
         modality: Name of the modality of its records.
-        module: Of a network: its module. Empty: a head on the encoder.
+        module: Module of a network. Empty: a head on the encoder.
     """
 
     name: str

@@ -53,7 +53,7 @@ def key(stream: Stream, *seed: int, then: Sequence[int] = ()) -> tuple[int, ...]
     """The integers of a stream.
 
     Args:
-        seed: Of whom the stream's group says: a plan's seed, or a task's with family and site.
+        seed: Seed of the stream's group: a plan's seed, or a task's with family and site.
         then: Which of several streams of this name: a step and an episode's number, a scenario's.
     """
     return (*seed, stream.value[1], *then)

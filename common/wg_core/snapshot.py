@@ -96,7 +96,7 @@ class SnapshotManifest:
         created: Unix time, seconds.
         dataset: Name of the data set on the ledger.
         salt: 32 random bytes, hex.
-        commitment: Of this version, hex.
+        commitment: Commitment of this version, hex.
         modality: Name of the records' modality.
         local_dimension: Number D of local features.
         scaled: Number of them that have a public scale.
@@ -164,7 +164,7 @@ class Listing:
 
     Attributes:
         path: The data folder or file.
-        names: Of the records that count, in order.
+        names: Names of the records that count, in order.
         set_aside: What was left out, and why.
         duplicates: What counts once with another record.
     """

@@ -68,8 +68,8 @@ ATTRIBUTE = re.compile(r"^ {4,8}\w+: (Of|Its|Likewise)\b", re.MULTILINE)
 CEILINGS = {
     "bare names": 989,
     "bare functions": 292,
-    "headless docstrings": 462,
-    "headless attributes": 224,
+    "headless docstrings": 0,
+    "headless attributes": 0,
     "wide functions": 68,
     "defaults that nobody passes": 69,
 }

@@ -51,7 +51,7 @@ class Plant:
         data: The records that it holds; ``units`` are keyed digests, in hex.
         features: Their features.
         encoder: Id of the encoder that the plant holds, hex.
-        encoder_package: Its bytes.
+        encoder_package: Encoder package, as bytes.
         acceptance_set: Records that only judge models; None: there are none.
     """
 

@@ -85,7 +85,7 @@ def read_log(path: Path, request: Wanted, encoding: str) -> SensorLog:
 
     Args:
         path: A file whose suffix is one of ``SUFFIXES``.
-        encoding: Of a text, as of ``tables.encoding_of``.
+        encoding: Encoding of a text, as of ``tables.encoding_of``.
 
     Raises:
         DataError: Damaged, too large, or a column is missing or holds something else; named.

@@ -20,7 +20,7 @@ class SiteData:
 
     Attributes:
         records: n records of one modality; sizes may differ.
-        modality: Its name.
+        modality: Name of the modality.
         labels: int64 ``[n]``, index into ``label_names``; -1 = unlabelled.
         label_names: The declared label domain.
         names: A name for each record, for messages and predictions.

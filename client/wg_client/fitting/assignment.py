@@ -22,7 +22,7 @@ def rows_of_labels(logits: Floats, labels: Ints, classes: int) -> Ints:
     assignment of the sums of logits. Classes without records take the first rows that are left.
 
     Args:
-        logits: Of labelled records, ``[n, R]``.
+        logits: Logits of labelled records, ``[n, R]``.
         labels: Theirs, ``[n]``.
         classes: K, at most R.
     """

@@ -37,7 +37,7 @@ def averaged(
         members: At least one, on the same folds; settings of the last are kept. Heads of some may
             stand on further features behind those of others.
         folds: These.
-        shares: Of each member, ``[members]``; None: an even mean.
+        shares: Shares of each member, ``[members]``; None: an even mean.
     """
     judged = [member.out_of_fold for member in members if member.out_of_fold is not None]
     if len(judged) < len(members):

@@ -67,7 +67,7 @@ class WithNetwork:
     """Local features as a trunk has them, and behind them those of a network, as they are.
 
     Attributes:
-        scaling: Of local features; None: nothing.
+        scaling: Scaling of local features; None: nothing.
         columns: Number of these.
         width: Number of the network's features.
     """

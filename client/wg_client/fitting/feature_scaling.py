@@ -33,8 +33,8 @@ class FeatureScaling:
     Attributes:
         released: Number d of features that are released; they come first.
         scaled: Number P of features that have a public scale; the blocks come behind them.
-        means: Of each block, ``[B]``.
-        directions: Of each block, ``[B, r]``.
+        means: Means of each block, ``[B]``.
+        directions: Directions of each block, ``[B, r]``.
     """
 
     released: int

@@ -45,7 +45,7 @@ def fit_finetuned(
     """Train on from a head on the plant's records.
 
     Args:
-        delivered: Of K classes; ``fixed`` for a delivered head.
+        delivered: Delivered head of K classes; ``fixed`` for a delivered head.
         features: Float64 ``[n, d]`` of labelled records, n at least 1.
         labels: ``[n]``.
         folds: From ``folds.stratified``.

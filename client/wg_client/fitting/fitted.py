@@ -113,7 +113,7 @@ def cross_validated(
     Args:
         predict: As for ``folds.nested``.
         refit: Fits one configuration.
-        features: Of all labelled records, ``[n, d]``.
+        features: Features of all labelled records, ``[n, d]``.
         labels: ``[n]``.
         folds: From ``folds.stratified``; without three non-empty folds the prior alone decides.
         prior: Penalty of each configuration, nats.

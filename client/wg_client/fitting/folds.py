@@ -173,7 +173,7 @@ class Nested:
         chosen: Index of the configuration chosen on all judged records.
         factor: Factor on its logits with the least loss, its temperature's inverse.
         choices: Configuration chosen without each fold, int64 ``[repeats, folds]``.
-        factors: Its factor, ``[repeats, folds]``.
+        factors: Factors that were chosen, ``[repeats, folds]``.
         logits: Out-of-fold logits, factors applied, ``[repeats, m, K]``.
         inner: Logits of models that saw neither a fold nor the record, factors applied,
             ``[repeats, folds, m, K]``; zeros for records of that fold.
@@ -204,7 +204,7 @@ def nested(
     Args:
         predict: Fits all configurations on some rows and predicts others.
         judge: Fits one.
-        labels: Of all labelled records, ``[n]``.
+        labels: Labels of all labelled records, ``[n]``.
         prior: Penalty of each configuration, nats, ``[configurations]``.
         tilt: Where classes have no records.
     """
@@ -291,8 +291,8 @@ def tempered(
 
     Args:
         logits: As of ``Nested``.
-        inner: Likewise.
-        labels: Of the judged records, ``[m]``.
+        inner: Records of the inner fold, as indices.
+        labels: Labels of the judged records, ``[m]``.
 
     Returns:
         Both with factors applied, and the factor for the final model.

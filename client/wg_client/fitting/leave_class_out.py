@@ -73,7 +73,7 @@ class _Asked:
     """One class left out under one learner: what it says of each record that it was asked for.
 
     Attributes:
-        record: Its place among the judged, ``[r]``.
+        record: Index among the judged records, ``[r]``.
         own: Whether it is of the class left out.
         true: Logit of its class.
         seen: Log-sum-exp of the logits of classes with records.

@@ -27,7 +27,7 @@ class HeadBeside:
 
     Attributes:
         head: The head.
-        features: Of all of the plant's records, ``[n, F]``.
+        features: Features of all of the plant's records, ``[n, F]``.
     """
 
     head: FamilyHead
@@ -86,7 +86,7 @@ def family_view(
 
     Args:
         local: Local features of all of the plant's records, ``[n, D]``.
-        layout: Of the encoder's local features.
+        layout: Layout of the encoder's local features.
         released: Number of features that are released; they come first.
         network: The family's network, whose features come behind all of these.
     """

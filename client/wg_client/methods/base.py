@@ -141,12 +141,12 @@ class Candidate:
     """One delivered head, seen from the plant.
 
     Attributes:
-        name: Its name in the package.
+        name: Name in the package.
         source: As in ``wg_common.weights_package.Candidate``.
         trunk: What its head stands on.
-        head: Its head over the declared label domain; of a family whose class names are others,
+        head: Head over the declared label domain; of a family whose class names are others,
             over that family's classes.
-        unlikeness: Of a family: how unlike its records the plant's are (``inference.likeness``).
+        unlikeness: Distance of the plant's records from a family's (``inference.likeness``).
         fitted: How it does out of fold, where it was chosen among several networks: judged with the
             choice of it.
         architecture: Name of a network's architecture in the catalogue; empty: a head.
@@ -181,8 +181,8 @@ class PlantNetwork:
         architecture: Name in the catalogue.
         trunk: Their tensors, as of ``wg_common.nets.network.with_numbers``.
         module: The trunks, at work.
-        features: Of all of the plant's records, ``[n, F]``.
-        head: Of a network of a family: on the features.
+        features: Features of all of the plant's records, ``[n, F]``.
+        head: Head of a family's network, on the features.
     """
 
     architecture: str

@@ -30,7 +30,7 @@ def fit_delivered(
 
     Args:
         head_by: Chooses the head, by the place of training records.
-        features: Of labelled records, ``[n, d]``.
+        features: Features of labelled records, ``[n, d]``.
         records: The records.
     """
     labels = records.labels
@@ -98,7 +98,7 @@ class DeliveredMethod:
     """The best candidate of some sources.
 
     Attributes:
-        sources: Of candidates.
+        sources: Sources of the candidates.
         trained: Whether it is trained on with local records.
         reference: See ``Method``.
     """

@@ -38,12 +38,12 @@ class OfferedFamily:
     """A family of R classes, of which K are the plant's, seen through the plant's records.
 
     Attributes:
-        name: Of the candidate.
-        source: Of the candidate.
-        head: Of R classes.
+        name: Name of the candidate.
+        source: Source of the candidate.
+        head: Head of R classes.
         likeness: Test of records against the family's.
         network: Tensors of a network that came with the head.
-        layout: Of local features.
+        layout: Layout of local features.
         local: Local features of all records, ``[n, D]``.
         released: Those of them that may be released, ``[n, d]``.
     """
@@ -97,11 +97,11 @@ def read(
 
     Args:
         classes: K.
-        layout: Of local features.
-        features: Of all of the plant's records.
+        layout: Layout of local features.
+        features: Features of all of the plant's records.
 
     Raises:
-        DecodeError: Its tensors are not those of a family with so many classes.
+        DecodeError: The tensors are not those of a family with so many classes.
     """
     rows = len(np.atleast_1d(tensors["bias"])) if "bias" in tensors else 0
     if not classes <= rows <= (classes if source == SAME_FAMILY else CLASSES_LIMIT):
@@ -125,7 +125,7 @@ def chosen(families: Sequence[OfferedFamily], labels: Ints, classes: int) -> Off
 
     Args:
         families: In the server's order.
-        labels: Of all records, -1 without one.
+        labels: Labels of all records, -1 without one.
         classes: K.
     """
     like = [family for family in families if not family.refused]

@@ -219,7 +219,7 @@ def plant_network(
 
     Args:
         records: All of the plant's.
-        settings: Of the encoder's trunk.
+        settings: Settings of the encoder's trunk.
     """
     from wg_common.nets.family_network import TrunkBeside
 

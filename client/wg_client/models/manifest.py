@@ -16,13 +16,13 @@ class ModelEntry:
     """One model.
 
     Attributes:
-        name: Of its method; see ``wg_client.methods.names``.
-        sha256: Of its safetensors file, hex.
+        name: Name of its method; see ``wg_client.methods.names``.
+        sha256: SHA-256 of its safetensors file, hex.
         origin: Name of the delivered candidate that it is or started from, or empty.
         source: How that candidate came about, or empty.
         settings: What cross-validation chose.
         accuracy: Out-of-fold accuracy, or null without labels.
-        error: Its standard error, or null.
+        error: Standard error, or null.
     """
 
     name: str
@@ -39,8 +39,8 @@ class NetworkFile:
     """The network that stands beside the encoder.
 
     Attributes:
-        architecture: Its name in the catalogue.
-        sha256: Of the safetensors file of its trunk, hex.
+        architecture: Name in the catalogue.
+        sha256: SHA-256 of the safetensors file of its trunk, hex.
     """
 
     architecture: str
@@ -53,7 +53,7 @@ class Finding:
 
     Attributes:
         model: Name of the model.
-        code: Of the failure that the check looks for, ``WG-Fnn``.
+        code: Code of the failure that the check looks for, ``WG-Fnn``.
         passed: Whether the model may be kept, as far as this check goes.
         figures: What was measured, by name.
         message: One sentence for the plant engineer.

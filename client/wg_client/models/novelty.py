@@ -46,12 +46,12 @@ class Novelty:
     """Bank and scale by which a record is scored; at most 0.6 MB.
 
     Attributes:
-        mean: Of each feature, ``[d]``.
+        mean: Mean of each feature, ``[d]``.
         scale: Factor on each, ``[d]``.
         directions: Those in which standardised own records vary, of unit length, ``[d, r]``.
         weights: Factor on each, and on the length of the rest, ``[r + 1]``.
         bank: Own records in these, ``[m, r + 1]``.
-        scores: Of own records, out of fold, ascending, ``[s]``; empty if there are too few.
+        scores: Scores of own records, out of fold, ascending, ``[s]``; empty if there are too few.
     """
 
     mean: Singles

@@ -43,10 +43,10 @@ class Prediction:
     """One record's prediction.
 
     Attributes:
-        name: Of the record.
+        name: Name of the record.
         label: The most likely one.
-        probability: Its probability.
-        probabilities: Of all labels, in the order of the label domain.
+        probability: Probability of the label.
+        probabilities: Probabilities of all labels, in the order of the label domain.
         likeness: Share of the plant's own records that are at least as unlike all others; None
             where that is not known.
         call: ``sure``, ``unsure``, ``new`` (see ``calls``), or empty where that is not known.
@@ -124,7 +124,7 @@ def load_network(
         encoder: What they stand on.
 
     Raises:
-        VerificationError: Its file is not the one that was written.
+        VerificationError: The file is not the one that was written.
     """
     from wg_common.nets.family_network import stored_trunk
 

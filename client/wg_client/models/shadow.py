@@ -18,11 +18,11 @@ class Difference:
     """A record that the two call differently.
 
     Attributes:
-        name: Of the record.
+        name: Name of the record.
         in_use: Label of the model in use.
-        probability: Its probability.
+        probability: Probability of the label.
         shadow: Label of the shadow.
-        shadow_probability: Its probability.
+        shadow_probability: Probability of the shadow's label.
     """
 
     name: str
@@ -37,8 +37,8 @@ class Shadow:
     """The shadow of one run of ``predict``.
 
     Attributes:
-        manifest: Of its package.
-        model: Its name.
+        manifest: Manifest of its package.
+        model: Name of the model.
         shares_inputs: Whether it sees records as the model in use does.
     """
 

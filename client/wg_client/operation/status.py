@@ -49,7 +49,7 @@ class Status:
     """State of a plant.
 
     Attributes:
-        site: Its name.
+        site: Name of the site.
         server: Name of its server.
         fleet_url: Address of its server.
         running: Whether its node runs.

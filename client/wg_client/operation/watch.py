@@ -37,7 +37,7 @@ class Watch:
         p_features: Without drift, the probability of features so far away.
         p_new: The same of so many new records.
         alarm: Whether either is below its share of ``FALSE_ALARMS``.
-        shift: Of released features; None with too few records.
+        shift: Shift of released features; None with too few records.
         left_out: What could not be read.
     """
 

@@ -73,7 +73,7 @@ class Case:
     Attributes:
         dataset: The data set that it was cut from.
         facts: What it knew.
-        epsilon: Of every release.
+        epsilon: Epsilon of every release.
         sites: Other plants with its classes that released.
         gain: Accuracy kept minus local-only's on test records; of a plant without labels the
             accuracy itself.
@@ -94,7 +94,7 @@ class Published:
     """The cases, and how well they predict each other.
 
     Attributes:
-        version: Of the layout.
+        version: Version of the layout.
         command: What wrote them.
         held: Share of the cases whose gain was in the interval, each predicted without its data
             set.
@@ -114,7 +114,7 @@ class Expected:
     """Expected gain at one price.
 
     Attributes:
-        epsilon: Of the release.
+        epsilon: Epsilon of the release.
         gain: Mean gain over local-only, 0.01 = one point; without labels the accuracy.
         low: Lower end of the 80 % interval.
         high: Upper end.
@@ -149,7 +149,7 @@ def decide(expectation: Expected | None, facts: Facts, least: float = 0.01) -> D
 
     Args:
         expectation: What is expected; None: nothing is known.
-        facts: Of the plant. Without any label the gain is over guessing.
+        facts: Facts of the plant. Without any label the gain is over guessing.
         least: A gain that a plant would notice.
     """
     if expectation is None:

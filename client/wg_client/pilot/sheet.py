@@ -26,7 +26,7 @@ class Figures:
     """Figures that only the plant knows; null: not entered.
 
     Attributes:
-        currency: Its short name.
+        currency: Short name of the currency.
         label_seconds: A person's time to label one record.
         hour_cost: What an hour of that person costs.
         records_a_year: Records that the model would judge in a year.

@@ -56,7 +56,7 @@ class DataSight:
 
     Attributes:
         path: Folder or file.
-        modality: Of the records.
+        modality: Modality of the records.
         records: How many can be used.
         labelled: How many of them have a label.
         per_label: How many of each label.
@@ -104,7 +104,7 @@ class Simulation:
         facts: What is looked up by.
         local: Accuracy of local-only on new records of classes that have some; None: not judged.
         sites: Other plants with these classes that were assumed.
-        epsilon: Of the release that is expected to bring something.
+        epsilon: Epsilon of the release that is expected to bring something.
         expected: What that is; None where no published case answers.
         decision: What to do by that.
         prices: What each price costs.
@@ -143,7 +143,7 @@ def simulate(
         inspection: The data set, looked through (``fleet.initialise.look``).
         encoder: The operator's encoder package; None: the installed trunk.
         sites: Other plants with these classes that release.
-        epsilon: Of each release, one of ``published.EPSILONS``.
+        epsilon: Epsilon of each release, one of ``published.EPSILONS``.
         stage: Told how far encoding is.
 
     Raises:

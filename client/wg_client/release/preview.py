@@ -134,7 +134,7 @@ class CostSight:
         spent: Composed epsilon of all releases so far.
         after: Composed epsilon with this release.
         cap_epsilon: The cap.
-        cap_delta: Its delta.
+        cap_delta: Delta of the cap.
         allowed: Whether cap and policy allow it.
         refused_by: ``budget``, ``policy`` or an empty string.
         releases_left: How many releases of this kind still fit under the cap.

@@ -25,8 +25,8 @@ class Share:
     """A share of records that a model calls as it should, and that of local-only.
 
     Attributes:
-        kept: Of the kept model, on new records.
-        local: Of local-only; None if that is the model kept.
+        kept: Figures of the kept model, on new records.
+        local: Figures of local-only; None if that is the model kept.
         more: Kept minus local-only, on the same records.
         low: Lower end of its 95 % interval.
         high: Upper end.
@@ -60,7 +60,7 @@ def figures(outcome: Outcome, labels: Sequence[str], good: Sequence[str]) -> Fig
     """Count, out of fold.
 
     Args:
-        outcome: Of the selection.
+        outcome: Outcome of the selection.
         labels: The label domain.
         good: Labels that mean "no defect"; the other ones are defects, if there are any of both.
     """

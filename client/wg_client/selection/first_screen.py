@@ -72,8 +72,8 @@ def first_screen(
     Args:
         root: The plant's home folder.
         plant: The plant.
-        outcome: Of the selection.
-        spend: Of the plant's budget.
+        outcome: Outcome of the selection.
+        spend: Spending of the plant's budget.
         judged: Models on the acceptance set.
         in_use: Whether `predict` uses this package's model; else it predicts beside another.
     """

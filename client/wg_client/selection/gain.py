@@ -63,9 +63,9 @@ class Gain:
 
     Attributes:
         log_loss: Nats: what is decided by.
-        log_loss_se: Its standard error.
+        log_loss_se: Standard error of the log loss.
         mean: Right answers, 0.01 = one point.
-        sd: Its standard error.
+        sd: Standard error of the gain.
         unseen_recall: Estimated recall on classes without local records.
     """
 
@@ -127,7 +127,7 @@ def estimated_gain(
         groups: Index of each record's privacy unit, ``[m]``.
         folds: Number of folds k of cross-validation.
         unseen: Classes without records.
-        leave_class_out: Of the model.
+        leave_class_out: Figures of the model on classes left out.
     """
     overlap = math.sqrt(1 + folds / (folds - 1))
     loss, se = float(losses.mean()), overlap * standard_error(losses, groups)
@@ -188,7 +188,7 @@ def accuracy(right: Floats, groups: Ints, rise: float = 0.0, new: int = NEW) -> 
     Args:
         right: Share of repeats in which each judged record was right, ``[m]``.
         groups: Index of its privacy unit, ``[m]``.
-        rise: Of accuracy, with a fold more to learn from.
+        rise: Rise of accuracy, with a fold more to learn from.
         new: Number of new records.
     """
     p, m = float(right.mean()), len(right)

@@ -51,7 +51,7 @@ def bounds(
         members: Scores with the canary in the data, any order that does not depend on them.
         non_members: Scores without it.
         epsilon: The claim.
-        delta: Of the claim and of the bounds.
+        delta: Delta of the claim and of the bounds.
     """
     from scipy.special import ndtri
 
@@ -80,7 +80,7 @@ def clopper_pearson_mu(members: Floats, non_members: Floats, confidence: float) 
     Args:
         members: As of ``bounds``.
         non_members: As of ``bounds``.
-        confidence: Of the bound; the error is shared by the two rates.
+        confidence: Confidence of the bound; the error is shared by the two rates.
     """
     half, other_half = len(members) // 2, len(non_members) // 2
     risk = (1 - confidence) / 2

@@ -53,9 +53,9 @@ class About:
     """Open description of a backup, for whoever holds the file; not authenticated.
 
     Attributes:
-        version: Of this format.
+        version: Version of this format.
         kind: ``server`` or ``plant``.
-        name: Of the server or site.
+        name: Name of the server or site.
         created: Unix time at which it was begun.
         program: Version of weightgate that wrote it.
     """

@@ -57,7 +57,7 @@ def fit_ldas(
     one of the covariance and the records' Gram matrix.
 
     Args:
-        features: Of about unit variance, ``[n, d]``.
+        features: Features of about unit variance, ``[n, d]``.
         labels: ``[n]`` in 0..classes-1, each class at least once.
         classes: Number of classes K.
         shrinkages: Shares of the isotropic part, 0 to 1; each gets a weight and a bias.

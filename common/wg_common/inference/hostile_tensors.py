@@ -25,7 +25,7 @@ def checked(
     """Exactly the named tensors, in double precision.
 
     Args:
-        shapes: Of each that there must be.
+        shapes: Shape of each required tensor.
 
     Raises:
         DecodeError: A name or shape is wrong, or a number is not finite.

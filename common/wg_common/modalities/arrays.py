@@ -25,7 +25,7 @@ class LabelledArrays:
 
     Attributes:
         records: ``[n, ...]``; none of them has been checked by itself.
-        modality: Of the records, by type and shape of the array.
+        modality: Modality of the records, by type and shape of the array.
         labels: int64 ``[n]``, of any values.
         classes: Names, each once.
         more: ``split`` and what else was asked for, each ``[n]``.

@@ -67,7 +67,7 @@ class Modality(ABC):
         trunk_file: Module that reads a trunk from a file, with a ``FILE``; empty: none does.
         family_network: Architecture of the operator's networks that stand beside heads of plants
             of its families (``wg_common.nets.family_network``). Empty: there are none.
-        column: Of a table each of whose rows is a record: the column that holds it (``cells``).
+        column: Column that holds the record, in a table whose rows are records (``cells``).
             Empty: there are no such tables.
         standard_errors: By how many of its standard errors what others' statistics made must be
             better at a new plant (``acceptance.standard_errors``).

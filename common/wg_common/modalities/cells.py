@@ -34,7 +34,7 @@ class CellTable:
 
     Attributes:
         records: The records.
-        names: Of each, for messages.
+        names: Name of each, for messages.
         columns: Others that were asked for and are there, by name, n cells each.
         encoding: What the table was read in.
         problems: Numbers of rows that cannot be used, and why; their cells are empty.
@@ -51,7 +51,7 @@ def holds_records(path: Path, modality: str | None = None) -> bool:
     """Return whether a file is such a table, by its name, or its first line.
 
     Args:
-        modality: Of the records; None: of any.
+        modality: Modality of the records; None: of any.
     """
     if path.suffix.lower() == JSON_LINES:
         return path.is_file()

@@ -14,8 +14,8 @@ class Sensors:
 
     Attributes:
         mixing: How sources reach channels, ``[C, S]``.
-        gain: Of each channel, ``[C]``.
-        offset: Of each, in spreads of the channel, ``[C]``.
+        gain: Gain of each channel, ``[C]``.
+        offset: Offset of each channel, in spreads of the channel, ``[C]``.
         corner: Upper corner of each channel's bandwidth, cycles a sample, ``[C]``.
         noise: Level of its noise, in spreads, ``[C]``, and its colour.
         colour: ``[C]``.

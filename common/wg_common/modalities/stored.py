@@ -13,7 +13,7 @@ class StoredRecords(Sequence[Record]):
     """Records that are read one by one: those of a plant may not fit in memory.
 
     Attributes:
-        modality: Of the records.
+        modality: Modality of the records.
         paths: File of each; empty where all are in one.
     """
 

@@ -45,7 +45,7 @@ class FamilyNetwork:
 
     Attributes:
         architecture: Name in the catalogue, of a network that does not stand on the encoder.
-        trunk: Its ``trunk.*`` tensors.
+        trunk: ``trunk.*`` tensors.
         head: On its F features, standardised; with what its norms are at a typical site.
     """
 
@@ -80,8 +80,8 @@ class TrunkBeside(nn.Module):
 
     Args:
         architecture: Name in the catalogue, of a network for images.
-        trunk: Its ``trunk.*`` tensors, for the plant's site.
-        settings: Of the encoder's trunk.
+        trunk: ``trunk.*`` tensors, for the plant's site.
+        settings: Settings of the encoder's trunk.
     """
 
     def __init__(self, architecture: str, trunk: Tensors, settings: Mapping[str, str]) -> None:
@@ -112,7 +112,7 @@ def stored_trunk(
         architecture: Name in the catalogue.
         tensors: ``ARCHITECTURE.trunk.*``, as models are kept with them; of several networks
             ``ARCHITECTURE.NUMBER.trunk.*``.
-        settings: Of the encoder's trunk.
+        settings: Settings of the encoder's trunk.
 
     Raises:
         DecodeError: The tensors are of another architecture.

@@ -69,9 +69,9 @@ class Kind:
             mean and the spread of a batch; None: such a network runs on what is read alone.
         at_speed: Moves the lines of a batch to where they stand where a machine turns faster by a
             factor; None: such a network reads no lines.
-        published: Of a network beside a family's head: what its training starts from, ``trunk.*``
+        published: Start of the training of a network beside a family's head, ``trunk.*``
             tensors.
-        site_norms: Of such a network: of how many numbers the changes of its norms are made
+        site_norms: Number of values that make the changes of such a network's norms
             (``wg_common.nets.site_norms``).
     """
 

@@ -64,7 +64,7 @@ class SiteNorm(nn.Module):
     """A norm that standardises its channels over each site's records, before its affine map.
 
     Attributes:
-        weight: Of the affine map, ``[c]``.
+        weight: Weight of the affine map, ``[c]``.
         bias: The same.
         sites: Number of sites in a batch; as many records of each, one site after another.
         seen: Mean and log spread of the channels at each site of the last batch, ``[sites, 2, c]``.

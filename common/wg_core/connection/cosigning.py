@@ -219,7 +219,7 @@ def check_newest(home: ClientHome, config: ClientConfig, ask: Ask) -> int:
     Raises:
         RolledBack: The server has seen more of it than this ledger holds.
         PeerError: The server cannot be reached, or refuses.
-        VerificationError: Its answer does not hold.
+        VerificationError: The answer does not hold.
     """
     with locks.release(home), Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
         ledger.countersign(config.server.witness_name, ask)

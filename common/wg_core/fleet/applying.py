@@ -29,7 +29,7 @@ class Applied:
 
     Attributes:
         code: Code of the error (``wg_core.errors``) that ended it; empty: it was applied.
-        message: Of that error.
+        message: Message of that error.
         document: What was kept and why, as JSON text, for ``--once --json``.
         lines: The same for a person.
     """

@@ -34,7 +34,7 @@ def follow(home: ClientHome, config: ClientConfig, connection: Link) -> Trust:
     Raises:
         ConfigError: The pinned root is missing or damaged.
         PeerError: The server cannot be reached.
-        DecodeError: Its answer is none.
+        DecodeError: The answer cannot be decoded.
         StorageError: The disk cannot be written.
     """
     server_trust = _tell(home, config, connection)

@@ -51,7 +51,7 @@ class LogRecord:
 
     Attributes:
         origin: Origin of its checkpoints.
-        key: Its signing key as known last, raw, hex; empty if the server has forgotten it (a log
+        key: Signing key as known last, raw, hex; empty if the server has forgotten it (a log
             that was replaced before servers kept their keys).
         checkpoint: Newest checkpoint that the server cosigned, with signatures, as text; empty if
             it cosigned none.
@@ -86,7 +86,7 @@ class SiteRecord:
     """One site.
 
     Attributes:
-        site: Its name.
+        site: Name of the site.
         state: ``enrolled``, ``revoked``, or what the server calls it.
         logs: Every log that the server saw of it, oldest first; the last is the one in use.
     """
@@ -114,7 +114,7 @@ class ServerRecord:
         server: Name of the server.
         made: Unix time in seconds, by the server's clock.
         witness_name: Key name of the server as a witness.
-        witness_key: Its cosigning key, raw, hex.
+        witness_key: Cosigning key of the server, raw, hex.
         sites: By name.
         handovers: From earlier keys of its packages and cosignatures to later ones.
     """
@@ -145,8 +145,8 @@ class Membership:
 
     Attributes:
         site: The site.
-        package_id: Of the package.
-        release_id: Of the release, a leaf of the tree.
+        package_id: Id of the package.
+        release_id: Id of the release, a leaf of the tree.
         root: Merkle tree hash (RFC 6962, section 2.1) that the package names, hex.
         size: Leaves of the tree.
         index: Which of them the release is.

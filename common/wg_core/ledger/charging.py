@@ -89,7 +89,7 @@ def statistics_request(
         request_id: Logical request.
         dataset: Registered name of the data set.
         epsilon: Epsilon of this charge alone, decimal string; at least what its event costs.
-        delta: Its delta, decimal string.
+        delta: Delta of the guarantee, decimal string.
         purpose: What the release is for.
         recipient: Who gets it.
         unit: What a privacy unit is, in the site's words: part, batch, shift; ``record`` where,

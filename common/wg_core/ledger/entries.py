@@ -84,7 +84,7 @@ class InheritedSpend:
         lineage: Lineage ID.
         names: Names of its data sets.
         commitments: Commitments of its data sets, hex.
-        cap_epsilon: Its cap, decimal string.
+        cap_epsilon: Epsilon of the cap, decimal string.
         cap_delta: Delta of its cap, decimal string.
         events: All its charges, composed to one Gaussian.
         charges: Number of charges.
@@ -109,8 +109,8 @@ class Predecessor:
 
     Attributes:
         origin: Origin of the old log.
-        key: Its last public key, hex.
-        checkpoint: Its last checkpoint with all signatures, as text.
+        key: Last public key, hex.
+        checkpoint: Last checkpoint with all signatures, as text.
         reason: Why it was given up, in a few words.
         spends: What it had spent.
     """
@@ -181,13 +181,13 @@ class Charge:
     Attributes:
         request_id: Logical request.
         dataset: Name of the data set.
-        commitment: Its keyed commitment at the time, hex.
+        commitment: Keyed commitment at the time, hex.
         lineage: The lineage that pays.
         fingerprint: SHA-256 of what is released under which guarantee, hex: an equal request on
             equal data has an equal fingerprint and gets the stored bytes.
         event: What is charged.
         epsilon: Epsilon of this release alone, decimal string.
-        delta: Its delta, decimal string.
+        delta: Delta of the guarantee, decimal string.
     """
 
     head: Head
@@ -216,7 +216,7 @@ class Release:
 
     Attributes:
         charge: Index of the charge.
-        request_id: Its request.
+        request_id: Id of the request.
         payload_sha256: SHA-256 of the released bytes, hex.
         payload_size: Their number; fixed by the schema.
     """
@@ -335,7 +335,7 @@ class PublicStatement:
         dataset: Name of the data set.
         encoder: SHA-256 of the public feature encoder, hex.
         labels: Public label domain, in the order of class rows.
-        data_sheet: Of the source of the records; None: not stated.
+        data_sheet: Data sheet of the source of the records; None: not stated.
         recipient: Whom it is said to.
     """
 

@@ -160,7 +160,7 @@ class BudgetState:
         epsilon_before: Composed epsilon of all charges before, decimal string, rounded up.
         epsilon_after: The same with this charge.
         anchored_size: Size of the newest cosigned checkpoint; zero if there is none.
-        anchored_root: Its root, hex; empty if there is none.
+        anchored_root: Root of the tree, hex; empty if there is none.
     """
 
     cap_epsilon: grammar.Number

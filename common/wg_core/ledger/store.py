@@ -87,7 +87,7 @@ class Spent:
 
     Attributes:
         dataset: Name of the data set.
-        lineage: Its lineage.
+        lineage: Id of the lineage.
         events: All charges, composed.
         charges: Number of charges.
         burned: Number of charges without a release.

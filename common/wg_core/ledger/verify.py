@@ -65,10 +65,10 @@ class Place(TypedDict):
 
     Attributes:
         ledger_origin: Origin of the site's ledger, known from enrolment.
-        ledger_key: Its signing key, known from enrolment or a verified rotation.
+        ledger_key: Signing key, known from enrolment or a verified rotation.
         witness_name: Key name of the witness that must have cosigned; ``None`` only if the caller
             witnesses the checkpoint itself (``witness_requests``), in the same transaction.
-        witness_key: Its key.
+        witness_key: Key of the witness.
     """
 
     ledger_origin: str
@@ -154,8 +154,8 @@ def witness_requests(covered: CoveredStatistics | CoveredStatement) -> tuple[Wit
     """The ``add-checkpoint`` requests that a file from a site without a network carries.
 
     Raises:
-        DecodeError: Its proof carries none: the checkpoint was cosigned elsewhere.
-        VerificationError: Its proofs are for different checkpoints, of which one would stay
+        DecodeError: The proof carries none: the checkpoint was cosigned elsewhere.
+        VerificationError: The proofs are for different checkpoints, of which one would stay
             unwitnessed.
     """
     *before, last = (proof.decode(text, subject="proof") for text in covered.proofs)

@@ -106,7 +106,7 @@ def deviations(q: Integers, about: Centre) -> Integers:
 
     Args:
         q: Quantised records, int64 ``[n, d]``, each within the grid's radius.
-        about: Its coordinates and ``q`` are below 2^21, so that no square leaves 64 bits.
+        about: Coordinates whose values and ``q`` are below 2^21, so that no square leaves 64 bits.
 
     Returns:
         int64 ``[n, d]`` with ``sum(u^2) <= radius^2`` in each row; no row depends on another.

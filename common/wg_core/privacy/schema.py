@@ -94,7 +94,7 @@ class Block:
     Attributes:
         name: ``counts``, ``sums`` or ``moments``.
         offset: Index of its first entry.
-        shape: Its shape, in C order.
+        shape: Shape of the array, in C order.
         weight: The integer weight (a, b or c) by which its entries were multiplied.
     """
 
@@ -294,7 +294,7 @@ def schema_with_shares(
         encoder: SHA-256 of the public encoder package, hex.
         clip_radius: L2 clip radius, in feature units.
         bits: log2 of grid units in one clip radius.
-        shares: Of counts, sums and moments; they sum to 1.
+        shares: Shares of counts, sums and moments; they sum to 1.
         unit_rule: How a privacy unit with several records counts.
 
     Raises:

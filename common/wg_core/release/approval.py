@@ -83,7 +83,7 @@ def decide(
     """Write a person's decision to the ledger.
 
     Args:
-        ledger: Its ledger, held.
+        ledger: Ledger of the plant, held.
         approved: Whether it may be answered.
         name: Who decided, or in which role; for ever on the ledger.
 

@@ -22,7 +22,7 @@ class ReleaseRow:
         recipient: Who asked.
         purpose: What for.
         epsilon: Epsilon of this release alone, decimal string.
-        delta: Its delta, decimal string.
+        delta: Delta of the guarantee, decimal string.
         epsilon_after: Composed epsilon after it, decimal string.
         size: Bytes of the release, or None: it was charged, and nothing left.
         statistics: What it is of.

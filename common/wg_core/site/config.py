@@ -191,7 +191,7 @@ class WitnessConfig:
 
     Attributes:
         name: Key name of its cosignatures.
-        key: Its key: Ed25519, ML-DSA-44 or the one after the other in hex, or a verifier key
+        key: Public key: Ed25519, ML-DSA-44 or the one after the other in hex, or a verifier key
             (``NAME+KEYID+BASE64``).
         url: Submission prefix, ``https://…``; ``/add-checkpoint`` is asked below it.
         ca: PEM file of the authority of its certificate, if that is no public one.

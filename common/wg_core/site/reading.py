@@ -89,7 +89,7 @@ class ReadingConfig:
 
     Attributes:
         bits: How many of a grey pixel's 16 bits the camera fills: 10, 12 or 14, else 16.
-        encoding: Of tables: ``auto``, or a name of ``ENCODINGS``.
+        encoding: Encoding of tables: ``auto``, or a name of ``ENCODINGS``.
         channels: Names of a window file's columns, in the order that networks see; null: not
             compared.
         log: How windows are cut from long sensor logs; null: each file is one record.

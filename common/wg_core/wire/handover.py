@@ -37,8 +37,8 @@ class Handover:
         use: What both sign.
         name: The server's name of packages; the key name of a witness.
         before: The key that is retired, raw, hex.
-        now: Its successor, likewise.
-        signature: Of ``before`` over ``statement``, hex.
+        now: Key that succeeds it, in the same form.
+        signature: Signature of ``before`` over ``statement``, hex.
     """
 
     use: Use

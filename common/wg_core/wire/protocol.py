@@ -228,7 +228,7 @@ class KeyRotation:
 
     Attributes:
         entry: The ledger's ROTATION entry, signed by the old and by the new key.
-        proof: Its ``tlog-proof`` in the newest checkpoint, with the consistency proof for the
+        proof: ``tlog-proof`` in the newest checkpoint, with the consistency proof for the
             witness as extra data.
     """
 
@@ -294,7 +294,7 @@ class Trust:
 
     Attributes:
         authority: PEM: the root certificate of today, then links from earlier ones to later ones.
-        pins: Of today.
+        pins: Pins of today.
         handovers: From earlier keys of packages and cosignatures to later ones.
     """
 

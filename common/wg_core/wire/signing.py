@@ -47,7 +47,7 @@ class PublicPart:
 
     Attributes:
         algorithm: ``ED25519`` or ``ML_DSA_44``.
-        raw: Its 32 or 1,312 bytes.
+        raw: Raw key of 32 or 1,312 bytes.
     """
 
     algorithm: str

@@ -72,7 +72,7 @@ def places(
 
     Args:
         offset: Where in it the file begins.
-        size: Its bytes.
+        size: Size in bytes.
         half: Whether it may hold float16.
 
     Raises:

@@ -50,7 +50,7 @@ class ServerKeys:
         witness_key: Cosigns ledgers.
         witness_vkeys: The same, as verifier keys (c2sp.org/signed-note).
         encoder: SHA-256 of the public encoder package; empty before ``zoo build``.
-        sites: Of every site that enrolled.
+        sites: Records of every site that enrolled.
     """
 
     server: str
@@ -68,7 +68,7 @@ class Exported:
     """Contents of an export of one site.
 
     Attributes:
-        site: Its name.
+        site: Name of the site.
         files: How many files came from it.
         logs: How many ledgers it had.
         succession: What is said of the one in use.

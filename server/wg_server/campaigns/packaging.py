@@ -62,7 +62,7 @@ def make_package(
 
     Args:
         request_id: Logical id of the delivery; the seed of samples.
-        identity: Of the generator's version.
+        identity: Identity of the generator's version.
 
     Raises:
         ConfigError: The generator is not there, or has nothing for this plant that holds.

@@ -28,7 +28,7 @@ class Phase:
     """One exchange: what is sent to a site, and what its answer means.
 
     Attributes:
-        state: Of the tasks whose sites are asked.
+        state: State of the tasks whose sites are asked.
         kind: Message type, one of ``wg_core.wire.protocol``.
         request: Logical id of what a site is asked.
         envelope: The message to a site; ``asked`` of its task is set.

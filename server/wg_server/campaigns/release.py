@@ -22,9 +22,9 @@ class Recipient:
     """The plant that a package is made for, by what it sent.
 
     Attributes:
-        site: Its name.
+        site: Name of the site.
         encoder: SHA-256 of its public encoder, hex.
-        labels: Its label domain, in the order of class rows.
+        labels: Label domain, in the order of class rows.
         data_sheet: What it states in public of the source of its records; None: nothing.
         release: What it released; None: nothing but this was stated, and the epsilon is 0.
     """

@@ -36,7 +36,7 @@ class Order:
         min_sites: Releases to wait for; None: 2, or as many as there are.
         statistics: What they are asked for.
         grace_seconds: How long to wait for the other sites after that.
-        id: Of the campaign.
+        id: Id of the campaign.
     """
 
     sites: Sequence[str] = ()

@@ -24,7 +24,7 @@ class Speech:
     """The words of pages in one language.
 
     Attributes:
-        language: Its code.
+        language: Code of the language.
         span: Says a span of time, given in seconds.
     """
 

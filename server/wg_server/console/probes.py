@@ -22,7 +22,7 @@ class Probe:
     """One question.
 
     Attributes:
-        name: Of what is asked, one word.
+        name: Word for what is asked.
         good: Answers.
         restart: Whether a new start is the cure.
         essential: Whether plants cannot be served where it fails. One that is not leaves the server

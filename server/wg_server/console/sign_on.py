@@ -134,7 +134,7 @@ def provider_of(home: ServerHome) -> Provider | None:
     """The provider of a home; None: it has none.
 
     Raises:
-        ConfigError: Its issuer is no address that can be trusted, or the extra is not installed.
+        ConfigError: The issuer is no address that can be trusted, or the extra is not installed.
         DecodeError: ``keys/oidc.json`` cannot be read.
     """
     if not home.oidc.is_file():

@@ -24,7 +24,7 @@ class Visitor:
     """A connection.
 
     Attributes:
-        sock: Its socket.
+        sock: Listening socket.
         peer: Whom it counts for: the site of its certificate, or an address (IPv6: a /64).
         known: Whether it has shown a certificate of ours.
     """

@@ -16,7 +16,7 @@ class GeneratorPlan:
     """Plan by which a generator is made and measured.
 
     Attributes:
-        seed: Of the families that are left out, and of the plants of its model card.
+        seed: Seed of the families that are left out, and of the plants of its model card.
         episodes: Plants in each scenario of the card.
         machine_steps: Training steps of networks for machines, of each kind; 0: there are none.
     """

@@ -192,8 +192,8 @@ def read(home: ServerHome, identity: str) -> Version:
 
     Raises:
         ConfigError: It is not there.
-        DecodeError: Its card cannot be read.
-        VerificationError: Its card is not the one that it had.
+        DecodeError: The card cannot be read.
+        VerificationError: The card is not the one that it had.
     """
     folder = home.generator_versions / identity
     path = folder / _CARD
@@ -222,8 +222,8 @@ def find(home: ServerHome, prefix: str) -> Version:
 
     Raises:
         ConfigError: There is none, or more than one.
-        DecodeError: Its card cannot be read.
-        VerificationError: Its card is not the one that it had.
+        DecodeError: The card cannot be read.
+        VerificationError: The card is not the one that it had.
     """
     names = [name for name in _complete(home) if len(prefix) >= 8 and name.startswith(prefix)]
     if len(names) != 1:
@@ -252,8 +252,8 @@ def installed(home: ServerHome) -> Version:
 
     Raises:
         ConfigError: None is, or it is not there.
-        DecodeError: Its card cannot be read.
-        VerificationError: Its card is not the one that it had.
+        DecodeError: The card cannot be read.
+        VerificationError: The card is not the one that it had.
     """
     identity = pointer(home).version
     if identity:
@@ -274,7 +274,7 @@ def ready(home: ServerHome) -> Version:
 
     Raises:
         ConfigError: No version is installed, or it is for another encoder than the home's.
-        DecodeError: Its card cannot be read.
+        DecodeError: The card cannot be read.
         VerificationError: It is damaged.
     """
     version = installed(home)
@@ -288,7 +288,7 @@ def check(home: ServerHome, identity: str) -> Version:
 
     Raises:
         ConfigError: It is not there.
-        DecodeError: Its card cannot be read.
+        DecodeError: The card cannot be read.
         VerificationError: It is damaged.
     """
     version = read(home, identity)

@@ -31,7 +31,7 @@ class WitnessPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     Attributes:
         name: Key name of its cosignatures.
-        key: Its key: Ed25519, ML-DSA-44, or the one after the other, hex.
+        key: Public key: Ed25519, ML-DSA-44, or the one after the other, hex.
     """
 
     name: str

@@ -65,7 +65,7 @@ def authority_certificate(
 
     Args:
         issuer: Who says so; itself for a root.
-        until: Its end, if earlier than ``CA_YEARS`` from now.
+        until: End of validity, if earlier than ``CA_YEARS`` from now.
     """
     now = _now()
     end = now + datetime.timedelta(days=365 * CA_YEARS)

@@ -121,7 +121,7 @@ class Campaign:
     """One campaign with its tasks, by site.
 
     Attributes:
-        id: Its id.
+        id: Id of the campaign.
         created: When it was queued.
         purpose: What the releases are for.
         epsilon: Asked of each site; ``0``: its public statement alone.
@@ -139,7 +139,7 @@ class Campaign:
         generator: Id of the version that its packages are made with, whatever is installed since.
         statistics: What sites are asked for.
         tasks: One for each site; none where they were ``counted`` alone.
-        counted: Its progress by the database's count.
+        counted: Progress by the database's count.
     """
 
     id: str

@@ -58,7 +58,7 @@ class LogEntry:
     """One thing that an operator did, or tried.
 
     Attributes:
-        id: Its number, from 1, without gaps.
+        id: Number of the entry, from 1, without gaps.
         at: When, Unix time.
         operator: Who.
         through: ``console``, ``command``, or ``server``: what ended by itself.

@@ -49,7 +49,7 @@ class PooledRelease:
     """A release of a kind.
 
     Attributes:
-        release_id: Its id.
+        release_id: Id of the release.
         kind: As of ``StoredPool``.
         site: Whose it is.
         place: Number by which peers are drawn: one that no plant can foretell.

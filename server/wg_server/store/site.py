@@ -21,7 +21,7 @@ class Site:
     """One plant.
 
     Attributes:
-        name: Its name.
+        name: Name of the site.
         state: ``invited`` (a token was made), ``enrolled`` or ``revoked``.
         node_key: Flower node key, PEM; empty before enrolment.
         signing_key: Statistics key, hex.

@@ -49,7 +49,7 @@ class SeenLog:
     Attributes:
         origin: Origin of its checkpoints.
         site: The site.
-        key: Its signing key as known last, hex.
+        key: Signing key as known last, hex.
         genesis: Leaf hash of its first entry, hex.
         predecessor: Origin of the log that its first entry names, or empty.
         predecessor_checkpoint: The checkpoint that it names, or empty.
@@ -72,9 +72,9 @@ class ReplacedLog:
     """A log that a site showed when it replaced it, and whose whole spend the new one inherits.
 
     Attributes:
-        origin: Its origin.
+        origin: Origin of the log.
         leaves: Leaf hashes of its entries.
-        data: Its export.
+        data: Export of the log.
     """
 
     origin: str

@@ -29,7 +29,7 @@ class Archive:
     """All labelled records of a source.
 
     Attributes:
-        records: Of one modality; floats in single precision.
+        records: Records of one modality; floats in single precision.
         labels: ``[n]``, 0 to K - 1.
         names: Class names.
         modality: Name of the records' modality.

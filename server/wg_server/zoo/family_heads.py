@@ -33,8 +33,8 @@ class Sites:
     """Local features of one family's records at made-up sites.
 
     Attributes:
-        local: Of each site, float32 ``[n, D]``.
-        labels: Of each site, ``[n]``.
+        local: Local features of each site, float32 ``[n, D]``.
+        labels: Labels of each site, ``[n]``.
     """
 
     local: Sequence[NDArray[np.float32]]
@@ -89,7 +89,7 @@ def typical_site(local: Sequence[NDArray[np.float32]], layout: Layout) -> tuple[
     """Compute ``reference`` and ``records`` of a ``FamilyHead``.
 
     Args:
-        local: Of each site, ``[n, D]``.
+        local: Local features of each site, ``[n, D]``.
     """
     site_moments = _moments(local, layout)
     within = float(np.exp(2 * site_moments[:, 1]).mean())

@@ -82,7 +82,7 @@ def made_up_sites(
     """Some of a task's records, varied, at one made-up site after another, without end.
 
     Args:
-        architecture: Of the network that they are for.
+        architecture: Architecture of the network that they are for.
         task: The task.
         rows: Records that may be seen; classes are equally often at a site, as far as possible.
         rng: Draws sites and records.
@@ -120,11 +120,11 @@ def fine_tune_at_sites(
     changed by what the first one says of a site.
 
     Args:
-        architecture: Of the trunk.
-        start: Its tensors.
+        architecture: Architecture of the trunk.
+        start: Tensors to start from.
         sites: Batches ``[m, ...]`` and labels ``[m]``; from ``made_up_sites``.
         classes: K.
-        steps: Of the fine-tuning.
+        steps: Steps of the fine-tuning.
         rng: Draws the weights of what changes norms.
 
     Returns:

@@ -49,9 +49,9 @@ class FamilyEntry:
         sites: Number of made-up sites.
         head_at_sites: Accuracy of such a head, of records held out of its training at sites that
             were, decimal string.
-        architecture: Of the network; empty where the plan has no networks.
+        architecture: Architecture of the network; empty where the plan has no networks.
         network_at_sites: Accuracy of the network likewise; empty without one.
-        sha256: Of the object, hex.
+        sha256: SHA-256 of the object, hex.
     """
 
     version: int = VERSION
@@ -92,7 +92,7 @@ def make(
 
     Args:
         sites: How many the head sees.
-        architecture: Of the network; empty: none.
+        architecture: Architecture of the network; empty: none.
     """
     task = sources.load(replace(spec, sites=1))
     layout = Layout(encoder.scaled_dimension, encoder.local_blocks)

@@ -35,7 +35,7 @@ class Task:
     """One public data set of the zoo.
 
     Attributes:
-        records: Of one modality.
+        records: Records of one modality.
         labels: ``[n]``.
         names: Class names.
         family: Name of the family.
@@ -86,9 +86,9 @@ def at_site(
     """Domain-shift augmentation: records as a made-up site sees them.
 
     Args:
-        records: Of one modality.
-        modality: Its name.
-        site: Its number; each tenth sees records as they are.
+        records: Records of one modality.
+        modality: Name of the modality.
+        site: Number of the site; each tenth sees records as they are.
     """
     if site % _AS_THEY_ARE == 0:
         return records

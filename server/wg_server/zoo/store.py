@@ -43,7 +43,7 @@ class Entry:
         labels: Class names, in the order of rows.
         records: Number of records.
         licence: Terms of the source.
-        sha256: Of the object, hex.
+        sha256: SHA-256 of the object, hex.
     """
 
     version: int = 1

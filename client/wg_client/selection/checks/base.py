@@ -21,11 +21,11 @@ class Comparison:
     """A model against local-only on the plant's labelled records.
 
     Attributes:
-        name: Of the model's method.
+        name: Name of the model's method.
         model: The challenger.
         local: Local-only; None if no labelled record is judged.
         alternatives: Number of models that may be kept in its place.
-        gain: Of the model over local-only, estimated; ``gain.UNKNOWN`` if none is judged.
+        gain: Gain of the model over local-only, estimated; ``gain.UNKNOWN`` if none is judged.
         records: The records.
         package: The package.
         policy: The plant's acceptance policy.

@@ -76,7 +76,7 @@ class ConfinedTrunk(EncoderTrunk):
 
     Raises:
         DecodeError: It is no trunk that is taken, or needs more than ``MEMORY_LIMIT``.
-        VerificationError: Its file is another one than its choice names.
+        VerificationError: The file is another one than its choice names.
         ConfigError: It takes too long to load, or a package is missing.
     """
 

@@ -47,12 +47,12 @@ def fit_encoder(
         raw: Raw features ``[n, WIDTH]`` from ``raw_features``.
         groups: Number of the public data set of each record, ``[n]``; directions are those that
             vary within data sets.
-        labels: Its class within that data set, ``[n]``; None: each data set is one class, and the
-            leading principal directions are released.
+        labels: Class of the record in its data set, ``[n]``; None: each data set is one class,
+            and the leading principal directions are released.
         dimension: Number of features d.
         settings: That ``raw`` was computed with; None for the usual ones.
         sources: Names of the public sources, for the package's metadata.
-        trunks: Of the encoder; ``raw`` is of the first. None: the usual one.
+        trunks: Trunks of the encoder; ``raw`` is of the first. None: the usual one.
 
     Returns:
         The encoder package.
@@ -116,7 +116,7 @@ def _directions(inner: Floats, weights: Floats, count: int) -> tuple[Floats, Flo
 
     Args:
         inner: Rows without the means of their data sets, ``[n, m]``.
-        weights: Of the columns, ``[m]``; those of weight 0 have no part.
+        weights: Weights of the columns, ``[m]``; those of weight 0 have no part.
 
     Returns:
         Directions ``[m, count]`` of ``inner`` itself, and their variances, largest first.

@@ -213,7 +213,7 @@ def prepare(images: Sequence[NDArray[np.uint8]], pixels: int, *, mode: str = "bi
     Args:
         images: Each uint8 ``[h, w]`` or ``[h, w, 3]``.
         pixels: Side of the result.
-        mode: Of torch's ``interpolate``.
+        mode: Mode of torch's ``interpolate``.
 
     Returns:
         float32 ``[n, 3, pixels, pixels]``, 0 to 255, resized with antialiasing.

@@ -54,7 +54,7 @@ class EncoderModule(nn.Module):
     """Prepared records to features as one torch module, for export.
 
     Args:
-        mean: Of public raw features, ``[WIDTH]``.
+        mean: Mean of public raw features, ``[WIDTH]``.
         projection: Raw features to released ones, ``[WIDTH, d]``.
         local: Raw features to further local ones, ``[WIDTH, P - d]``.
     """
@@ -102,7 +102,7 @@ class Encoder:
         local_dimension: Number D of local features, those P first; each of the others is to be
             scaled by the plant.
         clip_radius: L2 norm that no released feature vector exceeds.
-        settings: Of the trunk, as they stand in the package.
+        settings: Settings of the trunk, as they stand in the package.
         module: The network.
         further: Trunks that nothing is released of; their features are the last of the local ones.
         maps: Reading maps, by the kind of machine; images have none.
@@ -242,7 +242,7 @@ def raw_features(
     """Raw trunk features ``[n, WIDTH]`` of public records, for ``fit.fit_encoder``.
 
     Args:
-        settings: Of the trunk; None for the usual ones.
+        settings: Settings of the trunk; None for the usual ones.
         trunk: None: the usual one.
 
     Returns:

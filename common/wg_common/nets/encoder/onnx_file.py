@@ -75,7 +75,7 @@ class OnnxFile:
 
     Attributes:
         read_as: How, with the number of its features.
-        data: Its bytes, at most ``FILE_LIMIT``, whose hash is not yet held against ``read_as``.
+        data: Contents of the file, at most ``FILE_LIMIT``, not yet held against ``read_as``.
     """
 
     read_as: TrunkChoice

@@ -43,7 +43,7 @@ def embed(sentences: Sequence[str]) -> NDArray[np.float32]:
     """Unit vectors of sentences, float32 ``[n, 512]``.
 
     Args:
-        sentences: Of any of its languages, English and Japanese among them.
+        sentences: Sentences in any of its languages, English and Japanese among them.
 
     Raises:
         ConfigError: The package is not installed.

@@ -237,7 +237,7 @@ def trunk_of(name: str, label: str = "") -> type[NamedTrunk]:
     """A trunk of a modality.
 
     Args:
-        label: Of the trunk; empty: the usual one, which is the first.
+        label: Label of the trunk; empty: the usual one, which is the first.
 
     Raises:
         DecodeError: No such modality.

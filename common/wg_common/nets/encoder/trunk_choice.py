@@ -28,15 +28,15 @@ class TrunkChoice:
     """See the module. All but the name is stated for a file, and for nothing else.
 
     Attributes:
-        name: Of a trunk that this program knows, or what the operator calls the file.
+        name: Name of a trunk that this program knows, or the operator's name of the file.
         file: Path of an ONNX file; in a package the tensor that holds its bytes.
-        sha256: Of the file, hex.
+        sha256: SHA-256 of the file, hex.
         pixels: Side of the square images that the network takes.
         layout: ``nchw``: channels first; ``nhwc``: channels last.
-        mean: Of red, green and blue, pixels from 0 to 1, subtracted; bytes are not scaled.
-        std: Likewise, divided by.
+        mean: Mean of red, green and blue, pixels from 0 to 1, subtracted; bytes are not scaled.
+        std: Standard deviations of the same, divided by.
         output: Name of the output that counts; empty: the first.
-        licence: Of the weights.
+        licence: Licence of the weights.
         width: Number of features, in a package; a plan leaves it out.
     """
 

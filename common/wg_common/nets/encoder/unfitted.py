@@ -18,7 +18,7 @@ def unfitted_encoder(modality: str, dimension: int, records: Records = ()) -> En
 
     Args:
         dimension: Number d of features that an encoder would release.
-        records: Of the modality; needed where the trunk has no ``local_blocks``.
+        records: Records of the modality; needed where the trunk has no ``local_blocks``.
 
     Raises:
         DataError: A record has another type or shape.

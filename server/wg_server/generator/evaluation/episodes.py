@@ -29,7 +29,7 @@ class Scenario:
     """Settings that vary between episodes.
 
     Attributes:
-        epsilon: Of every release; infinite: without noise.
+        epsilon: Epsilon of every release; infinite: without noise.
         shots: Labels of a class at the site, about.
         missing: Share of episodes in which the site lacks some classes.
         unlabelled: Share of episodes in which it has no labels at all.

@@ -71,7 +71,7 @@ def evaluate(
     """Scores of all methods in all scenarios.
 
     Args:
-        plants: Of families that the priors were not fitted on.
+        plants: Plants of families that the priors were not fitted on.
         episodes: Plants in each scenario.
     """
     table = {}

@@ -74,7 +74,7 @@ class OperatorFamilies:
     """All families of the operator's own records.
 
     Attributes:
-        layout: Of local features, the same under all heads.
+        layout: Layout of local features, the same under all heads.
         families: By name, in alphabetical order. At least one.
     """
 

@@ -55,7 +55,7 @@ class ClassPrior:
     """Knowledge of a plant's classes from their names, before any release.
 
     Attributes:
-        mean: Of class deviations along each eigenvector, ``[K, d]``.
+        mean: Mean of class deviations along each eigenvector, ``[K, d]``.
         between: Their variance about it along each eigenvector, ``[d]``.
     """
 

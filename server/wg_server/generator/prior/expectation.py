@@ -32,10 +32,10 @@ def known_share(
     Args:
         priors: Variances of the model.
         sites: That release.
-        epsilon: Of each release.
-        delta: Of each release.
+        epsilon: Epsilon of each release.
+        delta: Delta of each release.
         classes: K.
-        records: Of each class at each site.
+        records: Records of each class at each site.
     """
     d, labels = len(priors.between), tuple(f"class-{number}" for number in range(classes))
     schema = default_schema(encoder="00" * 32, dimension=d, labels=labels, clip_radius=CLIP_RADIUS)

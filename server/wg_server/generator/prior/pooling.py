@@ -141,7 +141,7 @@ def of_releases(
     Args:
         plant: The release of the site that the pools are for: others are held against it, too, and
             it is in none.
-        releases: Of any kinds; one of another dimension is left out.
+        releases: Releases of any kinds; one of another dimension is left out.
     """
     pools: dict[tuple[str, ...], Pool] = {}
     d = len(priors.between)
@@ -171,7 +171,7 @@ def posterior(
     Classes of a pool that are not asked for are eliminated under their prior.
 
     Args:
-        pools: Of any kinds, without the plant's own release.
+        pools: Pools of any kinds, without the plant's own release.
         labels: The plant's K classes.
         named: As of ``blup.equations``.
     """

@@ -18,7 +18,7 @@ class GeneratedCandidate:
         name: Unique among the candidates.
         source: As in ``wg_common.weights_package.Candidate``.
         inputs: Treatment at the plant of what goes into a network.
-        tensors: Of a family a ``wg_common.inference.family_head``'s and a ``likeness``'s, and a
+        tensors: Tensors; for a family those of its ``FamilyHead`` and its ``likeness``, and a
             ``wg_common.nets.family_network``'s if there are any; of ``posterior`` those of a
             ``wg_common.inference.posterior.Posterior``.
         inputs: Treatment of a network's inputs at the plant.

@@ -125,7 +125,7 @@ class MachineModel(nn.Module):
         conditioned: Networks for a condition, by the treatment of inputs.
         template: Template networks, by the treatment of inputs.
         fixed: Networks without a sheet, by the treatment of inputs.
-        embedding: Of the statistic, for ``film``.
+        embedding: Embedding of the statistic, for ``film``.
         film: Network with the condition as an input, on standardised inputs.
     """
 

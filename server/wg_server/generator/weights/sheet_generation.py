@@ -40,7 +40,7 @@ class KindGenerator:
     """A generator of networks for one kind of machine.
 
     Attributes:
-        model: Its trained module.
+        model: Trained module.
         ships: Which of the module's networks are made, by the treatment of inputs.
     """
 

@@ -61,9 +61,9 @@ class Schedule:
     """Steps and rates of a training.
 
     Attributes:
-        steps: Of the optimiser.
+        steps: Steps of the optimiser.
         learning_rate: Peak rate of AdamW.
-        weight_decay: Of AdamW.
+        weight_decay: Weight decay of AdamW.
         average: Decay of the moving average of the weights.
         evaluate_every: Steps between evaluations.
     """

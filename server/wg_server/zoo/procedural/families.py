@@ -36,8 +36,8 @@ class Family:
     Attributes:
         name: Unique by seed, for provenance.
         kind: One of ``KINDS``.
-        classes: Its classes.
-        recipe: Its surface.
+        classes: Classes of the family.
+        recipe: Recipe of its surface.
         style: Eight numbers in 0..1 that all classes share.
         alphabet: Characters, for digits and glyphs.
         seed: What it was drawn from.

@@ -47,7 +47,7 @@ class Site:
     Attributes:
         languages: What its people write, ``en`` and ``ja``.
         phrases: Those that they use, by language, for each class.
-        objects: Its equipment, by language.
+        objects: Equipment, by language.
         remarks: Most remarks in a note.
         places: Share of notes that say where.
         manner: How its people write.

@@ -16,7 +16,7 @@ class Concept:
 
     Attributes:
         names: English names.
-        japanese: Its Japanese name.
+        japanese: Japanese name.
         en: English phrases.
         ja: Japanese phrases.
     """

@@ -30,7 +30,7 @@ class Family:
     Attributes:
         name: Unique by seed, for provenance.
         kind: One of ``KINDS``.
-        machine: Its classes and what they sound like.
+        machine: Machine: its classes and their sounds.
         mixing: How its sources reach channels, ``[C, S]``.
         length: Samples of a window.
         unit: A factor on all values: the unit that such plants record in.
@@ -57,7 +57,7 @@ class Site:
 
     Attributes:
         machine: The machine.
-        sensors: Its measuring chain.
+        sensors: Measuring chain of the machine.
         step: Time between samples, 1 is the family's.
         length: Samples of its windows.
     """

@@ -27,7 +27,7 @@ class Plant:
         labels: Names of the classes.
         level: Resting value of each variable, ``[V]``.
         scale: Spread of each, ``[V]``.
-        loading: Of variables on common causes, ``[V, 3]``.
+        loading: Loading of variables on common causes, ``[V, 3]``.
         colour: Exponents of the noise of causes and variables.
         effects: Strength of each effect of each class on each variable, ``[K, 6, V]``.
         rate: Cycles a sample of each class's oscillation, ``[K]``.

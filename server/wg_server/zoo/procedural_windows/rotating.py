@@ -48,7 +48,7 @@ class Rotor:
         bands: Depth of its side bands, ``[K]``.
         bursts: Strength of bursts of band noise, ``[K]``.
         resonance: Cycles a sample of each of three resonances.
-        damping: Of each.
+        damping: Damping of each.
         share: How much each class excites each resonance, ``[K, 3]``.
         background: Colour of the machine's own noise, and its level.
         swing: Relative spread of speed between windows.
