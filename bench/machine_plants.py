@@ -1,7 +1,7 @@
 """Networks from data sheets, through the plant's own model selection.
 
 ``python -m bench.machine_plants --home HOME --datasets DIR``, with a home of windows whose
-generator is of the plan ``machines``. Nobody releases anything. A plant has twenty windows of each
+generator makes networks for machines. Nobody releases anything. A plant has twenty windows of each
 condition, of which n are labelled, from several recordings, which are its privacy units, and states
 its bearing; what comes is what the server makes of that, and what is kept is what ``wg-client``
 keeps. Plants are simulated machines that no training saw, each recording as loud as it comes, and

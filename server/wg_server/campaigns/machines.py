@@ -32,7 +32,7 @@ def kinds(home: ServerHome, version: Version) -> tuple[str, ...]:
         raise ConfigError(
             "campaign: machine statistics are of no use here: the encoder has no reading map, or"
             " the generator makes no networks from data sheets; run 'wg-server zoo build --plan"
-            " windows' and 'wg-server train --plan machines'"
+            " windows' and 'wg-server train'"
         )
     return machine_kinds
 

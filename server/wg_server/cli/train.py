@@ -32,7 +32,7 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
     """
     training_plan = read_plan(plan)
     home.config()  # a home without one fails now, and not at the end
-    with cli.progress("train", training_plan.all_steps) as bar:
+    with cli.progress("train", pipeline.steps(home, training_plan)) as bar:
         card = pipeline.train(home, training_plan, progress=bar.update)
     passes, pruned = _take_over(home, card["version"])
     version = versions.read(home, card["version"])

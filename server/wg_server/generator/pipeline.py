@@ -3,9 +3,8 @@
 1. The zoo's tasks are read, families are split, and priors are fitted on some of them.
 2. They are packed with the heads and networks of the operator's families, and measured on plants of
    the families left out: the model card.
-3. Where the plan has them, networks for machines are trained on simulated ones, a kind after the
-   other, through the encoder's reading maps (``weights.machine_training``), packed and measured
-   likewise.
+3. Where the encoder has reading maps, networks for machines are trained on simulated ones, a kind
+   after the other, through these maps (``weights.machine_training``), packed and measured likewise.
 
 Packages are written at the end, as one new version (``versions``). Nothing is installed here.
 """
@@ -20,7 +19,7 @@ from typing import Any
 from wg_common import streams
 from wg_common.modalities.registry import modality
 from wg_common.nets.encoder import package as encoders
-from wg_common.nets.encoder.reading_map import ReadingMap
+from wg_common.nets.encoder.reading_map import Maps, ReadingMap
 from wg_common.streams import Stream
 from wg_core.errors import ConfigError
 from wg_core.privacy.schema import CLIP_RADIUS
@@ -30,7 +29,7 @@ from wg_server.generator.evaluation import head_card
 from wg_server.generator.evaluation.episodes import Plants
 from wg_server.generator.families import likeness
 from wg_server.generator.families.heads import OperatorFamilies, OperatorFamily
-from wg_server.generator.plan import STEPS, GeneratorPlan
+from wg_server.generator.plan import GeneratorPlan
 from wg_server.generator.prior.names import fit_public_priors
 from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
 from wg_server.generator.weights import machine_trial, sheet_card, sheet_generation, training
@@ -45,6 +44,12 @@ from wg_server.zoo.store import Zoo as Store
 from wg_server.zoo.workers import threads
 
 Progress = Callable[[int, str], None]  # Called with steps done and a few words
+_STEPS = 3  # Of what is made of the zoo
+
+
+def steps(home: ServerHome, plan: GeneratorPlan) -> int:
+    """Count steps of progress: of what is made of the zoo, and of the training for machines."""
+    return _STEPS + len(encoders.unpack(home.read_encoder()).maps) * plan.machine_steps
 
 
 def train(
@@ -59,12 +64,11 @@ def train(
     Beside the card the result has ``version``, the id of what was written.
 
     Args:
-        progress: Called with ``plan.all_steps`` done and a few words.
+        progress: Called with ``steps`` done and a few words.
         draws: Numbers of simulated machines that networks are trained and measured on.
 
     Raises:
-        ConfigError: There is no zoo, or too small a one; or the plan has networks for machines, and
-            the encoder has no reading map.
+        ConfigError: There is no zoo, or too small a one.
     """
     with threads(1):
         return _Pipeline(home, plan, progress, draws).run()
@@ -106,24 +110,18 @@ class _Pipeline:
         self.progress(0, "reading the zoo")
         tasks = load_tasks(Store(self.home.zoo), canonical.sha256_hex(encoder))
         card, packed = self._heads(tasks, encoder)
-        sheets = None
-        if self.plan.machine_steps:
-            sheets, card["sheets"] = self._sheets(encoder)
-        self.progress(self.plan.all_steps, "writing the generator")
+        sheets, maps = None, encoders.unpack(encoder).maps
+        if maps and self.plan.machine_steps:
+            sheets, card["sheets"] = self._sheets(maps)
+        self.progress(steps(self.home, self.plan), "writing the generator")
         version = versions.write(self.home, card, packed, sheets)
         return {**version.card, "version": version.id}
 
-    def _sheets(self, encoder: bytes) -> tuple[bytes, dict[str, Any]]:
+    def _sheets(self, maps: Maps) -> tuple[bytes, dict[str, Any]]:
         """Train, measure and pack networks for machines; the package, and its card."""
-        maps = encoders.unpack(encoder).maps
-        if not maps:
-            raise ConfigError(
-                "machine_steps: the home's encoder has no reading map; set it to 0, or make a home"
-                " of windows: 'wg-server zoo build --plan windows' fits an encoder that has"
-            )
         generators, cards = {}, {}
         for number, (kind, reading_map) in enumerate(maps.items()):
-            before = STEPS + number * self.plan.machine_steps
+            before = _STEPS + number * self.plan.machine_steps
             generators[kind], cards[kind] = self._machines(kind, reading_map, before)
         packed = sheet_generation.pack(SheetGenerator(generators))
         checks = [check for card in cards.values() for check in card["checks"]]

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from wg_common.machines.registry import KINDS
 from wg_core import settings
 from wg_server.zoo import plan as zoo_plan
 
 DEFAULT = "default"
-STEPS = 3  # Of what is made of the zoo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,17 +16,13 @@ class GeneratorPlan:
     Attributes:
         seed: Seed of the families that are left out, and of the plants of its model card.
         episodes: Plants in each scenario of the card.
-        machine_steps: Training steps of networks for machines, of each kind; 0: there are none.
+        machine_steps: Training steps of networks for machines, of each kind that the encoder has a
+            reading map for; 0: there are none.
     """
 
     seed: int = 20240501
     episodes: int = 240
-    machine_steps: int = 0
-
-    @property
-    def all_steps(self) -> int:
-        """Steps of progress: of what is made of the zoo, and of the training for machines."""
-        return STEPS + len(KINDS) * self.machine_steps
+    machine_steps: int = 1200
 
     def __post_init__(self) -> None:
         settings.check_range("seed", self.seed, 0, 1 << 62)

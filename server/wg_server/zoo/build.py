@@ -42,8 +42,8 @@ log = logging.getLogger(__name__)
 _FIT_PER_TASK = 48
 _FIT_TASKS = 4  # Tasks whose images for the encoder's fit one job renders
 Progress = Callable[[int, str], None]
-MapTraining = Callable[[int, int, Progress], Maps]
-"""Trains reading maps by seed and steps, and tells its progress."""
+MapTraining = Callable[[ZooPlan, Progress], Maps]
+"""Trains the reading maps of a plan, and tells its progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ def _with_maps(
     def report(_: int, words: str) -> None:
         progress(0, f"reading map: {words}")
 
-    return package.with_maps(data, train_maps(plan.seed, plan.machine_steps, report))
+    return package.with_maps(data, train_maps(plan, report))
 
 
 def fitted(plan: ZooPlan, pool: Workers) -> bytes:

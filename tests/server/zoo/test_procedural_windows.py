@@ -127,10 +127,10 @@ def test_a_home_serves_one_modality(tmp_path: Path) -> None:
 
 
 def test_an_encoder_that_is_fitted_has_the_reading_maps_of_its_plan(tmp_path: Path) -> None:
-    asked: list[tuple[int, int]] = []
+    asked: list[ZooPlan] = []
 
-    def train_maps(seed: int, steps: int, progress: build.Progress) -> Maps:
-        asked.append((seed, steps))
+    def train_maps(plan: ZooPlan, progress: build.Progress) -> Maps:
+        asked.append(plan)
         progress(1, "learning")
         return {bearing.KIND.name: ReadingMap(bearing.KIND)}
 
@@ -150,10 +150,12 @@ def test_an_encoder_that_is_fitted_has_the_reading_maps_of_its_plan(tmp_path: Pa
     plan = replace(_plan(PROCEDURAL), machine_steps=7)
     assert built("machines", plan) == (bearing.KIND.name,)
     assert built("none", _plan(PROCEDURAL)) == ()
-    assert asked == [(plan.seed, 7)]
+    assert asked == [plan]
 
 
 def test_machines_have_windows() -> None:
     source = SourcePlan(kind="procedural", families=1, per_class=8)
     with pytest.raises(ConfigError, match="machines have windows"):
         ZooPlan(seed=1, sources=(source,), machine_steps=5)
+    with pytest.raises(ConfigError, match="'kettle' is none of"):
+        ZooPlan(seed=1, sources=(source,), machines=("kettle",))

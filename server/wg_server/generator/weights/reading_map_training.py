@@ -18,6 +18,7 @@ from wg_server.generator.weights.machine_pool import Batch, MachinePool
 from wg_server.generator.weights.machine_training import Draws, loss, workshop
 from wg_server.generator.weights.simulators import SIMULATORS
 from wg_server.generator.weights.training import Evaluation, Progress, Schedule
+from wg_server.zoo.plan import ZooPlan
 from wg_server.zoo.workers import threads
 
 
@@ -77,21 +78,20 @@ class MapObjective:
 
 
 def train_maps(
-    seed: int,
-    steps: int,
+    plan: ZooPlan,
     progress: Progress,
     draws: Draws = Draws(),  # noqa: B008 - frozen
 ) -> Maps:
-    """Train the reading maps of all kinds of machines that are simulated.
+    """Train the reading maps of a plan's kinds of machines.
 
     Args:
-        steps: Training steps of each.
         progress: Called with steps done, of all kinds together, and a few words.
     """
     maps = {}
     with threads(1):
-        for number, kind in enumerate(SIMULATORS):
-            objective = MapObjective(kind, Sizes(), draws, seed)
+        steps = plan.machine_steps
+        for number, kind in enumerate(plan.machines or SIMULATORS):
+            objective = MapObjective(kind, Sizes(), draws, plan.seed)
 
             def report(
                 step: int, words: str, before: int = number * steps, kind: str = kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -26,10 +27,12 @@ from wg_server.generator.weights.machine_training import Draws, MachineObjective
 from wg_server.generator.weights.machine_trial import EVEN, MOSTLY_SOUND, Trial
 from wg_server.generator.weights.simulators import SIMULATORS
 from wg_server.generator.weights.training import Schedule
+from wg_server.zoo.plan import SourcePlan, ZooPlan
 
 SMALL = Draws(step=4, pool=8, renewals=1, validation=4, test=4)
 SIZES = Sizes(latent=3, rank=2, hidden=16)
 KIND = bearing.KIND.name
+SOURCE = SourcePlan(kind="procedural-windows", families=1, per_class=8)
 
 
 @cache
@@ -107,12 +110,16 @@ def test_a_reading_map_learns_to_tell_machines_apart() -> None:
 
 
 def test_maps_of_all_kinds_are_trained_by_seed() -> None:
-    def train(seed: int) -> dict[str, Any]:
-        maps = reading_map_training.train_maps(seed, 1, lambda *_: None, SMALL)
+    def train(seed: int, *kinds: str) -> dict[str, Any]:
+        plan = ZooPlan(seed=seed, architecture="window-head", sources=(SOURCE,), machine_steps=1)
+        maps = reading_map_training.train_maps(
+            replace(plan, machines=kinds), lambda *_: None, SMALL
+        )
         return {name: part.state_dict() for name, part in maps.items()}
 
     one, again, other = train(1), train(1), train(2)
     assert list(one) == list(SIMULATORS)
+    assert list(train(1, KIND)) == [KIND]
     weight = "layers.0.weight"
     assert torch.equal(one[KIND][weight], again[KIND][weight])
     assert not torch.equal(one[KIND][weight], other[KIND][weight])
