@@ -147,9 +147,9 @@ def progress(title: str, total: int | None) -> Iterator[Bar]:
             TextColumn("{task.completed}/{task.total} {task.fields[detail]}"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=console) as shown:
-            task = shown.add_task(title, total=total, detail="")
-            yield Bar(lambda done, detail: shown.update(task, completed=done, detail=speak(detail)))
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task(title, total=total, detail="")
+            yield Bar(lambda done, detail: bar.update(task, completed=done, detail=speak(detail)))
     else:
         yield Bar(_plain(title, total))
 

@@ -43,9 +43,9 @@ def sections_of(group: click.Group) -> Mapping[str, Sequence[str]]:
     """The sections of a group's commands; one of all, where it has none of its own."""
     if not isinstance(group, SectionedGroup) or not group.sections:
         return {text("Commands"): sorted(group.commands)}
-    named = [name for names in group.sections.values() for name in names]
+    listed_names = [name for names in group.sections.values() for name in names]
     last = list(group.sections)[-1]
-    remaining = [name for name in sorted(group.commands) if name not in named]
+    remaining = [name for name in sorted(group.commands) if name not in listed_names]
     return {**group.sections, last: [*group.sections[last], *remaining]}
 
 
@@ -85,9 +85,9 @@ def _lines(context: click.Context, language: Language) -> Iterator[str]:
     for paragraph in paragraphs(command):
         yield ""
         yield from _broken(language.catalogue.get(paragraph, paragraph), 2)
-    shown = [param for param in command.get_params(context) if isinstance(param, click.Option)]
+    options = [param for param in command.get_params(context) if isinstance(param, click.Option)]
     yield from ("", language(text("Options:")))
-    for option in shown:
+    for option in options:
         yield from _row(_names(option, context), _option(option, context, language))
     if isinstance(command, click.Group):
         for title, names in sections_of(command).items():

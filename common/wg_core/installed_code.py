@@ -92,13 +92,13 @@ def digest_of(files: Mapping[str, bytes]) -> CodeDigest:
     Args:
         files: Bytes by path below the package's parent folder, with ``/``.
     """
-    covered = tuple(
+    core_files = tuple(
         CodeFile(path, hashlib.sha256(files[path]).hexdigest())
         for path in sorted(files)
         if is_code(path)
     )
-    lines = "".join(f"{file.sha256}  {file.path}\n" for file in covered)
-    return CodeDigest(sha256=hashlib.sha256(lines.encode("utf-8")).hexdigest(), files=covered)
+    lines = "".join(f"{file.sha256}  {file.path}\n" for file in core_files)
+    return CodeDigest(sha256=hashlib.sha256(lines.encode("utf-8")).hexdigest(), files=core_files)
 
 
 def is_code(path: str) -> bool:

@@ -168,8 +168,8 @@ def current() -> Language:
 def from_environment(environment: Mapping[str, str] | None = None) -> Code:
     """The language that the environment names; English where it names none that is known."""
     variables = os.environ if environment is None else environment
-    named = next((variables[name] for name in VARIABLES if variables.get(name)), "")
-    return next((code for code in CODES if named.lower().startswith(code)), "en")
+    variable = next((variables[name] for name in VARIABLES if variables.get(name)), "")
+    return next((code for code in CODES if variable.lower().startswith(code)), "en")
 
 
 _CHOSEN = "wg_core.language"

@@ -342,13 +342,13 @@ def exact_sums(
         units: Privacy unit of each record, or None where each record is one.
         centre: What sums are taken about; None is the origin.
     """
-    released = features[:, : schema.dimension]
+    released_features = features[:, : schema.dimension]
     if units is not None:
-        return exact_statistics(schema, released, labels, units, centre)
+        return exact_statistics(schema, released_features, labels, units, centre)
     total = np.zeros(schema.length, dtype=np.int64)
     for start in range(0, len(labels), _SUM_CHUNK):  # a sum over records is a sum over chunks
         part = slice(start, start + _SUM_CHUNK)
-        total += exact_statistics(schema, released[part], labels[part], None, centre)
+        total += exact_statistics(schema, released_features[part], labels[part], None, centre)
         let_go(features)
     return total
 

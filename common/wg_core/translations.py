@@ -127,8 +127,8 @@ def read(folder: Path, code: Code) -> tuple[Entry, ...]:
     entries: dict[tuple[str, str], Entry] = {}
     for unit in catalogue:
         entry = Entry(unit.msgctxt or "", unit.msgid, unit.msgstr)
-        keyed = ": " in entry.context
-        identity = entry.context, "" if keyed else entry.english
+        has_key = ": " in entry.context
+        identity = entry.context, "" if has_key else entry.english
         wrong = "there twice" if identity in entries else _wrong(unit)
         if wrong:
             raise DecodeError(f"{path}: line {unit.linenum}: {entry.english[:80]!r}: {wrong}")

@@ -148,10 +148,10 @@ def leads_to(file: Path, size: int) -> bool:
     """Return whether a stored statistics file belongs to the ledger's checkpoint of this size."""
     if not file.is_file():
         return False
-    covered = statistics_file.decode_covered(
+    statistics = statistics_file.decode_covered(
         atomic.read_bytes(file, limit=protocol.STATISTICS_LIMIT)
     )
-    return proof.decode(covered.release_proof).checkpoint.size == size
+    return proof.decode(statistics.release_proof).checkpoint.size == size
 
 
 def keep(home: ClientHome, signed: bytes) -> int | None:

@@ -125,6 +125,6 @@ class Applier:
             log.info("package %s applied", path.stem)
 
     def _reject(self, path: Path, error: WgError) -> None:
-        rejected = self._inbox.reject(path)
-        log.error("package %s not applied: %s (kept at %s)", path.stem, error, rejected)
+        rejected_file = self._inbox.reject(path)
+        log.error("package %s not applied: %s (kept at %s)", path.stem, error, rejected_file)
         self.failure = error

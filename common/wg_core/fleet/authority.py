@@ -39,13 +39,13 @@ def follow(home: ClientHome, data: bytes) -> bool:
         ConfigError: The pinned root is missing or damaged.
         StorageError: The disk cannot be written.
     """
-    pinned = read_root(home)
+    pinned_root = read_root(home)
     try:
-        root = newest_root(pinned, data, datetime.datetime.now(datetime.UTC))
+        root = newest_root(pinned_root, data, datetime.datetime.now(datetime.UTC))
     except (DecodeError, VerificationError) as error:
         log.error("%s", error)
         return False
-    if root == pinned:
+    if root == pinned_root:
         return False
     atomic.write_bytes(home.ca_certificate, root.public_bytes(serialization.Encoding.PEM))
     log.info("the server has a new authority, which the old one vouches for: %s", fingerprint(root))

@@ -209,16 +209,16 @@ class Session:
     def _send(self, reply: Message, *, send_tries: int = 5) -> None:
         """Send a reply, trying again for a while if the line is bad; replies are idempotent."""
         reply.metadata.__dict__["_message_id"] = reply.object_id
-        for tried in range(1, send_tries + 1):
+        for attempt in range(1, send_tries + 1):
             try:
                 self._push(reply)
             except (httpx.TransportError, httpx.HTTPStatusError) as error:
-                refused = isinstance(error, httpx.HTTPStatusError) and (
+                is_refused = isinstance(error, httpx.HTTPStatusError) and (
                     error.response.status_code < 500
                 )
-                if refused or tried == send_tries:
+                if is_refused or attempt == send_tries:
                     raise
-                time.sleep(self._options.backoff_seconds * 2**tried)
+                time.sleep(self._options.backoff_seconds * 2**attempt)
             else:
                 return
 

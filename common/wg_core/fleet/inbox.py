@@ -63,8 +63,8 @@ class Inbox:
     def waiting(self) -> list[Path]:
         """Packages that wait to be applied, oldest first."""
         packages = self.home.waiting.glob("*.wgw")
-        received = [path for path in packages if (self._received / path.stem).is_file()]
-        return sorted(received, key=lambda path: path.stat().st_mtime_ns)
+        received_packages = [path for path in packages if (self._received / path.stem).is_file()]
+        return sorted(received_packages, key=lambda path: path.stat().st_mtime_ns)
 
     def rejected(self) -> list[Path]:
         """Packages that were set aside."""
@@ -93,10 +93,12 @@ class Inbox:
 
     def _forget_rejected(self, newest: Path) -> None:
         """Keep the newest rejected packages, few enough that a server cannot fill the disk."""
-        rejected = [(path.stat(), path) for path in newest.parent.glob("*.wgw") if path != newest]
-        rejected.sort(key=lambda entry: entry[0].st_mtime_ns, reverse=True)
+        rejected_files = [
+            (path.stat(), path) for path in newest.parent.glob("*.wgw") if path != newest
+        ]
+        rejected_files.sort(key=lambda entry: entry[0].st_mtime_ns, reverse=True)
         size = newest.stat().st_size
-        for number, (status, path) in enumerate(rejected, 1):
+        for number, (status, path) in enumerate(rejected_files, 1):
             size += status.st_size
             if number >= REJECTED_LIMIT or size > REJECTED_BYTES_LIMIT:
                 path.unlink(missing_ok=True)

@@ -56,8 +56,8 @@ def new_keys(config: ClientConfig, server_trust: Trust) -> list[Handover]:
     )
     return [
         link
-        for use, name, pinned, newest in rows
-        for link in handover.follow_keys(use, name, pinned, newest, server_trust.handovers)
+        for use, name, pinned_key, newest in rows
+        for link in handover.follow_keys(use, name, pinned_key, newest, server_trust.handovers)
     ]
 
 

@@ -138,14 +138,16 @@ class CosignedLog(Log):
                 raise VerificationError(f"checkpoint of size {head.size} has another root")
             lines = heads.cosignatures(state, note, witness)
             row = self._db.execute("select note from heads where size = ?", (head.size,)).fetchone()
-            stored = notes.decode(row[0]) if row else checkpoints.sign(head, [self._signing_key()])
-            merged = stored.replacing(lines).encode()
+            stored_note = (
+                notes.decode(row[0]) if row else checkpoints.sign(head, [self._signing_key()])
+            )
+            merged_note = stored_note.replacing(lines).encode()
             self._db.execute(
                 "insert into heads values (?, ?, ?) on conflict (size) do update"
                 " set note = excluded.note, cosigned = cosigned | excluded.cosigned",
-                (head.size, merged, database.HeadState.COSIGNED),
+                (head.size, merged_note, database.HeadState.COSIGNED),
             )
-        return merged
+        return merged_note
 
     def inclusion_proof(self, seq: int, *, witness: str) -> bytes:
         """A ``tlog-proof`` of an entry, in the newest checkpoint that ``witness`` cosigned over it.
@@ -165,8 +167,8 @@ class CosignedLog(Log):
             size = checkpoints.decode_text(note.text).size
             path = merkle.inclusion_proof(state.leaves[:size], seq)
             return Proof(index=seq, path=tuple(path), note=note).encode()
-        cosigned = {self.cosigned_size(witness, key) for key in state.witness_keys(witness)}
-        sizes = sorted({0, *cosigned, *self.unanswered(witness)})
+        cosigned_sizes = {self.cosigned_size(witness, key) for key in state.witness_keys(witness)}
+        sizes = sorted({0, *cosigned_sizes, *self.unanswered(witness)})
         requests = [self.witness_request(witness, old_size=size) for size in sizes]
         path = merkle.inclusion_proof(state.leaves, seq)
         extra = b"".join(request.head() for request in requests)

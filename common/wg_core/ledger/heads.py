@@ -48,9 +48,9 @@ def held(note: Note, name: str, role: Role, keys: Iterable[bytes]) -> list[Signa
     verify = checkpoints.verify if role is notes.LOG else checkpoints.verify_cosignature
     lines = []
     for key in map(signing.public_from_bytes, keys):
-        if claimed := notes.lines_of(note, name, role, key):
+        if claimed_lines := notes.lines_of(note, name, role, key):
             verify(note, name, key)
-            lines += claimed
+            lines += claimed_lines
     return lines
 
 

@@ -175,11 +175,15 @@ def read(
         if on_entry is not None:
             on_entry(entry)
     _check_ends(state, heads)
-    enrolled = [KnownWitness(w.name, w.public_key) for w in state.witnesses]
-    anchors = replace(anchors, witnesses=tuple(_named(x, enrolled) for x in anchors.witnesses))
-    witnesses = _by_key_id(x for x in (*anchors.witnesses, *enrolled) if anchors.counts(x.key))
-    trusted = _trusted(state, anchors)
-    signed = [_signed(note, witnesses, trusted) for _, note in sorted(heads.items())]
+    known_witnesses = [KnownWitness(w.name, w.public_key) for w in state.witnesses]
+    anchors = replace(
+        anchors, witnesses=tuple(_named(x, known_witnesses) for x in anchors.witnesses)
+    )
+    witnesses = _by_key_id(
+        x for x in (*anchors.witnesses, *known_witnesses) if anchors.counts(x.key)
+    )
+    trusted_keys = _trusted(state, anchors)
+    signed = [_signed(note, witnesses, trusted_keys) for _, note in sorted(heads.items())]
     source.finish(state, len(heads))
     history = History(state, state.frontier.root(), signed, figures, total, anchors)
     _check_anchors(history)
@@ -189,15 +193,15 @@ def read(
 def _collect(
     entry: Charge, state: LedgerState, roots: dict[int, str], figures: StatedFigures
 ) -> None:
-    seq, stated = entry.head.seq, entry.state
-    anchor = roots.get(stated.anchored_size, "")
-    if stated.anchored_root != anchor:
+    seq, statement = entry.head.seq, entry.state
+    anchor = roots.get(statement.anchored_size, "")
+    if statement.anchored_root != anchor:
         raise VerificationError(
-            f"entry {seq}: names a cosigned checkpoint of size {stated.anchored_size} with root "
-            f"{stated.anchored_root or '(none)'}, found {anchor or 'no such checkpoint'}"
+            f"entry {seq}: names a cosigned checkpoint of size {statement.anchored_size} with root "
+            f"{statement.anchored_root or '(none)'}, found {anchor or 'no such checkpoint'}"
         )
-    figures.add(seq, stated.mu_squared_before, stated.cap_delta, stated.epsilon_before)
-    figures.add(seq, stated.mu_squared_after, stated.cap_delta, stated.epsilon_after)
+    figures.add(seq, statement.mu_squared_before, statement.cap_delta, statement.epsilon_before)
+    figures.add(seq, statement.mu_squared_after, statement.cap_delta, statement.epsilon_after)
 
 
 def _by_size(raw: list[bytes]) -> dict[int, bytes]:
@@ -245,14 +249,14 @@ def _by_key_id(witnesses: Iterable[KnownWitness]) -> _KeyIds:
 
 
 def _cosignatures(note: Note, witnesses: _KeyIds) -> list[tuple[KnownWitness, int]]:
-    claimed = dict.fromkeys(
+    claimed_lines = dict.fromkeys(
         witness
         for line in note.signatures
         for witness in witnesses.get((line.name, line.key_id), ())
     )
     return [
         (witness, checkpoints.verify_cosignature(note, witness.name, witness.key))
-        for witness in claimed
+        for witness in claimed_lines
     ]
 
 
@@ -291,11 +295,11 @@ def _signed(data: bytes, witnesses: _KeyIds, trusted: Collection[KnownWitness]) 
         cosignatures = _cosignatures(note, witnesses)
     except VerificationError as error:
         raise VerificationError(f"checkpoint of size {head.size}: {error}") from error
-    vouched = (
+    vouched_keys = (
         HeldCosignature(witness.name, witness.public_key, time, witness in trusted)
         for witness, time in cosignatures
     )
-    return SignedHead(head.size, head.root.hex(), tuple(vouched))
+    return SignedHead(head.size, head.root.hex(), tuple(vouched_keys))
 
 
 def _check_anchors(history: History) -> None:

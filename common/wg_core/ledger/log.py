@@ -212,10 +212,10 @@ class Log:
             for entry in state.handovers:
                 if entry.handover == handover:
                     return entry.head.seq
-            named = [w for w in state.witnesses if w.name == handover.name]
+            same_name = [w for w in state.witnesses if w.name == handover.name]
             witness = handover.use == handovers.WITNESS
-            if witness and named and named[-1].public_key.hex() == handover.now:
-                return named[-1].seq  # enrolled with it again
+            if witness and same_name and same_name[-1].public_key.hex() == handover.now:
+                return same_name[-1].seq  # enrolled with it again
             return self._append(KeyHandover(head=self._head(entries.HANDOVER), handover=handover))
 
     def rotate(self, new_key: PrivateKey) -> int:
@@ -278,17 +278,17 @@ class Log:
         if outside:
             self._db.execute("begin")
         try:
-            stored = dict(self._db.execute("select size, note from heads").fetchall())
+            stored_heads = dict(self._db.execute("select size, note from heads").fetchall())
             for _ in self._fold(state):
-                if state.size in stored:
-                    heads.check_head(state, stored[state.size])
-            newest = max(stored, default=0)
+                if state.size in stored_heads:
+                    heads.check_head(state, stored_heads[state.size])
+            newest = max(stored_heads, default=0)
             if newest > state.size:
                 raise VerificationError(
                     f"{self._path}: a signed checkpoint has {newest} entries, the ledger has "
                     f"{state.size}: entries were deleted"
                 )
-            if state.size not in stored:
+            if state.size not in stored_heads:
                 raise VerificationError(
                     f"{self._path}: entry {state.size - 1}: no signed checkpoint covers it"
                 )

@@ -72,8 +72,8 @@ class Note:
 
     def with_signatures(self, lines: Iterable[SignatureLine]) -> Note:
         """The note with more signatures; one that is there already is not repeated."""
-        merged = dict.fromkeys((*self.signatures, *lines))
-        return Note(self.text, tuple(merged))
+        merged_lines = dict.fromkeys((*self.signatures, *lines))
+        return Note(self.text, tuple(merged_lines))
 
     def replacing(self, lines: Iterable[SignatureLine]) -> Note:
         """The note with signatures in the place of earlier ones of the same keys."""
@@ -130,8 +130,8 @@ def decode_vkey(text: str, role: Role) -> tuple[str, PublicKey]:
     check_key_name(name)
     raw = decode_base64(body, subject=subject)
     key = signing.public_from_bytes(raw[1:])
-    (algorithm, *further) = key.algorithms
-    if further or raw[0] != role[algorithm]:
+    (algorithm, *other_algorithms) = key.algorithms
+    if other_algorithms or raw[0] != role[algorithm]:
         raise DecodeError(
             f"{subject}: {name}: signature type {raw[0]} with {len(raw) - 1} bytes, expected"
             f" {role[algorithm]}"
@@ -156,12 +156,12 @@ def decode(data: bytes, *, subject: str = "note") -> Note:
     if len(data) > NOTE_LIMIT:
         raise DecodeError(f"{subject}: {len(data)} bytes, at most {NOTE_LIMIT} are accepted")
     try:
-        decoded = data.decode("utf-8")
+        note_text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DecodeError(f"{subject}: not UTF-8") from error
-    if min(decoded.replace("\n", " "), default=" ") < " ":
+    if min(note_text.replace("\n", " "), default=" ") < " ":
         raise DecodeError(f"{subject}: holds a control character")
-    text, separator, tail = decoded.rpartition("\n\n")
+    text, separator, tail = note_text.rpartition("\n\n")
     if not separator or not text:
         raise DecodeError(f"{subject}: no blank line between text and signatures")
     return Note(text + "\n", decode_lines(tail, subject=subject))

@@ -59,10 +59,10 @@ def verify_succession(new: LedgerState, old: History) -> None:
             f"entry 0: replaces log {predecessor.origin}, the one given is {old.state.origin}"
         )
     root = old.heads[-1].root
-    stated, _ = checkpoints.decode(
+    stated_head, _ = checkpoints.decode(
         predecessor.checkpoint.encode(), subject="predecessor's checkpoint"
     )
-    if bytes.fromhex(root) != stated.root:
+    if bytes.fromhex(root) != stated_head.root:
         raise VerificationError(
             f"entry 0: carries another checkpoint than the one of {old.state.size} entries "
             f"with root {root}"

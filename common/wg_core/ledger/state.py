@@ -132,11 +132,11 @@ class LedgerState:
 
     def lineage(self, identifier: str) -> LineageState:
         """A lineage by ID, or the one it was merged into; else ``VerificationError``."""
-        named = identifier
+        name = identifier
         while identifier in self._alias:
             identifier = self._alias[identifier]
-        if named != identifier:
-            self._alias[named] = identifier  # a chain of merges is walked once
+        if name != identifier:
+            self._alias[name] = identifier  # a chain of merges is walked once
         if identifier not in self.lineages:
             raise VerificationError(f"lineage {identifier!r} is unknown")
         return self.lineages[identifier]
@@ -286,15 +286,15 @@ class LedgerState:
                 raise VerificationError(f"lineage {new} was there before: no new budget")
             self.lineages[new] = LineageState(new, entry.cap_epsilon, entry.cap_delta)
             return self.lineages[new]
-        named = self.lineage(entry.lineage)
-        merged = [named, *map(self.lineage, entry.inherits)]
+        known_lineage = self.lineage(entry.lineage)
+        lineages = [known_lineage, *map(self.lineage, entry.inherits)]
         for lineage in bound:
-            if lineage not in merged:
+            if lineage not in lineages:
                 raise VerificationError(
                     f"data set {entry.name!r} belongs to lineage {lineage.id} by its name or its "
                     f"content: the entry must merge it into {entry.lineage}"
                 )
-        return named
+        return known_lineage
 
     def bound_lineages(self, name: str, commitment: str) -> list[LineageState]:
         """The lineages that a data set belongs to: by its name, and by its content.
@@ -354,15 +354,15 @@ class LedgerState:
         seq = decision.head.seq
         if not decision.approved:
             raise VerificationError(f"request {entry.request_id!r} was denied (entry {seq})")
-        for subject, got, want in (
+        for subject, actual, want in (
             ("epsilon", numbers.exact(entry.epsilon), numbers.exact(decision.epsilon)),
             ("delta", numbers.exact(entry.delta), numbers.exact(decision.delta)),
             ("purpose", entry.use.purpose, decision.purpose),
             ("recipient", entry.use.recipient, decision.recipient),
             ("statistics", entry.mechanism.statistics, statistics_of(decision.statistics)),
         ):
-            if got != want:
-                raise VerificationError(f"{subject} {got}, entry {seq} approved {want}")
+            if actual != want:
+                raise VerificationError(f"{subject} {actual}, entry {seq} approved {want}")
 
     def _charge(self, entry: Charge) -> None:
         dataset = self.datasets.get(entry.dataset)

@@ -210,7 +210,7 @@ class Ledger(CosignedLog):
                 target = self._named_lineage(dataset.lineage)
             elif sources:
                 target = bound[0] if bound else sources[0]
-            merged = {x.id for x in sources if x is not target}
+            merged_ids = {x.id for x in sources if x is not target}
             cap = (dataset.cap_epsilon, dataset.cap_delta)
             for lineage in (target, *sources):
                 if lineage and (lineage.cap_epsilon, lineage.cap_delta) != cap:
@@ -224,7 +224,7 @@ class Ledger(CosignedLog):
                 and dataset_state.commitment == dataset.commitment
                 and target is not None
                 and state.lineage(dataset_state.lineage) is target
-                and not merged
+                and not merged_ids
             ):
                 return dataset_state.head.seq
             entry = Dataset(
@@ -232,7 +232,7 @@ class Ledger(CosignedLog):
                 name=dataset.name,
                 commitment=dataset.commitment,
                 lineage=(target.id if target else entries.lineage_id(state.origin, state.size)),
-                inherits=tuple(sorted(merged)),
+                inherits=tuple(sorted(merged_ids)),
                 cap_epsilon=dataset.cap_epsilon,
                 cap_delta=dataset.cap_delta,
                 refresh_rule=entries.NEVER,
@@ -330,9 +330,9 @@ class Ledger(CosignedLog):
         Raises:
             VerificationError: The charge has no release.
         """
-        paid, words = entries.decode(self.entry(charge)), (use.purpose, use.recipient)
+        charge_entry, words = entries.decode(self.entry(charge)), (use.purpose, use.recipient)
         with self._writing() as state:
-            if (charge, *words) in state.reuses or getattr(paid, "use", None) == use:
+            if (charge, *words) in state.reuses or getattr(charge_entry, "use", None) == use:
                 return None
             head = self._head(entries.REUSE)
             return self._append(
@@ -418,12 +418,12 @@ class Ledger(CosignedLog):
         return checkpoints.decode(row[0])[0] if row else None
 
     def _cost(self, lineage: LineageState, event: PrivacyEvent) -> tuple[float, float]:
-        spent = lineage.events()
+        events = lineage.events()
         after = LineageState(lineage.id, lineage.cap_epsilon, lineage.cap_delta)
-        for spent_event in (*spent, event):
+        for spent_event in (*events, event):
             after.add(spent_event)
         delta = lineage.cap_delta
-        return self._epsilon(spent, delta), self._epsilon(after.events(), delta)
+        return self._epsilon(events, delta), self._epsilon(after.events(), delta)
 
     def _epsilon(
         self, events: tuple[PrivacyEvent, ...], delta: str, *, epsilons_kept: int = 8

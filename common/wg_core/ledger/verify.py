@@ -37,7 +37,7 @@ def check_statistics(charge: Charge, release: bytes) -> None:
     sensitivity = numbers.fraction(
         manifest.sensitivity_squared, subject="manifest: squared sensitivity"
     )
-    charged = numbers.fraction(
+    charged_sensitivity = numbers.fraction(
         mechanism.sensitivity_squared, subject="charge entry: squared sensitivity"
     )
     _agree(
@@ -46,7 +46,7 @@ def check_statistics(charge: Charge, release: bytes) -> None:
         ("epsilon", manifest.epsilon == charge.epsilon),
         ("delta", manifest.delta == charge.delta),
         ("sigma", parse_sigma(mechanism.sigma) == parse_sigma(manifest.sigma)),
-        ("sensitivity", charged == sensitivity),
+        ("sensitivity", charged_sensitivity == sensitivity),
         ("mechanism", charge.event.mechanism == "gaussian"),
         ("neighbouring relation", charge.guarantee.adjacency == "add-remove"),
         ("blocks", charging.block_shares(schema) == mechanism.blocks),
@@ -180,21 +180,21 @@ def _check_place(
     name: str, entry: Charge | Release | PublicStatement, data: bytes, text: bytes, place: Place
 ) -> None:
     """Check that an entry stands where its proof says, in a checkpoint that its site signed."""
-    decoded = proof.decode(text, subject=f"{name} proof")
+    entry_proof = proof.decode(text, subject=f"{name} proof")
     origin, witness_name = place["ledger_origin"], place["witness_name"]
     if entry.head.origin != origin:
         raise VerificationError(f"{name} entry: of log {entry.head.origin!r}, expected {origin!r}")
-    if decoded.index != entry.head.seq:
+    if entry_proof.index != entry.head.seq:
         raise VerificationError(
-            f"{name} proof: of entry {decoded.index}, the entry says {entry.head.seq}"
+            f"{name} proof: of entry {entry_proof.index}, the entry says {entry.head.seq}"
         )
     try:
-        decoded.verify(data)
-        checkpoints.verify(decoded.note, origin, place["ledger_key"])
+        entry_proof.verify(data)
+        checkpoints.verify(entry_proof.note, origin, place["ledger_key"])
         if witness_name is not None:
             if place["witness_key"] is None:
                 raise VerificationError(f"no key of witness {witness_name} is known")
-            checkpoints.verify_cosignature(decoded.note, witness_name, place["witness_key"])
+            checkpoints.verify_cosignature(entry_proof.note, witness_name, place["witness_key"])
     except VerificationError as error:
         raise VerificationError(f"{name} proof: {error}") from error
 

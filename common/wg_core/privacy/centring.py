@@ -88,9 +88,9 @@ def centre(schema: StatisticsSchema, counts: Integers, total: Integers, sigma: f
     unit = schema.moment_weight * schema.grid  # what one record on the sphere adds to it
     typical = Fraction(length, unit) / TYPICAL
     spread = typical**2 * TYPICAL_VARIANCE
-    counted = Fraction(sum(int(value) for value in counts), schema.count_weight)
+    count = Fraction(sum(int(value) for value in counts), schema.count_weight)
     noise = len(counts) * variance / schema.count_weight**2
-    records = (counted * spread + typical * noise) / (spread + noise)
+    records = (count * spread + typical * noise) / (spread + noise)
     records = max(records, Fraction(length, unit) / LONGEST)
     mean = math.floor(schema.grid * Fraction(length, unit) / records)
     # Direction times length times cosine: V / |V| * mean * length / |V|.
@@ -112,10 +112,10 @@ def deviations(q: Integers, about: Centre) -> Integers:
         int64 ``[n, d]`` with ``sum(u^2) <= radius^2`` in each row; no row depends on another.
     """
     u = q - about.point
-    squared = (u * u).sum(axis=1)
-    norm = _ceil_sqrt(squared)
+    squares = (u * u).sum(axis=1)
+    norm = _ceil_sqrt(squares)
     shorter = np.abs(u) * about.radius // np.maximum(norm, 1)[:, None]
-    outside = squared > about.radius**2
+    outside = squares > about.radius**2
     return np.where(outside[:, None], np.sign(u) * shorter, u)
 
 

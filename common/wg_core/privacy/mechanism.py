@@ -64,11 +64,11 @@ def sigma_for(
     units = math.floor(Fraction(target) ** 2 / MU_SQUARED_UNIT)
     if units < 1:
         raise PolicyRefused(f"epsilon {epsilon!r}: too small to be counted on a ledger")
-    allowed = units * MU_SQUARED_UNIT
-    sigma = math.sqrt(sensitivity_squared / allowed)
-    while Fraction(sigma) ** 2 * allowed < sensitivity_squared:
+    mu_squared = units * MU_SQUARED_UNIT
+    sigma = math.sqrt(sensitivity_squared / mu_squared)
+    while Fraction(sigma) ** 2 * mu_squared < sensitivity_squared:
         sigma = math.nextafter(sigma, math.inf)
-    if allowed * Fraction(NOISE_MULTIPLIER_MINIMUM) ** 2 > 1:
+    if mu_squared * Fraction(NOISE_MULTIPLIER_MINIMUM) ** 2 > 1:
         raise PolicyRefused(
             f"epsilon {epsilon!r}: noise below {NOISE_MULTIPLIER_MINIMUM} sensitivities is refused"
         )

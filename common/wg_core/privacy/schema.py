@@ -160,13 +160,13 @@ class StatisticsSchema:
             positive = False
         _require(positive, "clip_radius", self.clip_radius, "a positive decimal number")
         _require(self.bits in _BITS, "bits", self.bits, f"{_BITS.start} to {_BITS.stop - 1}")
-        for name, weight, needed in (
+        for name, weight, is_needed in (
             ("count_weight", self.count_weight, True),
             ("sum_weight", self.sum_weight, bool(self.labels)),
             ("moment_weight", self.moment_weight, True),
         ):
-            good = 0 < weight < _WEIGHT_LIMIT if needed else weight == 0
-            _require(good, name, weight, "1 to 2^53 - 1" if needed else "0")
+            good = 0 < weight < _WEIGHT_LIMIT if is_needed else weight == 0
+            _require(good, name, weight, "1 to 2^53 - 1" if is_needed else "0")
         _require(self.length <= _LENGTH_LIMIT, "length", self.length, "at most 2^22 entries")
         _require(
             self.capacity >= CAPACITY_MINIMUM,

@@ -30,11 +30,11 @@ def check_slot(
     seconds_a_record = (
         _SECONDS_A_RECORD[config.data.unit_column is not None] + dimension * 4 / bytes_a_second
     )
-    needed = records * seconds_a_record
+    seconds_needed = records * seconds_a_record
     slot = config.privacy.answer_slot_seconds
-    if needed > slot:
+    if seconds_needed > slot:
         fitting = next(
-            (slot_seconds for slot_seconds in _SLOTS if slot_seconds >= needed), _SLOTS[-1]
+            (slot_seconds for slot_seconds in _SLOTS if slot_seconds >= seconds_needed), _SLOTS[-1]
         )
         raise ConfigError(
             f"privacy.answer_slot_seconds: {slot:g} is too short for this data set: an answer might"

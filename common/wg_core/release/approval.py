@@ -66,15 +66,15 @@ def check(
         )
     if not decision.approved:
         raise PolicyRefused(f"request {request_id}: denied by {decision.name}")
-    for subject, got, want in (
+    for subject, actual, want in (
         ("epsilon", numbers.exact(query.epsilon), numbers.exact(decision.epsilon)),
         ("delta", numbers.exact(query.delta), numbers.exact(decision.delta)),
         ("purpose", query.purpose, decision.purpose),
         ("recipient", config.server.name, decision.recipient),
         ("statistics", statistics_of(query.statistics), statistics_of(decision.statistics)),
     ):
-        if got != want:
-            raise PolicyRefused(f"request {request_id}: {subject} is {got}, approved was {want}")
+        if actual != want:
+            raise PolicyRefused(f"request {request_id}: {subject} is {actual}, approved was {want}")
 
 
 def decide(

@@ -78,7 +78,7 @@ def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
                 f"{home.ledger}: does not know the data set {config.data.name!r}; run 'wg-client"
                 f" freeze --home {home.root}'"
             )
-        spent = ledger.spent(config.data.name)
+        spending = ledger.spent(config.data.name)
         ledger_entries = [entries.decode(ledger.entry(seq)) for seq in range(ledger.size)]
     sizes = {
         entry.charge: entry.payload_size for entry in ledger_entries if isinstance(entry, Release)
@@ -96,15 +96,15 @@ def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
             statistics=entry.mechanism.statistics,
         )
         for entry in ledger_entries
-        if isinstance(entry, Charge) and entry.lineage == spent.lineage
+        if isinstance(entry, Charge) and entry.lineage == spending.lineage
     )
     return Spend(
-        epsilon=spent.epsilon,
-        cap_epsilon=spent.cap_epsilon,
-        cap_delta=spent.cap_delta,
-        charges=spent.charges,
-        burned=spent.burned,
+        epsilon=spending.epsilon,
+        cap_epsilon=spending.cap_epsilon,
+        cap_delta=spending.cap_delta,
+        charges=spending.charges,
+        burned=spending.burned,
         entries=len(ledger_entries),
         releases=rows,
-        distinguished=accounting.distinguished(spent.events),
+        distinguished=accounting.distinguished(spending.events),
     )

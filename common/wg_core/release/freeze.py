@@ -181,9 +181,9 @@ def freeze(
     with (
         locks.freezing(home),
         _new_folder(home) as folder,
-        Encoded(home, reading.name, reading.width) as encoded,
+        Encoded(home, reading.name, reading.width) as encoded_file,
     ):
-        rows, report = _encode(folder, reading, inspected, records.contents, encoded, stage)
+        rows, report = _encode(folder, reading, inspected, records.contents, encoded_file, stage)
         exact = _exact(reading, rows, inspected.data, config)
         hashes = _write_parts(folder, exact, records, listing, acceptance)
         quality.write(folder, report)

@@ -61,7 +61,7 @@ def history(ledger: Ledger) -> History:
     """Read a ledger's data sets and charges."""
     lineages: dict[str, str] = {}
     caps: dict[str, tuple[str, str]] = {}
-    charged: set[str] = set()
+    charged_ids: set[str] = set()
     units: dict[str, None] = {}
     for seq in range(ledger.size):
         entry = entries.decode(ledger.entry(seq))
@@ -69,14 +69,14 @@ def history(ledger: Ledger) -> History:
             for spend in entry.predecessor.spends:
                 lineages |= dict.fromkeys(spend.names, spend.lineage)
                 caps[spend.lineage] = spend.cap_epsilon, spend.cap_delta
-                charged |= {*spend.commitments}
+                charged_ids |= {*spend.commitments}
         elif isinstance(entry, Dataset):
             lineages[entry.name] = entry.lineage
             caps[entry.lineage] = entry.cap_epsilon, entry.cap_delta
         elif isinstance(entry, Charge):
-            charged.add(entry.commitment)
+            charged_ids.add(entry.commitment)
             units[entry.guarantee.unit] = None
-    return History(lineages, caps, frozenset(charged), tuple(units))
+    return History(lineages, caps, frozenset(charged_ids), tuple(units))
 
 
 def register(ledger: Ledger, config: ClientConfig, commitment: str) -> None:
@@ -100,13 +100,13 @@ def register(ledger: Ledger, config: ClientConfig, commitment: str) -> None:
 
 def remember(home: ClientHome, past: History) -> None:
     """Note the units of every snapshot that was charged; run before a snapshot is deleted."""
-    for stored in snapshots.all_snapshots(home):
-        name, commitment = stored.manifest.dataset, stored.manifest.commitment
+    for snapshot in snapshots.all_snapshots(home):
+        name, commitment = snapshot.manifest.dataset, snapshot.manifest.commitment
         path = home.units / f"{canonical.sha256_hex(name.encode('utf-8'))[:32]}.npz"
         former = _read(path)
         if commitment not in past.charged or commitment in former.commitments:
             continue
-        records = stored.records()
+        records = snapshot.records()
         digests = former.digests | _set(records.contents) | _set(records.units)
         home.units.mkdir(mode=0o700, exist_ok=True)
         _write(path, _Charged(former.commitments | {commitment}, digests))

@@ -100,23 +100,23 @@ def answer_query(
         WitnessRefused: The server does not cosign. The release is kept, and sent when asked again.
         TooFewWitnesses: Others of ``client.yaml`` do not; the same.
     """
-    arrived = now()
+    arrival = now()
     config = configuration.load(home)
     check_message_type(config, protocol.QUERY_STATISTICS)
     encoder = canonical.sha256_hex(encoder_pin.load(home, config))
-    check_query(config, query, encoder=encoder, now=arrived)
-    with locks.release(home), open_ledger(home, at=arrived) as ledger:
+    check_query(config, query, encoder=encoder, now=arrival)
+    with locks.release(home), open_ledger(home, at=arrival) as ledger:
         cosigning.enrol(ledger, config)
         if query.is_free:
             return _state(ledger, config, encoder, witness)
-        charged = ledger.find(config.data.name, request_id=query.request_id)
-        if charged is None:
+        charge = ledger.find(config.data.name, request_id=query.request_id)
+        if charge is None:
             if query.statistics == MACHINE:  # nobody is to decide on what there is not
                 readiness.check_machine(config, snapshots.current(home))
-            approval.check(home, config, ledger, query, arrived)
+            approval.check(home, config, ledger, query, arrival)
         else:
-            _check_charge(ledger, charged, query)
-        if charged is None or charged.open:
+            _check_charge(ledger, charge, query)
+        if charge is None or charge.open:
             if witness is None:
                 cosigning.check_room(ledger, config)
             snapshot = current_snapshot(home, config, ledger, encoder=encoder)
@@ -125,8 +125,8 @@ def answer_query(
             pack = functools.partial(make, config, snapshot, key=key, sampler=sampler)
             if config.data_sheet is not None:
                 _stated(ledger, config, encoder)
-            charged = _release(ledger, request, pack, on_step)
-        return _cover(home, config, ledger, charged, witness, on_step)
+            charge = _release(ledger, request, pack, on_step)
+        return _cover(home, config, ledger, charge, witness, on_step)
 
 
 def _request_for(config: ClientConfig, snapshot: Snapshot, query: StatisticsQuery) -> ChargeRequest:
@@ -290,17 +290,17 @@ def _check_charge(ledger: Ledger, charged: Charged, query: StatisticsQuery) -> N
 
 def _release(ledger: Ledger, request: ChargeRequest, pack: Pack, step: Step) -> Charged:
     """Charge and make the release, unless an equal one was made before."""
-    charged = ledger.charge(request)
-    if not charged.open:
+    charge = ledger.charge(request)
+    if not charge.open:
         log.info("request %s: an equal release was made before", request.request_id)
-        ledger.record_reuse(charged.seq, request.use)
-        return charged
+        ledger.record_reuse(charge.seq, request.use)
+        return charge
     step(CHARGED)
-    payload = pack(dataclasses.replace(request, request_id=charged.request_id))
+    payload = pack(dataclasses.replace(request, request_id=charge.request_id))
     step(SAMPLED)
-    ledger.record_release(charged.seq, payload)
+    ledger.record_release(charge.seq, payload)
     step(RECORDED)
-    return charged
+    return charge
 
 
 def _cover(
@@ -318,32 +318,32 @@ def _cover(
         WitnessRefused: It is not cosigned; it is kept.
     """
     name = config.server.witness_name
-    cosigned = home.outbox / f"{charged.request_id}.wgs"
+    cosigned_file = home.outbox / f"{charged.request_id}.wgs"
     waiting = home.outbox / f"{charged.request_id}.air.wgs"
-    if cosigned.is_file():
-        return atomic.read_bytes(cosigned, limit=protocol.STATISTICS_LIMIT)
+    if cosigned_file.is_file():
+        return atomic.read_bytes(cosigned_file, limit=protocol.STATISTICS_LIMIT)
     payload = ledger.outbox(charged.seq)
-    released = ledger.release_of(charged.seq)
-    if payload is None or released is None:
+    release = ledger.release_of(charged.seq)
+    if payload is None or release is None:
         raise VerificationError(f"{home.ledger}: charge {charged.seq} has no release to send")
-    stored = cosigned
+    stored_file = cosigned_file
     cosigning.collect(ledger, config, witness)
     if witness is not None:
         step(COSIGNED)
-    elif not ledger.covered_by(released.seq, name):
-        stored = waiting
+    elif not ledger.covered_by(release.seq, name):
+        stored_file = waiting
         if cosigning.leads_to(waiting, ledger.size):
             return atomic.read_bytes(waiting, limit=protocol.STATISTICS_LIMIT)
         cosigning.hand_out(ledger, config)
-    covered = CoveredStatistics(
+    statistics = CoveredStatistics(
         release=payload,
         charge_entry=ledger.entry(charged.seq),
-        release_entry=ledger.entry(released.seq),
+        release_entry=ledger.entry(release.seq),
         charge_proof=ledger.inclusion_proof(charged.seq, witness=name),
-        release_proof=ledger.inclusion_proof(released.seq, witness=name),
+        release_proof=ledger.inclusion_proof(release.seq, witness=name),
     )
-    data = statistics_file.encode_covered(covered)
-    atomic.write_bytes(stored, data, mode=atomic.PRIVATE)
+    data = statistics_file.encode_covered(statistics)
+    atomic.write_bytes(stored_file, data, mode=atomic.PRIVATE)
     return data
 
 

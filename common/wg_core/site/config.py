@@ -59,8 +59,8 @@ def check_labels(labels: Sequence[str]) -> None:
         raise ConfigError(f"data.labels: {len(labels)} labels, expected 1 to {LABEL_LIMIT}")
     if len(set(labels)) != len(labels):
         raise ConfigError("data.labels: a label stands there twice")
-    composed = {unicodedata.normalize("NFC", label) for label in labels}
-    if len(composed) != len(labels):
+    composed_labels = {unicodedata.normalize("NFC", label) for label in labels}
+    if len(composed_labels) != len(labels):
         raise ConfigError(
             "data.labels: two labels look the same and differ in their bytes (Unicode"
             " composition); keep one"
@@ -386,12 +386,12 @@ def _with_exact_numbers(document: object, words: object) -> object:
     ``document`` is the file as YAML reads it; ``words`` has every scalar as it is written.
     """
     privacy = document.get("privacy") if isinstance(document, dict) else None
-    written = words.get("privacy") if isinstance(words, dict) else None
-    if not (isinstance(document, dict) and isinstance(privacy, dict) and isinstance(written, dict)):
+    section = words.get("privacy") if isinstance(words, dict) else None
+    if not (isinstance(document, dict) and isinstance(privacy, dict) and isinstance(section, dict)):
         return document
     exact = {}
     for name in _DECIMALS:
-        value, text = privacy.get(name), written.get(name)
+        value, text = privacy.get(name), section.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         if not isinstance(text, str) or not _NUMBER.fullmatch(text):

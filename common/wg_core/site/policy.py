@@ -59,14 +59,14 @@ def check_query(config: ClientConfig, query: StatisticsQuery, *, encoder: str, n
         ("epsilon", query.epsilon, "max_request_epsilon", privacy.max_request_epsilon),
         ("delta", query.delta, "cap_delta", privacy.cap_delta),
     )
-    for name, requested, setting, largest in () if query.is_free else prices:
+    for name, request, setting, largest in () if query.is_free else prices:
         try:
-            value = positive_decimal(requested, name)
+            value = positive_decimal(request, name)
         except ConfigError as error:
             raise PolicyRefused(f"{subject}: {error}") from error
         if value > positive_decimal(largest, f"privacy.{setting}"):
             raise PolicyRefused(
-                f"{subject}: {name} {requested}, this plant allows {largest} a request"
+                f"{subject}: {name} {request}, this plant allows {largest} a request"
             )
     if not _PURPOSE.is_match(query.purpose):
         raise PolicyRefused(f"{subject}: purpose is too long or not printable")

@@ -35,9 +35,11 @@ def join(home: ClientHome, other: Path) -> ClientConfig:
     holder = ClientHome(other.resolve())
     if holder.root == home.root.resolve():
         raise ConfigError(f"{home.root}: a home cannot share its own budget")
-    shared = place.read(holder.root)
-    if shared is not None:
-        raise ConfigError(f"{holder.root}: draws on the budget of {shared.home}; name that home")
+    shared_root = place.read(holder.root)
+    if shared_root is not None:
+        raise ConfigError(
+            f"{holder.root}: draws on the budget of {shared_root.home}; name that home"
+        )
     config = configuration.load(holder)
     budget = place.read(home.root)
     if budget is None and ((home.root / place.LEDGER).exists() or home.config.exists()):

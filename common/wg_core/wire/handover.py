@@ -59,8 +59,8 @@ class Handover:
         """Check that the retired key said so, or ``VerificationError``."""
         key = signing.public_from_hex(self.before)
         signing.check_successor(key, signing.public_from_hex(self.now))
-        stated = statement(self.use, self.name, self.before, self.now)
-        signing.verify(key, CONTEXT, stated, bytes.fromhex(self.signature))
+        signed_bytes = statement(self.use, self.name, self.before, self.now)
+        signing.verify(key, CONTEXT, signed_bytes, bytes.fromhex(self.signature))
 
 
 def statement(use: Use, name: str, before: str, now: str) -> bytes:

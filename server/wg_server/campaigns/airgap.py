@@ -45,17 +45,20 @@ def generate_from_file(
     data = atomic.read_bytes(source, limit=protocol.STATISTICS_LIMIT)
     with Store.open(home) as store:
         witness = Witness.of(home, store)
-        stored = _accept(home, store, source, data, witness)
-        intake.check_used(stored)
-        checkpoint = witness.attest(store.site(stored.site))
+        stored_release = _accept(home, store, source, data, witness)
+        intake.check_used(stored_release)
+        checkpoint = witness.attest(store.site(stored_release.site))
         request_id = secrets.token_hex(16)
-        plant, pools = intake.open_recipient(stored), StoredPools(home, store)
+        plant, pools = intake.open_recipient(stored_release), StoredPools(home, store)
         package = make_package(home, pools, plant, request_id, version.id)
     # Without the checkpoint the plant could not know that it was cosigned.
     package = weights_package.with_checkpoint(package, checkpoint)
     atomic.write_bytes(out, package)
     return Made(
-        site=stored.site, request_id=request_id, release_id=stored.release_id, bytes=len(package)
+        site=stored_release.site,
+        request_id=request_id,
+        release_id=stored_release.release_id,
+        bytes=len(package),
     )
 
 

@@ -133,7 +133,7 @@ def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[Exported]:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out}: expected an empty folder, or none")
     config = home.config()
-    done, records = [], []
+    exports, records = [], []
     with Store.open(home) as store:
         witness = Witness.of(home, store)
         sites = [store.site(name) for name in sorted(set(names))]
@@ -151,7 +151,7 @@ def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[Exported]:
             records.append(record)
             origins = [log.origin for log in record.logs]
             forks, refused_files = _write_forks(store, origins, folder / auditor_record.FORK_FOLDER)
-            done.append(
+            exports.append(
                 Exported(
                     site=site.name,
                     files=_write_files(home, store, site, folder),
@@ -171,7 +171,7 @@ def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[Exported]:
         handovers=trust.handovers(home),
     )
     atomic.write_bytes(out / auditor_record.SITES_FILE, auditor_record.encode(server_record))
-    return done
+    return exports
 
 
 def _record(site: Site, logs: Sequence[SeenLog]) -> SiteRecord:

@@ -133,7 +133,7 @@ class Exchange:
         Returns:
             Whether some may be left, for when others have answered.
         """
-        begun = time.monotonic()
+        start = time.monotonic()
         room = FLIGHTS_BYTES - sum(flight.size for flight in self._flights.values())
         while room > 0:
             if (ask := next(self._unsent, None)) is None:
@@ -145,7 +145,7 @@ class Exchange:
                 isolated(self._queue, campaign_id, name, "message"),
             ):
                 room -= self._send(run, ask)
-            if time.monotonic() - begun > send_seconds:
+            if time.monotonic() - start > send_seconds:
                 break
         return True
 
@@ -160,8 +160,8 @@ class Exchange:
         """Give up messages that expired, whose node started anew, or that nobody waits for."""
         now = time.monotonic()
         for message_id, flight in list(self._flights.items()):
-            restarted = self._state.activated(flight.key[1]) > flight.sent
-            if restarted or now > flight.expires or flight.key not in keys:
+            has_restarted = self._state.activated(flight.key[1]) > flight.sent
+            if has_restarted or now > flight.expires or flight.key not in keys:
                 if self._run is not None:
                     self._run.forget(message_id)
                 del self._flights[message_id]
@@ -178,11 +178,11 @@ class Exchange:
             key = ask.key
             if ask.task.site not in online or key in flying or now < self._not_before.get(key, 0.0):
                 continue
-            undecided = ask.task.code == fleet.APPROVAL
-            if ask.task.tries >= MESSAGE_TRIES and not undecided:
+            is_undecided = ask.task.code == fleet.APPROVAL
+            if ask.task.tries >= MESSAGE_TRIES and not is_undecided:
                 self._queue.update(ask.campaign.id, ask.task.site, state="failed", code="tries")
                 continue
-            pause = _PERSON_SECONDS if undecided else min(2.0 ** min(ask.task.tries, 5), 30.0)
+            pause = _PERSON_SECONDS if is_undecided else min(2.0 ** min(ask.task.tries, 5), 30.0)
             self._not_before[key] = now + pause
             yield ask
 
@@ -192,12 +192,12 @@ class Exchange:
         asked_at = task.asked or time.time()
         envelope = phase.envelope(ask.campaign, replace(task, asked=asked_at))
         seconds = self._seconds
-        sent = time.monotonic()
+        send_time = time.monotonic()
         message_id = run.send(ask.site, phase.kind, envelope, seconds)
         if message_id is None:
             return 0
         size = MESSAGE_BYTES + len(envelope.payload)
-        self._flights[message_id] = _Flight(ask.key, size, sent, sent + seconds)
+        self._flights[message_id] = _Flight(ask.key, size, send_time, send_time + seconds)
         log.info("campaign %s: %s sent to %s", ask.campaign.id, phase.kind, task.site)
         self._queue.update(
             ask.campaign.id, task.site, messages=1, bytes_sent=len(envelope.payload), asked=asked_at
@@ -232,5 +232,5 @@ class Exchange:
             log.warning("campaign %s: %s refused: %s: %s", *part, code, why)
         again = code in _TRANSIENT and ask.task.tries < transient_tries
         again = again or code == fleet.APPROVAL
-        ended: dict[str, Any] = {} if again else {"state": "refused"}
-        self._queue.update(ask.campaign.id, ask.task.site, code=code, **ended)
+        outcome: dict[str, Any] = {} if again else {"state": "refused"}
+        self._queue.update(ask.campaign.id, ask.task.site, code=code, **outcome)

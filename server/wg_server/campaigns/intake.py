@@ -58,9 +58,9 @@ def accept(site: Site, data: bytes, terms: Asked, *, witness: Witness, now: floa
         VerificationError: It is not signed, not covered by a witnessed ledger, or not what was
             asked for.
     """
-    covered = _decode(data)
-    plant = _open(site, covered, witness.name, witness.public_key)
-    check_witnesses(site, covered, witness)
+    statistics = _decode(data)
+    plant = _open(site, statistics, witness.name, witness.public_key)
+    check_witnesses(site, statistics, witness)
     epsilon, delta = _price(plant)
     rows: list[tuple[str, object, object]] = [
         ("encoder", plant.encoder, terms.encoder),
@@ -69,10 +69,12 @@ def accept(site: Site, data: bytes, terms: Asked, *, witness: Witness, now: floa
     if plant.release is not None:
         rows.append(("delta", numbers.exact(delta), numbers.exact(terms.delta)))
         rows.append(("statistics", plant.statistics, terms.statistics))
-    for field, got, want in rows:
-        if got != want:
-            raise VerificationError(f"release of {site.name}: {field} is {got}, asked was {want}")
-    return _stored(site, data, covered, plant, now)
+    for field, actual, want in rows:
+        if actual != want:
+            raise VerificationError(
+                f"release of {site.name}: {field} is {actual}, asked was {want}"
+            )
+    return _stored(site, data, statistics, plant, now)
 
 
 def accept_file(
@@ -89,25 +91,25 @@ def accept_file(
         WitnessRefused: The site's ledger contradicts what was seen of it before. The file is kept
             for auditors: what is in it was charged, perhaps on another copy of the ledger.
     """
-    covered = _decode(data)
-    claimed = _claimed(covered)
-    site = store.site(claimed.site)
+    statistics = _decode(data)
+    claimed_release = _claimed(statistics)
+    site = store.site(claimed_release.site)
     if site.state != "enrolled":
         raise ConfigError(f"site {site.name}: {site.state}, expected enrolled")
-    if claimed.encoder != encoder:
+    if claimed_release.encoder != encoder:
         raise VerificationError(
-            f"release of {site.name}: encoder {claimed.encoder[:16]}…, this server's is"
+            f"release of {site.name}: encoder {claimed_release.encoder[:16]}…, this server's is"
             f" {encoder[:16]}…"
         )
-    cosigned = verify.is_cosigned(covered, witness.name, witness.public_key)
-    by = (witness.name, witness.public_key) if cosigned else (None, None)
-    plant = _open(site, covered, *by)
-    check_witnesses(site, covered, witness)
-    release = _stored(site, data, covered, plant, now)
-    stored = store.find_release(release.release_id)
-    if not cosigned and (stored is None or stored.data != data):
+    is_cosigned = verify.is_cosigned(statistics, witness.name, witness.public_key)
+    by = (witness.name, witness.public_key) if is_cosigned else (None, None)
+    plant = _open(site, statistics, *by)
+    check_witnesses(site, statistics, witness)
+    release = _stored(site, data, statistics, plant, now)
+    stored_release = store.find_release(release.release_id)
+    if not is_cosigned and (stored_release is None or stored_release.data != data):
         try:
-            witness.countersign_file(site, verify.witness_requests(covered))
+            witness.countersign_file(site, verify.witness_requests(statistics))
         except WitnessRefused as refusal:
             if refusal.status in CONTRADICTIONS:
                 store.keep_refused_file(site.ledger_origin, data, now)
@@ -135,9 +137,9 @@ def open_release(stored: StoredRelease) -> Release:
         DecodeError: The store is damaged.
         VerificationError: The store is damaged.
     """
-    covered = statistics_file.decode_covered(stored.data)
+    statistics = statistics_file.decode_covered(stored.data)
     key = signing.public_from_hex(stored.signing_key)
-    return Release(*statistics_file.decode_release(covered.release, key))
+    return Release(*statistics_file.decode_release(statistics.release, key))
 
 
 def check_used(release: StoredRelease) -> None:

@@ -71,7 +71,7 @@ def make_package(
         DataError: It is for another encoder than the plant's.
     """
     version = versions.read(home, identity)
-    heads, released = (
+    heads, releases = (
         _generate(version, pools, plant) if version.uses_heads else ((), NOTHING_POOLED)
     )
     networks = stated.networks(version, plant, seed=int(request_id[:8], 16))
@@ -80,9 +80,9 @@ def make_package(
     if networks is not None:
         condition, for_machine = networks
         candidates |= _manifest_entries(catalogue.SPECTRUM_LINES, for_machine)
-        if not released.others:
+        if not releases.others:
             heads = tuple(head for head in heads if head.source != catalogue.POSTERIOR)
-            released = NOTHING_POOLED
+            releases = NOTHING_POOLED
     elif not version.uses_heads:
         raise ConfigError(
             f"package for {plant.site}: it states no machine of which there are networks, and the"
@@ -100,8 +100,8 @@ def make_package(
         condition=condition,
         labels=plant.labels,
         own_release=plant.release_id,
-        pool_root=released.root,
-        pool_releases=released.others,
+        pool_root=releases.root,
+        pool_releases=releases.others,
         candidates=tuple(candidates),
         tensors_sha256=canonical.sha256_hex(tensors),
         created=now,
@@ -136,8 +136,8 @@ def _generate(
             f" {version.summary.encoder[:16]}"
         )
     generator = _loaded(version.heads, version.summary.generator)
-    released = pools.of(generator.id, generator.parts.priors, plant)
-    return generate(generator, released.pools, plant.labels, released.behind), released
+    releases = pools.of(generator.id, generator.parts.priors, plant)
+    return generate(generator, releases.pools, plant.labels, releases.behind), releases
 
 
 @lru_cache(1)
@@ -145,7 +145,7 @@ def _loaded(path: Path, generator: str) -> Generator:
     """A generator's package by its SHA-256, hex; the newest one stays open."""
     from wg_server.generator.weights.head_generation import load_generator
 
-    loaded = load_generator(path)
-    if loaded.id != generator:
+    loaded_generator = load_generator(path)
+    if loaded_generator.id != generator:
         raise VerificationError(f"{path}: not the package that its model card names")
-    return loaded
+    return loaded_generator

@@ -82,9 +82,9 @@ class Packer:
 
     def made_some(self) -> bool:
         """Return whether packages were made, or failed, since this was asked last."""
-        finished = self._made.is_set()
+        is_finished = self._made.is_set()
         self._made.clear()
-        return finished
+        return is_finished
 
     def _run(self, maker: MakePackage, *, again_seconds: float = 5.0) -> None:
         while (turn := self._next(maker)) is not None:
@@ -132,7 +132,7 @@ class Packer:
             return
         about = logs.about(request=task.delivery_id)
         with about, isolated(self._queue, campaign_id, site, "package"):
-            looked = max(time.time(), task.made)
+            look_time = max(time.time(), task.made)
             delivery_id = _better_id(task) if task.served else task.delivery_id
             data = self._package(maker, campaign, task, delivery_id)
             changes: dict[str, Any] = {"state": "packaged", "code": "", "delivery_id": delivery_id}
@@ -141,7 +141,7 @@ class Packer:
                 log.info("campaign %s: nothing better for %s", campaign_id, site)
                 self._home.package(delivery_id).unlink(missing_ok=True)
                 changes = {"state": "expired", "code": ""}  # it has a package, and keeps it
-            self._queue.update(campaign_id, site, made=looked, **changes)
+            self._queue.update(campaign_id, site, made=look_time, **changes)
 
     def _package(
         self, maker: MakePackage, campaign: Campaign, task: Task, delivery_id: str
@@ -150,9 +150,9 @@ class Packer:
         path = self._home.package(delivery_id)
         if path.is_file():
             return atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
-        stored = self._store.release(task.release_id)
-        intake.check_used(stored)
-        plant = intake.open_recipient(stored)
+        stored_release = self._store.release(task.release_id)
+        intake.check_used(stored_release)
+        plant = intake.open_recipient(stored_release)
         data = maker(self._home, self._pools, plant, delivery_id, campaign.generator)
         atomic.write_bytes(path, data, mode=atomic.PRIVATE)
         log.info("campaign %s: package of %d bytes for %s", campaign.id, len(data), task.site)

@@ -67,15 +67,15 @@ def collecting(store: Store, witness: Witness) -> Phase:
             statistics=campaign.statistics,
         )
         release = intake.accept(site, answer.payload, terms, witness=witness, now=time.time())
-        stored = store.find_release(release.release_id)  # the operator may have had a word
-        used = release.used if stored is None else stored.used
+        stored_release = store.find_release(release.release_id)  # the operator may have had a word
+        is_used = release.used if stored_release is None else stored_release.used
         log.info("campaign %s: %s released %s", campaign.id, task.site, release.release_id)
         return {
             "release": release,
             "bytes_received": len(answer.payload),
             "answered": time.time(),
-            "state": "released" if used else "failed",
-            "code": "" if used else intake.QUARANTINED,
+            "state": "released" if is_used else "failed",
+            "code": "" if is_used else intake.QUARANTINED,
             "release_id": release.release_id,
         }
 
@@ -101,8 +101,8 @@ def delivering(home: ServerHome) -> Phase:
     def accept(campaign: Campaign, task: Task, site: Site, answer: Envelope) -> dict[str, Any]:
         _require(answer, "receipt")
         receipt = canonical.decode(Receipt, answer.record, subject="receipt")
-        hashed = protocol.SHA256.fullmatch(receipt.package_sha256)
-        if receipt.request_id != task.delivery_id or not hashed:
+        is_hash = protocol.SHA256.fullmatch(receipt.package_sha256)
+        if receipt.request_id != task.delivery_id or not is_hash:
             raise VerificationError("receipt: of another delivery")
         log.info("campaign %s: delivered to %s", campaign.id, task.site)
         changes: dict[str, Any] = {"state": "delivered", "code": ""}

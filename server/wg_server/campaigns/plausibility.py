@@ -72,8 +72,8 @@ def reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
     values = statistics.integers.astype(np.float64)
     classes = len(schema.labels)
     x = math.log((4 * classes + 8) / FALSE_ALARMS)  # as many tails as are bounded below
-    released = values[: counts.size] / schema.count_weight
-    records, count_problems = _counts(schema, released, sigma / schema.count_weight, x)
+    counts_released = values[: counts.size] / schema.count_weight
+    records, count_problems = _counts(schema, counts_released, sigma / schema.count_weight, x)
     problems += count_problems
     if sums.size:
         about = centring.of_release(schema, statistics.integers, sigma)
@@ -86,8 +86,8 @@ def reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
             worst = int(over.argmax())
             problems.append(
                 f"class {_shown(schema.labels[worst])}: its sum is {over[worst]:.3g} times as long"
-                f" as a count of {released[worst]:.0f} ± {records.noise:.0f} and the noise allow"
-                f" ({int((over > 1).sum())} of {classes} classes)"
+                f" as a count of {counts_released[worst]:.0f} ± {records.noise:.0f} and the noise"
+                f" allow ({int((over > 1).sum())} of {classes} classes)"
             )
         total_length = float(np.sqrt(np.square(lengths).sum()))
         limit = float(_limit(unit * records.root, sums.size, sigma, x))
@@ -102,7 +102,7 @@ def reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
     if length > limit:
         problems.append(
             f"the sum over all records is {length / limit:.3g} times as long as"
-            f" {released.sum():.0f} records and the noise allow"
+            f" {counts_released.sum():.0f} records and the noise allow"
         )
     return tuple(problems)
 
@@ -162,8 +162,8 @@ def _limit(exact: Floats | float, entries: int, sigma: float, x: float) -> Float
     """Longest released vector of ``entries`` whose exact one is not longer than ``exact``."""
     bound = np.asarray(exact, dtype=np.float64)
     noise = sigma**2 * (entries + 2 * math.sqrt(entries * x) + 2 * x)
-    squared = np.square(bound) + 2 * bound * sigma * math.sqrt(2 * x) + noise
-    return np.asarray(np.sqrt(squared) * (1 + 1e-9))  # of rounding in floating point
+    square = np.square(bound) + 2 * bound * sigma * math.sqrt(2 * x) + noise
+    return np.asarray(np.sqrt(square) * (1 + 1e-9))  # of rounding in floating point
 
 
 def _shown(label: str) -> str:

@@ -84,17 +84,17 @@ class Pools:
         moment ago, less than ``PAUSE`` times as long as a look at what there is took, nothing is
         done. What is taken in costs its time once, and keeps nothing waiting.
         """
-        started = time.monotonic()
-        if started < self._next:
+        start = time.monotonic()
+        if start < self._next:
             return
         present = self._table.present()
         newest = set(self._store.newest_ids(encoder=self._encoder, apart_from=""))
-        looked = time.monotonic() - started
+        look_seconds = time.monotonic() - start
         self._refresh(present, newest)
-        self._next = time.monotonic() + PAUSE * looked
+        self._next = time.monotonic() + PAUSE * look_seconds
 
     def _refresh(self, present: Mapping[str, PooledRelease], newest: set[str]) -> None:
-        changed: dict[str, tuple[list[PooledRelease], list[str]]] = {}
+        changes: dict[str, tuple[list[PooledRelease], list[str]]] = {}
         labels_by_kind = {pool.kind: labels for pool, labels in self._kinds()}
         for release_id in sorted(newest - present.keys()):
             try:
@@ -107,22 +107,22 @@ class Pools:
             if fits and 2 <= len(manifest.schema.labels) <= CLASSES_LIMIT:
                 row = self._row(manifest)
                 labels_by_kind[row.kind] = frozenset(manifest.schema.labels)
-                changed.setdefault(row.kind, ([], []))[0].append(row)
+                changes.setdefault(row.kind, ([], []))[0].append(row)
         for release_id in present.keys() - newest:
-            changed.setdefault(present[release_id].kind, ([], []))[1].append(release_id)
-        around = set(changed)
-        for kind in changed:
+            changes.setdefault(present[release_id].kind, ([], []))[1].append(release_id)
+        around = set(changes)
+        for kind in changes:
             near = self._near(labels_by_kind, kind)
             members = sum(row.kind in near for row in present.values())
-            if members + len(changed[kind][0]) <= FEW:
+            if members + len(changes[kind][0]) <= FEW:
                 around |= near
-        coming = [row for come, _ in changed.values() for row in come]
-        gone = {i for _, ids in changed.values() for i in ids}
-        peers = [*coming, *(row for i, row in present.items() if i not in gone)]
+        coming = [row for new_rows, _ in changes.values() for row in new_rows]
+        removed_ids = {i for _, ids in changes.values() for i in ids}
+        peers = [*coming, *(row for i, row in present.items() if i not in removed_ids)]
         for kind in sorted(around):
             near = self._near(labels_by_kind, kind)
             close = [row for row in peers if row.kind in near]
-            self._change(kind, tuple(sorted(labels_by_kind[kind])), close, gone)
+            self._change(kind, tuple(sorted(labels_by_kind[kind])), close, removed_ids)
 
     def of_others(self, labels: Sequence[str], site: str) -> PooledReleases:
         """Return the knowledge of the pools about a site's classes, without its own releases."""
@@ -154,32 +154,32 @@ class Pools:
         members = {row.release_id: row for row in close if row.kind == kind}
         peers = heapq.nsmallest(PEERS + 1, close, key=lambda row: row.place)
         for _ in range(_TRIES):
-            stored = self._table.pool(kind)
+            stored_pool = self._table.pool(kind)
             present = {i: row for i, row in self._table.present().items() if row.kind == kind}
-            judged = 0 if stored is None else stored.judged
-            anew = len(close) <= FEW or len(members) >= 2 * judged
-            pool = _decoded(None if anew else stored, labels, len(self._priors.between))
-            leave = [i for i in present if anew or i in gone]
-            come = [row for i, row in members.items() if anew or i not in present]
+            judged_count = 0 if stored_pool is None else stored_pool.judged
+            is_rebuilt = len(close) <= FEW or len(members) >= 2 * judged_count
+            pool = _decoded(None if is_rebuilt else stored_pool, labels, len(self._priors.between))
+            leave = [i for i in present if is_rebuilt or i in gone]
+            new_rows = [row for i, row in members.items() if is_rebuilt or i not in present]
             for release_id in leave:
-                if present[release_id].used and not anew:
+                if present[release_id].used and not is_rebuilt:
                     pool = pool - self._part(present[release_id], labels)
-            changes = 1 + (0 if stored is None else stored.changes)
+            changes = 1 + (0 if stored_pool is None else stored_pool.changes)
             rows = []
-            for row in come:  # each is read once: thousands do not stay in memory
+            for row in new_rows:  # each is read once: thousands do not stay in memory
                 rows.append(judged_row := self._judged(row, peers, labels, changes))
                 if judged_row.used:
                     pool = pool + self._part(judged_row, labels)
-            done = StoredPool(
+            new_pool = StoredPool(
                 generator=self._table.generator,
                 kind=kind,
                 labels=canonical.encode(tuple(labels)).decode(),
                 sites=pool.sites,
                 data=pooling.encode(pool),
                 changes=changes,
-                judged=len(members) if anew else judged,
+                judged=len(members) if is_rebuilt else judged_count,
             )
-            if self._table.write(done, rows, leave):
+            if self._table.write(new_pool, rows, leave):
                 return
         raise StorageError(f"pool {kind[:16]}: {_TRIES} times another process was first")
 
@@ -192,8 +192,8 @@ class Pools:
     ) -> PooledRelease:
         """A release that comes into a kind, with how much it counts."""
         site = self._evidence(row.release_id, labels)
-        drawn = [peer for peer in peers if peer.site != row.site][:PEERS]
-        evidence = [self._evidence(peer.release_id, labels) for peer in drawn]
+        drawn_peers = [peer for peer in peers if peer.site != row.site][:PEERS]
+        evidence = [self._evidence(peer.release_id, labels) for peer in drawn_peers]
         agreement = influence.agreement(self._priors, site, evidence)
         if agreement.odd:
             log.warning(
@@ -267,10 +267,10 @@ class Pools:
         return Counter(name for row in rows for name in row.behind_names)
 
     def _read(self, kind: str, changes: int) -> Pool:
-        stored = self._table.pool(kind)
-        if stored is None or stored.changes != changes:
+        stored_pool = self._table.pool(kind)
+        if stored_pool is None or stored_pool.changes != changes:
             raise StorageError(f"pool {kind[:16]}: changed meanwhile; the package is made again")
-        return _decoded(stored, stored.names, len(self._priors.between))
+        return _decoded(stored_pool, stored_pool.names, len(self._priors.between))
 
 
 def _decoded(stored: StoredPool | None, labels: Sequence[str], dimension: int) -> Pool:

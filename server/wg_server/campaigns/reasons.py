@@ -70,18 +70,22 @@ def of_campaign(campaign: Campaign, now: float, language: Code = ENGLISH.code) -
     """Say in one sentence what a campaign waits for, or how it ended."""
     say = Speaker(language)
     progress = campaign.progress
-    received, served, count = progress.released, progress.sites_served, progress.sites_asked
+    received_count, served_count, count = (
+        progress.released,
+        progress.sites_served,
+        progress.sites_asked,
+    )
     if campaign.reason:
         return campaign.reason
     if campaign.state != "running":
-        return say("served", n=served, of=count)
+        return say("served", n=served_count, of=count)
     begin = schedule.packages_from(campaign)
     if begin is None:
-        released = say("in", n=received, of=count)
-        return say("and", what=released, more=_when_enough(say, campaign))
+        release_words = say("in", n=received_count, of=count)
+        return say("and", what=release_words, more=_when_enough(say, campaign))
     if begin > now:
-        return say("in, begin", n=received, of=count, span=say.span(begin - now))
-    return say("in, served", n=received, of=count, served=served)
+        return say("in, begin", n=received_count, of=count, span=say.span(begin - now))
+    return say("in, served", n=received_count, of=count, served=served_count)
 
 
 def _under_way(say: Speaker, campaign: Campaign, task: Task, sight: Sight, now: float) -> Reason:

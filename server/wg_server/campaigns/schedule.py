@@ -56,8 +56,8 @@ def to_package(campaign: Campaign, now: float) -> list[Task]:
     begin = packages_from(campaign)
     if begin is None or now < begin:
         return []
-    released = (task for task in campaign.tasks if task.state == "released")
-    return sorted(released, key=attrgetter("served"))
+    release_tasks = (task for task in campaign.tasks if task.state == "released")
+    return sorted(release_tasks, key=attrgetter("served"))
 
 
 def better_from(campaign: Campaign, task: Task) -> float | None:

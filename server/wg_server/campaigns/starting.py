@@ -69,8 +69,8 @@ class Order:
     def summary(self) -> str:
         """Summary for the operators' log."""
         statistics = "machine statistics of " if self.statistics == MACHINE else ""
-        whom = statistics + (", ".join(self.sites) or "enrolled sites, none by name")
-        return f"{self.purpose}: epsilon {self.epsilon}, delta {self.delta}: {whom}"
+        recipients = statistics + (", ".join(self.sites) or "enrolled sites, none by name")
+        return f"{self.purpose}: epsilon {self.epsilon}, delta {self.delta}: {recipients}"
 
 
 def start(
@@ -87,8 +87,8 @@ def start(
         VerificationError: The generator is damaged.
     """
     default = DEADLINE.total_seconds()
-    enrolled = [site.name for site in store.sites("enrolled")]
-    if not (order.sites or enrolled):
+    enrolled_names = [site.name for site in store.sites("enrolled")]
+    if not (order.sites or enrolled_names):
         raise ConfigError(
             f"campaign: no site is enrolled yet; run 'wg-server enroll --home {home.root} SITE'"
         )
@@ -97,11 +97,13 @@ def start(
     if order.statistics == MACHINE:
         kinds = machines.kinds(home, version)
         if not order.sites:
-            left_out = dict.fromkeys(machines.without_machine(store, enrolled, kinds), NO_MACHINE)
+            left_out = dict.fromkeys(
+                machines.without_machine(store, enrolled_names, kinds), NO_MACHINE
+            )
     elif not order.sites and order.epsilon != protocol.FREE:
-        unworthy = worth.left_out(store, enrolled, expected, version.summary.generator)
+        unworthy = worth.left_out(store, enrolled_names, expected, version.summary.generator)
         left_out = dict.fromkeys(unworthy, NOT_WORTH)
-    sites = order.sites or [name for name in enrolled if name not in left_out]
+    sites = order.sites or [name for name in enrolled_names if name not in left_out]
     if not sites and order.statistics == MACHINE:
         raise ConfigError(
             "campaign: nobody is asked, since no site states a machine that the encoder reads; data"

@@ -112,12 +112,12 @@ class CampaignWorker:
         """Wait so long, or until the worker stops, or a package was made."""
         end = time.monotonic() + seconds
         while (remaining := end - time.monotonic()) > 0:
-            stopped, packages_made = (
+            is_stopped, packages_made = (
                 self._stop.wait(min(remaining, TICK_SECONDS)),
                 self._packer.made_some(),
             )
             self._news |= packages_made
-            if stopped or packages_made:
+            if is_stopped or packages_made:
                 return
 
     def _hang_up(self) -> None:
@@ -146,13 +146,13 @@ class CampaignWorker:
         if not due:
             self._unsent = self._unsent and self._exchange.send_on()
             return
-        begun = time.monotonic()
+        start = time.monotonic()
         asks = self._look()
-        took = time.monotonic() - begun
+        took = time.monotonic() - start
         self._news, self._unsent = False, self._exchange.send(asks)
-        ended = time.monotonic()
-        self._next_look = ended + look_share * took
-        self._next_idle_look = ended + max(LOOK_SECONDS, look_share * took)
+        end = time.monotonic()
+        self._next_look = end + look_share * took
+        self._next_idle_look = end + max(LOOK_SECONDS, look_share * took)
 
     def _ask_of(self, campaign_id: str, name: str) -> Ask | None:
         """Return the request that one campaign now has for one site, if any."""
@@ -257,10 +257,10 @@ class CampaignWorker:
     def _tidy_up(self, campaign: Campaign, sites: Mapping[str, Site]) -> bool:
         """End parts whose time or site is gone, and begin better packages; whether any was."""
         now = time.time()
-        gone = [
+        removed_ids = [
             task for task in campaign.tasks if task.state in OPEN_TASKS and task.site not in sites
         ]
-        for task in gone:
+        for task in removed_ids:
             self._queue.update(campaign.id, task.site, state="failed", code="revoked")
         late = [task for task in schedule.overdue(campaign, now) if task.site in sites]
         if late:
@@ -270,7 +270,7 @@ class CampaignWorker:
             log.info("campaign %s: better packages for %d sites?", campaign.id, len(better))
             newest = max(task.received for task in campaign.tasks)
             self._queue.improve(campaign.id, better, max(now, newest))
-        return bool(gone or late or better)
+        return bool(removed_ids or late or better)
 
     def _expire(self, campaign: Campaign, late: list[Task], now: float) -> None:
         """Leave sites out whose time is over, and remember why."""
@@ -281,14 +281,14 @@ class CampaignWorker:
             self._queue.update(campaign.id, task.site, state="expired", code=code, figure=figure)
 
     def _finish(self, campaign_id: str, *, reason: str = "", code: str = "") -> None:
-        ended = self._queue.finish(campaign_id, reason=reason, code=code)
+        is_ended = self._queue.finish(campaign_id, reason=reason, code=code)
         self._delete_expired()
-        if ended.state != "failed":
-            log.info("campaign %s: %s", campaign_id, ended.state)
+        if is_ended.state != "failed":
+            log.info("campaign %s: %s", campaign_id, is_ended.state)
             return
-        log.error("campaign %s: failed: %s", campaign_id, ended.reason)
+        log.error("campaign %s: failed: %s", campaign_id, is_ended.reason)
         actor = Actor(self._config.name, "server")
-        operators.record(self._store, actor, "campaign failed", campaign_id, ended.reason)
+        operators.record(self._store, actor, "campaign failed", campaign_id, is_ended.reason)
 
     def _delete_expired(self) -> None:
         """Delete the files of packages that have expired; no plant would take them any more."""

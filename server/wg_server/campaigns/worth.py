@@ -54,9 +54,9 @@ def left_out(
     Class names are those of the sums of a generator (SHA-256 of its package, hex); releases that
     are in none of these are opened.
     """
-    newest, pooled = store.newest_answers(), PoolTable(store.engine, generator).class_names()
+    newest, pooled_names = store.newest_answers(), PoolTable(store.engine, generator).class_names()
     release_ids = {site: newest.get(site, "") for site in sites}
-    kinds = {site: pooled.get(i) or _stated(store, i) for site, i in release_ids.items()}
+    kinds = {site: pooled_names.get(i) or _stated(store, i) for site, i in release_ids.items()}
     sizes = Counter(kinds.values())
     by_name: dict[str, set[frozenset[str]]] = defaultdict(set)
     for kind in filter(None, sizes):

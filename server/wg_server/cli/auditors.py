@@ -34,11 +34,11 @@ def export(home: ServerHome, out: Path, sites: tuple[str, ...], as_json: bool) -
 
     An auditor gives the folder to 'wg-audit verify --server'.
     """
-    done = auditors.export(home, out, sites)
+    exports = auditors.export(home, out, sites)
     if as_json:
-        cli.emit({"folder": str(out), "sites": canonical.to_builtins(done)})
+        cli.emit({"folder": str(out), "sites": canonical.to_builtins(exports)})
         return
-    for site_export in done:
+    for site_export in exports:
         troubles = "  BUDGET UNKNOWN" if site_export.succession == BUDGET_UNKNOWN else ""
         troubles += "  LEDGER FORK" if site_export.forks else ""
         troubles += (
@@ -48,5 +48,5 @@ def export(home: ServerHome, out: Path, sites: tuple[str, ...], as_json: bool) -
             f"{site_export.site:24} {site_export.checkpoint_size} ledger entries cosigned,"
             f" {site_export.files} files, {site_export.logs} ledgers{troubles}"
         )
-    cli.say(f"{out}: {len(done)} sites")
+    cli.say(f"{out}: {len(exports)} sites")
     cli.say(f"next, with a plant's ledger: wg-audit verify LEDGER --server {out}")

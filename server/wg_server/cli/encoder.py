@@ -46,13 +46,13 @@ def encoder(plans: tuple[Path, ...], root: Path | None, workers: int, as_json: b
         _use(ServerHome(root), plans[0], workers, as_json)
         return
     rows = encoders.compare([(path, read_plan(path)) for path in plans], workers=workers)
-    chosen = next(row for row in rows if row.recommended)
+    recommended_row = next(row for row in rows if row.recommended)
     cli.answer(
         as_json,
         {"candidates": canonical.to_builtins(rows)},
         f"{'plan':20} {'local, 5':>9} {'20':>6} {'eps 1':>6} {'4':>6} {'ms':>7} {'MB':>7}  trunks",
         *(_line(row) for row in rows),
-        f"recommended: {chosen.plan}; rows of all have the same bits each time",
+        f"recommended: {recommended_row.plan}; rows of all have the same bits each time",
     )
 
 

@@ -47,20 +47,24 @@ def generator(home: ServerHome, use: str | None, as_json: bool) -> None:
 
 
 def _install(home: ServerHome, version: Version, as_json: bool) -> None:
-    failed = [str(check) for check in version.failed()]
+    failures = [str(check) for check in version.failed()]
     with Store.open(home) as store, recorded(store, this_user(), "generator use", version.id):
         versions.use(home, version)
     lines = [f"generator {version.id[:SHORT_ID]}: installed; campaigns begin with it from now on"]
-    lines += [f"its model card fails: {check}" for check in failed]
-    document = {"installed": version.id, "before": versions.pointer(home).before, "failed": failed}
+    lines += [f"its model card fails: {check}" for check in failures]
+    document = {
+        "installed": version.id,
+        "before": versions.pointer(home).before,
+        "failed": failures,
+    }
     cli.answer(as_json, document, *lines, f"next: wg-server campaign start --home {home.root}")
 
 
 def _row(version: Version, now: Pointer, in_use: set[str]) -> Mapping[str, Any]:
     try:
-        failed = [str(check) for check in version.failed()]
+        failures = [str(check) for check in version.failed()]
     except DecodeError as error:
-        failed = [str(error)]
+        failures = [str(error)]
     return {
         "id": version.id,
         "installed": version.id == now.version,
@@ -70,7 +74,7 @@ def _row(version: Version, now: Pointer, in_use: set[str]) -> Mapping[str, Any]:
         "architectures": list(version.architectures),
         "encoder": version.summary.encoder,
         "heads": version.summary.generator,
-        "failed": failed,
+        "failed": failures,
     }
 
 

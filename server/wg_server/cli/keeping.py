@@ -31,12 +31,12 @@ def backup(home: ServerHome, out: Path, seal: Seal, as_json: bool) -> None:
     """
     from wg_server.operation import backup as backups
 
-    done = backups.write(home, out, seal)
-    size = sum(file.size for file in done.files)
+    manifest = backups.write(home, out, seal)
+    size = sum(file.size for file in manifest.files)
     cli.answer(
         as_json,
-        canonical.to_builtins(done),
-        f"{out}: {len(done.files)} files of {done.name}, {size} bytes before encryption",
+        canonical.to_builtins(manifest),
+        f"{out}: {len(manifest.files)} files of {manifest.name}, {size} bytes before encryption",
     )
 
 
@@ -61,11 +61,11 @@ def restore(home: ServerHome, path: Path, database: str, key: Key, as_json: bool
     from wg_server.operation import backup as backups
 
     with cli.waiting("restoring"):
-        done = backups.restore(path, home, key, this_user(), database=database)
+        manifest = backups.restore(path, home, key, this_user(), database=database)
     cli.answer(
         as_json,
-        canonical.to_builtins(done),
-        f"{home.root}: {done.name} as of {when(done.created)}, {len(done.files)} files",
+        canonical.to_builtins(manifest),
+        f"{home.root}: {manifest.name} as of {when(manifest.created)}, {len(manifest.files)} files",
         "what was done since then is to be done again: sites that were revoked (first), sites that"
         " enrolled, campaigns that were started",
         f"next: wg-server serve --home {home.root}",

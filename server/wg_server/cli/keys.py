@@ -32,12 +32,12 @@ def _authority(home: ServerHome, as_json: bool) -> None:
     from wg_server.operation import authority
 
     with Store.open(home) as store, recorded(store, this_user(), "rotate-authority", "authority"):
-        done = authority.rotate_authority(home)
+        rotation = authority.rotate_authority(home)
     cli.answer(
         as_json,
-        canonical.to_builtins(done),
-        f"CA {done.now}, good until {when(done.expires)}",
-        f"CA {done.before} is retired; its key is deleted",
+        canonical.to_builtins(rotation),
+        f"CA {rotation.now}, good until {when(rotation.expires)}",
+        f"CA {rotation.before} is retired; its key is deleted",
         "join tokens that were made before name the old one: make them again",
         f"next: wg-server backup --home {home.root} ...",
     )

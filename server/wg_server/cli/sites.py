@@ -70,8 +70,8 @@ def sites(home: ServerHome, as_json: bool) -> None:
 def _documents(home: ServerHome, store: Store) -> Iterator[Mapping[str, Any]]:
     """Yield the ``--json`` document of each site."""
     now, laggards = time.time(), trust.left_behind(home, store)
-    forked = {origin for origin, *_ in store.evidence()}
-    quarantined = Counter(note.site for note in quarantine.notes(store.engine, "quarantined"))
+    forked_origins = {origin for origin, *_ in store.evidence()}
+    quarantine_counts = Counter(note.site for note in quarantine.notes(store.engine, "quarantined"))
     for page in store.pages():
         names = [site.name for site in page]
         sights = troubles.sights(store, names=names)
@@ -86,9 +86,9 @@ def _documents(home: ServerHome, store: Store) -> Iterator[Mapping[str, Any]]:
                 "last_seen": site.last_seen or None,
                 "certificate_expires": sights[site.name].certificate,
                 "ledger_origin": site.ledger_origin,
-                "ledger_fork": site.ledger_origin in forked,
+                "ledger_fork": site.ledger_origin in forked_origins,
                 "ledger_succession": successions.get(site.name),
-                "quarantined": quarantined[site.name],
+                "quarantined": quarantine_counts[site.name],
                 "away": absence.why,
                 "do": absence.do,
                 "old_keys": behind.why if behind else "",

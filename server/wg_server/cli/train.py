@@ -34,7 +34,7 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
     home.config()  # a home without one fails now, and not at the end
     with cli.progress("train", pipeline.steps(home, training_plan)) as bar:
         card = pipeline.train(home, training_plan, progress=bar.update)
-    passes, pruned = _take_over(home, card["version"])
+    passes, pruned_versions = _take_over(home, card["version"])
     version = versions.read(home, card["version"])
     partial = [
         f"its {part} fail their checks and are left out of packages"
@@ -50,7 +50,7 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
         for machines in card["sheets"]["kinds"].values():
             lines += sheet_card.table(machines)
         lines += _requirements(card["sheets"])
-    lines += [f"deleted: generator {name[: versions.SHORT_ID]}" for name in pruned]
+    lines += [f"deleted: generator {name[: versions.SHORT_ID]}" for name in pruned_versions]
     if passes:
         lines += [
             f"generator {short}: installed; campaigns begin with it from now on",
@@ -64,7 +64,7 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
             "next: train on a larger zoo, or:"
             f" wg-server generator --home {home.root} --use {short}",
         ]
-    cli.answer(as_json, {**card, "installed": passes, "deleted": pruned}, *lines)
+    cli.answer(as_json, {**card, "installed": passes, "deleted": pruned_versions}, *lines)
     return ExitCode.OK if passes else ExitCode.NOT_ACCEPTED
 
 

@@ -30,8 +30,8 @@ def build_command(home: ServerHome, plan: Path | None, workers: int, as_json: bo
     """Build the zoo; run again, it goes on where it stopped."""
     zoo_plan = read_plan(plan)
     with cli.progress("zoo", steps(zoo_plan)) as bar:
-        done = build(home, zoo_plan, workers=workers, progress=bar.update, train_maps=train_maps)
-    lines = [f"zoo: {done.made} entries made, {done.kept} there before"]
-    lines += [f"encoder {done.encoder}", *trunks.advice(zoo_plan)]
+        result = build(home, zoo_plan, workers=workers, progress=bar.update, train_maps=train_maps)
+    lines = [f"zoo: {result.made} entries made, {result.kept} there before"]
+    lines += [f"encoder {result.encoder}", *trunks.advice(zoo_plan)]
     lines += [f"next: wg-server train --home {home.root}"]
-    cli.answer(as_json, canonical.to_builtins(done), *lines)
+    cli.answer(as_json, canonical.to_builtins(result), *lines)

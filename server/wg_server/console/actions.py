@@ -120,9 +120,9 @@ _STANDINGS: dict[str, tuple[Standing, str]] = {
 
 
 def _confirmed(form: Form, expected: str) -> None:
-    typed = field(form, "confirm").strip()
-    if typed != expected:
-        raise ConfigError(f"{typed[:80]!r} was typed, expected {expected}")
+    answer = field(form, "confirm").strip()
+    if answer != expected:
+        raise ConfigError(f"{answer[:80]!r} was typed, expected {expected}")
 
 
 def _hours(form: Form, name: str) -> float | None:

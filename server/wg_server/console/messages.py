@@ -54,23 +54,23 @@ class Speech:
         """Word the detail that the log gives beside an action."""
         if action != "failed" or self.language == ENGLISH.code:
             return self.error(english)
-        tried, _, why = english.partition(": ")
-        return f"{self.action(tried)}：{self.error(why)}"
+        attempt, _, why = english.partition(": ")
+        return f"{self.action(attempt)}：{self.error(why)}"
 
 
 @cache
 def _of_the_log(language: Code) -> Language:
     """A language with the shapes of what the log says, and with states, as the store names them."""
-    spoken = translations.spoken(language, FOLDER)
-    if not isinstance(spoken.catalogue, Catalogue):
-        return spoken
+    catalogue = translations.spoken(language, FOLDER)
+    if not isinstance(catalogue.catalogue, Catalogue):
+        return catalogue
     states = {
         state: text
         for key, text in translations.texts(language, FOLDER, KIND).items()
         for stem, _, state in (key.partition(" "),)
         if state and stem in ("campaign", "part", "site", "standing")
     }
-    return Language(language, Catalogue({}, {**states, **spoken.catalogue.errors}))
+    return Language(language, Catalogue({}, {**states, **catalogue.catalogue.errors}))
 
 
 def chosen(choice: str | None, accepted: str) -> Code:
@@ -80,6 +80,8 @@ def chosen(choice: str | None, accepted: str) -> Code:
         choice: What the reader chose once, if anything.
         accepted: The browser's ``Accept-Language``.
     """
-    preferred = accepted.split(",")[0].strip().lower()
+    first_language = accepted.split(",")[0].strip().lower()
     matches = [code for code in CODES if code == choice]
-    return (matches or [code for code in CODES if preferred.startswith(code)] or [ENGLISH.code])[0]
+    return (
+        matches or [code for code in CODES if first_language.startswith(code)] or [ENGLISH.code]
+    )[0]

@@ -100,7 +100,7 @@ class _Measured:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status, begun = "none", time.monotonic()
+        status, start = "none", time.monotonic()
 
         async def sent(message: Message) -> None:
             nonlocal status
@@ -112,7 +112,7 @@ class _Measured:
             await self._app(scope, receive, sent)
         finally:
             self._requests.labels(self._listener, status).inc()
-            self._seconds.labels(self._listener).observe(time.monotonic() - begun)
+            self._seconds.labels(self._listener).observe(time.monotonic() - start)
 
 
 class _Lines(logging.Handler):
@@ -171,27 +171,30 @@ class _Scraped(Collector):
 
     def _of_sites(self) -> Iterator[Metric]:
         states: Count[str] = Count()
-        connected, unknown = 0, 0
+        connected_count, unknown = 0, 0
         per_site = [_gauge(name, text, []) for name, text in _PER_SITE.items()]
         for page in self._store.pages():
-            names, enrolled = [s.name for s in page], [s for s in page if s.state == "enrolled"]
-            online, sights = self._online(enrolled), troubles.sights(self._store, names=names)
+            names, enrolled_sites = (
+                [s.name for s in page],
+                [s for s in page if s.state == "enrolled"],
+            )
+            online, sights = self._online(enrolled_sites), troubles.sights(self._store, names=names)
             states.update(site.state for site in page)
-            connected += len(online)
+            connected_count += len(online)
             successions = succession.of_sites(page, self._store.logs(names))
             unknown += list(successions.values()).count(BUDGET_UNKNOWN)
-            for s in enrolled:
+            for s in enrolled_sites:
                 values = s.name in online, max(s.last_seen, s.enrolled), sights[s.name].certificate
                 for gauge, value in zip(per_site, values, strict=True):
                     gauge.add_sample(gauge.name, {"site": s.name}, float(value or 0))
-        yield _gauge("nodes_online", "Nodes that are connected.", [({}, connected)])
+        yield _gauge("nodes_online", "Nodes that are connected.", [({}, connected_count)])
         yield _by_state("sites", "Sites, by state.", states)
         yield from per_site
         yield _gauge(
             "budget_unknown", "Sites with an earlier ledger that is not named.", [({}, unknown)]
         )
-        quarantined = len(quarantine.notes(self._store.engine, "quarantined"))
-        yield _gauge("quarantined", "Releases in quarantine.", [({}, quarantined)])
+        quarantined_count = len(quarantine.notes(self._store.engine, "quarantined"))
+        yield _gauge("quarantined", "Releases in quarantine.", [({}, quarantined_count)])
         yield _counter(
             "fork_evidence", "Pieces of evidence of ledgers with two stories.", self._store.forks()
         )
@@ -209,11 +212,11 @@ class _Scraped(Collector):
             "When the oldest campaign was queued that is not begun; none: all are.",
             [] if oldest is None else [({}, oldest)],
         )
-        failed = queue.newest_failed()
+        failure = queue.newest_failed()
         yield _gauge(
             "failed_campaign_newest_timestamp_seconds",
             "When a campaign failed last; none: none did.",
-            [] if failed is None else [({}, failed)],
+            [] if failure is None else [({}, failure)],
         )
 
 

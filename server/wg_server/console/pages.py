@@ -112,22 +112,24 @@ def campaign(visit: Visit) -> Response:
     """One campaign: each site with its reason, and what can be done."""
     now = time.time()
     try:
-        stored = CampaignQueue(visit.source.store.engine).show(visit.request.path_params["id"])
+        stored_campaign = CampaignQueue(visit.source.store.engine).show(
+            visit.request.path_params["id"]
+        )
     except ConfigError as error:
         raise NotFound(str(error)) from error
     return visit.render(
         "campaign",
-        row=views.campaign_row(visit.speech, stored, now),
-        parts_of=views.parts(visit.source, visit.speech, stored, now),
+        row=views.campaign_row(visit.speech, stored_campaign, now),
+        parts_of=views.parts(visit.source, visit.speech, stored_campaign, now),
         retried=RETRIED,
     )
 
 
 def new_campaign(visit: Visit) -> Response:
     """The form of a campaign."""
-    enrolled = [row.name for row in visit.source.store.sites("enrolled")]
+    enrolled_names = [row.name for row in visit.source.store.sites("enrolled")]
     hours = starting.DEADLINE // datetime.timedelta(hours=1)
-    return visit.render("new_campaign", sites=enrolled, hours=hours)
+    return visit.render("new_campaign", sites=enrolled_names, hours=hours)
 
 
 def generator(visit: Visit) -> Response:

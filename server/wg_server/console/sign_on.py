@@ -114,7 +114,7 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         from joserfc import jwt
         from joserfc.jwk import KeySet
 
-        decoded = jwt.decode(token, KeySet.import_key_set(keys), algorithms=_ALGORITHMS)
+        id_token = jwt.decode(token, KeySet.import_key_set(keys), algorithms=_ALGORITHMS)
         jwt.JWTClaimsRegistry(
             leeway=60,
             iss={"essential": True, "value": self.issuer},
@@ -122,8 +122,8 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             exp={"essential": True},
             sub={"essential": True},
             nonce={"essential": True, "value": nonce},
-        ).validate(decoded.claims)
-        claims = dict(decoded.claims)
+        ).validate(id_token.claims)
+        claims = dict(id_token.claims)
         several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
         if claims.get("azp", None if several else self.client_id) != self.client_id:
             raise RefusedError("login: the ID token was issued to another client (azp)")

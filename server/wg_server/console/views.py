@@ -106,7 +106,7 @@ def sites(source: Source, speech: Speech, now: float, page: Sequence[Site]) -> l
     """Build the rows of some sites, without their budgets."""
     store, names = source.store, [site.name for site in page]
     sights = troubles.sights(store, names=names)
-    forked = {origin for origin, *_ in store.evidence()}
+    forked_origins = {origin for origin, *_ in store.evidence()}
     successions = succession.of_sites(page, store.logs(names))
     quarantine_counts = Counter(note.site for note in quarantine.notes(store.engine, "quarantined"))
     counts = quarantine.counts(store.engine, names)
@@ -117,7 +117,7 @@ def sites(source: Source, speech: Speech, now: float, page: Sequence[Site]) -> l
             online=site.name in online,
             away=reasons.of_site(sights[site.name], now, speech.language),
             certificate=sights[site.name].certificate,
-            forked=site.ledger_origin in forked,
+            forked=site.ledger_origin in forked_origins,
             budget_unknown=successions.get(site.name) == BUDGET_UNKNOWN,
             quarantined=quarantine_counts[site.name],
             releases=counts.get(site.name, 0),

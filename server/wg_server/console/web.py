@@ -79,14 +79,14 @@ class Shield(Guard):
     async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                named = {name for name, _ in message["headers"]}
+                header_names = {name for name, _ in message["headers"]}
                 extra = {"cache-control": "no-store", **_HEADERS}
                 message["headers"] = [
                     *message["headers"],
                     *(
                         (k.encode(), v.encode())
                         for k, v in extra.items()
-                        if k.encode() not in named
+                        if k.encode() not in header_names
                     ),
                 ]
             await send(message)
@@ -199,12 +199,12 @@ class Console:
         host = request.client.host if request.client else ""
         if not self._tries.allow(network_of(host)):
             return self.render(request, speech, "login", 429, said="login often")
-        begun = await run_in_threadpool(self.sessions.login, field(form, "token").strip())
-        if begun is None:
+        session = await run_in_threadpool(self.sessions.login, field(form, "token").strip())
+        if session is None:
             log.warning("console: a login with a wrong token")
             return self.render(request, speech, "login", 403, said="login wrong")
         response = RedirectResponse(f"{ROOT}/", 303)
-        await run_in_threadpool(self._let_in, response, *begun)
+        await run_in_threadpool(self._let_in, response, *session)
         return response
 
     def _let_in(self, response: Response, cookie: str, session: Session) -> None:

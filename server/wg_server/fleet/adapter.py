@@ -180,10 +180,10 @@ class NodeMessages(InMemoryLinkState):
     def store_message_ins(self, message: Message) -> str | None:
         """Store a message, and remember for which node it waits."""
         with self.lock:
-            stored: str | None = super().store_message_ins(message)
-            if stored is not None:
-                self._waiting[message.metadata.dst_node_id][stored] = None
-            return stored
+            message_id: str | None = super().store_message_ins(message)
+            if message_id is not None:
+                self._waiting[message.metadata.dst_node_id][message_id] = None
+            return message_id
 
     def get_message_ins(
         self, node_id: int, limit: int | None, *, run_id: int | None = None
@@ -266,11 +266,11 @@ class FleetState:
         """Names of the sites whose node is there now: any request of it says so."""
         keys = {site.node_key.encode("ascii"): site.name for site in sites}
         nodes = self._state.get_node_info(statuses=[NodeStatus.ONLINE])
-        connected = {
+        connected_nodes = {
             keys[node.public_key] for node in nodes if node.public_key in keys
         } - self._left
         since = time.monotonic() - PRESENT_SECONDS
-        return {name for name in connected if self._heard.get(name, 0.0) > since}
+        return {name for name in connected_nodes if self._heard.get(name, 0.0) > since}
 
     def activated(self, site: str) -> float:
         """When (monotonic) a site's node last came online; 0 if never."""
@@ -378,10 +378,10 @@ class FleetRun:
             message.metadata.__dict__["_message_id"] = message.object_id
             objects = get_all_nested_objects(message)
             session = state.start_session(self._run_id)
-            stored, missing = state.store_message_and_object_tree(
+            stored_id, missing = state.store_message_and_object_tree(
                 remove_content_from_message(message), get_object_tree(message), session
             )
-            if not stored:
+            if not stored_id:
                 return None
             for object_id in missing:
                 state.store_object(self._run_id, session, object_id, objects[object_id].deflate())

@@ -36,10 +36,10 @@ def adopted(store: Store, recovery: Recovery, der: bytes, now: float) -> Site | 
     except ValueError:
         return None
     slack = pki.CLOCK_SLACK.total_seconds()
-    issued = certificate.not_valid_before_utc.timestamp() + slack
+    issue_time = certificate.not_valid_before_utc.timestamp() + slack
     expires = certificate.not_valid_after_utc.timestamp()
-    since, until = recovery.since - slack, recovery.until + slack
-    if not since <= issued <= until or expires <= now:
+    since, end = recovery.since - slack, recovery.until + slack
+    if not since <= issue_time <= end or expires <= now:
         return None
     fingerprint = pki.fingerprint(certificate)
     if store.adopt_certificate(str(name.value), fingerprint, expires):

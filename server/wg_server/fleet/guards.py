@@ -64,18 +64,18 @@ class Unavailable(Guard):
     async def _judge(
         self, scope: Scope, receive: Receive, send: Send, *, again_seconds: int = 5
     ) -> None:
-        begun = False
+        has_begun = False
 
         async def watched(message: Message) -> None:
-            nonlocal begun
-            begun = True
+            nonlocal has_begun
+            has_begun = True
             await send(message)
 
         try:
             await self._app(scope, receive, watched)
         except StorageError as error:
             log.error("%s: %s", scope["path"], error)
-            if begun:
+            if has_begun:
                 raise
             headers = {"retry-after": str(again_seconds)}
             response = PlainTextResponse("cannot read or write now\n", 503, headers)
@@ -137,15 +137,15 @@ class BodyBudget(Guard):
     async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
         site = scope["state"][SITE_STATE].name
         length = int(dict(scope["headers"]).get(b"content-length", b"0"))
-        buffered = self._held.get(site, 0)
+        buffered_bytes = self._held.get(site, 0)
         # One body is always taken while its site holds no other.
-        if (buffered and buffered + length > self._site_bytes) or (
+        if (buffered_bytes and buffered_bytes + length > self._site_bytes) or (
             length and sum(self._held.values()) + length > self._total_bytes
         ):
             response = PlainTextResponse("too much at once\n", 503, {"retry-after": "1"})
             await response(scope, receive, send)
             return
-        self._held[site] = buffered + length
+        self._held[site] = buffered_bytes + length
         try:
             await self._app(scope, receive, send)
         finally:
@@ -171,8 +171,8 @@ class Identify(Guard):
         site = await run_in_threadpool(self._look_up, der) if der else None
         if site is None:
             await asyncio.sleep(PAUSE_SECONDS)
-            revoked = der and await run_in_threadpool(self._store.is_revoked, _fingerprint(der))
-            headers = {protocol.WHY_HEADER: protocol.REVOKED} if revoked else None
+            is_revoked = der and await run_in_threadpool(self._store.is_revoked, _fingerprint(der))
+            headers = {protocol.WHY_HEADER: protocol.REVOKED} if is_revoked else None
             response = PlainTextResponse("not an enrolled site\n", 403, headers)
             await response(scope, receive, send)
             return
@@ -233,6 +233,6 @@ class RateLimit(Guard):
         now = self._clock()
         level, then = self._buckets.get(site, (burst, now))
         level = min(burst, level + (now - then) * self._rate)
-        allowed = level >= 1
-        self._buckets[site] = (level - 1 if allowed else level, now)
-        return allowed
+        is_allowed = level >= 1
+        self._buckets[site] = (level - 1 if is_allowed else level, now)
+        return is_allowed

@@ -234,10 +234,10 @@ class Listener:
 
 def _bind(host: str, port: int, *, backlog: int = 1024) -> list[socket.socket]:
     """A listening socket for each address of ``host``."""
-    resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
     try:
-        for family, address in sorted({(info[0], info[4][:2]) for info in resolved}):
+        for family, address in sorted({(info[0], info[4][:2]) for info in addresses}):
             sockets.append(socket.create_server(address, family=family, backlog=backlog))
     except OSError:
         for sock in sockets:

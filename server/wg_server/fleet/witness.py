@@ -82,12 +82,12 @@ class Witness:
             size = 0 if checkpoint is None else WitnessState(checkpoint).head.size
             fit = [request for request in requests if request.old_size == size]
             if not fit:
-                offered = ", ".join(str(request.old_size) for request in requests)
+                old_sizes = ", ".join(str(request.old_size) for request in requests)
                 raise WitnessRefused(
                     HTTPStatus.CONFLICT,
-                    f"the file leads from sizes {offered}, but size {size} of {site.ledger_origin}"
-                    " was cosigned last: a later file came before this one (make it anew with"
-                    " wg-client statistics), or the ledger was rolled back",
+                    f"the file leads from sizes {old_sizes}, but size {size} of"
+                    f" {site.ledger_origin} was cosigned last: a later file came before this one"
+                    " (make it anew with wg-client statistics), or the ledger was rolled back",
                     size=size,
                 )
             request = fit[0].encode()

@@ -59,8 +59,8 @@ def rotate_authority(home: ServerHome) -> RotatedAuthority:
         folder = home.next_authority
         staged.prepare(folder, partial(_make, home))
         old = pki.load_certificate(folder / "old.pem")
-        retired = home.retired_authorities / f"{pki.fingerprint(old)[:16]}.pem"
-        atomic.copy(folder / "old.pem", retired)
+        retired_file = home.retired_authorities / f"{pki.fingerprint(old)[:16]}.pem"
+        atomic.copy(folder / "old.pem", retired_file)
         staged.install(folder, _PIECES)
         pki.renew_server(home, config)  # its name or hosts may have changed since
         staged.discard(folder)

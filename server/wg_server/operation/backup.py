@@ -54,9 +54,9 @@ def write(home: ServerHome, out: Path, seal: Seal, *, now: float | None = None) 
             sources += [_named(home, path) for path in archive.files_below(home.root / folder)]
         public: list[Path] = [getattr(home, name) for name in _PUBLIC]
         sources += [_named(home, path) for path in public if path.is_file()]
-        done = archive.write(out, sources, seal, kind=KIND, name=config.name, created=created)
+        manifest = archive.write(out, sources, seal, kind=KIND, name=config.name, created=created)
     LastBackup(created=created).save(home)
-    return done
+    return manifest
 
 
 def restore(
@@ -83,26 +83,26 @@ def restore(
         VerificationError: It is damaged, or the key does not open it.
         StorageError: The disk or the database cannot be written.
     """
-    until = time.time() if now is None else now
+    end = time.time() if now is None else now
     with archive.new_home(home.root) as folder:
-        restored = ServerHome(folder)
-        done = archive.extract(path, folder, key, kind=KIND)
-        config = restored.config()
+        restored_home = ServerHome(folder)
+        manifest = archive.extract(path, folder, key, kind=KIND)
+        config = restored_home.config()
         if database:
             config = replace(config, database="" if database == "sqlite" else database)
-            restored.write_config(config)
+            restored_home.write_config(config)
         if not (folder / _STORE).is_file():
             raise ConfigError(f"{path}: a backup without a store")
         if config.database:
             copying.copy_in(folder / _STORE, config.database)
             (folder / _STORE).unlink()
         else:
-            atomic.move(folder / _STORE, restored.database)
-        with Store.open(restored) as store:  # brought up to date, and readable
-            record(store, actor, "restore", done.name, _utc(done.created), until)
-        Recovery(since=done.created, until=int(until)).save(restored)
-        LastBackup(created=done.created).save(restored)
-    return done
+            atomic.move(folder / _STORE, restored_home.database)
+        with Store.open(restored_home) as store:  # brought up to date, and readable
+            record(store, actor, "restore", manifest.name, _utc(manifest.created), end)
+        Recovery(since=manifest.created, until=int(end)).save(restored_home)
+        LastBackup(created=manifest.created).save(restored_home)
+    return manifest
 
 
 @contextmanager

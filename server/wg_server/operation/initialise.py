@@ -52,9 +52,9 @@ def free_ports(host: str, count: int, *, tries: int = 1000) -> list[int]:
     ports: list[int] = []
     for _ in range(tries):
         port = secrets.choice(_PORTS)
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as candidate:
             try:
-                tried.bind((host, port))
+                candidate.bind((host, port))
             except OSError as error:
                 if error.errno in (errno.EADDRINUSE, errno.EACCES):
                     continue

@@ -73,8 +73,10 @@ def _make(home: ServerHome, stolen: bool, stage: Path) -> None:
             continue  # it is lost
         old = signing.load(path)
         public = signing.public_bytes(old)
-        retired = path.parent / "retired" / f"{path.stem}-{canonical.sha256_hex(public)[:16]}.pub"
-        atomic.write_bytes(retired, f"{public.hex()}\n".encode())
+        retired_file = (
+            path.parent / "retired" / f"{path.stem}-{canonical.sha256_hex(public)[:16]}.pub"
+        )
+        atomic.write_bytes(retired_file, f"{public.hex()}\n".encode())
         if not stolen:
             handovers.append(handover.sign(use, name, old, new))
     atomic.write_bytes(stage / home.handovers.name, canonical.encode(handovers[-_KEPT:]))

@@ -177,12 +177,12 @@ def _raise_file_limit(*, files_reserve: int = 256) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= descriptors:
         return
-    allowed = descriptors if hard == resource.RLIM_INFINITY else min(descriptors, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < descriptors:
+    limit = descriptors if hard == resource.RLIM_INFINITY else min(descriptors, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    if limit < descriptors:
         log.warning(
             "%d open files are allowed, %d may be needed: raise the limit (ulimit -n)",
-            allowed,
+            limit,
             descriptors,
         )
 

@@ -177,13 +177,13 @@ class Campaign:
         """Return the progress of a campaign."""
         if self.counted is not None:
             return self.counted
-        answered = sorted(task.answered for task in self.tasks if task.state in IN_TASKS)
+        answer_times = sorted(task.answered for task in self.tasks if task.state in IN_TASKS)
         return Progress(
             Counter(task.state for task in self.tasks),
             sum(task.code not in NOT_ASKED for task in self.tasks),
             sum(task.state == "delivered" or task.served > 0 for task in self.tasks),
             any(task.made for task in self.tasks),
-            None if len(answered) < self.min_sites else answered[self.min_sites - 1],
+            None if len(answer_times) < self.min_sites else answer_times[self.min_sites - 1],
         )
 
     @cached_property
@@ -216,9 +216,9 @@ def load(
         raise ConfigError(f"campaign {campaign_id}: unknown; see 'wg-server campaign show'")
     task, release = schema.task, schema.release
     columns = [column for column in task.c if column.name != "campaign"]
-    received = sa.func.coalesce(release.c.received, 0.0).label("received")
+    received_time = sa.func.coalesce(release.c.received, 0.0).label("received")
     task_query = (
-        sa.select(*columns, received)
+        sa.select(*columns, received_time)
         .outerjoin(release, release.c.release_id == task.c.release_id)
         .where(task.c.campaign == campaign_id)
         .order_by(task.c.site)
@@ -232,17 +232,17 @@ def load(
 def counted(connection: Connection, row: sa.Row[Any]) -> Campaign:
     """A campaign by its row, without tasks; after its end ``enough`` is not looked for."""
     task = schema.task
-    served = (task.c.state == "delivered") | (task.c.served > 0)
+    is_served = (task.c.state == "delivered") | (task.c.served > 0)
     counts = [
         sa.func.sum(sa.case((condition, 1), else_=0)).label(name)
-        for name, condition in (("asked", task.c.code.not_in(NOT_ASKED)), ("served", served))
+        for name, condition in (("asked", task.c.code.not_in(NOT_ASKED)), ("served", is_served))
     ]
     figures = sa.func.count().label("number"), *counts, sa.func.max(task.c.made).label("made")
     of_campaign = task.c.campaign == row.id
     query = sa.select(task.c.state, *figures).where(of_campaign).group_by(task.c.state)
     groups = connection.execute(query).all()
-    answered = sa.select(task.c.answered).where(of_campaign, task.c.state.in_(IN_TASKS))
-    place = answered.order_by(task.c.answered).offset(row.min_sites - 1).limit(1)
+    answer_times = sa.select(task.c.answered).where(of_campaign, task.c.state.in_(IN_TASKS))
+    place = answer_times.order_by(task.c.answered).offset(row.min_sites - 1).limit(1)
     progress = Progress(
         Counter({group.state: int(group.number) for group in groups}),
         sum(int(group.asked) for group in groups),

@@ -55,9 +55,10 @@ def copy_in(source: Path, url: str) -> None:
         with database.reading(copy) as reader, engine.begin() as into:
             for table in schema.metadata.sorted_tables:
                 if into.execute(sa.select(table).limit(1)).first() is not None:
-                    shown = engine.url.render_as_string(hide_password=True)
+                    target = engine.url.render_as_string(hide_password=True)
                     raise ConfigError(
-                        f"database {shown}: holds a store already ({table.name}); name an empty one"
+                        f"database {target}: holds a store already ({table.name});"
+                        " name an empty one"
                     )
             _copy_rows(reader, into)
             if into.dialect.name == "postgresql":

@@ -42,8 +42,8 @@ def open_engine(url: str) -> Engine:
         engine.dispose()
         if not isinstance(error, StorageError):
             raise
-        shown = engine.url.render_as_string(hide_password=True)
-        raise StorageError(f"database {shown}: cannot be opened: {error.__cause__}") from error
+        shown_url = engine.url.render_as_string(hide_password=True)
+        raise StorageError(f"database {shown_url}: cannot be opened: {error.__cause__}") from error
     return engine
 
 
@@ -66,24 +66,24 @@ def open_home(home: ServerHome) -> Engine:
 def _connect(url: str, *, connect_seconds: int = 10) -> Engine:
     """An engine for a database that is as it was."""
     try:
-        parsed = sa.make_url(url)
+        parsed_url = sa.make_url(url)
     except sa.exc.ArgumentError as error:
         raise ConfigError(f"database: {url!r} is no database URL") from error
-    if parsed.drivername == "postgresql":
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    shown = parsed.render_as_string(hide_password=True)
-    sqlite = parsed.get_backend_name() == "sqlite"
-    if not sqlite and "connect_timeout" not in parsed.query:
+    if parsed_url.drivername == "postgresql":
+        parsed_url = parsed_url.set(drivername="postgresql+psycopg")
+    shown_url = parsed_url.render_as_string(hide_password=True)
+    sqlite = parsed_url.get_backend_name() == "sqlite"
+    if not sqlite and "connect_timeout" not in parsed_url.query:
         # A machine that is gone answers nothing: neither a probe nor the worker may wait for it.
-        parsed = parsed.update_query_dict({"connect_timeout": str(connect_seconds)})
+        parsed_url = parsed_url.update_query_dict({"connect_timeout": str(connect_seconds)})
     try:
-        engine = sa.create_engine(parsed, pool_pre_ping=not sqlite)
+        engine = sa.create_engine(parsed_url, pool_pre_ping=not sqlite)
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"database {shown}: {error}; PostgreSQL needs the extra 'weightgate[postgres]'"
+            f"database {shown_url}: {error}; PostgreSQL needs the extra 'weightgate[postgres]'"
         ) from error
     except sa.exc.ArgumentError as error:
-        raise ConfigError(f"database {shown}: {error}") from error
+        raise ConfigError(f"database {shown_url}: {error}") from error
     sa.event.listen(engine, "handle_error", _explain)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _prepare_sqlite)
@@ -171,12 +171,14 @@ class Holder:
             connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         except (StorageError, sa.exc.DBAPIError):
             return False
-        granted = connection.execute(sa.text(f"SELECT pg_try_advisory_lock({_SERVING})")).scalar()
-        if granted:
+        is_granted = connection.execute(
+            sa.text(f"SELECT pg_try_advisory_lock({_SERVING})")
+        ).scalar()
+        if is_granted:
             self._connection = connection
         else:
             connection.close()
-        return bool(granted)
+        return bool(is_granted)
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -242,9 +244,9 @@ def _migrate(engine: Engine) -> None:
     config.set_main_option("path_separator", "os")
     revisions = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if version is not None and version not in revisions:
-        shown = engine.url.render_as_string(hide_password=True)
+        shown_url = engine.url.render_as_string(hide_password=True)
         raise ConfigError(
-            f"database {shown}: schema {version}, this program (weightgate {__version__}) wants"
+            f"database {shown_url}: schema {version}, this program (weightgate {__version__}) wants"
             f" {schema.HEAD}: use the version that wrote it, or restore a backup of this one"
         )
     with engine.begin() as connection:

@@ -66,21 +66,21 @@ class LedgerTable:
         table = schema.site
         with self.engine.begin() as connection:
             database.lock_table(connection, table)
-            stored = find_site(connection, site.name, lock=True)
+            stored_site = find_site(connection, site.name, lock=True)
             holder = connection.execute(
                 sa.select(table.c.name).where(
                     table.c.name != site.name, table.c.ledger_key == new_key
                 )
             ).first()
-            if stored is None or stored.state != "enrolled" or holder is not None:
+            if stored_site is None or stored_site.state != "enrolled" or holder is not None:
                 raise RefusedError("rotation: not enrolled, or another site uses this key")
-            result = cosign(connection, stored, now, partial(decide, stored.ledger_key))
+            result = cosign(connection, stored_site, now, partial(decide, stored_site.ledger_key))
             connection.execute(
                 table.update().where(table.c.name == site.name).values(ledger_key=new_key)
             )
             connection.execute(
                 schema.log.update()
-                .where(schema.log.c.origin == stored.ledger_origin)
+                .where(schema.log.c.origin == stored_site.ledger_origin)
                 .values(key=new_key)
             )
             return result
@@ -179,7 +179,7 @@ def begin_log(
     table = schema.log
     origin = request.ledger_origin
     row = connection.execute(sa.select(table).where(table.c.origin == origin)).first()
-    named = beginning.predecessor
+    predecessor = beginning.predecessor
     if row is None:
         connection.execute(
             table.insert().values(
@@ -187,8 +187,8 @@ def begin_log(
                 site=request.site,
                 key=request.ledger_key,
                 genesis=beginning.genesis,
-                predecessor=named.origin if named else "",
-                predecessor_checkpoint=named.checkpoint if named else "",
+                predecessor=predecessor.origin if predecessor else "",
+                predecessor_checkpoint=predecessor.checkpoint if predecessor else "",
                 first_seen=now,
             )
         )
@@ -235,13 +235,13 @@ def cosign(
 def _keep_replaced(connection: Connection, site: str, replaced: ReplacedLog) -> None:
     """Keep a ledger that a site showed, unless it is another one than was cosigned here."""
     table, witness = schema.replaced_log, schema.witness
-    cosigned = connection.execute(
+    cosigned_row = connection.execute(
         sa.select(witness).where(witness.c.origin == replaced.origin)
     ).first()
-    if cosigned is not None:
-        if cosigned.site != site:
+    if cosigned_row is not None:
+        if cosigned_row.site != site:
             raise RefusedError("enrolment: the ledger that is replaced is another site's")
-        head = checkpoints.decode(bytes(cosigned.checkpoint))[0]
+        head = checkpoints.decode(bytes(cosigned_row.checkpoint))[0]
         size = min(head.size, len(replaced.leaves))
         if size == head.size and merkle.root(list(replaced.leaves[:size])) != head.root:
             raise RefusedError(
@@ -249,25 +249,25 @@ def _keep_replaced(connection: Connection, site: str, replaced: ReplacedLog) -> 
                 " was cosigned here"
             )
     values = {"site": site, "size": len(replaced.leaves), "data": replaced.data}
-    stored = connection.execute(
+    stored_row = connection.execute(
         sa.select(table.c.site, table.c.size).where(table.c.origin == replaced.origin)
     ).first()
-    if stored is None:
+    if stored_row is None:
         connection.execute(table.insert().values(origin=replaced.origin, **values))
-    elif stored.site != site:
+    elif stored_row.site != site:
         raise RefusedError("enrolment: the ledger that is replaced is another site's")
-    elif stored.size < len(replaced.leaves):
+    elif stored_row.size < len(replaced.leaves):
         connection.execute(table.update().where(table.c.origin == replaced.origin).values(**values))
 
 
 def _check_shown(connection: Connection, origin: str) -> None:
     """Check that the ledger that this one replaces was shown, if it is known here."""
-    log, witness, replaced = schema.log, schema.witness, schema.replaced_log
+    log, witness, replaced_log = schema.log, schema.witness, schema.replaced_log
     query = (
         sa.select(log.c.predecessor)
         .join(witness, witness.c.origin == log.c.predecessor)
-        .outerjoin(replaced, replaced.c.origin == log.c.predecessor)
-        .where(log.c.origin == origin, replaced.c.origin.is_(None))
+        .outerjoin(replaced_log, replaced_log.c.origin == log.c.predecessor)
+        .where(log.c.origin == origin, replaced_log.c.origin.is_(None))
     )
     missing = connection.execute(query).first()
     if missing is not None:

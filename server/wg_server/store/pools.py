@@ -136,7 +136,7 @@ class PoolTable:
         Returns:
             False, and nothing is written, if another process was first.
         """
-        pools, pooled = schema.pool, schema.pooled
+        pools, pooled_table = schema.pool, schema.pooled
         key = (pools.c.generator == self.generator) & (pools.c.kind == pool.kind)
         with self._engine.begin() as connection:
             database.lock_table(connection, pools)
@@ -147,17 +147,17 @@ class PoolTable:
             connection.execute(pools.insert().values(asdict(pool)))
             if gone:
                 connection.execute(
-                    pooled.update()
+                    pooled_table.update()
                     .where(
-                        pooled.c.generator == self.generator,
-                        pooled.c.removed == 0,
-                        pooled.c.release_id.in_(gone),
+                        pooled_table.c.generator == self.generator,
+                        pooled_table.c.removed == 0,
+                        pooled_table.c.release_id.in_(gone),
                     )
                     .values(removed=pool.changes)
                 )
             for release in releases:
                 values = {"generator": self.generator, **asdict(release)}
-                connection.execute(pooled.insert().values(values))
+                connection.execute(pooled_table.insert().values(values))
         return True
 
     def tree(self, sums: Sequence[tuple[str, int]]) -> list[bytes]:
@@ -195,5 +195,7 @@ class PoolTable:
 
     def _rows(self, *conditions: sa.ColumnElement[bool]) -> list[PooledRelease]:
         # Sorted here: with an order SQLite reads a whole generator in it, and not by an index.
-        stored = database.rows(self._engine, self._query(*conditions))
-        return sorted((PooledRelease(**row._mapping) for row in stored), key=lambda x: x.release_id)
+        stored_rows = database.rows(self._engine, self._query(*conditions))
+        return sorted(
+            (PooledRelease(**row._mapping) for row in stored_rows), key=lambda x: x.release_id
+        )

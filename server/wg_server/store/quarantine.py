@@ -44,8 +44,8 @@ def counts(engine: Engine, names: Sequence[str]) -> dict[str, int]:
 def judge(engine: Engine, release_id: str, standing: Standing) -> None:
     """Set a release's standing: the operator's word; ``ConfigError`` if there is none."""
     table = schema.release
-    chosen = table.update().where(table.c.release_id == release_id).values(standing=standing)
+    update = table.update().where(table.c.release_id == release_id).values(standing=standing)
     with engine.begin() as connection:
-        rows = connection.execute(chosen).rowcount
+        rows = connection.execute(update).rowcount
     if not rows:
         raise ConfigError(f"release {release_id}: unknown; see 'wg-server releases --all'")

@@ -176,8 +176,8 @@ class CampaignQueue:
         """
         table = schema.campaign
         with database.reading(self._engine) as connection:
-            queued = connection.execute(sa.select(table.c.id).where(table.c.state == "queued"))
-            campaign_ids = [row.id for row in queued]
+            queued_id = connection.execute(sa.select(table.c.id).where(table.c.state == "queued"))
+            campaign_ids = [row.id for row in queued_id]
         if campaign_ids:
             self._begin(time.time() if now is None else now)
         query = sa.select(table.c.id).where(table.c.state.in_(_WORKED_ON))
@@ -304,10 +304,10 @@ class CampaignQueue:
         """
         table = schema.task
         with self._engine.begin() as connection:
-            ended = table.c.site.in_(sites) & (table.c.state == "delivered")
+            is_delivered = table.c.site.in_(sites) & (table.c.state == "delivered")
             connection.execute(
                 table.update()
-                .where(table.c.campaign == campaign_id, ended)
+                .where(table.c.campaign == campaign_id, is_delivered)
                 .values(state="released", code="", tries=0)
                 .values(opened=now, asked=0.0, made=now, updated=now)
             )
@@ -325,10 +325,12 @@ class CampaignQueue:
                 return campaign
             progress = campaign.progress
             asked_count = progress.sites_asked
-            failed = [task.code for task in campaign.tasks if task.state == "failed"]
-            if not progress.sites_served and failed and not reason:
-                codes = ", ".join(sorted(set(failed)))
-                reason = f"no site was served, and {len(failed)} of {asked_count} failed: {codes}"
+            failure_codes = [task.code for task in campaign.tasks if task.state == "failed"]
+            if not progress.sites_served and failure_codes and not reason:
+                codes = ", ".join(sorted(set(failure_codes)))
+                reason = (
+                    f"no site was served, and {len(failure_codes)} of {asked_count} failed: {codes}"
+                )
             if campaign.state == "cancelling":
                 state, reason = "cancelled", ""
             elif reason:

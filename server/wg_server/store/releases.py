@@ -93,10 +93,10 @@ class ReleaseTable:
 
     def release(self, release_id: str) -> StoredRelease:
         """One release, or ``ConfigError``."""
-        stored = self.find_release(release_id)
-        if stored is None:
+        stored_release = self.find_release(release_id)
+        if stored_release is None:
             raise ConfigError(f"release {release_id}: unknown")
-        return stored
+        return stored_release
 
     def newest_ids(self, *, encoder: str, apart_from: str) -> list[str]:
         """Id of every other site's newest class statistics that are used, by site, if not revoked.

@@ -61,10 +61,10 @@ class Store(LedgerTable, ReleaseTable):
             ConfigError: The site is enrolled and is not to be replaced.
         """
         with self.engine.begin() as connection:
-            stored = find_site(connection, site, lock=True)
-            if stored is None:
+            stored_site = find_site(connection, site, lock=True)
+            if stored_site is None:
                 connection.execute(schema.site.insert().values(name=site, state="invited"))
-            elif stored.state == "enrolled" and not replace:
+            elif stored_site.state == "enrolled" and not replace:
                 raise ConfigError(
                     f"site {site}: enrolled already; --replace lets it enrol again with new keys"
                 )
@@ -148,9 +148,13 @@ class Store(LedgerTable, ReleaseTable):
         """Record a certificate that is not known, of a site that is enrolled; whether it was."""
         table = schema.certificate
         with self.engine.begin() as connection:
-            stored = find_site(connection, site, lock=True)
+            stored_site = find_site(connection, site, lock=True)
             query = sa.select(table.c.site).where(table.c.fingerprint == fingerprint)
-            if stored is None or stored.state != "enrolled" or connection.execute(query).first():
+            if (
+                stored_site is None
+                or stored_site.state != "enrolled"
+                or connection.execute(query).first()
+            ):
                 return False
             connection.execute(
                 table.insert().values(fingerprint=fingerprint, site=site, expires=expires)
@@ -277,12 +281,12 @@ def _spend_token(
     this = sa.and_(
         table.c.secret_sha256 == hash_secret(request.secret), table.c.site == request.site
     )
-    spent = connection.execute(
+    spent_row = connection.execute(
         table.update()
         .where(this, table.c.used.is_(None), table.c.expires > now)
         .values(used=now, keys_sha256=keys_sha256)
     )
-    if spent.rowcount == 1:
+    if spent_row.rowcount == 1:
         return False
     token = connection.execute(sa.select(table).where(this)).first()
     if token is None:

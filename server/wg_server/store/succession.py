@@ -126,14 +126,14 @@ def read_first_entry(request: EnrolmentRequest) -> tuple[LedgerState, Note]:
         checkpoints.verify(note, request.ledger_origin, key)
     except (VerificationError, ValueError) as error:
         raise DecodeError(f"{subject}: ledger: {error}") from error
-    for field, got, want in (
+    for field, actual, want in (
         ("origin", state.origin, request.ledger_origin),
         ("site", state.site, request.site),
         ("size of the checkpoint", head.size, 1),
         ("root of the checkpoint", head.root.hex(), merkle.leaf_hash(data).hex()),
     ):
-        if got != want:
-            raise DecodeError(f"{subject}: ledger: {field} is {got!r}, expected {want!r}")
+        if actual != want:
+            raise DecodeError(f"{subject}: ledger: {field} is {actual!r}, expected {want!r}")
     return state, note
 
 
@@ -175,18 +175,20 @@ def judge(origin: str, logs: Sequence[SeenLog]) -> Succession:
         logs: All logs of the site, that one among them.
     """
     by_origin = {log.origin: log for log in logs if log.origin == origin or released(log)}
-    named = {origin}
+    named_origins = {origin}
     log = by_origin[origin]
-    while (before := by_origin.get(log.predecessor)) is not None and before.origin not in named:
+    while (
+        before := by_origin.get(log.predecessor)
+    ) is not None and before.origin not in named_origins:
         if not _names_the_end(log, before):
             break
-        named.add(before.origin)
+        named_origins.add(before.origin)
         log = before
-    if log.predecessor and log.predecessor not in named:
+    if log.predecessor and log.predecessor not in named_origins:
         return BUDGET_UNKNOWN  # a log that was never seen here, or not at its end
-    if set(by_origin) - named:
+    if set(by_origin) - named_origins:
         return BUDGET_UNKNOWN
-    return FIRST if len(named) == 1 else NAMES_PREDECESSOR
+    return FIRST if len(named_origins) == 1 else NAMES_PREDECESSOR
 
 
 def of_sites(sites: Sequence[Site], logs: Mapping[str, Sequence[SeenLog]]) -> dict[str, Succession]:
@@ -209,13 +211,13 @@ def size_of(checkpoint: bytes) -> int:
 def _names_the_end(log: SeenLog, before: SeenLog) -> bool:
     """Return whether ``log`` names the last checkpoint seen of ``before``, or a later one."""
     try:
-        named, note = checkpoints.decode(log.predecessor_checkpoint.encode())
-        if named.origin != before.origin:
+        named_head, note = checkpoints.decode(log.predecessor_checkpoint.encode())
+        if named_head.origin != before.origin:
             return False
         last = checkpoints.decode(before.checkpoint or b"")[0]
-        if named.size == last.size:
-            return named.root == last.root
-        if named.size < last.size:
+        if named_head.size == last.size:
+            return named_head.root == last.root
+        if named_head.size < last.size:
             return False
         checkpoints.verify(note, before.origin, signing.public_from_hex(before.key))
     except (DecodeError, VerificationError, ValueError):
