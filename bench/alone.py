@@ -281,7 +281,7 @@ def _prefix(options: argparse.Namespace) -> str:
 
 def run(options: argparse.Namespace, rows: Rows) -> None:
     """Judge what is missing."""
-    encoder = unfitted_encoder(options.modality, DIMENSION)
+    encoder = unfitted_encoder(options.modality)
     further = trunks.read(read_plan(options.plan))[1:] if options.plan else ()
     blocks = (*encoder.local_blocks, *(kind.width for kind in further))
     counts = (*encoder.trunk_blocks, *(1 for _ in further))

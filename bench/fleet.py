@@ -203,7 +203,7 @@ def point(home: ClientHome, port: int) -> None:
     """Let a plant connect to another process of its server."""
     config = configuration.load(home)
     there = dataclasses.replace(config.server, fleet_url=f"https://127.0.0.1:{port}")
-    configuration.save(home, dataclasses.replace(config, server=there))
+    configuration.save(home, dataclasses.replace(config, pin=there))
 
 
 def round_trips(lines: Sequence[dict[str, str]], campaign_id: str) -> list[float]:

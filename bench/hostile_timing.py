@@ -164,7 +164,7 @@ def _make_plant(
     )
     config = replace(
         config,
-        server=replace(config.server, fleet_url=url),
+        pin=replace(config.server, fleet_url=url),
         data=replace(config.data, path=str(path)),
         privacy=privacy,
     )

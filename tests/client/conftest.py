@@ -315,7 +315,7 @@ def plant_maker(root: Path, encoder_package: bytes) -> MakePlant:
         signing.save(home.root / "test-witness.pem", witness)
         config = ClientConfig(
             site=name,
-            server=PinnedServer(
+            pin=PinnedServer(
                 fleet_url="https://127.0.0.1:1",
                 name="test-server",
                 signing_key=signing.public_bytes(server).hex(),

@@ -258,7 +258,7 @@ def enrol_plant(
     done = enrolment.enrol(home, word, ledger=home.ledger if budget_of else None)
     config = ClientConfig(
         site=site,
-        server=Pinned(
+        pin=Pinned(
             fleet_url=done.reply.fleet_url,
             name=done.reply.server_name,
             signing_key=done.reply.server_key,

@@ -134,7 +134,7 @@ def line_to(home: ServerHome, plant: Plant) -> Iterator[Line]:
     line = Line(config.host, config.fleet_port)
     own = configuration.load(plant.home)
     near = replace(own.server, fleet_url=f"https://127.0.0.1:{line.port}")
-    configuration.save(plant.home, replace(own, server=near))
+    configuration.save(plant.home, replace(own, pin=near))
     try:
         yield line
     finally:

@@ -119,7 +119,7 @@ def test_plants_behind_a_balancer_are_served_by_two_processes_or_by_the_one_that
             config = configuration.load(plant.home)
             url = f"https://127.0.0.1:{ports[number % 2]}"
             there = dataclasses.replace(config.server, fleet_url=url)
-            configuration.save(plant.home, dataclasses.replace(config, server=there))
+            configuration.save(plant.home, dataclasses.replace(config, pin=there))
             stack.enter_context(plant.running())
         campaign = start_campaign(server, names, grace_seconds=1)
         found = finished(server, campaign)

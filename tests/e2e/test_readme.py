@@ -115,9 +115,8 @@ def test_the_readmes_commands_run_in_their_order(
 
 def localised(word: str, command: str, folder: Path) -> str:
     """The README's word in a test's folder: paths below it, any free port, a plan of seconds."""
-    if word in ("server", "pictures", "plant-a", "audit.html", "evidence") or word.startswith(
-        "plant-a."
-    ):
+    paths = {"server", "pictures", "plant-a", "audit.html", "evidence", "alone", "verdicts.csv"}
+    if word in paths or word.startswith("plant-a."):
         return str(folder / word)
     return {"9443": "0", "default": str(folder / f"{command}.yaml")}.get(word, word)
 

@@ -131,7 +131,7 @@ class PlantAnswers:
         signing.save(world.elsewhere / "witness.pem", witness)
         config = ClientConfig(
             site="plant-a",
-            server=PinnedServer(
+            pin=PinnedServer(
                 fleet_url="https://127.0.0.1:1",
                 name="central",
                 signing_key=signing.public_bytes(server).hex(),

@@ -1,4 +1,4 @@
-"""``wg-client init``: make a home and enrol it, or enrol one again."""
+"""``wg-client init`` and ``join``: make a home, and enrol it: now, later, or again."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from wg_client.cli import options
 from wg_client.cli.freeze import FREEZING, freeze_document, freezing_bar, frozen_lines, say_refusal
+from wg_client.cli.models import fit_alone
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_core import cli, errors
 from wg_core.cli import json_option, next_step, note, say, show
@@ -33,22 +34,26 @@ _CONFIRMED = {
     "answer": text("as you confirmed it"),
     "token": text("as the join token names it: nobody was asked. Compare it with the operator's"),
     "before": text("as it was when this home was enrolled"),
+    "built in": text("built in, the same everywhere; nothing was fitted on your records"),
 }
+
+
+_encoder_option = click.option(
+    "--encoder",
+    metavar="HASH",
+    help="The encoder that you want: its SHA-256, or 16 or more of its first hex digits.",
+)
 
 
 @click.command()
 @options.home_option
-@options.join_options
+@options.token_options
 @click.option(
     "--replace",
     is_flag=True,
     help="Enrol an initialised home again: new transport keys; data, policy and ledger stay.",
 )
-@click.option(
-    "--encoder",
-    metavar="HASH",
-    help="The encoder that you want: its SHA-256, or 16 or more of its first hex digits.",
-)
+@_encoder_option
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -81,7 +86,7 @@ _CONFIRMED = {
 @json_option
 def init(  # long: a parameter for each option
     home: ClientHome,
-    token: str,
+    token: str | None,
     replace: bool,
     encoder: str | None,
     data: Path | None,
@@ -97,14 +102,20 @@ def init(  # long: a parameter for each option
 ) -> int:
     """Make keys on site, enrol with the server, write client.yaml, and freeze the data set.
 
+    Without a join token the home works alone, with a model of your own labels; 'join' comes later.
+
     If it is cut off, run it again with the same token: it goes on.
 
     The encoder, which sees every record, comes from the server. The join token names it by its
     hash; on a terminal you are asked whether it is the one that the operator told you.
     """
     if replace:
+        if token is None:
+            raise errors.UsageError(options.WANTS_JOIN)
         _enrol_again(home, token, encoder, data, budget_of, as_json)
         return errors.ExitCode.OK
+    if token is None and encoder is not None:
+        raise errors.UsageError("--encoder: comes with a server; give its join token, too")
     if data is None:
         raise errors.UsageError("--data: needed, unless --replace enrols a home again")
     with cli.waiting(FREEZING):
@@ -126,20 +137,68 @@ def init(  # long: a parameter for each option
         data_sheet=None if data_sheet is None else read_data_sheet(data_sheet),
     )
     policy = _policy(budget_of, **words)
-    check_token(token, encoder)
+    if token is not None:
+        check_token(token, encoder)
     with freezing_bar() as stage:
         scan = look(choice, stage)
     if refused := say_refusal(scan, set_aside, allow_empty, data, as_json):
         return refused
-    interactive = encoder is None and not as_json and sys.stdin.isatty()
+    interactive = _interactive(encoder, as_json) and token is not None
     confirm = _ask_owner if interactive else None
-    by = _confirmed_by(home, encoder, interactive)
+    by = "built in" if token is None else _confirmed_by(home, encoder, interactive)
     with freezing_bar(at_once=interactive is False) as stage:
         config_and_snapshot = initialise(
             home, token, choice, policy, encoder=encoder, confirm=confirm, scan=scan, stage=stage
         )
-    _say_made(home, *config_and_snapshot, by, as_json)
+    lines = [] if token is not None else fit_alone(home)[1]
+    _say_made(home, *config_and_snapshot, by, lines, as_json)
     return errors.ExitCode.OK
+
+
+def _interactive(encoder: str | None, as_json: bool) -> bool:
+    return encoder is None and not as_json and sys.stdin.isatty()
+
+
+@click.command()
+@options.home_option
+@options.join_options
+@_encoder_option
+@json_option
+def join(home: ClientHome, token: str, encoder: str | None, as_json: bool) -> None:
+    """Enrol a home that works alone with a server: keys, ledger and data set stay.
+
+    The encoder, which sees every record, comes from the server then, and the data set is frozen
+    anew with it. The join token names it by its hash, which you compare with the operator's.
+    """
+    from wg_client.fleet import reenrolment
+    from wg_core import snapshot as snapshots
+    from wg_core.release.freeze import Frozen
+    from wg_core.wire import protocol
+
+    if _interactive(encoder, as_json):
+        encoder_id = protocol.decode_token(token.strip()).encoder
+        say(text("encoder {encoder}", encoder=encoder_id))
+        _ask()
+    config = reenrolment.join(home, token, encoder=encoder)
+    by = "option" if encoder is not None else "token" if as_json else "answer"
+    snapshot = snapshots.current(home)
+    if snapshot.manifest.schema.encoder == config.data.encoder:
+        frozen, models = Frozen(snapshot=snapshot, listing=snapshot.listing()), []
+    else:
+        note(text("the encoder is another one now: data set and model are made anew with it"))
+        frozen, models = _freeze_again(home), fit_alone(home)[1]
+    _say_made(home, config, frozen, by, models, as_json)
+
+
+def _freeze_again(home: ClientHome) -> Frozen:
+    with cli.waiting(FREEZING):
+        from wg_client.data import plant as plants
+        from wg_client.release.look import freeze_data, look
+
+    load = plants.encoder_loader()
+    with freezing_bar() as stage:
+        scan = look(home, load=load, stage=stage)
+        return freeze_data(home, scan, load=load, set_aside=True, stage=stage)
 
 
 def _confirmed_by(home: ClientHome, encoder: str | None, interactive: bool) -> str:
@@ -167,9 +226,22 @@ def _policy(
 
 
 def _say_made(
-    home: ClientHome, config: ClientConfig, frozen: Frozen, by: str, as_json: bool
+    home: ClientHome,
+    config: ClientConfig,
+    frozen: Frozen,
+    by: str,
+    models: list[str],
+    as_json: bool,
 ) -> None:
-    data, privacy, server = config.data, config.privacy, config.server
+    data, privacy, server = config.data, config.privacy, config.pin
+    state = text("{site}: works alone, without a server", site=config.site)
+    if server is not None:
+        state = text(
+            "{site}: enrolled with {server} at {url}",
+            site=config.site,
+            server=server.name,
+            url=server.fleet_url,
+        )
     show(
         {
             "site": config.site,
@@ -178,33 +250,38 @@ def _say_made(
             "records": frozen.records,
             "labels": list(data.labels),
             "cap_epsilon": privacy.cap_epsilon,
-            "server": server.fleet_url,
+            "server": None if server is None else server.fleet_url,
             "encoder": data.encoder,
             "encoder_confirmed_by": by,
             "snapshot": freeze_document(frozen),
         },
         [
-            text(
-                "{site}: enrolled with {server} at {url}",
-                site=config.site,
-                server=server.name,
-                url=server.fleet_url,
-            ),
+            state,
             *frozen_lines(frozen),
             *_log_lines(data.reading.log),
             *_machine_lines(config),
             text("public label domain: {labels}", labels=", ".join(data.labels)),
-            text(
-                "budget: epsilon {cap} at delta {delta}; policy in {path}",
-                cap=privacy.cap_epsilon,
-                delta=privacy.cap_delta,
-                path=home.config,
-            ),
+            *_budget_lines(home, config),
             text("encoder {encoder}, {how}", encoder=data.encoder, how=_CONFIRMED[by]),
-            next_step("wg-client check --home {home}", home=home.root),
+            *models,
+            *([] if models else [next_step("wg-client check --home {home}", home=home.root)]),
         ],
         as_json,
     )
+
+
+def _budget_lines(home: ClientHome, config: ClientConfig) -> list[str]:
+    """Say what may be spent; nothing where nobody can ask."""
+    if config.pin is None:
+        return []
+    return [
+        text(
+            "budget: epsilon {cap} at delta {delta}; policy in {path}",
+            cap=config.privacy.cap_epsilon,
+            delta=config.privacy.cap_delta,
+            path=home.config,
+        )
+    ]
 
 
 def _machine_lines(config: ClientConfig) -> list[str]:
@@ -243,6 +320,10 @@ def _ask_owner(about: About) -> None:
             sources=sources,
         )
     )
+    _ask()
+
+
+def _ask() -> None:
     question = text("Is this the hash that the server's operator told you?")
     if not click.confirm(current()(question), default=False):
         raise errors.RefusedError(
@@ -291,4 +372,4 @@ def _enrol_again(
     )
 
 
-COMMANDS = (init,)
+COMMANDS = (init, join)

@@ -124,7 +124,7 @@ def status(home: ClientHome, probe: bool, as_json: bool) -> int:
     return errors.ExitCode.OK
 
 
-def _lines(plant_status: Status) -> Iterator[str]:
+def _server_lines(plant_status: Status) -> Iterator[str]:
     node = text("not running")
     if plant_status.running:
         node = text("connected") if plant_status.connected else text("running, not connected")
@@ -140,7 +140,14 @@ def _lines(plant_status: Status) -> Iterator[str]:
     yield text("  node         {node}{since}", node=node, since=since)
     if plant_status.certificate_expires:
         yield text("  certificate  good until {when}", when=_when(plant_status.certificate_expires))
-    if plant_status.budget:
+
+
+def _lines(plant_status: Status) -> Iterator[str]:
+    if plant_status.server:
+        yield from _server_lines(plant_status)
+    else:
+        yield text("{site}: works alone, without a server", site=plant_status.site)
+    if plant_status.budget and plant_status.server:
         budget = plant_status.budget
         yield text(
             "  budget       epsilon {spent:.4g} of {cap} spent at delta {delta}; charges {charges},"

@@ -28,7 +28,7 @@ from wg_core.language import text
 
 _SECTIONS: Mapping[str, Sequence[str]] = {
     text("Every day"): ("status", "check", "run", "requests", "predict"),
-    text("Joining"): ("simulate", "init", "freeze"),
+    text("Joining"): ("simulate", "init", "join", "freeze"),
     text("Models"): ("models", "watch"),
     text("Files instead of a network"): ("statistics", "apply"),
     text("For years"): ("keys", "backup", "restore"),

@@ -154,6 +154,28 @@ def _list(home: ClientHome, as_json: bool) -> None:
     show(document, lines or nothing, as_json)
 
 
+@models.command("fit")
+@home_option
+@json_option
+def fit_models(home: ClientHome, as_json: bool) -> None:
+    """Make the model of your own labels, and the report on it; needs no server."""
+    show(*fit_alone(home), as_json)
+
+
+def fit_alone(home: ClientHome) -> tuple[dict[str, Any], list[str]]:
+    """Make the plant's own model: what came of it, as a document and as lines."""
+    with cli.waiting(text("making the model of your own labels")):
+        from wg_client.selection import alone
+
+        try:
+            applied = alone.fit_alone(home)
+        except errors.DataError as error:
+            return {"kept": None, "reason": str(error)}, [str(error)]
+    (entry,) = applied.manifest.models
+    lines = [_RIGHT, _row(entry.name, entry, ""), *kept_lines(home, applied)]
+    return kept_document(home, applied), lines
+
+
 @models.command("export")
 @home_option
 @model_option

@@ -23,6 +23,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import protocol
 
 STDIN = "-"
+WANTS_JOIN = "a join token: give --join - (standard input) or --join-file FILE"
 WARNING = (
     "warning: the join token is on the command line, where everybody on this machine can read it"
     " (ps) and the shell keeps it; use --join - or --join-file"
@@ -103,6 +104,10 @@ def join_options(command: Callable[..., Any], *, needed: bool = True) -> Callabl
     return with_token
 
 
+token_options = functools.partial(join_options, needed=False)
+"""Options of a command that does without a token, too."""
+
+
 def read_token(join: str | None, join_file: Path | None) -> str:
     """The token's text: from standard input or a file; or, with a warning, the command line.
 
@@ -115,7 +120,7 @@ def read_token(join: str | None, join_file: Path | None) -> str:
         DecodeError: What was read is too long for a token.
     """
     if (join is None) == (join_file is None):
-        raise UsageError("a join token: give --join - (standard input) or --join-file FILE")
+        raise UsageError(WANTS_JOIN)
     if join_file is not None:
         data = atomic.read_bytes(join_file, limit=protocol.TOKEN_LIMIT)
     elif join == STDIN:

@@ -29,7 +29,9 @@ def run(home: ClientHome, once: bool, as_json: bool, log_format: str) -> None:
         raise UsageError("--json: with --once alone; a node that goes on has --log-format json")
     import wg_core.fleet.node  # noqa: F401 - what is not installed is said here, in words
     from wg_core.release import readiness
+    from wg_core.site import config
 
+    _ = config.load(home).server  # or it says what to do
     readiness.ready_snapshot(home)
     words = ["--home", str(home.root), "--language", language.current().code]
     words += ["--log-format", logs.JSON if log_format == logs.JSON else logs.TEXT]

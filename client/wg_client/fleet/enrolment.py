@@ -89,7 +89,7 @@ def enrol(
     token = _read_token(token_text)
     ca_pem = _fetch_ca(token)
     public = identity.create(home, token.site)
-    with _open_ledger(home, ledger, token.site, predecessor) as opened:
+    with open_ledger(home, ledger, token.site, predecessor) as opened:
         checkpoint = opened.first_checkpoint()
         request = EnrolmentRequest(
             site=token.site,
@@ -168,7 +168,7 @@ def _read_token(text: str) -> JoinToken:
     return token
 
 
-def _open_ledger(
+def open_ledger(
     home: ClientHome, ledger: Path | None, site: str, predecessor: Predecessor | None
 ) -> Ledger:
     """The ledger to enrol with: the one given, the home's, or a new one in the home."""

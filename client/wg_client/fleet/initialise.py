@@ -2,6 +2,8 @@
 
 The data set is read first, so that a wrong path or a damaged file does not use up the join token;
 ``client.yaml`` is written when all that enrolment gives is there, and the data set is frozen last.
+Without a token nobody is asked: the home stands on the built-in encoder and works alone, until
+``reenrolment.join``.
 
 Whatever cut it off, the same command goes on, until there is a snapshot: without ``client.yaml``
 the site enrols again with the keys and the ledger that are there, which costs nothing and which the
@@ -9,6 +11,7 @@ server answers while the token lasts (``enrolment``); with it, only the freeze i
 neither server nor token, and goes on with what was encoded.
 """
 
+import re
 import shutil
 from dataclasses import dataclass, fields
 from functools import partial
@@ -20,23 +23,24 @@ from wg_client.data.inspection import Inspection, inspect
 from wg_client.data.survey import survey
 from wg_client.fleet import encoder_trial
 from wg_client.fleet.encoder_trial import Confirm
-from wg_client.fleet.enrolment import enrol
+from wg_client.fleet.enrolment import enrol, open_ledger
 from wg_client.release.look import freeze_data, why_not
 from wg_common.modalities.registry import modality
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder import package as encoder_package
+from wg_core import atomic
 from wg_core import snapshot as snapshots
-from wg_core.errors import ConfigError, StorageError, raised_as
+from wg_core.errors import ConfigError, StorageError, UsageError, raised_as
 from wg_core.ledger import place
 from wg_core.release.freeze import Frozen, Stage
 from wg_core.site import config as configuration
-from wg_core.site import encoder_pin, locks, sharing
+from wg_core.site import encoder_pin, identity, locks, sharing
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.pinned_server import PinnedServer
 from wg_core.site.reading import ReadingConfig
-from wg_core.wire import protocol
+from wg_core.wire import canonical, protocol
 from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.protocol import EnrolmentReply, JoinToken
 
@@ -74,7 +78,7 @@ def look(choice: DataChoice, stage: Stage | None = None) -> Inspection:
     """Decode and hash every record of a data set, before anything is enrolled.
 
     Raises:
-        ConfigError: Windows overlap and no unit is named, or a label cannot be.
+        ConfigError: Windows overlap and no unit is subject, or a label cannot be.
         DataError: The data set as a whole cannot be read.
     """
     choice.reading.check_record(choice.unit_column)
@@ -106,14 +110,14 @@ def check_token(token: str, encoder: str | None) -> JoinToken:
         UsageError: ``encoder`` is no hash.
         VerificationError: It names another encoder.
     """
-    named = protocol.decode_token(token.strip())
-    encoder_pin.check_named(encoder, named.encoder)
-    return named
+    subject = protocol.decode_token(token.strip())
+    encoder_pin.check_named(encoder, subject.encoder)
+    return subject
 
 
 def initialise(
     home: ClientHome,
-    token: str,
+    token: str | None,
     choice: DataChoice,
     privacy: PrivacyConfig,
     *,
@@ -126,6 +130,7 @@ def initialise(
 
     Args:
         home: Where; must not hold a snapshot.
+        token: Join token; None: the home works alone.
         encoder: Hash of the encoder that the owner wants, or its beginning; None: the token's.
         confirm: Asks the owner, before anything of the encoder is kept; None: nobody is asked.
         scan: From ``look``; None: look now.
@@ -144,22 +149,82 @@ def initialise(
     path = choice.path
     if refused := why_not(scan, set_aside=skip, allow_empty=empty, source=path):
         raise refused
-    named = check_token(token, encoder)
+    subject = _alone(home, choice, scan) if token is None else check_token(token, encoder)
     # Refuse what client.yaml would refuse, before the one-time token is spent.
     data = DataConfig(
-        name=choice.name or named.site,
+        name=choice.name or subject.site,
         path=str(path.resolve()),
         labels=scan.data.label_names,
-        encoder=named.encoder,
+        encoder=subject.encoder,
         unit_column=choice.unit_column,
         reading=choice.reading,
     )
     if home.config.exists():
-        config = _enrolled_before(home, named, choice, data, privacy)
+        config = _enrolled_before(home, subject, choice, data, privacy)
+    elif isinstance(subject, _Alone):
+        config = _begin(home, subject, choice, scan, data, privacy)
     else:
-        config = _enrol(home, token, choice, scan, data, privacy, confirm)
+        config = _enrol(home, token or "", choice, scan, data, privacy, confirm)
     return config, freeze_data(
         home, scan, load=plants.encoder_loader(), set_aside=skip, allow_empty=empty, stage=stage
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    """Name of a site that no server knows, and the id and bytes of the built-in encoder."""
+
+    site: str
+    encoder: str
+    package: bytes
+
+
+def _alone(home: ClientHome, choice: DataChoice, inspection: Inspection) -> _Alone:
+    from wg_common.nets.encoder.unfitted import unfitted_package  # torch: seconds to import
+
+    if choice.budget_of is not None:
+        raise UsageError("--budget-of: needs a join token of the other server")
+    words = re.sub("[^a-z0-9]+", "-", home.root.resolve().name.lower()).strip("-")
+    site = words[:63].rstrip("-") or "plant"
+    package = unfitted_package(inspection.data.modality)
+    return _Alone(site, canonical.sha256_hex(package), package)
+
+
+def _begin(
+    home: ClientHome,
+    subject: _Alone,
+    choice: DataChoice,
+    inspection: Inspection,
+    data: DataConfig,
+    privacy: PrivacyConfig,
+) -> ClientConfig:
+    """Make keys and ledger of a home that no server knows, and write ``client.yaml``."""
+    check_room(home, len(inspection.data))
+    with locks.node(home):
+        identity.create(home, subject.site)
+        open_ledger(home, None, subject.site, None).close()
+        atomic.write_bytes(home.encoder, subject.package)
+        config = _config(subject.site, None, data, privacy, choice, inspection)
+        configuration.save(home, config)
+    return config
+
+
+def _config(
+    site: str,
+    server: PinnedServer | None,
+    data: DataConfig,
+    privacy: PrivacyConfig,
+    choice: DataChoice,
+    inspection: Inspection,
+) -> ClientConfig:
+    margin = modality(inspection.data.modality).standard_errors
+    return ClientConfig(
+        site=site,
+        pin=server,
+        data=data,
+        privacy=privacy,
+        data_sheet=choice.data_sheet,
+        acceptance=AcceptanceConfig(standard_errors=margin),
     )
 
 
@@ -178,21 +243,17 @@ def _enrol(
     with locks.node(home):
         see = partial(_see, inspection, choice.path, confirm)
         done = enrol(home, token, ledger=home.ledger if shared else None, confirm=see)
-        margin = modality(inspection.data.modality).standard_errors
-        config = ClientConfig(
-            site=done.site,
-            server=server_of(done.reply),
-            data=data,
-            privacy=privacy,
-            data_sheet=choice.data_sheet,
-            acceptance=AcceptanceConfig(standard_errors=margin),
-        )
+        config = _config(done.site, server_of(done.reply), data, privacy, choice, inspection)
         configuration.save(home, config)
     return config
 
 
 def _enrolled_before(
-    home: ClientHome, named: JoinToken, choice: DataChoice, data: DataConfig, privacy: PrivacyConfig
+    home: ClientHome,
+    subject: JoinToken | _Alone,
+    choice: DataChoice,
+    data: DataConfig,
+    privacy: PrivacyConfig,
 ) -> ClientConfig:
     """The configuration that a call wrote before it was cut off, if it is what this one asks for.
 
@@ -200,10 +261,10 @@ def _enrolled_before(
         ConfigError: It is of another site or encoder, or of other options.
     """
     config = configuration.load(home)
-    if (config.site, config.data.encoder) != (named.site, named.encoder):
+    if (config.site, config.data.encoder) != (subject.site, subject.encoder):
         raise ConfigError(
-            f"{home.config}: enrolled as {config.site!r}, and the join token is for {named.site!r},"
-            " or for another encoder; --replace enrols this home again"
+            f"{home.config}: of site {config.site!r}; this call is for {subject.site!r}, or for"
+            " another encoder; --replace enrols this home again"
         )
     wrong = [
         f"{part}.{setting.name}"

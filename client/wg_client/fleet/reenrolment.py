@@ -63,6 +63,26 @@ def replace(home: ClientHome, token: str, *, encoder: str | None = None) -> Clie
     return _again(home, token, encoder, enrol)
 
 
+def join(home: ClientHome, token: str, *, encoder: str | None = None) -> ClientConfig:
+    """Enrol a home that works alone: the same ledger and keys, and the snapshot where it fits.
+
+    Arguments and errors as of ``replace``. Another encoder than the built-in one takes its place:
+    then the data set is frozen anew before anything can be released.
+
+    Raises:
+        ConfigError: The home is enrolled, or the token is of another site.
+    """
+    config = configuration.load(home)
+    if config.pin is not None:
+        raise ConfigError(
+            f"{home.config}: enrolled with {config.server.name}; 'wg-client init --replace' enrols"
+            " it again"
+        )
+    named = protocol.decode_token(token.strip()).encoder
+    encoder_pin.check_named(encoder, named)
+    return replace(home, token, encoder=named)
+
+
 def compromise(
     home: ClientHome, token: str, reason: str, *, encoder: str | None = None
 ) -> ClientConfig:
@@ -119,7 +139,7 @@ def _again(
             done = enrol(stage, config, confirm)
             data = dataclasses.replace(config.data, encoder=canonical.sha256_hex(done.encoder))
             server = server_of(done.reply)
-            configuration.save(stage, dataclasses.replace(config, server=server, data=data))
+            configuration.save(stage, dataclasses.replace(config, pin=server, data=data))
         return _install(home, stage)
 
 
@@ -158,6 +178,8 @@ def _set_aside(home: ClientHome, stage: ClientHome) -> None:
 
     The released bytes themselves are on the ledger.
     """
+    if not home.pinned_server.exists():
+        return
     key = pinned_server.load(stage).witness_key
     budget_place = place.read(stage.root)
     ledger = (
@@ -172,7 +194,10 @@ def _checked(home: ClientHome, config: ClientConfig, token: str, encoder: str | 
     """Check a token before it is spent; what is returned checks the encoder that comes."""
     join_token = protocol.decode_token(token.strip())
     if join_token.site != config.site:
-        raise ConfigError(f"join token: for site {join_token.site!r}, this home is {config.site!r}")
+        raise ConfigError(
+            f"join token: for site {join_token.site!r}, this home is {config.site!r}; ask for a"
+            " token of this name"
+        )
     encoder_pin.check_same(config.data.encoder, join_token.encoder, encoder)
 
     def look(package: bytes) -> None:

@@ -44,13 +44,7 @@ def read_package(
         DecodeError: A candidate's tensors are not those of its architecture.
         ConfigError: An architecture cannot stand on this encoder, or its package is missing.
     """
-    records = LabelledRecords(
-        all_labels=plant.data.labels,
-        classes=len(manifest.labels),
-        public=_encoder(plant),
-        units=plant.data.units,
-        patterns=modality(plant.data.modality).patterns(plant.data.records),
-    )
+    records = plant_records(plant)
     reading = _Reading(plant, records)
     for candidate in manifest.candidates:
         try:
@@ -58,6 +52,17 @@ def read_package(
         except DecodeError as error:
             raise DecodeError(f"candidate {candidate.name}: {error}") from error
     return records, reading.package(others_released=bool(manifest.pool_releases))
+
+
+def plant_records(plant: Recipient) -> LabelledRecords:
+    """The plant's records on its encoder."""
+    return LabelledRecords(
+        all_labels=plant.data.labels,
+        classes=len(plant.data.label_names),
+        public=_encoder(plant),
+        units=plant.data.units,
+        patterns=modality(plant.data.modality).patterns(plant.data.records),
+    )
 
 
 class _Reading:

@@ -103,6 +103,7 @@ def _newest(home: ClientHome, checkpoint: Path | None, *, give_up_ledger: bool) 
     config = configuration.load(home)
     if give_up_ledger:
         home.ledger_key.unlink(missing_ok=True)  # so that nothing can be charged on it
+    if give_up_ledger or config.pin is None:
         return cosigning.status(home, config)[2]
     try:
         if checkpoint is not None:

@@ -126,7 +126,9 @@ class _Looking:
         has_contact, word = connected(home, self._now)
         running = _runs(home)
         good = has_contact and running
-        self._judge_node(running, good, word)
+        works_alone = config.pin is None
+        if not works_alone:
+            self._judge_node(running, good, word)
         snapshot = self._snapshot()
         inbox = Inbox(home)
         rejected = len(inbox.rejected())
@@ -150,12 +152,12 @@ class _Looking:
             )
         return Status(
             site=config.site,
-            server=config.server.name,
-            fleet_url=config.server.fleet_url,
+            server="" if config.pin is None else config.pin.name,
+            fleet_url="" if config.pin is None else config.pin.fleet_url,
             running=running,
             contact=word,
             connected=good,
-            certificate_expires=self._certificate(),
+            certificate_expires=0.0 if works_alone else self._certificate(),
             budget=self._budget(),
             snapshot=snapshot[0],
             frozen=snapshot[1],
@@ -216,13 +218,15 @@ class _Looking:
         except WgError as error:
             self._problems.append(f"ledger: {error}")
             return None
-        cosigned = {name: size for name, _, size in rows}[self._config.server.witness_name]
-        if cosigned < spend.entries:
+        sizes = {name: size for name, _, size in rows}
+        pin = self._config.pin
+        cosigned = spend.entries if pin is None else sizes[pin.witness_name]
+        if pin is not None and cosigned < spend.entries:
             self._problems.append(
                 text(
                     "entries of the ledger that {server} has not cosigned: {count}. A node that is"
                     " connected has it done within the hour; if not, its log says why",
-                    server=self._config.server.name,
+                    server=pin.name,
                     count=spend.entries - cosigned,
                 )
             )

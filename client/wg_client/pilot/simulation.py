@@ -43,8 +43,6 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
 
 RECORDS = 2000  # Records that are encoded and judged, at most, drawn evenly
-USUAL_DIMENSION = 64
-"""Numbers of a record that enter a release, with the encoders that servers make by default."""
 _ENCODER_LIMIT = 128 << 20
 _DEFAULT = PrivacyConfig()
 _NAMED = 3  # Files that are named where none can be used
@@ -110,7 +108,7 @@ class Simulation:
         prices: What each price costs.
         would_leave: Blocks of that release, and their noise.
         encode_seconds: Processor time to encode all records once.
-        encoder: Id of the encoder, hex; empty: the installed trunk without an operator's file.
+        encoder: Id of the encoder, hex.
         machine: What a data sheet of the machine brings, in sentences.
     """
 
@@ -141,7 +139,7 @@ def simulate(
 
     Args:
         inspection: The data set, looked through (``fleet.initialise.look``).
-        encoder: The operator's encoder package; None: the installed trunk.
+        encoder: The operator's encoder package; None: the built-in one.
         sites: Other plants with these classes that release.
         epsilon: Epsilon of each release, one of ``published.EPSILONS``.
         stage: Told how far encoding is.
@@ -195,7 +193,7 @@ def _check_usable(inspection: Inspection, path: Path) -> None:
 
 def _schema(loaded: Encoder, labels: tuple[str, ...], unit_column: str | None) -> StatisticsSchema:
     return default_schema(
-        encoder=loaded.id or "0" * 64,
+        encoder=loaded.id,
         dimension=loaded.dimension,
         labels=labels,
         clip_radius=loaded.clip_radius,
@@ -209,7 +207,7 @@ def _encoder(path: Path | None, data: SiteData) -> Encoder:
 
     kind = data.modality
     if path is None:
-        return unfitted_encoder(kind, USUAL_DIMENSION, data.records)
+        return unfitted_encoder(kind)
     try:
         loaded = load_encoder(atomic.read_bytes(path, limit=_ENCODER_LIMIT))
     except (DecodeError, VerificationError) as error:

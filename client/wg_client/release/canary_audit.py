@@ -148,7 +148,7 @@ def _plant(setup: Setup, encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPl
         raw = signing.public_bytes(witness)
         config = ClientConfig(
             site=SITE,
-            server=PinnedServer(
+            pin=PinnedServer(
                 fleet_url="https://127.0.0.1:1",
                 name="canary-audit",
                 signing_key=raw.hex(),

@@ -22,7 +22,7 @@ from wg_client.models.manifest import ModelEntry, ModelsManifest, NetworkFile
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_common import catalogue, weights_file
 from wg_common.modalities.registry import modality
-from wg_common.weights_package import Tensors, WeightsManifest
+from wg_common.weights_package import Condition, Tensors, WeightsManifest
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.language import Text, plain
@@ -30,6 +30,9 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, signing
 
 log = logging.getLogger(__name__)
+
+Files = dict[str, dict[str, NDArray[np.float32]]]
+"""Tensors of each file of a package's models, by its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +102,10 @@ def apply_package(
     records, contents = read_package(plant, package, tensors)
     policy = plant.acceptance
     outcome = select_model(records, contents, policy, package.labels, progress)
-    manifest, files = _record(plant, package, digest, outcome, contents.network, int(now()))
-    manifest, files[store.NOVELTY] = _with_novelty(plant, manifest)
+    manifest, files = record(
+        plant, outcome, package_id=package.package_id, applied=int(now()), package=package
+    )
+    manifest = _with_network(replace(manifest, package_sha256=digest), files, contents.network)
     store.write(home, manifest, files)
     log.info("package %s: kept %s", package.package_id[:16], manifest.kept)
     return AppliedModel(manifest=manifest, outcome=outcome)
@@ -138,38 +143,38 @@ def verify(plant: Recipient, data: bytes) -> tuple[WeightsManifest, Mapping[str,
     return package, tensors
 
 
-def _record(
+def record(
     plant: Recipient,
-    package: WeightsManifest,
-    digest: str,
     outcome: Outcome,
-    network: PlantNetwork | None,
+    *,
+    package_id: str,
     applied: int,
-) -> tuple[ModelsManifest, dict[str, dict[str, NDArray[np.float32]]]]:
-    sources = {candidate.name: candidate.source for candidate in package.candidates}
+    package: WeightsManifest | None = None,
+) -> tuple[ModelsManifest, Files]:
+    """Manifest and files of the models that a choice was made of.
+
+    Args:
+        package_id: Name of their folder.
+        applied: Unix time, seconds.
+        package: What came; None: nothing, the plant's records are all.
+    """
+    candidates = () if package is None else package.candidates
+    sources = {candidate.name: candidate.source for candidate in candidates}
     files = {name: model.tensors() for name, model in outcome.models.items()}
     models = [_entry(name, outcome, files[name], sources) for name in outcome.models]
     comparison = outcome.comparisons.get(outcome.kept)
-    network_file = None
-    if network is not None:
-        files[store.NETWORK] = {
-            f"{network.architecture}.{name}": value for name, value in network.trunk.items()
-        }
-        network_file = NetworkFile(
-            architecture=network.architecture,
-            sha256=canonical.sha256_hex(store.pack(files[store.NETWORK])),
-        )
+    labels = plant.data.label_names
     manifest = ModelsManifest(
-        package_id=package.package_id,
-        package_sha256=digest,
-        request_id=package.request_id,
+        package_id=package_id,
+        package_sha256="",
+        request_id="" if package is None else package.request_id,
         architecture=modality(plant.data.modality).head,
-        encoder=package.encoder,
-        generator=package.generator,
-        labels=package.labels,
-        own_release=package.own_release,
-        pool_root=package.pool_root,
-        pool_releases=package.pool_releases,
+        encoder=plant.encoder,
+        generator="" if package is None else package.generator,
+        labels=labels,
+        own_release="" if package is None else package.own_release,
+        pool_root="" if package is None else package.pool_root,
+        pool_releases=0 if package is None else package.pool_releases,
         commitment=plant.commitment,
         applied=applied,
         kept=outcome.kept,
@@ -180,12 +185,24 @@ def _record(
             replace(finding, message=plain(finding.message)) for finding in outcome.findings
         ),
         sure=_sure(outcome, WRONG),
-        unseen=outcome.unseen(package.labels),
-        network=network_file,
-        candidates=tuple(candidate.name for candidate in package.candidates),
-        condition=package.condition,
+        unseen=outcome.unseen(labels),
+        candidates=tuple(candidate.name for candidate in candidates),
+        condition=Condition() if package is None else package.condition,
     )
-    return manifest, files
+    return _with_novelty(plant, manifest, files), files
+
+
+def _with_network(
+    manifest: ModelsManifest, files: Files, network: PlantNetwork | None
+) -> ModelsManifest:
+    """Add what came beside the encoder to the models."""
+    if network is None:
+        return manifest
+    files[store.NETWORK] = {
+        f"{network.architecture}.{name}": value for name, value in network.trunk.items()
+    }
+    sha256 = canonical.sha256_hex(store.pack(files[store.NETWORK]))
+    return replace(manifest, network=NetworkFile(architecture=network.architecture, sha256=sha256))
 
 
 def _entry(
@@ -204,15 +221,13 @@ def _entry(
     )
 
 
-def _with_novelty(
-    plant: Recipient, manifest: ModelsManifest
-) -> tuple[ModelsManifest, dict[str, NDArray[np.float32]]]:
+def _with_novelty(plant: Recipient, manifest: ModelsManifest, files: Files) -> ModelsManifest:
     """Add the tensors that tell new records from known ones to the models."""
     fitted = novelty.fit(plant.features.local, plant.data.labels)
     if fitted is None:
-        return manifest, {}
-    tensors = fitted.tensors()
-    return replace(manifest, novelty=canonical.sha256_hex(store.pack(tensors))), tensors
+        return manifest
+    files[store.NOVELTY] = fitted.tensors()
+    return replace(manifest, novelty=canonical.sha256_hex(store.pack(files[store.NOVELTY])))
 
 
 def _sure(outcome: Outcome, wrong: float) -> dict[str, float]:

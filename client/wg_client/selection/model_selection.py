@@ -319,6 +319,8 @@ def _reason(kept_name: str, findings: Iterable[Finding], package: Package) -> Te
             f for f in findings if f.model == kept_name and (f.code == checks.GAIN or not f.passed)
         )
         return joined(*(finding.message for finding in kept_findings))
+    if not package.candidates:
+        return text("Nothing was delivered: this model is made of your own labels alone.")
     if not package.informed:
         return text(
             "No other site has released statistics of these classes, and the server has no records"

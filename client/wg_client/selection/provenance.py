@@ -20,7 +20,8 @@ def provenance(outcome: Outcome, manifest: ModelsManifest) -> Iterator[Text]:
     """Say by which mechanism the kept model came about, what conditioned it, what it was worth."""
     kept_name = outcome.kept
     if kept_name == LOCAL:
-        yield text("The kept model is your own: nothing that was delivered has a part in it.")
+        if manifest.candidates:
+            yield text("The kept model is your own: nothing that was delivered has a part in it.")
     elif kept_name in (GENERATED, GENERATED_FINETUNED):
         yield _condition(manifest.condition)
     elif kept_name in (HANDED_ON, HANDED_ON_FINETUNED):

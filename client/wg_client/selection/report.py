@@ -93,6 +93,9 @@ def page_context(
     present = set(outcome.records.labels.tolist())
     return {
         "plant": plant,
+        "heading": text("what came of the weights")
+        if manifest.candidates
+        else text("your own model"),
         "manifest": manifest,
         "outcome": outcome,
         "spend": spend,

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from scipy.special import stdtrit
 
+from wg_client.methods.names import LOCAL
 from wg_client.selection import gain
 from wg_client.selection.checks import few_sites
 from wg_client.selection.model_selection import Outcome
@@ -21,6 +22,7 @@ from wg_core.language import Text, text
 class Basis(StrEnum):
     """Evidence on which the choice of the kept model rests."""
 
+    ALONE = "alone"  # Nothing was delivered
     OWN = "own"  # Nothing that was delivered was better
     UNLABELLED = "unlabelled"
     ONE_CLASS = "one class"
@@ -62,6 +64,11 @@ class Verdict:
 _KEEP = text("Keep your own model")
 _USE = text("Use this model")
 _UNCOMPARED: Mapping[Basis, Verdict] = {
+    Basis.ALONE: Verdict(
+        text("Use your own model"),
+        text("It is made of your own labels; no server has a part in it yet."),
+        False,
+    ),
     Basis.OWN: Verdict(
         _KEEP, text("No delivered model was shown to be better on your own records."), False
     ),
@@ -211,7 +218,7 @@ def unseen_classes(outcome: Outcome, labels: Sequence[str]) -> Unseen:
 def basis_of(outcome: Outcome) -> Basis:
     """Return the evidence on which the choice rests."""
     if not outcome.accepted:
-        return Basis.OWN
+        return Basis.OWN if outcome.models.keys() - {LOCAL} else Basis.ALONE
     if not len(outcome.records.labels):
         return Basis.UNLABELLED
     if outcome.records.one_class:

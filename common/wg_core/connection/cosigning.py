@@ -235,8 +235,8 @@ def status(
         Of each witness its name, its verifier keys, and a number of entries.
     """
     rows = []
-    server = config.server
-    witnesses = [(server.witness_name, bytes.fromhex(server.witness_key))]
+    server = config.pin
+    witnesses = [] if server is None else [(server.witness_name, bytes.fromhex(server.witness_key))]
     witnesses += [(cosigner.name, cosigner.public_key) for cosigner in config.witnesses]
     with Ledger.open(home.ledger) as ledger:
         for name, raw in witnesses:

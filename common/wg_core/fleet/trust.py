@@ -91,7 +91,7 @@ def take_over(home: ClientHome, config: ClientConfig, links: list[Handover]) -> 
         pinned_server.save(home, server)
     for use, key in keys.items():
         log.info("the server's %s key is %s now, which the one before signed for", use, key)
-    return replace(config, server=server)
+    return replace(config, pin=server)
 
 
 def _tell(home: ClientHome, config: ClientConfig, connection: Link) -> Trust:

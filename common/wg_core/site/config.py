@@ -252,11 +252,22 @@ class ClientSettings:
 class ClientConfig(ClientSettings):
     """Configuration of a plant: its settings, its server, and its data sheet.
 
-    ``data_sheet`` is public; None: none is stated.
+    ``pin`` is None where the plant works alone. ``data_sheet`` is public; None: none is stated.
     """
 
-    server: PinnedServer
+    pin: PinnedServer | None = None
     data_sheet: DataSheet | None = None
+
+    @property
+    def server(self) -> PinnedServer:
+        """The server that the plant is enrolled with; ``ConfigError`` with none."""
+        if self.pin is None:
+            raise ConfigError(
+                f"{self.site}: this home works alone, and that needs a server: get a join token for"
+                f" {self.site!r} from an operator, and run 'wg-client join --home HOME --join-file"
+                " TOKEN_FILE'"
+            )
+        return self.pin
 
     @property
     def witnesses_needed(self) -> int:
@@ -265,10 +276,11 @@ class ClientConfig(ClientSettings):
 
     def __post_init__(self) -> None:
         ClientSettings.__post_init__(self)
-        names = [self.server.witness_name, *(cosigner.name for cosigner in self.witnesses)]
+        server_names = [] if self.pin is None else [self.pin.witness_name]
+        names = [*server_names, *(cosigner.name for cosigner in self.witnesses)]
         if len(set(names)) != len(names) or self._shared_key():
             raise ConfigError("witnesses: a name or key stands there twice, or is the server's")
-        if not 1 <= self.witnesses_needed <= len(names):
+        if self.pin is not None and not 1 <= self.witnesses_needed <= len(names):
             raise ConfigError(
                 f"witness_quorum: {self.witness_quorum}, expected 1 to {len(names)}: the server and"
                 f" {len(self.witnesses)} witnesses"
@@ -322,7 +334,8 @@ def read_data_sheet(path: Path) -> DataSheet:
 
 def save(home: ClientHome, config: ClientConfig) -> None:
     """Write what a plant goes by, ``client.yaml`` last; each file is replaced in one step."""
-    pinned_server.save(home, config.server)
+    if config.pin is not None:
+        pinned_server.save(home, config.pin)
     if config.data_sheet is None:
         atomic.remove(home.data_sheet)
     else:
@@ -344,13 +357,14 @@ def load(home: ClientHome) -> ClientConfig:
     """
     home.require()
     file_settings = _settings(home)
-    server = pinned_server.load(home)
+    works_alone = not home.pinned_server.exists() and not home.certificate.exists()
+    pin = None if works_alone else pinned_server.load(home)
     sheet = read_data_sheet(home.data_sheet) if home.data_sheet.exists() else None
     parts = {
         part.name: getattr(file_settings, part.name) for part in dataclasses.fields(file_settings)
     }
     try:
-        return ClientConfig(**parts, server=server, data_sheet=sheet)
+        return ClientConfig(**parts, pin=pin, data_sheet=sheet)
     except (ConfigError, DecodeError) as error:
         raise ConfigError(f"{home.config}: {error}") from error
 

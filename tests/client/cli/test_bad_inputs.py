@@ -247,7 +247,6 @@ CALLS = [
     _call("no home", "check", said=("--home",)),
     _call("no such command", "chek", said=("chek",)),
     _call("no such option", "check", "--home", "x", "--epsilonn", "1", said=("--epsilonn",)),
-    _call("no token", "init", "--home", "x", "--data", "y", said=("--join",)),
     _call("two tokens", "init", "--home", "x", "--join", "-", "--join-file", "t", said=("--join",)),
     _call("name of export", "models", "export", "--home", "x", "--out", "m.bin", said=("m.bin",)),
     _call("run in JSON", "run", "--home", "x", said=("--once",)),

@@ -103,11 +103,9 @@ def test_the_sheet_says_where_each_number_is_from(
 
 def test_without_an_operators_encoder_the_installed_trunk_judges() -> None:
     windows = [np.random.default_rng(1).normal(size=(2, 64)).astype(np.float32)]
-    found = unfitted_encoder("windows", 64)
+    found = unfitted_encoder("windows")
     local = found.encode_batched(windows)
-    scaled = found.scaled_dimension
-    assert local.shape == (1, found.local_dimension) and found.id == ""
-    assert not local[:, :scaled].any() and local[:, scaled:].any()
+    assert local.shape == (1, found.local_dimension) and local[:, found.scaled_dimension :].any()
 
 
 def test_a_data_sheet_says_what_would_be_made_for_the_machine(

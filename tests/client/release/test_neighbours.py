@@ -163,7 +163,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     home.load_secret()
     config = ClientConfig(
         site="plant-a",
-        server=PinnedServer(
+        pin=PinnedServer(
             fleet_url="https://127.0.0.1:1",
             name="test-server",
             signing_key=signing.public_bytes(server).hex(),

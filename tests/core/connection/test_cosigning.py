@@ -78,7 +78,7 @@ class World:
         pinned = replace(
             self.plant.config.server, name="central", witness_name=NAME, witness_key=key.hex()
         )
-        self.plant.configure(server=pinned)
+        self.plant.configure(pin=pinned)
         with self.ledger() as ledger:
             ledger.enrol_witness(NAME, key)
 

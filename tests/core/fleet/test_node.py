@@ -210,7 +210,7 @@ def _node(
     )
     data = DataConfig(name="line", path="nowhere", labels=("good", "bad"), encoder=zeros)
     privacy = PrivacyConfig(answer_slot_seconds=slot)
-    config = ClientConfig(site="a", server=server, data=data, privacy=privacy)
+    config = ClientConfig(site="a", pin=server, data=data, privacy=privacy)
     monkeypatch.setattr(configuration, "load", lambda home: config)
     monkeypatch.setattr(link.Link, "open", lambda *_: nullcontext())
     handlers = Handlers(answer_query=answer, apply_package=lambda *_: None)

@@ -21,7 +21,7 @@ ZEROS = "00" * 32
 def _config() -> ClientConfig:
     return ClientConfig(
         site="plant-a",
-        server=PinnedServer(
+        pin=PinnedServer(
             fleet_url="https://127.0.0.1:1",
             name="server",
             signing_key=ZEROS,
@@ -61,6 +61,9 @@ def test_a_pinned_server_that_is_damaged_or_gone_is_named(
     home = ClientHome(tmp_path)
     configuration.save(home, _config())
     home.pinned_server.unlink()
+    assert configuration.load(home).pin is None  # as a home that no server knows
+    home.certificate.parent.mkdir()
+    home.certificate.touch()
     if data is not None:
         home.pinned_server.write_bytes(data)
     with pytest.raises(ConfigError, match=r"pinned-server\.json"):

@@ -31,7 +31,7 @@ def _config(**privacy: Any) -> ClientConfig:
     server = PinnedServer(fleet_url="", name="s", signing_key="", witness_name="w", witness_key="")
     return ClientConfig(
         site="plant-a",
-        server=server,
+        pin=server,
         data=DataConfig(name="d", path="p", labels=("a",), encoder="00" * 32),
         privacy=PrivacyConfig(**privacy),
     )

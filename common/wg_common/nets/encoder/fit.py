@@ -85,30 +85,8 @@ def fit_encoder(
     projection = projection @ shrink_site_directions(x @ projection, index)
     projection = scaled(x, mean, projection, CLIP_RADIUS, _CLIP_QUANTILE)
     local = scaled(x, mean, local, trunk.local_norm, 0.5)
-    metadata = _metadata(modality, trunk, settings, sources)
-    return packages.pack(mean, projection, local, metadata, kinds)
-
-
-def local_directions(
-    raw: NDArray[np.float32], trunk: TrunkKind
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Local directions fitted on one data set, without labels, as ``fit_encoder`` fits them.
-
-    Args:
-        raw: Raw features ``[n, WIDTH]``.
-
-    Returns:
-        Mean ``[WIDTH]``; directions ``[WIDTH, m]``, m at most n and ``trunk.directions``. Zero
-        where all records are alike.
-    """
-    x = raw.astype(np.float64)
-    mean = x.mean(axis=0)
-    count = min(trunk.directions, *x.shape)
-    if not np.ptp(x, axis=0).any():
-        return mean.astype(np.float32), np.zeros((x.shape[1], count), np.float32)
-    local, values = _directions(x - mean, trunk.local_weights(), count)
-    local = scaled(x, mean, local * values**-trunk.whitening, trunk.local_norm, 0.5)
-    return mean.astype(np.float32), local.astype(np.float32)
+    about = metadata(modality, trunk, settings, sources)
+    return packages.pack(mean, projection, local, about, kinds)
 
 
 def _directions(inner: Floats, weights: Floats, count: int) -> tuple[Floats, Floats]:
@@ -127,9 +105,10 @@ def _directions(inner: Floats, weights: Floats, count: int) -> tuple[Floats, Flo
     return scale[:, None] * vectors, np.maximum(values, values[0] * 1e-9)
 
 
-def _metadata(
+def metadata(
     modality: str, trunk: TrunkKind, settings: Mapping[str, str] | None, sources: Sequence[str]
 ) -> dict[str, str]:
+    """Metadata of an encoder package on a trunk; arguments as of ``fit_encoder``."""
     return {
         "format": "weightgate-encoder",
         "version": str(VERSION),

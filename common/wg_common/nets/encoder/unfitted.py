@@ -1,37 +1,49 @@
-"""An encoder without a package: what a plant may expect before there is a server."""
+"""The built-in encoder: what a plant stands on before there is a server.
 
-import torch
+The usual trunk of a modality, and directions of random signs, which keep angles and distances
+between raw features (Achlioptas 2003, *Journal of Computer and System Sciences* 66(4)). Signs come
+from a hash of the trunk's name: the package has the same bytes, and so the same id, wherever this
+version of the program makes it. Nothing is fitted, on public data or on a plant's.
 
-from wg_common.nets.encoder import fit
-from wg_common.nets.encoder.confined_trunk import load_trunk
-from wg_common.nets.encoder.module import Encoder, EncoderModule, assembled, raw_features
-from wg_common.nets.encoder.trunk import Records, trunk_of
+Not guaranteed: that it is good to release by. Servers fit encoders on public data (``fit``).
+"""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common.nets.encoder import fit, package
+from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.nets.encoder.trunk import trunk_of
+from wg_core.privacy.schema import DIMENSION
+
+SOURCE = "built in"  # In place of the public data that a package was fitted on
 
 
-def unfitted_encoder(modality: str, dimension: int, records: Records = ()) -> Encoder:
-    """The usual trunk of a modality, without any package: what is fitted on public data is zero.
+def unfitted_package(modality: str) -> bytes:
+    """Make the built-in encoder package of a modality.
 
-    Local features that a plant scales by itself are those of every encoder on this trunk. Of the
-    others only their number is right; nothing may be released of them. A trunk that has no others
-    gets its local directions from ``records`` instead of public ones: they keep the distances
-    between raw features, as a fitted encoder's do.
-
-    Args:
-        dimension: Number d of features that an encoder would release.
-        records: Records of the modality; needed where the trunk has no ``local_blocks``.
+    All records are at the clip radius, as their raw features are far larger; by their angles they
+    differ.
 
     Raises:
-        DataError: A record has another type or shape.
         DecodeError: No such modality.
         ConfigError: The trunk is not installed.
     """
-    kind = trunk_of(modality)
-    trunk = load_trunk(kind, modality, kind.settings())
-    mean, local = torch.zeros(kind.width), torch.zeros(kind.width, kind.directions)
-    if not kind.local_blocks and len(records):
-        raw = raw_features(records, modality=modality)
-        centre, directions = fit.local_directions(raw, kind)
-        mean = torch.from_numpy(centre)
-        local[:, : directions.shape[1]] = torch.from_numpy(directions)
-    module = EncoderModule(trunk, mean, torch.zeros(kind.width, dimension), local).eval()
-    return assembled("", modality, module, kind.settings())
+    trunk = trunk_of(modality)
+    zeros = np.zeros((trunk.width, 1))
+    about = fit.metadata(modality, trunk, None, [SOURCE])
+    return package.pack(zeros[:, 0], _signs(trunk.label, trunk.width), zeros, about)
+
+
+def unfitted_encoder(modality: str) -> Encoder:
+    """Load the built-in encoder; errors as of ``unfitted_package``."""
+    return load_encoder(unfitted_package(modality))
+
+
+def _signs(label: str, width: int) -> NDArray[np.float64]:
+    """Random signs that a name fixes, ``[width, DIMENSION]``."""
+    data = hashlib.shake_256(label.encode()).digest(width * DIMENSION // 8)
+    bits = np.unpackbits(np.frombuffer(data, np.uint8))
+    return bits.reshape(width, DIMENSION).astype(np.float64) * 2 - 1

@@ -1,0 +1,51 @@
+"""The plant's own model, without any package: made of its labels, judged in its own folds."""
+
+import time
+from collections.abc import Callable
+
+from wg_client.data import acceptance_set
+from wg_client.data import plant as plants
+from wg_client.data.recipient import Progress
+from wg_client.methods.base import Package
+from wg_client.methods.package import plant_records
+from wg_client.models import adoption, store
+from wg_client.selection.apply import AppliedModel, record
+from wg_client.selection.model_selection import select_model
+from wg_client.selection.report import write_report
+from wg_core.errors import DataError
+from wg_core.site.home import ClientHome
+from wg_core.wire import canonical
+
+
+def fit_alone(
+    home: ClientHome, *, progress: Progress | None = None, now: Callable[[], float] = time.time
+) -> AppliedModel:
+    """Fit local-only on the snapshot in use, adopt it where none is better, write the report.
+
+    Raises:
+        ConfigError: There is no snapshot.
+        DataError: No record has a label.
+    """
+    plant = plants.open_plant(home)
+    if not (plant.data.labels >= 0).any():
+        raise DataError(
+            f"{plant.config.data.path}: no record has a label, so that there is no model to make;"
+            " 'wg-client watch' needs none"
+        )
+    number = canonical.sha256_hex(f"alone {plant.commitment} {plant.encoder}".encode())
+    manifest = store.read_manifest(home, number)
+    if manifest is not None:
+        return AppliedModel(manifest=manifest)
+    acceptance_set.note_trained(home, plant.snapshot.records())
+    outcome = select_model(
+        plant_records(plant),
+        Package(candidates=[]),
+        plant.acceptance,
+        plant.data.label_names,
+        progress,
+    )
+    manifest, files = record(plant, outcome, package_id=number, applied=int(now()))
+    store.write(home, manifest, files)
+    adoption.arrived(home, manifest)
+    advice = write_report(home, plant, manifest, outcome)
+    return AppliedModel(manifest=manifest, outcome=outcome, advice=(advice, outcome.reason))
