@@ -1,4 +1,4 @@
-"""When labels may put another model in the place of one that was delivered without any.
+"""When labels put one model in the place of another; the delivered one is the first, if any is.
 
 Let ``g`` be the mean over records of what another of A models gains in log loss, and ``s`` its
 standard error with U units as clusters (Liang and Zeger 1986, *Biometrika* 73(1)). It replaces the
@@ -9,6 +9,10 @@ delivered one only where ::
 with Student's quantile (Student 1908, *Biometrika* 6(1)), and the share of each model as of
 Bonferroni. What was delivered then gives way to models that are no better at one plant in
 ``1 / RISK`` at most. Labels of one recording are one unit, however many they are.
+
+What was delivered has that place only where it replaces, by the same rule, a model that answers
+each record by the shares of classes among the labels (``is_above_shares``). One at chance does not,
+and is compared like any other.
 """
 
 import math
@@ -60,3 +64,20 @@ def replacing(losses: Floats, groups: Ints) -> int:
     ]
     best = int(np.argmax(above))
     return best + 1 if above[best] > 0 else 0
+
+
+def is_above_shares(losses: Floats, labels: Ints, groups: Ints) -> bool:
+    """Tell whether a model is shown to be better than the shares of classes among the labels.
+
+    Labels of one class say nothing against a model: their share is all, and no model beats it.
+
+    Args:
+        losses: Log loss of the model among the classes that have labels, nats, ``[m]``.
+        labels: ``[m]``.
+        groups: Index of each record's unit, ``[m]``.
+    """
+    counts = np.bincount(labels)
+    if np.count_nonzero(counts) < 2:
+        return True
+    surprises = -np.log(counts[labels] / len(labels))
+    return replacing(np.stack([surprises, losses]), groups) == 1

@@ -19,7 +19,7 @@ from wg_client.data.recipient import Progress
 from wg_client.fitting.fitted import OutOfFold
 from wg_client.fitting.leave_class_out import LeaveClassOut
 from wg_client.fitting.linear_head import Floats, Ints, log_loss
-from wg_client.fitting.replacement import replacement_errors
+from wg_client.fitting.replacement import is_above_shares, replacement_errors
 from wg_client.methods import registry as methods
 from wg_client.methods.base import LabelledRecords, Model, Package
 from wg_client.methods.names import GENERATED_FINETUNED, HANDED_ON_FINETUNED, LOCAL
@@ -162,6 +162,7 @@ def _comparisons(
     local, comparisons = models.get(LOCAL), {}
     for name in (name for name in models if name not in references):
         model, estimate = models[name], gain.UNKNOWN
+        is_incumbent = model.made_for_machine
         if local is not None:
             out_of_fold, local_out_of_fold = model.fitted.out_of_fold, local.fitted.out_of_fold
             judged = out_of_fold is not None and local_out_of_fold is not None
@@ -170,11 +171,15 @@ def _comparisons(
             if out_of_fold is not None and local_out_of_fold is not None:
                 groups = records.judged_groups
                 estimate = _gain(model, out_of_fold, local_out_of_fold, records, groups)
+                is_incumbent = model.made_for_machine and _is_above_shares(
+                    out_of_fold, records, groups
+                )
         comparisons[name] = Comparison(
             name=name,
             model=model,
             local=local if math.isfinite(estimate.log_loss) else None,
             alternatives=max(len(models) - 1, 1),
+            is_incumbent=is_incumbent,
             gain=estimate,
             records=records,
             package=package,
@@ -197,10 +202,15 @@ def _gain(
     )
 
 
-def _alone(logits: Floats, labels: Ints, records: LabelledRecords) -> Floats:
-    """Log loss of local-only ``[repeats, m, K]`` on each record, among classes with records.
+def _is_above_shares(made: OutOfFold, records: LabelledRecords, groups: Ints) -> bool:
+    losses = _alone(made.logits, made.labels, records)
+    return is_above_shares(losses, made.labels, groups)
 
-    Of the others it knows nothing: what it loses by them is in ``gain``.
+
+def _alone(logits: Floats, labels: Ints, records: LabelledRecords) -> Floats:
+    """Log loss by ``[repeats, m, K]`` on each record, ``[m]``, among classes with records.
+
+    Of the others local-only knows nothing: what it loses by them is in ``gain``.
     """
     local_classes = np.unique(records.labels)
     dense = np.searchsorted(local_classes, labels)
@@ -279,7 +289,9 @@ class _Contest:
             for name, part in predictions.items()
             if name != LOCAL
         }
-        if for_machine in gains:
+        if for_machine in gains and _is_above_shares(
+            predictions[for_machine], self._records, groups
+        ):
             return self._replacing(gains[for_machine], predictions, groups)
         better = {
             name: estimate.above(self._margins[name])

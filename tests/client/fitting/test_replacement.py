@@ -7,7 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from wg_client.fitting.replacement import RISK, replacement_errors, replacing, standard_error
+from wg_client.fitting.replacement import (
+    RISK,
+    is_above_shares,
+    replacement_errors,
+    replacing,
+    standard_error,
+)
 
 UNITS, RECORDS = 8, 5
 
@@ -43,3 +49,21 @@ def test_records_of_one_unit_replace_nothing_however_many_they_are() -> None:
 
 def test_a_model_alone_stays() -> None:
     assert replacing(np.ones((1, 4)), np.arange(4)) == 0
+
+
+def test_a_model_at_chance_seldom_beats_the_shares_of_classes() -> None:
+    rng = np.random.default_rng(4)
+    labels, groups = np.arange(24) % 4, np.arange(24) // 2
+    chance = math.log(4) + 0.3 * rng.normal(size=(1000, 24))
+    beaten = sum(is_above_shares(losses, labels, groups) for losses in chance)
+    assert beaten <= 1.5 * RISK * 1000
+
+
+def test_a_model_that_is_mostly_right_beats_the_shares_of_classes() -> None:
+    labels = np.arange(24) % 4
+    losses = np.where(np.arange(24) % 5, 0.3, 2.0)  # 79 of 100 right
+    assert is_above_shares(losses, labels, np.arange(24))
+
+
+def test_the_share_of_one_class_says_nothing_against_a_model() -> None:
+    assert is_above_shares(np.ones(9), np.full(9, 2), np.arange(9))

@@ -76,3 +76,11 @@ def test_records_that_speak_against_the_sheet_veto_it() -> None:
         GENERATED,
         GENERATED_FINETUNED,
     }
+
+
+def test_a_network_at_chance_does_not_stay_by_its_word() -> None:
+    head = LinearHead(0.01 * _good().weight[::-1], np.zeros(K))
+    outcome = _kept(head, 3, 4)
+    assert outcome.kept != GENERATED
+    (finding,) = (f for f in outcome.findings if (f.model, f.code) == (GENERATED, "WG-F01"))
+    assert finding.blocks

@@ -25,6 +25,8 @@ class Comparison:
         model: The challenger.
         local: Local-only; None if no labelled record is judged.
         alternatives: Number of models that may be kept in its place.
+        is_incumbent: Whether it was made for the stated machine, and labels must show another to be
+            better (``fitting.replacement``).
         gain: Gain of the model over local-only, estimated; ``gain.UNKNOWN`` if none is judged.
         records: The records.
         package: The package.
@@ -41,6 +43,7 @@ class Comparison:
     policy: AcceptanceConfig
     labels: Sequence[str] = ()
     alternatives: int = 1
+    is_incumbent: bool = False
 
     @property
     def asked(self) -> float:

@@ -1,6 +1,6 @@
 """WG-F01: the model was not shown to be better than local-only on the plant's own records.
 
-Of what was made for a stated machine: it was shown to be worse.
+Of what was made for a stated machine, and beats the shares of classes: it was shown to be worse.
 """
 
 from wg_client.models.manifest import Finding
@@ -19,7 +19,7 @@ def check(comparison: Comparison) -> Finding | None:
     """
     if comparison.local is None:
         return None
-    if comparison.model.made_for_machine:
+    if comparison.is_incumbent:
         return _of_stated_machine(comparison)
     gain, margin = comparison.gain, comparison.asked
     passed = gain.shown(margin)
