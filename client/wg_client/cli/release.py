@@ -13,7 +13,7 @@ from wg_core.cli import json_option, note, show
 from wg_core.errors import UsageError
 from wg_core.language import text
 from wg_core.options import Price, out_option
-from wg_core.privacy.schema import CLASSES, Statistics, mark
+from wg_core.privacy.schema import CLASSES, MACHINE, Statistics, mark
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol
 
@@ -55,6 +55,8 @@ def statistics(
     names and data sheet. Statistics of the machine, without labels, make such weights fit better.
     """
     from wg_client.data import plant as plants
+    from wg_client.release.hints import too_few
+    from wg_client.release.preview import machine_units
     from wg_core.fleet import by_file
     from wg_core.release import approval, readiness
     from wg_core.release.budget import read_spend
@@ -78,7 +80,10 @@ def statistics(
     if query.is_free:
         data, paid = answer_query(home, query, witness=None), text("nothing charged")
         return _write(home, out, data, paid, {"charged": False}, as_json)
-    readiness.ready_snapshot(home, statistics)
+    snapshot = readiness.ready_snapshot(home, statistics)
+    if statistics == MACHINE:
+        for sentence in too_few(machine_units(snapshot)):
+            note(sentence)
     with by_file.reachable_server(home, config) as witness:
         with locks.release(home), open_ledger(home) as ledger:
             policy.check_query(config, query, encoder=query.encoder, now=time.time())

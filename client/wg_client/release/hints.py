@@ -48,14 +48,22 @@ def hints(
 
 def statistics_hints(units: int, cap_epsilon: float, cap_delta: float) -> tuple[str, ...]:
     """Sentences for a person, of a release of machine statistics; arguments as of ``hints``."""
-    warning = text(
-        "too few for machine statistics: {units} privacy units; weights are made without those of"
-        " fewer than {least}. Such a release is not refused, since how many there are is private",
-        units=units,
-        least=MACHINE_RECORDS,
+    return (*too_few(units), *_caps(units, cap_epsilon, cap_delta))
+
+
+def too_few(units: int) -> tuple[str, ...]:
+    """A sentence where there are too few privacy units for machine statistics to be used."""
+    if units >= MACHINE_RECORDS:
+        return ()
+    return (
+        text(
+            "too few for machine statistics: {units} privacy units; weights are made without those"
+            " of fewer than {least}. Such a release is not refused, since how many there are is"
+            " private",
+            units=units,
+            least=MACHINE_RECORDS,
+        ),
     )
-    enough = units >= MACHINE_RECORDS
-    return (*(() if enough else (warning,)), *_caps(units, cap_epsilon, cap_delta))
 
 
 def _caps(

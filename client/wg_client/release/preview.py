@@ -30,6 +30,7 @@ from wg_core.release import readiness
 from wg_core.release.freeze import file_stamp
 from wg_core.release.query import charge_request, plain
 from wg_core.site.home import ClientHome
+from wg_core.snapshot import Snapshot
 from wg_core.wire import canonical
 from wg_core.wire.data_sheet import DataSheet
 
@@ -293,7 +294,7 @@ def _no_machine(plant: Plant) -> str:
 
 def _mean(plant: Plant, noise: NoisyStatistics) -> MeanSight:
     """The exact mean of what a plant's machine reads as, and the noise that a release has."""
-    exact = NoisyStatistics(noise.schema, plant.snapshot.statistics(MACHINE), 0.0)
+    exact = _exact(plant.snapshot)
     units = max(round(exact.unlabelled()), 1)
     return MeanSight(
         numbers=noise.schema.dimension,
@@ -301,6 +302,15 @@ def _mean(plant: Plant, noise: NoisyStatistics) -> MeanSight:
         length=float(np.linalg.norm(exact.moments())) / units,
         noise_length=noise.moment_std * math.sqrt(noise.schema.dimension) / units,
     )
+
+
+def machine_units(snapshot: Snapshot) -> int:
+    """Number of privacy units that machine statistics of a snapshot are of. Private."""
+    return round(_exact(snapshot).unlabelled())
+
+
+def _exact(snapshot: Snapshot) -> NoisyStatistics:
+    return NoisyStatistics(snapshot.schema(MACHINE), snapshot.statistics(MACHINE), 0.0)
 
 
 def _sight(plant: Plant) -> Sight:

@@ -1,6 +1,6 @@
 """Networks for what a plant states in public of its machine, and for its machine statistics.
 
-Where a plant released none, or of fewer than ``machine_statistic.LEAST_RECORDS`` records, networks
+Where a plant released none, or of fewer than ``privacy.schema.MACHINE_RECORDS`` records, networks
 are made from the data sheet alone.
 """
 

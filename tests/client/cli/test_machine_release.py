@@ -44,7 +44,9 @@ def test_check_says_what_leaves_what_it_costs_and_how_large_the_noise_is(
     assert "machine statistics of it" in shown("check", *home)[0]
 
 
-def test_few_records_are_said_and_not_refused(plant: TestPlant, here: Json, tmp_path: Path) -> None:
+def test_few_records_are_said_and_not_refused(
+    plant: TestPlant, here: Json, shown: Shown, tmp_path: Path
+) -> None:
     done = here(
         *("statistics", "--home", plant.home.root, "--of", "machine"),
         *("--epsilon", "1", "--out", tmp_path / "x.wgs"),
@@ -56,6 +58,9 @@ def test_few_records_are_said_and_not_refused(plant: TestPlant, here: Json, tmp_
     )
     assert not again["charged"]
     assert (tmp_path / "x.wgs").read_bytes() == (tmp_path / "y.wgs").read_bytes()
+    words = ("--of", "machine", "--epsilon", "1", "--out", tmp_path / "z.wgs")
+    _, said = shown("statistics", "--home", plant.home.root, *words)
+    assert "too few for machine statistics: 24 privacy units" in " ".join(said.split())
     (row,) = here("status", "--home", plant.home.root, code=(0, 6))["budget"]["releases"]
     assert row["statistics"] == MACHINE
 

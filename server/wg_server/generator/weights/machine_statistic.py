@@ -2,7 +2,7 @@
 
 A plant releases the sum of its records' numbers (``wg_common.nets.encoder.reading_map``) and their
 count, both with noise of one sensitivity. What conditions a generator is their ratio, the mean, and
-the standard deviation of the noise on each of its numbers. Below ``LEAST_RECORDS`` the mean says
+the standard deviation of the noise on each of its numbers. Below ``MACHINE_RECORDS`` the mean says
 less of the machine than of the noise, and is left out.
 """
 
@@ -18,10 +18,9 @@ from torch import Tensor
 
 from wg_core.errors import DecodeError
 from wg_core.privacy import mechanism
-from wg_core.privacy.schema import MACHINE_DIMENSION, machine_schema
+from wg_core.privacy.schema import MACHINE_DIMENSION, MACHINE_RECORDS, machine_schema
 from wg_core.privacy.statistics import NoisyStatistics
 
-LEAST_RECORDS = 100
 DELTA = 1e-5  # Of simulated releases
 
 
@@ -51,7 +50,7 @@ class MachineStatistic:
     @property
     def suffices(self) -> bool:
         """Tell whether there are records enough to condition on."""
-        return self.records >= LEAST_RECORDS
+        return self.records >= MACHINE_RECORDS
 
 
 def of_release(statistics: NoisyStatistics) -> MachineStatistic | None:
