@@ -6,8 +6,7 @@ camera is shared, records are, since no set has enough for a hundred plants. A p
 gets the sums of 1 to 100 others, as packages are made (``wg_server.generator.prior.pooling``), and
 names test records by them: *no labels*. With five labels each of half of the classes it finishes
 the sums, and names records of the other half: *classes never seen*. Accuracy in percent, mean and
-standard error over sets. *Stated* is what ``wg-server campaign start`` says before anybody is asked
-(``wg_server.generator.prior.expectation``), whose two constants are of these very sets.
+standard error over sets.
 """
 
 import argparse
@@ -15,7 +14,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from bench.plants import DELTA, Floats, Images, Ints, load_images, release, see
+from bench.plants import Floats, Images, Ints, load_images, release, see
 from bench.plants import parts as cut_by_groups
 from numpy.typing import NDArray
 
@@ -25,7 +24,6 @@ from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.generator.pipeline import load_tasks
 from wg_server.generator.prior import pooling
 from wg_server.generator.prior.blup import Priors
-from wg_server.generator.prior.expectation import expected_points
 from wg_server.generator.prior.names import fit_public_priors
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.site.home import ServerHome
@@ -35,7 +33,6 @@ DATASETS = ("fashion_mnist", "deeppcb_a", "gtsrb", "mnist10k", "trashnet", "neu_
 PLANTS = (1, 3, 8, 30, 100)
 EPSILONS = (1.0, 4.0)
 RECORDS, CLASSES, TESTS = 10, 8, 200
-STATED = "stated minus real, no labels"
 
 
 def plant(
@@ -78,10 +75,6 @@ def measured(encoder: Encoder, priors: Priors, root: Path, name: str) -> dict[st
             if number in PLANTS:
                 known = pooling.posterior(priors, [pool], pool.labels)
                 values = cells(known, (x, order[y]), (test_x, order[test_y]))
-                points = expected_points(
-                    priors, number, epsilon, DELTA, classes=len(names), records=RECORDS
-                )
-                values[STATED] = points / 100 + 1 / len(names) - values["no labels"]
                 for cell, value in values.items():
                     found[f"{cell}, epsilon {epsilon:g}, {number} plants"] = value
     return found

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 
 from wg_core.errors import ConfigError, WgError
-from wg_server.campaigns import intake
+from wg_server.campaigns import intake, worth
 from wg_server.generator.versions import Version
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store
@@ -17,9 +17,10 @@ log = logging.getLogger(__name__)
 
 
 def kinds(home: ServerHome, version: Version) -> tuple[str, ...]:
-    """Name the kinds of machine that this server's encoder reads.
+    """Name the kinds of machine that the encoder reads and the generator makes networks for.
 
-    Loads torch, which no process that carries messages does.
+    Those are left out for which its card ships nothing that a statistic changes. Loads torch, which
+    no process that carries messages does.
 
     Raises:
         ConfigError: There are none.
@@ -34,7 +35,13 @@ def kinds(home: ServerHome, version: Version) -> tuple[str, ...]:
             " the generator makes no networks from data sheets; run 'wg-server zoo build --plan"
             " windows' and 'wg-server train'"
         )
-    return machine_kinds
+    useful_kinds = tuple(k for k in machine_kinds if worth.takes_statistic(version.card, k))
+    if not useful_kinds:
+        raise ConfigError(
+            "campaign: machine statistics are of no use here: by the model card template networks"
+            " are as good for every kind of machine, and these take none; '--epsilon 0' brings them"
+        )
+    return useful_kinds
 
 
 def without_machine(store: Store, sites: Sequence[str], machine_kinds: Sequence[str]) -> list[str]:

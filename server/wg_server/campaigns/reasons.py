@@ -10,7 +10,7 @@ from wg_core.wire import fleet
 from wg_server.campaigns import absence, intake, schedule
 from wg_server.campaigns.wording import Speaker
 from wg_server.store import troubles
-from wg_server.store.campaigns import NO_MACHINE, NOT_WORTH, OPEN_TASKS, Campaign, Task
+from wg_server.store.campaigns import NO_MACHINE, NO_NAMES, NOT_WORTH, OPEN_TASKS, Campaign, Task
 from wg_server.store.troubles import Sight
 
 GENERATOR = "generator"
@@ -44,6 +44,8 @@ def of_task(
         return _delivered(say, campaign, task, now)
     if task.code == NOT_WORTH:
         return Reason(say("not worth"), say("do worth"))
+    if task.code == NO_NAMES:
+        return Reason(say("no names"), say("do names"))
     if task.code == NO_MACHINE:
         return Reason(say("no machine"), say("do machine"))
     if task.state == "cancelled":

@@ -9,10 +9,11 @@ from wg_core.errors import ConfigError, WgError
 from wg_core.privacy.schema import CLASSES, MACHINE, Statistics
 from wg_core.wire import protocol
 from wg_server.campaigns import machines, worth
-from wg_server.campaigns.worth import Expectation
+from wg_server.campaigns.worth import Overlap
 from wg_server.generator import versions
+from wg_server.generator.versions import Version
 from wg_server.site.home import ServerHome
-from wg_server.store.campaigns import NO_MACHINE, NOT_WORTH, Campaign
+from wg_server.store.campaigns import NO_MACHINE, Campaign
 from wg_server.store.queue import GRACE_SECONDS, CampaignQueue, new_id
 from wg_server.store.sites import Store
 
@@ -73,9 +74,13 @@ class Order:
         return f"{self.purpose}: epsilon {self.epsilon}, delta {self.delta}: {recipients}"
 
 
-def start(
-    home: ServerHome, store: Store, order: Order, expected: Expectation = worth.by_names
-) -> Campaign:
+def overlap(store: Store, version: Version) -> Overlap:
+    """Compare the class names of all enrolled sites."""
+    enrolled_names = [site.name for site in store.sites("enrolled")]
+    return worth.overlap(store, enrolled_names, version.summary.generator)
+
+
+def start(home: ServerHome, store: Store, order: Order) -> Campaign:
     """Queue a campaign; its packages are made with the generator that is installed now.
 
     Where the order names no sites, those at which a release buys nothing are not asked.
@@ -101,8 +106,7 @@ def start(
                 machines.without_machine(store, enrolled_names, kinds), NO_MACHINE
             )
     elif not order.sites and order.epsilon != protocol.FREE:
-        unworthy = worth.left_out(store, enrolled_names, expected, version.summary.generator)
-        left_out = dict.fromkeys(unworthy, NOT_WORTH)
+        left_out = overlap(store, version).left_out()
     sites = order.sites or [name for name in enrolled_names if name not in left_out]
     if not sites and order.statistics == MACHINE:
         raise ConfigError(
@@ -111,8 +115,9 @@ def start(
         )
     if not sites:
         raise ConfigError(
-            "campaign: nobody is asked, since no site's release is worth anything to another one;"
-            " '--epsilon 0' asks for class names and data sheets alone, '--sites' whom it names"
+            "campaign: nobody is asked, since no two sites are known to share a class name; first"
+            " run 'wg-server campaign start --epsilon 0', which asks for class names and sheets"
+            " and brings weights by these, at no cost; '--sites' asks whom it names"
         )
     return CampaignQueue(store.engine).add(
         sites,

@@ -1,76 +1,77 @@
-"""Whom a campaign does not ask: sites at which others' releases would buy nothing.
+"""Whom a campaign for class statistics does not charge, and what the model card says of one.
 
 A release adds nothing to its own site's weights; sites gain by those of others that have a class
-name in common. The server knows names of sites that released or stated before. One that it has
-heard nothing of may be of any kind, and is asked: so is a whole fleet the first time, and all are
-counted that would be asked together. What labels a site has only ``wg-client check`` knows.
+name in common. Names are known of sites that released, or that stated them at epsilon 0, where
+nothing is charged. Where a site's names are not known, or no other site has one of them, a charge
+would buy nothing that anybody knows of.
 """
 
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from wg_core.errors import WgError
 from wg_server.campaigns import intake
-from wg_server.generator import versions
-from wg_server.site.home import ServerHome
+from wg_server.store.campaigns import NO_NAMES, NOT_WORTH
 from wg_server.store.pools import PoolTable
 from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
 
-LEAST_POINTS = 2.0
-"""Points of right answers at a site without labels below which it is not asked."""
-
-Expectation = Callable[[int], float]
-"""Points from the number of other sites of a class name in common."""
+NAMES_SHOWN = 12  # In one sentence
+STATISTIC_PAIR = "sheet and statistic over the sheet alone"
+"""Key on a card of machines: what a plant's statistic adds on standardised inputs."""
 
 
-def by_names(other_sites: int) -> float:
-    """Nothing without others, and enough with any."""
-    return LEAST_POINTS if other_sites else 0.0
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Class names that some sites have in common.
 
-
-def by_model(home: ServerHome, epsilon: float, delta: float) -> Expectation:
-    """Estimate by the installed generator's priors; by names alone where they cannot be read.
-
-    Loads torch, which no process that carries messages does.
+    Attributes:
+        names: Names of each site; None: it has stated none.
     """
-    from wg_server.generator.prior.expectation import expected_points
-    from wg_server.generator.weights.head_generation import load_generator
 
-    try:
-        priors = load_generator(versions.ready(home).heads).parts.priors
-    except WgError:
-        return by_names
-    return lambda count: expected_points(priors, count, epsilon, delta) if count else 0.0
+    names: Mapping[str, frozenset[str] | None]
+
+    @property
+    def shared(self) -> dict[str, int]:
+        """Number of sites with each name that more than one has, most sites first."""
+        counts = Counter(name for names in self.names.values() for name in names or ())
+        return {name: count for name, count in counts.most_common() if count > 1}
+
+    def left_out(self) -> dict[str, str]:
+        """Reasons why sites are not charged: names are not known, or nobody shares one."""
+        shared = self.shared.keys()
+        reasons = {}
+        for site, names in self.names.items():
+            if names is None:
+                reasons[site] = NO_NAMES
+            elif not names & shared:
+                reasons[site] = NOT_WORTH
+        return reasons
+
+    def words(self) -> str:
+        """Say how many sites share class names, and which names these are."""
+        shared = self.shared
+        sharing = len(self.names) - len(self.left_out())
+        names_shown = (
+            f": {comma_list([f'{k} at {n}' for k, n in shared.items()])}" if shared else ""
+        )
+        return f"{sharing} of {len(self.names)} sites have a class name in common{names_shown}"
 
 
-def left_out(
-    store: Store, sites: Sequence[str], expected: Expectation, generator: str
-) -> list[str]:
-    """Those of some sites that are not worth asking.
+def overlap(store: Store, sites: Sequence[str], generator: str) -> Overlap:
+    """Compare the class names of some sites.
 
     Class names are those of the sums of a generator (SHA-256 of its package, hex); releases that
     are in none of these are opened.
     """
     newest, pooled_names = store.newest_answers(), PoolTable(store.engine, generator).class_names()
     release_ids = {site: newest.get(site, "") for site in sites}
-    kinds = {site: pooled_names.get(i) or _stated(store, i) for site, i in release_ids.items()}
-    sizes = Counter(kinds.values())
-    by_name: dict[str, set[frozenset[str]]] = defaultdict(set)
-    for kind in filter(None, sizes):
-        for name in kind:
-            by_name[name].add(kind)
-
-    def worth(kind: frozenset[str] | None) -> bool:
-        if kind is None:
-            return True
-        sharing = set[frozenset[str]]().union(*(by_name[name] for name in kind))
-        return expected(sum(map(sizes.__getitem__, sharing)) + sizes[None] - 1) >= LEAST_POINTS
-
-    worthy = {kind for kind in sizes if worth(kind)}
-    return [site for site in sites if kinds[site] not in worthy]
+    names = {site: pooled_names.get(i) or _stated(store, i) for site, i in release_ids.items()}
+    return Overlap(names)
 
 
 def _stated(store: Store, release_id: str) -> frozenset[str] | None:
@@ -80,3 +81,51 @@ def _stated(store: Store, release_id: str) -> frozenset[str] | None:
     except WgError as error:
         log.warning("release %s: its class names cannot be read: %s", release_id, error)
         return None
+
+
+def of_classes(card: Mapping[str, Any], epsilon: float) -> Iterator[str]:
+    """Say what a model card has of other sites' releases, at its largest epsilon up to this one."""
+    card_epsilons = [value for value in (4, 1) if value <= epsilon]
+    scenarios = card.get("scenarios", {})
+    for value in card_epsilons[:1]:
+        for case in ("no labels", "classes never seen"):
+            if figures := scenarios.get(f"{case}, epsilon {value}", {}).get("alone"):
+                yield (
+                    f"by the model card releases of up to three others at epsilon {value} bring a"
+                    f" plant, {case}, {_points(figures['gain'], figures['gain_error'])}"
+                )
+    if not card_epsilons:
+        yield "below epsilon 1 the model card says nothing of what others' releases bring"
+
+
+def of_machine(card: Mapping[str, Any]) -> Iterator[str]:
+    """Say what a model card has of a plant's own machine statistics, by the kind of machine."""
+    for kind, about in card.get("sheets", {}).get("kinds", {}).items():
+        if not takes_statistic(card, kind):
+            yield f"{kind}: nothing is made from statistics, and no site is asked for them"
+            continue
+        raw = "" if about["ships"]["standardised"] == "conditioned" else ", raw"
+        gains = [
+            f"{_points(pairs[STATISTIC_PAIR + raw]['gain'], pairs[STATISTIC_PAIR + raw]['error'])}"
+            f" ({mixture})"
+            for mixture, pairs in about["worth"].items()
+        ]
+        yield (
+            f"{kind}: by the model card a machine release at epsilon 1 brings its plant, beside"
+            f" what its data sheet brings alone, {'; '.join(gains)}"
+        )
+
+
+def takes_statistic(card: Mapping[str, Any], kind: str) -> bool:
+    """Tell whether a generator makes networks of a kind of machine from statistics."""
+    about = card.get("sheets", {}).get("kinds", {}).get(kind, {})
+    return "conditioned" in about.get("ships", {}).values()
+
+
+def comma_list(names: Sequence[str]) -> str:
+    """The first of some names with commas, and whether there are more."""
+    return ", ".join([*names[:NAMES_SHOWN], *["…"][: len(names) > NAMES_SHOWN]])
+
+
+def _points(gain: float, error: float) -> str:
+    return f"{100 * gain:+.1f} ± {100 * error:.1f} points of right answers"

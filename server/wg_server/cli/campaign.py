@@ -9,12 +9,12 @@ import click
 from wg_core import cli
 from wg_core.errors import PeerError
 from wg_core.options import DELTA, Price
-from wg_core.privacy.schema import CLASSES, KINDS, Statistics
+from wg_core.privacy.schema import CLASSES, KINDS, MACHINE, Statistics
 from wg_core.wire import canonical, protocol
-from wg_server.campaigns import reasons, schedule
+from wg_server.campaigns import reasons, schedule, starting, worth
 from wg_server.campaigns.starting import Order, retry, start
-from wg_server.campaigns.worth import LEAST_POINTS, Expectation, by_model, by_names
 from wg_server.cli.options import Duration, home_option, this_user, when
+from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.store import troubles
 from wg_server.store.campaigns import NO_MACHINE, Campaign
@@ -102,12 +102,10 @@ def campaign_start(
             grace_seconds=grace,
             statistics=statistics,
         )
-        is_pooled = epsilon != protocol.FREE and statistics == CLASSES
-        expected = by_model(home, float(epsilon), float(delta)) if is_pooled else by_names
+        if epsilon != protocol.FREE:
+            _say_worth(store, home, order)
         with recorded(store, this_user(), "campaign start", order.id, order.summary):
-            campaign = start(home, store, order, expected)
-        if is_pooled:
-            _say_expected(campaign, expected)
+            campaign = start(home, store, order)
         if site_count := sum(task.code == NO_MACHINE for task in campaign.tasks):
             cli.note(
                 f"not asked, since no data sheet of a machine that is read here is known of them:"
@@ -190,20 +188,24 @@ def _list(store: Store, home: ServerHome, as_json: bool) -> None:
         cli.say(f"no campaigns yet; next: wg-server campaign start --home {home.root}")
 
 
-def _say_expected(campaign: Campaign, expected: Expectation) -> None:
-    """Say what the sites' releases are expected to be worth to one another, and who is left out."""
-    other_sites = campaign.progress.sites_asked - 1
-    left_out = len(campaign.tasks) - campaign.progress.sites_asked
-    points = expected(other_sites)
-    amount = f"about {points:.0f} points" if points >= LEAST_POINTS else "nothing"
-    if expected is not by_names:
+def _say_worth(store: Store, home: ServerHome, order: Order) -> None:
+    """Say whose class names meet, whom that leaves out, and what the card has of such releases."""
+    version = versions.ready(home)
+    if order.statistics == MACHINE:
+        for line in worth.of_machine(version.card):
+            cli.note(line)
+        return
+    names = starting.overlap(store, version)
+    if names.names:
+        cli.note(names.words())
+    if lone_sites := sorted(names.left_out().keys() & set(order.sites or names.names)):
+        decision = "asked, although" if order.sites else "not asked, since"
         cli.note(
-            f"expected: {other_sites} other sites of the same class names are worth {amount} of"
-            " right answers to a plant without labels, and on classes that it has no record of; to"
-            " one with twenty labels of each class less than two, and epsilon 0 is enough for it"
+            f"{decision} no other site is known to share a class name:"
+            f" {worth.comma_list(lone_sites)}"
         )
-    if left_out:
-        cli.note(f"not asked, since it buys nothing there: {left_out} sites; --sites asks by name")
+    for line in worth.of_classes(version.card, float(order.epsilon)):
+        cli.note(line)
 
 
 def _change(

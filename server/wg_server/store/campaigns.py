@@ -39,8 +39,9 @@ TaskState = Literal[
 OPEN_CAMPAIGNS = ("queued", "running", "paused", "cancelling")
 OPEN_TASKS = ("waiting", "released", "packaged")
 NOT_WORTH = "worth"
+NO_NAMES = "no-names"
 NO_MACHINE = "no-machine"
-NOT_ASKED = (NOT_WORTH, NO_MACHINE)
+NOT_ASKED = (NOT_WORTH, NO_NAMES, NO_MACHINE)
 """Why a site's part was never begun: see ``wg_server.campaigns.worth`` and ``machines``."""
 IN_TASKS = ("released", "packaged", "delivered")  # Of sites whose release is here, and used
 

@@ -247,4 +247,4 @@ def test_whom_a_campaign_asks_is_read_from_the_sums(
     fleet.pools().refresh()
     monkeypatch.setattr(intake, "stated_by", None)  # no release is opened
     sites = ["plant-001", "plant-002", "plant-003"]
-    assert worth.left_out(fleet.store, sites, worth.by_names, "cd" * 32) == ["plant-003"]
+    assert [*worth.overlap(fleet.store, sites, "cd" * 32).left_out()] == ["plant-003"]

@@ -1,4 +1,4 @@
-"""A campaign asks no site at which the releases of others would buy nothing."""
+"""A campaign charges no site whose class names nobody is known to share."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from tests.server.generators import install
 from wg_core.errors import ConfigError, DecodeError
 from wg_server.campaigns import intake, reasons, starting, worth
 from wg_server.campaigns.starting import Order
+from wg_server.campaigns.worth import Overlap
 from wg_server.site.home import ServerHome
 from wg_server.store import troubles
-from wg_server.store.campaigns import NOT_WORTH, Campaign
+from wg_server.store.campaigns import NO_NAMES, NOT_WORTH, Campaign
 from wg_server.store.releases import StoredRelease
 from wg_server.store.sites import Store
 
@@ -47,8 +48,11 @@ def start(stage: Stage, **words: object) -> Campaign:
     return starting.start(stage.home, stage.store, Order(grace_seconds=0.0, **words))  # type: ignore[arg-type]
 
 
-def test_a_fleet_that_has_said_nothing_is_asked_as_a_whole(stage: Stage) -> None:
-    assert states(start(stage)) == dict.fromkeys(SITES, ("waiting", ""))
+def test_a_fleet_that_has_stated_nothing_is_first_asked_at_no_cost(stage: Stage) -> None:
+    with pytest.raises(ConfigError, match="--epsilon 0"):
+        start(stage)
+    assert stage.queue.all() == []
+    assert states(start(stage, epsilon="0")) == dict.fromkeys(SITES, ("waiting", ""))
 
 
 def test_a_site_that_is_alone_with_its_class_names_is_not_asked_and_it_is_said_why(
@@ -69,9 +73,15 @@ def test_a_site_that_is_alone_with_its_class_names_is_not_asked_and_it_is_said_w
     assert states(again)["plant-c"] == ("waiting", "")
 
 
-def test_a_site_of_unknown_names_may_be_of_any_kind(stage: Stage, names: dict[str, str]) -> None:
-    names["plant-b"] = ""
-    assert states(start(stage)) == dict.fromkeys(SITES, ("waiting", ""))
+def test_a_site_of_unknown_names_is_not_charged_and_it_is_said_why(
+    stage: Stage, names: dict[str, str]
+) -> None:
+    names |= {"plant-b": "x", "plant-c": ""}
+    campaign = start(stage)
+    assert states(campaign)["plant-c"] == ("cancelled", NO_NAMES)
+    sight = troubles.sights(stage.store, names=["plant-c"])["plant-c"]
+    said = reasons.of_task(campaign, campaign.task("plant-c"), sight, 0.0)
+    assert "has not stated its class names" in said.why and "--epsilon 0" in said.do
 
 
 @pytest.mark.parametrize("words", [{"sites": SITES}, {"epsilon": "0"}], ids=str)
@@ -81,13 +91,39 @@ def test_sites_that_are_named_and_questions_that_are_free_go_out_all_the_same(
     assert states(start(stage, **words)) == dict.fromkeys(SITES, ("waiting", ""))
 
 
-def test_where_the_model_expects_less_than_two_points_of_all_nobody_is_asked(
+def test_where_no_two_sites_share_a_name_nobody_is_asked(
     stage: Stage, names: dict[str, str]
 ) -> None:
-    for points, asked in ((1.9, []), (2.0, ["plant-a", "plant-b"])):
-        found = worth.left_out(stage.store, SITES, lambda others, p=points: p * bool(others), "")  # type: ignore[misc]
-        assert [site for site in SITES if site not in found] == asked
     names.update(dict(zip(SITES, "abc", strict=True)))
     with pytest.raises(ConfigError, match="nobody is asked"):
         start(stage)
     assert stage.queue.all() == []
+
+
+def test_the_overlap_is_said_name_by_name() -> None:
+    sites = {"a": frozenset("xy"), "b": frozenset("yz"), "c": frozenset("q"), "d": None}
+    found = Overlap(sites)
+    assert found.words() == "2 of 4 sites have a class name in common: y at 2"
+    assert found.left_out() == {"c": NOT_WORTH, "d": NO_NAMES}
+
+
+def test_what_others_bring_is_said_as_the_card_has_it() -> None:
+    figures = {"alone": {"gain": 0.091, "gain_error": 0.021}}
+    card = {"scenarios": {"no labels, epsilon 4": figures, "no labels, epsilon 1": figures}}
+    (said,) = worth.of_classes(card, 8.0)
+    assert "epsilon 4" in said and "+9.1 ± 2.1 points" in said
+    assert "nothing" in next(worth.of_classes(card, 0.5))
+
+
+def test_what_a_machine_release_brings_is_said_by_kind() -> None:
+    gain = {"even": {worth.STATISTIC_PAIR: {"gain": 0.013, "error": 0.004}}}
+    ships = [dict.fromkeys(("raw", "standardised"), word) for word in ("conditioned", "template")]
+    kinds = {
+        "gearbox": {"ships": ships[0], "worth": gain},
+        "rotating_machine": {"ships": ships[1], "worth": gain},
+    }
+    card = {"sheets": {"kinds": kinds}}
+    used, unused = worth.of_machine(card)
+    assert "gearbox" in used and "+1.3 ± 0.4 points" in used and "(even)" in used
+    assert "nothing is made from statistics" in unused
+    assert [worth.takes_statistic(card, kind) for kind in kinds] == [True, False]

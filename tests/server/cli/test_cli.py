@@ -125,7 +125,9 @@ def test_an_interrupt_of_waiting_says_that_the_campaign_goes_on(
     install(home)
     with Store.open(home) as store:
         add_sites(store, ["plant-a"])
-    code, _, err = run(capsys, "campaign", "start", "--home", home.root, "--wait")
+    code, _, err = run(
+        capsys, "campaign", "start", "--home", home.root, "--sites", "plant-a", "--wait"
+    )
     assert code == ExitCode.INTERRUPTED and "campaign goes on" in err
     with Store.open(home) as store:
         (found,) = CampaignQueue(store.engine).all()
@@ -140,7 +142,7 @@ def test_a_campaign_is_steered_from_the_command_line(
     rows = document(capsys, "sites", "--home", home.root)["sites"]
     assert [row["away"] for row in rows] == ["it never connected"] * 2
     assert "it never connected; do: start" in run(capsys, "sites", "--home", home.root)[1]
-    start = ("campaign", "start", "--home", home.root)
+    start = ("campaign", "start", "--home", home.root, "--sites", "plant-a,plant-b")
     code, _, err = run(capsys, *start, "--min-sites", "3")
     assert code == 3 and "3 of 2 sites to wait for" in err
     words = ("--min-sites", "1", "--grace", "90s", "--collect-for", "2h")
