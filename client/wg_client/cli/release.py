@@ -15,6 +15,7 @@ from wg_core.language import text
 from wg_core.options import Price, out_option
 from wg_core.privacy.schema import CLASSES, MACHINE, Statistics, mark
 from wg_core.site.home import ClientHome
+from wg_core.snapshot import Snapshot
 from wg_core.wire import canonical, protocol
 
 
@@ -55,8 +56,6 @@ def statistics(
     names and data sheet. Statistics of the machine, without labels, make such weights fit better.
     """
     from wg_client.data import plant as plants
-    from wg_client.release.hints import too_few
-    from wg_client.release.preview import machine_units
     from wg_core.fleet import by_file
     from wg_core.release import approval, readiness
     from wg_core.release.budget import read_spend
@@ -80,10 +79,7 @@ def statistics(
     if query.is_free:
         data, paid = answer_query(home, query, witness=None), text("nothing charged")
         return _write(home, out, data, paid, {"charged": False}, as_json)
-    snapshot = readiness.ready_snapshot(home, statistics)
-    if statistics == MACHINE:
-        for sentence in too_few(machine_units(snapshot)):
-            note(sentence)
+    _warn(readiness.ready_snapshot(home, statistics), statistics)
     with by_file.reachable_server(home, config) as witness:
         with locks.release(home), open_ledger(home) as ledger:
             policy.check_query(config, query, encoder=query.encoder, now=time.time())
@@ -101,6 +97,15 @@ def statistics(
         )
     about = {"charged": charged, "cosigned": witness is not None, "statistics": statistics}
     return _write(home, out, data, paid, about, as_json)
+
+
+def _warn(snapshot: Snapshot, statistics: Statistics) -> None:
+    """Say before a charge that there are too few units for machine statistics to be used."""
+    from wg_client.release.hints import too_few
+    from wg_client.release.preview import machine_units
+
+    for sentence in too_few(machine_units(snapshot)) if statistics == MACHINE else ():
+        note(sentence)
 
 
 def _write(
