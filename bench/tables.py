@@ -1,4 +1,4 @@
-"""Tables and plots of the generator's benchmark, from its rows."""
+"""Tables of the generator's benchmark, from its rows."""
 
 import re
 from collections import defaultdict
