@@ -114,15 +114,15 @@ def check_alone(alone: AloneFigures) -> None:
     columns = _columns(alone.figures)
     if columns is None:
         return
-    seq, units, delta, stated = columns
+    seq, units, delta, stated_epsilon = columns
     unit = float(MU_SQUARED_UNIT)
-    too_low = delta_of(np.sqrt(units * unit), stated * (1 + ALONE_LOW)) > delta
-    too_high = delta_of(np.sqrt((units + 1) * unit), stated * (1 - ALONE_HIGH)) < delta
-    bad = np.flatnonzero(too_low | too_high | ~np.isfinite(stated) | ~(delta < 1))
+    too_low = delta_of(np.sqrt(units * unit), stated_epsilon * (1 + ALONE_LOW)) > delta
+    too_high = delta_of(np.sqrt((units + 1) * unit), stated_epsilon * (1 - ALONE_HIGH)) < delta
+    bad = np.flatnonzero(too_low | too_high | ~np.isfinite(stated_epsilon) | ~(delta < 1))
     if len(bad):
         index = int(bad[0])
         raise VerificationError(
-            f"entry {int(seq[index])}: states epsilon {stated[index]:.6g} at delta "
+            f"entry {int(seq[index])}: states epsilon {stated_epsilon[index]:.6g} at delta "
             f"{delta[index]:g} for itself, which is not that of mu^2 = {units[index] * unit:.6g}"
         )
 
@@ -175,16 +175,16 @@ def check_stated(figures: StatedFigures, *, relative_tolerance: float = 1e-4) ->
     columns = _columns(figures)
     if columns is None:
         return
-    seq, mu_squared, delta, stated = columns
+    seq, mu_squared, delta, epsilon = columns
     mu = np.sqrt(mu_squared * float(MU_SQUARED_UNIT))
-    margin = relative_tolerance * (1 + stated)
-    too_low = delta_of(mu, stated + margin) > delta
-    lower = stated - margin
+    margin = relative_tolerance * (1 + epsilon)
+    too_low = delta_of(mu, epsilon + margin) > delta
+    lower = epsilon - margin
     too_high = (lower > 0) & (delta_of(mu, np.maximum(lower, 0)) < delta)
-    bad = np.flatnonzero(too_low | too_high | ~np.isfinite(stated) | (stated < 0))
+    bad = np.flatnonzero(too_low | too_high | ~np.isfinite(epsilon) | (epsilon < 0))
     if len(bad):
         index = int(bad[0])
         raise VerificationError(
-            f"entry {int(seq[index])}: states epsilon {stated[index]:.6g}, which is not that of "
+            f"entry {int(seq[index])}: states epsilon {epsilon[index]:.6g}, which is not that of "
             f"mu^2 = {mu[index] ** 2:.6g} at delta {delta[index]:g}"
         )

@@ -49,11 +49,11 @@ def read(path: Path, finding: Finding) -> Records:
         ConfigError: The path cannot be read.
     """
     with closing(sources.open_source(path)) as source:
-        stored = list(sources.stored_entries(source))
+        stored_files = list(sources.stored_entries(source))
     return Records(
         finding=finding,
-        charges=[entry for entry in stored if isinstance(entry, Charge)],
-        datasets=[entry for entry in stored if isinstance(entry, Dataset)],
+        charges=[entry for entry in stored_files if isinstance(entry, Charge)],
+        datasets=[entry for entry in stored_files if isinstance(entry, Dataset)],
     )
 
 
@@ -94,12 +94,12 @@ def _spent(records: Records) -> Iterator[tuple[LineageAccount, list[int]]]:
     state = records.finding.history.state
     for account in records.finding.accounts:
         if account.primary > 0:
-            paid = [
+            payments = [
                 charge.seq
                 for charge in state.charges.values()
                 if state.lineage(charge.lineage).id == account.lineage
             ]
-            yield account, paid if len(paid) == account.charges else [0, *paid]
+            yield account, payments if len(payments) == account.charges else [0, *payments]
 
 
 def epsilon(records: Records) -> Iterator[Evidence]:
@@ -258,16 +258,16 @@ def count_noise(records: Records) -> Iterator[Evidence]:
 
 def decisions(records: Records) -> Iterator[Evidence]:
     """Requests that people decided."""
-    decided = list(records.finding.history.state.decisions.values())
-    if decided:
+    decision_list = list(records.finding.history.state.decisions.values())
+    if decision_list:
         yield Evidence(
             text(
                 "requests decided by people ({names}): {approved} approved, {denied} denied",
-                names=first_names(sorted({decision.name for decision in decided})),
-                approved=sum(decision.approved for decision in decided),
-                denied=sum(not decision.approved for decision in decided),
+                names=first_names(sorted({decision.name for decision in decision_list})),
+                approved=sum(decision.approved for decision in decision_list),
+                denied=sum(not decision.approved for decision in decision_list),
             ),
-            _stated(decision.head.seq for decision in decided),
+            _stated(decision.head.seq for decision in decision_list),
         )
 
 
@@ -410,5 +410,7 @@ def incidents(records: Records) -> Iterator[Evidence]:
         yield Evidence(sentence, _stated([0]))
     keys = finding.history.state.keys[1:]
     if keys:
-        changed = text("signing keys changed, by the word of both keys: {count}", count=len(keys))
-        yield Evidence(changed, _stated(key.from_size - 1 for key in keys))
+        change_text = text(
+            "signing keys changed, by the word of both keys: {count}", count=len(keys)
+        )
+        yield Evidence(change_text, _stated(key.from_size - 1 for key in keys))

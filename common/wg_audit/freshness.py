@@ -102,19 +102,19 @@ def judge(
             too long ago, or in the future.
     """
     anchors = history.anchors
-    cosigned = {witness: history.newest_of(witness) for witness in anchors.witnesses}
+    newest_heads = {witness: history.newest_of(witness) for witness in anchors.witnesses}
     for outside_checkpoint in outside:
         for witness, time in _check_extends(history, outside_checkpoint):
-            cosigned[witness] = max(cosigned[witness], (outside_checkpoint.head.size, time))
-    for witness, (_, time) in cosigned.items():
+            newest_heads[witness] = max(newest_heads[witness], (outside_checkpoint.head.size, time))
+    for witness, (_, time) in newest_heads.items():
         if time > now + clock_tolerance_seconds:
             raise VerificationError(
                 f"age: {witness.name} cosigned {time - now} s after this machine's clock: its clock"
                 " or this one is wrong"
             )
     # Who lags behind the others cannot know what came after.
-    size = anchors.covered([size for size, _ in cosigned.values()])
-    newest = anchors.covered([time if at >= size else 0 for at, time in cosigned.values()])
+    size = anchors.covered([size for size, _ in newest_heads.values()])
+    newest = anchors.covered([time if at >= size else 0 for at, time in newest_heads.values()])
     fresh = Freshness(
         checked=now,
         newest=newest or None,
@@ -143,11 +143,11 @@ def _check_extends(
             "older than the checkpoint"
         )
     roots = history.trusted()
-    cosigned = [
+    cosigned_heads = [
         (roots[key], time) for key, time in histories.cosignatures(outside_checkpoint.note, roots)
     ]
     signed = heads.held(outside_checkpoint.note, state.origin, notes.LOG, state.keys_at(head.size))
-    if not signed and not cosigned:
+    if not signed and not cosigned_heads:
         raise VerificationError(
             f"{source}: signed neither by the log's key nor by a witness that is known by key"
         )
@@ -156,4 +156,4 @@ def _check_extends(
             f"{source}: has another root than the first {head.size} entries of the log given: "
             "two stories were told"
         )
-    return cosigned
+    return cosigned_heads

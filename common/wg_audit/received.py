@@ -176,20 +176,20 @@ def _match(
     data: bytes,
     not_given: Collection[str],
 ) -> None:
-    covered = covered_files.decode(data)
-    payload = covered.release
+    covered_file = covered_files.decode(data)
+    payload = covered_file.release
     digest = canonical.sha256_hex(payload)
     covering = by_hash.get(digest, [])
-    if not covering and not_given and _is_elsewhere(comparison, covered, not_given):
+    if not covering and not_given and _is_elsewhere(comparison, covered_file, not_given):
         return
     if len(covering) != 1:
         raise VerificationError(
             f"covered by {len(covering)} RELEASE entries, expected exactly one"
-            f"{_elsewhere_on_the_log(covered, leaves)}"
+            f"{_elsewhere_on_the_log(covered_file, leaves)}"
         )
     log, state = covering[0]
     try:
-        _check_entries(covered, log.history, state)
+        _check_entries(covered_file, log.history, state)
         _check(payload, log.charge(state.seq), log.history.state.site)
     except VerificationError as error:
         raise VerificationError(f"entry {state.seq}: {error}") from error
@@ -224,8 +224,8 @@ def _is_elsewhere(
         return False
     release = entries.decode(covered.release_entry, subject="release entry")
     comparison.elsewhere.setdefault(origin, {})[charge.head.seq] = charge
-    shown = comparison.entries_elsewhere.setdefault(origin, set())
-    shown |= {charge.head.seq, release.head.seq}
+    shown_entries = comparison.entries_elsewhere.setdefault(origin, set())
+    shown_entries |= {charge.head.seq, release.head.seq}
     return True
 
 
@@ -303,10 +303,10 @@ def _check(payload: bytes, charge: Charge, site: str) -> None:
 
 def _same(*rows: tuple[str, object, object]) -> None:
     """Compare what the ledger has with what the file has, by name."""
-    for name, stated, recomputed in rows:
-        if stated != recomputed:
+    for name, ledger_value, file_value in rows:
+        if ledger_value != file_value:
             raise VerificationError(
-                f"{name} is {_short(stated)} on the ledger, {_short(recomputed)} in the file"
+                f"{name} is {_short(ledger_value)} on the ledger, {_short(file_value)} in the file"
             )
 
 

@@ -104,27 +104,27 @@ def judge(
     chain = _chain(history, earlier)
     complete = not chain or list(chain.values())[-1].log is not None
     checkpoints = _seen(history, chain, records or (), outside)
-    unnamed = [origin for origin in (*earlier, *checkpoints.unnamed) if origin not in chain]
+    unnamed_origins = [origin for origin in (*earlier, *checkpoints.unnamed) if origin not in chain]
     if records:
-        unnamed += _left_out(records, chain, whole=complete)
+        unnamed_origins += _left_out(records, chain, whole=complete)
     for origin, charges in comparison.elsewhere.items():
-        if chain and (origin in chain or not (complete or origin in unnamed)):
+        if chain and (origin in chain or not (complete or origin in unnamed_origins)):
             link = chain.get(origin) or list(chain.values())[-1]
             _check_inherits(link.named, charges.values())
     shown_origins = [origin for origin, link in chain.items() if link.log is not None]
-    named = next(iter(chain.values())).named if chain else None
+    named_predecessor = next(iter(chain.values())).named if chain else None
     return Succession(
-        status=_status(named, unnamed, records),
-        predecessor=named.origin if named else "",
-        reason=named.reason if named else "",
+        status=_status(named_predecessor, unnamed_origins, records),
+        predecessor=named_predecessor.origin if named_predecessor else "",
+        reason=named_predecessor.reason if named_predecessor else "",
         checked=tuple(x for x in shown_origins if x in checkpoints.ended),
         open_ended=tuple(x for x in shown_origins if x not in checkpoints.ended),
         not_given=tuple(
             LogNotGiven(x, size - len(comparison.entries_elsewhere.get(x, ())))
             for x, size in sorted(checkpoints.sizes.items())
-            if x not in shown_origins and x not in unnamed
+            if x not in shown_origins and x not in unnamed_origins
         ),
-        unnamed=tuple(dict.fromkeys(unnamed)),
+        unnamed=tuple(dict.fromkeys(unnamed_origins)),
         listed=records is not None,
     )
 
@@ -166,7 +166,7 @@ def _seen(
             if link is not None:
                 _check_covers(link, head, "the server's record")
                 checkpoints.ended.add(head.origin)
-    trusted = history.trusted()
+    trusted_keys = history.trusted()
     for checkpoint in outside:
         head = checkpoint.head
         checkpoints.sizes[head.origin] = max(head.size, checkpoints.sizes.get(head.origin, 0))
@@ -174,7 +174,7 @@ def _seen(
             checkpoints.unnamed.append(head.origin)
             continue
         _check_covers(chain[head.origin], head, checkpoint.source)
-        if cosignatures(checkpoint.note, trusted):
+        if cosignatures(checkpoint.note, trusted_keys):
             checkpoints.ended.add(head.origin)
     return checkpoints
 
@@ -201,13 +201,13 @@ def _chain(history: History, earlier: Mapping[str, History]) -> dict[str, _Link]
         genesis = log.state.genesis
         if genesis is None or genesis.predecessor is None:
             break
-        named = genesis.predecessor
-        if named.origin in links or named.origin == history.state.origin:
-            raise VerificationError(f"entry 0: log {named.origin} comes before itself")
-        before = earlier.get(named.origin)
+        predecessor = genesis.predecessor
+        if predecessor.origin in links or predecessor.origin == history.state.origin:
+            raise VerificationError(f"entry 0: log {predecessor.origin} comes before itself")
+        before = earlier.get(predecessor.origin)
         if before is not None:
             verify_succession(log.state, before)
-        links[named.origin] = _Link(named, before)
+        links[predecessor.origin] = _Link(predecessor, before)
         log = before
     return links
 
@@ -230,24 +230,24 @@ def _left_out(
 
 
 def _check_key(link: _Link, record: LogRecord) -> None:
-    named = bytes.fromhex(link.named.key)
-    link_keys = {named}
+    old_key = bytes.fromhex(link.named.key)
+    link_keys = {old_key}
     if link.log is not None:
         link_keys |= {period.public_key for period in link.log.state.keys}
     if record.key and bytes.fromhex(record.key) not in link_keys:
         raise VerificationError(
-            f"entry 0: names log {link.named.origin} with key {shown(named)}, the server knows it"
+            f"entry 0: names log {link.named.origin} with key {shown(old_key)}, the server knows it"
             f" with {shown(bytes.fromhex(record.key))}"
         )
 
 
 def _check_covers(link: _Link, checkpoint: Checkpoint, source: str) -> None:
     """The first entry inherits at least what others had seen of the log before."""
-    named = link.named
+    older = link.named
     head = _named_head(link)
     if head.size < checkpoint.size:
         raise VerificationError(
-            f"entry 0: inherits log {named.origin} as of {head.size} entries, {source} covers "
+            f"entry 0: inherits log {older.origin} as of {head.size} entries, {source} covers "
             f"{checkpoint.size}: what was spent in between is left out"
         )
     root = head.root if head.size == checkpoint.size else None
@@ -255,7 +255,7 @@ def _check_covers(link: _Link, checkpoint: Checkpoint, source: str) -> None:
         root = merkle.root(link.log.state.leaves[: checkpoint.size])
     if root is not None and root != checkpoint.root:
         raise VerificationError(
-            f"entry 0: names another log {named.origin} than {source}: two stories were told"
+            f"entry 0: names another log {older.origin} than {source}: two stories were told"
         )
 
 

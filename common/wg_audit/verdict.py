@@ -314,13 +314,13 @@ def verdict(
         problems.append((text("superseded"), sentence))
     problems += [(text("unknown words"), sentence) for sentence in files.unknown_words]
     views = tuple(_views(history, anchors))
-    anchored = [view for view in views if view.source != LOGS_WORD]
+    anchored_views = [view for view in views if view.source != LOGS_WORD]
     open_questions = tuple(_not_checked(history, outside))
     return Verdict(
         word=problems[0][0] if problems else _word(history.anchors, open_questions),
         ledger_key=_ledger_key(history, anchors),
         witnesses=views,
-        cosigned_by=sum(view.size > 0 for view in anchored),
+        cosigned_by=sum(view.size > 0 for view in anchored_views),
         needed=history.anchors.needed,
         cosigned_to=history.witnessed_size,
         entries=history.state.size,
@@ -417,8 +417,8 @@ def _views(history: History, evidence: Anchors) -> Iterator[WitnessView]:
         rows = [(x, GIVEN if x.name in names else SERVERS_WORD) for x in anchors.witnesses]
     else:
         firsts = [w for w in history.state.witnesses if not w.before]
-        named = [KnownWitness(w.name, w.public_key) for w in firsts]
-        rows = [(x, LOGS_WORD) for x in dict.fromkeys(named)]
+        known_witnesses = [KnownWitness(w.name, w.public_key) for w in firsts]
+        rows = [(x, LOGS_WORD) for x in dict.fromkeys(known_witnesses)]
     for witness, source in rows:
         size, moment = history.newest_of(witness)
         *before, newest = history.successors(witness)

@@ -149,7 +149,7 @@ class Finding:
         """The document that ``wg-audit verify --json`` prints."""
         state = self.history.state
         top = worst(self.accounts)
-        cosigned = [head for head in self.history.heads if head.cosignatures]
+        cosigned_heads = [head for head in self.history.heads if head.cosignatures]
         releases = sum(not charge.open for charge in state.charges.values())
         return {
             "verified": self.is_verified,
@@ -179,7 +179,7 @@ class Finding:
             ],
             "handovers": [canonical.to_builtins(entry.handover) for entry in state.handovers],
             "witnessed_size": self.history.witnessed_size,
-            "cosigned_checkpoints": len(cosigned),
+            "cosigned_checkpoints": len(cosigned_heads),
             "headline": self.verdict.figures(),
             "received": [canonical.to_builtins(item) for item in self.received],
             "decisions": [
@@ -208,18 +208,20 @@ class Finding:
         """Count the requests that people decided, and the charges that nobody did."""
         state = self.history.state
         decisions = list(state.decisions.values())
-        approved = sum(decision.approved for decision in decisions)
-        decided = {(decision.dataset, decision.request_id) for decision in decisions}
-        alone = sum((x.dataset, x.request_id) not in decided for x in state.charges.values())
+        approvals = sum(decision.approved for decision in decisions)
+        decision_keys = {(decision.dataset, decision.request_id) for decision in decisions}
+        undecided_charges = sum(
+            (x.dataset, x.request_id) not in decision_keys for x in state.charges.values()
+        )
         names = ", ".join(sorted({decision.name for decision in decisions})[:5])
         return text(
             "requests decided by people ({names}): {count}; {approved} approved, {denied} denied;"
             " charges by policy alone: {alone}",
             names=names,
             count=len(decisions),
-            approved=approved,
-            denied=len(decisions) - approved,
-            alone=alone,
+            approved=approvals,
+            denied=len(decisions) - approvals,
+            alone=undecided_charges,
         )
 
 
@@ -258,8 +260,8 @@ def verify(path: Path, anchors: Anchors = NOTHING, **brought: Unpack[Brought]) -
         DecodeError: It is no log.
         VerificationError: Something does not hold; the message says which entry or proof.
     """
-    with ExitStack() as opened:
-        evidence = _gather(opened, path, anchors, brought)
+    with ExitStack() as stack:
+        evidence = _gather(stack, path, anchors, brought)
     log, folder, comparison = evidence.log, evidence.folder, evidence.comparison
     fresh, before = _compare_from_outside(evidence, brought)
     figures = accounts(log.composition)
@@ -355,10 +357,10 @@ def _gather(opened: ExitStack, path: Path, anchors: Anchors, brought: Brought) -
     fork_evidence = forks.judge(by_origin, contents.pairs, contents.refused_files)
     paths, unread = _files(brought.get("statistics", ()), contents)
     paths += fork_evidence.late_files
-    elsewhere = succession.named_before([x.history for x in logs])
-    elsewhere |= {x.origin for x in folder.site.logs} if folder else set()
+    origins_elsewhere = succession.named_before([x.history for x in logs])
+    origins_elsewhere |= {x.origin for x in folder.site.logs} if folder else set()
     comparison = match(
-        [GivenLog(x.history, x.charge) for x in logs], paths, elsewhere - {origin, *earlier}
+        [GivenLog(x.history, x.charge) for x in logs], paths, origins_elsewhere - {origin, *earlier}
     )
     for membership in contents.memberships:
         if membership.site != site:
@@ -402,7 +404,7 @@ def _compare_from_outside(evidence: _Evidence, brought: Brought) -> tuple[Freshn
     )
     before = succession.judge(
         history,
-        earlier={name: shown.history for name, shown in evidence.earlier.items()},
+        earlier={name: earlier_log.history for name, earlier_log in evidence.earlier.items()},
         records=folder.logs if folder else None,
         outside=[x for x in outside if x.head.origin != history.state.origin],
         comparison=evidence.comparison,
@@ -411,16 +413,16 @@ def _compare_from_outside(evidence: _Evidence, brought: Brought) -> tuple[Freshn
 
 
 def _read(source: Source, anchors: Anchors) -> _ReadLog:
-    alone, words = AloneFigures(), StatedWords()
+    alone_figures, words = AloneFigures(), StatedWords()
 
     def collect(entry: Entry) -> None:
         if isinstance(entry, Charge):
-            alone.add(entry)
+            alone_figures.add(entry)
         words.add(entry)
 
     history = histories.read(source, anchors, collect)
     composition = Composition.of(data for data, _ in source.entries())
-    return _ReadLog(history, alone, words, _charges(source), composition)
+    return _ReadLog(history, alone_figures, words, _charges(source), composition)
 
 
 def _charges(source: Source) -> Callable[[int], Charge]:
@@ -455,9 +457,11 @@ def _files(statistics: Iterable[Path], contents: Contents) -> tuple[list[Path], 
     files, unread = list(contents.files), list(contents.unread)
     for path in statistics:
         if path.is_dir():
-            paths, ignored = listed(path)
+            paths, ignored_paths = listed(path)
             files += paths
-            unread += [x for x in ignored if x.name != CHECKPOINT_FILE and x not in contents.logs]
+            unread += [
+                x for x in ignored_paths if x.name != CHECKPOINT_FILE and x not in contents.logs
+            ]
         else:
             files.append(path)
     return files, list(dict.fromkeys(x.name for x in unread))

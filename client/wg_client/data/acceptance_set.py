@@ -114,21 +114,21 @@ def take_out(
     if setting is None:
         return inspection, None
     secret = home.load_secret()
-    everything = frozen_records(config, inspection, secret)
+    all_records = frozen_records(config, inspection, secret)
     if isinstance(setting, str):
         main, path = inspection, setting
         spare = _folder(config, Path(setting), encoder.modality)
     else:
         by_record = config.data.unit_column is None
-        aside = _chances(everything) < setting
-        aside &= (everything.labels >= 0) | (not by_record)
+        aside = _chances(all_records) < setting
+        aside &= (all_records.labels >= 0) | (not by_record)
         main, path = inspection.take(np.flatnonzero(~aside).tolist()), config.data.path
         spare = inspection.take(np.flatnonzero(aside).tolist())
     records = frozen_records(config, spare, secret)
-    met = _met(home) | _digests(frozen_records(config, main, secret))
+    met_digests = _met(home) | _digests(frozen_records(config, main, secret))
     fresh = np.array(
         [
-            bytes(content) not in met and bytes(unit) not in met
+            bytes(content) not in met_digests and bytes(unit) not in met_digests
             for content, unit in zip(records.contents, records.units, strict=True)
         ],
         dtype=bool,

@@ -142,14 +142,14 @@ def label_index(names: Sequence[str]) -> dict[str, int]:
 
 def listed(names: Sequence[str]) -> str:
     """Names for a message, at most twenty."""
-    shown = ", ".join(repr(name) for name in list(names)[:20])
-    return shown + (", ..." if len(names) > 20 else "")
+    shown_names = ", ".join(repr(name) for name in list(names)[:20])
+    return shown_names + (", ..." if len(names) > 20 else "")
 
 
 def undeclared(label: str, domain: Sequence[str]) -> str:
     """Explain a label outside the domain."""
-    shown = repr(label if len(label) <= _SHOWN else f"{label[:_SHOWN]}...")
-    return f"label {shown} is not declared; declared are {listed(domain)}"
+    shown_label = repr(label if len(label) <= _SHOWN else f"{label[:_SHOWN]}...")
+    return f"label {shown_label} is not declared; declared are {listed(domain)}"
 
 
 def check_count(path: Path, count: int) -> None:

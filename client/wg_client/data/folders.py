@@ -103,10 +103,10 @@ def survey_folder(
     sorted_files = Found()
     entries = [entry for entry in listing(path) if not _left_behind(path, entry, sorted_files)]
     folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
-    named = [entry.name for entry in folders if entry.name != UNLABELLED_FOLDER]
+    class_names = [entry.name for entry in folders if entry.name != UNLABELLED_FOLDER]
     if labels is None:
-        _check_classes(path, named)
-    domain = list(labels) if labels is not None else [composed(name) for name in named]
+        _check_classes(path, class_names)
+    domain = list(labels) if labels is not None else [composed(name) for name in class_names]
     if not domain:
         raise DataError(f"{path}: no folder names a class; declare the labels (--labels a,b,c)")
     index = label_index(domain)
@@ -263,8 +263,8 @@ def _sort_in(root: Path, entry: Path, label: int, sorted_files: Found) -> None:
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
-        shown = printable_name(name)
-        sorted_files.problems.append(Problem(name=shown, reason="its name is not UTF-8"))
+        shown_name = printable_name(name)
+        sorted_files.problems.append(Problem(name=shown_name, reason="its name is not UTF-8"))
         return
     if not inside(root, entry):
         sorted_files.strays.append(

@@ -103,15 +103,15 @@ def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspe
     groups: dict[tuple[str, bytes], list[int]] = {}
     for row, digest in digests.items():
         groups.setdefault((unit_of[row], digest), []).append(row)
-    counted: list[int] = []
+    counted_rows: list[int] = []
     duplicates: list[Duplicate] = []
     for rows in groups.values():
-        _settle(data, rows, counted, problems, duplicates)
-    counted.sort()
+        _settle(data, rows, counted_rows, problems, duplicates)
+    counted_rows.sort()
     return Inspection(
-        data=data.take(counted),
-        digests=tuple(digests[row] for row in counted),
-        shapes=np.array([shapes[row] for row in counted], dtype=np.int64).reshape(-1, 2),
+        data=data.take(counted_rows),
+        digests=tuple(digests[row] for row in counted_rows),
+        shapes=np.array([shapes[row] for row in counted_rows], dtype=np.int64).reshape(-1, 2),
         problems=tuple(problems),
         duplicates=tuple(duplicates),
         hints=(*survey.hints, *looks.hints(), *_in_two_units(groups)),
@@ -188,13 +188,13 @@ def _in_two_units(groups: Iterable[tuple[str, bytes]], *, unit_characters: int =
     several = [unit_names for unit_names in units.values() if len(unit_names) > 1]
     if not several:
         return []
-    named = ", ".join(unit[:unit_characters] for unit in sorted(several[0])[:5])
+    shown_units = ", ".join(unit[:unit_characters] for unit in sorted(several[0])[:5])
     return [
         text(
             "{count} contents are in several privacy units, first in {units}: each counts in every"
             " one of them; if these are one person or part, give them one unit",
             count=len(several),
-            units=named,
+            units=shown_units,
         )
     ]
 

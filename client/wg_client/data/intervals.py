@@ -52,9 +52,9 @@ def rows_of(
         if interval.file is not None and interval.file not in (name, file.name, file.stem):
             continue
         rows = (times >= interval.start) & (times < interval.end)
-        overlapped = np.unique(interval_of[rows & (interval_of >= 0)])
-        if len(overlapped):
-            earlier = intervals[int(overlapped[0])]
+        overlaps = np.unique(interval_of[rows & (interval_of >= 0)])
+        if len(overlaps):
+            earlier = intervals[int(overlaps[0])]
             raise DataError(
                 f"{file}: {log.intervals}: lines {earlier.line} and {interval.line} overlap; a"
                 " moment has one label"

@@ -95,14 +95,14 @@ def _columns(header: Sequence[str] | str, unit_column: str | None, table: Path) 
     """
     if isinstance(header, str):
         raise DataError(f"{table}: line 1: {header}")
-    required = ["file", "label", *([unit_column] if unit_column else [])]
+    required_columns = ["file", "label", *([unit_column] if unit_column else [])]
     places = []
-    for column in required:
+    for column in required_columns:
         place = tables.find_column(header, column)
         if place is None:
             raise DataError(
                 f"{table}: no column {column!r}; found {dataset.listed(header)}, expected"
-                f" {dataset.listed(required)}"
+                f" {dataset.listed(required_columns)}"
             )
         if header.count(header[place]) > 1:
             raise DataError(f"{table}: column {header[place]!r} stands there twice; keep one")

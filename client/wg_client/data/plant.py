@@ -220,8 +220,8 @@ class StoredRecords(Sequence[Record]):
         if isinstance(index, slice):
             return [self[row] for row in range(*index.indices(len(self)))]
         record = self._read(range(len(self))[index])
-        keyed = snapshots.keyed_content(self._secret, content_digest(record))
-        if keyed != bytes(self._records.contents[index]):
+        keyed_digest = snapshots.keyed_content(self._secret, content_digest(record))
+        if keyed_digest != bytes(self._records.contents[index]):
             raise DataError(
                 f"{self._root}: {self._names[index]}: changed since it was frozen; run 'wg-client"
                 " freeze'"

@@ -161,8 +161,8 @@ def _places(path: Path, names: Sequence[str], request: Wanted, numeric: Sequence
     def find(name: str) -> int:
         place = tables.find_column(names, name)
         if place is None:
-            shown = ", ".join(repr(name) for name in list(names)[:20])
-            raise DataError(f"{path}: no column {name!r}; found {shown}")
+            shown_names = ", ".join(repr(name) for name in list(names)[:20])
+            raise DataError(f"{path}: no column {name!r}; found {shown_names}")
         return place
 
     texts = tuple(
@@ -174,9 +174,11 @@ def _places(path: Path, names: Sequence[str], request: Wanted, numeric: Sequence
     if request.channels is not None:
         values = tuple(find(name) for name in request.channels)
         return _Places(request.channels, values, time, texts)
-    excluded = {place for _, place in texts} | {time}
+    excluded_columns = {place for _, place in texts} | {time}
     values = tuple(
-        place for place in numeric if place not in excluded and not tables.is_time(names[place])
+        place
+        for place in numeric
+        if place not in excluded_columns and not tables.is_time(names[place])
     )
     if not values:
         raise DataError(f"{path}: no column of numbers that could be a channel")

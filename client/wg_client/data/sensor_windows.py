@@ -292,9 +292,9 @@ def _cut(
     texts += [in_column] if in_column is not None and in_table is None else []
     sensor_log = logs.read(file, texts=texts, lenient=lenient)
     n = len(sensor_log)
-    nothing = (np.zeros(n, dtype=np.int64), ("",))
-    label_codes, label_names = sensor_log.texts.get(log.label or "", nothing)
-    unit_codes, unit_names = sensor_log.texts.get(in_column or "", nothing)
+    no_units = (np.zeros(n, dtype=np.int64), ("",))
+    label_codes, label_names = sensor_log.texts.get(log.label or "", no_units)
+    unit_codes, unit_names = sensor_log.texts.get(in_column or "", no_units)
     interval_of = np.full(n, -1, dtype=np.int64)
     if intervals:
         interval_of = rows_of(file, name, sensor_log, log, intervals)

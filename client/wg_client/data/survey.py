@@ -48,13 +48,13 @@ def load_dataset(
     Raises:
         DataError: Missing, damaged, an undeclared label, or nothing in it; the file is named.
     """
-    surveyed = survey(path, labels, unit_column=unit_column, split=split)
-    for problem in surveyed.problems:
+    data_survey = survey(path, labels, unit_column=unit_column, split=split)
+    for problem in data_survey.problems:
         place = path / problem.name if path.is_dir() else path.parent / problem.name
         raise DataError(f"{place}: {problem.reason}")
-    if not len(surveyed.data):
-        raise DataError(nothing_found(path, surveyed.strays))
-    return surveyed.data
+    if not len(data_survey.data):
+        raise DataError(nothing_found(path, data_survey.strays))
+    return data_survey.data
 
 
 def survey(

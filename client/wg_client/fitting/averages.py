@@ -39,21 +39,21 @@ def averaged(
         folds: These.
         shares: Shares of each member, ``[members]``; None: an even mean.
     """
-    judged = [member.out_of_fold for member in members if member.out_of_fold is not None]
-    if len(judged) < len(members):
+    judged_members = [member.out_of_fold for member in members if member.out_of_fold is not None]
+    if len(judged_members) < len(members):
         return None
-    logits = np.array([member.logits for member in judged])  # [members, repeats, m, K]
-    inner = np.array([member.inner for member in judged])  # [members, repeats, folds, m, K]
-    labels, weights = judged[0].labels, None
+    logits = np.array([member.logits for member in judged_members])  # [members, repeats, m, K]
+    inner = np.array([member.inner for member in judged_members])  # [members, repeats, folds, m, K]
+    labels, weights = judged_members[0].labels, None
     if shares is not None:
         for repeat, fold in enumerate(folds.assignment):
             for out in range(folds.count):
                 train = fold != out
                 losses = [log_loss(part, labels[train]) for part in inner[:, repeat, out, train]]
-                factors = len(judged) * _weights(shares, losses)[:, None, None]
+                factors = len(judged_members) * _weights(shares, losses)[:, None, None]
                 inner[:, repeat, out] *= factors
                 logits[:, repeat, ~train] *= factors
-        weights = _weights(shares, [member.losses for member in judged])
+        weights = _weights(shares, [member.losses for member in judged_members])
     logits, inner, factor = tempered(logits.mean(axis=0), inner.mean(axis=0), labels, folds)
     return replace(
         members[-1],

@@ -80,8 +80,10 @@ class WithNetwork:
         """Compute the inputs of the head, for any records."""
         plain = features.astype(np.float64)
         encoder_features = plain[:, : self.columns]
-        scaled = encoder_features if self.scaling is None else self.scaling.apply(encoder_features)
-        return np.hstack([scaled, plain[:, self.columns :]])
+        scaled_features = (
+            encoder_features if self.scaling is None else self.scaling.apply(encoder_features)
+        )
+        return np.hstack([scaled_features, plain[:, self.columns :]])
 
     def outward(self, head: LinearHead) -> LinearHead:
         """The same function of local features as a head is of what they are turned into."""

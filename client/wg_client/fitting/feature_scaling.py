@@ -61,13 +61,13 @@ class FeatureScaling:
 
     def outward(self, head: LinearHead) -> LinearHead:
         """The same function of local features as a head ``[K, d + R]`` is of scaled ones."""
-        released, *parts = np.split(
+        released_part, *parts = np.split(
             head.weight, self.released + np.cumsum((0, *self.blocks))[:-1], axis=1
         )
         weights = [part @ turn.T for part, turn in zip(parts, self.directions, strict=True)]
         offsets = [weight @ mean for weight, mean in zip(weights, self.means, strict=True)]
-        unheard = np.zeros((len(released), self.scaled - self.released))
-        return LinearHead(np.hstack([released, unheard, *weights]), head.bias - sum(offsets))
+        unheard = np.zeros((len(released_part), self.scaled - self.released))
+        return LinearHead(np.hstack([released_part, unheard, *weights]), head.bias - sum(offsets))
 
 
 def feature_scaling(

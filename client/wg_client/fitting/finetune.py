@@ -75,16 +75,16 @@ def fit_finetuned(
     if folds.usable and unseen and len(np.unique(labels[folds.rows])) > 2:
         trials = LearnerTrials(base, features, labels, folds, AROUND_A_BASE, unseen_mass)
     prior = np.array([learner.prior for learner in AROUND_A_BASE])
-    fitted, chosen = cross_validated(predict, refit, features, labels, folds, prior, trials)
-    learner = AROUND_A_BASE[chosen]
+    fitted_head, trial = cross_validated(predict, refit, features, labels, folds, prior, trials)
+    learner = AROUND_A_BASE[trial]
     if trials is not None:
-        fitted = replace(fitted, leave_class_out=trials.of(chosen))
+        fitted_head = replace(fitted_head, leave_class_out=trials.of(trial))
     elif folds.usable and unseen:
         # Before any local record has moved it: a head around these would know them by that alone.
         before = delivered(features[:0], labels[:0]).logits(features)
-        fitted = replace(fitted, leave_class_out=of_logits(before, labels))
+        fitted_head = replace(fitted_head, leave_class_out=of_logits(before, labels))
     settings = {"local_part": learner.name, "offset_scale": repr(learner.scale)}
-    return replace(fitted, settings=settings)
+    return replace(fitted_head, settings=settings)
 
 
 def _trained(base: BaseHead, features: Floats, labels: Ints, learner: Learner) -> LinearHead:

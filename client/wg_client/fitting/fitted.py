@@ -122,22 +122,22 @@ def cross_validated(
     Returns:
         The fit, and the index of its configuration.
     """
-    everything = slice(None)
+    all_rows = slice(None)
     if not folds.usable:
-        chosen = int(np.argmin(prior))
-        return Fitted(refit(everything, chosen), None), chosen
+        best_trial = int(np.argmin(prior))
+        return Fitted(refit(all_rows, best_trial), None), best_trial
 
     def judge(train: RowIndex, test: RowIndex, choice: int) -> Floats:
         return refit(train, choice).logits(features[test])
 
     search: Nested = nested(predict, judge, labels, folds, prior, tilt)
 
-    head = refit(everything, search.chosen)
+    head = refit(all_rows, search.chosen)
     if tilt is not None:
-        added = tilt(np.ones(len(folds.rows), dtype=bool))[0][search.chosen]
-        head = LinearHead(head.weight, head.bias + added)
-    fitted = Fitted(
+        class_bias = tilt(np.ones(len(folds.rows), dtype=bool))[0][search.chosen]
+        head = LinearHead(head.weight, head.bias + class_bias)
+    fitted_model = Fitted(
         head.scaled(search.factor),
         OutOfFold(logits=search.logits, inner=search.inner, labels=labels[folds.rows]),
     )
-    return fitted, search.chosen
+    return fitted_model, search.chosen

@@ -101,8 +101,8 @@ def stratified(
             of_group[rng.permutation(members)] = (turn + np.arange(len(members))) % count
             turn += len(members)
         rows.append(of_group[position])
-    judged = np.flatnonzero(pool[position])
-    return Folds(np.stack(rows)[:, judged], count, judged, training_only)
+    judged_rows = np.flatnonzero(pool[position])
+    return Folds(np.stack(rows)[:, judged_rows], count, judged_rows, training_only)
 
 
 def _dealt(
@@ -126,12 +126,12 @@ def _dealt(
     np.add.at(table, (position, dense), 1.0)
     table[~pool] = 0
     shares, sizes = table / np.maximum(table.sum(axis=0), 1), table.sum(axis=1)
-    dealt, records = np.zeros((count, len(classes))), np.zeros(count)
+    class_counts, records = np.zeros((count, len(classes))), np.zeros(count)
     fold_of, names = np.zeros(len(pool), dtype=np.int64), rng.permutation(count)
     order = rng.permutation(np.flatnonzero(pool))
     for group in order[np.argsort(-sizes[order], kind="stable")]:
-        fold = int(np.lexsort((records, (dealt @ shares[group]).round(12)))[0])
-        dealt[fold] += shares[group]
+        fold = int(np.lexsort((records, (class_counts @ shares[group]).round(12)))[0])
+        class_counts[fold] += shares[group]
         records[fold] += sizes[group]
         fold_of[group] = names[fold]
     return fold_of
@@ -221,8 +221,8 @@ def nested(
             inner = np.zeros((repeats, folds.count, m, table.shape[3]))
         for out in range(folds.count):
             train = fold != out
-            added, unseen = tilt(train) if tilt else _NOTHING
-            training_logits = table[out][:, train] + added[:, None]
+            class_bias, unseen = tilt(train) if tilt else _NOTHING
+            training_logits = table[out][:, train] + class_bias[:, None]
             choice, factor = _best(training_logits, y[train], prior, unseen, m)
             choices[repeat, out], factors[repeat, out] = choice, factor
             inner[repeat, out, train] = training_logits[choice] * factor
@@ -234,19 +234,19 @@ def nested(
             train, choice = fold != out, int(choices[repeat, out])
             if train.all():
                 continue
-            added, _ = tilt(train) if tilt else _NOTHING
+            class_bias, _ = tilt(train) if tilt else _NOTHING
             values = judge(folds.training(train), rows[~train], choice)
-            values = values + added[min(choice, len(added) - 1)]
+            values = values + class_bias[min(choice, len(class_bias) - 1)]
             logits[repeat, ~train] = values * factors[repeat, out]
-    added, unseen = tilt(np.ones(m, dtype=bool)) if tilt else _NOTHING
+    class_bias, unseen = tilt(np.ones(m, dtype=bool)) if tilt else _NOTHING
     pairs = [
-        (table[out][:, fold != out] + added[:, None], y[fold != out])
+        (table[out][:, fold != out] + class_bias[:, None], y[fold != out])
         for table, fold in zip(tables, folds.assignment, strict=True)
         for out in range(folds.count)
     ]
-    everything = np.concatenate([x for x, _ in pairs], axis=1)
-    chosen, factor = _best(everything, np.concatenate([t for _, t in pairs]), prior, unseen, m)
-    return Nested(chosen, factor, choices, factors, logits, inner)
+    all_losses = np.concatenate([x for x, _ in pairs], axis=1)
+    best_trial, factor = _best(all_losses, np.concatenate([t for _, t in pairs]), prior, unseen, m)
+    return Nested(best_trial, factor, choices, factors, logits, inner)
 
 
 _NOTHING = np.zeros((1, 1)), np.zeros(1)
@@ -280,8 +280,8 @@ def _best(
         records * float(log_loss(candidate_logits * factor, labels).mean())
         for candidate_logits, factor in zip(logits, factors, strict=True)
     ]
-    chosen = int(np.argmin(np.array(losses) + records * unseen + prior))
-    return chosen, factors[chosen]
+    best_trial = int(np.argmin(np.array(losses) + records * unseen + prior))
+    return best_trial, factors[best_trial]
 
 
 def tempered(

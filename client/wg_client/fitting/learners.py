@@ -82,14 +82,14 @@ def fit_parts(
     Returns:
         Each part as a head on these features over the classes that occur, and these classes.
     """
-    scaled = scaling(features)
+    scaled_features = scaling(features)
     rows, inverse = np.unique(labels, return_inverse=True)
-    x, dense, k = scaled.apply(features), inverse.astype(np.int64), len(rows)
+    x, dense, k = scaled_features.apply(features), inverse.astype(np.int64), len(rows)
     offset = np.zeros((len(x), k)) if base is None else base[:, rows]
     logistic = [learner for learner in learners if learner.kind == LOGISTIC]
     strengths = [learner.strength for learner in logistic]
     offsets = [learner.scale * offset for learner in logistic]
-    fitted = iter(fit_logistics(x, dense, k, strengths, offsets))
+    fits = iter(fit_logistics(x, dense, k, strengths, offsets))
     # Discriminants are the same at every scale.
     shrinkages = sorted({learner.strength for learner in learners if learner.kind == LDA})
     discriminants = fit_ldas(x, dense, k, shrinkages) if shrinkages else []
@@ -100,9 +100,9 @@ def fit_parts(
     parts = []
     for learner in learners:
         if learner.kind == LOGISTIC:
-            parts.append(next(fitted))
+            parts.append(next(fits))
         elif learner.kind == RIDGE:
             parts.append(fit_ridge(x, dense, k, learner.strength))
         else:
             parts.append(heads[learner.strength])
-    return [scaled.unscale(part) for part in parts], rows
+    return [scaled_features.unscale(part) for part in parts], rows

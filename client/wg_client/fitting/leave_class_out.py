@@ -64,8 +64,12 @@ def class_means(values: NDArray[np.generic], labels: Ints) -> Floats:
 
 def held_out_classes(labels: Ints, limit: int = _CLASSES) -> Ints:
     """Classes that are left out in turn, spread evenly over those with records."""
-    tried = np.unique(labels)
-    return tried[np.linspace(0, len(tried) - 1, min(limit, len(tried))).round().astype(np.intp)]
+    tried_classes = np.unique(labels)
+    return tried_classes[
+        np.linspace(0, len(tried_classes) - 1, min(limit, len(tried_classes)))
+        .round()
+        .astype(np.intp)
+    ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,27 +148,27 @@ class LearnerTrials:
     def __call__(self, in_training: Mask) -> tuple[Floats, Floats]:
         """The best common bias of each learner, and its log loss: ``folds.Tilt``."""
         bias, losses = self._best(self._losses(in_training))
-        added = np.zeros((len(bias), self._classes))
-        added[:, self._unseen] = bias[:, None]
-        return added, losses
+        class_bias = np.zeros((len(bias), self._classes))
+        class_bias[:, self._unseen] = bias[:, None]
+        return class_bias, losses
 
     def of(self, learner: int) -> LeaveClassOut:
         """Judge one learner on each class left out, at the bias that the others ask for."""
         by_class = self._losses(np.ones(self._judged, dtype=bool))
         losses, recalls = [], []
-        for index, tried in enumerate(self._tried):
+        for index, class_number in enumerate(self._tried):
             remaining = np.delete(by_class, index, axis=0) if len(by_class) > 1 else by_class
             bias = float(self._best(remaining)[0][learner])
-            losses.append(tried[learner].own_loss(bias, self._classes))
-            recalls.append(tried[learner].recall(bias))
+            losses.append(class_number[learner].own_loss(bias, self._classes))
+            recalls.append(class_number[learner].recall(bias))
         return LeaveClassOut(np.array(losses), np.array(recalls))
 
     def _losses(self, in_training: Mask) -> Floats:
         """``[classes left out, learners, biases]``."""
         return np.array(
             [
-                [answer.losses(in_training, self._mass, self._classes) for answer in tried]
-                for tried in self._tried
+                [answer.losses(in_training, self._mass, self._classes) for answer in class_number]
+                for class_number in self._tried
             ]
         )
 
@@ -204,12 +208,12 @@ def _asked(
         offset = base(features[train], labels[train]).logits(features)
         parts, rows = fit_parts(learners, features[train], labels[train], offset[train])
         y, record = labels[test], np.flatnonzero(test)
-        members, gone = y == label, np.append(unseen, label)
+        members, absent_classes = y == label, np.append(unseen, label)
         for learner, part, chunks in zip(learners, parts, by_learner, strict=True):
             logits = learner.unseen_scale * offset[test]
             logits[:, rows] = learner.scale * offset[test][:, rows] + part.logits(features[test])
             true = logits[np.arange(len(y)), y]
-            marks = logits[:, gone]
+            marks = logits[:, absent_classes]
             seen_mass = logsumexp(logits[:, rows], axis=1)
             margin = true - logits[:, rows].max(axis=1)
             best = true >= marks.max(axis=1)

@@ -51,9 +51,11 @@ def fit_local(
     sizes = np.array(tuple(blocks) or (features.shape[1],))
     ends = features.shape[1] - sizes.sum() + np.cumsum(sizes)
     # A block in which the plant's records do not vary has no columns.
-    varied = np.flatnonzero(sizes)
-    trunks = np.repeat(np.arange(len(trunk_blocks) or 1), trunk_blocks or len(sizes))[varied]
-    columns = [slice(ends[i] - sizes[i], ends[i]) for i in varied] or [slice(None)]
+    varied_columns = np.flatnonzero(sizes)
+    trunks = np.repeat(np.arange(len(trunk_blocks) or 1), trunk_blocks or len(sizes))[
+        varied_columns
+    ]
+    columns = [slice(ends[i] - sizes[i], ends[i]) for i in varied_columns] or [slice(None)]
     learners = [DISCRIMINANTS]
     if folds.usable:
         learners.append(RIDGE_REGRESSION)
@@ -65,8 +67,8 @@ def fit_local(
     trunk_of_member = trunks.repeat(len(learners))
     if folds.usable:
         learners.append(LOGISTIC_REGRESSION)
-        everything = slice(columns[0].start, None)
-        together = _member(LOGISTIC_REGRESSION, features, everything, labels, classes, folds)
+        all_columns = slice(columns[0].start, None)
+        together = _member(LOGISTIC_REGRESSION, features, all_columns, labels, classes, folds)
         members += [together] * len(columns)  # it counts as much as either of the others
         trunk_of_member = np.append(trunk_of_member, trunks)
     one_trunk = len(np.unique(trunks)) < 2

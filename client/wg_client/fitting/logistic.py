@@ -55,8 +55,8 @@ def fit_logistics(
     if not len(strengths):
         return []
     n, d = features.shape
-    augmented = np.hstack([features, np.full((n, 1), _BIAS)])
-    records, right = _turned(augmented)
+    augmented_features = np.hstack([features, np.full((n, 1), _BIAS)])
+    records, right = _turned(augmented_features)
     problem = _Problem(
         records=records,
         squares=np.sum(records**2, axis=0),
@@ -142,24 +142,24 @@ class _Problem:
         curvature = (self.strength * spread)[:, :, None] * self.squares + 1
         direction = np.zeros_like(gradient)
         residual = -gradient
-        scaled = residual / curvature
-        along = scaled
-        size = _dot(residual, scaled)
+        scaled_residual = residual / curvature
+        along = scaled_residual
+        size = _dot(residual, scaled_residual)
         enough = _FORCING**2 * size
         for _ in range(inner):
-            moved = self.forward(along)
-            moved -= (chances * moved).sum(axis=0)
-            moved *= chances
-            image = self.backward(moved) + along
+            logit_step = self.forward(along)
+            logit_step -= (chances * logit_step).sum(axis=0)
+            logit_step *= chances
+            image = self.backward(logit_step) + along
             # A fit that is solved exactly has no direction left: 0 / tiny stays 0.
             step = (size / np.maximum(_dot(along, image), 1e-300))[:, None]
             direction = direction + step * along
             residual = residual - step * image
-            scaled = residual / curvature
-            new = _dot(residual, scaled)
+            scaled_residual = residual / curvature
+            new = _dot(residual, scaled_residual)
             if np.all(new <= enough):
                 break
-            along = scaled + (new / np.maximum(size, 1e-300))[:, None] * along
+            along = scaled_residual + (new / np.maximum(size, 1e-300))[:, None] * along
             size = new
         return direction
 
@@ -168,21 +168,21 @@ def _minimise(problem: _Problem, *, steps: int = 200) -> Floats:
     """The minimisers, ``[K, b, r]``; a fit leaves the batch when it is done."""
     fits = len(problem.strength)
     minimisers = np.zeros((len(problem.hot), fits, len(problem.squares)))
-    unfinished = np.arange(fits)
+    unfinished_fits = np.arange(fits)
     x = minimisers.copy()
     loss, chances = problem.loss(x)
     for _ in range(steps):
         gradient = problem.gradient(x, chances)
         going = 0.5 * _dot(gradient, gradient) > GAP * np.maximum(loss, 1)
-        minimisers[:, unfinished] = x
+        minimisers[:, unfinished_fits] = x
         if not going.any():
             break
         if not going.all():
-            unfinished, problem = unfinished[going], problem.part(going)
+            unfinished_fits, problem = unfinished_fits[going], problem.part(going)
             x, gradient, chances = x[:, going], gradient[:, going], chances[:, going]
             loss = loss[going]
         x, loss, chances = _step(problem, x, loss, chances, gradient)
-    minimisers[:, unfinished] = x
+    minimisers[:, unfinished_fits] = x
     return minimisers
 
 

@@ -42,8 +42,8 @@ def refined(
         # Of the scatter S within clusters, x'x / n without what is between: tr S^2 / tr S, the
         # variance of its wide directions.
         share, inner = mass / n, means @ means.T
-        crossed = ((x @ means.T) ** 2).sum(axis=0) / n
-        within = square - 2 * share @ crossed + share @ inner**2 @ share
+        mean_squares = ((x @ means.T) ** 2).sum(axis=0) / n
+        within = square - 2 * share @ mean_squares + share @ inner**2 @ share
         variance = TEMPER * within / (trace - share @ np.diag(inner))
         weight, bias = means / variance, -0.5 * (means**2).sum(axis=1) / variance
         frequent = np.log((mass + 1) / (n + k))

@@ -58,8 +58,10 @@ class WithLogits:
         """Compute the inputs of the head, for any records."""
         plain = features.astype(np.float64)
         encoder_features = plain[:, : self.columns]
-        scaled = encoder_features if self.scaling is None else self.scaling.apply(encoder_features)
-        return np.hstack([scaled, self.loudness * self.heads.logits(plain)])
+        scaled_features = (
+            encoder_features if self.scaling is None else self.scaling.apply(encoder_features)
+        )
+        return np.hstack([scaled_features, self.loudness * self.heads.logits(plain)])
 
     def outward(self, head: LinearHead) -> LinearHead:
         """The same function of local features as a head is of what they are turned into."""
@@ -90,8 +92,8 @@ def family_view(
         released: Number of features that are released; they come first.
         network: The family's network, whose features come behind all of these.
     """
-    shared = local[:, : layout.scaled + sum(layout.blocks)]
-    columns, heads = local.astype(np.float64), [LinearHead(*family.at(shared, layout))]
+    shared_features = local[:, : layout.scaled + sum(layout.blocks)]
+    columns, heads = local.astype(np.float64), [LinearHead(*family.at(shared_features, layout))]
     if network is not None:
         columns, second = np.hstack([columns, network.features]), network.at()
         behind = np.pad(second.weight, ((0, 0), (local.shape[1], 0)))
@@ -99,13 +101,13 @@ def family_view(
     heads[0] = heads[0].padded(columns.shape[1])
     classes, size = len(family.bias), _size(local[:, :released])
     loudness = np.repeat([size / _size(head.logits(columns)) for head in heads], classes)
-    stacked = LinearHead(
+    stacked_head = LinearHead(
         np.vstack([head.weight for head in heads]), np.concatenate([head.bias for head in heads])
     )
-    view = WithLogits(trunk.scaling, local.shape[1], stacked, loudness)
+    view = WithLogits(trunk.scaling, local.shape[1], stacked_head, loudness)
     mean = np.tile(np.eye(classes), len(heads)) / (len(heads) * loudness)
     weight = np.hstack([np.zeros((classes, trunk.features.shape[1])), mean])
-    features = np.hstack([trunk.features, loudness * stacked.logits(columns)])
+    features = np.hstack([trunk.features, loudness * stacked_head.logits(columns)])
     return Trunk(features, scaling=view), LinearHead(weight, np.zeros(classes))
 
 

@@ -67,8 +67,8 @@ def rotate_key(home: ClientHome, *, on_step: Callable[[str], None] = lambda step
             on_step("saved")
         new = signing.load(coming)
         with Ledger.open(home.ledger) as ledger:
-            rotated = ledger.public_key == signing.public_bytes(new)
-        if not rotated:
+            is_rotated = ledger.public_key == signing.public_bytes(new)
+        if not is_rotated:
             with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
                 ledger.rotate(new)
             on_step("rotated")

@@ -41,14 +41,14 @@ def fit_delivered(
     def predict(train: RowIndex, held_out: RowIndex) -> list[Floats]:
         return [refit(train).logits(features[held_out])]
 
-    fitted, _ = cross_validated(predict, refit, features, labels, records.folds, np.zeros(1))
-    if records.unseen_mass and fitted.out_of_fold is not None:
-        judged = fitted.out_of_fold
+    fitted_model, _ = cross_validated(predict, refit, features, labels, records.folds, np.zeros(1))
+    if records.unseen_mass and fitted_model.out_of_fold is not None:
+        predictions = fitted_model.out_of_fold
         leave_class_out = of_logits(
-            np.concatenate(judged.logits), np.tile(judged.labels, len(judged.logits))
+            np.concatenate(predictions.logits), np.tile(predictions.labels, len(predictions.logits))
         )
-        return Fitted(fitted.head, judged, leave_class_out=leave_class_out)
-    return fitted
+        return Fitted(fitted_model.head, predictions, leave_class_out=leave_class_out)
+    return fitted_model
 
 
 def first_or_best(candidates: Sequence[Candidate], classes: int) -> BaseHead:
@@ -124,20 +124,20 @@ class DeliveredMethod:
             of_network = self._of_network(first_candidate.fitted, records)
             if of_network is None:
                 return None
-            fitted = of_network
+            fitted_model = of_network
         elif not self.trained:
-            fitted = fit_delivered(
+            fitted_model = fit_delivered(
                 lambda rows: base(features[rows], records.labels[rows]), features, records
             )
         else:
-            fitted = fit_finetuned(
+            fitted_model = fit_finetuned(
                 base, features, records.labels, records.folds, unseen_mass=records.unseen_mass
             )
         chosen_head = base(features, records.labels)
         is_network = bool(first_candidate.architecture)
         return Model(
             trunk=trunk,
-            fitted=fitted,
+            fitted=fitted_model,
             origin=next((c.name for c in eligible if c.head is chosen_head), first_candidate.name),
             of_kind=first_candidate.of_kind or is_network,
             made_for_machine=is_network and not self.trained,

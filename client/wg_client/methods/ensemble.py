@@ -29,7 +29,7 @@ class Ensemble:
         local, trunk = records.local, records.public
         if package.posterior is None or local is None:
             return None
-        fitted = fit_finetuned(
+        fitted_model = fit_finetuned(
             mean_aligned(package.posterior, records.unlabelled(trunk)),
             records.features(trunk),
             records.labels,
@@ -38,8 +38,8 @@ class Ensemble:
         )
         average = None
         if records.every_class_twice:
-            average = averaged((local, fitted), records.folds)
-        return Model(trunk=trunk, fitted=average or fitted, origin=POSTERIOR)
+            average = averaged((local, fitted_model), records.folds)
+        return Model(trunk=trunk, fitted=average or fitted_model, origin=POSTERIOR)
 
 
 def mean_aligned(posterior: Posterior, unlabelled: Floats) -> BaseHead:

@@ -63,17 +63,19 @@ def choose(
             losses.append(log_loss(logits * best_temperature(logits, y), y))
         return replacing(np.array(losses), records.groups[rows])
 
-    fitted = fit_delivered(lambda rows: heads[rank(rows)], features, records)
+    fitted_model = fit_delivered(lambda rows: heads[rank(rows)], features, records)
     best = rank(slice(None))
     head, members, width = heads[best], sets[best], parts[0].shape[1]
     columns = np.concatenate(
         [np.arange(number * width, (number + 1) * width) for number in members]
     )
     front = np.zeros((len(head.bias), encoder.features.shape[1]))
-    full_head = LinearHead(np.hstack([front, fitted.head.weight[:, columns]]), fitted.head.bias)
-    judged = replace(fitted, head=full_head)
+    full_head = LinearHead(
+        np.hstack([front, fitted_model.head.weight[:, columns]]), fitted_model.head.bias
+    )
+    judged_model = replace(fitted_model, head=full_head)
     trunk = with_network(encoder, np.hstack([parts[number] for number in members]))
-    candidate = replace(networks[members[0]], trunk=trunk, head=full_head, fitted=judged)
+    candidate = replace(networks[members[0]], trunk=trunk, head=full_head, fitted=judged_model)
     return ChosenNetworks(members, candidate)
 
 

@@ -129,11 +129,11 @@ def chosen(families: Sequence[OfferedFamily], labels: Ints, classes: int) -> Off
         classes: K.
     """
     like = [family for family in families if not family.refused]
-    named = [family for family in like if family.named] or [
+    named_families = [family for family in like if family.named] or [
         family for family in families if family.named
     ]
     complete = len(np.unique(labels[labels >= 0])) == classes
-    possible = named or (like if complete else [])
+    possible = named_families or (like if complete else [])
     if not possible or not complete or len(possible) == 1:
         return next(iter(possible), None)
     return min(possible, key=lambda family: family.price(labels, classes))

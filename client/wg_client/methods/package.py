@@ -179,11 +179,11 @@ class _Reading:
         """The networks that the plant takes, beside the encoder."""
         from wg_common.nets import network
 
-        chosen = network_choice.choose(self._networks, self._records, self._records.public)
-        networks = [self._networks[number] for number in chosen.numbers]
+        choice = network_choice.choose(self._networks, self._records, self._records.public)
+        networks = [self._networks[number] for number in choice.numbers]
         trunks = [self._trunks[candidate.name] for candidate in networks]
         architecture = networks[0].architecture
-        return chosen.candidate, PlantNetwork(
+        return choice.candidate, PlantNetwork(
             architecture,
             network.with_numbers(trunks),
             network.RecordTrunk(architecture, trunks),
@@ -210,11 +210,17 @@ def _family_network(plant: Recipient, family: OfferedFamily) -> PlantNetwork | N
 
     architecture = modality(plant.data.modality).family_network
     try:
-        sent = family_network.unpacked(family.network, architecture, len(family.head.bias))
+        delivered_network = family_network.unpacked(
+            family.network, architecture, len(family.head.bias)
+        )
     except DecodeError as error:
         raise DecodeError(f"candidate {family.name}: {error}") from error
     settings = encoders.unpack(plant.encoder_package).metadata
-    return None if sent is None else plant_network(sent, plant.data.records, settings)
+    return (
+        None
+        if delivered_network is None
+        else plant_network(delivered_network, plant.data.records, settings)
+    )
 
 
 def plant_network(
@@ -228,11 +234,11 @@ def plant_network(
     """
     from wg_common.nets.family_network import TrunkBeside
 
-    standardised = sent.at(records, settings)
-    module = TrunkBeside(sent.architecture, standardised.trunk, settings)
+    site_network = sent.at(records, settings)
+    module = TrunkBeside(sent.architecture, site_network.trunk, settings)
     features = module.features(records)
-    head = HeadBeside(standardised.head, features)
-    return PlantNetwork(sent.architecture, standardised.trunk, module, features, head)
+    head = HeadBeside(site_network.head, features)
+    return PlantNetwork(sent.architecture, site_network.trunk, module, features, head)
 
 
 def _encoder(plant: Recipient) -> Trunk:

@@ -29,9 +29,13 @@ class PosteriorHead:
         if posterior is None or len(records.labels):
             return None
         # Other sites have said something of the released features only, which come first.
-        released = trunk.features[:, : len(posterior.within)]
-        nothing = np.full(len(released), -1)
-        released_head = LinearHead(*posteriors.posterior_head(posterior, released, nothing))
+        released_features = trunk.features[:, : len(posterior.within)]
+        no_labels = np.full(len(released_features), -1)
+        released_head = LinearHead(
+            *posteriors.posterior_head(posterior, released_features, no_labels)
+        )
         head = released_head.padded(trunk.features.shape[1])
-        fitted = Fitted(refined(head, trunk.features) if len(released) else head, None)
-        return Model(trunk=trunk, fitted=fitted, origin=POSTERIOR, unchecked_rank=2)
+        fitted_model = Fitted(
+            refined(head, trunk.features) if len(released_features) else head, None
+        )
+        return Model(trunk=trunk, fitted=fitted_model, origin=POSTERIOR, unchecked_rank=2)

@@ -90,12 +90,12 @@ def restore(
     """
     with archive.new_home(home.root) as folder:
         new_home = ClientHome(folder)
-        done = archive.extract(path, folder, key, kind=KIND)
+        manifest = archive.extract(path, folder, key, kind=KIND)
         new_home.require()
         size = 0
         if place.read(folder) is None:
             size = _newest(new_home, checkpoint, give_up_ledger=give_up_ledger)
-    return done, size
+    return manifest, size
 
 
 def _newest(home: ClientHome, checkpoint: Path | None, *, give_up_ledger: bool) -> int:

@@ -73,20 +73,20 @@ def watch(
     plant_novelty = novelty.fit(plant.features.local, plant.data.labels)
     if plant_novelty is None or len(plant.data) < fewest_records:
         raise DataError(f"{len(plant.data)} frozen records: too few to hold others against")
-    encoder, problems, done = plant.load_encoder(), list(left_out), 0
-    released = [np.zeros((0, plant.features.dimension), np.float32)]
+    encoder, problems, record_count = plant.load_encoder(), list(left_out), 0
+    released_parts = [np.zeros((0, plant.features.dimension), np.float32)]
     likeness = [np.zeros(0, np.float32)]
     for data in parts:
         for part, bad in decoded_parts(data):
             problems += bad
-            done += len(part) + len(bad)
+            record_count += len(part) + len(bad)
             if len(part):
                 local = encoder.encode_batched(part.records)
-                released.append(local[:, : plant.features.dimension])
+                released_parts.append(local[:, : plant.features.dimension])
                 likeness.append(plant_novelty.likeness(local))
             if progress is not None:
-                progress(done)
-    features = np.concatenate(released)
+                progress(record_count)
+    features = np.concatenate(released_parts)
     records, new = len(features), int((np.concatenate(likeness) <= novelty.NEW).sum())
     if not records:
         first_problem = f", first {problems[0].name}: {problems[0].reason}" if problems else ""

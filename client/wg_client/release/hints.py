@@ -123,11 +123,15 @@ def _worth(per_label: Mapping[str, int], points: str) -> str:
 def _lost(per_label: Mapping[str, int], clip_radius: float, noise: float) -> list[str]:
     """That classes have too few records for noise of this length."""
     # A sum of n vectors of length R is at most n R long; noise of d entries is about this long.
-    lost = [label for label, count in per_label.items() if 0 < count * clip_radius < noise]
-    if not lost:
+    lost_labels = [label for label, count in per_label.items() if 0 < count * clip_radius < noise]
+    if not lost_labels:
         return []
-    names = ", ".join(f"{label!r} ({per_label[label]})" for label in lost[:_SHOWN])
-    remainder = text(" and {count} more", count=len(lost) - _SHOWN) if len(lost) > _SHOWN else ""
+    names = ", ".join(f"{label!r} ({per_label[label]})" for label in lost_labels[:_SHOWN])
+    remainder = (
+        text(" and {count} more", count=len(lost_labels) - _SHOWN)
+        if len(lost_labels) > _SHOWN
+        else ""
+    )
     return [
         text(
             "too few records for this epsilon: the noise is longer than all records of a class"

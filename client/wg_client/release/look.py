@@ -88,8 +88,8 @@ def freeze_data(
     start_time = now()
     config = configuration.load(home)
     source = Path(config.data.path)
-    if refused := why_not(inspection, set_aside=set_aside, allow_empty=allow_empty, source=source):
-        raise refused
+    if refusal := why_not(inspection, set_aside=set_aside, allow_empty=allow_empty, source=source):
+        raise refusal
     encoder = load(encoder_pin.load(home, config))
     inspection, acceptance = acceptance_set.take_out(home, config, inspection, encoder)
     data = b"" if acceptance is None else acceptance.encode()

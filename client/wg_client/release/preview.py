@@ -260,10 +260,10 @@ def _cost(plant: Plant, home: ClientHome, request: ChargeRequest) -> CostSight:
     """Price of a release that would be charged so, held against policy and budget."""
     privacy = plant.config.privacy
     with Ledger.open(home.ledger) as ledger:
-        spent = ledger.spent(plant.config.data.name)
-    cap, cap_delta = float(spent.cap_epsilon), float(spent.cap_delta)
-    cost = accounting.cost(spent.events, request.event, cap_delta)
-    capacity = accounting.releases_left(spent.events, request.event, cap * (1 + 1e-6), cap_delta)
+        spending = ledger.spent(plant.config.data.name)
+    cap, cap_delta = float(spending.cap_epsilon), float(spending.cap_delta)
+    cost = accounting.cost(spending.events, request.event, cap_delta)
+    capacity = accounting.releases_left(spending.events, request.event, cap * (1 + 1e-6), cap_delta)
     over = float(request.epsilon) > float(privacy.max_request_epsilon)
     over = over or float(request.delta) > float(privacy.cap_delta)
     refused_by = "policy" if over else "budget" if capacity == 0 else ""
@@ -273,8 +273,8 @@ def _cost(plant: Plant, home: ClientHome, request: ChargeRequest) -> CostSight:
         alone=cost.alone,
         spent=cost.before,
         after=cost.after,
-        cap_epsilon=spent.cap_epsilon,
-        cap_delta=spent.cap_delta,
+        cap_epsilon=spending.cap_epsilon,
+        cap_delta=spending.cap_delta,
         allowed=not refused_by,
         refused_by=refused_by,
         releases_left=capacity,
@@ -363,15 +363,15 @@ def change(plant: Plant) -> Change:
         *(entry.name for entry in (*data_survey.problems, *data_survey.strays)),
     }
     stamps = plant.snapshot.records().stamps
-    touched = sum(
-        file_stamp(path / name if path.is_dir() else path) != (int(size), int(modified))
-        for name, (size, modified) in zip(listing.names, stamps, strict=True)
+    touched_count = sum(
+        file_stamp(path / name if path.is_dir() else path) != (int(size), int(modified_time))
+        for name, (size, modified_time) in zip(listing.names, stamps, strict=True)
         if name in present_names
     )
     return Change(
         more=len(present_names - frozen_names - left_out),
         gone=len(frozen_names - present_names),
-        touched=touched,
+        touched=touched_count,
     )
 
 
@@ -418,8 +418,8 @@ def _change_of_logs(plant: Plant, path: Path) -> Change:
     present_logs = set(logs_at(path, None if log is None else log.intervals))
     stamps = plant.snapshot.records().stamps
     frozen = {
-        file_of(path, name): (int(size), int(modified))
-        for name, (size, modified) in zip(listing.names, stamps, strict=True)
+        file_of(path, name): (int(size), int(modified_time))
+        for name, (size, modified_time) in zip(listing.names, stamps, strict=True)
     }
     excluded_names = [entry.name for entry in listing.set_aside] + [
         entry.name for entry in listing.duplicates

@@ -124,7 +124,7 @@ def write(
         ConfigError: A recipient is none, or a file cannot be read.
         StorageError: ``out`` cannot be written.
     """
-    recipients, wrapped = _recipients(seal)
+    recipients, wrapped_identity = _recipients(seal)
     files: list[File] = []
 
     def fill(pipe: BinaryIO) -> None:
@@ -141,8 +141,8 @@ def write(
     with atomic.writing(out, mode=atomic.PRIVATE) as stream, zipfile.ZipFile(stream, "w") as outer:
         with outer.open(ARCHIVE, "w", force_zip64=True) as member, _piped(fill, "wb") as pipe:
             pyrage.encrypt_io(pipe, member, recipients)
-        if wrapped:
-            outer.writestr(IDENTITY, wrapped)
+        if wrapped_identity:
+            outer.writestr(IDENTITY, wrapped_identity)
         about = About(kind=kind, name=name, created=created)
         outer.writestr(ABOUT, canonical.encode(about))
     return manifest()
@@ -268,14 +268,14 @@ def _piped(work: Callable[[BinaryIO], None], mode: Literal["rb", "wb"]) -> Itera
     ends = os.pipe()
     reader, writer = os.fdopen(ends[0], "rb"), os.fdopen(ends[1], "wb")
     theirs, ours = (reader, writer) if mode == "rb" else (writer, reader)
-    failed: list[BaseException] = []
+    failures: list[BaseException] = []
 
     def run() -> None:
         with suppress(BrokenPipeError), theirs:
             try:
                 work(theirs)
             except BaseException as error:  # noqa: BLE001 - raised again by the one that waits
-                failed.append(error)
+                failures.append(error)
 
     thread = threading.Thread(target=run, name="wg-backup")
     thread.start()
@@ -283,11 +283,11 @@ def _piped(work: Callable[[BinaryIO], None], mode: Literal["rb", "wb"]) -> Itera
     try:
         yield ours
     except BaseException as error:  # noqa: BLE001 - raised again below
-        errors = [*failed, error]  # a lost pipe comes after what lost it
+        errors = [*failures, error]  # a lost pipe comes after what lost it
     with suppress(BrokenPipeError):
         ours.close()
     thread.join()
-    for failure in [*errors, *failed]:
+    for failure in [*errors, *failures]:
         raise failure
 
 
@@ -327,8 +327,8 @@ def _check(path: Path, manifest: Manifest, files: Sequence[File], kind: str) -> 
     if manifest.kind != kind:
         raise DecodeError(f"{path}: {MANIFEST}: of a {manifest.kind}, expected of a {kind}")
     if tuple(files) != manifest.files:
-        named, have = {file.path for file in manifest.files}, {file.path for file in files}
-        odd = sorted(named ^ have)[:3] or [
+        listed_paths, have = {file.path for file in manifest.files}, {file.path for file in files}
+        odd = sorted(listed_paths ^ have)[:3] or [
             file.path for file, want in zip(files, manifest.files, strict=True) if file != want
         ]
         raise VerificationError(f"{path}: not as {MANIFEST} says: {', '.join(odd[:3])}")
@@ -338,8 +338,8 @@ def _recipients(seal: Seal) -> tuple[list[Any], bytes]:
     """For whom to encrypt; with a passphrase, also the key that it opens."""
     if seal.passphrase:
         identity = pyrage.x25519.Identity.generate()
-        wrapped = pyrage.passphrase.encrypt(f"{identity}\n".encode(), seal.passphrase)
-        return [identity.to_public()], bytes(wrapped)
+        wrapped_identity = pyrage.passphrase.encrypt(f"{identity}\n".encode(), seal.passphrase)
+        return [identity.to_public()], bytes(wrapped_identity)
     try:
         return [pyrage.x25519.Recipient.from_str(recipient) for recipient in seal.recipients], b""
     except pyrage.RecipientError as error:
@@ -352,9 +352,11 @@ def _identity(path: Path, outer: zipfile.ZipFile, key: Key) -> Any:
     if key.passphrase:
         if IDENTITY not in outer.namelist():
             raise ConfigError(f"{path}: made for a recipient: give its identity, no passphrase")
-        wrapped = _member(path, outer, IDENTITY)
+        wrapped_identity = _member(path, outer, IDENTITY)
         try:
-            text = bytes(pyrage.passphrase.decrypt(wrapped, key.passphrase)).decode("ascii")
+            text = bytes(pyrage.passphrase.decrypt(wrapped_identity, key.passphrase)).decode(
+                "ascii"
+            )
         except (pyrage.DecryptError, UnicodeDecodeError) as error:
             raise VerificationError(f"{path}: the passphrase does not open it") from error
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]

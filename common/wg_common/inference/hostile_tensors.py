@@ -15,8 +15,10 @@ def apart(
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
     """Tensors whose names do not begin with a prefix, and the others, without it."""
     plain = {name: value for name, value in tensors.items() if not name.startswith(prefix)}
-    prefixed = {n.removeprefix(prefix): value for n, value in tensors.items() if n not in plain}
-    return plain, prefixed
+    prefixed_tensors = {
+        n.removeprefix(prefix): value for n, value in tensors.items() if n not in plain
+    }
+    return plain, prefixed_tensors
 
 
 def checked(

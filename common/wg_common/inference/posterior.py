@@ -213,8 +213,8 @@ def solve(posterior: Posterior, evidence: SiteEvidence) -> Means:
     """
     system, right = posterior.precision.copy(), posterior.weighted.copy()
     observe(system, right, posterior, evidence, 0)
-    solved = np.einsum("dij,dj->id", _inverse(system), right)
-    centre, delta = solved[0], solved[1:]
+    solution = np.einsum("dij,dj->id", _inverse(system), right)
+    centre, delta = solution[0], solution[1:]
     means, spread = evidence.means @ posterior.basis, _spread(posterior.within, evidence)
     present = evidence.present[:, None] > PRESENT
     keep = np.where(present, posterior.ratio / (posterior.ratio + spread), 0.0)
@@ -240,13 +240,13 @@ def observe(
     offset = system.shape[1] - classes
     inner = np.arange(offset, system.shape[1])
     precision = mean_precision(variances, site)
-    weighted = precision * (site.means @ variances.basis)
+    weighted_means = precision * (site.means @ variances.basis)
     system[:, row, row] += precision.sum(axis=0)
     system[:, inner, inner] += precision.T
     system[:, row, offset:] += precision.T
     system[:, offset:, row] += precision.T
-    right[:, row] += weighted.sum(axis=0)
-    right[:, offset:] += weighted.T
+    right[:, row] += weighted_means.sum(axis=0)
+    right[:, offset:] += weighted_means.T
     if not np.isfinite(site.domain_noise):
         return
     share = 1 / classes
@@ -271,8 +271,8 @@ def domain_precision(variances: Variances, site: SiteEvidence) -> Floats:
 
     Classes are not equally frequent, which moves that mean by some share of a deviation.
     """
-    unbalanced = _UNBALANCED * variances.between / len(site.counts)
-    return 1 / (site.domain_noise + variances.within / site.domain_count + unbalanced)
+    imbalance = _UNBALANCED * variances.between / len(site.counts)
+    return 1 / (site.domain_noise + variances.within / site.domain_count + imbalance)
 
 
 def _spread(within: Floats, site: SiteEvidence) -> Floats:

@@ -167,17 +167,17 @@ def _objects(text: str, encoding: str) -> Iterator[dict[str, str] | str]:
         if not line.strip():
             continue
         try:
-            decoded = json.loads(line)
+            decoded_line = json.loads(line)
         except (ValueError, RecursionError) as error:
             yield f"line {number}: not JSON: {error}"
             continue
-        if not isinstance(decoded, dict):
-            yield f"line {number}: {type(decoded).__name__}, expected an object"
+        if not isinstance(decoded_line, dict):
+            yield f"line {number}: {type(decoded_line).__name__}, expected an object"
             continue
-        row = {name: _cell(value) for name, value in decoded.items()}
+        row = {name: _cell(value) for name, value in decoded_line.items()}
         wrong = next((name for name, cell in row.items() if cell is None), None)
         if wrong is not None:
-            yield f"line {number}: {type(decoded[wrong]).__name__}, expected strings"
+            yield f"line {number}: {type(decoded_line[wrong]).__name__}, expected strings"
         elif all(map(tables.is_text, [*row, *(cell or "" for cell in row.values())])):
             yield {name: cell or "" for name, cell in row.items()}
         else:

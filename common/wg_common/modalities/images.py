@@ -111,8 +111,8 @@ class Images(Modality):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-                    image = ImageOps.exif_transpose(_eight_bits(opened, name, self.bits))
+                with Image.open(io.BytesIO(data), formats=FORMATS) as image_file:
+                    image = ImageOps.exif_transpose(_eight_bits(image_file, name, self.bits))
                     if max(image.size) > SIDE_LIMIT:
                         image.thumbnail((SIDE_LIMIT, SIDE_LIMIT), Image.Resampling.BOX)
                     return np.array(image, dtype=np.uint8)

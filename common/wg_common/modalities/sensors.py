@@ -48,11 +48,13 @@ def draw(
         direct: Whether channels are variables with units of their own.
     """
     c = len(mixing)
-    moved = mixing if direct else mixing * np.exp(0.3 * strength * rng.normal(size=mixing.shape))
+    moved_mixing = (
+        mixing if direct else mixing * np.exp(0.3 * strength * rng.normal(size=mixing.shape))
+    )
     spread = 0.1 if direct else 0.4
     dead = (rng.random(c) < 0.06 * strength) & (c > 2)
     return Sensors(
-        mixing=moved,
+        mixing=moved_mixing,
         gain=unit * np.exp(spread * strength * rng.normal(size=c)),
         offset=0.3 * strength * rng.normal(size=c),
         corner=np.where(rng.random(c) < 0.5 * strength, rng.uniform(0.12, 0.5, c), 2.0),

@@ -69,9 +69,11 @@ def encoding_of(data: bytes, name: str, choice: str = AUTO) -> str:
     Raises:
         DataError: It is none of those that are tried, or not the one that was said.
     """
-    marked = next((codec for mark, codec in _MARKS if data.startswith(mark)), None)
-    for encoding in (choice,) if choice != AUTO else (marked,) if marked else ("utf-8", "cp932"):
-        if choice == AUTO and marked is None and b"\0" in data[:4096]:
+    marked_codec = next((codec for mark, codec in _MARKS if data.startswith(mark)), None)
+    for encoding in (
+        (choice,) if choice != AUTO else (marked_codec,) if marked_codec else ("utf-8", "cp932")
+    ):
+        if choice == AUTO and marked_codec is None and b"\0" in data[:4096]:
             continue  # UTF-16 without its mark, or no text at all
         try:
             text = data.decode(encoding)
@@ -79,8 +81,8 @@ def encoding_of(data: bytes, name: str, choice: str = AUTO) -> str:
             continue
         if encoding != "cp932" or choice != AUTO or not _PRIVATE.search(text):
             return encoding
-    tried = choice if choice != AUTO else "UTF-8, UTF-16 with its mark, or CP932 (Shift-JIS)"
-    raise DataError(f"{name}: not a text in {tried}; save it as UTF-8, or say its encoding")
+    encodings = choice if choice != AUTO else "UTF-8, UTF-16 with its mark, or CP932 (Shift-JIS)"
+    raise DataError(f"{name}: not a text in {encodings}; save it as UTF-8, or say its encoding")
 
 
 def decode_table(data: bytes, name: str, choice: str = AUTO) -> tuple[str, str]:

@@ -94,14 +94,16 @@ class Windows(Modality):
         for row, record in enumerate(records):
             shapes.setdefault(record.shape, []).append(row)
         chains: dict[int, sensors.Sensors] = {}
-        observed: dict[int, Record] = {}
+        observations: dict[int, Record] = {}
         for (channels, _), rows in shapes.items():
             if channels not in chains:
                 eye = np.eye(channels)
                 chains[channels] = sensors.draw(rng, eye, 1.0, strength, direct=True)
             signals = np.stack([records[row] for row in rows]).astype(np.float64)
-            observed.update(zip(rows, sensors.observe(rng, signals, chains[channels]), strict=True))
-        return [observed[row] for row in range(len(records))]
+            observations.update(
+                zip(rows, sensors.observe(rng, signals, chains[channels]), strict=True)
+            )
+        return [observations[row] for row in range(len(records))]
 
     def augment_record(
         self, record: Record, rng: np.random.Generator, *, largest_share: float = 0.1

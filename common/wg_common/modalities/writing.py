@@ -28,9 +28,9 @@ class Manner:
 
 def draw(rng: np.random.Generator, strength: float) -> Manner:
     """A site's manner; at strength 0 nobody errs, and nothing changes."""
-    changed = rng.random() < strength
+    is_changed = rng.random() < strength
     return Manner(
-        case=str(rng.choice(["lower", "upper", ""], p=[0.5, 0.2, 0.3])) if changed else "",
+        case=str(rng.choice(["lower", "upper", ""], p=[0.5, 0.2, 0.3])) if is_changed else "",
         errors=float(0.1 * strength * rng.random()),
         short=float(0.3 * strength * rng.random() ** 2),
         stopped=bool(rng.random() < 0.5),

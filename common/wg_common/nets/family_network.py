@@ -170,7 +170,7 @@ def unpacked(tensors: Tensors, architecture: str, classes: int) -> FamilyNetwork
         return None
     values = _of(architecture, tensors)
     trunk = network.trunk_only(values)
-    checked = hostile_tensors.checked(
+    tensors_checked = hostile_tensors.checked(
         "network of the family", trunk, network.trunk_shapes(architecture)
     )
     head = family_head.network_head(
@@ -180,7 +180,9 @@ def unpacked(tensors: Tensors, architecture: str, classes: int) -> FamilyNetwork
         site_norms.shapes(architecture),
     )
     return FamilyNetwork(
-        architecture, {name: value.astype(np.float32) for name, value in checked.items()}, head
+        architecture,
+        {name: value.astype(np.float32) for name, value in tensors_checked.items()},
+        head,
     )
 
 

@@ -242,8 +242,8 @@ def in_chunks(
     blocks: list[NDArray[np.float32]] = []
     while (chunk := list(itertools.islice(remaining, _BATCH))) or not blocks:
         blocks.append(features_of(chunk))
-    joined = np.concatenate(blocks)
-    return np.where(np.isfinite(joined), joined, np.float32(0))
+    all_blocks = np.concatenate(blocks)
+    return np.where(np.isfinite(all_blocks), all_blocks, np.float32(0))
 
 
 def features(trunk: nn.Module, batch: Batch) -> NDArray[np.float32]:

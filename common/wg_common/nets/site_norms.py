@@ -125,8 +125,8 @@ class Modulation(nn.Module):
 
     def __init__(self, channels: int, total: int, rank: int, rng: np.random.Generator) -> None:
         super().__init__()
-        drawn = rng.uniform(-1, 1, (rank, 2 * channels + 1)) / math.sqrt(2 * channels)
-        self.inner = nn.Parameter(torch.from_numpy(drawn.astype(np.float32)))
+        initial_weights = rng.uniform(-1, 1, (rank, 2 * channels + 1)) / math.sqrt(2 * channels)
+        self.inner = nn.Parameter(torch.from_numpy(initial_weights.astype(np.float32)))
         self.outer = nn.Parameter(torch.zeros(2 * total, rank + 1))
 
     def look_at(self, moments: Tensor) -> None:
@@ -141,8 +141,10 @@ class Modulation(nn.Module):
 
     def forward(self, moments: Tensor) -> Tensor:
         """Log factors and shifts ``[sites, 2, N]`` from ``[sites, 2, c]`` of the first norm."""
-        hidden = torch.tanh(F.linear(moments.flatten(1), self.inner[:, :-1], self.inner[:, -1]))
-        changes = F.linear(hidden, self.outer[:, :-1], self.outer[:, -1])
+        hidden_layer = torch.tanh(
+            F.linear(moments.flatten(1), self.inner[:, :-1], self.inner[:, -1])
+        )
+        changes = F.linear(hidden_layer, self.outer[:, :-1], self.outer[:, -1])
         return changes.view(len(moments), 2, -1)
 
 

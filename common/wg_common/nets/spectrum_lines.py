@@ -50,8 +50,8 @@ class SpectrumLines(nn.Module):
 
 def spectra(pieces: Tensor) -> Tensor:
     """Inputs ``[n, INPUTS]`` of pieces ``[n, WINDOW]``, near mean 0 and deviation 1."""
-    centred = pieces - pieces.mean(dim=1, keepdim=True)
-    x = (centred / (centred.square().mean(dim=1, keepdim=True).sqrt() + 1e-12)).float()
+    deviations = pieces - pieces.mean(dim=1, keepdim=True)
+    x = (deviations / (deviations.square().mean(dim=1, keepdim=True).sqrt() + 1e-12)).float()
     taper = torch.hann_window(WINDOW, dtype=x.dtype)
     lines = torch.fft.fft(x)  # [n, WINDOW]
     envelopes, peaks = [], []
@@ -62,8 +62,8 @@ def spectra(pieces: Tensor) -> Tensor:
         envelope = torch.fft.ifft(band).abs()  # [n, size]
         envelope = envelope / (envelope.mean(dim=1, keepdim=True) + 1e-12) - 1
         peaks.append((envelope.square().mean(dim=1, keepdim=True) + 1e-3).log() + 1.2)
-        tapered = envelope * taper[:: WINDOW // size]
-        spectrum = torch.fft.rfft(tapered, n=2 * size)[:, :HALF_BINS].abs() * size**-0.5
+        tapered_envelope = envelope * taper[:: WINDOW // size]
+        spectrum = torch.fft.rfft(tapered_envelope, n=2 * size)[:, :HALF_BINS].abs() * size**-0.5
         envelopes.append(((spectrum * (size / WINDOW) ** 0.5 + _FLOOR).log() + 1.4) / 0.5)
     raw_spectrum = torch.fft.rfft(x * taper)[:, : WINDOW // 2].abs() * WINDOW**-0.5
     coarse = raw_spectrum.unflatten(1, (COARSE, -1)).mean(dim=2)
@@ -92,9 +92,9 @@ def standardised(inputs: Tensor, shares: Tensor | None) -> Tensor:
     if shares is None:
         shares = torch.ones(inputs.shape[:2])
     weight = (shares / shares.sum(dim=1, keepdim=True))[..., None]
-    centred = inputs - (weight * inputs).sum(dim=1, keepdim=True)
-    spread = (weight * centred.square()).sum(dim=1, keepdim=True).sqrt()
-    return centred / (spread + _LEAST_SPREAD)
+    deviations = inputs - (weight * inputs).sum(dim=1, keepdim=True)
+    spread = (weight * deviations.square()).sum(dim=1, keepdim=True).sqrt()
+    return deviations / (spread + _LEAST_SPREAD)
 
 
 def standardised_by(inputs: Tensor, mean: Tensor, spread: Tensor) -> Tensor:

@@ -109,12 +109,12 @@ class _Pipeline:
         encoder = self.home.read_encoder()
         self.progress(0, "reading the zoo")
         tasks = load_tasks(Store(self.home.zoo), canonical.sha256_hex(encoder))
-        card, packed = self._heads(tasks, encoder)
+        card, packed_heads = self._heads(tasks, encoder)
         sheets, maps = None, encoders.unpack(encoder).maps
         if maps and self.plan.machine_steps:
             sheets, card["sheets"] = self._sheets(maps)
         self.progress(steps(self.home, self.plan), "writing the generator")
-        version = versions.write(self.home, card, packed, sheets)
+        version = versions.write(self.home, card, packed_heads, sheets)
         return {**version.card, "version": version.id}
 
     def _sheets(self, maps: Maps) -> tuple[bytes, dict[str, Any]]:
@@ -123,10 +123,10 @@ class _Pipeline:
         for number, (kind, reading_map) in enumerate(maps.items()):
             before = _STEPS + number * self.plan.machine_steps
             generators[kind], cards[kind] = self._machines(kind, reading_map, before)
-        packed = sheet_generation.pack(SheetGenerator(generators))
+        packed_generator = sheet_generation.pack(SheetGenerator(generators))
         checks = [check for card in cards.values() for check in card["checks"]]
-        return packed, {
-            "generator": canonical.sha256_hex(packed),
+        return packed_generator, {
+            "generator": canonical.sha256_hex(packed_generator),
             "kinds": cards,
             "checks": checks,
         }
@@ -155,7 +155,7 @@ class _Pipeline:
         self, tasks: Sequence[ZooTask], encoder_package: bytes
     ) -> tuple[dict[str, Any], bytes]:
         """Fit priors on some families and pack a generator; its card, and the package."""
-        started, seed = time.monotonic(), self.plan.seed
+        start, seed = time.monotonic(), self.plan.seed
         encoder = canonical.sha256_hex(encoder_package)
         architecture = modality(encoders.read_modality(encoder_package)).head
         self.progress(1, "fitting what is known of classes in advance")
@@ -172,10 +172,10 @@ class _Pipeline:
             operator_families=families,
             names=fitted_priors.names,
         )
-        packed = pack(parts)
+        packed_parts = pack(parts)
         self.progress(2, "writing the model card")
         document = {
-            "generator": canonical.sha256_hex(packed),
+            "generator": canonical.sha256_hex(packed_parts),
             "encoder": encoder,
             "architecture": architecture,
             "zoo": {
@@ -195,27 +195,29 @@ class _Pipeline:
         }
         checks = head_card.checks(document)
         document["checks"] = [check.document() for check in checks]
-        document["seconds"] = round(time.monotonic() - started, 1)
-        return document, packed
+        document["seconds"] = round(time.monotonic() - start, 1)
+        return document, packed_parts
 
     def _families(
         self, tasks: Sequence[ZooTask], encoder: str
     ) -> tuple[OperatorFamilies | None, dict[str, dict[str, str]]]:
         """The operator's families, if there are any, and what the card says of each."""
         zoo, labels = Store(self.home.zoo), {task.family: task.labels for task in tasks}
-        owned = {e.family: e for e in own_families.entries(zoo, encoder) if e.family in labels}
-        read = {family: own_families.read(zoo, entry) for family, entry in owned.items()}
-        sites = {family: list(shown) for family, (_, _, shown) in read.items()}
-        rendered = [task.features for task in tasks if task.family not in owned]
+        own_entries = {
+            e.family: e for e in own_families.entries(zoo, encoder) if e.family in labels
+        }
+        read = {family: own_families.read(zoo, entry) for family, entry in own_entries.items()}
+        sites = {family: list(site_records) for family, (_, _, site_records) in read.items()}
+        rendered_features = [task.features for task in tasks if task.family not in own_entries]
         families, figures = {}, {}
-        for name, entry in owned.items():
+        for name, entry in own_entries.items():
             head, network, _ = read[name]
-            fitted = likeness.fit(name, sites, rendered)
-            families[name] = OperatorFamily(labels[name], head, fitted.test, network)
+            fitted_likeness = likeness.fit(name, sites, rendered_features)
+            families[name] = OperatorFamily(labels[name], head, fitted_likeness.test, network)
             at_sites = {"head": entry.head_at_sites, "network": entry.network_at_sites}
             figures[name] = {
                 **{model: accuracy for model, accuracy in at_sites.items() if accuracy},
-                "refused": f"{fitted.refused:.4f}",
-                "others_refused": f"{fitted.caught:.4f}",
+                "refused": f"{fitted_likeness.refused:.4f}",
+                "others_refused": f"{fitted_likeness.caught:.4f}",
             }
         return (OperatorFamilies(entry.layout, families) if families else None), figures

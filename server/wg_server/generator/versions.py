@@ -202,8 +202,8 @@ def read(home: ServerHome, identity: str) -> Version:
             f"generator {identity[:SHORT_ID]}: not in {home.generator_versions}; see 'wg-server"
             " generator'"
         )
-    card, named = _read_card(path, identity, path.stat().st_mtime_ns)
-    return Version(identity, folder, card, named)
+    card, named_files = _read_card(path, identity, path.stat().st_mtime_ns)
+    return Version(identity, folder, card, named_files)
 
 
 def present(home: ServerHome) -> list[Version]:
@@ -331,13 +331,13 @@ def prune(home: ServerHome, needed: Collection[str]) -> list[str]:
     with changing(home):
         current = pointer(home)
         keep = {current.version, current.before, *needed}
-        gone = [name for name in _complete(home) if name not in keep]
+        removed_names = [name for name in _complete(home) if name not in keep]
         for folder in _folders(home):
             if folder.name not in keep:
                 with raised_as(StorageError, f"{folder}: cannot be deleted"):
                     (folder / _CARD).unlink(missing_ok=True)  # first: what is left is no version
                     shutil.rmtree(folder)
-    return gone
+    return removed_names
 
 
 @contextmanager

@@ -92,14 +92,14 @@ def build(
         progress(present, "rendering and encoding")
         # Those of files may have many more records than rendered ones; the longest come first.
         todo.sort(key=lambda spec: -spec.per_class)
-        for number, (_, (packed, entry)) in enumerate(pool.run(_work, data, todo), 1):
-            zoo.write(packed, entry)
+        for number, (_, (packed_tensors, entry)) in enumerate(pool.run(_work, data, todo), 1):
+            zoo.write(packed_tensors, entry)
             progress(present + number, entry.family)
         families = _families_to_make(zoo, plan, specs, encoder)
-        done = steps(plan) - len(families)
+        done_count = steps(plan) - len(families)
         make = partial(_make_family, zoo.root, plan.own_sites, plan.family_network)
         for number, (_, family) in enumerate(pool.run(make, data, families), 1):
-            progress(done + number, family)
+            progress(done_count + number, family)
     return Built(len(todo), present, encoder)
 
 
@@ -214,14 +214,14 @@ def public_records(
     """
     records = plan.encoder.records_of(plan.modality)
     count = max(1, min(len(specs), records // _FIT_PER_TASK))
-    chosen = [specs[i] for i in np.linspace(0, len(specs) - 1, count).astype(int)]
+    chosen_specs = [specs[i] for i in np.linspace(0, len(specs) - 1, count).astype(int)]
     share = -(-records // count)
     # How records are batched must not depend on the number of workers: the hash is the name.
-    parts = [chosen[start : start + _FIT_TASKS] for start in range(0, count, _FIT_TASKS)]
+    parts = [chosen_specs[start : start + _FIT_TASKS] for start in range(0, count, _FIT_TASKS)]
     settings = kind.settings(pixels=plan.encoder.pixels)
     jobs = [(part, share, plan.modality, kind.choice(), settings) for part in parts]
-    done = dict(pool.run(_raw, kind.data, jobs))
-    pairs = [pair for number in range(len(jobs)) for pair in done[number]]
+    raw_by_task = dict(pool.run(_raw, kind.data, jobs))
+    pairs = [pair for number in range(len(jobs)) for pair in raw_by_task[number]]
     raw = np.concatenate([features for features, _ in pairs])
     groups = np.repeat(np.arange(count), [len(labels) for _, labels in pairs])
     return raw, groups, np.concatenate([labels for _, labels in pairs])

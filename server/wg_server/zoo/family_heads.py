@@ -76,8 +76,8 @@ def accuracy_at_sites(
     """
     every = list(zip(sites.local, sites.labels, held_out, strict=True))
     training = [site for number, site in enumerate(every, 1) if number % _HELD_OUT]
-    shown = [(local[~h], labels[~h]) for local, labels, h in training]
-    head = fit(Sites(*zip(*shown, strict=True)), classes, layout)
+    training_records = [(local[~h], labels[~h]) for local, labels, h in training]
+    head = fit(Sites(*zip(*training_records, strict=True)), classes, layout)
     right: list[NDArray[np.bool_]] = []
     for local, labels, h in every[_HELD_OUT - 1 :: _HELD_OUT]:
         weight, bias = head.at(local, layout)
@@ -113,7 +113,7 @@ def seen(
 
     And which of these records are held out of figures.
     """
-    local, shown = [], []
+    local, shown_labels = [], []
     of_class = [np.flatnonzero(task.labels == label) for label in range(len(task.names))]
     per_class = max(2, _RECORDS // len(of_class))
     for site in range(sites):
@@ -123,8 +123,8 @@ def seen(
         )
         records = sources.at_site(task.some(rows), task.modality, site, rng)
         local.append(encoder.encode_batched(records))
-        shown.append(rows)
+        shown_labels.append(rows)
     out = np.zeros(len(task.labels), bool)
     for members in of_class:
         out[members[min(_HELD_OUT, len(members)) - 1 :: _HELD_OUT]] = len(members) > 1
-    return Sites(local, [task.labels[rows] for rows in shown]), out[np.stack(shown)]
+    return Sites(local, [task.labels[rows] for rows in shown_labels]), out[np.stack(shown_labels)]

@@ -95,13 +95,13 @@ def made_up_sites(
     count = _BATCH // _TOGETHER
     per_class = -(-count // len(of_class))
     for site in itertools.count():
-        drawn = np.concatenate(
+        drawn_rows = np.concatenate(
             [np.resize(rng.permutation(members), per_class) for members in of_class]
         )
-        chosen = rng.permutation(drawn)[:count]
-        varied = [kind.augment_record(record, rng) for record in task.some(chosen)]
-        shown = sources.at_site(varied, task.modality, site, rng)
-        yield network.prepared(architecture, shown), task.labels[chosen]
+        chosen_rows = rng.permutation(drawn_rows)[:count]
+        varied_records = [kind.augment_record(record, rng) for record in task.some(chosen_rows)]
+        site_records = sources.at_site(varied_records, task.modality, site, rng)
+        yield network.prepared(architecture, site_records), task.labels[chosen_rows]
 
 
 def fine_tune_at_sites(
@@ -137,9 +137,9 @@ def fine_tune_at_sites(
     probed_sites = list(itertools.islice(sites, _PROBED))
     features, norm_moments = _seen(trunk, norms, probed_sites)
     modulation = _modulate(norms, norm_moments, network.kind(architecture).site_norms, rng)
-    probed = _standardised(torch.from_numpy(features)).numpy().reshape(-1, layout.scaled)
+    probe_features = _standardised(torch.from_numpy(features)).numpy().reshape(-1, layout.scaled)
     labels = np.concatenate([of for _, of in probed_sites])
-    probe = heads.fit_head(probed, labels, classes, penalty=_PENALTY)
+    probe = heads.fit_head(probe_features, labels, classes, penalty=_PENALTY)
     weight, bias = (torch.from_numpy(part.astype(np.float32)).requires_grad_() for part in probe)
     parameters = [*trunk.parameters(), weight, bias, *modulation.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=1e-4)
@@ -173,9 +173,9 @@ def _loss_at_sites(
 ) -> torch.Tensor:
     """Cross-entropy of a trunk and a head, weight and bias, at ``_TOGETHER`` sites."""
     batches, of = zip(*sites, strict=True)
-    joined = torch.from_numpy(np.concatenate(batches))
+    all_losses = torch.from_numpy(np.concatenate(batches))
     with norms.together(_TOGETHER):
-        out = torch.stack(trunk(network.as_input(joined)).chunk(_TOGETHER))
+        out = torch.stack(trunk(network.as_input(all_losses)).chunk(_TOGETHER))
     logits = _standardised(out) @ head[0].T + head[1]
     return F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(np.concatenate(of)))
 

@@ -100,8 +100,11 @@ def make(
     classes = len(task.names)
     head = family_heads.fit(shown_sites, classes, layout)
     accuracy = family_heads.accuracy_at_sites(shown_sites, held_out, classes, layout)
-    released = np.stack(shown_sites.local)[:, :, : encoder.dimension]
-    tensors: dict[str, NDArray[Any]] = {**head.tensors(), _SITES: released.astype(np.float16)}
+    released_features = np.stack(shown_sites.local)[:, :, : encoder.dimension]
+    tensors: dict[str, NDArray[Any]] = {
+        **head.tensors(),
+        _SITES: released_features.astype(np.float16),
+    }
     network_accuracy = ""
     if architecture:
         network, at_sites = networks.trained(spec, architecture)
@@ -147,13 +150,15 @@ def read(
         VerificationError: The object does not match its hash.
         DecodeError: It is not of a family.
     """
-    tensors, packed = hostile_tensors.apart(zoo.tensors(entry.sha256), family_network.PREFIX)
+    tensors, packed_network = hostile_tensors.apart(
+        zoo.tensors(entry.sha256), family_network.PREFIX
+    )
     sites: NDArray[np.generic] = tensors.pop(_SITES, np.zeros(0, np.float32))
     if sites.ndim != 3 or len(sites) != entry.sites or not np.isfinite(sites).all():
         raise DecodeError(f"family head: sites {sites.shape}, expected {entry.sites}")
     return (
         family_head.from_tensors(tensors, entry.classes, entry.layout),
-        family_network.unpacked(packed, entry.architecture, entry.classes),
+        family_network.unpacked(packed_network, entry.architecture, entry.classes),
         sites.astype(np.float16),
     )
 

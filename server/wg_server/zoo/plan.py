@@ -195,12 +195,12 @@ def read_text(path: Path | None, package: str, default: str) -> tuple[bytes, str
     if path is not None and (path.suffix or path.is_file()):
         return atomic.read_bytes(path, limit=PLAN_LIMIT), str(path)
     name = default if path is None else str(path)
-    packaged = resources.files(package) / "plans" / f"{name}.yaml"
-    if not packaged.is_file():
+    packaged_file = resources.files(package) / "plans" / f"{name}.yaml"
+    if not packaged_file.is_file():
         names = sorted(
             Path(file.name).stem for file in (resources.files(package) / "plans").iterdir()
         )
         raise ConfigError(
             f"{name}: neither a file nor a packaged plan; packaged are {', '.join(names)}"
         )
-    return packaged.read_bytes(), f"{name}.yaml"
+    return packaged_file.read_bytes(), f"{name}.yaml"

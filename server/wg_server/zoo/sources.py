@@ -126,14 +126,14 @@ def _cut(spec: TaskSpec, archive: archives.Archive) -> Task:
     labels: list[int] = []
     for new, old in enumerate(classes):
         rows = np.array_split(rng.permutation(np.flatnonzero(archive.labels == old)), spec.sites)
-        chosen = rows[spec.site][: spec.per_class]
-        if len(chosen) < _LEAST:
+        site_rows = rows[spec.site][: spec.per_class]
+        if len(site_rows) < _LEAST:
             raise DataError(
-                f"source {spec.name}: class {archive.names[old]!r} has {len(chosen)} records for"
+                f"source {spec.name}: class {archive.names[old]!r} has {len(site_rows)} records for"
                 f" site {spec.site} of {spec.sites}, expected at least {_LEAST}; plan fewer sites"
             )
-        records += [archive.records[row] for row in chosen]
-        labels += [new] * len(chosen)
+        records += [archive.records[row] for row in site_rows]
+        labels += [new] * len(site_rows)
     site_rng = streams.rng(Stream.CAMERA, spec.seed, spec.family, spec.site)
     if spec.site > 0:
         kind = modality_of(archive.modality)

@@ -186,9 +186,13 @@ class Trunk(NamedTrunk):
         bounds = []
         low = high = torch.zeros(0, dtype=torch.float64)
         for number, block in enumerate(self.stages.blocks):
-            added = _interval(block.get_submodule("project"))
+            projection_bounds = _interval(block.get_submodule("project"))
             skip = bool(block.skip)
-            low, high = (low + added[0], high + added[1]) if skip else added
+            low, high = (
+                (low + projection_bounds[0], high + projection_bounds[1])
+                if skip
+                else projection_bounds
+            )
             if number in STAGES:
                 bounds += [torch.maximum(low.abs(), high.abs()), high - low]
         bounds.append(torch.full((2 * LAST,), 6.0, dtype=torch.float64))

@@ -74,8 +74,8 @@ class EncoderModule(nn.Module):
 
     def forward(self, records: Tensor) -> Tensor:
         """Local features ``[n, D]`` of a batch from ``trunk.prepare``, the released ones first."""
-        raw, further = self.trunk.read(records)
-        return torch.cat([self.project(raw), (raw - self.mean) @ self.local, *further], dim=1)
+        raw, other_trunks = self.trunk.read(records)
+        return torch.cat([self.project(raw), (raw - self.mean) @ self.local, *other_trunks], dim=1)
 
     def released(self, records: Tensor) -> Tensor:
         """The features to be released alone, ``[n, d]``; arguments as of ``forward``."""
@@ -282,7 +282,7 @@ def load_encoder(data: bytes) -> Encoder:
     packages.check_range(contents.tensors, trunk.bounds())
     parts = [torch.from_numpy(contents.tensors[part]) for part in packages.TENSORS]
     module = EncoderModule(trunk, *parts).eval()
-    further = tuple(
+    other_trunks = tuple(
         load_trunk(further_kind, modality, further_kind.settings())
         for further_kind in further_kinds
     )
@@ -291,7 +291,7 @@ def load_encoder(data: bytes) -> Encoder:
         modality,
         module,
         {key: metadata[key] for key in kind.settings()},
-        further,
+        other_trunks,
     )
     maps = {name: isolation.aligned(part) for name, part in contents.maps.items()}
     return replace(encoder, maps=maps)
@@ -306,17 +306,17 @@ def assembled(
 ) -> Encoder:
     """An encoder of its parts; arguments as of ``Encoder``."""
     dimension = module.projection.shape[1]
-    scaled = dimension + module.local.shape[1]
+    scaled_width = dimension + module.local.shape[1]
     by_trunk = packages.blocks_of((module.trunk, *further))
     blocks = sum(by_trunk, ())
     return Encoder(
         id=identity,
         modality=modality,
         dimension=dimension,
-        scaled_dimension=scaled,
+        scaled_dimension=scaled_width,
         local_blocks=blocks,
         trunk_blocks=tuple(len(sizes) for sizes in by_trunk),
-        local_dimension=scaled + sum(blocks),
+        local_dimension=scaled_width + sum(blocks),
         clip_radius=CLIP_RADIUS,
         settings=settings,
         module=isolation.aligned(module),

@@ -41,7 +41,7 @@ def _ngrams(text: str) -> Iterator[str]:
     yield from words
     yield from (" ".join(pair) for pair in pairwise(words))
     for word in words:
-        spaced = f" {word} "
+        padded_word = f" {word} "
         for length in _LENGTHS:
-            for start in range(max(len(spaced) - length + 1, 1)):
-                yield f"#{spaced[start : start + length]}"
+            for start in range(max(len(padded_word) - length + 1, 1)):
+                yield f"#{padded_word[start : start + length]}"

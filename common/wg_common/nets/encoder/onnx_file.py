@@ -285,8 +285,8 @@ def _check_node(onnx: Any, node: Any, source: str) -> None:
 def _check_input(onnx: Any, graph: Any, choice: TrunkChoice) -> None:
     source, side = choice.name, choice.pixels
     expected = [1, 3, side, side] if choice.layout == "nchw" else [1, side, side, 3]
-    stored = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in stored]
+    initialisers = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in initialisers]
     if len(inputs) != 1 or not graph.output:
         raise DecodeError(f"{source}: {len(inputs)} inputs, expected one, and an output")
     kind = inputs[0].type.tensor_type

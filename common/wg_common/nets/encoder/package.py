@@ -105,8 +105,8 @@ class Contents:
 
 def blocks_of(kinds: Sequence[TrunkKind | EncoderTrunk]) -> list[tuple[int, ...]]:
     """Return for each trunk the sizes of its local features' blocks without a public scale."""
-    further = [kind.local_blocks or (kind.width,) for kind in kinds[1:]]
-    return [kinds[0].local_blocks, *further]
+    other_blocks = [kind.local_blocks or (kind.width,) for kind in kinds[1:]]
+    return [kinds[0].local_blocks, *other_blocks]
 
 
 def kinds_of(
@@ -225,8 +225,8 @@ def with_maps(data: bytes, maps: Maps) -> bytes:
     """
     unpack(data)
     tensors = safetensors.numpy.load(data)
-    unchanged = {name: value for name, value in tensors.items() if not is_map_tensor(name)}
-    return safetensors.numpy.save(unchanged | tensors_of(maps), metadata=_header(data))
+    other_tensors = {name: value for name, value in tensors.items() if not is_map_tensor(name)}
+    return safetensors.numpy.save(other_tensors | tensors_of(maps), metadata=_header(data))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,13 +241,13 @@ def _choices(metadata: Mapping[str, str]) -> tuple[TrunkChoice, ...]:
         return ()
     try:
         data = str(text).encode()
-        chosen = canonical.decode(_Choices, data, subject="trunks").trunks
-        check_choices(chosen)
+        trunk_choices = canonical.decode(_Choices, data, subject="trunks").trunks
+        check_choices(trunk_choices)
     except (ConfigError, UnicodeEncodeError) as error:
         raise DecodeError(f"encoder: {error}") from error
-    if not chosen or any(choice.file and not choice.width for choice in chosen):
+    if not trunk_choices or any(choice.file and not choice.width for choice in trunk_choices):
         raise DecodeError("encoder: trunks without a width, or none")
-    return chosen
+    return trunk_choices
 
 
 def unpack(data: bytes) -> Contents:
@@ -313,8 +313,8 @@ def _kinds(
 ) -> tuple[TrunkKind, ...]:
     """The trunks of a package; ``DecodeError`` where they are not all that it holds."""
     choices = _choices(metadata)
-    named = {choice.file for choice in choices if choice.file}
-    if named != set(files) or any(x.dtype != np.uint8 or x.ndim != 1 for x in files.values()):
+    file_names = {choice.file for choice in choices if choice.file}
+    if file_names != set(files) or any(x.dtype != np.uint8 or x.ndim != 1 for x in files.values()):
         raise DecodeError("encoder: tensors are not those of its trunks")
     try:
         kinds = kinds_of(

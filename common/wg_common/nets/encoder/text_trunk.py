@@ -49,8 +49,8 @@ class TextTrunk(NamedTrunk):
     def prepare(self, records: Sequence[Record]) -> Tensor:
         """Sentence vectors and n-grams of texts; of one text, computed by itself."""
         texts = [str(record) for record in records]
-        written = np.stack([ngrams.vector(text) for text in texts])
-        return torch.from_numpy(np.hstack([sentences.embed(texts), written]))
+        vectors = np.stack([ngrams.vector(text) for text in texts])
+        return torch.from_numpy(np.hstack([sentences.embed(texts), vectors]))
 
     def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Sentence vectors, and these and n-grams as blocks."""

@@ -62,9 +62,9 @@ def _run(trunk: EncoderTrunk, pixels: int) -> tuple[bytes, float]:
     for order in (range(len(images)), reversed(range(len(images)))):
         rows: dict[int, torch.Tensor] = {}
         for number in order:
-            started = time.perf_counter()
+            start = time.perf_counter()
             rows[number] = trunk(trunk.prepare([images[number]]))
-            seconds.append(time.perf_counter() - started)
+            seconds.append(time.perf_counter() - start)
         turns.append(torch.cat([rows[number] for number in range(len(images))]).numpy().tobytes())
     if turns[0] != turns[1]:
         raise VerificationError(f"{trunk.label}: features differ from one run to another")

@@ -221,16 +221,16 @@ class NamedTrunk(EncoderTrunk):
 
 def named_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
     """The trunks of a modality that are installed; ``DecodeError``: no such modality."""
-    named: dict[str, Any] = {
+    trunks_by_name: dict[str, Any] = {
         module: getattr(_imported(name, place), "TRUNK", None)
         for place, module in enumerate(modality(name).trunks)
     }
     extras = [point for point in entry_points(group=EXTRAS) if point.name == name]
-    named |= {point.value: point.load() for point in extras}
-    for source, trunk in named.items():
+    trunks_by_name |= {point.value: point.load() for point in extras}
+    for source, trunk in trunks_by_name.items():
         if not (isinstance(trunk, type) and issubclass(trunk, NamedTrunk)):
             raise ConfigError(f"{source}: no trunk")
-    return tuple(named.values())
+    return tuple(trunks_by_name.values())
 
 
 def trunk_of(name: str, label: str = "") -> type[NamedTrunk]:

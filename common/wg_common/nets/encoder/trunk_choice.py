@@ -58,8 +58,8 @@ class TrunkChoice:
             )
         subject = f"trunk {self.name}"
         if not self.file:
-            further = fields(self)[3:]  # those behind name, file and sha256
-            if any(getattr(self, part.name) != part.default for part in further):
+            image_fields = fields(self)[3:]  # those behind name, file and sha256
+            if any(getattr(self, part.name) != part.default for part in image_fields):
                 raise ConfigError(f"{subject}: takes no setting but its name, without a file")
             return
         if not protocol.SHA256.fullmatch(self.sha256):

@@ -82,18 +82,18 @@ def compare(
         DataError, ConfigError, DecodeError, VerificationError: As of ``trunks.read``, or a trunk is
             not deterministic to the bit.
     """
-    judged = [sources.load(spec) for spec in _judged(tasks(plans[0][1]), families)]
+    judged_tasks = [sources.load(spec) for spec in _judged(tasks(plans[0][1]), families)]
     rows: list[EncoderFigures] = []
     scores: list[Floats] = []
     for path, plan in plans:
         with opened(workers) as processes:
             data = build.fitted(plan, processes)
         encoder = load_encoder(data)
-        _check_bits(encoder, judged[0])
-        started = time.perf_counter()
-        local = [encoder.encode_batched(task.records).astype(np.float64) for task in judged]
-        seconds = time.perf_counter() - started
-        accuracies = np.array(list(_accuracies(encoder, judged, local)))  # [tasks, 4]
+        _check_bits(encoder, judged_tasks[0])
+        start = time.perf_counter()
+        local = [encoder.encode_batched(task.records).astype(np.float64) for task in judged_tasks]
+        seconds = time.perf_counter() - start
+        accuracies = np.array(list(_accuracies(encoder, judged_tasks, local)))  # [tasks, 4]
         means = [_share(column[np.isfinite(column)]) for column in accuracies.T]
         rows.append(
             EncoderFigures(
@@ -101,13 +101,13 @@ def compare(
                 trunks=package.read_about(data).trunk_names,
                 local=tuple(means[: len(LABELS)]),
                 released=tuple(means[len(LABELS) :]),
-                milliseconds=1000 * seconds / sum(len(task.records) for task in judged),
+                milliseconds=1000 * seconds / sum(len(task.records) for task in judged_tasks),
                 megabytes=len(data) / 1e6,
             )
         )
         scores.append((accuracies[:, 0] + accuracies[:, -1]) / 2)
-    chosen = recommended(np.array(scores))
-    return [replace(row, recommended=number == chosen) for number, row in enumerate(rows)]
+    best_index = recommended(np.array(scores))
+    return [replace(row, recommended=number == best_index) for number, row in enumerate(rows)]
 
 
 def recommended(scores: Floats) -> int:
@@ -129,10 +129,10 @@ def _judged(specs: Sequence[TaskSpec], most: int) -> list[TaskSpec]:
     first_spec = {spec.family: spec for spec in reversed(specs)}
     families = list(first_spec.values())
     operator_specs = [spec for spec in families if spec.kind in FILES][:most]
-    rendered = [spec for spec in families if spec.kind not in FILES]
-    count = min(most - len(operator_specs), len(rendered))
-    spread = np.linspace(0, len(rendered) - 1, count).astype(int)
-    return operator_specs + [rendered[row] for row in spread]
+    rendered_specs = [spec for spec in families if spec.kind not in FILES]
+    count = min(most - len(operator_specs), len(rendered_specs))
+    spread = np.linspace(0, len(rendered_specs) - 1, count).astype(int)
+    return operator_specs + [rendered_specs[row] for row in spread]
 
 
 def _check_bits(encoder: Encoder, task: sources.Task) -> None:

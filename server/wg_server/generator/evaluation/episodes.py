@@ -91,14 +91,14 @@ class Plants:
         sites = self._families[family]
         order = rng.permutation(len(sites))
         target = sites[order[0]]
-        chosen = _choose_classes(len(target.labels), rng)
-        labels = tuple(target.labels[c] for c in chosen)
-        support, query = _split(target, chosen, rng)
-        labelled, release = self._own(target, chosen, support, labels, rng, scenario)
+        class_choice = _choose_classes(len(target.labels), rng)
+        labels = tuple(target.labels[c] for c in class_choice)
+        support, query = _split(target, class_choice, rng)
+        labelled, release = self._own(target, class_choice, support, labels, rng, scenario)
         other_releases = []
         count = int(rng.integers(0, SAME_FAMILY + 1))
         for index in order[1 : 1 + count]:
-            classes = chosen if rng.random() < 0.7 else _drop_some(chosen, rng)
+            classes = class_choice if rng.random() < 0.7 else _drop_some(class_choice, rng)
             other_releases.append(self._release(sites[index], classes, rng, scenario))
         if rng.random() < scenario.out_of_family:
             other_releases.append(self._out_of_family(family, labels, rng, scenario))
@@ -106,7 +106,7 @@ class Plants:
         return Episode(
             own=labelled,
             queries=target.features[rows],
-            answers=np.searchsorted(chosen, target.y[rows]),
+            answers=np.searchsorted(class_choice, target.y[rows]),
             release=release,
             others=tuple(other_releases),
             labels=labels,
@@ -194,8 +194,8 @@ def _choose_classes(total: int, rng: np.random.Generator) -> NDArray[np.int64]:
 def _drop_some(classes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
     if len(classes) < 3:
         return classes
-    gone = int(rng.integers(1, max(2, len(classes) // 2)))
-    return np.sort(rng.permutation(classes)[gone:])
+    dropped_count = int(rng.integers(1, max(2, len(classes) // 2)))
+    return np.sort(rng.permutation(classes)[dropped_count:])
 
 
 def _split(

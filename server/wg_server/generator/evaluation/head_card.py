@@ -50,18 +50,18 @@ def heads(fitted_priors: FittedPriors, episode: Episode) -> dict[str, Head]:
     """Heads of all methods for one episode, on features as they are."""
     priors, labels = fitted_priors.priors, episode.labels
     pools = pooling.of_releases(priors, episode.release, episode.others)
-    named = fitted_priors.named(labels)
+    name_prior = fitted_priors.named(labels)
 
     def finished(pools: Sequence[Pool], names: tuple[str, ...] = labels) -> Head:
-        return posterior_head(pooling.posterior(priors, pools, names, named), *episode.own)
+        return posterior_head(pooling.posterior(priors, pools, names, name_prior), *episode.own)
 
-    unnamed = posterior_head(pooling.posterior(priors, pools, labels), *episode.own)
+    unnamed_head = posterior_head(pooling.posterior(priors, pools, labels), *episode.own)
     return {
         COMPLETED: finished(pools),
         ALONE: finished(()),
         # Each class with what was released of the one before.
         EXCHANGED: finished(pools, (*labels[-1:], *labels[:-1])),
-        **({} if fitted_priors.names is None else {UNNAMED: unnamed}),
+        **({} if fitted_priors.names is None else {UNNAMED: unnamed_head}),
     }
 
 

@@ -59,8 +59,8 @@ class OperatorFamily:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """All of it but the names, by name."""
-        further = family_network.packed(self.network)
-        return self.head.tensors() | self.likeness.tensors() | further
+        network_tensors = family_network.packed(self.network)
+        return self.head.tensors() | self.likeness.tensors() | network_tensors
 
     def offered(self, rows: NDArray[np.integer[Any]]) -> Tensors:
         """Tensors of a candidate of some classes, in this order."""
@@ -141,12 +141,12 @@ def offered(
         families of at least K classes, as they are.
     """
     large_enough = [f for f in operator.families.values() if len(f.labels) >= len(labels)]
-    matched = [(_matched(family.labels, labels), family) for family in large_enough]
-    named = [(match, family) for match, family in matched if match[0] > _MOST]
-    named.sort(key=lambda pair: -pair[0][0])
-    for (_, rows), family in named[:OFFERED_LIMIT]:
+    matches = [(_matched(family.labels, labels), family) for family in large_enough]
+    named_matches = [(match, family) for match, family in matches if match[0] > _MOST]
+    named_matches.sort(key=lambda pair: -pair[0][0])
+    for (_, rows), family in named_matches[:OFFERED_LIMIT]:
         yield SAME_FAMILY, family.offered(rows)
-    if not named:
+    if not named_matches:
         for family in large_enough[:OFFERED_LIMIT]:
             yield ANY_FAMILY, family.offered(np.arange(len(family.labels)))
 
@@ -154,6 +154,6 @@ def offered(
 def _matched(family_labels: Sequence[str], labels: Sequence[str]) -> tuple[float, NDArray[np.intp]]:
     """Share of K names that a family's classes have, one each, and the rows of these, ``[K]``."""
     ratio = log_ratio(labels, family_labels)
-    alike = np.where(ratio == 0, 0.0, expit(ratio))
+    likeness_share = np.where(ratio == 0, 0.0, expit(ratio))
     family_rows, rows = linear_sum_assignment(-np.minimum(ratio, _SAME_NAME))
-    return float(alike[family_rows, rows].mean()), rows
+    return float(likeness_share[family_rows, rows].mean()), rows

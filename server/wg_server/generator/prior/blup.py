@@ -84,11 +84,11 @@ def fit_priors(
         centres.append(centre)
     sw, t = np.mean(within, axis=0), np.mean(between, axis=0)
     values, basis = np.linalg.eigh(t)
-    raised = np.maximum(values, _EIGENVALUE_FLOOR * values.mean())
-    raised *= values.sum() / raised.sum()
+    floored_values = np.maximum(values, _EIGENVALUE_FLOOR * values.mean())
+    floored_values *= values.sum() / floored_values.sum()
     return Priors(
         basis=basis,
-        between=raised,
+        between=floored_values,
         within=np.einsum("ij,ik,kj->j", basis, sw, basis),
         site=np.square(np.array(centres) @ basis).mean(axis=0),
         whitener=ridged_inverse(sw, RIDGE),
@@ -124,10 +124,10 @@ def equations(
     """
     d, classes = right.shape
     named = named or ClassPrior(np.zeros((classes, d)), priors.between)
-    precision, weighted = np.zeros((d, 1 + classes, 1 + classes)), np.zeros((d, 1 + classes))
+    precision, right_side = np.zeros((d, 1 + classes, 1 + classes)), np.zeros((d, 1 + classes))
     precision[:, 0, 0] = 1 / priors.site
     precision[:, 1:, 1:] = matrices + np.eye(classes) / named.between[:, None, None]
-    weighted[:, 1:] = right + (named.mean / named.between).T
+    right_side[:, 1:] = right + (named.mean / named.between).T
     return Posterior(
         basis=priors.basis,
         within=priors.within,
@@ -135,7 +135,7 @@ def equations(
         between=named.between,
         covariance=np.asarray(np.linalg.inv(priors.whitener)),
         precision=precision,
-        weighted=weighted,
+        weighted=right_side,
         sites=np.zeros(classes),
     )
 
@@ -150,8 +150,8 @@ def posterior(
     d = len(priors.between)
     matrices, right = np.zeros((d, classes, classes)), np.zeros((d, classes))
     for site in other_sites:
-        added = contribution(priors, site)
-        matrices, right = matrices + added[0], right + added[1]
+        addition = contribution(priors, site)
+        matrices, right = matrices + addition[0], right + addition[1]
     return equations(priors, matrices, right, named)
 
 

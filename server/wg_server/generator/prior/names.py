@@ -133,10 +133,10 @@ def log_ratio(labels: Sequence[str], other_labels: Sequence[str]) -> Floats:
 
 @functools.cache
 def _available() -> bool:
-    installed = sentences.installed()
-    if not installed:
+    is_installed = sentences.installed()
+    if not is_installed:
         log.info("class names are compared by letters alone: %s is not there", sentences.PACKAGE)
-    return installed
+    return is_installed
 
 
 @functools.lru_cache(maxsize=1 << 14)
@@ -182,8 +182,8 @@ def fit_name_map(
     best = int(errors.sum(axis=1).argmin())
     if errors[best].sum() >= (1 - _LEAST) * total.sum():
         return None
-    explained = np.clip(1 - errors[best] / total, 0, _MOST)
-    return NameMap(_fitted(x, y, direct, _PENALTIES[best]), explained)
+    explained_share = np.clip(1 - errors[best] / total, 0, _MOST)
+    return NameMap(_fitted(x, y, direct, _PENALTIES[best]), explained_share)
 
 
 def _fitted(x: Floats, y: Floats, direct: Floats, penalty: float) -> Floats:

@@ -121,7 +121,7 @@ def of_site(priors: Priors, labels: Sequence[str], site: SiteEvidence) -> Pool:
         labels: The K classes of the evidence, sorted.
         site: Evidence on these classes; a mean entry beyond ``MEAN_LIMIT`` is one on the limit.
     """
-    precision, weighted = blup.contribution(priors, site)
+    precision, right_side = blup.contribution(priors, site)
     rows, columns = np.triu_indices(len(labels))
     bound = MEAN_LIMIT / _UNIT
     units = priors.ratio[:, None] / _UNIT
@@ -129,7 +129,7 @@ def of_site(priors: Priors, labels: Sequence[str], site: SiteEvidence) -> Pool:
         tuple(labels),
         1,
         np.rint(precision[:, rows, columns] * units).astype(np.int64),
-        np.rint(np.clip(weighted * units, -bound, bound)).astype(np.int64),
+        np.rint(np.clip(right_side * units, -bound, bound)).astype(np.int64),
     )
 
 
@@ -179,13 +179,13 @@ def posterior(
     matrices, right = np.zeros((d, size, size)), np.zeros((d, size))
     row_of = {name: row for row, name in enumerate(labels)}
     for pool in pools:
-        shared = np.array([name in row_of for name in pool.labels])
-        if not pool.sites or not shared.any():
+        is_shared = np.array([name in row_of for name in pool.labels])
+        if not pool.sites or not is_shared.any():
             continue
-        added = _eliminated(priors, pool, ~shared)
+        addition = _eliminated(priors, pool, ~is_shared)
         rows = np.array([row_of[name] for name in pool.labels if name in row_of])
-        matrices[:, rows[:, None], rows] += added[0]
-        right[:, rows] += added[1]
+        matrices[:, rows[:, None], rows] += addition[0]
+        right[:, rows] += addition[1]
     return blup.equations(priors, matrices, right, named)
 
 
@@ -219,10 +219,10 @@ def decode(data: bytes, labels: Iterable[str], dimension: int, sites: int) -> Po
     if len(data) != 8 * size:
         raise DecodeError(f"pool: {len(data)} bytes, expected {8 * size}")
     numbers = np.frombuffer(data, "<i8").astype(np.int64)
-    precision, weighted = np.split(numbers, [bare.precision.size])
+    precision, right_side = np.split(numbers, [bare.precision.size])
     return Pool(
         bare.labels,
         sites,
         precision.reshape(bare.precision.shape),
-        weighted.reshape(bare.weighted.shape),
+        right_side.reshape(bare.weighted.shape),
     )

@@ -46,8 +46,12 @@ def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvi
         n = np.maximum(typical + weight * (counts - typical), 0.1 * typical)
         n = np.maximum(n, 1.0)
         present = _presence(n, typical, statistics)
-        n, present, chosen = n[rows[in_release]], present[rows[in_release]], sums[rows[in_release]]
-        result.means[in_release] = statistics.centre() + chosen / n[:, None]
+        n, present, chosen_sums = (
+            n[rows[in_release]],
+            present[rows[in_release]],
+            sums[rows[in_release]],
+        )
+        result.means[in_release] = statistics.centre() + chosen_sums / n[:, None]
         result.noise[in_release] = (statistics.sum_std / n) ** 2
         result.counts[in_release] = n
         result.present[in_release] = present
@@ -102,8 +106,8 @@ def _energy(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, float]:
 
 def _extra(statistics: NoisyStatistics) -> float:
     """Records without a label, if they are more than noise."""
-    unlabelled = statistics.unlabelled()
-    return unlabelled if unlabelled > 3 * statistics.count_std else 0.0
+    unlabelled_part = statistics.unlabelled()
+    return unlabelled_part if unlabelled_part > 3 * statistics.count_std else 0.0
 
 
 def _presence(n: Floats, typical: float, statistics: NoisyStatistics) -> Floats:
@@ -129,8 +133,8 @@ def _presence(n: Floats, typical: float, statistics: NoisyStatistics) -> Floats:
 def _domain(statistics: NoisyStatistics, total: float) -> tuple[Floats, float, float]:
     """Mean over all records, its noise variance, and the number of records."""
     schema = statistics.schema
-    unlabelled = statistics.unlabelled()
+    unlabelled_part = statistics.unlabelled()
     prior = max(total, 1.0) ** 2
-    extra = max(0.0, unlabelled) * prior / (prior + statistics.count_std**2)
-    n = max(total + extra if schema.labels else unlabelled, 1.0)
+    extra = max(0.0, unlabelled_part) * prior / (prior + statistics.count_std**2)
+    n = max(total + extra if schema.labels else unlabelled_part, 1.0)
     return statistics.moments() / n, (statistics.moment_std / n) ** 2, n

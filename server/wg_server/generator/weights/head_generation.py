@@ -50,8 +50,8 @@ def of_families(
 ) -> Iterator[GeneratedCandidate]:
     """The operator's families: fixed models that the plant standardises by its own records."""
     if parts.operator_families is not None:
-        offered = families.offered(parts.operator_families, labels)
-        for number, (source, tensors) in enumerate(offered):
+        offers = families.offered(parts.operator_families, labels)
+        for number, (source, tensors) in enumerate(offers):
             name = f"{source}-{number + 1}" if number else source
             yield GeneratedCandidate(name, source, tensors)
 
@@ -99,11 +99,13 @@ def generate(
     if len(labels) < 2 or len(set(labels)) != len(labels):
         raise DataError(f"labels: {len(labels)} names, expected at least two different ones")
     parts = generator.parts
-    named = parts.fitted_priors.named(labels)
-    pooled = pooling.posterior(parts.priors, pools, labels, named)
+    name_prior = parts.fitted_priors.named(labels)
+    pooled_posterior = pooling.posterior(parts.priors, pools, labels, name_prior)
     sites = np.array([behind.get(name, 0) for name in labels], dtype=np.float64)
-    pooled = replace(pooled, sites=sites)
-    offered = tuple(candidate for maker in MAKERS for candidate in maker(parts, labels, pooled))
-    if not offered:
+    pooled_posterior = replace(pooled_posterior, sites=sites)
+    candidates = tuple(
+        candidate for maker in MAKERS for candidate in maker(parts, labels, pooled_posterior)
+    )
+    if not candidates:
         raise DataError(f"labels: {len(labels)} names, expected at most {POSTERIOR_CLASSES}")
-    return offered
+    return candidates

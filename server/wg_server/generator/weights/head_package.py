@@ -98,11 +98,11 @@ def _described(operator: OperatorFamilies) -> dict[str, Any]:
 def _operator_families(
     tensors: Mapping[str, Tensor], document: Mapping[str, Any]
 ) -> OperatorFamilies:
-    described = document[_OWN]
+    description = document[_OWN]
     arrays = {k: v.numpy() for k, v in container.under(tensors, f"{_OWN}.").items()}
-    pairs = zip(described["families"], described["labels"], strict=True)
+    pairs = zip(description["families"], description["labels"], strict=True)
     labels = {str(name): tuple(map(str, class_names)) for name, class_names in pairs}
-    layout = Layout(int(described["scaled"]), tuple(map(int, described["blocks"])))
+    layout = Layout(int(description["scaled"]), tuple(map(int, description["blocks"])))
     architecture = modality(known(str(document["architecture"])).modality).family_network
     dimension = len(tensors["priors.within"])
     return families.read(arrays, labels, layout, dimension, architecture)

@@ -94,7 +94,7 @@ def train(objective: Objective[M], schedule: Schedule, progress: Progress) -> Tr
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
     )
-    watched, average = copy.deepcopy(model).eval(), _copy(model)
+    watched_model, average = copy.deepcopy(model).eval(), _copy(model)
     best, least = _copy(model), math.inf
     for step in range(schedule.steps):
         warm = min(1.0, (step + 1) / WARM_UP)
@@ -108,15 +108,15 @@ def train(objective: Objective[M], schedule: Schedule, progress: Progress) -> Tr
         share = min(schedule.average, (2 + step) / (11 + step))
         for name, value in model.state_dict().items():
             average[name].lerp_(value, 1 - share)
-        done = step + 1
-        if done % schedule.evaluate_every and done < schedule.steps:
+        step_count = step + 1
+        if step_count % schedule.evaluate_every and step_count < schedule.steps:
             continue
-        watched.load_state_dict(average)
+        watched_model.load_state_dict(average)
         with torch.inference_mode():
-            evaluation = objective.evaluate(watched)
+            evaluation = objective.evaluate(watched_model)
         if evaluation.loss < least - _BETTER:
             best, least = {name: value.clone() for name, value in average.items()}, evaluation.loss
-        progress(done, f"{evaluation.accuracy:.3f} on what no step saw")
+        progress(step_count, f"{evaluation.accuracy:.3f} on what no step saw")
     model.load_state_dict(best)
     model.eval()
     return Trained(schedule.steps, time.monotonic() - began, least)

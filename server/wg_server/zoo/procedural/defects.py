@@ -78,11 +78,11 @@ def pits(rng: np.random.Generator, images: Field, style: Style) -> Field:
 def patch(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """One large blotch with a ragged edge."""
     n, size = len(images), images.shape[1]
-    ragged = _noise_crops(rng, n, size, 3 + 6 * style[2])
+    edge_noise = _noise_crops(rng, n, size, 3 + 6 * style[2])
     aspect = uniform(rng, 0.6, 1.6, n)
     spot = disc_distance(uniform(rng, -0.4, 0.4, (n, 2)), size, aspect)
     radius = uniform(rng, 0.3, 0.45 + 0.4 * style[3], n)
-    return _blend(images, soft(spot + 0.12 * ragged, radius, 0.1), style)
+    return _blend(images, soft(spot + 0.12 * edge_noise, radius, 0.1), style)
 
 
 def patches(rng: np.random.Generator, images: Field, style: Style) -> Field:
@@ -224,7 +224,7 @@ PAINTERS: Mapping[str, Painter] = {
 def _noise_crops(rng: np.random.Generator, count: int, size: int, scale_: float) -> Field:
     """Windows into one field of noise: cheaper than a field for each image."""
     field = noise(rng, 256, scale_, rough=0.15)
-    top, left = rng.integers(0, 256, (2, count))
+    top, left_edges = rng.integers(0, 256, (2, count))
     rows = (top[:, None] + np.arange(size)) % 256
-    columns = (left[:, None] + np.arange(size)) % 256
+    columns = (left_edges[:, None] + np.arange(size)) % 256
     return np.asarray(field[rows[:, :, None], columns[:, None, :]], dtype=np.float32)

@@ -68,19 +68,19 @@ class Site:
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
     """The family of a seed."""
     rng = streams.rng(Stream.FAMILY, *seed)
-    chosen = kind or str(rng.choice(KINDS, p=_ODDS))
-    recipe = surfaces.draw_recipe(rng, "plain" if chosen == "boards" else None)
+    family_kind = kind or str(rng.choice(KINDS, p=_ODDS))
+    recipe = surfaces.draw_recipe(rng, "plain" if family_kind == "boards" else None)
     style = _style(rng)
     alphabet: dict[str, glyphs.Glyph] = {}
-    if chosen in ("digits", "glyphs"):
-        invented = chosen == "glyphs"
+    if family_kind in ("digits", "glyphs"):
+        is_invented = family_kind == "glyphs"
         alphabet = (
-            glyphs.alphabet(rng, int(rng.integers(5, 11))) if invented else glyphs.digits(rng)
+            glyphs.alphabet(rng, int(rng.integers(5, 11))) if is_invented else glyphs.digits(rng)
         )
-    classes = _classes(rng, chosen, alphabet)
+    classes = _classes(rng, family_kind, alphabet)
     return Family(
-        name=f"{chosen}-{recipe.kind}-{'-'.join(str(s) for s in seed)}",
-        kind=chosen,
+        name=f"{family_kind}-{recipe.kind}-{'-'.join(str(s) for s in seed)}",
+        kind=family_kind,
         classes=classes,
         recipe=recipe,
         style=style,
@@ -92,8 +92,8 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
 def draw_site(family: Family, number: int, *, strength: float) -> Site:
     """Site ``number`` of a family; its camera differs from a clean one by ``strength``, 0 to 1."""
     rng = streams.rng(Stream.SITE, *family.seed, then=(number,))
-    mounted = family.kind in ("defects", "boards", "materials")
-    camera = cameras.draw_camera(rng, strength=strength, mounted=mounted)
+    is_mounted = family.kind in ("defects", "boards", "materials")
+    camera = cameras.draw_camera(rng, strength=strength, mounted=is_mounted)
     return Site(surfaces.sheet(rng, family.recipe), camera)
 
 
@@ -124,8 +124,8 @@ def _scenes(family: Family, site: Site, kind: Class, count: int, rng: np.random.
     if family.kind == "defects":
         return defects.PAINTERS[kind.painter](rng, ground, kind.style) if kind.painter else ground
     if family.alphabet:
-        drawn = glyphs.ink(rng, family.alphabet[kind.name], count, SIZE, style)
-        return np.asarray(ground + sign * (0.2 + 0.5 * style[7]) * drawn)
+        glyph_ink = glyphs.ink(rng, family.alphabet[kind.name], count, SIZE, style)
+        return np.asarray(ground + sign * (0.2 + 0.5 * style[7]) * glyph_ink)
     if family.kind == "boards":
         copper = boards.board(rng, kind.name, count, SIZE, style)
         return np.asarray(0.5 * ground + sign * (0.25 + 0.5 * style[7]) * (copper - 0.5) + 0.25)
@@ -146,8 +146,8 @@ def _classes(
         return tuple(map(Class, alphabet))
     if kind == "boards":
         count = int(rng.integers(4, len(boards.CLASSES) + 1))
-        chosen = rng.choice(boards.CLASSES, count, replace=False)
-        return tuple(Class(str(name)) for name in chosen)
+        class_choice = rng.choice(boards.CLASSES, count, replace=False)
+        return tuple(Class(str(name)) for name in class_choice)
     if kind == "materials":
         sorts = map(str, rng.choice(surfaces.DRAWN, int(rng.integers(2, 8)), replace=False))
         return tuple(Class(name, recipe=surfaces.draw_recipe(rng, name)) for name in sorts)

@@ -52,11 +52,11 @@ def sheet(rng: np.random.Generator, recipe: Recipe) -> Field:
 
 def crops(rng: np.random.Generator, sheet: Field, count: int, size: int) -> Field:
     """Cut images from a sheet, some of them mirrored, ``[count, size, size]``."""
-    top, left = rng.integers(0, SHEET, (2, count))
+    top, left_edges = rng.integers(0, SHEET, (2, count))
     rows = (top[:, None] + np.arange(size)) % SHEET
-    columns = (left[:, None] + np.arange(size)) % SHEET
-    mirrored = rng.random(count) < 0.5
-    columns[mirrored] = columns[mirrored, ::-1]
+    columns = (left_edges[:, None] + np.arange(size)) % SHEET
+    is_mirrored = rng.random(count) < 0.5
+    columns[is_mirrored] = columns[is_mirrored, ::-1]
     return np.asarray(sheet[rows[:, :, None], columns[:, None, :]], dtype=np.float32)
 
 
@@ -102,12 +102,12 @@ def _concrete(rng: np.random.Generator, size: int, v: Values) -> Field:
 
 def _cracked(rng: np.random.Generator, size: int, v: Values) -> Field:
     """Plates between ragged gaps, as mud, glaze or old paint has them, and finer ones inside."""
-    ragged = noise(rng, size, 1.5 + 2 * v[0], rough=0.4)
+    edge_noise = noise(rng, size, 1.5 + 2 * v[0], rough=0.4)
     _, wide, plate = cells(rng, size, int(20 + 120 * v[1]))
     _, fine, _ = cells(rng, size, int(150 + 400 * v[2]))
     tone = rng.normal(0, 0.5, plate.max() + 1).astype(np.float32)[plate]
-    gap = step(1.0 + 2 * v[3] - wide - 0.8 * ragged, 0, 1.2)
-    hair = step(0.6 - fine - 0.5 * ragged, 0, 0.8)
+    gap = step(1.0 + 2 * v[3] - wide - 0.8 * edge_noise, 0, 1.2)
+    hair = step(0.6 - fine - 0.5 * edge_noise, 0, 0.8)
     return np.asarray(
         v[4] * tone + 0.4 * noise(rng, size, 2, rough=0.6) - 2.5 * gap - (0.3 + v[5]) * hair
     )

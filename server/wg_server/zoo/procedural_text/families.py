@@ -64,16 +64,16 @@ class Site:
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
     """The family of a seed."""
     rng = streams.rng(Stream.FAMILY, *seed)
-    chosen = kind or str(rng.choice(list(KINDS), p=_ODDS))
-    entries = KINDS[chosen]
+    family_kind = kind or str(rng.choice(list(KINDS), p=_ODDS))
+    entries = KINDS[family_kind]
     count = min(int(rng.integers(*_CLASSES)), len(entries))
     concepts = tuple(entries[i] for i in rng.permutation(len(entries))[:count])
     japanese = rng.random() < _JAPANESE
     style = int(rng.integers(3))
     names = [c.japanese if japanese else str(rng.choice(c.names)) for c in concepts]
     return Family(
-        name=f"{chosen}-{'-'.join(str(s) for s in seed)}",
-        kind=chosen,
+        name=f"{family_kind}-{'-'.join(str(s) for s in seed)}",
+        kind=family_kind,
         concepts=concepts,
         labels=tuple([name, name.replace(" ", "_"), name.title()][style] for name in names),
         seed=seed,
@@ -83,8 +83,8 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
 def draw_site(family: Family, number: int, *, strength: float) -> Site:
     """Site ``number`` of a family, ``strength`` (0 to 1) away from the nominal one."""
     rng = streams.rng(Stream.SITE, *family.seed, then=(number,))
-    japanese, mixed = rng.random() < _JAPANESE, rng.random() < _MIXED
-    languages = ("en", "ja") if mixed else ("ja",) if japanese else ("en",)
+    japanese, is_mixed = rng.random() < _JAPANESE, rng.random() < _MIXED
+    languages = ("en", "ja") if is_mixed else ("ja",) if japanese else ("en",)
 
     def some(words: Sequence[str]) -> tuple[str, ...]:
         """Those that a site uses: fewer, the further it is from the nominal one."""

@@ -71,19 +71,19 @@ class Site:
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
     """The family of a seed."""
     rng = streams.rng(Stream.FAMILY, *seed)
-    chosen = kind or str(rng.choice(list(KINDS), p=_ODDS))
-    machine = KINDS[chosen](rng)
-    if chosen == "process":  # each variable has a sensor
+    family_kind = kind or str(rng.choice(list(KINDS), p=_ODDS))
+    machine = KINDS[family_kind](rng)
+    if family_kind == "process":  # each variable has a sensor
         mixing = np.eye(machine.sources)
     else:
         channels = int(rng.choice([1, 1, 1, 2, 3]))
         mixing = rng.dirichlet(np.ones(machine.sources), channels) * rng.uniform(0.5, 1.5)
     return Family(
-        name=f"{chosen}-{'-'.join(str(s) for s in seed)}",
-        kind=chosen,
+        name=f"{family_kind}-{'-'.join(str(s) for s in seed)}",
+        kind=family_kind,
         machine=machine,
         mixing=mixing,
-        length=int(rng.choice(_LENGTHS[chosen])),
+        length=int(rng.choice(_LENGTHS[family_kind])),
         unit=float(10 ** rng.uniform(-1, 1) * rng.choice([1.0, 1.0, 1e3])),
         seed=seed,
     )

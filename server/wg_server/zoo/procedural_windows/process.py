@@ -84,8 +84,8 @@ class Plant:
         hiss = rng.normal(size=(n, v, length)) * rise[:, None]
         signal += force[:, 3, :, None] * hiss
         frozen = signal[np.arange(n), :, np.clip((start * length).astype(int), 0, length - 1)]
-        stuck = np.clip(np.abs(force[:, 4, :, None]), 0, 1) * (since > 0)[:, None]
-        signal = (1 - stuck) * signal + stuck * frozen[:, :, None]
+        is_stuck = np.clip(np.abs(force[:, 4, :, None]), 0, 1) * (since > 0)[:, None]
+        signal = (1 - is_stuck) * signal + is_stuck * frozen[:, :, None]
         hits = (rng.random((n, 1, length)) < 3 / length) * rise[:, None]
         signal += 2 * force[:, 5, :, None] * hits
         return np.asarray(self.level[:, None] + self.scale[:, None] * signal)
@@ -94,12 +94,12 @@ class Plant:
 def draw(rng: np.random.Generator) -> Plant:
     """A process with faults, or one that wears through stages."""
     v = int(rng.choice([rng.integers(3, 10), rng.integers(10, 25), rng.integers(25, 56)]))
-    worn = rng.random() < 0.2
-    k = int(rng.integers(3, 6)) if worn else int(rng.integers(2, 10))
+    is_worn = rng.random() < 0.2
+    k = int(rng.integers(3, 6)) if is_worn else int(rng.integers(2, 10))
     effects = np.zeros((k, len(EFFECTS), v))
     strength = np.exp(rng.uniform(np.log(0.5), np.log(4.0)))
     names = ["normal"]
-    if worn:
+    if is_worn:
         way = rng.normal(size=(2, v)) * (rng.random(v) < 0.6)
         for row in range(k):
             stage = (row / (k - 1)) ** rng.uniform(0.8, 1.5)
@@ -107,13 +107,13 @@ def draw(rng: np.random.Generator) -> Plant:
         names += [f"worn-{row}" for row in range(1, k)]
     else:
         for row in range(1, k):
-            chosen = rng.permutation(len(EFFECTS))[: int(rng.integers(1, 3))]
-            names.append(f"{EFFECTS[int(chosen[0])]}-{row}")
-            touched = rng.random(v) < max(1.5 / v, rng.uniform(0.05, 0.5))
-            touched[int(rng.integers(v))] = True
-            for effect in chosen:
+            chosen_effects = rng.permutation(len(EFFECTS))[: int(rng.integers(1, 3))]
+            names.append(f"{EFFECTS[int(chosen_effects[0])]}-{row}")
+            is_touched = rng.random(v) < max(1.5 / v, rng.uniform(0.05, 0.5))
+            is_touched[int(rng.integers(v))] = True
+            for effect in chosen_effects:
                 sign = rng.choice([-1.0, 1.0], v)
-                effects[row, effect] = touched * sign * jitter(rng, np.full(v, strength), 0.5)
+                effects[row, effect] = is_touched * sign * jitter(rng, np.full(v, strength), 0.5)
             effects[row, 3:] = np.abs(effects[row, 3:])
     units = rng.random() < 0.5
     scale = 10 ** rng.uniform(-2, 2, v) if units else np.ones(v)

@@ -154,9 +154,9 @@ def draw(rng: np.random.Generator) -> Rotor:
     """A kind of rotating machine and its classes: faults, or faults at several severities."""
     count = int(rng.integers(2, 6))
     types = [str(t) for t in rng.permutation(TYPES)[:count]]
-    graded = rng.random() < 0.45
-    levels = np.geomspace(0.5, 2.0, int(rng.integers(2, 4))) if graded else np.ones(1)
-    names = [f"{t}-{i}" if graded else t for t in types for i in range(len(levels))]
+    is_graded = rng.random() < 0.45
+    levels = np.geomspace(0.5, 2.0, int(rng.integers(2, 4))) if is_graded else np.ones(1)
+    names = [f"{t}-{i}" if is_graded else t for t in types for i in range(len(levels))]
     kinds = [t for t in types for _ in levels]
     power = [float(v) for _ in types for v in levels]
     if rng.random() < 0.85:
@@ -177,8 +177,8 @@ def draw(rng: np.random.Generator) -> Rotor:
             depth[row] = 0.15 if kind in ("outer", "tooth") else rng.uniform(0.4, 0.9)
         if kind in ("unbalance", "misaligned", "loose", "rub"):
             extra = {"unbalance": [1.0], "misaligned": [0.3, 1.0, 0.4], "rub": [0.3, 0.3, 0.3]}
-            added = np.array(extra.get(kind, 0.6 * np.ones(_HARMONICS)))
-            harmonics[row, : len(added)] += 0.6 * power[row] * added
+            added_amplitudes = np.array(extra.get(kind, 0.6 * np.ones(_HARMONICS)))
+            harmonics[row, : len(added_amplitudes)] += 0.6 * power[row] * added_amplitudes
         if kind == "wear":
             tone[row], bands[row] = tone[row] + 0.5 * power[row], 0.8
         if kind == "cavitation":
