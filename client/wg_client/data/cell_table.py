@@ -41,13 +41,11 @@ def survey_cells(
     if unit_column and unit_column not in cell_table.columns:
         raise DataError(f"{table}: no column {unit_column!r} to name the privacy unit")
     n = len(cell_table.records)
-    declared_labels = [
-        dataset.composed(cell.strip()) for cell in cell_table.columns.get(_LABEL, [""] * n)
-    ]
+    cell_labels = [dataset.composed(c.strip()) for c in cell_table.columns.get(_LABEL, [""] * n)]
     units = list(cell_table.columns[unit_column]) if unit_column else None
     sides = None if split is None else cell_table.columns.get(_SPLIT)
     parts = ("", "0") if split == 0 else (str(split),)
-    labels = _domain(table, labels, declared_labels, list(cell_table.problems.values()))
+    labels = _domain(table, labels, cell_labels, list(cell_table.problems.values()))
     index = dataset.label_index(labels)
     usable: list[int] = []
     problems: list[Problem] = []
@@ -56,8 +54,8 @@ def survey_cells(
         if not reason:
             if sides is not None and sides[row].strip() not in parts:
                 continue
-            if declared_labels[row] and declared_labels[row] not in index:
-                reason = dataset.undeclared(declared_labels[row], labels)
+            if cell_labels[row] and cell_labels[row] not in index:
+                reason = dataset.undeclared(cell_labels[row], labels)
             elif units is not None and not units[row].strip():
                 reason = f"column {unit_column!r} is empty: no privacy unit"
         if reason:
@@ -73,7 +71,7 @@ def survey_cells(
             records=cell_table.records.take(usable),
             modality=cell_table.records.modality.name,
             labels=np.array(
-                [index.get(declared_labels[row], UNLABELLED) for row in usable], dtype=np.int64
+                [index.get(cell_labels[row], UNLABELLED) for row in usable], dtype=np.int64
             ),
             label_names=tuple(labels),
             names=tuple(cell_table.names[row] for row in usable),
