@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.machines.base import HALF_BINS, MachineKind
+from wg_common.machines.process import ProcessUnit
 from wg_common.machines.registry import KINDS
 from wg_common.nets import spectrum_lines
 from wg_common.nets.spectrum_lines import BANDS, ENVELOPES, INPUTS
@@ -54,7 +55,7 @@ class ReadingMap(nn.Module):
     centre: Tensor
     spread: Tensor
 
-    def __init__(self, kind: MachineKind) -> None:
+    def __init__(self, kind: MachineKind | ProcessUnit) -> None:
         super().__init__()
         size = reading_count(kind)
         self.register_buffer("centre", torch.zeros(size))
@@ -75,8 +76,10 @@ class ReadingMap(nn.Module):
         return numbers * (CLIP_RADIUS / norm.clamp(min=CLIP_RADIUS))
 
 
-def reading_count(kind: MachineKind) -> int:
+def reading_count(kind: MachineKind | ProcessUnit) -> int:
     """Number R of readings of a window."""
+    if isinstance(kind, ProcessUnit):
+        return kind.reading_count
     return INPUTS - ENVELOPES + len(BANDS) * (len(_EDGES) - 1 + kind.template_count)
 
 

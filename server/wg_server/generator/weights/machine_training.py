@@ -144,10 +144,10 @@ def _conditioned_loss(
     condition = networks.condition(batch.machines.figures, statistics)
     logits = networks.networks(condition, keep_mask * latents).logits(view)
     total = loss(logits, batch.labels) + _DIVERGENCE * (keep_mask[:, 0] * divergence).mean()
-    return total + _flow_loss(networks, latents.detach(), condition.detach(), generator)
+    return total + flow_loss(networks, latents.detach(), condition.detach(), generator)
 
 
-def _flow_loss(
+def flow_loss(
     networks: ConditionedNetworks, clean: Tensor, condition: Tensor, generator: torch.Generator
 ) -> Tensor:
     """Squared error of clean latents; the flow's times are logit-normal."""

@@ -1,0 +1,94 @@
+"""Local-only soft sensors on real signals: ``python -m bench.number_sets --datasets DIR``.
+
+One measured channel is to be told from the others, at recordings that none was learnt from:
+root of the mean squared error over that of ridge regression on lagged signals, of boosted trees, of
+ridge regression on MiniRocket, and of what ``wg_client.fitting.numbers`` makes; and the share of
+test windows whose value its intervals of 90 % hold.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from bench.minirocket import MiniRocket
+from bench.rows import write_table
+from numpy.typing import NDArray
+from sklearn.linear_model import RidgeCV
+
+from wg_client.fitting import numbers
+from wg_client.fitting.numbers import Judgement
+
+DATASETS = ("tep", "cmapss_fd001", "skab_valve1")
+CHANNELS = 3  # Of each set that are told, evenly over all that vary
+WINDOWS = 500  # Most of a set's training that is learnt from
+OURS = "kept local-only"
+Floats = NDArray[np.float64]
+
+
+def by_rocket(train: Floats, values: Floats, test: Floats, seed: int) -> Floats:
+    """Values of test windows by a ridge regression on MiniRocket's shares."""
+    spread = train.std(axis=(0, 2), keepdims=True) + 1e-9
+    train, test = ((part / spread).astype(np.float32) for part in (train, test))
+    rocket = MiniRocket(train, np.random.default_rng(seed))
+    known = rocket.features(train)
+    scale = known.std(axis=0) + 1e-3
+    ridge = RidgeCV(np.geomspace(1, 1e6, 10)).fit(known / scale, values)
+    return np.asarray(ridge.predict(rocket.features(test) / scale))
+
+
+def judged(path: Path, seed: int) -> list[dict[str, float]]:
+    """A row for each channel: errors by method over the best rival's, coverage, R²."""
+    with np.load(path) as archive:
+        x, split = archive["x"].astype(np.float64), archive["split"]
+        recordings = archive["group"]
+    varying = np.flatnonzero(x.mean(axis=2).std(axis=0) > 1e-6)
+    rows = []
+    rng = np.random.default_rng(seed)
+    train = np.sort(rng.permutation(np.flatnonzero(split == 0))[:WINDOWS])
+    test = np.flatnonzero(split == 1)
+    for channel in varying[np.linspace(0, len(varying) - 1, CHANNELS).astype(int)]:
+        values, others = x[:, channel].mean(axis=1), np.delete(x, channel, axis=1)
+        features = numbers.lagged(others)
+        model = numbers.fit(features[train], values[train], recordings[train])
+        predictions = {
+            OURS: model.predict(features[test]),
+            "ridge": model.ridge.predict(features[test]),
+            "trees": model.trees.predict(features[test]) if model.trees else None,
+            "MiniRocket": by_rocket(others[train], values[train], others[test], seed),
+        }
+        known = {name: part for name, part in predictions.items() if part is not None}
+        by_method = {name: Judgement.of(part, values[test]) for name, part in known.items()}
+        best = min(one.error for name, one in by_method.items() if name != OURS)
+        row = {name: one.error / best for name, one in by_method.items()}
+        inside = np.abs(known[OURS] - values[test]) <= model.half_width
+        rows.append({**row, "coverage": float(inside.mean()), "R²": by_method[OURS].r2})
+    return rows
+
+
+def main() -> None:
+    """Judge every set that is there, print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--datasets", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--table", type=Path)
+    options = parser.parse_args()
+    lines, rows = [], []
+    for name in DATASETS:
+        path = options.datasets / name / "data.npz"
+        if not path.is_file():
+            print(f"{name}: not here, left out")
+            continue
+        of_set = judged(path, options.seed)
+        rows += of_set
+        for row in of_set:
+            lines.append(f"| {name} | " + " | ".join(f"{v:.3f}" for v in row.values()) + " |")
+            print(lines[-1], flush=True)
+    if rows:
+        means = [float(np.mean([row[key] for row in rows])) for key in rows[0]]
+        head = f"| set | {' | '.join(rows[0])} |\n|{'---|' * (len(means) + 1)}"
+        mean = "| mean | " + " | ".join(f"{value:.3f}" for value in means) + " |"
+        write_table("\n".join([head, *lines, mean]), options.table)
+
+
+if __name__ == "__main__":
+    main()

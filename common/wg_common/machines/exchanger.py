@@ -1,0 +1,146 @@
+"""A heat exchanger in counterflow: its figures, and its balances of heat and pressure.
+
+With ``C`` heat capacity flows, ``T`` and ``t`` temperatures of hot and cold fluid, and the
+logarithmic mean ``D`` of the differences at both ends (Kays and London, *Compact Heat Exchangers*,
+McGraw-Hill, 1984, chapter 2)::
+
+    duty = C_hot (T_in - T_out) = C_cold (t_out - t_in) = U A D
+
+``U A`` falls as the exchanger fouls, and each film's part of it goes with its flow to the power .8.
+The hot side's drop of pressure goes with its flow to the power 1.8: a second, worse flow meter. The
+mean is Chen's approximation, which has no singular place (*Comments on improvements on a
+replacement for the logarithmic mean*, Chemical Engineering Science 42, 1987).
+"""
+
+import torch
+from torch import Tensor
+
+from wg_common.machines.process import (
+    LARGEST_READING,
+    Channel,
+    ProcessUnit,
+    Quantity,
+    log_share,
+    summary,
+)
+
+FIGURES = (
+    "hot_flow_m3_per_h",
+    "cold_flow_m3_per_h",
+    "hot_heat_capacity_kj_per_m3_k",
+    "cold_heat_capacity_kj_per_m3_k",
+    "hot_inlet_c",
+    "cold_inlet_c",
+    "conductance_kw_per_k",
+    "hot_pressure_drop_kpa",
+    "sample_seconds",
+)
+"""Stated figures, in this order: nominal values of a clean unit, and seconds between samples."""
+CHANNELS = (
+    Channel("hot flow", "m3/h"),
+    Channel("hot inlet temperature", "°C"),
+    Channel("hot outlet temperature", "°C"),
+    Channel("cold flow", "m3/h"),
+    Channel("cold inlet temperature", "°C"),
+    Channel("cold outlet temperature", "°C"),
+    Channel("hot pressure drop", "kPa"),
+)
+CONDITIONS = ("normal", "fouling", "bypass", "plugged tubes")
+FILM_POWER, DROP_POWER = 0.8, 1.8
+_HEADROOM = 1.8  # Range of a flow meter over the nominal value
+_DROP_HEADROOM = 3.0
+_HOT_RANGE, _COLD_RANGE = 150.0, 120.0
+
+
+def capacity_flows(figures: Tensor) -> tuple[Tensor, Tensor]:
+    """Nominal heat capacity flows of hot and cold fluid, kW/K, ``[m]`` each."""
+    return figures[:, 0] * figures[:, 2] / 3600, figures[:, 1] * figures[:, 3] / 3600
+
+
+def effectiveness(units: Tensor, ratio: Tensor) -> Tensor:
+    """Share of the greatest possible duty in counterflow (Kays and London, equation 2-13).
+
+    Args:
+        units: Transfer units, conductance over the lesser capacity flow.
+        ratio: Lesser over greater capacity flow, at most 1.
+    """
+    even = (1 - ratio).abs() < 1e-3
+    fall = torch.exp(-units * (1 - ratio.where(~even, 0.5)))
+    share = (1 - fall) / (1 - ratio.where(~even, 0.5) * fall)
+    return torch.where(even, units / (1 + units), share)
+
+
+def duty(conductance: Tensor, flows: tuple[Tensor, Tensor], span: Tensor) -> Tensor:
+    """Duty in kW of a conductance in kW/K, capacity flows in kW/K, and the span of inlets in K."""
+    low, high = torch.minimum(*flows), torch.maximum(*flows)
+    return effectiveness(conductance / low, low / high) * low * span
+
+
+def nominal(figures: Tensor) -> Tensor:
+    """Nominal duty in kW, and conductance in kW/K, ``[m, 2]``."""
+    span = figures[:, 4] - figures[:, 5]
+    return torch.stack([duty(figures[:, 6], capacity_flows(figures), span), figures[:, 6]], dim=1)
+
+
+def ranges(figures: Tensor) -> Tensor:
+    """Ranges of the instruments, ``[m, 7]``."""
+    hot, cold = (_HEADROOM * figures[:, place] for place in (0, 1))
+    hot_range, cold_range = torch.full_like(hot, _HOT_RANGE), torch.full_like(hot, _COLD_RANGE)
+    drop = _DROP_HEADROOM * figures[:, 7]
+    columns = [hot, hot_range, hot_range, cold, cold_range, cold_range, drop]
+    return torch.stack(columns, dim=1)
+
+
+def stated_numbers(figures: Tensor) -> Tensor:
+    """Logarithms of size, capacity flows, transfer units, drop and sampling: ``[m, 9]``."""
+    hot, cold = capacity_flows(figures)
+    least = torch.minimum(hot, cold)
+    numbers = [figures[:, 0].log() - 2.3, 2 * (cold / hot).log()]
+    numbers += [3 * (figures[:, 2] / 3000).log(), 3 * (figures[:, 3] / 4000).log()]
+    numbers += [(figures[:, 4] - 90) / 17, (figures[:, 5] - 20) / 6]
+    numbers += [2 * (figures[:, 6] / least).log() - 0.4, figures[:, 7].log() - 3.5]
+    numbers.append(figures[:, 8].log() - 3)
+    return torch.stack(numbers, dim=1)
+
+
+def readings(windows: Tensor, figures: Tensor) -> Tensor:
+    """Plain readings, and what balances make of them: ``[m, n, R]``."""
+    means, changes, spreads = summary(windows, ranges(figures))
+    hot, hot_in, hot_out, cold, cold_in, cold_out, drop = means.unbind(dim=2)
+    by_hot, by_cold = (log_share(_HEADROOM * flow) for flow in (hot, cold))
+    by_drop = log_share(_DROP_HEADROOM * drop) / DROP_POWER
+    hot_in, hot_out, cold_in, cold_out = (
+        hot_in * _HOT_RANGE,
+        hot_out * _HOT_RANGE,
+        cold_in * _COLD_RANGE,
+        cold_out * _COLD_RANGE,
+    )
+    warm_end, cold_end = (hot_in - cold_out).clamp(min=0.5), (hot_out - cold_in).clamp(min=0.5)
+    chen = (warm_end * cold_end * (warm_end + cold_end) / 2) ** (1 / 3)
+    differences = [hot_in - hot_out, cold_out - cold_in, warm_end, cold_end]
+    plain = [4 * (means - 0.5), 20 * changes, (spreads + 1e-3).log() + 5]
+    plain.append(torch.stack([by_hot, by_cold, by_drop, *(x / 15 - 1 for x in differences)], 2))
+
+    heat, conductance = nominal(figures)[:, :, None].unbind(dim=1)
+    hot_capacity, cold_capacity = (flow[:, None] for flow in capacity_flows(figures))
+    from_hot = log_share(hot_capacity * _HEADROOM * hot * (hot_in - hot_out) / heat)
+    from_cold = log_share(cold_capacity * _HEADROOM * cold * (cold_out - cold_in) / heat)
+    film = log_share(chen * conductance / heat)
+    balances = [5 * from_hot, 5 * from_cold, 5 * (from_hot - film), 5 * (from_cold - film)]
+    balances += [8 * (from_hot - from_cold), 8 * (by_hot - by_drop)]
+    by_balance = torch.stack(balances, dim=2).clamp(-LARGEST_READING, LARGEST_READING)
+    return torch.cat([*plain, by_balance], dim=2)
+
+
+UNIT = ProcessUnit(
+    name="heat_exchanger",
+    channels=CHANNELS,
+    quantities=(Quantity("heat duty", "kW", 5.0), Quantity("conductance", "kW/K", 5.0)),
+    conditions=CONDITIONS,
+    condition_size=len(FIGURES),
+    plain_count=28,
+    reading_count=34,
+    stated_numbers=stated_numbers,
+    nominal=nominal,
+    readings=readings,
+)

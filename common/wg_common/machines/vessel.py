@@ -1,0 +1,129 @@
+"""A stirred vessel with a cooling jacket: its figures, and its balances of mass and heat.
+
+Its contents are mixed, so that what leaves is as warm as what is in it; with ``C`` heat capacity
+flows, ``V`` the volume, ``F`` flows and water in the jacket (Luyben, *Process Modeling, Simulation
+and Control for Chemical Engineers*, McGraw-Hill, 1990, section 3.6)::
+
+    dV/dt = F_in - F_out
+    duty  = C_in (T_in - T) - c V dT/dt = C_jacket (t_out - t_in) = U A (T - (t_in + t_out) / 2)
+
+Outflow goes by a valve whose flow is its opening times the root of the level above it.
+"""
+
+import torch
+from torch import Tensor
+
+from wg_common.machines.process import (
+    LARGEST_READING,
+    WATER,
+    Channel,
+    ProcessUnit,
+    Quantity,
+    hours,
+    log_share,
+    summary,
+)
+
+FIGURES = (
+    "inflow_m3_per_h",
+    "volume_m3",
+    "level_m",
+    "feed_temperature_c",
+    "conductance_kw_per_k",
+    "coolant_flow_m3_per_h",
+    "heat_capacity_kj_per_m3_k",
+    "sample_seconds",
+)
+"""Stated figures, in this order: nominal values, and seconds between samples."""
+CHANNELS = (
+    Channel("inflow", "m3/h"),
+    Channel("outflow", "m3/h"),
+    Channel("level", "m"),
+    Channel("valve opening", "%"),
+    Channel("feed temperature", "°C"),
+    Channel("temperature of the contents", "°C"),
+    Channel("coolant flow", "m3/h"),
+    Channel("coolant inlet temperature", "°C"),
+    Channel("coolant outlet temperature", "°C"),
+)
+CONDITIONS = ("normal", "leak", "fouled jacket", "plugged valve")
+COOLANT = 18.0
+"""Temperature of the coolant at nominal operation, °C."""
+_HEADROOM = 1.8  # Range of an instrument over the nominal value
+_RANGES = (120.0, 120.0, 60.0, 100.0)  # Of thermometers: feed, contents, coolant in and out
+
+
+def capacity_flows(figures: Tensor) -> tuple[Tensor, Tensor]:
+    """Nominal heat capacity flows of feed and coolant, kW/K, ``[m]`` each."""
+    return figures[:, 0] * figures[:, 6] / 3600, figures[:, 5] * WATER / 3600
+
+
+def nominal(figures: Tensor) -> Tensor:
+    """Nominal duty in kW, and inflow, ``[m, 2]``."""
+    feed, coolant = capacity_flows(figures)
+    exchange = 1 / (1 / figures[:, 4] + 1 / (2 * coolant))
+    duty = (figures[:, 3] - COOLANT) / (1 / feed + 1 / exchange)
+    return torch.stack([duty, figures[:, 0]], dim=1)
+
+
+def ranges(figures: Tensor) -> Tensor:
+    """Ranges of the instruments, ``[m, 9]``."""
+    inflow, level, coolant = (_HEADROOM * figures[:, place] for place in (0, 2, 5))
+    percent, *thermometers = (torch.full_like(inflow, value) for value in (100.0, *_RANGES))
+    columns = [inflow, inflow, level, percent, *thermometers[:2], coolant, *thermometers[2:]]
+    return torch.stack(columns, dim=1)
+
+
+def stated_numbers(figures: Tensor) -> Tensor:
+    """Logarithms of size, residence, level, transfer units, coolant and sampling: ``[m, 8]``."""
+    inflow, volume, level, hot, conductance, _, heat_capacity, seconds = figures.unbind(dim=1)
+    feed, coolant = capacity_flows(figures)
+    residence = volume / inflow  # Hours
+    numbers = [inflow.log() - 2.3, residence.log(), level.log() - 0.6, (hot - 60) / 12]
+    numbers += [2 * (conductance / feed).log(), 2 * (coolant / feed).log()]
+    numbers += [3 * (heat_capacity / 3000).log(), (seconds / 3600 / residence).log() + 5]
+    return torch.stack(numbers, dim=1)
+
+
+def readings(windows: Tensor, figures: Tensor) -> Tensor:
+    """Plain readings, and what balances make of them: ``[m, n, R]``."""
+    means, changes, spreads = summary(windows, ranges(figures))
+    inflow, outflow, level, opening, hot, inside, coolant, inlet, outlet = means.unbind(dim=2)
+    logs = [log_share(_HEADROOM * value) for value in (inflow, outflow, level, coolant)]
+    plain = [4 * (means - 0.5), 20 * changes[..., [2, 5]], (spreads + 1e-3).log() + 5]
+    hot, inside, inlet, outlet = 120 * hot, 120 * inside, 60 * inlet, 100 * outlet
+    differences = [hot - inside, inside - inlet, outlet - inlet]
+    plain.append(
+        torch.stack([*logs, log_share(2 * opening), *(x / 15 - 1 for x in differences)], 2)
+    )
+
+    feed, water = (flow[:, None] for flow in capacity_flows(figures))
+    residence = (figures[:, 1] / figures[:, 0] / hours(figures, windows.shape[3]))[:, None]
+    accumulation = changes[..., 2] * _HEADROOM * residence  # Share of the nominal flow
+    warming = changes[..., 5] * 120 * residence * _HEADROOM * level  # K of the nominal flow
+    duty = nominal(figures)[:, :1]
+    by_feed = feed * (_HEADROOM * inflow * (hot - inside) - warming) / duty
+    by_coolant = water * _HEADROOM * coolant * (outlet - inlet) / duty
+    by_jacket = figures[:, 4, None] * (inside - (inlet + outlet) / 2) / duty
+    duties = [log_share(value) for value in (by_feed, by_coolant, by_jacket)]
+    by_valve = log_share(2 * opening) + logs[2] / 2
+    balances = [5 * value for value in duties]
+    balances += [20 * _HEADROOM * (inflow - outflow) - 20 * accumulation, 8 * (by_valve - logs[1])]
+    balances += [8 * (duties[0] - duties[2]), 8 * (duties[1] - duties[2])]
+    balances.append(8 * (duties[0] - duties[1]))
+    by_balance = torch.stack(balances, dim=2).clamp(-LARGEST_READING, LARGEST_READING)
+    return torch.cat([*plain, by_balance], dim=2)
+
+
+UNIT = ProcessUnit(
+    name="stirred_vessel",
+    channels=CHANNELS,
+    quantities=(Quantity("heat duty", "kW", 5.0), Quantity("inflow", "m3/h", 8.0)),
+    conditions=CONDITIONS,
+    condition_size=len(FIGURES),
+    plain_count=28,
+    reading_count=36,
+    stated_numbers=stated_numbers,
+    nominal=nominal,
+    readings=readings,
+)
