@@ -28,12 +28,12 @@ Floats = NDArray[np.float64]
 def by_rocket(train: Floats, values: Floats, test: Floats, seed: int) -> Floats:
     """Values of test windows by a ridge regression on MiniRocket's shares."""
     spread = train.std(axis=(0, 2), keepdims=True) + 1e-9
-    train, test = ((part / spread).astype(np.float32) for part in (train, test))
-    rocket = MiniRocket(train, np.random.default_rng(seed))
-    known = rocket.features(train)
+    known_windows, new_windows = ((part / spread).astype(np.float32) for part in (train, test))
+    rocket = MiniRocket(known_windows, np.random.default_rng(seed))
+    known = rocket.features(known_windows)
     scale = known.std(axis=0) + 1e-3
     ridge = RidgeCV(np.geomspace(1, 1e6, 10)).fit(known / scale, values)
-    return np.asarray(ridge.predict(rocket.features(test) / scale))
+    return np.asarray(ridge.predict(rocket.features(new_windows) / scale))
 
 
 def judged(path: Path, seed: int) -> list[dict[str, float]]:

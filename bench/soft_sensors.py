@@ -9,6 +9,7 @@ place of stating quantities, at plants whose records are sound in nine of ten an
 """
 
 import argparse
+import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from bench.rows import write_table
 from sklearn.linear_model import RidgeCV
 from torch import Tensor
 
+from wg_client.fitting import numbers
 from wg_server.generator.weights import machine_statistic, training
 from wg_server.generator.weights.machine_networks import Sizes, Weights, run
 from wg_server.generator.weights.machine_statistic import Statistics, no_statistics, noisy
@@ -30,6 +32,8 @@ from wg_server.generator.weights.training import Schedule
 UNITS, RECORDS, EPSILON = 100, 300, 1.0
 LABELLED, JUDGED = 100, 60  # Windows of a unit: with a laboratory's value, and judged
 LABELS = (5, 20, 100)
+KEPT = {5: 100, 20: 100, 100: 25}
+"""Units that have so many laboratory values each, where what is kept is measured."""
 SOUND = 0.9
 MADE, ANOTHER = "sheet and statistic", "another unit's statistic"
 SHEET, WITHOUT, EXACT = "sheet alone", "no statistic", "sheet and exact statistic"
@@ -103,6 +107,59 @@ def quantities(model: SensorModel, seed: int) -> Rows:
             )
         parts.append({name: (value - judged).square().mean(dim=1) for name, value in rows.items()})
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def kept(model: SensorModel, seed: int, values: int, count: int) -> dict[str, Tensor]:
+    """Squared errors ``[count, Q]`` of local-only, of what is delivered, and of what is kept.
+
+    Args:
+        values: Laboratory values of a plant.
+        count: Units, none of which has been seen.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    shop, unit = PROCESS_SIMULATORS[model.unit.name](seed + 203), model.unit
+    units = shop.units(count)
+    windows = shop.windows(units, torch.zeros(values + JUDGED + RECORDS, dtype=torch.long))
+    readings = unit.readings(windows.values, units.figures)
+    truths = unit.scores(windows.truths, units.figures)
+    shares = torch.full((count, RECORDS), 1 / RECORDS)
+    records = readings[:, values + JUDGED :]
+    views = Moments.of(records, shares).views(readings[:, : values + JUDGED], unit.plain_count)
+    released, _ = release(model, records, shares, generator)
+    networks = model.made_for("standardised")
+    made = networks.networks(networks.condition(units.figures, released))
+    delivered = run(Weights(*made), views["standardised"]).double().numpy()
+    features, answers = (part.double().numpy() for part in (views["standardised"], truths))
+    errors: dict[str, list[float]] = {"local-only": [], "delivered": [], "kept": []}
+    recordings = np.arange(values)  # Windows are drawn one by one
+    for row, place in itertools.product(range(count), range(len(unit.quantities))):
+        known, new = answers[row, :values, place], answers[row, values : values + JUDGED, place]
+        model_of_plant = numbers.fit(features[row, :values], known, recordings)
+        local = model_of_plant.predict(features[row, values:]) - new
+        of_delivered = delivered[row, :, place] - answers[row, : values + JUDGED, place]
+        stays = numbers.keeps_delivered(
+            of_delivered[:values], model_of_plant.out_of_fold - known, recordings
+        )
+        errors["local-only"].append(float(np.square(local).mean()))
+        errors["delivered"].append(float(np.square(of_delivered[values:]).mean()))
+        errors["kept"].append(errors["delivered" if stays else "local-only"][-1])
+    return {name: torch.tensor(part).reshape(count, -1) for name, part in errors.items()}
+
+
+def kept_table(model: SensorModel, seed: int) -> Iterator[str]:
+    """Error variances with laboratory values, and what is kept over the better of both."""
+    yield f"\n{model.unit.name}, kept by a plant's values, error in %\n"
+    yield "| quantity, values | local-only | delivered | kept | variance over the better |"
+    yield "|---|---|---|---|---|"
+    for values, count in KEPT.items():
+        rows = kept(model, seed, values, count)
+        for place, quantity in enumerate(model.unit.quantities):
+            means = {name: float(part[:, place].mean()) for name, part in rows.items()}
+            cells = [f"{100 * math.sqrt(mean) / quantity.scale:.2f}" for mean in means.values()]
+            better = min(("local-only", "delivered"), key=means.__getitem__)
+            over, error = ratio(rows["kept"][:, place], rows[better][:, place])
+            cells.append(f"{over:.2f} ± {error:.2f}")
+            yield f"| {quantity.name}, {values} | " + " | ".join(cells) + " |"
 
 
 def conditions(model: SensorModel, seed: int) -> dict[str, Rows]:
@@ -211,7 +268,10 @@ def main() -> None:
             lines += (
                 condition_table(model, conditions(model, options.seed))
                 if options.faults
-                else quantity_table(model, quantities(model, options.seed))
+                else itertools.chain(
+                    quantity_table(model, quantities(model, options.seed)),
+                    kept_table(model, options.seed),
+                )
             )
     write_table("\n".join(lines), options.table)
 

@@ -289,8 +289,8 @@ def _is_value(cell: str, delimiter: str) -> bool:
 
 
 def _is_units(cells: Sequence[str], delimiter: str) -> bool:
-    """Return whether the line below the names says units: texts, and no number or time."""
-    return not any(any(c.isdecimal() for c in cell) for cell in cells) and not any(
+    """Return whether the line below the names says units: texts such as m3/h, no number or time."""
+    return not any(cell.strip()[:1].isdecimal() for cell in cells) and not any(
         _is_value(cell, delimiter) for cell in cells if cell.strip()
     )
 

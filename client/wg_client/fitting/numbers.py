@@ -2,8 +2,9 @@
 
 A window is read as lagged signals: of each channel the means of equal parts in their order, its
 change and its spread. A ridge regression stands on these and, where there are values enough,
-boosted trees; both are averaged, in the proportion that has the least squared error out of fold.
-Folds never split a recording, since neighbouring hours are alike.
+boosted trees; both are averaged, with the least share of trees whose squared error out of fold is
+within a standard error of the best. Folds never split a recording, since neighbouring hours are
+alike.
 
 *Intervals* are split conformal (Vovk et al., *Algorithmic Learning in a Random World*, Springer,
 2005; over folds: Barber et al., *Predictive inference with the jackknife+*, Annals of Statistics
@@ -12,7 +13,8 @@ weighs alike. They hold on average over hours of recordings like those that were
 not for each hour or under drift.
 
 *The rule.* A delivered soft sensor stays unless values show local-only to be better: its squared
-error out of fold has to be lower by more than a standard error over recordings.
+error out of fold has to be lower by Student's bound over recordings, at a chance of 5 % that it
+gives way to one that is no better.
 """
 
 import math
@@ -21,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold
@@ -39,6 +42,7 @@ COVERAGE = 0.9
 _PARTS = 6  # Of a window
 _FOLDS = 5
 _TREES_FROM = 40  # Values below which trees have nothing to split
+_SURE = 0.95  # Chance that a model which replaces what was delivered is better
 _PENALTIES = np.geomspace(0.1, 1e5, 13)
 _SHARES = np.linspace(0, 1, 5)  # Of trees in the average
 
@@ -83,7 +87,8 @@ class NumberModel:
         values: Floats = self.ridge.predict(features)
         if self.trees is None or not self.share:
             return values
-        return (1 - self.share) * values + self.share * self.trees.predict(features)
+        out: Floats = (1 - self.share) * values + self.share * self.trees.predict(features)
+        return out
 
 
 def fit(features: Floats, values: Floats, recordings: Ints) -> NumberModel:
@@ -113,7 +118,10 @@ def fit(features: Floats, values: Floats, recordings: Ints) -> NumberModel:
             predictions[1, test] = trees.predict(features[test])
     shares = _SHARES if with_trees else _SHARES[:1]
     averages = (1 - shares[:, None]) * predictions[0] + shares[:, None] * predictions[1]
-    best = int(np.square(averages - values).mean(axis=1).argmin())
+    errors = np.square(averages - values)
+    gains = [_Gain.of(part - errors[errors.mean(axis=1).argmin()], recordings) for part in errors]
+    # The least share of trees that is not surely worse: trees do not extrapolate.
+    best = next(place for place, gain in enumerate(gains) if gain.mean <= gain.error)
     residuals = np.abs(averages[best] - values)
     return NumberModel(
         ridge=_ridge().fit(features, values),
@@ -169,12 +177,23 @@ def keeps_delivered(delivered_errors: Floats, local_errors: Floats, recordings: 
         local_errors: Errors of local-only out of fold, ``[n]``.
         recordings: Recording of each, ``[n]``.
     """
-    gains = np.square(delivered_errors) - np.square(local_errors)  # Of local-only
-    names, rows = np.unique(recordings, return_inverse=True)
-    sums = np.bincount(rows, gains - gains.mean())
-    clusters = len(names)
-    error = math.sqrt(float(np.square(sums).sum()) * clusters / (clusters - 1)) / len(gains)
-    return float(gains.mean()) <= error
+    gain = _Gain.of(np.square(delivered_errors) - np.square(local_errors), recordings)
+    return gain.mean <= gain.error * float(stdtrit(gain.clusters - 1, _SURE))
+
+
+class _Gain(NamedTuple):
+    """Mean of differences ``[n]``, and its standard error over recordings."""
+
+    mean: float
+    error: float
+    clusters: int
+
+    @classmethod
+    def of(cls, differences: Floats, recordings: Ints) -> "_Gain":
+        names, rows = np.unique(recordings, return_inverse=True)
+        sums, clusters = np.bincount(rows, differences - differences.mean()), len(names)
+        variance = float(np.square(sums).sum()) * clusters / (clusters - 1)
+        return cls(float(differences.mean()), math.sqrt(variance) / len(differences), clusters)
 
 
 def _ridge() -> Pipeline:

@@ -12,11 +12,13 @@ from wg_core.errors import DataError
 RNG = np.random.default_rng(1)
 
 
-def _windows(count: int, rng: np.random.Generator) -> tuple[numbers.Floats, ...]:
+def _windows(
+    count: int, rng: np.random.Generator
+) -> tuple[numbers.Floats, numbers.Floats, numbers.Ints]:
     """Windows of two channels, a value, and recordings of ten."""
     level = rng.normal(size=(count, 2, 1))
     windows = level + 0.1 * rng.normal(size=(count, 2, 12))
-    return windows, 3 * level[:, 0, 0] - level[:, 1, 0] + 5, np.arange(count) // 10
+    return windows, 3 * level[:, 0, 0] - level[:, 1, 0] + 5, np.arange(count, dtype=np.int64) // 10
 
 
 @pytest.mark.parametrize("count", [20, 60])
@@ -43,7 +45,7 @@ def test_windows_with_gaps_are_refused(bad: numbers.Floats) -> None:
 @pytest.mark.parametrize(("count", "recordings"), [(4, [0, 1, 0, 1]), (6, [0] * 6)])
 def test_too_few_values_are_refused(count: int, recordings: list[int]) -> None:
     with pytest.raises(DataError, match="expected at least 5 of two"):
-        numbers.fit(np.ones((count, 2)), np.arange(count) * 1.0, np.array(recordings))
+        numbers.fit(np.ones((count, 2)), np.linspace(0, 1, count), np.array(recordings))
 
 
 def test_a_loud_recording_of_many_hours_does_not_rule_the_intervals() -> None:

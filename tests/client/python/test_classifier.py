@@ -1,4 +1,4 @@
-"""The classifier keeps scikit-learn's rules, on features, where all of them apply."""
+"""Classifier and regressor keep scikit-learn's rules, on features, where all of them apply."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from weightgate.classifier import Classifier
+from weightgate.regressor import Regressor
 
 CHECKS: dict[str, list[tuple[Any, Any]]] = {}
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    for _estimator, _check in estimator_checks_generator(Classifier(), mark=None):
-        _name = getattr(_check, "func", _check).__name__
-        CHECKS.setdefault(_name, []).append((_estimator, _check))
+    for _kind in (Classifier, Regressor):
+        for _estimator, _check in estimator_checks_generator(_kind(), mark=None):
+            _name = getattr(_check, "func", _check).__name__
+            CHECKS.setdefault(_name, []).append((_estimator, _check))
 
 
 @pytest.mark.filterwarnings("ignore")

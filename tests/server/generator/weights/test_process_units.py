@@ -64,7 +64,7 @@ def test_faulty_instruments_open_balances(shop: ProcessWorkshop) -> None:
 
 
 def test_units_and_windows_are_drawn_by_their_seed(shop: ProcessWorkshop) -> None:
-    other = type(shop)(1)
+    other = PROCESS_SIMULATORS[shop.unit.name](1)
     one, two = shop.units(5), other.units(5)
     conditions = torch.arange(len(shop.unit.conditions)).repeat(2)
     first, again = (s.windows(u, conditions) for s, u in ((shop, one), (other, two)))

@@ -1,0 +1,134 @@
+"""A laboratory's values beside a log: which window of signals each value belongs to.
+
+Both are tables that are read as logs are (``sensor_log``): one column of times, and channels or the
+one column of values, in which a gap is no value. A value belongs to the window that ends at its
+time. A window with a gap in it, in values or in time, is left out, and counted. A day is a
+recording.
+
+Not guaranteed: that samples were drawn when the laboratory says. Late times look like a bad soft
+sensor.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client.data.sensor_log import SensorLog, Wanted, read_log
+from wg_core.errors import DataError
+from wg_core.site.reading import AUTO
+
+_DAY = 86400.0  # Seconds
+_GAP = 1.5  # Steps of the log from row to row, at most
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hours:
+    """Windows of a log with the values that belong to them.
+
+    Attributes:
+        windows: float32 ``[n, C, samples]``.
+        values: Value of each, float64 ``[n]``; NaN where there is none.
+        recordings: Day of each, ``[n]``.
+        channels: Names of the C channels.
+        unmatched: Number of values without a whole window.
+    """
+
+    windows: NDArray[np.float32]
+    values: NDArray[np.float64]
+    recordings: NDArray[np.int64]
+    channels: tuple[str, ...]
+    unmatched: int
+
+
+def read_hours(log: Path, laboratory: Path, *, target: str, time: str, samples: int) -> Hours:
+    """Cut a log into windows that end where values stand, and into others between them.
+
+    Args:
+        log: Signals, one row a moment.
+        laboratory: Values, one row a sample.
+        target: Column of values.
+        time: Column of times, which both files have.
+        samples: Rows of a window, at least 2.
+
+    Raises:
+        DataError: A file cannot be read, times do not rise, the log has the target as a channel,
+            no value belongs to a window, or values do not vary.
+    """
+    if samples < 2:
+        raise DataError(f"samples: {samples}, expected at least 2 rows of the log")
+    signals = _risen(log, read_log(log, Wanted(channels=None, time=time), AUTO))
+    table = read_log(laboratory, Wanted(channels=(target,), time=time), AUTO)
+    if target in signals.channels:
+        raise DataError(
+            f"{log}: has a column {target!r}, which is to be told; take it out of the log, or name"
+            " another target: what is measured needs no soft sensor"
+        )
+    rows = np.isfinite(table.values[:, 0])
+    times, values = _times(laboratory, table)[rows], table.values[rows, 0].astype(np.float64)
+    if len(np.unique(times)) < len(times):
+        raise DataError(f"{laboratory}: two values of {target!r} at one time; keep one of them")
+    if len(values) and np.ptp(values) == 0:
+        raise DataError(f"{laboratory}: all values of {target!r} are alike: nothing can be learnt")
+    clock = _times(log, signals)
+    whole = _Whole(signals, clock, samples)
+    ends = np.searchsorted(clock, times + 1e-6, side="right")
+    value_at = {
+        int(end): value
+        for end, moment, value in zip(ends, times, values, strict=True)
+        if end and moment - clock[end - 1] <= _GAP * whole.step and whole.ends_at(int(end))
+    }
+    if not value_at:
+        raise DataError(
+            f"{laboratory}: none of {len(values)} values of {target!r} belongs to {samples} whole"
+            f" rows of {log.name}; both need the same clock, and perhaps windows of fewer rows"
+        )
+    between = [end for end in range(samples, len(clock) + 1, samples) if whole.ends_at(end)]
+    chosen_ends = sorted({*value_at, *between})
+    return Hours(
+        windows=np.stack([signals.values[end - samples : end].T for end in chosen_ends]),
+        values=np.array([value_at.get(end, np.nan) for end in chosen_ends]),
+        recordings=np.array([int(clock[end - 1] // _DAY) for end in chosen_ends]),
+        channels=signals.channels,
+        unmatched=len(values) - len(value_at),
+    )
+
+
+class _Whole:
+    """Tells windows without a gap in values or time.
+
+    Attributes:
+        step: Usual time from row to row, seconds.
+    """
+
+    def __init__(self, signals: SensorLog, clock: NDArray[np.float64], samples: int) -> None:
+        steps = np.diff(clock)
+        self.step, self._samples = float(np.median(steps)), samples
+        bad_rows = ~np.isfinite(signals.values).all(axis=1)
+        self._bad_before = np.concatenate([[0], np.cumsum(bad_rows)])
+        self._breaks_before = np.concatenate([[0, 0], np.cumsum(steps > _GAP * self.step)])
+
+    def ends_at(self, end: int) -> bool:
+        """Tell whether a window that ends before a row is whole."""
+        start = end - self._samples
+        return (
+            start >= 0
+            and bool(self._bad_before[end] == self._bad_before[start])
+            and bool(self._breaks_before[end] == self._breaks_before[start + 1])
+        )
+
+
+def _times(path: Path, table: SensorLog) -> NDArray[np.float64]:
+    if table.times is None:
+        raise DataError(f"{path}: no column of times")
+    return table.times
+
+
+def _risen(path: Path, log: SensorLog) -> SensorLog:
+    """Refuse a log whose times do not rise."""
+    falls = np.flatnonzero(np.diff(_times(path, log)) <= 0)
+    if len(log) < 2 or len(falls):
+        at = int(falls[0]) + 3 if len(falls) else 2
+        raise DataError(f"{path}: line {at}: times do not rise; sort the log by time")
+    return log
