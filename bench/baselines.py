@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wg_common.inference.discriminants import centred
+from wg_common.inference.discriminants import centre_rows
 from wg_common.inference.posterior import Means, SiteEvidence, discriminant, no_evidence
 from wg_server.generator.prior import blup
 from wg_server.generator.prior.blup import Floats, Priors
@@ -38,13 +38,13 @@ Baseline = Callable[[Context], Head]
 
 def closed_form(context: Context) -> Head:
     """Linear discriminants of BLUP's class deviations."""
-    return centred(*discriminant(context.estimate.deviations, context.priors.whitener))
+    return centre_rows(*discriminant(context.estimate.deviations, context.priors.whitener))
 
 
 def closed_form_own(context: Context) -> Head:
     """The same of the plant's own release only."""
     own = blup.predict(context.priors, context.sites[:1])
-    weight, bias = centred(*discriminant(own.deviations, context.priors.whitener))
+    weight, bias = centre_rows(*discriminant(own.deviations, context.priors.whitener))
     return weight, bias + weight @ (context.estimate.centre - own.centre)
 
 
@@ -52,7 +52,7 @@ def closed_form_others(context: Context) -> Head:
     """The same of what the other sites have released."""
     plant = no_evidence(*context.sites[0].means.shape)
     others = blup.predict(context.priors, [plant, *context.sites[1:]])
-    weight, bias = centred(*discriminant(others.deviations, context.priors.whitener))
+    weight, bias = centre_rows(*discriminant(others.deviations, context.priors.whitener))
     return weight, bias + weight @ (context.estimate.centre - others.centre)
 
 

@@ -31,7 +31,7 @@ from bench import plants
 from bench.plants import Floats, Images, Ints
 
 from wg_common.inference import posterior as posteriors
-from wg_common.inference.discriminants import centred
+from wg_common.inference.discriminants import centre_rows
 from wg_common.modalities import cameras
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.campaigns import plausibility
@@ -237,7 +237,7 @@ def _accuracy(
     x, y = fleet.own[plant]
     estimate = blup.predict(priors, sites)
     others = blup.posterior(priors, sites[1:], len(fleet.labels))
-    weight, bias = centred(*posteriors.discriminant(estimate.deviations, priors.whitener))
+    weight, bias = centre_rows(*posteriors.discriminant(estimate.deviations, priors.whitener))
     found = {"server": (weight, bias - weight @ estimate.centre)}
     found["finished"] = posteriors.posterior_head(others, x, y)
     better = _loss(others, x, y) <= _loss(alone, x, y)

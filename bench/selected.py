@@ -114,7 +114,7 @@ def family_at(
 def network_of(family: OfferedFamily, encoder: Encoder, own: Records) -> PlantNetwork | None:
     """The network that came with a family's head, standardised by a plant's own records."""
     architecture = modality(encoder.modality).family_network
-    sent = family_network.unpacked(family.network, architecture, len(family.head.bias))
+    sent = family_network.unpack_network(family.network, architecture, len(family.head.bias))
     return None if sent is None else plant_network(sent, own, encoder.settings)
 
 

@@ -13,7 +13,7 @@ DEMO = Path(__file__).parent / "locale"
 
 def speaks(code: Code) -> Language:
     """A language with what the demo says, and the product's own commands and pages."""
-    return translations.spoken(code, translations.COMMON, PLANT, DEMO)
+    return translations.language_of(code, translations.COMMON, PLANT, DEMO)
 
 
 def option(parser: argparse.ArgumentParser) -> None:

@@ -155,7 +155,7 @@ def main() -> int:
     options = parser.parse_args()
     speak = chosen(options.language)
     try:
-        if not sentences.installed():
+        if not sentences.is_installed():
             raise CommandFailed(f"{sentences.PACKAGE} is not installed: see the extra 'text'")
         start_clean(options.out)
         with processes(options.out / "logs") as running:

@@ -10,4 +10,4 @@ PLANT = Path(__file__).parent / "locale"
 
 def speaks(code: Code) -> Language:
     """A language with the sentences of the plant's commands, pages and errors."""
-    return translations.spoken(code, translations.COMMON, PLANT)
+    return translations.language_of(code, translations.COMMON, PLANT)

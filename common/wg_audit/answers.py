@@ -15,7 +15,7 @@ from wg_audit.accounts import LineageAccount
 from wg_audit.verdict import LOGS_WORD
 from wg_audit.verification import Finding
 from wg_audit.wording import NAMES_SHOWN, duration, first_names, utc
-from wg_core.language import listed, text
+from wg_core.language import list_names, text
 from wg_core.ledger import sources
 from wg_core.ledger.auditor_record import SITES_FILE
 from wg_core.ledger.entries import Charge, Dataset
@@ -64,15 +64,15 @@ def _entries(indices: Iterable[int]) -> str:
     return first_names([str(index) for index in indices])
 
 
-def _computed(indices: Iterable[int]) -> str:
+def _computed_from(indices: Iterable[int]) -> str:
     return text("computed from entries {entries}", entries=_entries(indices))
 
 
-def _stated(indices: Iterable[int]) -> str:
+def _stated_in(indices: Iterable[int]) -> str:
     return text("stated in entries {entries}", entries=_entries(indices))
 
 
-def _compared(names: str) -> str:
+def _compared_with(names: str) -> str:
     return text("compared with {names}", names=names)
 
 
@@ -83,13 +83,13 @@ def _words(records: Records, words: Callable[[Charge], str]) -> Iterator[Evidenc
         places.setdefault(words(charge), []).append(charge.head.seq)
     for sentence, indices in list(places.items())[:NAMES_SHOWN]:
         if sentence:
-            yield Evidence(sentence, _stated(indices))
+            yield Evidence(sentence, _stated_in(indices))
 
 
 # --- answers
 
 
-def _spent(records: Records) -> Iterator[tuple[LineageAccount, list[int]]]:
+def _spent_budgets(records: Records) -> Iterator[tuple[LineageAccount, list[int]]]:
     """Budgets of which something was spent, and the entries that say so."""
     state = records.finding.history.state
     for account in records.finding.accounts:
@@ -104,7 +104,7 @@ def _spent(records: Records) -> Iterator[tuple[LineageAccount, list[int]]]:
 
 def epsilon(records: Records) -> Iterator[Evidence]:
     """ε and δ of each budget, composed."""
-    for account, indices in _spent(records):
+    for account, indices in _spent_budgets(records):
         yield Evidence(
             text(
                 "{names}: ε {epsilon:.4f} of a cap of {cap:g} at δ {delta:g}, composed over"
@@ -116,13 +116,13 @@ def epsilon(records: Records) -> Iterator[Evidence]:
                 count=account.charges,
                 independent=account.independent,
             ),
-            _computed(indices),
+            _computed_from(indices),
         )
 
 
 def guess(records: Records) -> Iterator[Evidence]:
     """Hypothesis testing view of (ε, δ): the best test between two equally likely neighbours."""
-    for account, indices in _spent(records):
+    for account, indices in _spent_budgets(records):
         inverse = math.exp(-account.primary)
         yield Evidence(
             text(
@@ -131,7 +131,7 @@ def guess(records: Records) -> Iterator[Evidence]:
                 names=first_names(account.datasets),
                 share=min(100.0, 100 * (1 + account.delta * inverse) / (1 + inverse)),
             ),
-            _computed(indices),
+            _computed_from(indices),
         )
 
 
@@ -143,16 +143,16 @@ def cap(records: Records) -> Iterator[Evidence]:
             "cap of ε {cap} at δ {delta}; a spent budget comes back: {rule}",
             cap=entry.cap_epsilon,
             delta=entry.cap_delta,
-            rule=charge_words.said(entry.refresh_rule),
+            rule=charge_words.sentence_of(entry.refresh_rule),
         )
         places.setdefault(sentence, []).append(entry.head.seq)
     for answer, indices in list(places.items())[:NAMES_SHOWN]:
-        yield Evidence(answer, _stated(indices))
+        yield Evidence(answer, _stated_in(indices))
 
 
 def variant(records: Records) -> Iterator[Evidence]:
     """The variant of differential privacy."""
-    return _words(records, lambda charge: charge_words.said(charge.guarantee.variant))
+    return _words(records, lambda charge: charge_words.sentence_of(charge.guarantee.variant))
 
 
 def unit(records: Records) -> Iterator[Evidence]:
@@ -161,15 +161,17 @@ def unit(records: Records) -> Iterator[Evidence]:
         records,
         lambda charge: text(
             "one {unit}, neighbouring relation {relation}",
-            unit=charge_words.said(charge.guarantee.unit),
-            relation=charge_words.said(charge.guarantee.adjacency),
+            unit=charge_words.sentence_of(charge.guarantee.unit),
+            relation=charge_words.sentence_of(charge.guarantee.adjacency),
         ),
     )
 
 
 def contributions(records: Records) -> Iterator[Evidence]:
     """Answer: the rule by which records of a unit count."""
-    return _words(records, lambda charge: charge_words.said(charge.guarantee.records_per_unit))
+    return _words(
+        records, lambda charge: charge_words.sentence_of(charge.guarantee.records_per_unit)
+    )
 
 
 def mechanism(records: Records) -> Iterator[Evidence]:
@@ -178,13 +180,13 @@ def mechanism(records: Records) -> Iterator[Evidence]:
         records,
         lambda charge: text(
             "{mechanism}; accountant: {accountant}",
-            mechanism=charge_words.said(charge.mechanism.name),
-            accountant=charge_words.said(charge.mechanism.accountant),
+            mechanism=charge_words.sentence_of(charge.mechanism.name),
+            accountant=charge_words.sentence_of(charge.mechanism.accountant),
         ),
     )
 
 
-def rederived(records: Records) -> Iterator[Evidence]:
+def rederived_charges(records: Records) -> Iterator[Evidence]:
     """Which charges follow from their own blocks."""
     if records.charges:
         yield Evidence(
@@ -193,7 +195,7 @@ def rederived(records: Records) -> Iterator[Evidence]:
                 " derived again by other code",
                 count=len(records.charges),
             ),
-            _computed(charge.head.seq for charge in records.charges),
+            _computed_from(charge.head.seq for charge in records.charges),
         )
 
 
@@ -202,7 +204,7 @@ def subsampling(records: Records) -> Iterator[Evidence]:
     return _words(
         records,
         lambda charge: text(
-            "subsampling: {words}", words=charge_words.said(charge.mechanism.subsampling)
+            "subsampling: {words}", words=charge_words.sentence_of(charge.mechanism.subsampling)
         ),
     )
 
@@ -218,7 +220,7 @@ def files(records: Records) -> Iterator[Evidence]:
                 compared=len(files),
                 released=records.finding.verdict.released,
             ),
-            _compared(first_names([file.file for file in files])),
+            _compared_with(first_names([file.file for file in files])),
         )
 
 
@@ -236,7 +238,9 @@ def program(records: Records) -> Iterator[Evidence]:
 
 def randomness(records: Records) -> Iterator[Evidence]:
     """Where noise comes from."""
-    return _words(records, lambda charge: charge_words.said(charge.implementation.randomness))
+    return _words(
+        records, lambda charge: charge_words.sentence_of(charge.implementation.randomness)
+    )
 
 
 def count_noise(records: Records) -> Iterator[Evidence]:
@@ -251,7 +255,7 @@ def count_noise(records: Records) -> Iterator[Evidence]:
                     classes=len(charge.guarantee.labels),
                     deviation=rederive.sigma(charge.mechanism.sigma) / counts.weight,
                 ),
-                _computed([charge.head.seq]),
+                _computed_from([charge.head.seq]),
             )
             return
 
@@ -267,7 +271,7 @@ def decisions(records: Records) -> Iterator[Evidence]:
                 approved=sum(decision.approved for decision in decision_list),
                 denied=sum(not decision.approved for decision in decision_list),
             ),
-            _stated(decision.head.seq for decision in decision_list),
+            _stated_in(decision.head.seq for decision in decision_list),
         )
 
 
@@ -282,7 +286,7 @@ def chain(records: Records) -> Iterator[Evidence]:
                 size=history.state.size,
                 heads=len(history.heads),
             ),
-            _compared(text("the ledger key: {source}", source=source)),
+            _compared_with(text("the ledger key: {source}", source=source)),
         )
 
 
@@ -300,7 +304,7 @@ def witnesses(records: Records) -> Iterator[Evidence]:
                     when=utc(view.time),
                     age=duration(records.finding.fresh.checked - view.time),
                 ),
-                _compared(text("the witness's key: {source}", source=view.source)),
+                _compared_with(text("the witness's key: {source}", source=view.source)),
             )
 
 
@@ -317,18 +321,20 @@ def recipients(records: Records) -> Iterator[Evidence]:
                 recipients=first_names(list(dict.fromkeys(recipients))),
                 purposes=first_names(list(dict.fromkeys(purposes))),
             ),
-            _stated(indices),
+            _stated_in(indices),
         )
 
 
 def floating_point(records: Records) -> Iterator[Evidence]:
     """Answer: the defence against floating-point attacks."""
-    return _words(records, lambda charge: charge_words.said(charge.implementation.floating_point))
+    return _words(
+        records, lambda charge: charge_words.sentence_of(charge.implementation.floating_point)
+    )
 
 
 def timing(records: Records) -> Iterator[Evidence]:
     """Answer: the defence against timing."""
-    return _words(records, lambda charge: charge_words.said(charge.implementation.timing))
+    return _words(records, lambda charge: charge_words.sentence_of(charge.implementation.timing))
 
 
 def public(records: Records) -> Iterator[Evidence]:
@@ -337,7 +343,7 @@ def public(records: Records) -> Iterator[Evidence]:
         records,
         lambda charge: text(
             "taken as public: {what}; labels: {count}",
-            what=charge_words.said(*charge.guarantee.unprotected),
+            what=charge_words.sentence_of(*charge.guarantee.unprotected),
             count=len(charge.guarantee.labels),
         ),
     )
@@ -348,7 +354,7 @@ def logs(records: Records) -> Iterator[Evidence]:
     if records.finding.succession.complete:
         yield Evidence(
             text("every log of the site that the server saw is on this account"),
-            _compared(SITES_FILE),
+            _compared_with(SITES_FILE),
         )
 
 
@@ -358,7 +364,9 @@ def blocks(records: Records) -> Iterator[Evidence]:
         records,
         lambda charge: text(
             "numbers of one release: {blocks}; clip radius {radius}; features by encoder {encoder}",
-            blocks=listed([f"{x.name} {x.length}" for x in charge.mechanism.blocks if x.length]),
+            blocks=list_names(
+                [f"{x.name} {x.length}" for x in charge.mechanism.blocks if x.length]
+            ),
             radius=charge.mechanism.clip_radius,
             encoder=charge.mechanism.encoder,
         ),
@@ -377,7 +385,7 @@ def versions(records: Records) -> Iterator[Evidence]:
                 count=len(records.datasets),
                 budgets=len(records.finding.accounts),
             ),
-            _stated(entry.head.seq for entry in records.datasets),
+            _stated_in(entry.head.seq for entry in records.datasets),
         )
 
 
@@ -394,7 +402,7 @@ def disclosures(records: Records) -> Iterator[Evidence]:
                 burned=len(records.finding.burned),
                 reuses=len(state.reuses),
             ),
-            _computed(state.charges),
+            _computed_from(state.charges),
         )
 
 
@@ -407,10 +415,10 @@ def incidents(records: Records) -> Iterator[Evidence]:
             log=finding.succession.predecessor,
             reason=finding.succession.reason,
         )
-        yield Evidence(sentence, _stated([0]))
+        yield Evidence(sentence, _stated_in([0]))
     keys = finding.history.state.keys[1:]
     if keys:
         change_text = text(
             "signing keys changed, by the word of both keys: {count}", count=len(keys)
         )
-        yield Evidence(change_text, _stated(key.from_size - 1 for key in keys))
+        yield Evidence(change_text, _stated_in(key.from_size - 1 for key in keys))

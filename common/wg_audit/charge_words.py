@@ -7,7 +7,7 @@ the page speaks of them, it says them in the reader's language. Words of another
 import functools
 import re
 
-from wg_core.language import listed, template, text
+from wg_core.language import list_names, template, text
 
 _SHAPES = (
     template("none"),
@@ -62,16 +62,18 @@ def is_known(field: str, words: str) -> bool:
     return any(_pattern(shape).fullmatch(words) for shape in _KNOWN[field])
 
 
-def said(*words: str) -> str:
+def sentence_of(*words: str) -> str:
     """Words of a charge as a sentence; several are listed."""
-    return listed([_one(sentence) for sentence in words])
+    return list_names([_translate(sentence) for sentence in words])
 
 
-def _one(words: str) -> str:
+def _translate(words: str) -> str:
     for shape in _SHAPES:
         match = _pattern(shape).fullmatch(words)
         if match is not None:
-            return text(shape, **{name: _one(value) for name, value in match.groupdict().items()})
+            return text(
+                shape, **{name: _translate(value) for name, value in match.groupdict().items()}
+            )
     return words
 
 

@@ -15,7 +15,7 @@ from wg_audit import evidence
 from wg_core import __version__, help_page, language, translations
 from wg_core.cli import answer, emit, json_option, next_step, note, printable, progress, run, say
 from wg_core.errors import ConfigError, ExitCode
-from wg_core.language import padded, text
+from wg_core.language import pad_columns, text
 from wg_core.options import OUT_FILE, out_option
 
 if TYPE_CHECKING:
@@ -86,14 +86,14 @@ def _say(finding: Finding, document: dict[str, Any]) -> None:
     for problem in verdict.problems:
         say(text("  NOT VERIFIED  {problem}", problem=shown(problem)))
     for name, line in verdict.lines():
-        say(text("  {name}{line}", name=padded(speak(name), 12), line=shown(line)))
+        say(text("  {name}{line}", name=pad_columns(speak(name), 12), line=shown(line)))
     charges = text(
         "{charges}, releases {releases}, burned {burned}",
         charges=document["charges"],
         releases=document["releases"],
         burned=document["burned"],
     )
-    say(text("  {name}{line}", name=padded(speak(text("charges")), 12), line=charges))
+    say(text("  {name}{line}", name=pad_columns(speak(text("charges")), 12), line=charges))
     for account in finding.accounts:
         line = text(
             "{names}: epsilon {epsilon:.4f} of {cap:g} at delta {delta:g} (independent code:"
@@ -104,7 +104,7 @@ def _say(finding: Finding, document: dict[str, Any]) -> None:
             delta=account.delta,
             independent=account.independent,
         )
-        say(text("  {name}{line}", name=padded(speak(text("budget")), 12), line=line))
+        say(text("  {name}{line}", name=pad_columns(speak(text("budget")), 12), line=line))
     for remark in finding.remarks:
         note(text("note: {remark}", remark=shown(remark)))
     for missing in verdict.not_checked:
@@ -183,7 +183,7 @@ def digest(wheel: Path | None, as_json: bool) -> None:
     """
     from wg_core import installed_code
 
-    digest = installed_code.installed() if wheel is None else installed_code.in_wheel(wheel)
+    digest = installed_code.installed_code() if wheel is None else installed_code.in_wheel(wheel)
     if as_json:
         emit(
             {
@@ -197,10 +197,10 @@ def digest(wheel: Path | None, as_json: bool) -> None:
     note(f"{len(digest.files)} files of {installed_code.PACKAGE}; code digest {digest.sha256}")
 
 
-language.add_option(group, translations.shared)
-help_page.speak(group, translations.shared)
+language.add_option(group, translations.shared_language)
+help_page.speak(group, translations.shared_language)
 
 
 def main() -> None:
     """Entry point of ``wg-audit``."""
-    run(group, extra="client", speaks=translations.shared)
+    run(group, extra="client", speaks=translations.shared_language)

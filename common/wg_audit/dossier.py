@@ -91,7 +91,7 @@ _NIST: tuple[_Section, ...] = (
         template("Algorithms and correctness"),
         (
             (template("mechanism and accountant"), (answers.mechanism,)),
-            (template("sensitivity and noise"), (answers.rederived, answers.files)),
+            (template("sensitivity and noise"), (answers.rederived_charges, answers.files)),
             (template("sampling of noise"), (answers.randomness,)),
             (template("program"), (answers.program,)),
             (template("empirical audit"), ()),
@@ -179,7 +179,10 @@ _ISO: tuple[_Section, ...] = (
             (template("8.2.2 quantifying identifiability"), (answers.epsilon,)),
             (template("8.2.3 adversarial testing"), ()),
             (template("8.3.2 reconfiguring the environment"), ()),
-            (template("8.3.3 transforming the data"), (answers.mechanism, answers.rederived)),
+            (
+                template("8.3.3 transforming the data"),
+                (answers.mechanism, answers.rederived_charges),
+            ),
             (template("8.3.4 re-evaluation"), (answers.files,)),
         ),
     ),

@@ -140,7 +140,7 @@ def _check_signed(head: Checkpoint, note: Note, logs: Mapping[str, History], sou
     if log is None:
         return
     keys = [period.public_key for period in log.state.keys]
-    if not heads.held(note, head.origin, notes.LOG, keys):
+    if not heads.valid_lines(note, head.origin, notes.LOG, keys):
         raise VerificationError(
             f"{source}: no key of log {head.origin} signed the head of {head.size} entries"
         )

@@ -146,7 +146,9 @@ def _check_extends(
     cosigned_heads = [
         (roots[key], time) for key, time in histories.cosignatures(outside_checkpoint.note, roots)
     ]
-    signed = heads.held(outside_checkpoint.note, state.origin, notes.LOG, state.keys_at(head.size))
+    signed = heads.valid_lines(
+        outside_checkpoint.note, state.origin, notes.LOG, state.keys_at(head.size)
+    )
     if not signed and not cosigned_heads:
         raise VerificationError(
             f"{source}: signed neither by the log's key nor by a witness that is known by key"

@@ -278,7 +278,7 @@ def _check(payload: bytes, charge: Charge, site: str) -> None:
     length = 8 * sum(block.length for block in layout.blocks)
     if len(body) != length:
         raise VerificationError(f"file: {len(body)} bytes of integers, its schema has {length}")
-    _same(
+    _check_equal(
         ("sigma", rederive.sigma(mechanism.sigma), rederive.sigma(manifest.sigma)),
         ("squared sensitivity", mechanism.sensitivity_squared, str(sensitivity)),
         ("squared sensitivity", mechanism.sensitivity_squared, manifest.sensitivity_squared),
@@ -301,7 +301,7 @@ def _check(payload: bytes, charge: Charge, site: str) -> None:
     )
 
 
-def _same(*rows: tuple[str, object, object]) -> None:
+def _check_equal(*rows: tuple[str, object, object]) -> None:
     """Compare what the ledger has with what the file has, by name."""
     for name, ledger_value, file_value in rows:
         if ledger_value != file_value:

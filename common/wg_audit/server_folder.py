@@ -18,7 +18,7 @@ from wg_core.ledger.anchors import Anchors, KnownWitness
 from wg_core.ledger.auditor_record import LogRecord, Membership, ServerRecord, SiteRecord
 from wg_core.ledger.history import History
 from wg_core.wire.handover import WITNESS
-from wg_core.wire.signing import shown
+from wg_core.wire.signing import display
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +74,15 @@ class ServerFolder:
         keys = [period.public_key.hex() for period in history.state.keys]
         if self.log.key and self.log.key not in keys:
             raise VerificationError(
-                f"the log is signed by {shown(history.state.public_key)}, the server knows it with"
-                f" {shown(bytes.fromhex(self.log.key))}"
+                f"the log is signed by {display(history.state.public_key)}, the server knows it"
+                f" with {display(bytes.fromhex(self.log.key))}"
             )
         of_today = KnownWitness(self.witness.name, bytes.fromhex(self.record.witness_key))
         for witness in history.anchors.witnesses:
             if witness.name == of_today.name and of_today not in history.successors(witness):
                 raise VerificationError(
-                    f"witness {witness.name}: key {shown(witness.public_key)} is given, the "
-                    f"server's record says {shown(of_today.public_key)}"
+                    f"witness {witness.name}: key {display(witness.public_key)} is given, the "
+                    f"server's record says {display(of_today.public_key)}"
                 )
 
     def checkpoints(self) -> list[OutsideCheckpoint]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from wg_audit import composition, lookalikes
 from wg_audit.composition import Budget, Composition
 from wg_audit.forks import Fork
-from wg_core.language import Text, listed, text
+from wg_core.language import Text, list_names, text
 from wg_core.ledger.history import History
 
 _ROOT_DIGITS = 12  # Hex digits of a root that tell two heads apart for a reader
@@ -109,7 +109,7 @@ class Spend:
                     " ({heads}); files show {count} charge(s) that are not on the log given; with"
                     " them {sum}",
                     origin=fork.origin,
-                    heads=listed(fork.heads),
+                    heads=list_names(fork.heads),
                     count=fork.charges,
                     sum=self.total.sentence() if self.total else text("nothing was charged"),
                 ),
@@ -120,8 +120,8 @@ class Spend:
                 text(
                     "two units in one sum: charges of {names} protect different things ({units}),"
                     " and their sum protects none of them",
-                    names=listed(names),
-                    units=listed(units),
+                    names=list_names(names),
+                    units=list_names(units),
                 ),
             )
         for sentence in self.other_sums:
@@ -138,7 +138,7 @@ class Spend:
         for names in self.look_alikes:
             yield text(
                 "whether names that look alike are one: {names}",
-                names=listed([lookalikes.spell_out(name) for name in names[:_NAMES_SHOWN]]),
+                names=list_names([lookalikes.spell_out(name) for name in names[:_NAMES_SHOWN]]),
             )
 
 
@@ -196,7 +196,7 @@ def _less_inherited(books: Books) -> Iterator[Text]:
                 yield text(
                     "the first entry carries nothing for {names}, of which the log before adds up"
                     " to {spent}",
-                    names=listed(list(part.names)),
+                    names=list_names(list(part.names)),
                     spent=part.mu_squared,
                 )
         for budget in books.log.budgets:
@@ -206,7 +206,7 @@ def _less_inherited(books: Books) -> Iterator[Text]:
                     "the first entry carries mu^2 = {units} units for {names}, the log before adds"
                     " up to {spent}",
                     units=budget.inherited_units,
-                    names=listed(list(budget.names)),
+                    names=list_names(list(budget.names)),
                     spent=units,
                 )
 
@@ -253,7 +253,7 @@ def _other_sums(log: Composition, history: History) -> Iterator[Text]:
                 " entries add up to {true_charges} of {true_units}",
                 charges=charges,
                 units=units,
-                names=listed(list(budget.names)),
+                names=list_names(list(budget.names)),
                 true_charges=budget.charges,
                 true_units=budget.mu_squared,
             )
@@ -263,5 +263,5 @@ def _other_sums(log: Composition, history: History) -> Iterator[Text]:
             " entries make no budget of its own",
             charges=charges,
             units=units,
-            names=listed(sorted(names)),
+            names=list_names(sorted(names)),
         )

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from wg_audit import charge_words
-from wg_core.language import Text, listed, text
+from wg_core.language import Text, list_names, text
 from wg_core.ledger.entries import Charge, Entry, PublicStatement
 
 CHANGES_SHOWN = 20  # Most changes of class names that are listed one by one
@@ -111,4 +111,4 @@ def _words_of(charge: Charge) -> Iterator[tuple[str, str]]:
 
 
 def _names(names: Sequence[str]) -> str:
-    return listed([repr(name) for name in names]) if names else text("none")
+    return list_names([repr(name) for name in names]) if names else text("none")

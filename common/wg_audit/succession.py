@@ -21,7 +21,7 @@ from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.entries import Charge, InheritedSpend, Predecessor
 from wg_core.ledger.history import History, cosignatures
 from wg_core.ledger.recovery import verify_succession
-from wg_core.wire.signing import shown
+from wg_core.wire.signing import display
 
 NOT_CHECKED = "not checked"
 
@@ -103,7 +103,7 @@ def judge(
     """
     chain = _chain(history, earlier)
     complete = not chain or list(chain.values())[-1].log is not None
-    checkpoints = _seen(history, chain, records or (), outside)
+    checkpoints = _sightings(history, chain, records or (), outside)
     unnamed_origins = [origin for origin in (*earlier, *checkpoints.unnamed) if origin not in chain]
     if records:
         unnamed_origins += _left_out(records, chain, whole=complete)
@@ -144,7 +144,7 @@ class _Seen:
     unnamed: list[str] = field(default_factory=list)
 
 
-def _seen(
+def _sightings(
     history: History,
     chain: Mapping[str, _Link],
     records: Sequence[LogRecord],
@@ -236,8 +236,8 @@ def _check_key(link: _Link, record: LogRecord) -> None:
         link_keys |= {period.public_key for period in link.log.state.keys}
     if record.key and bytes.fromhex(record.key) not in link_keys:
         raise VerificationError(
-            f"entry 0: names log {link.named.origin} with key {shown(old_key)}, the server knows it"
-            f" with {shown(bytes.fromhex(record.key))}"
+            f"entry 0: names log {link.named.origin} with key {display(old_key)}, the server knows"
+            f" it with {display(bytes.fromhex(record.key))}"
         )
 
 

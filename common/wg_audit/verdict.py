@@ -16,7 +16,7 @@ from wg_audit.spend import ForkedLog, Spend, Total
 from wg_audit.succession import Succession
 from wg_audit.wording import duration, first_names, utc
 from wg_core.errors import ExitCode
-from wg_core.language import Text, listed, text
+from wg_core.language import Text, list_names, text
 from wg_core.ledger.anchors import Anchors, KnownWitness
 from wg_core.ledger.auditor_record import Membership
 from wg_core.ledger.history import History
@@ -190,7 +190,7 @@ class Verdict:
             compared=self.received,
             missing=self.missing,
             ledger=self.ledger_key.source,
-            witnesses=listed(words, ", ") if words else text("none"),
+            witnesses=list_names(words, ", ") if words else text("none"),
         )
 
     def figures(self) -> dict[str, Any]:
@@ -221,7 +221,7 @@ class Verdict:
         return text(
             "{key} ({algorithms}; {source}{hops})",
             key=key.key_id,
-            algorithms=listed(key.algorithms, ", "),
+            algorithms=list_names(key.algorithms, ", "),
             source=key.source,
             hops=hops,
         )
@@ -264,7 +264,7 @@ class Verdict:
             text("extends the {size} entries of {source}", size=x.size, source=x.source)
             for x in freshness.extends
         ]
-        return listed(parts, "; ") if parts else text("unknown")
+        return list_names(parts, "; ") if parts else text("unknown")
 
     def _succession(self) -> str:
         succession = self.succession
@@ -382,7 +382,7 @@ def _witness(view: WitnessView, now: int) -> str:
         "{name} {key} ({algorithms}; {source}{hops}): {seen}",
         name=view.name,
         key=view.key_id,
-        algorithms=listed(view.algorithms, ", "),
+        algorithms=list_names(view.algorithms, ", "),
         source=view.source,
         hops=(
             text(", {count} hand-over(s) from it", count=view.handovers) if view.handovers else ""

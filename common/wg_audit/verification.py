@@ -135,8 +135,8 @@ class Finding:
                 seq=entry.head.seq,
                 name=handover.name,
                 use=_USES[handover.use],
-                now=signing.shown(bytes.fromhex(handover.now)),
-                before=signing.shown(bytes.fromhex(handover.before)),
+                now=signing.display(bytes.fromhex(handover.now)),
+                before=signing.display(bytes.fromhex(handover.before)),
             )
         if self.succession.predecessor:
             yield text(

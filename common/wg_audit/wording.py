@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from wg_core.language import Text, listed, text
+from wg_core.language import Text, list_names, text
 
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 NAMES_SHOWN = 5  # Most names that one line shows
@@ -25,7 +25,7 @@ def duration(seconds: int) -> Text:
 
 def first_names(names: Sequence[str]) -> Text:
     """Return the first few names, and how many more there are."""
-    shown, unnamed = listed(names[:NAMES_SHOWN]), len(names) - NAMES_SHOWN
+    shown, unnamed = list_names(names[:NAMES_SHOWN]), len(names) - NAMES_SHOWN
     return text("{names} and {count} more", names=shown, count=unnamed) if unnamed > 0 else shown
 
 

@@ -81,7 +81,7 @@ def architectures() -> dict[str, ArchitectureSpec]:
     return heads | NETWORKS
 
 
-def known(name: str) -> ArchitectureSpec:
+def architecture_of(name: str) -> ArchitectureSpec:
     """The architecture of a name.
 
     Raises:
@@ -94,5 +94,5 @@ def known(name: str) -> ArchitectureSpec:
 
 
 def network(name: str) -> ArchitectureSpec:
-    """A network of ``BESIDE``, or an architecture that one may ask for; raises as ``known``."""
-    return BESIDE.get(name) or known(name)
+    """A network of ``BESIDE``, or one of the catalogue; errors as of ``architecture_of``."""
+    return BESIDE.get(name) or architecture_of(name)

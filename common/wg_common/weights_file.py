@@ -31,7 +31,7 @@ def decode(
         VerificationError: The signature or a hash does not hold.
     """
     stream = io.BytesIO(data)
-    manifest, places = _verified(stream, key)
+    manifest, places = _verify_stream(stream, key)
     return manifest, {
         candidate: {
             name: tensors.read(stream, place, subject=_WHAT) for name, place in part.items()
@@ -40,7 +40,7 @@ def decode(
     }
 
 
-def _verified(
+def _verify_stream(
     stream: BinaryIO, key: PublicKey
 ) -> tuple[WeightsManifest, dict[str, dict[str, Place]]]:
     text, signature, body, checkpoint = weights_package.layout(stream)

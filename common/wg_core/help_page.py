@@ -14,11 +14,11 @@ from wg_core.language import (
     Language,
     Speaks,
     of_the_call,
-    padded,
+    pad_columns,
     text,
     usage,
     width,
-    wrapped,
+    wrap_columns,
 )
 
 
@@ -121,10 +121,10 @@ def _row(name: str, help_text: str, *, name_columns: int = 28) -> Iterator[str]:
     if width(name) > name_columns - 2:
         yield f"  {name}"
     else:
-        yield "  " + padded(name, name_columns) + lines.pop(0).lstrip()
+        yield "  " + pad_columns(name, name_columns) + lines.pop(0).lstrip()
     yield from lines
 
 
 def _broken(help_text: str, indent: int, *, columns: int = 80) -> Iterator[str]:
-    for line in wrapped(help_text, columns - indent):
+    for line in wrap_columns(help_text, columns - indent):
         yield " " * indent + line.strip()

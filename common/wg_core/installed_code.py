@@ -60,7 +60,7 @@ class CodeDigest:
 
 
 @functools.cache
-def installed() -> CodeDigest:
+def installed_code() -> CodeDigest:
     """The code that is installed here; read once for each process, when first asked for.
 
     Raises:

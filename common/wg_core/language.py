@@ -50,9 +50,9 @@ def template(english: str) -> str:
     return english
 
 
-def joined(*sentences: str) -> Text:
+def join_sentences(*sentences: str) -> Text:
     """Sentences after one another."""
-    return listed(sentences, " ")
+    return list_names(sentences, " ")
 
 
 def plain(sentence: str) -> str:
@@ -89,7 +89,9 @@ class Language:
         """The sentence in this language, as far as the catalogue has it; names stay as they are."""
         if self.code == "en" or not isinstance(sentence, Text):
             return str(sentence)
-        template = self.catalogue.get(sentence.template) or _listed(self.code, sentence.template)
+        template = self.catalogue.get(sentence.template) or _list_template(
+            self.code, sentence.template
+        )
         return template.format(
             **{name: self._value(value) for name, value in sentence.values.items()}
         )
@@ -137,8 +139,8 @@ _BETWEEN: Mapping[str, Mapping[str, str]] = {"ja": {", ": "、", "; ": "、", " 
 _LIST = re.compile(r"(?:\{n\d+\}([,;]? )?)+")
 
 
-def _listed(code: Code, template: str) -> str:
-    """The template of a list (``listed``) with the signs of a language; others as they are."""
+def _list_template(code: Code, template: str) -> str:
+    """The template of a list (``list_names``) with the signs of a language; others as they are."""
     if not _LIST.fullmatch(template):
         return template
     for english, translation in _BETWEEN.get(code, {}).items():
@@ -196,10 +198,10 @@ def add_option(command: click.Command, speaks: Speaks) -> None:
 
 def of_the_call(context: click.Context) -> Code:
     """The language that the command line names, wherever it stands, or the environment."""
-    return _named() or context.meta.get(_CHOSEN) or from_environment()
+    return _option_language() or context.meta.get(_CHOSEN) or from_environment()
 
 
-def _named() -> Code | None:
+def _option_language() -> Code | None:
     """Return the language that ``--language`` names in this process's command line."""
     words = _WORDS_OF_THE_CALL.get()
     for word, following in itertools.pairwise((*words, "")):
@@ -219,7 +221,7 @@ def call(words: Sequence[str], speaks: Speaks | None = None) -> None:
     """
     _WORDS_OF_THE_CALL.set(tuple(words))
     if speaks is not None:
-        _CURRENT.set(speaks(_named() or from_environment()))
+        _CURRENT.set(speaks(_option_language() or from_environment()))
 
 
 def usage(context: click.Context) -> Text:
@@ -243,12 +245,12 @@ def width(shown: str) -> int:
     )
 
 
-def padded(shown: str, columns: int) -> str:
+def pad_columns(shown: str, columns: int) -> str:
     """The text with blanks up to a number of columns."""
     return shown + " " * max(columns - width(shown), 0)
 
 
-def wrapped(shown: str, columns: int) -> Iterator[str]:
+def wrap_columns(shown: str, columns: int) -> Iterator[str]:
     """Lines of at most so many columns; words longer than that stay whole.
 
     Text with wide characters breaks between any two of them, as Japanese does.
@@ -269,7 +271,7 @@ _WORDS = re.compile(rf"\s*(?:[^\s{_WIDE}]+|[{_WIDE}][、。）」]?)\s*")
 """Pieces that a line is not broken in."""
 
 
-def listed(names: Sequence[str], between: str = ", ") -> Text:
+def list_names(names: Sequence[str], between: str = ", ") -> Text:
     """Names after one another, each in the language of the sentence that they stand in."""
     keys = [f"n{index}" for index in range(len(names))]
     template = between.join(f"{{{key}}}" for key in keys)

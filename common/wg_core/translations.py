@@ -59,13 +59,13 @@ class Entry:
     said: str
 
 
-def shared(code: Code) -> Language:
+def shared_language(code: Code) -> Language:
     """A language with what all commands and the auditor's page say."""
-    return spoken(code, COMMON)
+    return language_of(code, COMMON)
 
 
 @cache
-def spoken(code: Code, *folders: Path) -> Language:
+def language_of(code: Code, *folders: Path) -> Language:
     """A language with the sentences and shapes of folders; of two the later folder's counts.
 
     English, if a catalogue cannot be used.

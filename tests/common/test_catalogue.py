@@ -35,7 +35,7 @@ def test_it_says_what_each_architecture_takes() -> None:
 
 def test_every_modality_has_a_head_and_every_network_a_module() -> None:
     for modality in MODALITIES.values():
-        head = catalogue.known(modality.head)
+        head = catalogue.architecture_of(modality.head)
         assert (head.is_network, head.modality) == (False, modality.name)
     for name, spec in (catalogue.NETWORKS | catalogue.BESIDE).items():
         assert name == spec.name and spec.is_network and spec.modality in MODALITIES
@@ -50,7 +50,7 @@ def test_names_are_those_that_types_allow() -> None:
 @pytest.mark.parametrize("name", ["", "cnn", "lite0-heads"])
 def test_what_is_not_in_it_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="expected one of lite0-head, window-head"):
-        catalogue.known(name)
+        catalogue.architecture_of(name)
 
 
 def test_a_head_is_not_a_whole_network() -> None:

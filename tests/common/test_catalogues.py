@@ -124,12 +124,12 @@ def in_help(command: click.Command) -> Iterator[str]:
 @pytest.mark.parametrize("code", OTHERS)
 def test_every_help_text_is_in_every_language(code: Code) -> None:
     assert sorted(set(in_help(group)) - set(speaks(code).catalogue)) == []
-    assert sorted(set(in_help(auditor)) - set(translations.shared(code).catalogue)) == []
+    assert sorted(set(in_help(auditor)) - set(translations.shared_language(code).catalogue)) == []
 
 
 @pytest.mark.parametrize("code", OTHERS)
 def test_every_sentence_is_in_every_language(code: Code) -> None:
-    plant, shared = speaks(code).catalogue, translations.shared(code).catalogue
+    plant, shared = speaks(code).catalogue, translations.shared_language(code).catalogue
     for folders, catalogue in (((CLIENT,), plant), (COMMON, shared)):
         assert sorted(set(filter(has_words, said(*folders))) - set(catalogue)) == []
     assert sorted(NAMED_BY_VALUE - set(plant)) == []

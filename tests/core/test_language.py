@@ -10,7 +10,17 @@ from click.testing import CliRunner
 
 from wg_core import cli, language
 from wg_core.errors import DataError
-from wg_core.language import ENGLISH, Code, Language, Text, joined, listed, padded, text, wrapped
+from wg_core.language import (
+    ENGLISH,
+    Code,
+    Language,
+    Text,
+    join_sentences,
+    list_names,
+    pad_columns,
+    text,
+    wrap_columns,
+)
 
 WORDS = {
     "{count} records of {what}": "{what}のデータ {count} 件",
@@ -31,8 +41,10 @@ def test_a_sentence_is_english_until_it_is_said() -> None:
     assert said == "3 records of plants" and json.dumps(said) == '"3 records of plants"'
     assert ENGLISH(said) == said and not isinstance(language.plain(said), Text)
     assert JAPANESE(said) == "工場のデータ 3 件"
-    assert JAPANESE(joined(said, text("done"))) == "工場のデータ 3 件完了しました"
-    assert JAPANESE(listed([text("plants"), "plants"])) == "工場、plants"  # the second is a name
+    assert JAPANESE(join_sentences(said, text("done"))) == "工場のデータ 3 件完了しました"
+    assert (
+        JAPANESE(list_names([text("plants"), "plants"])) == "工場、plants"
+    )  # the second is a name
 
 
 def test_what_the_catalogue_lacks_stays_english_and_names_are_no_templates() -> None:
@@ -60,11 +72,11 @@ def test_lines_are_broken_by_width_and_lose_nothing() -> None:
         "  hint: " + "some words that go on " * 9,
         "ヒント：c:/a/very/long/path/that/cannot/be/broken/" + "x" * 60 + " そのあとの文です。",
     ):
-        lines = list(wrapped(shown, 40))
+        lines = list(wrap_columns(shown, 40))
         assert "".join(lines).replace(" ", "") == shown.replace(" ", "")
         assert all(language.width(line) <= 41 or "x" * 60 in line for line in lines)
-    assert list(wrapped("short", 40)) == ["short"]
-    assert padded("良品", 6) == "良品  " and padded("okay", 2) == "okay"
+    assert list(wrap_columns("short", 40)) == ["short"]
+    assert pad_columns("良品", 6) == "良品  " and pad_columns("okay", 2) == "okay"
 
 
 @click.group()

@@ -102,12 +102,12 @@ def test_languages_have_the_same_texts_by_key() -> None:
 
 def test_a_catalogue_gives_sentences_shapes_and_texts(write: Write) -> None:
     folder = write(GOOD)
-    japanese = translations.spoken("ja", folder)
+    japanese = translations.language_of("ja", folder)
     assert japanese(text("{count} records", count=3)) == "データ 3 件"
     assert japanese.error("denied by Aiko") == "Aiko が断りました"
     assert translations.texts("ja", folder, "page") == {"login": "ログイン"}
     assert translations.texts("en", folder, "page") == {"login": "Log in"}
-    assert translations.spoken("en", folder) is ENGLISH
+    assert translations.language_of("en", folder) is ENGLISH
 
 
 LAST = 'msgid "{count} records"\n'
@@ -155,7 +155,7 @@ def test_a_broken_catalogue_is_refused_with_its_place(
     with pytest.raises(DecodeError, match=why):
         translations.texts("en", folder, "page")
     # A person reads English, and the log says why.
-    assert translations.spoken("ja", folder) is ENGLISH
+    assert translations.language_of("ja", folder) is ENGLISH
     assert why.split(".*")[-1] in caplog.text and "ja.po" in caplog.text
 
 

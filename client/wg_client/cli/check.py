@@ -12,7 +12,7 @@ from wg_client.cli.freeze import failure_line
 from wg_client.cli.options import delta_option, epsilon_option, home_option, of_option
 from wg_core import errors
 from wg_core.cli import json_option, next_step, show
-from wg_core.language import current, listed, padded, text, wrapped
+from wg_core.language import current, list_names, pad_columns, text, wrap_columns
 from wg_core.privacy.schema import Statistics
 from wg_core.site.config import HUMAN, RECORD
 from wg_core.site.home import ClientHome
@@ -71,7 +71,7 @@ def _lines(overview: Check, home: ClientHome) -> Iterator[str]:
     )
     for label, count in data.per_label.items():
         none = text("none: can be delivered, cannot be learnt here")
-        yield text("    {label} {count}", label=padded(label, 24), count=count or none)
+        yield text("    {label} {count}", label=pad_columns(label, 24), count=count or none)
     yield from leave_lines(leaves)
     if overview.mean is not None:
         yield text(
@@ -107,7 +107,7 @@ def leave_lines(leaves: Departure) -> Iterator[str]:
         integers=leaves.integers,
         size=leaves.file_bytes / 1000,
     )
-    yield text("    never: {what}", what=listed([text(kind) for kind in leaves.never_leaves]))
+    yield text("    never: {what}", what=list_names([text(kind) for kind in leaves.never_leaves]))
 
 
 def _public_lines(overview: Check) -> Iterator[str]:
@@ -119,7 +119,7 @@ def _public_lines(overview: Check) -> Iterator[str]:
         yield text("    data sheet: none is stated")
         return
     for name, value in overview.data_sheet.lines():
-        yield text("    {name} {value}", name=padded(name, 28), value=value)
+        yield text("    {name} {value}", name=pad_columns(name, 28), value=value)
     if overview.no_machine:
         reason = current().error(overview.no_machine)
         yield text("    no machine statistics: {reason}", reason=reason)
@@ -134,7 +134,7 @@ def fitted(lines: Iterator[str], *, columns: int = 80) -> Iterator[str]:
         if sentence.startswith("next:"):
             yield line
         else:
-            yield from wrapped(line, columns)
+            yield from wrap_columns(line, columns)
 
 
 def _snapshot_lines(snapshot: SnapshotSight) -> Iterator[str]:

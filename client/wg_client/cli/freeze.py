@@ -13,7 +13,7 @@ from msgspec import UNSET
 from wg_client.cli.options import allow_empty_option, home_option, set_aside_option
 from wg_core import cli, errors
 from wg_core.cli import emit, json_option, next_step, note, printable, say, show
-from wg_core.language import current, listed, template, text
+from wg_core.language import current, list_names, template, text
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
@@ -188,7 +188,9 @@ def frozen_lines(frozen: Frozen) -> list[str]:
             [
                 text(
                     "acceptance set, never released and never trained on: {counts}",
-                    counts=listed([f"{printable(name)} {count}" for name, count in counts.items()]),
+                    counts=list_names(
+                        [f"{printable(name)} {count}" for name, count in counts.items()]
+                    ),
                 )
             ]
             if (counts := acceptance_counts(frozen))

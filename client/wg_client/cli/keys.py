@@ -115,7 +115,7 @@ def _renew_ledger_key(home: ClientHome, as_json: bool) -> None:
     done = rotation.rotate_key(home)
     lines = [
         f"entry {done.entry}: signed by both keys, known to the server",
-        f"ledger key, for auditors: {signing.shown(bytes.fromhex(done.key))}",
+        f"ledger key, for auditors: {signing.display(bytes.fromhex(done.key))}",
     ]
     show({"entry": done.entry, "ledger_key": done.key}, lines, as_json)
 

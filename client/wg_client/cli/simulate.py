@@ -20,7 +20,7 @@ from wg_client.pilot.sentences import figure, verdict
 from wg_core import atomic
 from wg_core.cli import json_option, next_step, note, printable, show, waiting
 from wg_core.errors import UsageError
-from wg_core.language import current, padded, text
+from wg_core.language import current, pad_columns, text
 from wg_core.options import OUT_FILE
 from wg_core.site.config import RECORD, read_data_sheet
 from wg_core.wire import canonical
@@ -144,7 +144,9 @@ def _lines(simulation: Simulation, language_option: str) -> Iterator[str]:
     )
     none = text("none: could be delivered")
     for label, count in list(data.per_label.items())[:_LABELS_SHOWN]:
-        yield text("    {label} {count}", label=padded(printable(label), 24), count=count or none)
+        yield text(
+            "    {label} {count}", label=pad_columns(printable(label), 24), count=count or none
+        )
     if len(data.per_label) > _LABELS_SHOWN:
         yield text("    ... {count} classes in all", count=len(data.per_label))
     if data.left_out:

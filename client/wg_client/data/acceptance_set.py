@@ -216,7 +216,7 @@ def _met(home: ClientHome) -> frozenset[bytes]:
     """Keyed digests of all contents and units that were released or trained on."""
     with locks.release(home), open_ledger(home) as ledger:
         overlap.remember(home, overlap.history(ledger))
-    return overlap.charged(home) | _trained(home)
+    return overlap.charged_digests(home) | _trained(home)
 
 
 def _trained(home: ClientHome) -> frozenset[bytes]:

@@ -72,7 +72,7 @@ def nothing_found(path: Path, strays: Sequence[Problem]) -> str:
         sorted({suffix for kind in registry.MODALITIES.values() for suffix in kind.suffixes})
     )
     stray = f"; found {strays[0].name}: {strays[0].reason}" if strays else "; the folder is empty"
-    return f"{path}: no {registry.listed('name', 'or')} found (read are {suffixes}){stray}"
+    return f"{path}: no {registry.list_attribute('name', 'or')} found (read are {suffixes}){stray}"
 
 
 def records_of(

@@ -314,7 +314,9 @@ def why_no_record(entry: Path) -> str:
     if entry.name == RECORDS_CSV:
         return "no table of records: its first line has no columns file and label"
     advice = ADVICE.get(entry.suffix.lower(), "")
-    return f"no file of {registry.listed('title', 'or')}" + (f": {advice}" if advice else "")
+    return f"no file of {registry.list_attribute('title', 'or')}" + (
+        f": {advice}" if advice else ""
+    )
 
 
 def files_below(folder: Path) -> list[Path]:

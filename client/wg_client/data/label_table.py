@@ -168,7 +168,8 @@ def _row_problem(path: Path, row: _Row, labels: Sequence[str], index: dict[str, 
     except (OSError, ValueError):  # a name that is too long, or has a NUL
         good = False
     if not good:
-        return f"{row.file[:200]!r} is no file of {registry.listed('title', 'or')} in this folder"
+        kinds = registry.list_attribute("title", "or")
+        return f"{row.file[:200]!r} is no file of {kinds} in this folder"
     if row.label and row.label not in index:
         return dataset.undeclared(row.label, labels)
     return ""

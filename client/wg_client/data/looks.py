@@ -12,7 +12,7 @@ import numpy as np
 from wg_common.modalities.base import Record
 from wg_common.modalities.images import Images
 from wg_common.modalities.windows import Windows
-from wg_core.language import listed, text
+from wg_core.language import list_names, text
 
 
 class Looks:
@@ -67,7 +67,7 @@ class Looks:
                 for channels, count in self._channels.most_common()
             ]
             yield text(
-                "windows have different numbers of channels: {counts}", counts=listed(counts)
+                "windows have different numbers of channels: {counts}", counts=list_names(counts)
             )
         if self._constant:
             yield text(

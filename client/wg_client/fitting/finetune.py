@@ -19,7 +19,7 @@ from wg_client.fitting.folds import Folds
 from wg_client.fitting.learners import AROUND_A_BASE, Learner, RowIndex, fit_parts
 from wg_client.fitting.leave_class_out import BaseHead, LearnerTrials, of_logits
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
-from wg_common.inference.discriminants import centred
+from wg_common.inference.discriminants import centre_rows
 
 
 def fixed(head: LinearHead) -> BaseHead:
@@ -32,7 +32,7 @@ def normalised(base: BaseHead) -> BaseHead:
 
     def scaled(features: Floats, labels: Ints) -> LinearHead:
         head = base(features, labels)
-        weight, bias = centred(head.weight, head.bias)
+        weight, bias = centre_rows(head.weight, head.bias)
         size = float(np.sqrt(np.mean((features @ weight.T + bias) ** 2)))
         return LinearHead(weight, bias).scaled(1.0 / size if size > 1e-9 else 0.0)
 

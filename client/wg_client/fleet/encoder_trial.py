@@ -18,7 +18,7 @@ def tried(package: bytes) -> Encoder:
 
     Raises:
         DecodeError, VerificationError, ConfigError: As of ``module.load_encoder`` and
-            ``trial.tried``.
+            ``trial.try_file``.
     """
     from wg_common.nets.encoder import module, trial
     from wg_common.nets.encoder import package as packages

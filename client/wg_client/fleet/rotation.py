@@ -95,7 +95,7 @@ def _tell_of_shared(home: ClientHome, config: ClientConfig, budget: BudgetOf) ->
         if ledger.public_key.hex() == budget.ledger_key:
             sharing.check_holds(home, "a change of the ledger's key", then="keys --renew ledger")
         entry = _tell(ledger, connection, config.server.witness_name)
-        sharing.told(home, ledger)
+        sharing.note_told(home, ledger)
         home.set_outbox_aside(f"before-entry-{entry}")
         return Rotated(entry, ledger.public_key.hex())
 

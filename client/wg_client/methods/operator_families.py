@@ -22,7 +22,7 @@ from wg_client.fitting.linear_head import Ints, LinearHead, tempered_loss
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.inference import family_head, likeness
 from wg_common.inference.family_head import FamilyHead, Layout
-from wg_common.inference.hostile_tensors import apart
+from wg_common.inference.hostile_tensors import split_prefix
 from wg_common.inference.likeness import Likeness
 from wg_common.nets import family_network
 from wg_core.errors import DecodeError
@@ -106,8 +106,8 @@ def read(
     rows = len(np.atleast_1d(tensors["bias"])) if "bias" in tensors else 0
     if not classes <= rows <= (classes if source == SAME_FAMILY else CLASSES_LIMIT):
         raise DecodeError(f"family of {rows} classes, expected {classes}")
-    head, network = apart(tensors, family_network.PREFIX)
-    head, of_likeness = apart(head, likeness.PREFIX)
+    head, network = split_prefix(tensors, family_network.PREFIX)
+    head, of_likeness = split_prefix(head, likeness.PREFIX)
     return OfferedFamily(
         name=name,
         source=source,

@@ -85,7 +85,7 @@ class _Reading:
             DecodeError: Its tensors are not those of its architecture, or its source or inputs are
                 none that such an architecture has.
         """
-        network = catalogue.known(candidate.architecture).is_network
+        network = catalogue.architecture_of(candidate.architecture).is_network
         if network:
             self._add_network(candidate, tensors)
         elif candidate.inputs != "raw":
@@ -210,7 +210,7 @@ def _family_network(plant: Recipient, family: OfferedFamily) -> PlantNetwork | N
 
     architecture = modality(plant.data.modality).family_network
     try:
-        delivered_network = family_network.unpacked(
+        delivered_network = family_network.unpack_network(
             family.network, architecture, len(family.head.bias)
         )
     except DecodeError as error:

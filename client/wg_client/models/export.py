@@ -31,7 +31,7 @@ from wg_client.data import plant as plants
 from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.predict import load_network
-from wg_common.catalogue import known
+from wg_common.catalogue import architecture_of
 from wg_common.modalities.base import Modality, Record
 from wg_common.modalities.registry import modality
 from wg_common.nets import network
@@ -57,7 +57,7 @@ def export_model(
         ConfigError: No such model, ``out`` cannot be written, or the encoder stands on a file.
         VerificationError: The encoder or the model is not the one that the manifest names.
     """
-    kind = modality(known(manifest.architecture).modality)
+    kind = modality(architecture_of(manifest.architecture).modality)
     encoder = plants.pinned_encoder(home, manifest.encoder)
     entry = manifest.entry(name)
     tensors = store.load_tensors(home, manifest, name)

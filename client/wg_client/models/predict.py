@@ -23,7 +23,7 @@ from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
 from wg_common.modalities import cells
 from wg_common.modalities.base import Record
-from wg_common.modalities.registry import listed
+from wg_common.modalities.registry import list_attribute
 from wg_core.errors import DataError
 from wg_core.site.home import ClientHome
 
@@ -77,7 +77,7 @@ def load_records(path: Path, labels: Sequence[str]) -> SiteData:
         texts = lies_beside(files)
         files = [entry for entry in files if entry not in texts]
         if not files:
-            raise DataError(f"{path}: no {listed('name', 'or')} found")
+            raise DataError(f"{path}: no {list_attribute('name', 'or')} found")
         return _unlabelled(path, files, labels)
     return load_dataset(path, labels, split=None)
 
@@ -91,7 +91,7 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
     """
     from wg_common import catalogue
 
-    architecture = catalogue.known(manifest.architecture)
+    architecture = catalogue.architecture_of(manifest.architecture)
     if architecture.modality != data.modality:
         raise DataError(
             f"{data.names[0]}: of {data.modality}, and the model, {architecture.name}, is for"

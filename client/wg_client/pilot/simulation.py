@@ -290,7 +290,7 @@ def _price(schema: StatisticsSchema, epsilon: float) -> Price:
     event = gaussian_event(schema.sensitivity_squared(), sigma)
     return Price(
         epsilon=epsilon,
-        guess=accounting.distinguished([event]),
+        guess=accounting.best_guess_accuracy([event]),
         fit=accounting.releases_left([], event, cap * (1 + 1e-6), delta),
     )
 

@@ -18,7 +18,7 @@ from wg_client.data.survey import survey
 from wg_client.release.hints import hints, statistics_hints
 from wg_client.release.look import encoder_failures
 from wg_client.release.machine_hints import machine_hints
-from wg_common.modalities.registry import listed
+from wg_common.modalities.registry import list_attribute
 from wg_core.errors import DataError, MachineUnstated
 from wg_core.language import text
 from wg_core.ledger.charging import ChargeRequest
@@ -35,7 +35,7 @@ from wg_core.wire import canonical
 from wg_core.wire.data_sheet import DataSheet
 
 NEVER_LEAVES = (
-    listed("title", "and"),
+    list_attribute("title", "and"),
     "features of a record",
     "labels of a record",
     "exact counts",

@@ -131,7 +131,7 @@ def verify(plant: Recipient, data: bytes) -> tuple[WeightsManifest, Mapping[str,
             raise VerificationError(f"package {short}: {field} is {got!r}, this plant has {want!r}")
     for candidate in package.candidates:
         try:
-            architecture = catalogue.known(candidate.architecture)
+            architecture = catalogue.architecture_of(candidate.architecture)
         except ConfigError as error:
             raise DecodeError(f"package {short}: candidate {candidate.name}: {error}") from error
         if architecture.modality != plant.data.modality:

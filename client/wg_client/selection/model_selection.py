@@ -29,7 +29,7 @@ from wg_client.selection.checks import registry as checks
 from wg_client.selection.checks.base import Comparison
 from wg_client.selection.gain import Accuracy, Gain, Unseen
 from wg_core.errors import NotAcceptedError
-from wg_core.language import Text, joined, text
+from wg_core.language import Text, join_sentences, text
 from wg_core.site.acceptance import AcceptanceConfig
 
 
@@ -330,7 +330,7 @@ def _reason(kept_name: str, findings: Iterable[Finding], package: Package) -> Te
         kept_findings = (
             f for f in findings if f.model == kept_name and (f.code == checks.GAIN or not f.passed)
         )
-        return joined(*(finding.message for finding in kept_findings))
+        return join_sentences(*(finding.message for finding in kept_findings))
     if not package.candidates:
         return text("Nothing was delivered: this model is made of your own labels alone.")
     if not package.informed:
@@ -340,7 +340,7 @@ def _reason(kept_name: str, findings: Iterable[Finding], package: Package) -> Te
             " records, and was not judged."
         )
     unlike = [f.message for f in findings if f.code == checks.UNLIKE and not f.passed][:1]
-    return joined(
+    return join_sentences(
         text("No delivered model was shown to be better than local-only on local records."), *unlike
     )
 
@@ -394,4 +394,4 @@ def _unchecked(
     else:
         why = text("Other sites have released statistics of these classes.")
     nothing = text("Nothing was measured here: there are no labels.")
-    return max(ranks, key=lambda name: ranks[name]), joined(nothing, why, elsewhere)
+    return max(ranks, key=lambda name: ranks[name]), join_sentences(nothing, why, elsewhere)

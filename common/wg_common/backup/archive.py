@@ -139,7 +139,7 @@ def write(
         return Manifest(kind=kind, name=name, created=created, files=tuple(files))
 
     with atomic.writing(out, mode=atomic.PRIVATE) as stream, zipfile.ZipFile(stream, "w") as outer:
-        with outer.open(ARCHIVE, "w", force_zip64=True) as member, _piped(fill, "wb") as pipe:
+        with outer.open(ARCHIVE, "w", force_zip64=True) as member, _open_pipe(fill, "wb") as pipe:
             pyrage.encrypt_io(pipe, member, recipients)
         if wrapped_identity:
             outer.writestr(IDENTITY, wrapped_identity)
@@ -174,10 +174,10 @@ def extract(path: Path, folder: Path, key: Key, *, kind: str) -> Manifest:
         except (tarfile.TarError, EOFError, UnicodeDecodeError) as error:
             raise DecodeError(f"{path}: damaged: {error}") from error
 
-    with _opened(path) as outer:
+    with _open_outer(path) as outer:
         identity = _identity(path, outer, key)
         try:
-            with outer.open(ARCHIVE) as member, _piped(empty, "rb") as pipe:
+            with outer.open(ARCHIVE) as member, _open_pipe(empty, "rb") as pipe:
                 pyrage.decrypt_io(member, pipe, [identity])
         except (pyrage.DecryptError, *_DAMAGE, OSError) as error:
             raise VerificationError(f"{path}: damaged, or for another key: {error}") from error
@@ -199,7 +199,7 @@ def read_about(path: Path, *, kind: str) -> About:
         ConfigError: The file cannot be read.
         DecodeError: It is no backup, of another version, or of another kind.
     """
-    with _opened(path) as outer:
+    with _open_outer(path) as outer:
         data = _member(path, outer, ABOUT)
     about = canonical.decode(About, data, subject=f"{path}: {ABOUT}", limit=KEY_LIMIT)
     if about.kind != kind:
@@ -260,7 +260,7 @@ def new_home(root: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _piped(work: Callable[[BinaryIO], None], mode: Literal["rb", "wb"]) -> Iterator[BinaryIO]:
+def _open_pipe(work: Callable[[BinaryIO], None], mode: Literal["rb", "wb"]) -> Iterator[BinaryIO]:
     """One end of a pipe. ``work`` has the other on a thread, opened with ``mode``.
 
     What ``work`` raises is raised here, rather than what the loss of its end then caused.
@@ -368,7 +368,7 @@ def _identity(path: Path, outer: zipfile.ZipFile, key: Key) -> Any:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def _open_outer(path: Path) -> Iterator[zipfile.ZipFile]:
     """The outer archive."""
     try:
         with zipfile.ZipFile(path) as outer:

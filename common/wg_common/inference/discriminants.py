@@ -89,7 +89,7 @@ def ridged_inverse(covariance: Floats, ridge: float) -> Floats:
     return np.asarray(np.linalg.inv(covariance + ridge * np.trace(covariance) / d * np.eye(d)))
 
 
-def centred(weight: NDArray[F], bias: NDArray[F]) -> tuple[NDArray[F], NDArray[F]]:
+def centre_rows(weight: NDArray[F], bias: NDArray[F]) -> tuple[NDArray[F], NDArray[F]]:
     """The same softmax with rows and biases that sum to zero over classes."""
     return np.asarray(weight - weight.mean(axis=0)), np.asarray(bias - bias.mean())
 

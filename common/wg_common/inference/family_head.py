@@ -128,7 +128,7 @@ def from_tensors(
     Raises:
         DecodeError: A name or shape is wrong or beyond its limit, or a number is not finite.
     """
-    return FamilyHead(**_checked(tensors, classes, layout, {}))
+    return FamilyHead(**_check_tensors(tensors, classes, layout, {}))
 
 
 def network_head(
@@ -145,13 +145,13 @@ def network_head(
     Raises:
         DecodeError: As above.
     """
-    values = _checked(tensors, classes, Layout(features, ()), further)
+    values = _check_tensors(tensors, classes, Layout(features, ()), further)
     _within("log spread", values["norms"][1])
     _within("change of a norm", np.abs(values["outer"]).sum(axis=1))
     return NetworkHead(**values)
 
 
-def _checked(
+def _check_tensors(
     tensors: Mapping[str, NDArray[np.floating]],
     classes: int,
     layout: Layout,
@@ -165,7 +165,7 @@ def _checked(
         "bias": (classes,),
         **further,
     }
-    values = hostile_tensors.checked("family head", tensors, shapes)
+    values = hostile_tensors.check_tensors("family head", tensors, shapes)
     records = float(values["records"][0])
     if records < 0:
         raise DecodeError(f"family head: records {records:g}; expected 0 or more")

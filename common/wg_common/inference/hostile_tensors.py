@@ -10,7 +10,7 @@ from wg_core.errors import DecodeError
 Tensors = Mapping[str, NDArray[np.float32]]
 
 
-def apart(
+def split_prefix(
     tensors: Tensors, prefix: str
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
     """Tensors whose names do not begin with a prefix, and the others, without it."""
@@ -21,7 +21,7 @@ def apart(
     return plain, prefixed_tensors
 
 
-def checked(
+def check_tensors(
     source: str, tensors: Mapping[str, NDArray[np.floating]], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, NDArray[np.float64]]:
     """Exactly the named tensors, in double precision.

@@ -61,11 +61,11 @@ class Likeness:
         """
         if len(released) < FEWEST:
             return 0.0
-        value = float(self.weight @ described(released)) + float(self.bias[0])
+        value = float(self.weight @ site_description(released)) + float(self.bias[0])
         return value if len(released) >= USUAL else value * float(self.width[0])
 
 
-def described(released: NDArray[np.floating]) -> Floats:
+def site_description(released: NDArray[np.floating]) -> Floats:
     """Mean, log spread and correlations of at most 64 features over records ``[n, d]``, ``[F]``."""
     x = released[:, :_COLUMNS].astype(np.float64)
     mean, spread = x.mean(axis=0), x.std(axis=0) + _LEAST
@@ -87,7 +87,7 @@ def from_tensors(tensors: Mapping[str, NDArray[np.floating]], dimension: int) ->
         DecodeError: A name or shape is wrong, or a number is not finite.
     """
     shapes = {"weight": (numbers(dimension),), "bias": (1,), "width": (1,)}
-    values = hostile_tensors.checked("likeness", tensors, shapes)
+    values = hostile_tensors.check_tensors("likeness", tensors, shapes)
     if not 0 <= float(values["width"][0]) <= 1:
         raise DecodeError(f"likeness: width {values['width'][0]:g}; expected 0 to 1")
     return Likeness(**values)

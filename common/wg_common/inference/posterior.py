@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.inference import hostile_tensors
-from wg_common.inference.discriminants import centred, lda
+from wg_common.inference.discriminants import centre_rows, lda
 from wg_core.errors import DecodeError, VerificationError
 
 Floats = NDArray[np.float64]
@@ -162,7 +162,7 @@ def from_tensors(
     shapes |= {"precision": (d, size, size), "weighted": (d, size), "sites": (classes,)}
     # A server of 0.1.0 does not count sites.
     tensors = {"sites": np.zeros(classes, np.float32), **tensors}
-    values = hostile_tensors.checked("class means", tensors, shapes)
+    values = hostile_tensors.check_tensors("class means", tensors, shapes)
     for name in ("within", "ratio", "between"):
         if (values[name] <= 0).any():
             raise DecodeError(f"class means: tensor {name!r} is not positive")
@@ -361,5 +361,5 @@ def _inverse(matrix: Floats) -> Floats:
 
 def _around(weight: Floats, bias: Floats, centre: Floats) -> tuple[Floats, Floats]:
     """Discriminants of features from those of their distance to a centre."""
-    weight, bias = centred(weight, bias)
+    weight, bias = centre_rows(weight, bias)
     return weight, bias - weight @ centre

@@ -30,7 +30,7 @@ def of_array(x: Record) -> Modality | None:
     return next((modality for modality in MODALITIES.values() if modality.sniff(x)), None)
 
 
-def listed(attribute: str, word: str) -> str:
+def list_attribute(attribute: str, word: str) -> str:
     """An attribute of every modality, for messages: ``"images, windows or texts"``."""
     *names, last = (getattr(modality, attribute) for modality in MODALITIES.values())
     return f"{', '.join(names)} {word} {last}"

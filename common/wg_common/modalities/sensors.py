@@ -77,10 +77,10 @@ def observe(rng: np.random.Generator, signals: Floats, sensors: Sensors) -> np.n
     if slow.any():
         mean = records[:, slow].mean(axis=-1, keepdims=True)
         fall = 1 / (1 + (line / sensors.corner[slow][:, None]) ** 4)
-        records[:, slow] = mean + filtered(records[:, slow] - mean, fall)
+        records[:, slow] = mean + apply_response(records[:, slow] - mean, fall)
     size = records.std(axis=(0, 2))[:, None] + 1e-9  # [C, 1]
     for channel in np.flatnonzero(sensors.noise > 0.01):
-        hiss = coloured(rng, (n, length), float(sensors.colour[channel]))
+        hiss = coloured_noise(rng, (n, length), float(sensors.colour[channel]))
         records[:, channel] += sensors.noise[channel] * size[channel] * hiss
     if sensors.hum[0] > 0:
         turn = 2 * np.pi * (sensors.hum[1] * np.arange(length) + rng.random((n, 1, 1)))
@@ -95,17 +95,17 @@ def observe(rng: np.random.Generator, signals: Floats, sensors: Sensors) -> np.n
     return np.asarray(records, dtype=np.float32).reshape(n, c, length)
 
 
-def filtered(signals: Floats, response: NDArray[np.complex128] | Floats) -> Floats:
+def apply_response(signals: Floats, response: NDArray[np.complex128] | Floats) -> Floats:
     """Signals ``[..., T]`` through a response that broadcasts to ``[..., T // 2 + 1]``."""
     return np.asarray(
         np.fft.irfft(np.fft.rfft(signals, axis=-1) * response, n=signals.shape[-1], axis=-1)
     )
 
 
-def coloured(rng: np.random.Generator, shape: tuple[int, ...], exponent: float) -> Floats:
+def coloured_noise(rng: np.random.Generator, shape: tuple[int, ...], exponent: float) -> Floats:
     """Noise of unit variance whose power falls as frequency to the ``-exponent``."""
     count = shape[-1] // 2 + 1
     fall = np.maximum(np.arange(count), 1.0) ** (-exponent / 2)
     fall[0] = fall[min(1, count - 1)]
-    noise = filtered(rng.normal(size=shape), fall)
+    noise = apply_response(rng.normal(size=shape), fall)
     return np.asarray(noise / (noise.std(axis=-1, keepdims=True) + 1e-12))

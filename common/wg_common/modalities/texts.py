@@ -82,7 +82,7 @@ class Texts(Modality):
         from wg_common.modalities import writing
 
         manner = writing.draw(rng, strength)
-        return [np.array(writing.written(str(record), manner, rng)) for record in records]
+        return [np.array(writing.write_in_manner(str(record), manner, rng)) for record in records]
 
     def example(self, shape: tuple[int, int]) -> Record:
         """A long note: no trunk reads more of one; texts have no sides."""

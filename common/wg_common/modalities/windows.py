@@ -154,7 +154,7 @@ def _from_npy(data: bytes, name: str) -> Record:
             shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
         if len(shape) != 2 or dtype.kind != "f":
             raise DataError(f"{name}: {dtype} {list(shape)}, expected float [channels, time]")
-        _named(name, shape[0], shape[1])
+        _check_named(name, shape[0], shape[1])
         window: Record = np.load(io.BytesIO(data), allow_pickle=False)
     except DAMAGE as error:
         raise DataError(f"{name}: not a .npy file of a plain array: {error}") from error
@@ -209,7 +209,7 @@ def _from_csv(data: bytes, name: str, channels: Sequence[str] | None) -> NDArray
         raise DataError(f"{name}: line {reader.line_num}: {error}") from error
     if not rows:
         raise DataError(f"{name}: no rows of numbers")
-    _named(name, width, len(rows))
+    _check_named(name, width, len(rows))
     window = np.array(rows, dtype=np.float64).T
     if width > 1 and _counts_up(window[0]):
         raise DataError(f"{name}: column 1 counts up in equal steps: {_NO_TIMES}")
@@ -259,7 +259,7 @@ def _is_number(cell: str, delimiter: str) -> bool:
     return True
 
 
-def _named(name: str, channels: int, time: int) -> None:
+def _check_named(name: str, channels: int, time: int) -> None:
     try:
         _check_shape(channels, time)
     except DataError as error:

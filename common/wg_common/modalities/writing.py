@@ -37,7 +37,9 @@ def draw(rng: np.random.Generator, strength: float) -> Manner:
     )
 
 
-def written(text: str, manner: Manner, rng: np.random.Generator, *, kept_letters: int = 5) -> str:
+def write_in_manner(
+    text: str, manner: Manner, rng: np.random.Generator, *, kept_letters: int = 5
+) -> str:
     """A text in a manner. Words of other scripts than Latin are left as they are."""
     words = text.split(" ")
     for place, word in enumerate(words):
@@ -46,12 +48,12 @@ def written(text: str, manner: Manner, rng: np.random.Generator, *, kept_letters
         if len(word) > kept_letters and rng.random() < manner.short:
             words[place] = word[: int(rng.integers(3, 5))] + "." * manner.stopped
         elif len(word) > 3 and rng.random() < manner.errors:
-            words[place] = mistyped(word, rng)
+            words[place] = mistype(word, rng)
     sentence = " ".join(words)
     return {"lower": sentence.lower(), "upper": sentence.upper()}.get(manner.case, sentence)
 
 
-def mistyped(word: str, rng: np.random.Generator) -> str:
+def mistype(word: str, rng: np.random.Generator) -> str:
     """A word with one typing error: two letters swapped, one left out, or one doubled."""
     place = int(rng.integers(1, len(word) - 1))
     kind = int(rng.integers(3))

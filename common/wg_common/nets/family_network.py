@@ -69,8 +69,8 @@ class FamilyNetwork:
             records: Valid images of the site, labelled or not, at least one.
             settings: Of the encoder's trunk.
         """
-        sample = [records[row] for row in site_norms.some(len(records))]
-        batch = _pooled(trunks.encoder_batch(sample, pixels := _pixels(settings)), pixels)
+        sample = [records[row] for row in site_norms.measured_rows(len(records))]
+        batch = _pool_pixels(trunks.encoder_batch(sample, pixels := _pixels(settings)), pixels)
         trunk = site_norms.at_site(self.architecture, self.trunk, self.head, batch)
         return replace(self, trunk=trunk)
 
@@ -92,7 +92,7 @@ class TrunkBeside(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """Features ``[n, width]`` of images ``[n, 3, pixels, pixels]``, 0 to 255."""
-        features: Tensor = self.trunk(_pooled(batch, self.pixels))
+        features: Tensor = self.trunk(_pool_pixels(batch, self.pixels))
         return features
 
     def features(self, records: Iterable[Record]) -> NDArray[np.float32]:
@@ -128,11 +128,11 @@ def _pixels(settings: Mapping[str, str]) -> int:
     return int(settings.get("pixels", ENCODER_PIXELS))
 
 
-def _pooled(batch: Tensor, pixels: int) -> Tensor:
+def _pool_pixels(batch: Tensor, pixels: int) -> Tensor:
     return F.avg_pool2d(batch, pixels // PIXELS)
 
 
-def packed(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.float32]]:
+def pack_network(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.float32]]:
     """The tensors of a family's network, beside those of its head; without one, none."""
     if family_network is None:
         return {}
@@ -147,7 +147,7 @@ def in_half(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.floati
     """
     return {
         name: value.astype(np.float16) if _can_be_half(name, value) else value
-        for name, value in packed(family_network).items()
+        for name, value in pack_network(family_network).items()
     }
 
 
@@ -157,8 +157,8 @@ def _can_be_half(name: str, value: NDArray[np.float32]) -> bool:
     return large and bool(np.abs(value).max(initial=0.0) <= np.finfo(np.float16).max)
 
 
-def unpacked(tensors: Tensors, architecture: str, classes: int) -> FamilyNetwork | None:
-    """Read what ``packed`` wrote, without ``PREFIX``; no tensors are no network.
+def unpack_network(tensors: Tensors, architecture: str, classes: int) -> FamilyNetwork | None:
+    """Read what ``pack_network`` wrote, without ``PREFIX``; no tensors are no network.
 
     Args:
         architecture: That it may be; empty: there may be none.
@@ -170,7 +170,7 @@ def unpacked(tensors: Tensors, architecture: str, classes: int) -> FamilyNetwork
         return None
     values = _of(architecture, tensors)
     trunk = network.trunk_only(values)
-    tensors_checked = hostile_tensors.checked(
+    tensors_checked = hostile_tensors.check_tensors(
         "network of the family", trunk, network.trunk_shapes(architecture)
     )
     head = family_head.network_head(

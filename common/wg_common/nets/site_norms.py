@@ -245,8 +245,8 @@ def at_site(architecture: str, tensors: Tensors, head: NetworkHead, batch: Tenso
     Args:
         tensors: For a typical site; others than the trunk's are ignored.
         head: What came with them.
-        batch: Records of the one site, labelled or not, as a trunk takes them. Those that ``some``
-            says are enough.
+        batch: Records of the one site, labelled or not, as a trunk takes them. Those of
+            ``measured_rows`` are enough.
     """
     trunk = network.load_trunk(architecture, tensors)
     norms = install(trunk)
@@ -258,7 +258,7 @@ def at_site(architecture: str, tensors: Tensors, head: NetworkHead, batch: Tenso
     return network.trunk_tensors(trunk)
 
 
-def some(count: int) -> NDArray[np.intp]:
+def measured_rows(count: int) -> NDArray[np.intp]:
     """Which of so many records of a site are measured, evenly chosen."""
     return np.linspace(0, count - 1, min(count, _MEASURED)).astype(np.intp)
 

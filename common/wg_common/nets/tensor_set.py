@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, known
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, architecture_of
 from wg_common.inference import hostile_tensors
 from wg_common.nets import network
 from wg_core.errors import DecodeError
@@ -20,7 +20,7 @@ def tensor_shapes(architecture: str, classes: int, dimension: int) -> dict[str, 
         ConfigError: No such architecture.
     """
     head = {HEAD_WEIGHT: (classes, dimension), HEAD_BIAS: (classes,)}
-    if not known(architecture).is_network:
+    if not architecture_of(architecture).is_network:
         return head
     trunk = network.trunk_shapes(architecture)
     return trunk | head | {HEAD_WEIGHT: (classes, network.feature_count(architecture))}
@@ -36,4 +36,6 @@ def check_tensors(architecture: str, tensors: Tensors, classes: int, dimension: 
     for name, value in tensors.items():
         if value.dtype != np.float32:
             raise DecodeError(f"{architecture}: tensor {name!r} is {value.dtype}, expected float32")
-    hostile_tensors.checked(architecture, tensors, tensor_shapes(architecture, classes, dimension))
+    hostile_tensors.check_tensors(
+        architecture, tensors, tensor_shapes(architecture, classes, dimension)
+    )

@@ -49,8 +49,8 @@ def node(home: Path, once: bool, as_json: bool, log_format: str) -> None:
         click.echo(latest.document if as_json else "\n".join(latest.lines))
 
 
-language.add_option(node, translations.shared)
+language.add_option(node, translations.shared_language)
 
 
 if __name__ == "__main__":
-    cli.run(node, extra="client", speaks=translations.shared)
+    cli.run(node, extra="client", speaks=translations.shared_language)

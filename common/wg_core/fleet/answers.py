@@ -65,7 +65,7 @@ class Answers:
             log.info("request %s: answered with %d bytes", query.request_id, len(payload))
             return Envelope("statistics", b"", payload)
 
-        return guarded(query.request_id, answer, fleet.ANSWER_WORDS)
+        return guard(query.request_id, answer, fleet.ANSWER_WORDS)
 
     def _package(self, envelope: Envelope) -> Envelope:
         """A package that came in the message."""
@@ -78,10 +78,10 @@ class Answers:
             log.info("request %s: package received", delivery.request_id)
             return Envelope("receipt", canonical.encode(receipt))
 
-        return guarded(delivery.request_id, receive, fleet.DELIVERY_WORDS)
+        return guard(delivery.request_id, receive, fleet.DELIVERY_WORDS)
 
 
-def guarded(request_id: str, action: Callable[[], Envelope], words: frozenset[str]) -> Envelope:
+def guard(request_id: str, action: Callable[[], Envelope], words: frozenset[str]) -> Envelope:
     """Turn an error of a handler into a refusal of one word; the rest stays in the plant's log.
 
     Args:

@@ -115,7 +115,7 @@ def statistics_request(
         delta=delta,
         guarantee=guarantee,
         mechanism=mechanism,
-        implementation=installed(),
+        implementation=installed_implementation(),
         use=statement.Use(
             purpose=purpose,
             recipient=recipient,
@@ -173,7 +173,7 @@ def protected_unit(rule: str, unit: str) -> str:
 
 
 @functools.cache
-def installed() -> statement.Implementation:
+def installed_implementation() -> statement.Implementation:
     """The program that is installed here, and what it rests on."""
     return statement.Implementation(
         software=SOFTWARE,
@@ -195,7 +195,7 @@ def rho(sensitivity_squared: Fraction, sigma: float) -> str:
 
 def code_digest() -> str:
     """SHA-256 over the installed code of the core; see ``installed_code``."""
-    return installed_code.installed().sha256
+    return installed_code.installed_code().sha256
 
 
 def _accountant() -> str:

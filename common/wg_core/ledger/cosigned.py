@@ -58,7 +58,7 @@ class CosignedLog(Log):
     def unanswered(self, witness: str) -> list[int]:
         """Sizes that left above the newest whose cosignature by this witness is here, rising."""
         low = self.cosigned_size(witness, self._newest_key(witness))
-        with database.explained(self._path):
+        with database.explain_errors(self._path):
             rows = self._db.execute(
                 "select size from heads where cosigned & ? and size > ? order by size",
                 (database.HeadState.HANDED_OUT, low),
@@ -214,7 +214,7 @@ class CosignedLog(Log):
         if not key:
             return
         public = signing.public_from_bytes(key)
-        with database.explained(self._path):
+        with database.explain_errors(self._path):
             rows = self._db.execute(
                 "select size, note from heads where cosigned & ? order by size desc",
                 (database.HeadState.COSIGNED,),

@@ -55,7 +55,7 @@ Reading an honest ledger takes about one for ten bytes, a handful of times."""
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explain_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours.
 
     Raises:
@@ -93,7 +93,7 @@ def create(path: Path) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     database = connect(path)
-    with explained(path):
+    with explain_errors(path):
         if database.execute("select count(*) from sqlite_schema").fetchone()[0]:
             database.close()
             raise ConfigError(f"{path}: there is a ledger already")
@@ -108,7 +108,7 @@ def holds_ledger(path: Path) -> bool:
     """
     if not path.exists():
         return False
-    with explained(path), closing(connect(path)) as database:
+    with explain_errors(path), closing(connect(path)) as database:
         return bool(database.execute("select count(*) from sqlite_schema").fetchone()[0])
 
 
@@ -129,7 +129,7 @@ def connect(path: Path) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise ConfigError(f"{path}: there is no ledger")
-    with explained(path):
+    with explain_errors(path):
         database = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
         try:
             database.execute("pragma journal_mode = wal")
@@ -159,7 +159,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
         if companion.exists() and not companion.is_file():
             raise ConfigError(f"{companion}: cannot be read: not a regular file")
     wal = companions[0]
-    with explained(path):
+    with explain_errors(path):
         database = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=BUSY_SECONDS)
         try:
             database.execute("select count(*) from sqlite_schema").fetchone()
@@ -196,14 +196,14 @@ def check_format(path: Path, database: sqlite3.Connection) -> None:
         ConfigError: It is not.
         VerificationError: A page, or the schema, was changed from outside.
     """
-    with explained(path):
+    with explain_errors(path):
         (application,) = database.execute("pragma application_id").fetchone()
         (version,) = database.execute("pragma user_version").fetchone()
     if application != APPLICATION_ID:
         raise ConfigError(f"{path}: not a weightgate ledger, or copied without its -wal file")
     if version != SCHEMA_VERSION:
         raise ConfigError(f"{path}: ledger format {version}, this program reads {SCHEMA_VERSION}")
-    with explained(path):
+    with explain_errors(path):
         schema = database.execute("select type, name, sql from sqlite_schema order by name")
         if schema.fetchmany(len(_SCHEMA) + 1) != _SCHEMA:
             raise VerificationError(

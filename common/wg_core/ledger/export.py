@@ -86,7 +86,7 @@ def write(ledger: Path, out: Path) -> ExportManifest:
     try:
         database.bound_work(ledger, connection)
         database.check_format(ledger, connection)
-        with database.explained(ledger), atomic.writing(out) as target:
+        with database.explain_errors(ledger), atomic.writing(out) as target:
             connection.execute("begin")
             return _write(connection, target, out.parent)
     finally:

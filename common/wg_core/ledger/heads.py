@@ -35,7 +35,7 @@ def check_head(state: LedgerState, data: bytes) -> None:
     raise VerificationError(f"checkpoint of size {state.size}: {'; '.join(errors)}")
 
 
-def held(note: Note, name: str, role: Role, keys: Iterable[bytes]) -> list[SignatureLine]:
+def valid_lines(note: Note, name: str, role: Role, keys: Iterable[bytes]) -> list[SignatureLine]:
     """Signature lines of these keys on a checkpoint, each of which holds.
 
     Args:
@@ -60,7 +60,7 @@ def own_signatures(state: LedgerState, note: Note, size: int) -> list[SignatureL
     Raises:
         VerificationError: There is none, or one does not hold.
     """
-    lines = held(note, state.origin, notes.LOG, state.keys_at(size))
+    lines = valid_lines(note, state.origin, notes.LOG, state.keys_at(size))
     if not lines:
         raise VerificationError(f"checkpoint of size {size}: not signed by this log")
     return lines
@@ -75,7 +75,7 @@ def cosignatures(state: LedgerState, note: Note, witness: str) -> list[Signature
     keys = state.witness_keys(witness)
     if not keys:
         raise VerificationError(f"witness {witness!r} is not enrolled")
-    lines = held(note, witness, notes.COSIGNER, keys)
+    lines = valid_lines(note, witness, notes.COSIGNER, keys)
     if not lines:
         raise VerificationError(f"checkpoint: no cosignature of an enrolled key of {witness}")
     return lines

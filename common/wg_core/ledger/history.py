@@ -133,7 +133,7 @@ class History:
 
     def trusted(self) -> dict[KnownWitness, KnownWitness]:
         """Every key whose cosignatures count, and of which known witness it is."""
-        return _trusted(self.state, self.anchors)
+        return _trusted_witnesses(self.state, self.anchors)
 
     @property
     def algorithms(self) -> tuple[str, ...]:
@@ -177,12 +177,12 @@ def read(
     _check_ends(state, heads)
     known_witnesses = [KnownWitness(w.name, w.public_key) for w in state.witnesses]
     anchors = replace(
-        anchors, witnesses=tuple(_named(x, known_witnesses) for x in anchors.witnesses)
+        anchors, witnesses=tuple(_with_key(x, known_witnesses) for x in anchors.witnesses)
     )
     witnesses = _by_key_id(
         x for x in (*anchors.witnesses, *known_witnesses) if anchors.counts(x.key)
     )
-    trusted_keys = _trusted(state, anchors)
+    trusted_keys = _trusted_witnesses(state, anchors)
     signed = [_signed(note, witnesses, trusted_keys) for _, note in sorted(heads.items())]
     source.finish(state, len(heads))
     history = History(state, state.frontier.root(), signed, figures, total, anchors)
@@ -274,13 +274,13 @@ def _successors(witness: KnownWitness, state: LedgerState, anchors: Anchors) -> 
     return successors
 
 
-def _named(witness: KnownWitness, enrolled: Iterable[KnownWitness]) -> KnownWitness:
+def _with_key(witness: KnownWitness, enrolled: Iterable[KnownWitness]) -> KnownWitness:
     """A witness with its key, where what was given is the key's SHA-256."""
     keys = (x for x in enrolled if x.name == witness.name)
     return next((x for x in keys if signing.names(witness.public_key, x.public_key)), witness)
 
 
-def _trusted(state: LedgerState, anchors: Anchors) -> dict[KnownWitness, KnownWitness]:
+def _trusted_witnesses(state: LedgerState, anchors: Anchors) -> dict[KnownWitness, KnownWitness]:
     return {
         key: witness
         for witness in anchors.witnesses
@@ -311,20 +311,21 @@ def _check_anchors(history: History) -> None:
         signing.names(ledger_key, x.public_key) for x in state.keys
     ):
         raise VerificationError(
-            f"the log is signed by {signing.shown(state.public_key)}, expected"
-            f" {signing.shown(ledger_key)}"
+            f"the log is signed by {signing.display(state.public_key)}, expected"
+            f" {signing.display(ledger_key)}"
         )
     for period in state.keys:
         if not anchors.counts(signing.public_from_bytes(period.public_key)):
             raise VerificationError(
-                f"the log is signed under Ed25519 alone by {signing.shown(period.public_key)} from"
-                f" {period.from_size} entries on, ML-DSA-44 is asked for"
+                f"the log is signed under Ed25519 alone by {signing.display(period.public_key)}"
+                f" from {period.from_size} entries on, ML-DSA-44 is asked for"
             )
     if not anchors.needed or history.witnessed_size:
         return
     missing = [x for x in anchors.witnesses if not history.newest_of(x)[0]]
     names = ", ".join(
-        f"{x.name} with {'/'.join(x.key.algorithms)} key {x.key_id} ({signing.shown(x.public_key)})"
+        f"{x.name} with {'/'.join(x.key.algorithms)} key {x.key_id}"
+        f" ({signing.display(x.public_key)})"
         for x in missing
     )
     raise VerificationError(

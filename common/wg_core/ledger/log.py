@@ -178,7 +178,7 @@ class Log:
 
     def entry(self, seq: int) -> bytes:
         """Canonical bytes of an entry, or ``ConfigError``."""
-        with database.explained(self._path):
+        with database.explain_errors(self._path):
             row = self._db.execute("select entry from entries where seq = ?", (seq,)).fetchone()
         if row is None:
             raise ConfigError(f"{self._path}: there is no entry {seq}")
@@ -246,7 +246,7 @@ class Log:
     def checkpoint(self) -> bytes:
         """The newest signed checkpoint, with the cosignatures that it has."""
         state = self._state
-        with database.explained(self._path):
+        with database.explain_errors(self._path):
             row = self._db.execute(
                 "select note from heads where size = ?", (state.size,)
             ).fetchone()
@@ -256,7 +256,7 @@ class Log:
 
     def heads(self) -> list[bytes]:
         """Stored checkpoints by size: every one that was cosigned or left, and the newest."""
-        with database.explained(self._path):
+        with database.explain_errors(self._path):
             rows = self._db.execute("select note from heads order by size").fetchall()
         return [bytes(row[0]) for row in rows]
 
@@ -265,7 +265,7 @@ class Log:
     @property
     def _state(self) -> LedgerState:
         """The fold over all entries on disk; reads what other processes added."""
-        with database.explained(self._path):
+        with database.explain_errors(self._path):
             if self._loaded is None:
                 self._loaded = self._load()
             else:
@@ -333,7 +333,7 @@ class Log:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with database.explained(self._path):
+        with database.explain_errors(self._path):
             self._db.execute("begin immediate")
             size = self._loaded.size if self._loaded else 0
             try:

@@ -73,14 +73,14 @@ class _DatabaseSource:
         try:
             database.bound_work(path, self._db)
             database.check_format(path, self._db)
-            with database.explained(path):
+            with database.explain_errors(path):
                 self._db.execute("begin")
         except BaseException:
             self._db.close()
             raise
 
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
-        with database.explained(self._path):
+        with database.explain_errors(self._path):
             rows = self._db.execute("select seq, entry, hash from entries order by seq")
             for index, (seq, entry, leaf) in enumerate(rows):
                 if seq != index:
@@ -90,14 +90,14 @@ class _DatabaseSource:
                 yield entry, leaf
 
     def heads(self) -> list[bytes]:
-        with database.explained(self._path):
+        with database.explain_errors(self._path):
             rows = self._db.execute("select note from heads order by size").fetchall()
         return [bytes(row[0]) for row in rows]
 
     def finish(self, state: LedgerState, heads: int) -> None:
         """Check every stored payload against its RELEASE entry, and the file itself."""
         del heads
-        with database.explained(self._path):
+        with database.explain_errors(self._path):
             (result,) = self._db.execute("pragma quick_check(1)").fetchone()
             if result != "ok":
                 raise VerificationError(f"{self._path}: the file is damaged: {result}")

@@ -342,7 +342,7 @@ class LedgerState:
         self.reuses[key] = entry
 
     def _statement(self, entry: PublicStatement) -> None:
-        _same("site", entry.site, self.site)
+        _check_equal("site", entry.site, self.site)
         self.statements[entry.dataset, entry.recipient] = entry  # The newest one counts
         self.statement_count += 1
 
@@ -370,13 +370,13 @@ class LedgerState:
             raise VerificationError(f"data set {entry.dataset!r} is not registered")
         lineage = self.lineage(dataset.lineage)
         state = entry.state
-        _same("commitment", entry.commitment, dataset.commitment)
-        _same("lineage", entry.lineage, lineage.id)
-        _same("cap epsilon", state.cap_epsilon, lineage.cap_epsilon)
-        _same("cap delta", state.cap_delta, lineage.cap_delta)
-        _same("refresh rule", state.refresh_rule, lineage.refresh_rule)
-        _same("charges before", state.charges_before, lineage.charges)
-        _same("mu squared before", state.mu_squared_before, str(lineage.mu_squared))
+        _check_equal("commitment", entry.commitment, dataset.commitment)
+        _check_equal("lineage", entry.lineage, lineage.id)
+        _check_equal("cap epsilon", state.cap_epsilon, lineage.cap_epsilon)
+        _check_equal("cap delta", state.cap_delta, lineage.cap_delta)
+        _check_equal("refresh rule", state.refresh_rule, lineage.refresh_rule)
+        _check_equal("charges before", state.charges_before, lineage.charges)
+        _check_equal("mu squared before", state.mu_squared_before, str(lineage.mu_squared))
         if (entry.dataset, entry.request_id) in self._by_request:
             raise VerificationError(f"request {entry.request_id!r} is charged a second time")
         self._check_decided(entry)
@@ -385,7 +385,7 @@ class LedgerState:
         lineage.charges += 1
         if entry.guarantee.unit not in lineage.units:
             lineage.units.append(entry.guarantee.unit)
-        _same("mu squared after", state.mu_squared_after, str(lineage.mu_squared))
+        _check_equal("mu squared after", state.mu_squared_after, str(lineage.mu_squared))
         charge = ChargeState(
             self.size,
             entry.request_id,
@@ -404,7 +404,7 @@ class LedgerState:
             raise VerificationError(f"releases entry {entry.charge}, which is no charge")
         if charge.release is not None:
             raise VerificationError(f"charge {entry.charge} was released at {charge.release}")
-        _same("request", entry.request_id, charge.request_id)
+        _check_equal("request", entry.request_id, charge.request_id)
         charge.release = self.size
         charge.payload_sha256 = entry.payload_sha256
 
@@ -437,7 +437,7 @@ class LedgerState:
         if len(self.keys) > ROTATIONS_LIMIT:
             raise VerificationError(f"more than {ROTATIONS_LIMIT} rotations")
         key_ids = notes.key_ids(self.origin, notes.LOG, new)
-        _same("key id", entry.head.key_id, key_ids[0].hex())
+        _check_equal("key id", entry.head.key_id, key_ids[0].hex())
         statement = entries.rotation_statement(entry.head, self.public_key.hex(), entry.new_key)
         old = signing.public_from_bytes(self.public_key)
         signing.check_successor(old, new)
@@ -446,7 +446,7 @@ class LedgerState:
         self._add_key(self.size + 1, new.raw)
 
 
-def _same(subject: str, stated: object, expected: object) -> None:
+def _check_equal(subject: str, stated: object, expected: object) -> None:
     if stated != expected:
         raise VerificationError(f"{subject} is {stated!r}, expected {expected!r}")
 

@@ -170,7 +170,7 @@ class Ledger(CosignedLog):
         charge_state = self._charge(charge)
         if charge_state is None or charge_state.open:
             return None
-        with database.explained(self._path):
+        with database.explain_errors(self._path):
             row = self._db.execute(
                 "select payload from outbox where charge = ?", (charge_state.seq,)
             ).fetchone()

@@ -67,7 +67,7 @@ def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
         return _epsilon(total, delta)
 
 
-def distinguished(events: Sequence[PrivacyEvent]) -> float:
+def best_guess_accuracy(events: Sequence[PrivacyEvent]) -> float:
     """Bound the chance, at even odds, that the best guess of one unit's membership is right.
 
     ``(1 + delta) / 2`` at epsilon 0, since that delta is the total variation between releases with
@@ -124,7 +124,7 @@ def releases_left(
     """Count the events like ``event`` that still fit under a cap, up to 2^20."""
 
     def fits(count: int) -> bool:
-        return epsilon([*spent, repeated(event, count)], delta) <= cap_epsilon
+        return epsilon([*spent, repeat_event(event, count)], delta) <= cap_epsilon
 
     if not fits(1):
         return 0
@@ -137,6 +137,6 @@ def releases_left(
     return low
 
 
-def repeated(event: PrivacyEvent, count: int) -> PrivacyEvent:
+def repeat_event(event: PrivacyEvent, count: int) -> PrivacyEvent:
     """The event that stands for ``count`` times ``event``."""
     return PrivacyEvent(mechanism="gaussian", mu_squared=str(int(event.mu_squared) * count))

@@ -83,7 +83,7 @@ def exact_statistics(
     Raises:
         DataError: Shapes, labels or units do not fit the schema.
     """
-    phi, y = _checked(schema, features, labels, units)
+    phi, y = _check_records(schema, features, labels, units)
     q = quantise(phi, schema.radius, schema.bits)
     if units is None:
         return _total(schema, q, y, centre)
@@ -97,7 +97,7 @@ def exact_statistics(
     return result
 
 
-def _checked(
+def _check_records(
     schema: StatisticsSchema, features: ArrayLike, labels: ArrayLike, units: Sequence[str] | None
 ) -> tuple[NDArray[np.float64], Integers]:
     phi = np.asarray(features, dtype=np.float64)

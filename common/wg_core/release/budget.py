@@ -106,5 +106,5 @@ def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
         burned=spending.burned,
         entries=len(ledger_entries),
         releases=rows,
-        distinguished=accounting.distinguished(spending.events),
+        distinguished=accounting.best_guess_accuracy(spending.events),
     )

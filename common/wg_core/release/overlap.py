@@ -34,13 +34,13 @@ class History:
     Attributes:
         lineages: Lineage of each data set by name, oldest name first.
         caps: (epsilon, delta) of each lineage.
-        charged: Commitments of all that was charged, or may have been.
+        commitments: Commitments of all that was charged, or may have been.
         units: Privacy units that charges name, oldest first.
     """
 
     lineages: dict[str, str]
     caps: dict[str, tuple[str, str]]
-    charged: frozenset[str]
+    commitments: frozenset[str]
     units: tuple[str, ...]
 
     @property
@@ -61,7 +61,7 @@ def history(ledger: Ledger) -> History:
     """Read a ledger's data sets and charges."""
     lineages: dict[str, str] = {}
     caps: dict[str, tuple[str, str]] = {}
-    charged_ids: set[str] = set()
+    commitments: set[str] = set()
     units: dict[str, None] = {}
     for seq in range(ledger.size):
         entry = entries.decode(ledger.entry(seq))
@@ -69,14 +69,14 @@ def history(ledger: Ledger) -> History:
             for spend in entry.predecessor.spends:
                 lineages |= dict.fromkeys(spend.names, spend.lineage)
                 caps[spend.lineage] = spend.cap_epsilon, spend.cap_delta
-                charged_ids |= {*spend.commitments}
+                commitments |= {*spend.commitments}
         elif isinstance(entry, Dataset):
             lineages[entry.name] = entry.lineage
             caps[entry.lineage] = entry.cap_epsilon, entry.cap_delta
         elif isinstance(entry, Charge):
-            charged_ids.add(entry.commitment)
+            commitments.add(entry.commitment)
             units[entry.guarantee.unit] = None
-    return History(lineages, caps, frozenset(charged_ids), tuple(units))
+    return History(lineages, caps, frozenset(commitments), tuple(units))
 
 
 def register(ledger: Ledger, config: ClientConfig, commitment: str) -> None:
@@ -104,7 +104,7 @@ def remember(home: ClientHome, past: History) -> None:
         name, commitment = snapshot.manifest.dataset, snapshot.manifest.commitment
         path = home.units / f"{canonical.sha256_hex(name.encode('utf-8'))[:32]}.npz"
         former = _read(path)
-        if commitment not in past.charged or commitment in former.commitments:
+        if commitment not in past.commitments or commitment in former.commitments:
             continue
         records = snapshot.records()
         digests = former.digests | _set(records.contents) | _set(records.units)
@@ -112,7 +112,7 @@ def remember(home: ClientHome, past: History) -> None:
         _write(path, _Charged(former.commitments | {commitment}, digests))
 
 
-def charged(home: ClientHome) -> frozenset[bytes]:
+def charged_digests(home: ClientHome) -> frozenset[bytes]:
     """Digests of all units and contents that were charged, of any data set; see ``remember``."""
     return frozenset().union(*(_read(path).digests for path in home.units.glob("*.npz")))
 
@@ -147,12 +147,12 @@ def _read(path: Path) -> _Charged:
     return _Charged(commitments, _set(digests))
 
 
-def _write(path: Path, charged: _Charged) -> None:
-    rows = b"".join(sorted(charged.digests))
+def _write(path: Path, past: _Charged) -> None:
+    rows = b"".join(sorted(past.digests))
     buffer = io.BytesIO()
     np.savez(
         buffer,
-        commitments=np.array(sorted(charged.commitments)),
+        commitments=np.array(sorted(past.commitments)),
         digests=np.frombuffer(rows, dtype=np.uint8).reshape(-1, DIGEST_BYTES),
     )
     atomic.write_bytes(path, buffer.getvalue(), mode=atomic.PRIVATE)

@@ -124,7 +124,7 @@ def answer_query(
             key = signing.load(home.signing_key)
             pack = functools.partial(make, config, snapshot, key=key, sampler=sampler)
             if config.data_sheet is not None:
-                _stated(ledger, config, encoder)
+                _statement_index(ledger, config, encoder)
             charge = _release(ledger, request, pack, on_step)
         return _cover(home, config, ledger, charge, witness, on_step)
 
@@ -142,7 +142,7 @@ def _request_for(config: ClientConfig, snapshot: Snapshot, query: StatisticsQuer
     return request
 
 
-def _stated(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
+def _statement_index(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
     """Index of the entry that says what the plant states in public."""
     return ledger.record_statement(
         dataset=config.data.name,
@@ -159,7 +159,7 @@ def _state(ledger: Ledger, config: ClientConfig, encoder: str, witness: Witness 
     Raises:
         WitnessRefused, TooFewWitnesses: As of ``answer_query``.
     """
-    name, seq = config.server.witness_name, _stated(ledger, config, encoder)
+    name, seq = config.server.witness_name, _statement_index(ledger, config, encoder)
     cosigning.collect(ledger, config, witness)
     if not ledger.covered_by(seq, name):
         cosigning.hand_out(ledger, config)

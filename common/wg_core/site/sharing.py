@@ -115,7 +115,7 @@ def check_told(home: ClientHome, ledger: Ledger) -> None:
         )
 
 
-def told(home: ClientHome, ledger: Ledger) -> None:
+def note_told(home: ClientHome, ledger: Ledger) -> None:
     """Note that this home's server knows the shared ledger as it is now."""
     budget = place.read(home.root)
     if budget is not None:

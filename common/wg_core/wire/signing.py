@@ -162,14 +162,14 @@ def public_from_hex(text: str, *, subject: str = "public key") -> PublicKey:
         raise DecodeError(f"{subject}: {error}") from error
 
 
-def shown(raw: bytes) -> str:
+def display(raw: bytes) -> str:
     """A public key in 64 hex digits, for people: an Ed25519 key itself, of another its SHA-256."""
     return (raw if len(raw) == _KEY_SIZES[ED25519] else hashlib.sha256(raw).digest()).hex()
 
 
 def names(key_or_digest: bytes, raw: bytes) -> bool:
-    """Return whether bytes that a person gave are a public key, or its form as ``shown``."""
-    return key_or_digest == raw or key_or_digest.hex() == shown(raw)
+    """Return whether bytes that a person gave are a public key, or its form as ``display``."""
+    return key_or_digest == raw or key_or_digest.hex() == display(raw)
 
 
 def overlap(keys: Iterable[PublicKey]) -> bool:

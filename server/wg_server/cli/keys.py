@@ -16,7 +16,7 @@ from wg_server.store.sites import Store
 
 
 def _shown(key: str) -> str:
-    return signing.shown(bytes.fromhex(key))
+    return signing.display(bytes.fromhex(key))
 
 
 def _certificate(home: ServerHome, as_json: bool) -> None:

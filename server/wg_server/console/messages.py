@@ -61,7 +61,7 @@ class Speech:
 @cache
 def _of_the_log(language: Code) -> Language:
     """A language with the shapes of what the log says, and with states, as the store names them."""
-    catalogue = translations.spoken(language, FOLDER)
+    catalogue = translations.language_of(language, FOLDER)
     if not isinstance(catalogue.catalogue, Catalogue):
         return catalogue
     states = {

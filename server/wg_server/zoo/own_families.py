@@ -108,7 +108,7 @@ def make(
     network_accuracy = ""
     if architecture:
         network, at_sites = networks.trained(spec, architecture)
-        tensors |= family_network.packed(network)
+        tensors |= family_network.pack_network(network)
         network_accuracy = f"{at_sites:.4f}"
     entry = FamilyEntry(
         task=spec.key(encoder.id),
@@ -150,7 +150,7 @@ def read(
         VerificationError: The object does not match its hash.
         DecodeError: It is not of a family.
     """
-    tensors, packed_network = hostile_tensors.apart(
+    tensors, packed_network = hostile_tensors.split_prefix(
         zoo.tensors(entry.sha256), family_network.PREFIX
     )
     sites: NDArray[np.generic] = tensors.pop(_SITES, np.zeros(0, np.float32))
@@ -158,7 +158,7 @@ def read(
         raise DecodeError(f"family head: sites {sites.shape}, expected {entry.sites}")
     return (
         family_head.from_tensors(tensors, entry.classes, entry.layout),
-        family_network.unpacked(packed_network, entry.architecture, entry.classes),
+        family_network.unpack_network(packed_network, entry.architecture, entry.classes),
         sites.astype(np.float16),
     )
 

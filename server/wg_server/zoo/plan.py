@@ -126,7 +126,7 @@ class ZooPlan:
         if self.own_sites:
             settings.check_range("own_sites", self.own_sites, 10, 10_000)
         settings.check_range("machine_steps", self.machine_steps, 0, 1_000_000)
-        catalogue.known(self.architecture)
+        catalogue.architecture_of(self.architecture)
         if not self.sources:
             raise ConfigError("sources: expected at least one")
         for source in self.sources:
@@ -146,7 +146,7 @@ class ZooPlan:
     @property
     def modality(self) -> str:
         """Modality of the zoo's records."""
-        return catalogue.known(self.architecture).modality
+        return catalogue.architecture_of(self.architecture).modality
 
     @property
     def family_network(self) -> str:

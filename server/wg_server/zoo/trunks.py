@@ -15,13 +15,13 @@ def read(plan: ZooPlan) -> tuple[TrunkKind, ...]:
     Raises:
         DataError: A file cannot be read, or is too large.
         ConfigError: No such trunk, or a file takes too long on an image.
-        DecodeError, VerificationError: See ``trial.tried``.
+        DecodeError, VerificationError: See ``trial.try_file``.
     """
     choices = plan.encoder.trunks
     paths = [choice.file for choice in choices]
     files = {path: read_file(Path(path), FILE_LIMIT) for path in paths if path}
     kinds = package.kinds_of(plan.modality, choices, files)
-    return tuple(trial.tried(kind)[0] if isinstance(kind, OnnxFile) else kind for kind in kinds)
+    return tuple(trial.try_file(kind)[0] if isinstance(kind, OnnxFile) else kind for kind in kinds)
 
 
 def advice(plan: ZooPlan) -> list[str]:

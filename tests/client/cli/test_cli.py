@@ -92,7 +92,7 @@ def test_a_node_states_the_digest_of_the_code_that_it_began_with(
     plant = make_plant({0: 4, 1: 4})
     began: list[str] = []
     before = charging.code_digest()
-    installed_code.installed.cache_clear()
+    installed_code.installed_code.cache_clear()
 
     def serve(*words: object, **named: object) -> None:
         upgrade = installed_code.digest_of({"wg_core/new.py": b""})
@@ -104,7 +104,7 @@ def test_a_node_states_the_digest_of_the_code_that_it_began_with(
     monkeypatch.setattr(signal, "signal", lambda *words: None)
     with pytest.raises(SystemExit):
         cli.run(process.node, ["--home", str(plant.home.root)])
-    installed_code.installed.cache_clear()
+    installed_code.installed_code.cache_clear()
     assert began == [before]
 
 

@@ -39,7 +39,7 @@ def test_onnx_agrees_with_the_plant_s_own_predictions(
 ) -> None:
     """With a network beside the encoder; local-only does without it."""
     plant = make_plant({0: 4, 1: 4, 2: 4})
-    both = family_head(encoder_package, 3) | family_network.packed(beside(3))
+    both = family_head(encoder_package, 3) | family_network.pack_network(beside(3))
     manifest = take_package(plant.home, plant.package({"kin": (both, SAME_FAMILY)})).manifest
     out = tmp_path / "model.onnx"
     export_model(plant.home, manifest, name, "onnx", out)

@@ -82,7 +82,7 @@ def test_a_model_beside_a_network_of_its_family_is_loaded_and_trained_on(
     make_plant: MakePlant, encoder_package: bytes
 ) -> None:
     plant = make_plant({0: 4, 1: 4, 2: 4})
-    both = family_head(encoder_package, 3) | family_network.packed(beside(3))
+    both = family_head(encoder_package, 3) | family_network.pack_network(beside(3))
     take_package(plant.home, plant.package({"kin": (both, SAME_FAMILY)}))
     rng = np.random.default_rng(4)
     records = [record for label in range(3) for record in pictures(rng, label, 4)]

@@ -424,7 +424,7 @@ def test_units_are_remembered_after_their_snapshot_is_gone(plant: TestPlant) -> 
     (_folder(plant) / "bars" / "0.png").unlink()
     plant.freeze()
     plant.freeze()  # the first snapshot is long deleted
-    assert contents <= overlap.charged(plant.home)
+    assert contents <= overlap.charged_digests(plant.home)
 
 
 def test_a_freeze_after_snapshots_were_lost_continues_the_lineage(plant: TestPlant) -> None:

@@ -140,7 +140,7 @@ def test_a_network_that_came_with_it_stands_beside_the_encoder(
 ) -> None:
     plant, classes = make_plant({0: 4, 1: 4, 2: 4}), len(good_head.bias)
     network = beside(classes)
-    both = family_head(encoder_package, classes) | family_network.packed(network)
+    both = family_head(encoder_package, classes) | family_network.pack_network(network)
     manifest = take_package(
         plant.home, plant.package({"kin": (both, SAME_FAMILY), **heads})
     ).manifest
@@ -186,7 +186,9 @@ def test_a_network_that_is_none_is_refused(
     wrong: dict[str, NDArray[np.float32]],
 ) -> None:
     plant, classes = make_plant({0: 4, 1: 4}), len(good_head.bias)
-    both = family_head(encoder_package, classes) | family_network.packed(beside(classes)) | wrong
+    both = (
+        family_head(encoder_package, classes) | family_network.pack_network(beside(classes)) | wrong
+    )
     with pytest.raises(DecodeError, match=r"network of the family|family head|not finite"):
         take_package(plant.home, plant.package({"kin": (both, SAME_FAMILY), **heads}))
     assert _nothing_was_made(plant)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wg_common.inference.discriminants import centred, class_means, fit_ldas, lda, ridged_inverse
+from wg_common.inference.discriminants import (
+    centre_rows,
+    class_means,
+    fit_ldas,
+    lda,
+    ridged_inverse,
+)
 
 
 def _records(n: int, d: int, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +74,7 @@ def test_discriminants_match_the_formula_at_every_strength(n: int, d: int) -> No
 def test_the_normal_form_decides_as_the_head_does() -> None:
     x, y = _records(80, 6, 5)
     ((weight, bias),) = fit_ldas(x, y, 5, (0.5,))
-    w, b = centred(weight, bias)
+    w, b = centre_rows(weight, bias)
     assert ((x @ w.T + b).argmax(axis=1) == (x @ weight.T + bias).argmax(axis=1)).all()
     assert np.allclose(w.sum(axis=0), 0)
 

@@ -64,7 +64,7 @@ def test_another_site_writes_texts_that_are_texts() -> None:
     assert [str(one) for one in TEXTS.augment_site(found, 0.0, rng)] == [str(one) for one in found]
 
 
-@pytest.mark.skipif(not sentences.installed(), reason="the extra 'text' is not installed")
+@pytest.mark.skipif(not sentences.is_installed(), reason="the extra 'text' is not installed")
 def test_a_vector_depends_on_its_sentence_alone_and_languages_meet() -> None:
     words = ["scratches", "打痕 傷", "good part", "良品"]
     alone = np.concatenate([sentences.embed([word]) for word in words])

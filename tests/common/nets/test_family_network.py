@@ -20,7 +20,7 @@ SETTINGS = {"pixels": "128"}
 
 
 def _of_package() -> Tensors:
-    return _without_prefix(family_network.packed(beside(3)))
+    return _without_prefix(family_network.pack_network(beside(3)))
 
 
 def _without_prefix(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -33,21 +33,21 @@ def _records(count: int) -> list[NDArray[np.uint8]]:
 
 def test_what_is_packed_is_read_again() -> None:
     sent, tensors = beside(3), _of_package()
-    read = family_network.unpacked(tensors, ARCHITECTURE, 3)
+    read = family_network.unpack_network(tensors, ARCHITECTURE, 3)
     assert read is not None and read.architecture == ARCHITECTURE
     assert sent.tensors().keys() == read.tensors().keys()
     for name, value in sent.tensors().items():
         np.testing.assert_array_equal(value, read.tensors()[name])
-    assert family_network.unpacked({}, ARCHITECTURE, 3) is None
-    assert family_network.unpacked({}, "", 3) is None
+    assert family_network.unpack_network({}, ARCHITECTURE, 3) is None
+    assert family_network.unpack_network({}, "", 3) is None
 
 
 def test_in_half_precision_a_network_takes_half_the_bytes() -> None:
     sent = beside(3)
-    half, whole = family_network.in_half(sent), family_network.packed(sent)
+    half, whole = family_network.in_half(sent), family_network.pack_network(sent)
     assert half.keys() == whole.keys()
     assert sum(v.nbytes for v in half.values()) < 0.51 * sum(v.nbytes for v in whole.values())
-    read = family_network.unpacked(_without_prefix(half), ARCHITECTURE, 3)
+    read = family_network.unpack_network(_without_prefix(half), ARCHITECTURE, 3)
     assert read is not None
     for name, value in sent.tensors().items():
         np.testing.assert_allclose(value, read.tensors()[name], rtol=6e-4, atol=4e-8)
@@ -105,9 +105,9 @@ def test_the_network_is_standardised_by_the_site_s_records() -> None:
 )
 def test_a_network_that_is_none_is_refused(change: Callable[[Tensors], Tensors]) -> None:
     with pytest.raises(DecodeError):
-        family_network.unpacked(change(_of_package()), ARCHITECTURE, 3)
+        family_network.unpack_network(change(_of_package()), ARCHITECTURE, 3)
 
 
 def test_where_records_have_no_networks_none_is_read() -> None:
     with pytest.raises(DecodeError, match="expected none"):
-        family_network.unpacked(_of_package(), "", 3)
+        family_network.unpack_network(_of_package(), "", 3)

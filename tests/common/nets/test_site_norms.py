@@ -139,7 +139,7 @@ def test_sites_of_one_batch_are_standardised_and_changed_apart() -> None:
 
 @pytest.mark.parametrize(("count", "rows"), [(1, 1), (3, 3), (1000, 256)])
 def test_no_more_records_are_measured_than_are_enough(count: int, rows: int) -> None:
-    found = site_norms.some(count)
+    found = site_norms.measured_rows(count)
     assert len(found) == rows
     assert found[0] == 0
     assert found[-1] == count - 1

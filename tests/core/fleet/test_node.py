@@ -54,7 +54,7 @@ REQUEST = "0" * 32
 
 def test_an_answer_goes_through() -> None:
     envelope = Envelope("statistics", b"", b"data")
-    assert answers.guarded(REQUEST, lambda: envelope, fleet.ANSWER_WORDS) == envelope
+    assert answers.guard(REQUEST, lambda: envelope, fleet.ANSWER_WORDS) == envelope
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def _word(error: Exception, words: frozenset[str] = fleet.ANSWER_WORDS) -> str:
     def fail() -> Envelope:
         raise error
 
-    answer = answers.guarded(REQUEST, fail, words)
+    answer = answers.guard(REQUEST, fail, words)
     assert answer.kind == "refusal" and answer.payload == b""
     refusal = canonical.decode(Refusal, answer.record, subject="refusal")
     assert refusal.request_id == REQUEST
@@ -292,12 +292,12 @@ def test_an_interrupt_is_not_swallowed() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        answers.guarded(REQUEST, interrupt, fleet.ANSWER_WORDS)
+        answers.guard(REQUEST, interrupt, fleet.ANSWER_WORDS)
 
 
 def test_a_request_id_that_is_no_file_name_never_reaches_a_handler() -> None:
     with pytest.raises(DecodeError):
-        answers.guarded("../../x", lambda: pytest.fail("reached"), fleet.ANSWER_WORDS)
+        answers.guard("../../x", lambda: pytest.fail("reached"), fleet.ANSWER_WORDS)
 
 
 def tree(count: int) -> ObjectTree:
@@ -334,7 +334,7 @@ def test_the_node_logs_what_it_does_not_send(caplog: pytest.LogCaptureFixture) -
         raise WgError("what the plant's engineer should read")
 
     with caplog.at_level(logging.WARNING):
-        answers.guarded(REQUEST, fail, fleet.ANSWER_WORDS)
+        answers.guard(REQUEST, fail, fleet.ANSWER_WORDS)
     assert "engineer should read" in caplog.text
 
 

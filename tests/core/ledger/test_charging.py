@@ -55,8 +55,11 @@ def test_a_japanese_auditor_reads_the_words_of_a_charge_in_japanese(rule: Rule) 
     words = [promise.records_per_unit, promise.variant, *promise.unprotected]
     words += [mechanism.name, mechanism.accountant]
     words += [program.randomness, program.floating_point, program.timing]
-    japanese = translations.shared("ja")
+    japanese = translations.shared_language("ja")
     for each in words:
-        assert re.search("[ぁ-んァ-ヶ一-龥]", japanese(charge_words.said(each))), each
-    assert charge_words.said(*words) == ", ".join(words)
-    assert japanese(charge_words.said("words of {another} program")) == "words of {another} program"
+        assert re.search("[ぁ-んァ-ヶ一-龥]", japanese(charge_words.sentence_of(each))), each
+    assert charge_words.sentence_of(*words) == ", ".join(words)
+    assert (
+        japanese(charge_words.sentence_of("words of {another} program"))
+        == "words of {another} program"
+    )

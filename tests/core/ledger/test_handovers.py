@@ -83,7 +83,7 @@ def test_an_auditor_who_knows_the_old_key_believes_the_new_one_on_its_word(site:
     lines = [said for _, said in finding.verdict.lines()]
     assert any("given, 1 hand-over(s) from it" in line for line in lines)
     words = " ".join(finding.remarks)
-    assert f"by the word of the one before, {signing.shown(signing.public_bytes(THIEF))}" in words
+    assert f"by the word of the one before, {signing.display(signing.public_bytes(THIEF))}" in words
     document = finding.to_json()
     assert document["witnesses"][-1]["word_of"] == old.public_key.hex()
     assert [each["use"] for each in document["handovers"]] == ["witness", "packages"]

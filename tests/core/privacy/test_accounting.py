@@ -101,7 +101,7 @@ def test_no_release_is_left_when_the_cap_is_spent() -> None:
 
 def test_one_event_stands_for_many() -> None:
     event = gaussian(0.3)
-    assert accounting.mu_squared([accounting.repeated(event, 9)]) == accounting.mu_squared(
+    assert accounting.mu_squared([accounting.repeat_event(event, 9)]) == accounting.mu_squared(
         [event] * 9
     )
 

@@ -17,7 +17,7 @@ from wg_server.zoo.procedural_text import families
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not sentences.installed(), reason="the extra 'text' is not installed"),
+    pytest.mark.skipif(not sentences.is_installed(), reason="the extra 'text' is not installed"),
 ]
 D, EACH = 48, 8
 Floats = NDArray[np.float32]

@@ -12,7 +12,7 @@ from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
 from wg_common.catalogue import POSTERIOR
 from wg_common.inference.posterior import Posterior
-from wg_core.language import listed, text
+from wg_core.language import list_names, text
 from wg_core.site.failures import FEW_SITES
 
 CODE = FEW_SITES
@@ -29,7 +29,7 @@ def check(comparison: Comparison) -> Finding | None:
         "At least {needed} sites stand behind each class without a record here.", needed=SITES
     )
     doubted_classes = {index: count for index, count in counts.items() if count < SITES}
-    counts_shown = listed(
+    counts_shown = list_names(
         [
             text("{label}: {count}", label=comparison.label(index), count=count)
             for index, count in doubted_classes.items()

@@ -52,7 +52,7 @@ def one_thread() -> Iterator[None]:
                 torch.set_num_threads(before)
 
 
-def aligned(module: M) -> M:
+def align_memory(module: M) -> M:
     """The module with its parameters and buffers in aligned memory of torch's own.
 
     Those that came from numpy stand wherever it put them, in another process elsewhere.

@@ -286,18 +286,18 @@ def load_encoder(data: bytes) -> Encoder:
         load_trunk(further_kind, modality, further_kind.settings())
         for further_kind in further_kinds
     )
-    encoder = assembled(
+    encoder = assemble(
         canonical.sha256_hex(data),
         modality,
         module,
         {key: metadata[key] for key in kind.settings()},
         other_trunks,
     )
-    maps = {name: isolation.aligned(part) for name, part in contents.maps.items()}
+    maps = {name: isolation.align_memory(part) for name, part in contents.maps.items()}
     return replace(encoder, maps=maps)
 
 
-def assembled(
+def assemble(
     identity: str,
     modality: str,
     module: EncoderModule,
@@ -319,8 +319,8 @@ def assembled(
         local_dimension=scaled_width + sum(blocks),
         clip_radius=CLIP_RADIUS,
         settings=settings,
-        module=isolation.aligned(module),
-        further=tuple(isolation.aligned(trunk) for trunk in further),
+        module=isolation.align_memory(module),
+        further=tuple(isolation.align_memory(trunk) for trunk in further),
     )
 
 

@@ -220,7 +220,7 @@ class OnnxTrunk(EncoderTrunk):
             (output,) = self._session.run([self._output], {self._input: batch.numpy()}, options)
         except Exception as error:  # ONNX Runtime's errors share no other base
             raise DecodeError(f"{self.label}: ONNX Runtime: {_short(error)}") from error
-        return _pooled(output, self.choice)
+        return _pool_output(output, self.choice)
 
 
 def check_hash(choice: TrunkChoice, data: bytes) -> None:
@@ -333,7 +333,7 @@ def _bounded_memory() -> None:
     onnxruntime.create_and_register_allocator(memory, limits)
 
 
-def _pooled(output: Any, choice: TrunkChoice) -> NDArray[np.float32]:
+def _pool_output(output: Any, choice: TrunkChoice) -> NDArray[np.float32]:
     """An output as features ``[1, w]``."""
     source = choice.name
     if not isinstance(output, np.ndarray) or output.dtype != np.float32:

@@ -56,14 +56,14 @@ def embed(sentences: Sequence[str]) -> NDArray[np.float32]:
         return np.asarray(model.encode(list(sentences)), dtype=np.float32)
 
 
-def installed() -> bool:
+def is_installed() -> bool:
     """Return whether the package is installed."""
     return any(metadata.distributions(name=PACKAGE.partition("==")[0]))
 
 
 @cache
 def _model() -> Any:
-    if not installed():
+    if not is_installed():
         raise ConfigError(f"{PACKAGE} is not installed: pip install 'weightgate[text]'")
     code = hashlib.sha256()
     for name in _FILES:

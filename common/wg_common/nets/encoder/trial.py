@@ -21,7 +21,7 @@ from wg_common.nets.encoder.trunk import EncoderTrunk, TrunkKind
 from wg_core.errors import VerificationError
 
 
-def tried(kind: OnnxFile) -> tuple[OnnxFile, float]:
+def try_file(kind: OnnxFile) -> tuple[OnnxFile, float]:
     """A file with the number of its features, and the milliseconds that an image takes.
 
     Raises:
@@ -41,10 +41,10 @@ def tried(kind: OnnxFile) -> tuple[OnnxFile, float]:
 
 
 def try_all(kinds: tuple[TrunkKind, ...]) -> None:
-    """Try each trunk that comes from a file; errors as of ``tried``."""
+    """Try each trunk that comes from a file; errors as of ``try_file``."""
     for kind in kinds:
         if isinstance(kind, OnnxFile):
-            tried(kind)
+            try_file(kind)
 
 
 def _images(pixels: int) -> list[Record]:
@@ -56,7 +56,7 @@ def _images(pixels: int) -> list[Record]:
 
 
 def _run(trunk: EncoderTrunk, pixels: int) -> tuple[bytes, float]:
-    """Features of all images, and the least seconds that one took; errors as of ``tried``."""
+    """Features of all images, and the least seconds that one took; errors as of ``try_file``."""
     images = _images(pixels)
     seconds, turns = [], []
     for order in (range(len(images)), reversed(range(len(images)))):

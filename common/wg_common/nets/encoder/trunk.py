@@ -222,7 +222,7 @@ class NamedTrunk(EncoderTrunk):
 def named_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
     """The trunks of a modality that are installed; ``DecodeError``: no such modality."""
     trunks_by_name: dict[str, Any] = {
-        module: getattr(_imported(name, place), "TRUNK", None)
+        module: getattr(_import_trunks(name, place), "TRUNK", None)
         for place, module in enumerate(modality(name).trunks)
     }
     extras = [point for point in entry_points(group=EXTRAS) if point.name == name]
@@ -261,11 +261,11 @@ def file_trunk(name: str, choice: TrunkChoice, data: bytes) -> TrunkKind:
     kind = modality(name)
     if not kind.trunk_file:
         raise ConfigError(f"trunk {choice.name}: of {kind.title} none is read from a file")
-    make: Callable[[TrunkChoice, bytes], TrunkKind] = _imported(name, -1).FILE
+    make: Callable[[TrunkChoice, bytes], TrunkKind] = _import_trunks(name, -1).FILE
     return make(choice, data)
 
 
-def _imported(name: str, place: int) -> ModuleType:
+def _import_trunks(name: str, place: int) -> ModuleType:
     """A module of a modality's trunks; the last is the one that reads files."""
     kind = modality(name)
     module = (*kind.trunks, kind.trunk_file)[place]

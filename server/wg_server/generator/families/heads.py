@@ -24,7 +24,7 @@ from scipy.special import expit
 from wg_common.catalogue import ANY_FAMILY, SAME_FAMILY, CandidateSource
 from wg_common.inference import family_head, likeness
 from wg_common.inference.family_head import FamilyHead, Layout
-from wg_common.inference.hostile_tensors import apart
+from wg_common.inference.hostile_tensors import split_prefix
 from wg_common.inference.likeness import Likeness
 from wg_common.nets import family_network
 from wg_common.nets.family_network import FamilyNetwork
@@ -59,7 +59,7 @@ class OperatorFamily:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """All of it but the names, by name."""
-        network_tensors = family_network.packed(self.network)
+        network_tensors = family_network.pack_network(self.network)
         return self.head.tensors() | self.likeness.tensors() | network_tensors
 
     def offered(self, rows: NDArray[np.integer[Any]]) -> Tensors:
@@ -116,13 +116,13 @@ def read(
     families = {}
     for place, (family, class_names) in enumerate(labels.items()):
         classes = len(class_names)
-        tensors, network = apart(by_number[str(place)], family_network.PREFIX)
-        tensors, of_likeness = apart(tensors, likeness.PREFIX)
+        tensors, network = split_prefix(by_number[str(place)], family_network.PREFIX)
+        tensors, of_likeness = split_prefix(tensors, likeness.PREFIX)
         families[family] = OperatorFamily(
             labels=tuple(class_names),
             head=family_head.from_tensors(tensors, classes, layout),
             likeness=likeness.from_tensors(of_likeness, dimension),
-            network=family_network.unpacked(network, architecture, classes),
+            network=family_network.unpack_network(network, architecture, classes),
         )
     return OperatorFamilies(layout, families)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.inference.likeness import FEWEST, LIMIT, RATE, Likeness, described, numbers
+from wg_common.inference.likeness import FEWEST, LIMIT, RATE, Likeness, numbers, site_description
 
 Floats = NDArray[np.float64]
 Sites = Sequence[NDArray[np.floating]]
@@ -98,7 +98,7 @@ def _caught(
 
 def _described(sites: Sites) -> Floats:
     """``[sites, F]``."""
-    return np.stack([described(site) for site in sites])
+    return np.stack([site_description(site) for site in sites])
 
 
 def _scale(rows: Floats) -> Floats:

@@ -133,7 +133,7 @@ def log_ratio(labels: Sequence[str], other_labels: Sequence[str]) -> Floats:
 
 @functools.cache
 def _available() -> bool:
-    is_installed = sentences.installed()
+    is_installed = sentences.is_installed()
     if not is_installed:
         log.info("class names are compared by letters alone: %s is not there", sentences.PACKAGE)
     return is_installed

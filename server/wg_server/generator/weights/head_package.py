@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wg_common.catalogue import known
+from wg_common.catalogue import architecture_of
 from wg_common.inference.family_head import Layout
 from wg_common.modalities.registry import modality
 from wg_server.generator import container
@@ -103,7 +103,7 @@ def _operator_families(
     pairs = zip(description["families"], description["labels"], strict=True)
     labels = {str(name): tuple(map(str, class_names)) for name, class_names in pairs}
     layout = Layout(int(description["scaled"]), tuple(map(int, description["blocks"])))
-    architecture = modality(known(str(document["architecture"])).modality).family_network
+    architecture = modality(architecture_of(str(document["architecture"])).modality).family_network
     dimension = len(tensors["priors.within"])
     return families.read(arrays, labels, layout, dimension, architecture)
 

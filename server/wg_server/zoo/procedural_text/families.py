@@ -140,7 +140,7 @@ def _note(family: Family, site: Site, label: int, rng: np.random.Generator) -> s
             place = f"{rng.choice(vocabulary.PLACES[language])} {rng.integers(1, 30)}"
             parts.insert(int(rng.integers(len(parts) + 1)), place)
     text = ("、" if language == "ja" else str(rng.choice([", ", "; ", ". ", " - "]))).join(parts)
-    return plain(writing.written(text, site.manner, rng))
+    return plain(writing.write_in_manner(text, site.manner, rng))
 
 
 def _number(language: str, rng: np.random.Generator) -> str:

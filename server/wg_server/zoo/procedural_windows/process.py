@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wg_common.modalities.sensors import coloured
+from wg_common.modalities.sensors import coloured_noise
 from wg_server.zoo.procedural_windows.machine import Floats, Ints, jitter
 
 EFFECTS = ("step", "ramp", "oscillation", "noise", "stuck", "impulses")
@@ -67,9 +67,9 @@ class Plant:
     def windows(self, rng: np.random.Generator, labels: Ints, length: int, step: float) -> Floats:
         """Draw windows by the interface of ``rotating.Rotor``; the signals are the variables."""
         n, v = len(labels), len(self.level)
-        causes = coloured(rng, (n, _FACTORS, length), self.colour[0])
+        causes = coloured_noise(rng, (n, _FACTORS, length), self.colour[0])
         signal = np.einsum("vf,nft->nvt", self.loading, causes)
-        signal += 0.5 * coloured(rng, (n, v, length), self.colour[1])
+        signal += 0.5 * coloured_noise(rng, (n, v, length), self.colour[1])
         signal += self.wander * rng.normal(size=(n, v, 1))
         force = self.effects[labels] * jitter(rng, np.ones((n, 1, 1)), self.blur)  # [n, 6, V]
         time = np.arange(length) / length

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wg_common.modalities.sensors import coloured, filtered
+from wg_common.modalities.sensors import apply_response, coloured_noise
 from wg_server.zoo.procedural_windows.machine import Floats, Ints, jitter
 
 TYPES = (
@@ -112,13 +112,18 @@ class Rotor:
         gear = self.tone[labels][:, None] * swing * np.sin(self.mesh * turn)
         gear += 0.4 * self.tone[labels][:, None] * swing * np.sin(2 * self.mesh * turn + 1)
         strikes = self._strikes(rng, labels, rate, severity, turn)
-        burst = np.maximum(coloured(rng, (n, length), 1.2), 0) * rng.normal(size=(n, length))
+        burst = np.maximum(coloured_noise(rng, (n, length), 1.2), 0) * rng.normal(size=(n, length))
         hiss = self.bursts[labels][:, None] * severity[:, None] * burst
         colour, level = self.background
-        ground = level * coloured(rng, (n, length), colour)
+        ground = level * coloured_noise(rng, (n, length), colour)
         rung = self._ring(labels, strikes + 0.5 * hiss, step)
         near = steady + gear + rung + 0.5 * hiss + ground
-        far = 0.7 * steady + 0.5 * gear + 0.3 * rung + level * coloured(rng, (n, length), colour)
+        far = (
+            0.7 * steady
+            + 0.5 * gear
+            + 0.3 * rung
+            + level * coloured_noise(rng, (n, length), colour)
+        )
         return np.stack([near, far], axis=1)
 
     def _strikes(
@@ -147,7 +152,7 @@ class Rotor:
         resonance = self.resonance[:, None]  # [3, 1]
         response = 1 / (1 - (line / resonance) ** 2 + 2j * self.damping[:, None] * line / resonance)
         gain = np.sqrt(2 * self.damping[:, None] * resonance) * 4
-        return filtered(signal, self.share[labels] @ (response * gain * (line / resonance)))
+        return apply_response(signal, self.share[labels] @ (response * gain * (line / resonance)))
 
 
 def draw(rng: np.random.Generator) -> Rotor:

@@ -12,7 +12,7 @@ from tests.client.families import ARCHITECTURE, beside, likeness
 from wg_common.catalogue import ANY_FAMILY, SAME_FAMILY
 from wg_common.inference import family_head
 from wg_common.inference.family_head import FamilyHead, Layout
-from wg_common.inference.hostile_tensors import apart
+from wg_common.inference.hostile_tensors import split_prefix
 from wg_common.inference.likeness import PREFIX
 from wg_common.nets import family_network
 from wg_core.errors import DecodeError
@@ -59,8 +59,8 @@ def _offered(generator: Generator, names: tuple[str, ...]) -> list[GeneratedCand
 
 
 def _read(tensors: dict[str, Any]) -> tuple[FamilyHead, dict[str, Any]]:
-    own, network = apart(tensors, family_network.PREFIX)
-    own, _ = apart(own, PREFIX)
+    own, network = split_prefix(tensors, family_network.PREFIX)
+    own, _ = split_prefix(own, PREFIX)
     return family_head.from_tensors(own, len(own["bias"]), LAYOUT), network
 
 
@@ -76,7 +76,7 @@ def test_a_plant_of_the_operators_family_gets_its_head_row_by_row(
     assert bool(network) == (family == 2)
     if network:
         assert sum(value.nbytes for value in network.values()) < 1e6
-        read = family_network.unpacked(network, ARCHITECTURE, 4)
+        read = family_network.unpack_network(network, ARCHITECTURE, 4)
         assert read is not None
         features = read.head.weight.shape[1]
         np.testing.assert_array_equal(read.head.weight, np.eye(4, features)[::-1])
