@@ -11,7 +11,7 @@ from wg_server.site.home import ServerHome
 
 def heads(home: ServerHome) -> Generator:
     """The generator of heads."""
-    return load_generator(versions.installed(home).heads)
+    return load_generator(versions.installed_version(home).heads)
 
 
 @functools.cache

@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path)
     options = parser.parse_args()
     home = ServerHome(options.home)
-    version = versions.installed(home)
+    version = versions.installed_version(home)
     jobs = [
         (f"{version.id[:16]} {seed} {kind} {number}", kind, number, seed, options)
         for kind, number, seed in plants(options)
@@ -212,7 +212,7 @@ def _job(job: tuple[str, str, int, int, argparse.Namespace]) -> Row:
     key, kind, number, seed, options = job
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     home = ServerHome(options.home)
-    generator = sheet_generation.unpack(versions.installed(home).sheets.read_bytes())
+    generator = sheet_generation.unpack(versions.installed_version(home).sheets.read_bytes())
     plant = (
         list(real(options.datasets / "cwru_de/data.npz", seed))[number]
         if kind == "real"

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from wg_client.data.recipient import Features
 from wg_client.fitting.backbone import Trunk, encoder_trunk
-from wg_client.fitting.finetune import fit_finetuned, fixed
-from wg_client.fitting.folds import Folds, stratified
+from wg_client.fitting.finetune import fit_finetuned, fixed_base
+from wg_client.fitting.folds import Folds, stratify
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.standardised import family_view
 from wg_client.methods import names, operator_families
@@ -131,13 +131,13 @@ def zeros(classes: int, width: int) -> LinearHead:
 
 def own_folds(labels: Ints) -> Folds:
     """Folds of a plant's labels, for what is trained beside its model selection."""
-    return stratified(labels, np.random.default_rng(5))
+    return stratify(labels, np.random.default_rng(5))
 
 
 def trained_on(head: LinearHead, x: Floats, y: Ints, missing: Sequence[int] | Ints) -> LinearHead:
     """A head after local training on records that lack some classes."""
     mass = len(missing) / len(head.bias)
-    return fit_finetuned(fixed(head), x, y, own_folds(y), unseen_mass=mass).head
+    return fit_finetuned(fixed_base(head), x, y, own_folds(y), unseen_mass=mass).head
 
 
 def right(head: LinearHead, test: tuple[Floats, Ints]) -> float:

@@ -11,7 +11,7 @@ from bench.selected import AS_DELIVERED, SELECTOR, THEN_LOCAL
 
 from wg_client.methods import names
 from wg_client.methods.registry import METHODS
-from wg_server.generator.evaluation.scores import clustered
+from wg_server.generator.evaluation.scores import cluster_mean
 
 DELIVERED = ("closed-form", "closed-form-own", "closed-form-others", "cosine-no-counts")
 _CLOSED = f"closed-form{THEN_LOCAL}"
@@ -72,7 +72,7 @@ class Results:
         found = [(n, s[method]) for n, s in self._cells[cell] if method in s]
         if not found:
             return float("nan"), float("nan")
-        return clustered(np.array([v for _, v in found]), [n for n, _ in found])
+        return cluster_mean(np.array([v for _, v in found]), [n for n, _ in found])
 
     def paired(self, cell: str, one: str, two: str) -> Paired | None:
         """Accuracy of one method minus another's on the same plants."""
@@ -85,7 +85,7 @@ class Results:
         if not found:
             return None
         names = [n for n, _ in found]
-        mean, error = clustered(np.array([v for _, v in found]), names)
+        mean, error = cluster_mean(np.array([v for _, v in found]), names)
         return Paired(mean, error, len(set(names)))
 
     def best(self, cell: str, methods: Sequence[str]) -> str | None:

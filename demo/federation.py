@@ -186,7 +186,7 @@ class Federation:
 
     def _installed(self) -> Version:
         """The generator that is in use."""
-        return versions.installed(ServerHome(self._server))
+        return versions.installed_version(ServerHome(self._server))
 
     def _accept(self) -> None:
         """Install the generator that was trained, whatever its card says, as an operator would."""

@@ -56,7 +56,7 @@ def test_a_generator_whose_card_fails_takes_nothing_from_a_campaign_of_four(
                 wait_until(lambda: queue.show(campaign.id).task("plant-b").served > 0, "two plants")
                 # A retrain whose card fails: it is not installed, and then it is, by its id.
                 second = candidate(server, b"no generator at all", passes=False)
-                assert versions.installed(server).id == first.id
+                assert versions.installed_version(server).id == first.id
                 versions.use(server, second)
                 versions.prune(server, queue.generators())
     with running(server, packaging.make_package):
@@ -81,7 +81,7 @@ def test_a_server_without_a_usable_generator_serves_all_but_campaigns(
     tmp_path: Path, state: str
 ) -> None:
     server = make_home(tmp_path / "server")
-    version = versions.installed(server)
+    version = versions.installed_version(server)
     if state == "damaged":
         version.heads.write_bytes(b"damaged")
     else:

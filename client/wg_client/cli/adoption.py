@@ -89,7 +89,7 @@ def shadow(home: ClientHome, package: str, name: str, by: str, as_json: bool) ->
 def change_lines(changes: Iterable[Change]) -> Iterator[str]:
     """Every change of the model in use: when, what, who, why."""
     for change in changes:
-        yield f"{_when(change.when)}  {change.what:11} {change.subject or '-'}"
+        yield f"{_format_time(change.when)}  {change.what:11} {change.subject or '-'}"
         yield text("    by {name}: {why}", name=cli.printable(change.by), why=text(change.why))
 
 
@@ -115,7 +115,7 @@ def _say(root: Path, change: Change, as_json: bool) -> None:
     show(canonical.to_builtins(change), lines, as_json)
 
 
-def _when(seconds: int) -> str:
+def _format_time(seconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(seconds)) if seconds else "before         "
 
 

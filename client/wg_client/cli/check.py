@@ -45,7 +45,7 @@ def check(
     from wg_client.release import preview
 
     overview = preview.check(home, epsilon=epsilon, delta=delta, statistics=statistics)
-    show(canonical.to_builtins(overview), fitted(_lines(overview, home)), as_json)
+    show(canonical.to_builtins(overview), fit_columns(_lines(overview, home)), as_json)
     if overview.cost.refused_by:
         click.get_current_context().exit(errors.ExitCode.REFUSED)
 
@@ -127,7 +127,7 @@ def _public_lines(overview: Check) -> Iterator[str]:
         yield text("    machine statistics of it, at their own cost: wg-client check --of machine")
 
 
-def fitted(lines: Iterator[str], *, columns: int = 80) -> Iterator[str]:
+def fit_columns(lines: Iterator[str], *, columns: int = 80) -> Iterator[str]:
     """Lines of at most 80 columns; what is to be copied, and paths, stay whole."""
     for sentence in lines:
         line = current()(sentence)

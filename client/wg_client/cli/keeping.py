@@ -136,10 +136,12 @@ def _server_lines(plant_status: Status) -> Iterator[str]:
     )
     since: str = ""
     if plant_status.contact and plant_status.connected:
-        since = text(" since {when}", when=_when(plant_status.contact.since))
+        since = text(" since {when}", when=_format_time(plant_status.contact.since))
     yield text("  node         {node}{since}", node=node, since=since)
     if plant_status.certificate_expires:
-        yield text("  certificate  good until {when}", when=_when(plant_status.certificate_expires))
+        yield text(
+            "  certificate  good until {when}", when=_format_time(plant_status.certificate_expires)
+        )
 
 
 def _lines(plant_status: Status) -> Iterator[str]:
@@ -168,10 +170,12 @@ def _lines(plant_status: Status) -> Iterator[str]:
         yield text(
             "  data         version {number}, frozen {when}",
             number=plant_status.snapshot,
-            when=_when(plant_status.frozen),
+            when=_format_time(plant_status.frozen),
         )
     model = (
-        text("{model}, of {when}", model=plant_status.model, when=_when(plant_status.applied))
+        text(
+            "{model}, of {when}", model=plant_status.model, when=_format_time(plant_status.applied)
+        )
         if plant_status.model
         else text("none yet")
     )
@@ -204,7 +208,7 @@ def _release_lines(budget: Budget) -> Iterator[str]:
             "  {when}  {request}  {of}, epsilon {epsilon}, {after} composed, {size}, to"
             " {recipient}: {purpose}",
             of=OF[row.statistics],
-            when=_when(row.time),
+            when=_format_time(row.time),
             request=row.request_id[:12],
             epsilon=row.epsilon,
             after=row.epsilon_after,
@@ -214,7 +218,7 @@ def _release_lines(budget: Budget) -> Iterator[str]:
         )
 
 
-def _when(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%MZ")
 
 

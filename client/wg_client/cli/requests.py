@@ -86,7 +86,7 @@ def _list(home: ClientHome, as_json: bool) -> None:
                 request=row["request_id"][:16],
                 state=_STATES[row["state"]],
                 epsilon=row["epsilon"],
-                expires=_when(row["expires"]),
+                expires=_format_time(row["expires"]),
             ),
             f"    {row['purpose']}",
         )
@@ -186,7 +186,7 @@ def _lines(document: dict[str, Any], home: ClientHome) -> Iterator[str]:
     yield text(
         "  asked by {recipient}, came {when}",
         recipient=document["recipient"],
-        when=_when(document["came"]),
+        when=_format_time(document["came"]),
     )
     yield text("  purpose: {purpose}", purpose=document["purpose"])
     yield text(
@@ -219,7 +219,7 @@ def _lines(document: dict[str, Any], home: ClientHome) -> Iterator[str]:
         )
 
 
-def _when(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 

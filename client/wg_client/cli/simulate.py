@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from wg_client.cli.check import fitted, leave_lines
+from wg_client.cli.check import fit_columns, leave_lines
 from wg_client.cli.freeze import CANNOT, freezing_bar, named
 from wg_client.cli.options import data_sheet_option, words_of
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
@@ -116,10 +116,10 @@ def simulate(
             stage=stage,
         )
     if sheet is not None:
-        page = sheets.render(outcome, published.published(), entered, language=current())
+        page = sheets.render(outcome, published.read_published(), entered, language=current())
         atomic.write_bytes(sheet, page.encode("utf-8"), mode=atomic.PRIVATE)
         note(text("sheet: {path}", path=str(sheet)))
-    show(canonical.to_builtins(outcome), fitted(_lines(outcome, _said())), as_json)
+    show(canonical.to_builtins(outcome), fit_columns(_lines(outcome, _said())), as_json)
 
 
 def _said() -> str:

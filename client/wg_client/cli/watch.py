@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wg_client.cli.check import fitted
+from wg_client.cli.check import fit_columns
 from wg_client.cli.options import home_option
 from wg_core import cli, errors
 from wg_core.cli import json_option, next_step, note, show
@@ -47,7 +47,7 @@ def watch(home: ClientHome, paths: tuple[Path, ...], as_json: bool) -> int:
     for problem in observation.left_out:
         note(text("  left out: {name}: {why}", name=problem.name, why=problem.reason))
     document = {"false_alarms": watching.FALSE_ALARMS, **canonical.to_builtins(observation)}
-    show(document, fitted(_lines(observation, home.root, watching.FALSE_ALARMS)), as_json)
+    show(document, fit_columns(_lines(observation, home.root, watching.FALSE_ALARMS)), as_json)
     if observation.alarm:
         return errors.ExitCode.NOT_ACCEPTED
     return errors.ExitCode.CONFIG if observation.left_out else errors.ExitCode.OK

@@ -41,7 +41,7 @@ def survey_cells(
     if unit_column and unit_column not in cell_table.columns:
         raise DataError(f"{table}: no column {unit_column!r} to name the privacy unit")
     n = len(cell_table.records)
-    cell_labels = [dataset.composed(c.strip()) for c in cell_table.columns.get(_LABEL, [""] * n)]
+    cell_labels = [dataset.compose(c.strip()) for c in cell_table.columns.get(_LABEL, [""] * n)]
     units = list(cell_table.columns[unit_column]) if unit_column else None
     sides = None if split is None else cell_table.columns.get(_SPLIT)
     parts = ("", "0") if split == 0 else (str(split),)
@@ -55,7 +55,7 @@ def survey_cells(
             if sides is not None and sides[row].strip() not in parts:
                 continue
             if cell_labels[row] and cell_labels[row] not in index:
-                reason = dataset.undeclared(cell_labels[row], labels)
+                reason = dataset.explain_undeclared(cell_labels[row], labels)
             elif units is not None and not units[row].strip():
                 reason = f"column {unit_column!r} is empty: no privacy unit"
         if reason:

@@ -61,7 +61,7 @@ def with_reading(data: SiteData, reading: ReadingConfig) -> SiteData:
     return replace(data, records=stored_files(reader(data.modality, reading), data.records.paths))
 
 
-def composed(name: str) -> str:
+def compose(name: str) -> str:
     """A name in Unicode's composed form."""
     return unicodedata.normalize("NFC", name)
 
@@ -137,19 +137,19 @@ def other_kind(expected: str, actual: str) -> str:
 
 def label_index(names: Sequence[str]) -> dict[str, int]:
     """Position of each label in the domain, by its composed form."""
-    return {composed(name): index for index, name in enumerate(names)}
+    return {compose(name): index for index, name in enumerate(names)}
 
 
-def listed(names: Sequence[str]) -> str:
+def list_names(names: Sequence[str]) -> str:
     """Names for a message, at most twenty."""
     shown_names = ", ".join(repr(name) for name in list(names)[:20])
     return shown_names + (", ..." if len(names) > 20 else "")
 
 
-def undeclared(label: str, domain: Sequence[str]) -> str:
+def explain_undeclared(label: str, domain: Sequence[str]) -> str:
     """Explain a label outside the domain."""
     shown_label = repr(label if len(label) <= _SHOWN else f"{label[:_SHOWN]}...")
-    return f"label {shown_label} is not declared; declared are {listed(domain)}"
+    return f"label {shown_label} is not declared; declared are {list_names(domain)}"
 
 
 def check_count(path: Path, count: int) -> None:

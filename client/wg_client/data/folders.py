@@ -15,16 +15,16 @@ from wg_client.data.dataset import (
     RECORDS_CSV,
     Survey,
     check_count,
-    composed,
+    compose,
+    explain_undeclared,
     is_record,
     label_index,
     lies_beside,
-    listed,
+    list_names,
     modality_name,
     other_kind,
     reader,
     records_of,
-    undeclared,
 )
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.modalities import registry, windows
@@ -106,7 +106,7 @@ def survey_folder(
     class_names = [entry.name for entry in folders if entry.name != UNLABELLED_FOLDER]
     if labels is None:
         _check_classes(path, class_names)
-    domain = list(labels) if labels is not None else [composed(name) for name in class_names]
+    domain = list(labels) if labels is not None else [compose(name) for name in class_names]
     if not domain:
         raise DataError(f"{path}: no folder names a class; declare the labels (--labels a,b,c)")
     index = label_index(domain)
@@ -116,13 +116,13 @@ def survey_folder(
             sorted_files.problems.append(Problem(name=entry.name, reason=reason))
         elif not entry.is_dir():
             _sort_in(path, entry, UNLABELLED, sorted_files)
-        elif entry.name != UNLABELLED_FOLDER and composed(entry.name) not in index:
+        elif entry.name != UNLABELLED_FOLDER and compose(entry.name) not in index:
             problem = Problem(
-                name=printable_name(entry.name), reason=undeclared(entry.name, domain)
+                name=printable_name(entry.name), reason=explain_undeclared(entry.name, domain)
             )
             sorted_files.problems.append(problem)
         else:
-            label = index.get(composed(entry.name), UNLABELLED)
+            label = index.get(compose(entry.name), UNLABELLED)
             for inner in files_below(entry):
                 _sort_in(path, inner, label, sorted_files)
     _set_tables_aside(path, sorted_files, modality)
@@ -220,7 +220,7 @@ def printable_name(name: str) -> str:
 
 def _check_classes(path: Path, names: Sequence[str]) -> None:
     """Refuse folders that are no classes, or that may be one class or two."""
-    plain = {name: composed(name).casefold() for name in names}
+    plain = {name: compose(name).casefold() for name in names}
     for words, looks, mend in (
         (_SPLITS, "parts of a split", "point --data at one of them"),
         (
@@ -232,16 +232,16 @@ def _check_classes(path: Path, names: Sequence[str]) -> None:
         hits = [name for name in names if plain[name] in words]
         if hits and len(hits) == len(names):
             raise DataError(
-                f"{path}: folders {listed(hits)} look like {looks}, not like classes: {mend}, or"
-                " declare the labels (--labels a,b,c) if they are classes"
+                f"{path}: folders {list_names(hits)} look like {looks}, not like classes: {mend},"
+                " or declare the labels (--labels a,b,c) if they are classes"
             )
     spellings: dict[str, str] = {}
     for name in names:
         twin = spellings.setdefault(plain[name], name)
         if twin == name:
             continue
-        difference = "look the same" if composed(twin) == composed(name) else "differ in case alone"
-        mend = "join them" if composed(twin) == composed(name) else "join them, or declare both"
+        difference = "look the same" if compose(twin) == compose(name) else "differ in case alone"
+        mend = "join them" if compose(twin) == compose(name) else "join them, or declare both"
         raise DataError(
             f"{path}: folders {twin!r} and {name!r} {difference}: one class or two? {mend}"
             + ("" if mend == "join them" else " (--labels)")

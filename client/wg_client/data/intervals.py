@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.dataset import listed
+from wg_client.data.dataset import list_names
 from wg_client.data.sensor_log import SensorLog, seconds
 from wg_common.modalities import tables
 from wg_core import atomic
@@ -90,8 +90,8 @@ def read_intervals(
         for column in ("start", "end", "label"):
             if places[column] is None:
                 raise DataError(
-                    f"{table}: no column {column!r}; found {listed(names)}, expected start, end and"
-                    " label"
+                    f"{table}: no column {column!r}; found {list_names(names)}, expected start, end"
+                    " and label"
                 )
         for line, cells in enumerate(reader, 2):
             if cells:

@@ -101,8 +101,8 @@ def _columns(header: Sequence[str] | str, unit_column: str | None, table: Path) 
         place = tables.find_column(header, column)
         if place is None:
             raise DataError(
-                f"{table}: no column {column!r}; found {dataset.listed(header)}, expected"
-                f" {dataset.listed(required_columns)}"
+                f"{table}: no column {column!r}; found {dataset.list_names(header)}, expected"
+                f" {dataset.list_names(required_columns)}"
             )
         if header.count(header[place]) > 1:
             raise DataError(f"{table}: column {header[place]!r} stands there twice; keep one")
@@ -136,7 +136,7 @@ def _read(
                 continue
             file, label, *unit = (cells[place] for place in columns)
             file = file.strip().replace("\\", "/")  # as Windows writes it
-            rows[number] = _Row(file, dataset.composed(label), unit[0] if unit else "")
+            rows[number] = _Row(file, dataset.compose(label), unit[0] if unit else "")
             if not all(map(tables.is_text, cells)):
                 rows[number] = tables.not_in(encoding)
     except csv.Error as error:
@@ -171,5 +171,5 @@ def _row_problem(path: Path, row: _Row, labels: Sequence[str], index: dict[str, 
         kinds = registry.list_attribute("title", "or")
         return f"{row.file[:200]!r} is no file of {kinds} in this folder"
     if row.label and row.label not in index:
-        return dataset.undeclared(row.label, labels)
+        return dataset.explain_undeclared(row.label, labels)
     return ""

@@ -95,7 +95,7 @@ def _npz_labels(
     y = np.where(wrong, UNLABELLED, y)
     index = dataset.label_index(domain)
     for row in np.flatnonzero(y >= 0):
-        if dataset.composed(classes[y[row]]) not in index:
-            reasons[int(row)] = f"array y: {dataset.undeclared(classes[y[row]], domain)}"
-    table = [*(index.get(dataset.composed(name), UNLABELLED) for name in classes), UNLABELLED]
+        if dataset.compose(classes[y[row]]) not in index:
+            reasons[int(row)] = f"array y: {dataset.explain_undeclared(classes[y[row]], domain)}"
+    table = [*(index.get(dataset.compose(name), UNLABELLED) for name in classes), UNLABELLED]
     return np.take(np.array(table, dtype=np.int64), y), reasons

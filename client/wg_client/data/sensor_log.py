@@ -128,7 +128,7 @@ def seconds(text: str) -> float:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[io.BufferedReader]:
+def _open_regular(path: Path) -> Iterator[io.BufferedReader]:
     """A regular file of bounded size, open for reading."""
     try:
         handle = os.open(path, _FLAGS)
@@ -186,7 +186,7 @@ def _places(path: Path, names: Sequence[str], request: Wanted, numeric: Sequence
 
 
 def _from_csv(path: Path, request: Wanted, encoding: str, *, sniffed: int = 1 << 20) -> SensorLog:
-    with _opened(path) as stream:
+    with _open_regular(path) as stream:
         start = stream.read(sniffed)
         complete = len(start) < sniffed
         cut = len(start) if complete else start.rfind(b"\n") + 1
@@ -296,7 +296,7 @@ def _is_units(cells: Sequence[str], delimiter: str) -> bool:
 
 
 def _from_wav(path: Path, request: Wanted) -> SensorLog:
-    with _opened(path) as stream:
+    with _open_regular(path) as stream:
         try:
             with wave.open(stream, "rb") as file:
                 channels, width, frames = (

@@ -27,9 +27,9 @@ from wg_client.data.dataset import (
     RECORD_LIMIT,
     Survey,
     check_modality,
-    composed,
+    compose,
+    explain_undeclared,
     label_index,
-    undeclared,
 )
 from wg_client.data.folders import inside, listing
 from wg_client.data.intervals import FILE, INTERVAL, Interval, read_intervals, rows_of
@@ -217,7 +217,7 @@ def _survey(
     unknown = {row for row, label in enumerate(cut.labels) if label and label not in index}
     usable = [row for row in range(len(names)) if row not in unknown]
     problems = cut.problems + [
-        Problem(name=names[row], reason=undeclared(cut.labels[row], domain))
+        Problem(name=names[row], reason=explain_undeclared(cut.labels[row], domain))
         for row in sorted(unknown)
     ]
     hints = []
@@ -318,7 +318,7 @@ def _cut(
         for begin in range(start, stop - log.window + 1, log.hop):
             cut.paths.append(file)
             cut.starts.append(begin)
-            cut.labels.append(composed(label))
+            cut.labels.append(compose(label))
             cut.units.append(unit)
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from wg_client.fitting.fitted import Fitted, OutOfFold
-from wg_client.fitting.folds import Folds, tempered
+from wg_client.fitting.folds import Folds, temper
 from wg_client.fitting.linear_head import Floats, LinearHead, log_loss
 
 LOSS_WEIGHT = 6.0
@@ -28,7 +28,7 @@ def mean_head(heads: Sequence[LinearHead], weights: Floats | None = None) -> Lin
     )
 
 
-def averaged(
+def average_models(
     members: Sequence[Fitted], folds: Folds, shares: Floats | None = None
 ) -> Fitted | None:
     """Average fitted heads, and judge the average out of fold; None if nothing was held out.
@@ -54,7 +54,7 @@ def averaged(
                 inner[:, repeat, out] *= factors
                 logits[:, repeat, ~train] *= factors
         weights = _weights(shares, [member.losses for member in judged_members])
-    logits, inner, factor = tempered(logits.mean(axis=0), inner.mean(axis=0), labels, folds)
+    logits, inner, factor = temper(logits.mean(axis=0), inner.mean(axis=0), labels, folds)
     return replace(
         members[-1],
         head=mean_head([member.head for member in members], weights).scaled(factor),

@@ -22,12 +22,12 @@ from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_common.inference.discriminants import centre_rows
 
 
-def fixed(head: LinearHead) -> BaseHead:
+def fixed_base(head: LinearHead) -> BaseHead:
     """A base head that no local record changes."""
     return lambda features, labels: head
 
 
-def normalised(base: BaseHead) -> BaseHead:
+def normalise(base: BaseHead) -> BaseHead:
     """The same, with centred logits of unit root mean square on the training records."""
 
     def scaled(features: Floats, labels: Ints) -> LinearHead:
@@ -45,13 +45,13 @@ def fit_finetuned(
     """Train on from a head on the plant's records.
 
     Args:
-        delivered: Delivered head of K classes; ``fixed`` for a delivered head.
+        delivered: Delivered head of K classes; ``fixed_base`` for a delivered head.
         features: Float64 ``[n, d]`` of labelled records, n at least 1.
         labels: ``[n]``.
         folds: From ``folds.stratified``.
         unseen_mass: Share m of future records that belong to classes without local records.
     """
-    base = normalised(delivered)
+    base = normalise(delivered)
     classes_present = np.unique(labels)
     unseen = len(base(features, labels).bias) - len(classes_present)
 
@@ -69,7 +69,7 @@ def fit_finetuned(
         return results
 
     def refit(rows: RowIndex | slice, choice: int) -> LinearHead:
-        return _trained(base, features[rows], labels[rows], AROUND_A_BASE[choice])
+        return _train(base, features[rows], labels[rows], AROUND_A_BASE[choice])
 
     trials = None
     if folds.usable and unseen and len(np.unique(labels[folds.rows])) > 2:
@@ -87,7 +87,7 @@ def fit_finetuned(
     return replace(fitted_head, settings=settings)
 
 
-def _trained(base: BaseHead, features: Floats, labels: Ints, learner: Learner) -> LinearHead:
+def _train(base: BaseHead, features: Floats, labels: Ints, learner: Learner) -> LinearHead:
     """The base head with what a learner adds; unseen classes keep its rows."""
     start = base(features, labels)
     (part,), rows = fit_parts((learner,), features, labels, start.logits(features))

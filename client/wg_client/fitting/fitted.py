@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.fitting.folds import Folds, Nested, Predict, RowIndex, Tilt, nested
+from wg_client.fitting.folds import Folds, Nested, Predict, RowIndex, Tilt, cross_validate_nested
 from wg_client.fitting.leave_class_out import LeaveClassOut
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss
 
@@ -130,7 +130,7 @@ def cross_validated(
     def judge(train: RowIndex, test: RowIndex, choice: int) -> Floats:
         return refit(train, choice).logits(features[test])
 
-    search: Nested = nested(predict, judge, labels, folds, prior, tilt)
+    search: Nested = cross_validate_nested(predict, judge, labels, folds, prior, tilt)
 
     head = refit(all_rows, search.chosen)
     if tilt is not None:

@@ -62,7 +62,7 @@ def shape(records: int) -> tuple[int, int]:
     return (2, 5) if records < 200 else (1, 5) if records < 1000 else (1, 3)
 
 
-def stratified(
+def stratify(
     labels: Ints, rng: np.random.Generator, units: NDArray[np.intp] | None = None
 ) -> Folds:
     """Folds that spread each class evenly and split no unit.
@@ -92,7 +92,7 @@ def stratified(
     rows = []
     for _ in range(repeats):
         if units is not None:
-            rows.append(_dealt(labels, position, pool, count, rng)[position])
+            rows.append(_deal(labels, position, pool, count, rng)[position])
             continue
         of_group = np.empty(len(groups), dtype=np.int64)
         turn = int(rng.integers(count))
@@ -105,7 +105,7 @@ def stratified(
     return Folds(np.stack(rows)[:, judged_rows], count, judged_rows, training_only)
 
 
-def _dealt(
+def _deal(
     labels: Ints, position: RowIndex, pool: NDArray[np.bool_], count: int, rng: np.random.Generator
 ) -> Ints:
     """Fold of each group, so that every fold has its share of every class, as far as groups allow.
@@ -187,7 +187,7 @@ class Nested:
     inner: Floats
 
 
-def nested(
+def cross_validate_nested(
     predict: Predict,
     judge: Judge,
     labels: Ints,
@@ -284,7 +284,7 @@ def _best(
     return best_trial, factors[best_trial]
 
 
-def tempered(
+def temper(
     logits: Floats, inner: Floats, labels: Ints, folds: Folds
 ) -> tuple[Floats, Floats, float]:
     """Bring logits to their best temperature, chosen for each fold without it.

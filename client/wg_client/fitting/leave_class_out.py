@@ -34,7 +34,7 @@ Without any record: the head as delivered.
 Mask = NDArray[np.bool_]
 
 
-def _nothing() -> Floats:
+def _no_figures() -> Floats:
     return np.zeros(0)
 
 
@@ -47,8 +47,8 @@ class LeaveClassOut:
         recalls: Share of them that was recognised, ``[C]``.
     """
 
-    losses: Floats = field(default_factory=_nothing)
-    recalls: Floats = field(default_factory=_nothing)
+    losses: Floats = field(default_factory=_no_figures)
+    recalls: Floats = field(default_factory=_no_figures)
 
 
 def of_logits(logits: Floats, labels: Ints) -> LeaveClassOut:
@@ -141,7 +141,7 @@ class LearnerTrials:
         self._unseen = np.setdiff1d(np.arange(self._classes), labels)
         small = len(y) <= _SMALL
         self._tried = [
-            _asked(base, x, y, learners, list(splits), self._unseen)
+            _bias_asked(base, x, y, learners, list(splits), self._unseen)
             for splits in _splits(y, folds, *((_CLASSES, folds.count) if small else (_FEW, 1)))
         ]
 
@@ -192,7 +192,7 @@ def _splits(
         )
 
 
-def _asked(
+def _bias_asked(
     base: BaseHead,
     features: Floats,
     labels: Ints,

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from wg_client.fitting.averages import averaged, mean_head
+from wg_client.fitting.averages import average_models, mean_head
 from wg_client.fitting.fitted import Fitted, cross_validated
 from wg_client.fitting.folds import Folds, RowIndex
 from wg_client.fitting.learners import (
@@ -73,7 +73,7 @@ def fit_local(
         trunk_of_member = np.append(trunk_of_member, trunks)
     one_trunk = len(np.unique(trunks)) < 2
     shares = None if one_trunk else 1 / np.bincount(trunk_of_member)[trunk_of_member]
-    average = averaged(members, folds, shares)
+    average = average_models(members, folds, shares)
     if average is None:
         average = replace(members[0], head=mean_head([member.head for member in members], shares))
     return replace(average, settings={"learner": "+".join(learner.name for learner in learners)})

@@ -56,7 +56,7 @@ def fit_logistics(
         return []
     n, d = features.shape
     augmented_features = np.hstack([features, np.full((n, 1), _BIAS)])
-    records, right = _turned(augmented_features)
+    records, right = _rotate(augmented_features)
     problem = _Problem(
         records=records,
         squares=np.sum(records**2, axis=0),
@@ -72,7 +72,7 @@ def fit_logistics(
     ]
 
 
-def _turned(rows: Floats) -> tuple[Floats, Floats]:
+def _rotate(rows: Floats) -> tuple[Floats, Floats]:
     """Coordinates ``[n, r]`` of rows ``[n, D]`` along their principal directions ``[r, D]``."""
     n, d = rows.shape
     if n < d:  # from products of rows: five times faster than a singular value decomposition

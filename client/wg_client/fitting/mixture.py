@@ -16,7 +16,7 @@ TEMPER = 8.0
 """So many times the variance of a cluster is taken for it."""
 
 
-def refined(
+def refine(
     head: LinearHead, features: Floats, *, rounds: int = 20, records: int = 4096
 ) -> LinearHead:
     """A head with what clusters of records say added.

@@ -13,7 +13,7 @@ Confirm = Callable[["About"], None]
 """Called before anything of an encoder is kept; raises where the owner does not want it."""
 
 
-def tried(package: bytes) -> Encoder:
+def try_encoder(package: bytes) -> Encoder:
     """A package that came, loaded, after each of its files ran in a process of its own.
 
     Raises:

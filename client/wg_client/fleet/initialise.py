@@ -303,7 +303,7 @@ def check_room(
 
 def _see(inspection: Inspection, path: Path, confirm: Confirm | None, package: bytes) -> None:
     """Check the encoder that came against the data set, and have the owner confirm it."""
-    records = encoder_trial.tried(package).modality
+    records = encoder_trial.try_encoder(package).modality
     if len(inspection.data):
         check_modality(records, inspection.data.modality, path)
     if confirm is not None:

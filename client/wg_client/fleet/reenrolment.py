@@ -203,7 +203,7 @@ def _checked(home: ClientHome, config: ClientConfig, token: str, encoder: str | 
     def look(package: bytes) -> None:
         # Enrolment has held the package against the token.
         if join_token.encoder != config.data.encoder:
-            encoder_trial.tried(package)
+            encoder_trial.try_encoder(package)
 
     return look
 

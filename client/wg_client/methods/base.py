@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.fitted import Fitted
-from wg_client.fitting.folds import Folds, stratified
+from wg_client.fitting.folds import Folds, stratify
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.fitting.local_models import fit_local
 from wg_client.fitting.standardised import HeadBeside
@@ -117,7 +117,7 @@ class LabelledRecords:
     @cached_property
     def folds(self) -> Folds:
         """Folds of the labelled records; not usable where they are too few."""
-        return stratified(self.labels, streams.rng(Stream.SELECTION_FOLDS), self._groups)
+        return stratify(self.labels, streams.rng(Stream.SELECTION_FOLDS), self._groups)
 
     @cached_property
     def local(self) -> Fitted | None:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from wg_client.fitting.assignment import rows_of_labels
-from wg_client.fitting.averages import averaged
+from wg_client.fitting.averages import average_models
 from wg_client.fitting.finetune import fit_finetuned
 from wg_client.fitting.fitted import Fitted, cross_validated
 from wg_client.fitting.folds import RowIndex
@@ -69,7 +69,7 @@ def first_or_best(candidates: Sequence[Candidate], classes: int) -> BaseHead:
             return (
                 first_candidate.head
                 if first_candidate.ordered
-                else reordered(first_candidate.head, features, labels, classes)
+                else reorder(first_candidate.head, features, labels, classes)
             )
         heads, prices = [], []
         for rank, candidate in enumerate(candidates, 1):
@@ -79,7 +79,7 @@ def first_or_best(candidates: Sequence[Candidate], classes: int) -> BaseHead:
                 prices.append(price)
             if candidate.of_kind:
                 rows = len(candidate.head.bias)
-                heads.append(reordered(candidate.head, features, labels, classes))
+                heads.append(reorder(candidate.head, features, labels, classes))
                 prices.append(price + gammaln(1 + rows) - gammaln(1 + rows - classes))
         losses = [tempered_loss(head, features, labels) for head in heads]
         return heads[int(np.argmin(np.add(losses, prices)))]
@@ -87,7 +87,7 @@ def first_or_best(candidates: Sequence[Candidate], classes: int) -> BaseHead:
     return base
 
 
-def reordered(head: LinearHead, features: Floats, labels: Ints, classes: int) -> LinearHead:
+def reorder(head: LinearHead, features: Floats, labels: Ints, classes: int) -> LinearHead:
     """A head of K classes with its rows in the likeliest order for labelled records."""
     rows = rows_of_labels(head.logits(features), labels, classes)
     return LinearHead(head.weight[rows], head.bias[rows])
@@ -148,7 +148,7 @@ class DeliveredMethod:
         """A network as it came, or averaged with local-only; None where that is not known."""
         if not self.trained or records.local is None or not records.every_class_twice:
             return None if self.trained else fitted
-        return averaged((records.local, fitted), records.folds)
+        return average_models((records.local, fitted), records.folds)
 
 
 def _unchecked_rank(candidate: Candidate, package: Package) -> int:

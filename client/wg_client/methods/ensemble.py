@@ -6,7 +6,7 @@ Two models that err on different records are better together than the better of 
 
 import numpy as np
 
-from wg_client.fitting.averages import averaged
+from wg_client.fitting.averages import average_models
 from wg_client.fitting.finetune import fit_finetuned
 from wg_client.fitting.leave_class_out import BaseHead
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
@@ -38,7 +38,7 @@ class Ensemble:
         )
         average = None
         if records.every_class_twice:
-            average = averaged((local, fitted_model), records.folds)
+            average = average_models((local, fitted_model), records.folds)
         return Model(trunk=trunk, fitted=average or fitted_model, origin=POSTERIOR)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from wg_client.fitting.fitted import Fitted
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.fitting.mixture import refined
+from wg_client.fitting.mixture import refine
 from wg_client.methods import names
 from wg_client.methods.base import LabelledRecords, Model, Package
 from wg_common.catalogue import POSTERIOR
@@ -36,6 +36,6 @@ class PosteriorHead:
         )
         head = released_head.padded(trunk.features.shape[1])
         fitted_model = Fitted(
-            refined(head, trunk.features) if len(released_features) else head, None
+            refine(head, trunk.features) if len(released_features) else head, None
         )
         return Model(trunk=trunk, fitted=fitted_model, origin=POSTERIOR, unchecked_rank=2)

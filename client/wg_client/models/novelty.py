@@ -23,7 +23,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.fitting.folds import stratified
+from wg_client.fitting.folds import stratify
 from wg_client.fitting.linear_head import Ints
 from wg_common import streams
 from wg_common.inference.discriminants import principal
@@ -132,7 +132,7 @@ def fit(features: NDArray[np.floating], labels: Ints) -> Novelty | None:
     if len(x) > RECORDS_LIMIT:
         rows = np.sort(rng.permutation(len(x))[:RECORDS_LIMIT])
         x, labels = x[rows], labels[rows]
-    folds = stratified(labels, rng)
+    folds = stratify(labels, rng)
     scores = np.zeros(0, np.float32)
     if folds.usable:
         held_out_scores = np.zeros(len(x), np.float32)

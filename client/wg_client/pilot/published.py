@@ -163,7 +163,7 @@ def decide(expectation: Expected | None, facts: Facts, least: float = 0.01) -> D
 
 
 @functools.cache
-def published() -> Published:
+def read_published() -> Published:
     """The cases that came with the program.
 
     Raises:

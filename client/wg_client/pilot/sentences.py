@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wg_client.pilot.published import Decision, published
+from wg_client.pilot.published import Decision, read_published
 from wg_core.language import Text, text
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def figure(simulation: Simulation) -> Text:
         "sites": simulation.sites,
         "epsilon": simulation.epsilon,
         "count": expectation.cases,
-        "held": 100 * published().held,
+        "held": 100 * read_published().held,
     }
     if simulation.facts.question == "S3":
         return text(

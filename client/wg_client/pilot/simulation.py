@@ -178,7 +178,7 @@ def simulate(
 def _expected(facts: published.Facts, epsilon: float, sites: int) -> published.Expected | None:
     """Return the gain that published cases of such plants let expect; None where they are few."""
     try:
-        return published.expected(published.published().cases, facts, epsilon, sites)
+        return published.expected(published.read_published().cases, facts, epsilon, sites)
     except DataError:
         return None
 

@@ -177,7 +177,9 @@ def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[Exported]:
 def _record(site: Site, logs: Sequence[SeenLog]) -> SiteRecord:
     """Logs of a site, the one in use last. One on which nothing was released says nothing."""
     in_use = [ledger for ledger in logs if ledger.origin == site.ledger_origin]
-    earlier = [ledger for ledger in logs if ledger not in in_use and succession.released(ledger)]
+    earlier = [
+        ledger for ledger in logs if ledger not in in_use and succession.can_hold_release(ledger)
+    ]
     rows = [
         (ledger, succession.judge(ledger.origin, [*earlier[: index + 1]]))
         for index, ledger in enumerate(earlier)

@@ -16,7 +16,7 @@ from wg_core import logs
 from wg_core.wire import canonical, fleet
 from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import Refusal
-from wg_server.campaigns.isolation import isolated
+from wg_server.campaigns.isolation import isolate
 from wg_server.campaigns.phases import Phase
 from wg_server.fleet.adapter import LOST, FleetRun, FleetState, Reply
 from wg_server.store.campaigns import Campaign, Task
@@ -142,7 +142,7 @@ class Exchange:
             run = self._open()  # if that fails, it is no site's fault
             with (
                 logs.about(campaign=campaign_id, site=name, request=request),
-                isolated(self._queue, campaign_id, name, "message"),
+                isolate(self._queue, campaign_id, name, "message"),
             ):
                 room -= self._send(run, ask)
             if time.monotonic() - start > send_seconds:
@@ -208,7 +208,7 @@ class Exchange:
         campaign_id, name, request = ask.key
         with (
             logs.about(campaign=campaign_id, site=name, request=request),
-            isolated(self._queue, campaign_id, name, "answer"),
+            isolate(self._queue, campaign_id, name, "answer"),
         ):
             if reply.envelope is None:
                 self._declined(ask, reply.error)

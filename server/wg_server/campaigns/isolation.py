@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def isolated(queue: CampaignQueue, campaign: str, site: str, step: str) -> Iterator[None]:
+def isolate(queue: CampaignQueue, campaign: str, site: str, step: str) -> Iterator[None]:
     """Let whatever is raised inside fail one site's part of a campaign.
 
     Raises:

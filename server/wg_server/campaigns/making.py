@@ -103,11 +103,11 @@ def _end_with_parent() -> None:
 
 
 def _make(root: Path, plant: Recipient, request_id: str, identity: str) -> bytes:
-    home, pools = _opened(root)
+    home, pools = _open_stores(root)
     return make_package(home, pools, plant, request_id, identity)
 
 
 @lru_cache(1)
-def _opened(root: Path) -> tuple[ServerHome, StoredPools]:
+def _open_stores(root: Path) -> tuple[ServerHome, StoredPools]:
     home = ServerHome(root)
     return home, StoredPools(home, Store.open(home))

@@ -16,7 +16,7 @@ from wg_core.errors import ConfigError, StorageError, WgError
 from wg_core.wire import canonical, protocol
 from wg_server.campaigns import intake
 from wg_server.campaigns.improvement import says_more
-from wg_server.campaigns.isolation import isolated
+from wg_server.campaigns.isolation import isolate
 from wg_server.campaigns.making import MakingProcess
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.pools import StoredPools
@@ -108,9 +108,9 @@ class Packer:
         """The next campaign and site, or nothing at the end; without work a process is let go."""
         with self._lock:
             while not self._lock.wait_for(lambda: self._turns or self._ended, IDLE_SECONDS):
-                _rest(maker)
+                _release_process(maker)
             if self._ended:
-                _rest(maker)
+                _release_process(maker)
                 return None
             campaign = self._turns.popleft()
             sites = self._wanted[campaign]
@@ -131,7 +131,7 @@ class Packer:
         if campaign.state != "running" or task.state != "released":
             return
         about = logs.about(request=task.delivery_id)
-        with about, isolated(self._queue, campaign_id, site, "package"):
+        with about, isolate(self._queue, campaign_id, site, "package"):
             look_time = max(time.time(), task.made)
             delivery_id = _better_id(task) if task.served else task.delivery_id
             data = self._package(maker, campaign, task, delivery_id)
@@ -159,7 +159,7 @@ class Packer:
         return data
 
 
-def _rest(maker: MakePackage) -> None:
+def _release_process(maker: MakePackage) -> None:
     if isinstance(maker, MakingProcess):
         maker.rest()
 

@@ -85,8 +85,8 @@ def reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
         if (over > 1).any():
             worst = int(over.argmax())
             problems.append(
-                f"class {_shown(schema.labels[worst])}: its sum is {over[worst]:.3g} times as long"
-                f" as a count of {counts_released[worst]:.0f} ± {records.noise:.0f} and the noise"
+                f"class {_printable(schema.labels[worst])}: its sum is {over[worst]:.3g} times as"
+                f" long as a count of {counts_released[worst]:.0f} ± {records.noise:.0f} and the noise"
                 f" allow ({int((over > 1).sum())} of {classes} classes)"
             )
         total_length = float(np.sqrt(np.square(lengths).sum()))
@@ -166,6 +166,6 @@ def _limit(exact: Floats | float, entries: int, sigma: float, x: float) -> Float
     return np.asarray(np.sqrt(square) * (1 + 1e-9))  # of rounding in floating point
 
 
-def _shown(label: str) -> str:
+def _printable(label: str) -> str:
     """A label that a stranger chose, short and with nothing in it that a terminal acts on."""
     return ascii(label[:_NAME_LIMIT])

@@ -158,7 +158,9 @@ class Pools:
             present = {i: row for i, row in self._table.present().items() if row.kind == kind}
             judged_count = 0 if stored_pool is None else stored_pool.judged
             is_rebuilt = len(close) <= FEW or len(members) >= 2 * judged_count
-            pool = _decoded(None if is_rebuilt else stored_pool, labels, len(self._priors.between))
+            pool = _decode_pool(
+                None if is_rebuilt else stored_pool, labels, len(self._priors.between)
+            )
             leave = [i for i in present if is_rebuilt or i in gone]
             new_rows = [row for i, row in members.items() if is_rebuilt or i not in present]
             for release_id in leave:
@@ -270,10 +272,10 @@ class Pools:
         stored_pool = self._table.pool(kind)
         if stored_pool is None or stored_pool.changes != changes:
             raise StorageError(f"pool {kind[:16]}: changed meanwhile; the package is made again")
-        return _decoded(stored_pool, stored_pool.names, len(self._priors.between))
+        return _decode_pool(stored_pool, stored_pool.names, len(self._priors.between))
 
 
-def _decoded(stored: StoredPool | None, labels: Sequence[str], dimension: int) -> Pool:
+def _decode_pool(stored: StoredPool | None, labels: Sequence[str], dimension: int) -> Pool:
     if stored is None:
         return pooling.empty(labels, dimension)
     return pooling.decode(stored.data, labels, dimension, stored.sites)

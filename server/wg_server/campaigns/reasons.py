@@ -41,7 +41,7 @@ def of_task(
             return Reason(say("not begun"), say("do serve"))
         return _under_way(say, campaign, task, sight, now)
     if task.state == "delivered":
-        return _delivered(say, campaign, task, now)
+        return _reason_of_delivery(say, campaign, task, now)
     if task.code == NOT_WORTH:
         return Reason(say("not worth"), say("do worth"))
     if task.code == NO_NAMES:
@@ -50,14 +50,14 @@ def of_task(
         return Reason(say("no machine"), say("do machine"))
     if task.state == "cancelled":
         return Reason(say("cancelled" if campaign.state == "cancelled" else ""))
-    return _ended(say, task, sight, now)
+    return _reason_of_end(say, task, sight, now)
 
 
 def of_site(sight: Sight, now: float, language: Code = ENGLISH.code) -> Reason:
     """Why an enrolled site is not there; empty if it is, or is not enrolled."""
     if sight.state != "enrolled":
         return Reason("")
-    return _away(Speaker(language), *absence.of_site(sight, now), now) or Reason("")
+    return _reason_of_absence(Speaker(language), *absence.of_site(sight, now), now) or Reason("")
 
 
 def of_keys(follows: bool, language: Code = ENGLISH.code) -> Reason:
@@ -92,13 +92,13 @@ def of_campaign(campaign: Campaign, now: float, language: Code = ENGLISH.code) -
 
 def _under_way(say: Speaker, campaign: Campaign, task: Task, sight: Sight, now: float) -> Reason:
     if task.state == "released":
-        return _released(say, campaign, task, now)
+        return _reason_of_release(say, campaign, task, now)
     end = schedule.deadline(campaign, task) or now
 
     def left(cause: str) -> str:
         return say("left", what=cause, span=say.span(end - now)) if end > now else cause
 
-    trouble = _away(say, *absence.of_site(sight, now), now)
+    trouble = _reason_of_absence(say, *absence.of_site(sight, now), now)
     if trouble is not None:
         return Reason(left(trouble.why), trouble.do)
     if task.state == "packaged":
@@ -120,7 +120,7 @@ def _when_enough(say: Speaker, campaign: Campaign) -> str:
     return say("when enough", wanted=campaign.min_sites)
 
 
-def _released(say: Speaker, campaign: Campaign, task: Task, now: float) -> Reason:
+def _reason_of_release(say: Speaker, campaign: Campaign, task: Task, now: float) -> Reason:
     begin = schedule.packages_from(campaign)
     if begin is None:
         return Reason(_when_enough(say, campaign))
@@ -129,7 +129,7 @@ def _released(say: Speaker, campaign: Campaign, task: Task, now: float) -> Reaso
     return Reason(say("making better" if task.served else "making"))
 
 
-def _delivered(say: Speaker, campaign: Campaign, task: Task, now: float) -> Reason:
+def _reason_of_delivery(say: Speaker, campaign: Campaign, task: Task, now: float) -> Reason:
     if task.code:
         return Reason(say("better failed", said=say.of_plant(task.code) or task.code))
     begin = schedule.better_from(campaign, task) if campaign.state == "running" else None
@@ -140,11 +140,11 @@ def _delivered(say: Speaker, campaign: Campaign, task: Task, now: float) -> Reas
     return Reason(say("better now"))
 
 
-def _ended(say: Speaker, task: Task, sight: Sight, now: float) -> Reason:
+def _reason_of_end(say: Speaker, task: Task, sight: Sight, now: float) -> Reason:
     """Why a part is refused, failed or expired."""
     if sight.state == "revoked":
         return Reason(say("site revoked"), say("do revoked"))
-    trouble = _away(say, task.code, task.figure, task.updated)
+    trouble = _reason_of_absence(say, task.code, task.figure, task.updated)
     if trouble is not None:
         late = now > task.updated
         why = (
@@ -162,7 +162,7 @@ def _ended(say: Speaker, task: Task, sight: Sight, now: float) -> Reason:
     return Reason(why or say("error", code=task.code), say("do, retry", do=do))
 
 
-def _away(say: Speaker, code: str, figure: float, now: float) -> Reason | None:
+def _reason_of_absence(say: Speaker, code: str, figure: float, now: float) -> Reason | None:
     """Give the reason that keeps a site away, from the word and figure of ``absence``."""
     if code not in _AWAY:
         return None

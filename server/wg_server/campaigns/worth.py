@@ -70,11 +70,13 @@ def overlap(store: Store, sites: Sequence[str], generator: str) -> Overlap:
     """
     newest, pooled_names = store.newest_answers(), PoolTable(store.engine, generator).class_names()
     release_ids = {site: newest.get(site, "") for site in sites}
-    names = {site: pooled_names.get(i) or _stated(store, i) for site, i in release_ids.items()}
+    names = {
+        site: pooled_names.get(i) or _class_names_of(store, i) for site, i in release_ids.items()
+    }
     return Overlap(names)
 
 
-def _stated(store: Store, release_id: str) -> frozenset[str] | None:
+def _class_names_of(store: Store, release_id: str) -> frozenset[str] | None:
     """Class names of a release or statement; None: there is none, or it cannot be read."""
     try:
         return frozenset(intake.stated_by(store.release(release_id)).labels) if release_id else None

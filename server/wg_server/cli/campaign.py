@@ -13,12 +13,12 @@ from wg_core.privacy.schema import CLASSES, KINDS, MACHINE, Statistics
 from wg_core.wire import canonical, protocol
 from wg_server.campaigns import reasons, schedule, starting, worth
 from wg_server.campaigns.starting import Order, retry, start
-from wg_server.cli.options import Duration, home_option, this_user, when
+from wg_server.cli.options import Duration, format_time, home_option, this_user
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.store import troubles
 from wg_server.store.campaigns import NO_MACHINE, Campaign
-from wg_server.store.operators import recorded
+from wg_server.store.operators import record_action
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
@@ -104,7 +104,7 @@ def campaign_start(
         )
         if epsilon != protocol.FREE:
             _say_worth(store, home, order)
-        with recorded(store, this_user(), "campaign start", order.id, order.summary):
+        with record_action(store, this_user(), "campaign start", order.id, order.summary):
             campaign = start(home, store, order)
         if site_count := sum(task.code == NO_MACHINE for task in campaign.tasks):
             cli.note(
@@ -167,7 +167,7 @@ def campaign_resume(home: ServerHome, campaign_id: str, site: str | None, as_jso
         _change(home, "campaign resume", CampaignQueue.resume, as_json, campaign_id)
         return
     with Store.open(home) as store:
-        with recorded(store, this_user(), "campaign retry", campaign_id, site):
+        with record_action(store, this_user(), "campaign retry", campaign_id, site):
             campaign = retry(home, store, campaign_id, site)
         _show(store, campaign, as_json)
 
@@ -179,7 +179,7 @@ def _list(store: Store, home: ServerHome, as_json: bool) -> None:
         return
     for campaign in campaigns:
         progress = campaign.progress
-        cli.say(f"{campaign.id}  {campaign.state:10} {when(campaign.created)}")
+        cli.say(f"{campaign.id}  {campaign.state:10} {format_time(campaign.created)}")
         cli.say(
             f"    {progress.sites_served}/{progress.states.total()} served,"
             f" epsilon {campaign.epsilon}, {campaign.statistics}: {campaign.purpose}"
@@ -217,7 +217,7 @@ def _change(
 ) -> None:
     """Change a campaign, under this user's name, and show it."""
     with Store.open(home) as store:
-        with recorded(store, this_user(), action, campaign_id):
+        with record_action(store, this_user(), action, campaign_id):
             campaign = change(CampaignQueue(store.engine), campaign_id)
         _show(store, campaign, as_json)
 

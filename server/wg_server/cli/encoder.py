@@ -14,7 +14,7 @@ from wg_server.generator.evaluation import encoders
 from wg_server.generator.evaluation.encoders import EncoderFigures
 from wg_server.generator.weights.reading_map_training import train_maps
 from wg_server.site.home import ServerHome
-from wg_server.store.operators import recorded
+from wg_server.store.operators import record_action
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 from wg_server.zoo.build import use
@@ -67,7 +67,7 @@ def _use(home: ServerHome, path: Path, workers: int, as_json: bool) -> None:
     with Store.open(home) as store:
         if CampaignQueue(store.engine).generators():
             raise ConfigError("campaigns are open: end or cancel them before another encoder")
-        with recorded(store, this_user(), "encoder", path.name):
+        with record_action(store, this_user(), "encoder", path.name):
             identity = use(home, plan, workers=workers, train_maps=train_maps)
     cli.answer(
         as_json,

@@ -7,11 +7,11 @@ import click
 
 from wg_core import cli
 from wg_core.errors import DecodeError, WgError
-from wg_server.cli.options import home_option, this_user, when
+from wg_server.cli.options import format_time, home_option, this_user
 from wg_server.generator import versions
 from wg_server.generator.versions import SHORT_ID, Pointer, Version
 from wg_server.site.home import ServerHome
-from wg_server.store.operators import recorded
+from wg_server.store.operators import record_action
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
@@ -48,7 +48,7 @@ def generator(home: ServerHome, use: str | None, as_json: bool) -> None:
 
 def _install(home: ServerHome, version: Version, as_json: bool) -> None:
     failures = [str(check) for check in version.failed()]
-    with Store.open(home) as store, recorded(store, this_user(), "generator use", version.id):
+    with Store.open(home) as store, record_action(store, this_user(), "generator use", version.id):
         versions.use(home, version)
     lines = [f"generator {version.id[:SHORT_ID]}: installed; campaigns begin with it from now on"]
     lines += [f"its model card fails: {check}" for check in failures]
@@ -82,7 +82,8 @@ def _lines(rows: list[Mapping[str, Any]], wrong: str) -> Iterator[str]:
     for row in rows:
         standing = ", ".join(name for name in ("installed", "before", "running") if row[name])
         passes = "fails" if row["failed"] else "passes"
-        yield f"{row['id'][:SHORT_ID]}  {when(row['created'])}  {passes:6}  {standing}".rstrip()
+        created = format_time(row["created"])
+        yield f"{row['id'][:SHORT_ID]}  {created}  {passes:6}  {standing}".rstrip()
         yield from (f"    {check}" for check in row["failed"])
     if wrong:
         yield f"! {wrong}"

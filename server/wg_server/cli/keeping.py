@@ -10,7 +10,7 @@ import click
 from wg_common.backup.options import key_options, seal_options
 from wg_core import cli
 from wg_core.wire import canonical
-from wg_server.cli.options import home_option, this_user, when
+from wg_server.cli.options import format_time, home_option, this_user
 from wg_server.site.home import ServerHome
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def restore(home: ServerHome, path: Path, database: str, key: Key, as_json: bool
     cli.answer(
         as_json,
         canonical.to_builtins(manifest),
-        f"{home.root}: {manifest.name} as of {when(manifest.created)}, {len(manifest.files)} files",
+        f"{home.root}: {manifest.name} as of {format_time(manifest.created)},"
+        f" {len(manifest.files)} files",
         "what was done since then is to be done again: sites that were revoked (first), sites that"
         " enrolled, campaigns that were started",
         f"next: wg-server serve --home {home.root}",

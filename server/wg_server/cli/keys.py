@@ -8,14 +8,14 @@ from wg_core import cli
 from wg_core.errors import UsageError
 from wg_core.wire import canonical, signing
 from wg_server.campaigns import auditors
-from wg_server.cli.options import home_option, this_user, when
+from wg_server.cli.options import format_time, home_option, this_user
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
-from wg_server.store.operators import recorded
+from wg_server.store.operators import record_action
 from wg_server.store.sites import Store
 
 
-def _shown(key: str) -> str:
+def _hex(key: str) -> str:
     return signing.display(bytes.fromhex(key))
 
 
@@ -23,7 +23,7 @@ def _certificate(home: ServerHome, as_json: bool) -> None:
     """Make a fresh certificate for the listeners, under the same authority."""
     pki.renew_server(home, home.config())
     expires = pki.load_certificate(home.tls_cert).not_valid_after_utc.timestamp()
-    good = f"{home.tls_cert}: good until {when(expires)}"
+    good = f"{home.tls_cert}: good until {format_time(expires)}"
     cli.answer(as_json, {"certificate_expires": expires}, good)
 
 
@@ -31,12 +31,15 @@ def _authority(home: ServerHome, as_json: bool) -> None:
     """Make a certificate authority that the old one vouches for."""
     from wg_server.operation import authority
 
-    with Store.open(home) as store, recorded(store, this_user(), "rotate-authority", "authority"):
+    with (
+        Store.open(home) as store,
+        record_action(store, this_user(), "rotate-authority", "authority"),
+    ):
         rotation = authority.rotate_authority(home)
     cli.answer(
         as_json,
         canonical.to_builtins(rotation),
-        f"CA {rotation.now}, good until {when(rotation.expires)}",
+        f"CA {rotation.now}, good until {format_time(rotation.expires)}",
         f"CA {rotation.before} is retired; its key is deleted",
         "join tokens that were made before name the old one: make them again",
         f"next: wg-server backup --home {home.root} ...",
@@ -48,13 +51,13 @@ def _signing(home: ServerHome, as_json: bool, *, stolen: bool = False) -> None:
     from wg_server.operation import rotation
 
     why = "stolen" if stolen else ""
-    with Store.open(home) as store, recorded(store, this_user(), "rotate-keys", "keys", why):
+    with Store.open(home) as store, record_action(store, this_user(), "rotate-keys", "keys", why):
         new_keys = rotation.rotate_keys(home, stolen=stolen)
     cli.answer(
         as_json,
         canonical.to_builtins(new_keys),
         f"signing key {new_keys.signing_key}",
-        f"witness key {_shown(new_keys.witness_key)}",
+        f"witness key {_hex(new_keys.witness_key)}",
         "next, for each plant: wg-server enroll --replace, wg-client init --replace"
         if stolen
         else f"next: wg-server backup --home {home.root} ..., then serve: plants follow",
@@ -112,9 +115,9 @@ def _show(home: ServerHome, as_json: bool) -> None:
         f"CA           {public_keys.ca_sha256}",
         f"packages     {public_keys.signing_key}",
         f"encoder      {public_keys.encoder or 'none yet'}",
-        f"witness      --witness-key {public_keys.witness_name}={_shown(public_keys.witness_key)}",
+        f"witness      --witness-key {public_keys.witness_name}={_hex(public_keys.witness_key)}",
         *(
-            f"{x.site:12} --ledger-key {_shown(x.ledger_key)}  ({x.ledger_origin})"
+            f"{x.site:12} --ledger-key {_hex(x.ledger_key)}  ({x.ledger_origin})"
             for x in public_keys.sites
         ),
     )

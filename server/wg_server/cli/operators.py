@@ -7,10 +7,10 @@ import click
 
 from wg_core import cli
 from wg_core.errors import UsageError, VerificationError
-from wg_server.cli.options import home_option, this_user, when
+from wg_server.cli.options import format_time, home_option, this_user
 from wg_server.site.home import ServerHome
 from wg_server.store import operators as table
-from wg_server.store.operators import recorded
+from wg_server.store.operators import record_action
 from wg_server.store.sites import Store
 
 
@@ -44,7 +44,7 @@ def operators(
 
 
 def _add(home: ServerHome, name: str, as_json: bool) -> None:
-    with Store.open(home) as store, recorded(store, this_user(), "operator add", name):
+    with Store.open(home) as store, record_action(store, this_user(), "operator add", name):
         token = table.add(store, name, time.time())
     config = home.config()
     url = config.console_url or f"http://127.0.0.1:{config.admin_port}"
@@ -56,7 +56,7 @@ def _add(home: ServerHome, name: str, as_json: bool) -> None:
 
 
 def _remove(home: ServerHome, name: str, as_json: bool) -> None:
-    with Store.open(home) as store, recorded(store, this_user(), "operator remove", name):
+    with Store.open(home) as store, record_action(store, this_user(), "operator remove", name):
         table.remove(store, name, time.time())
     cli.answer(as_json, {"operator": name}, f"{cli.printable(name)}: removed")
 
@@ -68,8 +68,8 @@ def _list(home: ServerHome, as_json: bool) -> None:
         cli.emit({"operators": [asdict(person) for person in people]})
         return
     for person in people:
-        end = f"  removed {when(person.removed)}" if person.removed else ""
-        cli.say(f"{cli.printable(person.name):24} since {when(person.created)}{end}")
+        end = f"  removed {format_time(person.removed)}" if person.removed else ""
+        cli.say(f"{cli.printable(person.name):24} since {format_time(person.created)}{end}")
     if not people:
         cli.say(f"nobody yet; next: wg-server operators --home {home.root} --add NAME")
 
@@ -84,6 +84,6 @@ def _log(home: ServerHome, count: int, as_json: bool) -> None:
         for entry in entries:
             words = f"{entry.operator} ({entry.through}): {entry.action} {entry.subject}"
             detail = f": {entry.detail}" if entry.detail else ""
-            cli.say(f"{entry.id:6} {when(entry.at)}  {cli.printable(words + detail)}")
+            cli.say(f"{entry.id:6} {format_time(entry.at)}  {cli.printable(words + detail)}")
     if broken is not None:
         raise VerificationError(f"operators' log: entry {broken} was changed, or one is missing")

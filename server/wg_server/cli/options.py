@@ -44,7 +44,7 @@ class Duration(click.ParamType[float]):
         return float(int(match[1]) * _UNITS[match[2]])
 
 
-def when(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """A time for a person."""
     if not seconds:
         return "never"

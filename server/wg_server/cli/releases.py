@@ -7,10 +7,10 @@ import click
 
 from wg_core import cli
 from wg_core.errors import UsageError
-from wg_server.cli.options import home_option, this_user, when
+from wg_server.cli.options import format_time, home_option, this_user
 from wg_server.site.home import ServerHome
 from wg_server.store import quarantine
-from wg_server.store.operators import recorded
+from wg_server.store.operators import record_action
 from wg_server.store.releases import Standing
 from wg_server.store.sites import Store
 
@@ -49,14 +49,16 @@ def _list(home: ServerHome, standings: Sequence[Standing], as_json: bool) -> Non
         cli.emit({"releases": rows})
         return
     for note in notes:
-        cli.say(f"{note.release_id}  {note.site:24} {note.standing:11} {when(note.received)}")
+        cli.say(
+            f"{note.release_id}  {note.site:24} {note.standing:11} {format_time(note.received)}"
+        )
         for reason in note.reasons.splitlines():
             cli.say(f"  {cli.printable(reason)}")
 
 
 def _judge(home: ServerHome, release_id: str, standing: Standing, as_json: bool) -> None:
     with Store.open(home) as store:
-        with recorded(store, this_user(), _ACTIONS[standing], release_id):
+        with record_action(store, this_user(), _ACTIONS[standing], release_id):
             quarantine.judge(store.engine, release_id, standing)
         site = store.release(release_id).site
     document = {"release_id": release_id, "site": site, "standing": standing}

@@ -11,12 +11,12 @@ from wg_core import cli
 from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_core.wire import protocol
 from wg_server.campaigns import reasons
-from wg_server.cli.options import Duration, home_option, this_user, when
+from wg_server.cli.options import Duration, format_time, home_option, this_user
 from wg_server.fleet import trust
 from wg_server.fleet.enrolment import make_token
 from wg_server.site.home import ServerHome
 from wg_server.store import quarantine, succession, troubles
-from wg_server.store.operators import recorded
+from wg_server.store.operators import record_action
 from wg_server.store.sites import Store
 
 
@@ -29,14 +29,14 @@ from wg_server.store.sites import Store
 def enroll(home: ServerHome, site: str, expires: float, replace: bool, as_json: bool) -> None:
     """Print a one-time join token for SITE."""
     again = "again" if replace else ""
-    with Store.open(home) as store, recorded(store, this_user(), "enroll", site, again):
+    with Store.open(home) as store, record_action(store, this_user(), "enroll", site, again):
         token = make_token(home, store, site, expires, replace=replace)
     text = protocol.encode_token(token)
     if as_json:
         cli.emit({"site": site, "token": text, "expires": token.expires, "encoder": token.encoder})
     else:
         cli.say(text)
-        cli.note(f"good for one home, until {when(token.expires)}")
+        cli.note(f"good for one home, until {format_time(token.expires)}")
         cli.note(f"encoder {token.encoder}: tell the plant's owner, who is asked for it")
         cli.note(
             "next, at the plant: wg-client init --home HOME --join-file FILE --data FOLDER, with"
@@ -102,8 +102,10 @@ def _say(row: Mapping[str, Any]) -> bool:
     troubles = "  LEDGER FORK: evidence kept" if row["ledger_fork"] else ""
     troubles += "  BUDGET UNKNOWN" if unknown else ""
     troubles += f"  QUARANTINED: {row['quarantined']}" if row["quarantined"] else ""
-    cli.say(f"{row['site']:24} {row['state']:9} seen {when(row['last_seen'] or 0)}{troubles}")
-    cli.say(f"    certificate until {when(row['certificate_expires'] or 0)}")
+    cli.say(
+        f"{row['site']:24} {row['state']:9} seen {format_time(row['last_seen'] or 0)}{troubles}"
+    )
+    cli.say(f"    certificate until {format_time(row['certificate_expires'] or 0)}")
     for why, do in (("away", "do"), ("old_keys", "old_keys_do")):
         if row[why]:
             cli.say(f"    {row[why]}; do: {row[do]}")
@@ -116,6 +118,6 @@ def _say(row: Mapping[str, Any]) -> bool:
 @cli.json_option
 def revoke(home: ServerHome, site: str, as_json: bool) -> None:
     """Shut SITE out, from its next request on."""
-    with Store.open(home) as store, recorded(store, this_user(), "revoke", site):
+    with Store.open(home) as store, record_action(store, this_user(), "revoke", site):
         store.revoke(site, time.time())
     cli.answer(as_json, {"site": site, "state": "revoked"}, f"{site}: revoked")

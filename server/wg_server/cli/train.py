@@ -14,7 +14,7 @@ from wg_server.generator import pipeline, versions
 from wg_server.generator.plan import read_plan
 from wg_server.generator.weights import sheet_card
 from wg_server.site.home import ServerHome
-from wg_server.store.operators import recorded
+from wg_server.store.operators import record_action
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
@@ -78,7 +78,7 @@ def _take_over(home: ServerHome, identity: str) -> tuple[bool, list[str]]:
     passes = version.is_usable
     with Store.open(home) as store:
         if passes:
-            with recorded(store, this_user(), "generator use", version.id):
+            with record_action(store, this_user(), "generator use", version.id):
                 versions.use(home, version)
         running = CampaignQueue(store.engine).generators()
         return passes, versions.prune(home, {version.id, *running})

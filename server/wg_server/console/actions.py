@@ -15,7 +15,7 @@ from wg_server.fleet.enrolment import make_token
 from wg_server.generator import versions
 from wg_server.store import quarantine
 from wg_server.store.campaigns import Campaign
-from wg_server.store.operators import recorded
+from wg_server.store.operators import record_action
 from wg_server.store.queue import GRACE_SECONDS, CampaignQueue
 from wg_server.store.releases import Standing
 
@@ -28,7 +28,7 @@ def invite(visit: Visit, form: Form) -> Response:
     seconds = _hours(form, "hours") or 3600.0
     again = bool(field(form, "again"))
     home, store = visit.source.home, visit.source.store
-    with recorded(store, visit.session.actor, "enroll", name, "again" if again else ""):
+    with record_action(store, visit.session.actor, "enroll", name, "again" if again else ""):
         token = make_token(home, store, name, seconds, replace=again)
     return visit.render("invited", token=token, word=protocol.encode_token(token))
 
@@ -36,9 +36,9 @@ def invite(visit: Visit, form: Form) -> Response:
 def revoke(visit: Visit, form: Form) -> Response:
     """Shut a site out, if its name was typed."""
     name = protocol.check_site_name(visit.request.path_params["site"])
-    _confirmed(form, name)
+    _check_confirmation(form, name)
     store = visit.source.store
-    with recorded(store, visit.session.actor, "revoke", name):
+    with record_action(store, visit.session.actor, "revoke", name):
         store.revoke(name, time.time())
     return visit.done(f"/sites/{name}", "revoke")
 
@@ -51,7 +51,7 @@ def judge(visit: Visit, form: Form) -> Response:
         raise NotFound(word)
     standing, action = _STANDINGS[word]
     store = visit.source.store
-    with recorded(store, visit.session.actor, action, release_id):
+    with record_action(store, visit.session.actor, action, release_id):
         quarantine.judge(store.engine, release_id, standing)
     return visit.done(f"/sites/{store.release(release_id).site}", word)
 
@@ -68,10 +68,10 @@ def start_campaign(visit: Visit, form: Form) -> Response:
         collect_seconds=_hours(form, "collect_hours"),
         deliver_seconds=_hours(form, "deliver_hours"),
         min_sites=numbers.integer(minimum, subject="min_sites") if minimum else None,
-        grace_seconds=_bounded(grace, "grace_minutes") * 60 if grace else GRACE_SECONDS,
+        grace_seconds=_bounded_amount(grace, "grace_minutes") * 60 if grace else GRACE_SECONDS,
     )
     home, store = visit.source.home, visit.source.store
-    with recorded(store, visit.session.actor, "campaign start", order.id, order.summary):
+    with record_action(store, visit.session.actor, "campaign start", order.id, order.summary):
         start(home, store, order)
     return visit.done(f"/campaigns/{order.id}", "start")
 
@@ -88,7 +88,7 @@ def change_campaign(visit: Visit, form: Form) -> Response:
     if word not in changes:
         raise NotFound(word)
     stored_id = queue.show(campaign_id).id
-    with recorded(visit.source.store, visit.session.actor, f"campaign {word}", stored_id):
+    with record_action(visit.source.store, visit.session.actor, f"campaign {word}", stored_id):
         changes[word](stored_id)
     return visit.done(f"/campaigns/{stored_id}", word)
 
@@ -98,7 +98,7 @@ def retry(visit: Visit, form: Form) -> Response:
     home, store = visit.source.home, visit.source.store
     campaign_id = CampaignQueue(store.engine).show(visit.request.path_params["id"]).id
     name = protocol.check_site_name(field(form, "site"))
-    with recorded(store, visit.session.actor, "campaign retry", campaign_id, name):
+    with record_action(store, visit.session.actor, "campaign retry", campaign_id, name):
         starting.retry(home, store, campaign_id, name)
     return visit.done(f"/campaigns/{campaign_id}", "retry")
 
@@ -107,8 +107,8 @@ def use_generator(visit: Visit, form: Form) -> Response:
     """Install a generator, if its id was typed."""
     home, store = visit.source.home, visit.source.store
     version = versions.find(home, field(form, "id"))
-    _confirmed(form, version.id[: versions.SHORT_ID])
-    with recorded(store, visit.session.actor, "generator use", version.id):
+    _check_confirmation(form, version.id[: versions.SHORT_ID])
+    with record_action(store, visit.session.actor, "generator use", version.id):
         versions.use(home, version)
     return visit.done("/generator", "use")
 
@@ -119,7 +119,7 @@ _STANDINGS: dict[str, tuple[Standing, str]] = {
 }
 
 
-def _confirmed(form: Form, expected: str) -> None:
+def _check_confirmation(form: Form, expected: str) -> None:
     answer = field(form, "confirm").strip()
     if answer != expected:
         raise ConfigError(f"{answer[:80]!r} was typed, expected {expected}")
@@ -127,10 +127,10 @@ def _confirmed(form: Form, expected: str) -> None:
 
 def _hours(form: Form, name: str) -> float | None:
     text = field(form, name).strip()
-    return _bounded(text, name) * 3600 if text else None
+    return _bounded_amount(text, name) * 3600 if text else None
 
 
-def _bounded(text: str, name: str) -> float:
+def _bounded_amount(text: str, name: str) -> float:
     amount = numbers.decimal(text, subject=name)
     if not 0 < amount <= HOURS_LIMIT:
         raise ConfigError(f"{name}: {text[:40]}, expected a number above 0, to {HOURS_LIMIT}")

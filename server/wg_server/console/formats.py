@@ -37,7 +37,7 @@ def filters(speech: Speech) -> Mapping[str, object]:
         )
 
     functions: dict[str, Callable[..., object]] = {
-        "when": when,
+        "when": format_time,
         "iso": iso,
         "ago": ago,
         "ahead": ahead,
@@ -47,7 +47,7 @@ def filters(speech: Speech) -> Mapping[str, object]:
     return {**functions, "now": now, "states": STATES, "open_campaigns": OPEN_CAMPAIGNS}
 
 
-def when(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """A time to the minute, UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 

@@ -73,7 +73,7 @@ def _of_the_log(language: Code) -> Language:
     return Language(language, Catalogue({}, {**states, **catalogue.catalogue.errors}))
 
 
-def chosen(choice: str | None, accepted: str) -> Code:
+def choose_language(choice: str | None, accepted: str) -> Code:
     """The language of a page.
 
     Args:

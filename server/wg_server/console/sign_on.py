@@ -53,14 +53,14 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def authorization_url(self, secret: str, callback: str) -> str:
         """Where to send a browser; ``PeerError`` if the provider does not answer."""
-        verifier = hashlib.sha256(_derived(secret, "verifier").encode()).digest()
+        verifier = hashlib.sha256(_derive(secret, "verifier").encode()).digest()
         query = {
             "response_type": "code",
             "client_id": self.client_id,
             "redirect_uri": callback,
             "scope": "openid profile email groups",
-            "state": _derived(secret, "state"),
-            "nonce": _derived(secret, "nonce"),
+            "state": _derive(secret, "state"),
+            "nonce": _derive(secret, "nonce"),
             "code_challenge": base64.urlsafe_b64encode(verifier).decode().rstrip("="),
             "code_challenge_method": "S256",
         }
@@ -74,20 +74,20 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             PeerError: The provider does not answer, or not as OpenID Connect says.
             RefusedError: The login was not begun by this browser, or they are in no group.
         """
-        if not hmac.compare_digest(state.encode(), _derived(secret, "state").encode()):
+        if not hmac.compare_digest(state.encode(), _derive(secret, "state").encode()):
             raise RefusedError("login: not begun here")
         form = {
             "grant_type": "authorization_code",
             "code": code,
             "redirect_uri": callback,
-            "code_verifier": _derived(secret, "verifier"),
+            "code_verifier": _derive(secret, "verifier"),
         }
         with self._asking() as (client, metadata):
             credentials = (quote(self.client_id, safe=""), quote(self.client_secret, safe=""))
             answer = client.post(metadata["token_endpoint"], data=form, auth=credentials)
             token = answer.raise_for_status().json()["id_token"]
             keys = client.get(metadata["jwks_uri"]).raise_for_status().json()
-            claims = self._claims(token, keys, _derived(secret, "nonce"))
+            claims = self._claims(token, keys, _derive(secret, "nonce"))
         # An address that the provider has not verified is anybody's (OpenID Connect Core, 5.1).
         email = claims.get("email") if claims.get("email_verified") is True else None
         name = email or claims.get("preferred_username") or claims["sub"]
@@ -151,7 +151,7 @@ def provider_of(home: ServerHome) -> Provider | None:
     return provider
 
 
-def _derived(secret: str, use: str) -> str:
+def _derive(secret: str, use: str) -> str:
     return hashlib.sha256(f"{use} {secret}".encode()).hexdigest()
 
 

@@ -289,7 +289,7 @@ class Console:
     def speech(self, request: Request) -> Speech:
         """In the language of a request."""
         return Speech(
-            messages.chosen(
+            messages.choose_language(
                 request.cookies.get(_LANGUAGE), request.headers.get("accept-language", "")
             )
         )

@@ -23,7 +23,7 @@ from wg_server.store.sites import Store
 log = logging.getLogger(__name__)
 
 
-def adopted(store: Store, recovery: Recovery, der: bytes, now: float) -> Site | None:
+def adopt(store: Store, recovery: Recovery, der: bytes, now: float) -> Site | None:
     """The site that an unknown certificate belongs to, if it is one of those; it is taken in.
 
     Args:

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wg_core import logs
 from wg_core.errors import StorageError
 from wg_core.wire import protocol
-from wg_server.fleet.adoption import adopted
+from wg_server.fleet.adoption import adopt
 from wg_server.site.recovery import Recovery
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
@@ -184,7 +184,7 @@ class Identify(Guard):
         now = time.time()
         site = self._store.authenticate(_fingerprint(der), now)
         if site is None and self._recovery is not None:
-            site = adopted(self._store, self._recovery, der, now)
+            site = adopt(self._store, self._recovery, der, now)
         if site is not None:
             self._note(site.name, now)
         return site

@@ -87,7 +87,10 @@ class _Protocol(H11Protocol):
         linger_seconds: float = 1.0,
     ) -> None:
         """A request is answered: go on, unless much of its body would have to be read for it."""
-        if self.conn.their_state is h11.SEND_BODY and _announced(self.headers) > DISCARD_LIMIT:
+        if (
+            self.conn.their_state is h11.SEND_BODY
+            and _announced_bytes(self.headers) > DISCARD_LIMIT
+        ):
             self._unread = True
             self.transport.pause_reading()
             self.loop.call_later(linger_seconds, self.transport.abort)
@@ -246,7 +249,7 @@ def _bind(host: str, port: int, *, backlog: int = 1024) -> list[socket.socket]:
     return sockets
 
 
-def _announced(headers: list[tuple[bytes, bytes]]) -> float:
+def _announced_bytes(headers: list[tuple[bytes, bytes]]) -> float:
     """Bytes of a body by its head; infinite if it does not say."""
     length = dict(headers).get(b"content-length", b"")
     return int(length) if length.isdigit() and len(length) <= 18 else float("inf")

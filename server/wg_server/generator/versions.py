@@ -247,7 +247,7 @@ def pointer(home: ServerHome) -> Pointer:
     return canonical.decode(Pointer, data, subject=str(path), limit=_POINTER_LIMIT)
 
 
-def installed(home: ServerHome) -> Version:
+def installed_version(home: ServerHome) -> Version:
     """The version that is installed.
 
     Raises:
@@ -277,7 +277,7 @@ def ready(home: ServerHome) -> Version:
         DecodeError: The card cannot be read.
         VerificationError: It is damaged.
     """
-    version = installed(home)
+    version = installed_version(home)
     _check_encoder(home, version)
     version.verify()
     return version

@@ -49,11 +49,11 @@ def write(home: ServerHome, out: Path, seal: Seal, *, now: float | None = None) 
     with changing_keys(home), versions.changing(home), archive.scratch(home.root) as scratch:
         with Store.open(home) as store:
             copying.copy_out(store.engine, scratch / _STORE)
-        sources: list[Source] = [(_STORE, scratch / _STORE), _named(home, home.config_file)]
+        sources: list[Source] = [(_STORE, scratch / _STORE), _source_of(home, home.config_file)]
         for folder in _FOLDERS:
-            sources += [_named(home, path) for path in archive.files_below(home.root / folder)]
+            sources += [_source_of(home, path) for path in archive.files_below(home.root / folder)]
         public: list[Path] = [getattr(home, name) for name in _PUBLIC]
-        sources += [_named(home, path) for path in public if path.is_file()]
+        sources += [_source_of(home, path) for path in public if path.is_file()]
         manifest = archive.write(out, sources, seal, kind=KIND, name=config.name, created=created)
     LastBackup(created=created).save(home)
     return manifest
@@ -116,5 +116,5 @@ def _utc(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def _named(home: ServerHome, path: Path) -> Source:
+def _source_of(home: ServerHome, path: Path) -> Source:
     return path.relative_to(home.root).as_posix(), path

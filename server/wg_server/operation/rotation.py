@@ -20,7 +20,7 @@ from wg_core.wire import canonical, handover, signing
 from wg_server.fleet import trust
 from wg_server.operation import staged
 from wg_server.operation.backup import changing_keys
-from wg_server.operation.serve import alone
+from wg_server.operation.serve import hold_alone
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import OPEN_CAMPAIGNS
 from wg_server.store.queue import CampaignQueue
@@ -47,7 +47,7 @@ def rotate_keys(home: ServerHome, *, stolen: bool = False) -> RotatedKeys:
         ConfigError: A server runs, or a campaign is open: its packages bear the old signature.
         StorageError: The disk cannot be written; run it again.
     """
-    with alone(home), changing_keys(home), Store.open(home) as store:
+    with hold_alone(home), changing_keys(home), Store.open(home) as store:
         open_ones = [
             c.id for c in CampaignQueue(store.engine).all(parts=False) if c.state in OPEN_CAMPAIGNS
         ]

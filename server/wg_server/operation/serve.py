@@ -81,7 +81,7 @@ def serve(
     _raise_file_limit()
     _warn_of_gaps(home)
     with ExitStack() as stack:
-        stack.enter_context(_beside(home, beside) if beside else only_one(home))
+        stack.enter_context(_hold_beside(home, beside) if beside else only_one(home))
         store = stack.enter_context(Store.open(home))
         holder = None if beside else stack.enter_context(Holder(store.engine))
         witness = Witness.of(home, store)
@@ -90,7 +90,7 @@ def serve(
         worker = CampaignWorker(home, config, store, state, witness, makers, holder)
         probes = probes_of(home, store, lambda: worker.alive)
         metrics = Metrics(home, store, probes, state.online)
-        stack.enter_context(_counted(metrics.handler()))
+        stack.enter_context(_observe_log(metrics.handler()))
         online = partial(_online, state) if config.database else state.online
         source = Source(home, store, probes, online)
         enrolment = Enrolment(home, config, store)
@@ -148,7 +148,7 @@ def _online(state: FleetState, sites: Iterable[Site]) -> set[str]:
 
 
 @contextmanager
-def _counted(handler: logging.Handler) -> Iterator[None]:
+def _observe_log(handler: logging.Handler) -> Iterator[None]:
     """Let a handler see the log of the server while this is entered."""
     logger = logging.getLogger("wg_server")
     logger.addHandler(handler)
@@ -242,7 +242,7 @@ def only_one(home: ServerHome) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def alone(home: ServerHome) -> Iterator[None]:
+def hold_alone(home: ServerHome) -> Iterator[None]:
     """Keep every process from serving a home; ``ConfigError`` if one does."""
     with only_one(home), ExitStack() as stack:
         for path in sorted(home.root.glob("serve-*.lock")):
@@ -251,7 +251,7 @@ def alone(home: ServerHome) -> Iterator[None]:
 
 
 @contextmanager
-def _beside(home: ServerHome, port: int) -> Iterator[None]:
+def _hold_beside(home: ServerHome, port: int) -> Iterator[None]:
     """The lock of one of several processes that serve a home.
 
     Raises:

@@ -67,7 +67,7 @@ def authority_certificate(
         issuer: Who says so; itself for a root.
         until: End of validity, if earlier than ``CA_YEARS`` from now.
     """
-    now = _now()
+    now = _current_second()
     end = now + datetime.timedelta(days=365 * CA_YEARS)
     public = issuer_key.public_key()
     return (
@@ -209,7 +209,7 @@ def _leaf(
 ) -> x509.CertificateBuilder:
     ca, _ = _load_authority(home)
     issuer = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    now = _now()
+    now = _current_second()
     return (
         x509.CertificateBuilder()
         .subject_name(_name(name))
@@ -252,7 +252,7 @@ def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def _now() -> datetime.datetime:
+def _current_second() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 
 

@@ -139,7 +139,7 @@ class Campaign:
         finished: When it ended.
         generator: Id of the version that its packages are made with, whatever is installed since.
         statistics: What sites are asked for.
-        tasks: One for each site; none where they were ``counted`` alone.
+        tasks: One for each site; none where they were counted alone.
         counted: Progress by the database's count.
     """
 
@@ -230,7 +230,7 @@ def load(
     return Campaign(**row._mapping, tasks=tasks)
 
 
-def counted(connection: Connection, row: sa.Row[Any]) -> Campaign:
+def campaign_of_row(connection: Connection, row: sa.Row[Any]) -> Campaign:
     """A campaign by its row, without tasks; after its end ``enough`` is not looked for."""
     task = schema.task
     is_served = (task.c.state == "delivered") | (task.c.served > 0)

@@ -110,7 +110,7 @@ def file_of(engine: Engine) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def first(engine: Engine, query: sa.Select[Any]) -> sa.Row[Any] | None:
+def first_row(engine: Engine, query: sa.Select[Any]) -> sa.Row[Any] | None:
     """The first row that a query finds, if any."""
     with reading(engine) as connection:
         return connection.execute(query).first()

@@ -108,7 +108,7 @@ class LedgerTable:
     def witnessed(self, origin: str) -> bytes | None:
         """The last checkpoint cosigned for a ledger."""
         query = sa.select(schema.witness.c.checkpoint).where(schema.witness.c.origin == origin)
-        row = database.first(self.engine, query)
+        row = database.first_row(self.engine, query)
         return None if row is None else bytes(row.checkpoint)
 
     def keep_evidence(self, origin: str, earlier: bytes, later: bytes, now: float) -> None:

@@ -117,7 +117,7 @@ def of_hash(store: Store, token_sha256: str) -> str | None:
     query = sa.select(table.c.name).where(
         table.c.token_sha256 == token_sha256, table.c.removed.is_(None)
     )
-    row = database.first(store.engine, query)
+    row = database.first_row(store.engine, query)
     return None if row is None else str(row.name)
 
 
@@ -129,7 +129,7 @@ def operators(store: Store) -> list[Operator]:
 
 
 @contextmanager
-def recorded(
+def record_action(
     store: Store, actor: Actor, action: str, subject: str, detail: str = ""
 ) -> Iterator[None]:
     """Write down what is done while this is entered, before it is done, and whether it failed."""

@@ -95,7 +95,7 @@ class PoolTable:
         """The sum of one kind."""
         table = schema.pool
         query = sa.select(table).where(table.c.generator == self.generator, table.c.kind == kind)
-        row = database.first(self._engine, query)
+        row = database.first_row(self._engine, query)
         return None if row is None else StoredPool(**row._mapping)
 
     def present(self) -> dict[str, PooledRelease]:
@@ -182,7 +182,7 @@ class PoolTable:
         query = sa.select(table.c.sums).where(
             table.c.generator == self.generator, table.c.root == root
         )
-        row = database.first(self._engine, query)
+        row = database.first_row(self._engine, query)
         if row is None:
             return ()
         form = tuple[tuple[str, int], ...]

@@ -121,7 +121,7 @@ class CampaignQueue:
         with database.reading(self._engine) as connection:
             rows = connection.execute(query).all()
             if not parts:
-                return [campaigns.counted(connection, row) for row in rows]
+                return [campaigns.campaign_of_row(connection, row) for row in rows]
             return [campaigns.load(connection, row.id) for row in rows]
 
     def totals(self) -> Totals:
@@ -159,14 +159,14 @@ class CampaignQueue:
         """When a campaign failed last, if one did."""
         table = schema.campaign
         query = sa.select(sa.func.max(table.c.finished).label("newest"))
-        row = database.first(self._engine, query.where(table.c.state == "failed"))
+        row = database.first_row(self._engine, query.where(table.c.state == "failed"))
         return None if row is None or row.newest is None else float(row.newest)
 
     def oldest_queued(self) -> float | None:
         """When the oldest campaign was queued that nobody has begun, if there is one."""
         table = schema.campaign
         query = sa.select(sa.func.min(table.c.created).label("oldest"))
-        row = database.first(self._engine, query.where(table.c.state == "queued"))
+        row = database.first_row(self._engine, query.where(table.c.state == "queued"))
         return None if row is None or row.oldest is None else float(row.oldest)
 
     def active(self, now: float | None = None) -> list[str]:

@@ -76,7 +76,7 @@ class ReleaseTable:
         """The release of a site that came last, whatever its standing, if there is one."""
         table = schema.release
         query = sa.select(table).where(table.c.site == site, table.c.epsilon != protocol.FREE)
-        row = database.first(self.engine, query.order_by(table.c.received.desc()).limit(1))
+        row = database.first_row(self.engine, query.order_by(table.c.received.desc()).limit(1))
         return None if row is None else StoredRelease(**row._mapping)
 
     def newest_answers(self) -> dict[str, str]:
@@ -88,7 +88,7 @@ class ReleaseTable:
     def find_release(self, release_id: str) -> StoredRelease | None:
         """One release, if it is there."""
         query = sa.select(schema.release).where(schema.release.c.release_id == release_id)
-        row = database.first(self.engine, query)
+        row = database.first_row(self.engine, query)
         return None if row is None else StoredRelease(**row._mapping)
 
     def release(self, release_id: str) -> StoredRelease:

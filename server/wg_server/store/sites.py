@@ -80,7 +80,7 @@ class Store(LedgerTable, ReleaseTable):
         query = sa.select(table.c.site).where(
             table.c.secret_sha256 == hash_secret(secret), table.c.expires > time.time()
         )
-        return database.first(self.engine, query) is not None
+        return database.first_row(self.engine, query) is not None
 
     def enrol(
         self,
@@ -193,7 +193,7 @@ class Store(LedgerTable, ReleaseTable):
                 sites.c.state == "enrolled",
             )
         )
-        row = database.first(self.engine, query)
+        row = database.first_row(self.engine, query)
         return None if row is None else Site(**row._mapping)
 
     def is_revoked(self, fingerprint: str) -> bool:
@@ -204,7 +204,7 @@ class Store(LedgerTable, ReleaseTable):
             .join(certificates, certificates.c.site == sites.c.name)
             .where(certificates.c.fingerprint == fingerprint, sites.c.state == "revoked")
         )
-        return database.first(self.engine, query) is not None
+        return database.first_row(self.engine, query) is not None
 
     def saw(self, times: Mapping[str, float]) -> None:
         """Remember when sites were last heard of: Unix time, by name."""
@@ -218,7 +218,7 @@ class Store(LedgerTable, ReleaseTable):
         """Remember what a site believes this server by, if it is news."""
         table = schema.site
         condition = sa.and_(table.c.name == site, table.c.pins != pins)
-        if database.first(self.engine, sa.select(table.c.name).where(condition)) is None:
+        if database.first_row(self.engine, sa.select(table.c.name).where(condition)) is None:
             return
         with self.engine.begin() as connection:
             connection.execute(table.update().where(condition).values(pins=pins))
@@ -247,7 +247,7 @@ class Store(LedgerTable, ReleaseTable):
         name = schema.site.c.name
         query = sa.select(schema.site).where(name.contains(text.lower(), autoescape=True))
         count = sa.select(sa.func.count().label("number")).select_from(query.subquery())
-        row = database.first(self.engine, count)
+        row = database.first_row(self.engine, count)
         page = self._found(query.order_by(name).offset(first).limit(rows))
         return page, 0 if row is None else int(row.number)
 

@@ -174,7 +174,7 @@ def judge(origin: str, logs: Sequence[SeenLog]) -> Succession:
     Args:
         logs: All logs of the site, that one among them.
     """
-    by_origin = {log.origin: log for log in logs if log.origin == origin or released(log)}
+    by_origin = {log.origin: log for log in logs if log.origin == origin or can_hold_release(log)}
     named_origins = {origin}
     log = by_origin[origin]
     while (
@@ -198,7 +198,7 @@ def of_sites(sites: Sequence[Site], logs: Mapping[str, Sequence[SeenLog]]) -> di
     }
 
 
-def released(log: SeenLog) -> bool:
+def can_hold_release(log: SeenLog) -> bool:
     """Return whether a log can hold a release: that needs a cosignature after it."""
     return log.checkpoint is not None and size_of(log.checkpoint) > 1
 

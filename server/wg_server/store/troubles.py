@@ -55,7 +55,7 @@ def forget(store: Store, site: str) -> None:
     """The site's node got in."""
     table = schema.trouble
     query = sa.select(table.c.site).where(table.c.site == site)
-    if database.first(store.engine, query) is not None:
+    if database.first_row(store.engine, query) is not None:
         with store.engine.begin() as connection:
             connection.execute(table.delete().where(table.c.site == site))
 

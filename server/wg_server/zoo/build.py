@@ -35,7 +35,7 @@ from wg_server.zoo import own_families, sources, trunks
 from wg_server.zoo.plan import ZooPlan, tasks
 from wg_server.zoo.store import Encoded, Entry, Zoo, pack
 from wg_server.zoo.task_spec import TaskSpec
-from wg_server.zoo.workers import Workers, opened
+from wg_server.zoo.workers import Workers, open_workers
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def build(
     sources.check_present(plan)
     specs = tasks(plan)
     zoo = Zoo(home.zoo)
-    with opened(workers) as pool:
+    with open_workers(workers) as pool:
         progress(0, "fitting the encoder")
         data = _encoder(home, plan, pool, train_maps, progress)
         encoder = canonical.sha256_hex(data)
@@ -145,7 +145,7 @@ def _encoder(
                 " home with 'wg-server init'"
             )
         return data
-    data = _with_maps(plan, fitted(plan, pool), train_maps, progress)
+    data = _with_maps(plan, make_encoder(plan, pool), train_maps, progress)
     atomic.write_bytes(home.encoder, data)
     return data
 
@@ -163,7 +163,7 @@ def _with_maps(
     return package.with_maps(data, train_maps(plan, report))
 
 
-def fitted(plan: ZooPlan, pool: Workers) -> bytes:
+def make_encoder(plan: ZooPlan, pool: Workers) -> bytes:
     """The package of a plan's encoder; errors as of ``trunks.read``."""
     specs, kinds = tasks(plan), trunks.read(plan)
     raw, groups, labels = public_records(plan, specs, pool, kinds[0])
@@ -193,8 +193,8 @@ def use(
     Raises:
         DataError, ConfigError, DecodeError, VerificationError: As of ``trunks.read``.
     """
-    with opened(workers) as pool:
-        data = fitted(plan, pool)
+    with open_workers(workers) as pool:
+        data = make_encoder(plan, pool)
     data = _with_maps(plan, data, train_maps, lambda *_: None)
     atomic.write_bytes(home.encoder, data)
     return canonical.sha256_hex(data)
@@ -260,18 +260,18 @@ def _families_to_make(
 
 def _own_families(plan: ZooPlan, specs: Sequence[TaskSpec]) -> list[TaskSpec]:
     """The first task of each of the operator's families that is seen at made-up sites."""
-    return own_families.wanted(specs) if plan.own_sites else []
+    return own_families.family_tasks(specs) if plan.own_sites else []
 
 
 def _work(data: bytes, spec: TaskSpec) -> tuple[bytes, Entry]:
-    return build_task(_loaded(data), spec)
+    return build_task(_load_cached(data), spec)
 
 
 def _make_family(root: Path, sites: int, architecture: str, data: bytes, spec: TaskSpec) -> str:
-    return own_families.make(Zoo(root), _loaded(data), spec, sites, architecture).family
+    return own_families.make(Zoo(root), _load_cached(data), spec, sites, architecture).family
 
 
 @lru_cache(1)
-def _loaded(data: bytes) -> encoders.Encoder:
+def _load_cached(data: bytes) -> encoders.Encoder:
     """A process's encoder: loading takes longer than a task."""
     return encoders.load_encoder(data)

@@ -106,7 +106,7 @@ def _moments(local: Sequence[NDArray[np.float32]], layout: Layout) -> Floats:
     return np.stack([moments(features, layout) for features in local])
 
 
-def seen(
+def sites_of(
     encoder: Encoder, task: sources.Task, spec: TaskSpec, sites: int
 ) -> tuple[Sites, NDArray[np.bool_]]:
     """Local features of the records at made-up sites, each class as often at each of them.

@@ -48,7 +48,7 @@ _PENALTY = 30.0
 Array = NDArray[np.float32]
 
 
-def trained(spec: TaskSpec, architecture: str) -> tuple[FamilyNetwork, float]:
+def train_network(spec: TaskSpec, architecture: str) -> tuple[FamilyNetwork, float]:
     """The network of a family, and its accuracy.
 
     That is of records held out of its training, at sites of their own.
@@ -135,9 +135,9 @@ def fine_tune_at_sites(
     norms = site_norms.install(trunk)
     layout = Layout(network.feature_count(architecture), ())
     probed_sites = list(itertools.islice(sites, _PROBED))
-    features, norm_moments = _seen(trunk, norms, probed_sites)
+    features, norm_moments = _site_inputs(trunk, norms, probed_sites)
     modulation = _modulate(norms, norm_moments, network.kind(architecture).site_norms, rng)
-    probe_features = _standardised(torch.from_numpy(features)).numpy().reshape(-1, layout.scaled)
+    probe_features = _standardise(torch.from_numpy(features)).numpy().reshape(-1, layout.scaled)
     labels = np.concatenate([of for _, of in probed_sites])
     probe = heads.fit_head(probe_features, labels, classes, penalty=_PENALTY)
     weight, bias = (torch.from_numpy(part.astype(np.float32)).requires_grad_() for part in probe)
@@ -149,7 +149,7 @@ def fine_tune_at_sites(
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    features, norm_moments = _seen(trunk, norms, probed_sites)
+    features, norm_moments = _site_inputs(trunk, norms, probed_sites)
     inner_and_outer = {
         name: value.detach().numpy().astype(np.float64)
         for name, value in modulation.named_parameters()
@@ -176,7 +176,7 @@ def _loss_at_sites(
     all_losses = torch.from_numpy(np.concatenate(batches))
     with norms.together(_TOGETHER):
         out = torch.stack(trunk(network.as_input(all_losses)).chunk(_TOGETHER))
-    logits = _standardised(out) @ head[0].T + head[1]
+    logits = _standardise(out) @ head[0].T + head[1]
     return F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(np.concatenate(of)))
 
 
@@ -191,7 +191,7 @@ def _modulate(
     return modulation
 
 
-def _seen(
+def _site_inputs(
     trunk: torch.nn.Module,
     norms: SiteNorms,
     sites: Sequence[tuple[NDArray[np.generic], NDArray[np.int64]]],
@@ -212,7 +212,7 @@ def _pace(optimiser: torch.optim.Optimizer, step: int, steps: int) -> None:
         group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP) * falling
 
 
-def _standardised(features: torch.Tensor) -> torch.Tensor:
+def _standardise(features: torch.Tensor) -> torch.Tensor:
     """Features ``[C, m, F]``, standardised by site as ``FamilyHead`` does; of variance F."""
     mean = features.mean(dim=1, keepdim=True)
     spread = (features.var(dim=1, keepdim=True, unbiased=False) + _TINY).sqrt()

@@ -73,7 +73,7 @@ class FamilyEntry:
         return Layout(self.scaled, self.blocks)
 
 
-def wanted(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
+def family_tasks(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
     """The first task of each of the operator's families."""
     return [spec for spec in specs if spec.own and spec.site == 0]
 
@@ -96,7 +96,7 @@ def make(
     """
     task = sources.load(replace(spec, sites=1))
     layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
-    shown_sites, held_out = family_heads.seen(encoder, task, spec, sites)
+    shown_sites, held_out = family_heads.sites_of(encoder, task, spec, sites)
     classes = len(task.names)
     head = family_heads.fit(shown_sites, classes, layout)
     accuracy = family_heads.accuracy_at_sites(shown_sites, held_out, classes, layout)
@@ -107,7 +107,7 @@ def make(
     }
     network_accuracy = ""
     if architecture:
-        network, at_sites = networks.trained(spec, architecture)
+        network, at_sites = networks.train_network(spec, architecture)
         tensors |= family_network.pack_network(network)
         network_accuracy = f"{at_sites:.4f}"
     entry = FamilyEntry(

@@ -76,7 +76,7 @@ def load(spec: TaskSpec) -> Task:
         DataError: A file is missing or is not what the plan says.
     """
     if spec.kind in RENDERED:
-        return _rendered(spec, RENDERED[spec.kind])
+        return _render(spec, RENDERED[spec.kind])
     return _cut(spec, _READERS[spec.kind](spec.path))
 
 
@@ -96,7 +96,7 @@ def at_site(
     return modality_of(modality).augment_site(records, strength, rng)
 
 
-def _rendered(spec: TaskSpec, library: ModuleType) -> Task:
+def _render(spec: TaskSpec, library: ModuleType) -> Task:
     """A site of a family of a procedural library."""
     if spec.only and spec.only not in library.KINDS:
         raise ConfigError(f"only: {spec.only!r}, expected one of {', '.join(library.KINDS)}")

@@ -77,7 +77,7 @@ class Workers:
 
 
 @contextmanager
-def opened(count: int) -> Iterator[Workers]:
+def open_workers(count: int) -> Iterator[Workers]:
     """So many workers; one works in this process."""
     if count == 1:
         yield Workers(None)

@@ -59,7 +59,7 @@ def test_what_was_not_measured_is_not_expected() -> None:
 
 
 def test_fewer_others_are_never_expected_to_bring_more() -> None:
-    told = published.published().cases
+    told = published.read_published().cases
     for facts in (FACTS, replace(FACTS, unseen=1, labels=30)):
         gains = [expected(told, facts, 4.0, sites).gain for sites in (1, 2, 3, 9)]
         assert gains == sorted(gains)
@@ -81,7 +81,7 @@ def test_the_decision_follows_from_the_interval() -> None:
 
 
 def test_the_published_file_answers_every_question_at_every_price() -> None:
-    told = published.published()
+    told = published.read_published()
     assert told.command.startswith("python -m bench.simulate") and 0 < told.held <= 1
     for question in ({}, {"unseen": 1, "labels": 30}, {"labels": 0, "local": None}):
         facts = replace(FACTS, **question)

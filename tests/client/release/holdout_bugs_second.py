@@ -76,8 +76,8 @@ def longest_vectors_beyond_the_clip(patch: pytest.MonkeyPatch) -> None:
 
 def class_names_without_case(patch: pytest.MonkeyPatch) -> None:
     """Class names that differ in case alone are one class."""
-    original = datasets.composed
-    patch.setattr(datasets, "composed", lambda name: original(name).casefold())
+    original = datasets.compose
+    patch.setattr(datasets, "compose", lambda name: original(name).casefold())
 
 
 def records_in_the_time_of_a_version(patch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from tests.client.discriminants import fit_lda
 from tests.client.selected import Named, selected
 
 from wg_client.fitting.backbone import Trunk
-from wg_client.fitting.finetune import fixed, normalised
+from wg_client.fitting.finetune import fixed_base, normalise
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods.base import LabelledRecords
 from wg_client.methods.names import (
@@ -114,7 +114,7 @@ def test_unseen_rows_differ_from_the_delivered_ones_by_scale_and_bias_only() -> 
     good = _good(means)
     outcome = _select(x, y, [("s", "diffusion", good)])
     found = outcome.models[GENERATED_FINETUNED]
-    start = normalised(fixed(good))(x, y)
+    start = normalise(fixed_base(good))(x, y)
     scale = float(found.head.weight[3, 0] / start.weight[3, 0])
     np.testing.assert_allclose(found.head.weight[3:], scale * start.weight[3:], atol=1e-9)
     gap = found.head.bias[3:] - scale * start.bias[3:]

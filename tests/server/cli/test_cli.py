@@ -104,7 +104,7 @@ def test_a_generator_is_listed_installed_and_taken_back(
     for version in (first, second):
         before = document(capsys, "generator", "--home", home.root)["before"]
         found = document(capsys, "generator", "--home", home.root, "--use", before)
-        assert found["installed"] == versions.installed(home).id == version.id
+        assert found["installed"] == versions.installed_version(home).id == version.id
     found = document(capsys, "generator", "--home", home.root)
     assert (found["installed"], found["before"]) == (second.id, first.id) and not found["wrong"]
     with Store.open(home) as store:
@@ -220,7 +220,7 @@ def test_a_training_is_installed_only_where_its_card_passes(
     digest = canonical.sha256_hex(b"new")
     (new,) = (v for v in versions.present(home) if v.summary.generator == digest)
     assert got == code
-    assert versions.installed(home).id == (new.id if passes else last.id)
+    assert versions.installed_version(home).id == (new.id if passes else last.id)
     use = f"wg-server generator --home {home.root} --use {new.id[:16]}"
     assert (use in out) == (not passes)
     assert ("next: wg-server serve" in out) == passes

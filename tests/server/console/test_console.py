@@ -323,7 +323,7 @@ def test_a_generator_whose_card_fails_is_installed_by_its_id(
     for typed, code in (("0" * 16, 409), (identity[:16], 303)):
         found = operator.post("/generator/use", csrf=operator.csrf, id=identity, confirm=typed)
         assert found.status_code == code
-    assert versions.installed(home).id == identity == version.id
+    assert versions.installed_version(home).id == identity == version.id
     assert "installed" in page(operator) and "generator/use" not in page(operator)
     assert acts(store)[-1] == ("generator use", identity)
 

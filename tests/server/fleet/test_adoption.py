@@ -37,7 +37,7 @@ def issue(home: ServerHome, site: str) -> x509.Certificate:
 def adopted(store: Store, made: x509.Certificate, since: float, until: float, now: float) -> bool:
     recovery = Recovery(since=int(since), until=int(until))
     der = made.public_bytes(serialization.Encoding.DER)
-    return adoption.adopted(store, recovery, der, now) is not None
+    return adoption.adopt(store, recovery, der, now) is not None
 
 
 def test_a_certificate_of_the_forgotten_time_is_let_in_from_then_on(

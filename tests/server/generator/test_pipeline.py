@@ -133,7 +133,7 @@ def test_the_command_prints_one_document(
     assert document["plan"]["episodes"] == 2
     passes = not versions.read(home, document["version"]).failed()
     assert document["installed"] == passes
-    assert (versions.installed(home).id == before.id) == (not passes)
+    assert (versions.installed_version(home).id == before.id) == (not passes)
     before.verify()  # what was installed is as it was
 
 

@@ -9,7 +9,7 @@ import pytest
 from wg_core import locks
 from wg_core.errors import ConfigError
 from wg_server.operation.rotation import rotate_keys
-from wg_server.operation.serve import alone, serve
+from wg_server.operation.serve import hold_alone, serve
 from wg_server.site.home import ServerHome
 
 
@@ -27,5 +27,5 @@ def test_keys_stay_while_any_process_serves(home: ServerHome) -> None:
     ):
         rotate_keys(home)
     assert home.signing_key.read_bytes() == before
-    with alone(home):  # what a killed process left keeps nobody out
+    with hold_alone(home):  # what a killed process left keeps nobody out
         pass

@@ -29,7 +29,7 @@ def test_a_token_lets_its_operator_in_until_removed(any_store: Store) -> None:
 
 
 def test_what_is_done_is_written_before_and_what_fails_after(any_store: Store) -> None:
-    with pytest.raises(ConfigError), operators.recorded(any_store, ACTOR, "revoke", "plant-a"):
+    with pytest.raises(ConfigError), operators.record_action(any_store, ACTOR, "revoke", "plant-a"):
         assert [each.action for each in operators.entries(any_store, limit=9)] == ["revoke"]
         raise ConfigError("site plant-a: unknown")
     found = operators.entries(any_store, limit=9)

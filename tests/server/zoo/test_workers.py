@@ -17,7 +17,7 @@ from wg_server.zoo import build as building
 from wg_server.zoo.plan import ZooPlan, tasks
 from wg_server.zoo.store import Zoo
 from wg_server.zoo.task_spec import TaskSpec
-from wg_server.zoo.workers import opened
+from wg_server.zoo.workers import open_workers
 
 PLAN = b"""
 seed: 3
@@ -40,14 +40,14 @@ def _missing(
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_job_is_done_once(workers: int) -> None:
     jobs = [bytes([n]) for n in range(30)]
-    with opened(workers) as pool:
+    with open_workers(workers) as pool:
         found = dict(pool.run(bytes.count, bytes(range(20)), jobs))
     assert found == {n: int(n < 20) for n in range(30)}
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_of_a_task_comes_through(workers: int, tmp_path: Path) -> None:
-    with opened(workers) as pool, pytest.raises(DataError, match=r"no\.npz"):
+    with open_workers(workers) as pool, pytest.raises(DataError, match=r"no\.npz"):
         list(pool.run(building._raw, b"", _missing(tmp_path)))
 
 

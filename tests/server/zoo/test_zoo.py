@@ -82,7 +82,7 @@ def test_a_packaged_plan_needs_nothing_but_what_pip_installs(name: str) -> None:
 @pytest.mark.parametrize("name", ["own-data", "own-windows"])
 def test_the_examples_of_own_data_can_be_read(name: str) -> None:
     plan = read_plan(Path(__file__).parents[3] / "docs" / "examples" / f"{name}.yaml")
-    assert own_families.wanted(tasks(plan))
+    assert own_families.family_tasks(tasks(plan))
     assert plan.networks == (plan.modality == "images")
 
 
@@ -127,7 +127,7 @@ sources:
         ZooPlan,
         "plan",
     )
-    (spec,) = own_families.wanted(tasks(plan))
+    (spec,) = own_families.family_tasks(tasks(plan))
     assert spec.own and spec.site == 0
     encoder, zoo = load_encoder(home.read_encoder()), Zoo(tmp_path)
     assert not own_families.has(zoo, spec, encoder.id, 10)

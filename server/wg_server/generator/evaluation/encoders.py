@@ -31,7 +31,7 @@ from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.zoo import build, sources
 from wg_server.zoo.plan import ZooPlan, tasks
 from wg_server.zoo.task_spec import FILES, TaskSpec
-from wg_server.zoo.workers import opened
+from wg_server.zoo.workers import open_workers
 
 LABELS = (5, 20)
 EPSILONS = (1.0, 4.0)
@@ -54,7 +54,7 @@ class EncoderFigures:
         released: The same at each of ``EPSILONS``.
         milliseconds: For a record.
         megabytes: Size of the package, 10^6 bytes.
-        recommended: Whether this is the one to take.
+        recommended: True for the one to take.
     """
 
     plan: str
@@ -82,12 +82,12 @@ def compare(
         DataError, ConfigError, DecodeError, VerificationError: As of ``trunks.read``, or a trunk is
             not deterministic to the bit.
     """
-    judged_tasks = [sources.load(spec) for spec in _judged(tasks(plans[0][1]), families)]
+    judged_tasks = [sources.load(spec) for spec in _judging_tasks(tasks(plans[0][1]), families)]
     rows: list[EncoderFigures] = []
     scores: list[Floats] = []
     for path, plan in plans:
-        with opened(workers) as processes:
-            data = build.fitted(plan, processes)
+        with open_workers(workers) as processes:
+            data = build.make_encoder(plan, processes)
         encoder = load_encoder(data)
         _check_bits(encoder, judged_tasks[0])
         start = time.perf_counter()
@@ -106,11 +106,11 @@ def compare(
             )
         )
         scores.append((accuracies[:, 0] + accuracies[:, -1]) / 2)
-    best_index = recommended(np.array(scores))
+    best_index = best_candidate(np.array(scores))
     return [replace(row, recommended=number == best_index) for number, row in enumerate(rows)]
 
 
-def recommended(scores: Floats) -> int:
+def best_candidate(scores: Floats) -> int:
     """Which candidate to take, by scores ``[candidates, tasks]`` that may be NaN."""
     best, gain = 0, 0.0
     for number in range(1, len(scores)):
@@ -124,7 +124,7 @@ def recommended(scores: Floats) -> int:
     return best
 
 
-def _judged(specs: Sequence[TaskSpec], most: int) -> list[TaskSpec]:
+def _judging_tasks(specs: Sequence[TaskSpec], most: int) -> list[TaskSpec]:
     """One task of each of the operator's families, then of rendered ones, spread over all."""
     first_spec = {spec.family: spec for spec in reversed(specs)}
     families = list(first_spec.values())

@@ -29,9 +29,9 @@ class Scores:
         """For each method its accuracy, and by how much ``completed`` is above it."""
         table = {}
         for method, values in self._values.items():
-            mean, error = clustered(np.array(values), self._families)
+            mean, error = cluster_mean(np.array(values), self._families)
             difference = np.array(self._values[COMPLETED]) - np.array(values)
-            gain, gain_error = clustered(difference, self._families)
+            gain, gain_error = cluster_mean(difference, self._families)
             table[method] = {
                 "accuracy": mean,
                 "error": error,
@@ -41,7 +41,7 @@ class Scores:
         return table
 
 
-def clustered(values: NDArray[np.floating], clusters: Sequence[str]) -> tuple[float, float]:
+def cluster_mean(values: NDArray[np.floating], clusters: Sequence[str]) -> tuple[float, float]:
     """Mean over clusters' means, and its standard error."""
     names, index = np.unique(np.array(clusters), return_inverse=True)
     means = np.bincount(index, values) / np.bincount(index)

@@ -62,7 +62,7 @@ class OperatorFamily:
         network_tensors = family_network.pack_network(self.network)
         return self.head.tensors() | self.likeness.tensors() | network_tensors
 
-    def offered(self, rows: NDArray[np.integer[Any]]) -> Tensors:
+    def tensors_of(self, rows: NDArray[np.integer[Any]]) -> Tensors:
         """Tensors of a candidate of some classes, in this order."""
         network = None if self.network is None else self.network.of_classes(rows)
         tensors = self.head.of_classes(rows).tensors() | self.likeness.tensors()
@@ -127,7 +127,7 @@ def read(
     return OperatorFamilies(layout, families)
 
 
-def offered(
+def candidates_for(
     operator: OperatorFamilies, labels: Sequence[str]
 ) -> Iterator[tuple[CandidateSource, Tensors]]:
     """Yield the candidates that a plant is offered, the likeliest first.
@@ -141,17 +141,19 @@ def offered(
         families of at least K classes, as they are.
     """
     large_enough = [f for f in operator.families.values() if len(f.labels) >= len(labels)]
-    matches = [(_matched(family.labels, labels), family) for family in large_enough]
+    matches = [(_match_names(family.labels, labels), family) for family in large_enough]
     named_matches = [(match, family) for match, family in matches if match[0] > _MOST]
     named_matches.sort(key=lambda pair: -pair[0][0])
     for (_, rows), family in named_matches[:OFFERED_LIMIT]:
-        yield SAME_FAMILY, family.offered(rows)
+        yield SAME_FAMILY, family.tensors_of(rows)
     if not named_matches:
         for family in large_enough[:OFFERED_LIMIT]:
-            yield ANY_FAMILY, family.offered(np.arange(len(family.labels)))
+            yield ANY_FAMILY, family.tensors_of(np.arange(len(family.labels)))
 
 
-def _matched(family_labels: Sequence[str], labels: Sequence[str]) -> tuple[float, NDArray[np.intp]]:
+def _match_names(
+    family_labels: Sequence[str], labels: Sequence[str]
+) -> tuple[float, NDArray[np.intp]]:
     """Share of K names that a family's classes have, one each, and the rows of these, ``[K]``."""
     ratio = log_ratio(labels, family_labels)
     likeness_share = np.where(ratio == 0, 0.0, expit(ratio))

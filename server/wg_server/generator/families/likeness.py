@@ -49,12 +49,12 @@ def fit(family: str, own_sites: Mapping[str, Sites], rendered: Sites) -> FittedL
         own_sites: Made-up sites of each of the operator's families, at least ten each.
         rendered: Sites of other tasks; at least one if there is no other family.
     """
-    family_sites = _described(own_sites[family])
-    small_sites = _described(
+    family_sites = _describe_sites(own_sites[family])
+    small_sites = _describe_sites(
         [site[:: len(site) // FEWEST or 1][:FEWEST] for site in own_sites[family]]
     )
     other_families = {
-        name: _described(sites[:: len(sites) // _SITES or 1])
+        name: _describe_sites(sites[:: len(sites) // _SITES or 1])
         for name, sites in (("", rendered), *own_sites.items())
         if name != family and len(sites)
     }
@@ -79,11 +79,11 @@ def fit(family: str, own_sites: Mapping[str, Sites], rendered: Sites) -> FittedL
             width=np.array([min(limit / few_limit, 1.0)]),
         ),
         refused=float((scores > limit).mean()),
-        caught=_caught(family_sites, other_families, scale, float(limit)),
+        caught=_share_beyond(family_sites, other_families, scale, float(limit)),
     )
 
 
-def _caught(
+def _share_beyond(
     family_sites: Floats, other_families: Mapping[str, Floats], scale: Floats, limit: float
 ) -> float:
     """Share of other families' sites beyond the limit of a fit that has not seen the family."""
@@ -96,7 +96,7 @@ def _caught(
     return float(np.mean(shares)) if shares else float("nan")
 
 
-def _described(sites: Sites) -> Floats:
+def _describe_sites(sites: Sites) -> Floats:
     """``[sites, F]``."""
     return np.stack([site_description(site) for site in sites])
 

@@ -57,7 +57,7 @@ def agreement(priors: Priors, site: SiteEvidence, peers: Sequence[SiteEvidence])
 
     With fewer than two such peers nothing can be told.
     """
-    pairs = [_beyond(priors, site, peer) for peer in peers]
+    pairs = [_excess_variance(priors, site, peer) for peer in peers]
     gaps = sorted(pair for pair in pairs if pair is not None)
     extra, error = gaps[(len(gaps) - 1) // 2] if len(gaps) > 1 else (0.0, 0.0)
     class_distance = 2 * float(priors.between.sum())  # of two classes
@@ -131,7 +131,7 @@ def _directions(priors: Priors, site: SiteEvidence) -> Floats:
     return np.asarray(site.noise[:, None] + priors.within / site.counts[:, None] + priors.ratio)
 
 
-def _beyond(
+def _excess_variance(
     priors: Priors, site_a: SiteEvidence, site_b: SiteEvidence
 ) -> tuple[float, float] | None:
     """Variance of class deviations between two sites beyond the model (moment estimate).

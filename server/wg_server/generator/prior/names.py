@@ -177,16 +177,16 @@ def fit_name_map(
         out, fit_rows = test_rows & test_names[number], ~test_rows & ~near[number]
         total += (y[out] ** 2).sum(axis=0)
         for row, penalty in enumerate(_PENALTIES):
-            matrix = _fitted(x[fit_rows], y[fit_rows], direct, penalty)
+            matrix = _fit_map(x[fit_rows], y[fit_rows], direct, penalty)
             errors[row] += ((y[out] - x[out] @ matrix) ** 2).sum(axis=0)
     best = int(errors.sum(axis=1).argmin())
     if errors[best].sum() >= (1 - _LEAST) * total.sum():
         return None
     explained_share = np.clip(1 - errors[best] / total, 0, _MOST)
-    return NameMap(_fitted(x, y, direct, _PENALTIES[best]), explained_share)
+    return NameMap(_fit_map(x, y, direct, _PENALTIES[best]), explained_share)
 
 
-def _fitted(x: Floats, y: Floats, direct: Floats, penalty: float) -> Floats:
+def _fit_map(x: Floats, y: Floats, direct: Floats, penalty: float) -> Floats:
     """A multiple of a direct map, and a ridge regression of what it leaves, ``[512, d]``."""
     direct_fit = x @ direct
     share = float((direct_fit * y).sum() / max(float((direct_fit**2).sum()), 1e-12))

@@ -182,14 +182,14 @@ def posterior(
         is_shared = np.array([name in row_of for name in pool.labels])
         if not pool.sites or not is_shared.any():
             continue
-        addition = _eliminated(priors, pool, ~is_shared)
+        addition = _eliminate(priors, pool, ~is_shared)
         rows = np.array([row_of[name] for name in pool.labels if name in row_of])
         matrices[:, rows[:, None], rows] += addition[0]
         right[:, rows] += addition[1]
     return blup.equations(priors, matrices, right, named)
 
 
-def _eliminated(priors: Priors, pool: Pool, drop: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def _eliminate(priors: Priors, pool: Pool, drop: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """The equations of a pool without some of its classes."""
     matrices, right = pool.matrices(priors)
     if not drop.any():

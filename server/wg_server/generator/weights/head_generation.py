@@ -50,7 +50,7 @@ def of_families(
 ) -> Iterator[GeneratedCandidate]:
     """The operator's families: fixed models that the plant standardises by its own records."""
     if parts.operator_families is not None:
-        offers = families.offered(parts.operator_families, labels)
+        offers = families.candidates_for(parts.operator_families, labels)
         for number, (source, tensors) in enumerate(offers):
             name = f"{source}-{number + 1}" if number else source
             yield GeneratedCandidate(name, source, tensors)

@@ -57,7 +57,7 @@ def pack(parts: Parts) -> bytes:
     if parts.operator_families is not None:
         arrays = parts.operator_families.arrays()
         tensors |= {f"{_OWN}.{k}": torch.from_numpy(v) for k, v in arrays.items()}
-        document[_OWN] = _described(parts.operator_families)
+        document[_OWN] = _describe(parts.operator_families)
     if parts.names is not None:
         for name in _MAP:
             value = getattr(parts.names, name)
@@ -86,7 +86,7 @@ def unpack(data: bytes) -> Parts:
         )
 
 
-def _described(operator: OperatorFamilies) -> dict[str, Any]:
+def _describe(operator: OperatorFamilies) -> dict[str, Any]:
     return {
         "families": list(operator.families),
         "labels": [list(family.labels) for family in operator.families.values()],

@@ -64,7 +64,7 @@ def _angle(value: float) -> float:
     return float(round(value * 8) / 8 * np.pi)
 
 
-def _rolled(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _rolled_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
     lines = noise(rng, size, 1 + 2 * v[0], stretch=10 + 20 * v[1], angle=_angle(v[2]))
     return lines + v[3] * noise(rng, size, 6 + 20 * v[4], rough=0.3)
 
@@ -80,14 +80,14 @@ def _cast(rng: np.random.Generator, size: int, v: Values) -> Field:
     return grain + v[1] * np.abs(noise(rng, size, 3 + 8 * v[2]))
 
 
-def _woven(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _woven_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
     period = size / round(20 + 44 * v[0])
     warp, weft = grating(size, period, 0.0), grating(size, period, np.pi / 2)
     over = step(grating(size, 2 * period, np.pi / 4) * v[1] + warp * weft, 0, 0.5)
     return over * warp + (1 - over) * weft + 0.4 * v[2] * noise(rng, size, 1.5, rough=0.5)
 
 
-def _printed(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _printed_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
     period = size / round(16 + 40 * v[0])
     turn = _angle(v[1])
     dots = grating(size, period, turn) + grating(size, period, turn + np.pi / 2)
@@ -100,7 +100,7 @@ def _concrete(rng: np.random.Generator, size: int, v: Values) -> Field:
     return np.asarray(noise(rng, size, 10, rough=0.6) + v[2] * stones - 2 * v[3] * pores)
 
 
-def _cracked(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _cracked_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
     """Plates between ragged gaps, as mud, glaze or old paint has them, and finer ones inside."""
     edge_noise = noise(rng, size, 1.5 + 2 * v[0], rough=0.4)
     _, wide, plate = cells(rng, size, int(20 + 120 * v[1]))
@@ -121,7 +121,7 @@ def _photovoltaic(rng: np.random.Generator, size: int, v: Values) -> Field:
     return np.asarray(v[3] * tone + 0.5 * noise(rng, size, 12) - fingers - 2 * bars)
 
 
-def _brushed(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _brushed_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
     return noise(rng, size, 0.8 + v[0], stretch=30 + 30 * v[1], angle=_angle(v[2]), rough=0.2)
 
 
@@ -163,12 +163,12 @@ def _tiles(rng: np.random.Generator, size: int, v: Values) -> Field:
     return -step(gap, 0.96, 0.04) + (0.3 + v[1]) * 0.3 * noise(rng, size, 3, rough=0.5)
 
 
-def _corrugated(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _corrugated_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
     waves = grating(size, size / round(8 + 40 * v[0]), _angle(v[1]))
     return waves + 0.3 * noise(rng, size, 2, rough=0.5)
 
 
-def _knurled(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _knurled_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
     period = size / round(12 + 30 * v[0])
     turn = np.pi / 4
     ridges = np.maximum(grating(size, period, turn), grating(size, period, -turn))
@@ -184,32 +184,32 @@ def _paper(rng: np.random.Generator, size: int, v: Values) -> Field:
     return fibres + np.abs(noise(rng, size, 1.0, stretch=6, angle=np.pi * v[1]))
 
 
-def _clouded(rng: np.random.Generator, size: int, v: Values) -> Field:
+def _clouded_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
     return noise(rng, size, 4 + 12 * v[0], rough=0.2 + 0.8 * v[1])
 
 
 KINDS: Mapping[str, Callable[[np.random.Generator, int, Values], Field]] = {
-    "brushed": _brushed,
+    "brushed": _brushed_surface,
     "cast": _cast,
-    "clouded": _clouded,
+    "clouded": _clouded_surface,
     "concrete": _concrete,
-    "corrugated": _corrugated,
-    "cracked": _cracked,
+    "corrugated": _corrugated_surface,
+    "cracked": _cracked_surface,
     "foam": _foam,
     "grains": _grains,
     "ground": _ground,
-    "knurled": _knurled,
+    "knurled": _knurled_surface,
     "leather": _leather,
     "marble": _marble,
     "paper": _paper,
     "photovoltaic": _photovoltaic,
     "plain": _plain,
-    "printed": _printed,
-    "rolled": _rolled,
+    "printed": _printed_surface,
+    "rolled": _rolled_surface,
     "sand": _sand,
     "tiles": _tiles,
     "wood": _wood,
-    "woven": _woven,
+    "woven": _woven_surface,
 }
 
 DRAWN = sorted(set(KINDS) - {"cracked"})

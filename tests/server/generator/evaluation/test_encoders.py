@@ -12,7 +12,7 @@ from tests.common.nets.onnx_models import encoder_file
 
 from wg_core import cli
 from wg_server.cli.encoder import encoder as group
-from wg_server.generator.evaluation.encoders import recommended
+from wg_server.generator.evaluation.encoders import best_candidate
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
@@ -71,7 +71,7 @@ def test_the_first_is_left_only_for_one_that_is_surely_better(
     gains: list[list[float]], expected: int
 ) -> None:
     base = np.array([0.5, 0.6, 0.7])
-    assert recommended(np.array([base, *(base + np.array(row) for row in gains)])) == expected
+    assert best_candidate(np.array([base, *(base + np.array(row) for row in gains)])) == expected
 
 
 def test_another_encoder_takes_the_place_of_the_home_s_while_no_campaign_is_open(
