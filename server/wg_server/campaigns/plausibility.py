@@ -86,8 +86,8 @@ def reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
             worst = int(over.argmax())
             problems.append(
                 f"class {_printable(schema.labels[worst])}: its sum is {over[worst]:.3g} times as"
-                f" long as a count of {counts_released[worst]:.0f} ± {records.noise:.0f} and the noise"
-                f" allow ({int((over > 1).sum())} of {classes} classes)"
+                f" long as a count of {counts_released[worst]:.0f} ± {records.noise:.0f} and the"
+                f" noise allow ({int((over > 1).sum())} of {classes} classes)"
             )
         total_length = float(np.sqrt(np.square(lengths).sum()))
         limit = float(_limit(unit * records.root, sums.size, sigma, x))

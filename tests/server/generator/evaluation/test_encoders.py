@@ -84,7 +84,7 @@ def test_another_encoder_takes_the_place_of_the_home_s_while_no_campaign_is_open
     monkeypatch.setattr(Store, "open", _no_store)
     chosen: Any = {"a"}
     monkeypatch.setattr(CampaignQueue, "generators", lambda _: chosen)
-    monkeypatch.setattr("wg_server.cli.encoder.recorded", _recorded)
+    monkeypatch.setattr("wg_server.cli.encoder.record_action", _recorded)
     words = [plan(tmp_path, 0.5), "--use", home.root, "--json"]
     code, text = said(capsys, *words)
     assert code == 3 and "campaigns are open" in text
