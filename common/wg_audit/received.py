@@ -15,6 +15,7 @@ import rfc8785
 
 from wg_audit import rederive
 from wg_audit.rederive import Layout
+from wg_audit.stated_words import StatedWords
 from wg_core import atomic, grammar, typed
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import entries, merkle
@@ -53,10 +54,11 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class GivenLog:
-    """A log that holds, and its CHARGE entries by index."""
+    """A log that holds, its CHARGE entries by index, and what it states."""
 
     history: History
     charge: Callable[[int], Charge]
+    words: StatedWords
 
 
 @dataclass(slots=True)
@@ -188,12 +190,17 @@ def _match(
             f"{_elsewhere_on_the_log(covered_file, leaves)}"
         )
     log, state = covering[0]
+    release = -1 if state.release is None else state.release
     try:
         _check_entries(covered_file, log.history, state)
-        _check(payload, log.charge(state.seq), log.history.state.site)
+        charge = log.charge(state.seq)
+        manifest = _check(payload, charge, log.history.state.site)
+        if charge.mechanism.name == rederive.MACHINE:
+            place = release, charge.dataset, charge.use.recipient
+            _check_machine(manifest, log.words.statements_before(*place))
     except VerificationError as error:
         raise VerificationError(f"entry {state.seq}: {error}") from error
-    origin, release = log.history.state.origin, -1 if state.release is None else state.release
+    origin = log.history.state.origin
     comparison.received.setdefault((origin, release), Received(path.name, digest, origin, release))
 
 
@@ -258,7 +265,7 @@ def _check_entries(covered: CoveredStatistics, history: History, state: ChargeSt
             raise VerificationError(f"carries another {name} entry than entry {seq}")
 
 
-def _check(payload: bytes, charge: Charge, site: str) -> None:
+def _check(payload: bytes, charge: Charge, site: str) -> Statistics:
     sections = container.decode(
         payload,
         kind=protocol.STATISTICS_KIND,
@@ -298,6 +305,23 @@ def _check(payload: bytes, charge: Charge, site: str) -> None:
         ("epsilon", charge.epsilon, manifest.epsilon),
         ("delta", charge.delta, manifest.delta),
         ("purpose", charge.use.purpose, manifest.purpose),
+    )
+    return manifest
+
+
+def _check_machine(manifest: Statistics, statements: Sequence[PublicStatement]) -> None:
+    """Hold class names and data sheet, which no charge for a machine has, against statements.
+
+    The newest names the classes. The sheet is that of the records' numbers: a release that was cut
+    off is completed with it, whatever was stated since.
+    """
+    if not statements:
+        raise VerificationError("no public statement to its recipient names classes and machine")
+    sheets = [statement.data_sheet for statement in statements]
+    sheet = manifest.data_sheet if manifest.data_sheet in sheets else sheets[-1]
+    _check_equal(
+        ("class names", statements[-1].labels, manifest.labels),
+        ("data sheet", sheet, manifest.data_sheet),
     )
 
 

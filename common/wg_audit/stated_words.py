@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from wg_audit import charge_words
 from wg_core.language import Text, list_names, text
 from wg_core.ledger.entries import Charge, Entry, PublicStatement
+from wg_core.privacy.schema import CLASSES
 
 CHANGES_SHOWN = 20  # Most changes of class names that are listed one by one
 
@@ -55,6 +56,7 @@ class StatedWords:
     unknown: dict[tuple[str, str], int] = field(default_factory=dict)
     changes: list[NameChange] = field(default_factory=list)
     _labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _statements: dict[tuple[str, str], list[PublicStatement]] = field(default_factory=dict)
 
     def add(self, entry: Entry) -> None:
         """Keep what an entry says in words."""
@@ -62,9 +64,16 @@ class StatedWords:
             for place, words in _words_of(entry):
                 if not charge_words.is_known(place, words):
                     self.unknown.setdefault((place, words), entry.head.seq)
-            self._name(entry.head.seq, entry.dataset, entry.guarantee.labels)
+            if entry.mechanism.statistics == CLASSES:  # a charge for a machine names no classes
+                self._name(entry.head.seq, entry.dataset, entry.guarantee.labels)
         elif isinstance(entry, PublicStatement):
+            self._statements.setdefault((entry.dataset, entry.recipient), []).append(entry)
             self._name(entry.head.seq, entry.dataset, entry.labels)
+
+    def statements_before(self, seq: int, dataset: str, recipient: str) -> list[PublicStatement]:
+        """Statements of a data set to a recipient before entry ``seq``, oldest first."""
+        statements = self._statements.get((dataset, recipient), [])
+        return [statement for statement in statements if statement.head.seq < seq]
 
     def _name(self, seq: int, dataset: str, labels: tuple[str, ...]) -> None:
         before = self._labels.get(dataset, labels)

@@ -360,7 +360,9 @@ def _gather(opened: ExitStack, path: Path, anchors: Anchors, brought: Brought) -
     origins_elsewhere = succession.named_before([x.history for x in logs])
     origins_elsewhere |= {x.origin for x in folder.site.logs} if folder else set()
     comparison = match(
-        [GivenLog(x.history, x.charge) for x in logs], paths, origins_elsewhere - {origin, *earlier}
+        [GivenLog(x.history, x.charge, x.words) for x in logs],
+        paths,
+        origins_elsewhere - {origin, *earlier},
     )
     for membership in contents.memberships:
         if membership.site != site:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,10 @@ from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import charging, entries
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.statement import BlockShare
-from wg_core.privacy import events
-from wg_core.privacy.schema import StatisticsSchema, default_schema
+from wg_core.privacy import events, mechanism
+from wg_core.privacy.schema import StatisticsSchema, default_schema, machine_schema
 from wg_core.wire import canonical, statistics_file
+from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 
 if TYPE_CHECKING:
     from tests.core.ledger.conftest import Site
@@ -182,7 +184,7 @@ def released(
     return received
 
 
-def packed(site: Site, request: ChargeRequest, schema: StatisticsSchema) -> bytes:
+def packed(site: Site, request: ChargeRequest, schema: StatisticsSchema, **fields: Any) -> bytes:
     integers = np.zeros(schema.length, dtype=np.int64)
     manifest = statistics_file.StatisticsManifest(
         schema=schema,
@@ -196,6 +198,7 @@ def packed(site: Site, request: ChargeRequest, schema: StatisticsSchema) -> byte
         sensitivity_squared=request.mechanism.sensitivity_squared,
         purpose=request.use.purpose,
         integers_sha256=canonical.sha256_hex(statistics_file.integers_to_bytes(integers)),
+        **fields,
     )
     return statistics_file.encode_release(manifest, integers, site.signing_key)
 
@@ -231,6 +234,66 @@ def test_a_charge_that_differs_from_its_file_is_refused(
     verification.verify(site.path)
     with pytest.raises(VerificationError, match=r"a\.wgs: entry 3: .* on the ledger, .* file"):
         verification.verify(site.path, statistics=[folder])
+
+
+def sheet(speed: str) -> DataSheet:
+    bearing = RotatingMachine(
+        shaft_speed_rpm=Decimal(speed),
+        sampling_hz=Decimal(12_000),
+        rolling_elements=9,
+        rolling_element_diameter_mm=Decimal("7.94"),
+        pitch_diameter_mm=Decimal("39.04"),
+        contact_angle_deg=Decimal(0),
+    )
+    return DataSheet(rotating_machine=bearing)
+
+
+STATEMENTS = [
+    ("class names is", {"labels": ("good", "worse")}),
+    ("class names is", {"labels": ("bad", "good")}),
+    ("data sheet is", {"data_sheet": sheet("900")}),
+    ("data sheet is", {"data_sheet": None}),
+    ("no public statement", {"recipient": "other.example"}),
+    ("", {}),
+]
+
+
+@pytest.mark.parametrize(("problem", "changes"), STATEMENTS)
+def test_a_machine_release_is_read_by_what_its_log_states_before(
+    site: Site, tmp_path: Path, problem: str, changes: dict[str, Any]
+) -> None:
+    public_words: dict[str, Any] = {"labels": ("good", "bad"), "data_sheet": sheet("1772")}
+    schema = machine_schema("ab" * 32, "record")
+    request = charging.statistics_request(
+        schema,
+        mechanism.sigma_for(schema, 1.0, 1e-5),
+        request_id="r1",
+        dataset="parts",
+        epsilon="1",
+        delta="1e-5",
+        purpose="first model",
+        recipient="server.example",
+    )
+    path = tmp_path / "a.wgs"
+    with site.create() as ledger:
+        words = public_words | {
+            "dataset": "parts",
+            "recipient": "server.example",
+            "encoder": "ab" * 32,
+        }
+        ledger.record_statement(**(words | changes))
+        seq = ledger.charge(request).seq
+        ledger.record_release(seq, packed(site, request, schema, **public_words))
+        ledger.record_statement(**words)  # too late
+        site.cosign(ledger)
+        path.write_bytes(statistics_file.encode_covered(site.covered(ledger)))
+    if problem:
+        with pytest.raises(VerificationError, match=problem):
+            verification.verify(site.path, statistics=[path])
+    else:
+        finding = verification.verify(site.path, statistics=[path])
+        assert [item.file for item in finding.received] == ["a.wgs"]
+        assert not [line for line in finding.remarks if "class names of" in line]
 
 
 def test_a_file_that_carries_another_charge_than_the_log_is_refused(
