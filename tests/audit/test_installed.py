@@ -30,6 +30,7 @@ def file_of(schema: StatisticsSchema, integers: Integers, sigma: float) -> Any:
         integers=integers,
         sigma=sigma,
         blocks=lambda: blocks,
+        of_machine=False,
     )
 
 
@@ -55,7 +56,7 @@ def test_the_reference_is_what_the_program_computes(rule: Any, seed: int) -> Non
     schema = schema_of(setup)
     units = [] if rule == "record" else rng.permutation(made_up.owners(12)).tolist()
     records = made_up.crowd(rng, len(units) or 80, setup, units)
-    features = [made_up.features_of(record.pixels, DIMENSION) for record in records]
+    features = [made_up.features_of(record.pixels, DIMENSION, 0) for record in records]
     words = (
         schema,
         features,
@@ -78,7 +79,7 @@ def test_the_reference_holds_where_a_feature_is_alone(dimension: int) -> None:
         records = made_up.crowd(np.random.default_rng(seed), 16, setup)
         exact = exact_statistics(
             schema,
-            [made_up.features_of(record.pixels, dimension) for record in records],
+            [made_up.features_of(record.pixels, dimension, 0) for record in records],
             np.array([record.label for record in records]),
         )
         origin = file_of(schema, np.zeros(schema.length, dtype=np.int64), 1e6)
@@ -94,7 +95,7 @@ def test_crowds_may_have_next_to_no_records(count: int) -> None:
 def test_contents_that_are_to_be_told_apart_differ_in_one_late_bit() -> None:
     setup = Setup(labels=labels(CLASSES), dimension=DIMENSION)
     records = made_up.crowd(np.random.default_rng(0), 20, setup)
-    late_copies = made_up.with_copies(records, CLASSES)[25:]
+    late_copies = made_up.with_copies(records, CLASSES)[26:]
     original = [record for record in records if record.label >= 0][4].pixels.ravel()
     distances = [
         original.size - place
@@ -153,7 +154,7 @@ def without(integers: Integers, entries: Any) -> Integers:
     return copy
 
 
-WIDTH, SUMS, RELEASES, ENTRIES, NORMAL, REMAINDERS = noise.PROPERTIES
+WIDTH, SUMS, RELEASES, ENTRIES, DEPENDENCE, NORMAL, REMAINDERS = noise.PROPERTIES
 
 
 def drawn_by(seed: int) -> np.random.Generator:
@@ -172,6 +173,7 @@ def drawn_by(seed: int) -> np.random.Generator:
         (lambda n, x: (x + np.roll(x, 1)) / 2**0.5, ENTRIES),
         (lambda n, x: np.roll(drawn_by(n // 2).normal(0, 1e6, 63), n), ENTRIES),
         (lambda n, x: drawn_by(n // 2).normal(0, 1e6, 63), RELEASES),
+        (lambda n, x: -x, DEPENDENCE),  # of what leaves, and is not changed
         (lambda n, x: drawn_by(n).uniform(-(3e12**0.5), 3e12**0.5, 63), NORMAL),
         (lambda n, x: drawn_by(n).laplace(0, 5e11**0.5, 63), NORMAL),
         (lambda n, x: np.where(np.arange(63) == 2 * n, 6_500_000, x) if n < 3 else x, NORMAL),

@@ -81,8 +81,10 @@ def test_nothing_turns_data_into_code(trees: dict[str, ast.AST]) -> None:
 
 
 def test_no_global_random_state(trees: dict[str, ast.AST]) -> None:
+    # The audit's copies of a process have one state, so that noise from it is seen.
+    users = {*FLOWER_ADAPTERS, "common/wg_audit/installed/process_copy.py"}
     for n, tree in trees.items():
-        assert "random" not in set(imports(tree)) or n in FLOWER_ADAPTERS, f"{n} imports random"
+        assert "random" not in set(imports(tree)) or n in users, f"{n} imports random"
         for _, function in calls(tree):
             head, _, last = function.rpartition(".")
             if head in ("np.random", "numpy.random"):

@@ -8,14 +8,17 @@ real plant is read but its encoder.
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import functools
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,23 +28,26 @@ from wg_audit.installed.plant import (
     AuditedPlant,
     Fresh,
     Frozen,
+    Interrupted,
     Question,
     Record,
     Sampler,
     Setup,
+    Trouble,
 )
 from wg_audit.installed.records import features_of
 from wg_client.data import acceptance_set
+from wg_client.data.dataset import RECORDS_CSV
 from wg_client.release.look import freeze_data, look
 from wg_common import streams
 from wg_common.streams import Stream
-from wg_core import atomic
+from wg_core import atomic, numbers
 from wg_core.ledger import recovery
 from wg_core.ledger import witness as witnesses
 from wg_core.ledger.entries import Predecessor
 from wg_core.ledger.store import Ledger
-from wg_core.ledger.witness import WitnessState
-from wg_core.privacy.schema import MACHINE_DIMENSION
+from wg_core.ledger.witness import WitnessRefused, WitnessState
+from wg_core.privacy.schema import CLASSES, MACHINE, MACHINE_DIMENSION, mark
 from wg_core.release import query as release_query
 from wg_core.release.encoding import LoadEncoder, RecordEncoder
 from wg_core.site import config as configuration
@@ -50,7 +56,7 @@ from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.pinned_server import PinnedServer
 from wg_core.wire import canonical, signing
-from wg_core.wire.data_sheet import DataSheet
+from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 from wg_core.wire.protocol import StatisticsQuery
 from wg_core.wire.signing import PrivateKey, PublicKey
 
@@ -63,6 +69,18 @@ _UNITS = "unit"
 _PIXEL = np.zeros((1, 1), dtype=np.uint8)
 """Says of what shape no records are."""
 _PICTURES = 160
+_REFUSED = 503  # Status of a witness that has no time
+_NUMBER = re.compile(r"\d+")
+_SHEET = DataSheet(
+    rotating_machine=RotatingMachine(
+        shaft_speed_rpm=numbers.exact("1800"),
+        sampling_hz=numbers.exact("12000"),
+        rolling_elements=9,
+        rolling_element_diameter_mm=numbers.exact("8"),
+        pitch_diameter_mm=numbers.exact("40"),
+        contact_angle_deg=numbers.exact("0"),
+    )
+)
 
 
 def plants(encoder: bytes | None = None, *, load: LoadEncoder | None = None) -> Fresh:
@@ -112,12 +130,12 @@ class _GivenFeatures:
         return self.dimension
 
     def encode_local(self, records: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        return np.stack([features_of(record, self.dimension) for record in records])
+        return np.stack([features_of(record, self.dimension, 0) for record in records])
 
     def machine_numbers(
         self, records: Sequence[NDArray[np.uint8]], data_sheet: DataSheet
     ) -> NDArray[np.float32]:
-        rows = [features_of(record, MACHINE_DIMENSION) for record in records]
+        rows = [features_of(record, MACHINE_DIMENSION, self.dimension) for record in records]
         return np.array(rows, dtype=np.float32).reshape(-1, MACHINE_DIMENSION)
 
 
@@ -141,7 +159,7 @@ def made_up_encoder(*, groups: int = 4, side: int = 32) -> bytes:
 def _plant(setup: Setup, encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPlant]:
     with tempfile.TemporaryDirectory(prefix="wg-canary-") as folder:
         home = ClientHome(Path(folder) / "home")
-        data = Path(folder) / "data.npz"
+        data = Path(folder) / ("data.npz" if setup.layout == "npz" else "data")
         home.root.mkdir(mode=0o700)
         atomic.write_bytes(home.encoder, encoder)
         witness = signing.generate_pair()
@@ -163,6 +181,7 @@ def _plant(setup: Setup, encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPl
                 unit_column=None if setup.unit_rule == "record" else _UNITS,
                 acceptance=setup.acceptance,
             ),
+            data_sheet=_SHEET if setup.machine else None,
             privacy=PrivacyConfig(
                 cap_epsilon=setup.cap, max_request_epsilon=f"{min(_ASKED, float(setup.cap)):g}"
             ),
@@ -170,7 +189,7 @@ def _plant(setup: Setup, encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPl
         memory = _start_ledger(home, witness)
         configuration.save(home, config)
         sha256 = canonical.sha256_hex(encoder)
-        yield CanaryPlant(home.root, home, data, setup.labels, memory, sha256, load)
+        yield CanaryPlant(home.root, home, data, setup, memory, sha256, load)
 
 
 def _start_ledger(
@@ -198,20 +217,21 @@ class CanaryPlant:
     home: Path
     _home: ClientHome
     _data: Path
-    _labels: tuple[str, ...]
+    setup: Setup
     _witness: _Witness
     _encoder: str
     _load: LoadEncoder
+    _time: int = NOW
+
+    @property
+    def body_sizes(self) -> list[int]:
+        """Sizes of what its witness was shown, bytes."""
+        return self._witness.body_sizes
 
     def freeze(self, records: Sequence[Record]) -> Frozen:
-        """Write the records as one ``.npz`` file, and freeze what of it can be used."""
-        np.savez(
-            self._data,
-            x=np.stack([record.pixels for record in records] or [_PIXEL])[: len(records)],
-            y=np.array([record.label for record in records], dtype=np.int64),
-            classes=np.array(self._labels),
-            **{_UNITS: np.array([record.unit for record in records], dtype=np.str_)},  # type: ignore[arg-type]  # numpy's stubs are too strict
-        )
+        """Write the records to the disk, and freeze what of them can be used."""
+        write = _write_npz if self.setup.layout == "npz" else _write_files
+        write(self._data, self.setup, records)
         inspection = look(self._home, load=self._load)
         frozen = freeze_data(
             self._home,
@@ -219,12 +239,24 @@ class CanaryPlant:
             load=self._load,
             set_aside=True,
             allow_empty=True,
-            now=lambda: NOW,
+            now=lambda: self._time,
         ).snapshot
         judges: frozenset[int] = frozenset()
         if data := frozen.acceptance():
-            judges = frozenset(acceptance_set.decode(data, SITE).records.rows.tolist())
+            names = acceptance_set.decode(data, SITE).listing.names
+            judges = frozenset(int(_NUMBER.findall(name)[-1]) for name in names)
         return Frozen(salt=frozen.manifest.salt, judges=judges)
+
+    def rename(self) -> None:
+        """Call the data set by another name in the settings."""
+        config = configuration.load(self._home)
+        data = dataclasses.replace(config.data, name=f"{config.data.name} anew")
+        configuration.save(self._home, dataclasses.replace(config, data=data))
+
+    def wait(self, seconds: int) -> None:
+        """Let time pass."""
+        self._time += seconds
+        self._witness.time = self._time
 
     def replace_ledger(self) -> None:
         """Make a successor of the ledger, with a new key, as ``reenrolment.compromise`` does."""
@@ -239,22 +271,35 @@ class CanaryPlant:
         with tempfile.TemporaryDirectory(prefix="wg-canary-") as folder:
             home = ClientHome(Path(folder) / "home")
             shutil.copytree(self.home, home.root)
-            witness = dataclasses.replace(self._witness)
+            witness = dataclasses.replace(self._witness, body_sizes=[])
             yield dataclasses.replace(self, home=home.root, _home=home, _witness=witness)
 
-    def release(self, question: Question, sampler: Sampler | None) -> bytes:
+    def release(
+        self, question: Question, sampler: Sampler | None, trouble: Trouble | None = None
+    ) -> bytes:
         """Answer a question as a plant answers its server."""
-        query = StatisticsQuery(
-            request_id=question.request_id,
-            site=SITE,
-            encoder=self._encoder,
-            epsilon=question.epsilon,
-            delta=question.delta,
-            purpose="canary audit",
-            expires=NOW + 1,
-        )
+        fields: dict[str, Any] = {
+            "request_id": question.request_id,
+            "site": SITE,
+            "encoder": self._encoder,
+            "epsilon": question.epsilon,
+            "delta": question.delta,
+            "purpose": "canary audit",
+            "expires": self._time + 1,
+            "statistics": mark(MACHINE if question.machine else CLASSES),
+        }
+
+        def die(step: str) -> None:
+            if step == trouble:
+                raise Interrupted
+
         answer = functools.partial(
-            release_query.answer_query, self._home, query, witness=self._witness, now=lambda: NOW
+            release_query.answer_query,
+            self._home,
+            StatisticsQuery(**(fields | dict(question.changes))),
+            witness=functools.partial(self._witness, trouble=trouble),
+            on_step=die,
+            now=lambda: self._time,
         )
         return answer() if sampler is None else answer(sampler=sampler)
 
@@ -267,16 +312,61 @@ class _Witness:
     _log_key: PublicKey
     key: PrivateKey
     _state: WitnessState | None = field(default=None)
+    time: int = NOW
+    body_sizes: list[int] = field(default_factory=list)
 
-    def __call__(self, body: bytes) -> bytes:
+    def __call__(self, body: bytes, trouble: Trouble | None = None) -> bytes:
+        self.body_sizes.append(len(body))
+        if trouble == "refusing":
+            raise WitnessRefused(_REFUSED, "not today")
+        is_forgery = trouble == "forging"
         signed = witnesses.countersign(
             self._state,
             body,
             origin=self._origin,
             log_key=self._log_key,
             witness_name=WITNESS,
-            witness_key=self.key,
-            now=NOW,
+            witness_key=signing.generate_pair() if is_forgery else self.key,
+            now=self.time,
         )
-        self._state = signed.state
+        if not is_forgery:
+            self._state = signed.state
         return signed.lines
+
+
+def _write_npz(path: Path, setup: Setup, records: Sequence[Record]) -> None:
+    """One file, whose classes stand in another order than that of the settings, with one more."""
+    classes = (*reversed(setup.labels), "undeclared")
+    places = [len(setup.labels) - 1 - record.label for record in records]
+    arrays = {
+        "x": np.stack([record.pixels for record in records] or [_PIXEL])[: len(records)],
+        "y": np.array(
+            [
+                record.label if not 0 <= record.label < len(setup.labels) else place
+                for record, place in zip(records, places, strict=True)
+            ],
+            dtype=np.int64,
+        ),
+        "classes": np.array(classes),
+        _UNITS: np.array([record.unit for record in records], dtype=np.str_),
+    }
+    np.savez(path, **arrays)  # type: ignore[arg-type]  # numpy's stubs are too strict
+
+
+def _write_files(path: Path, setup: Setup, records: Sequence[Record]) -> None:
+    """A picture a record: in folders of classes, or in one folder with a table."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
+    names = {-1: "_unlabelled" if setup.layout == "folders" else ""}
+    names |= dict(enumerate(setup.labels))
+    table = [("file", "label", _UNITS)]
+    for number, record in enumerate(records):
+        label = names.get(record.label, "undeclared")
+        folder = path / (label if setup.layout == "folders" else "pictures")
+        folder.mkdir(exist_ok=True)
+        file = folder / f"{number:06}.png"
+        Image.fromarray(record.pixels).save(file)
+        table.append((file.relative_to(path).as_posix(), label, record.unit))
+    if setup.layout == "table":
+        with (path / RECORDS_CSV).open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream).writerows(table)

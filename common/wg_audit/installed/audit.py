@@ -3,13 +3,15 @@
 Plants of the audit's own run the installed code over records whose features the audit chooses.
 Properties are tested, not bugs, and each is one of two kinds.
 
-*Certain* (``probes``; a correct program never fails one). To the last bit, the sampler is asked
-about what ``reference`` finds, which shares no code with the client's, and what it answers is what
-leaves, however far out: for no record to thousands, units of one record to hundreds, contents that
-differ in one bit. Another process sees the charge before; a question that comes again costs
-nothing; a budget is used up over several versions of the data, by charges that were cut off, too,
-and nothing that a plant does then makes it pay more, a new ledger included. Every field of every
-file is the same for plants that declare the same and have other records, or none. Ledgers verify
+*Certain* (``probes``, ``conduct``; a correct program never fails one). To the last bit, the sampler
+is asked about what ``reference`` finds, which shares no code with the client's, and what it answers
+is what leaves, however far out: of classes and of a machine, for no record to thousands, vectors of
+all lengths, units of one record to a thousand, contents that differ in one bit, classes that look
+alike, in all layouts. Another process sees the charge before; a question that comes again, after
+whatever trouble, costs nothing, and pays for no other guarantee; a budget is used up over several
+versions of the data, by charges that were cut off, too, and nothing that a plant does then makes it
+pay more, a new ledger included. Every field of every file, every entry of the ledger and every
+refusal is the same for plants that declare the same and have other records, or none. Ledgers verify
 with their files. The plant's own encoder reads each record by itself, in parts of all sizes.
 
 *Statistical* (``noise``, with the probability of a false alarm; ``canaries``). Noise that plants
@@ -19,11 +21,11 @@ differ in nothing but what the operating system draws. Canaries give a lower bou
 Whatever cannot be looked at fails: an error of the program under test, a part that does not ask for
 noise, a centre that never leaves the origin.
 
-*Not guaranteed*: that there is no bug. What shows only on other records, under other guarantees, in
-other kinds of releases, when a witness refuses, in entries that no file carries, or in how long
-something takes is not looked for. Noise that is predictable, but has the right distribution and
-differs in copies of a plant, passes; so does noise that the sampler itself cuts so far out that
-half a million entries do not tell, beyond four standard deviations.
+*Not guaranteed*: that there is no bug. What shows only on other records, in reading maps, over the
+air gap, between two processes at once, or in how long something takes is not looked for. Noise that
+is predictable, but has the right distribution and differs in copies of a plant, passes; so does
+noise that the sampler itself cuts so far out that half a million entries do not tell, beyond four
+standard deviations.
 """
 
 import itertools
@@ -34,8 +36,8 @@ import numpy as np
 
 from wg_audit.installed import bench as benches
 from wg_audit.installed import canaries as scoring
+from wg_audit.installed import conduct, probes
 from wg_audit.installed import noise as noises
-from wg_audit.installed import probes
 from wg_audit.installed.bench import Bench, Size
 from wg_audit.installed.canaries import Bounds
 from wg_audit.installed.plant import Check, Fresh
@@ -125,6 +127,7 @@ def path_checks(bench: Bench) -> list[Check]:
         benches.CENTRED: text("in {count} releases", count=bench.centred),
         benches.PASSED_ON: text("with noise of up to 30 standard deviations"),
         benches.ORDER: text("as another process sees the ledger; repeated and interrupted, too"),
+        benches.ASKED: text("{count} guarantees", count=conduct.GUARANTEES),
         benches.BUDGET: text("until it is used up"),
         benches.EQUAL: text("{few} and {many} records", few=0, many=probes.MANY),
         benches.FRESH: text("{count} snapshots", count=len(bench.values["salt"])),

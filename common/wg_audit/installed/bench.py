@@ -32,6 +32,7 @@ from wg_audit.installed.plant import (
     opened,
 )
 from wg_audit.installed.reference import Reference
+from wg_core import numbers
 from wg_core.errors import VerificationError
 from wg_core.language import template
 
@@ -47,9 +48,11 @@ ORDER = template("each release is charged before noise is drawn, and once")
 BUDGET = template("the budget goes on from version to version, and the cap holds")
 EQUAL = template("nothing but noise and fresh identifiers depends on the records")
 FRESH = template("salts, commitments and identifiers never repeat")
+ASKED = template("an answer is what was asked for, and what is refused costs nothing")
 ENCODER = template("the encoder reads each record by itself")
 LEDGER = template("the ledger verifies, and pays for each file")
 
+_OF_MACHINE = 1 << 20  # Added to the number of a question about a machine
 _EPSILONS = (4.0, 0.5, 1.0, 8.0)
 
 
@@ -84,6 +87,7 @@ class Bench:
         self.rng = rng
         self.size = size
         self._on_question = on_question
+        self._is_new_snapshot = False
         self.questions = 0
         self.exact = 0
         self.centred = 0
@@ -103,11 +107,18 @@ class Bench:
             self.wrong[ANSWERED].append(f"{type(error).__name__}: {error}"[:200])
 
     def freeze(self, plant: AuditedPlant, records: Sequence[Record]) -> list[Record]:
-        """Freeze records, and return those whose content is not in the acceptance set."""
+        """Freeze records, and return those of which neither content nor unit is to judge models."""
         frozen = plant.freeze(records)
+        self._is_new_snapshot = True
         self.values["salt"].append(frozen.salt)
-        judges = {records[row].pixels.tobytes() for row in frozen.judges}
-        return [record for record in records if record.pixels.tobytes() not in judges]
+        judges = [records[row] for row in frozen.judges]
+        contents = {record.pixels.tobytes() for record in judges}
+        units = {record.unit for record in judges if plant.setup.unit_rule == "weight"}
+        return [
+            record
+            for record in records
+            if record.pixels.tobytes() not in contents and record.unit not in units
+        ]
 
     def release(
         self,
@@ -117,25 +128,38 @@ class Bench:
         number: int,
         script: Sampler | None = None,
     ) -> list[Opened]:
-        """Freeze; release once with noise of the audit's choice, and once as plants do it."""
+        """Freeze; release once with noise of the audit's choice, and once as plants do it.
+
+        Where a machine is stated, for it, too.
+        """
         main_records = self.freeze(plant, records)
-        file = self.release_scripted(plant, setup, main_records, number, script or near)
-        return [file, self.release_bare(plant, setup, main_records, number + 1)]
+        files = []
+        for machine in (False, True)[: 1 + setup.machine]:
+            question, bare_question = (
+                make_question(n, machine=machine) for n in (number, number + 1)
+            )
+            files.append(
+                self.release_scripted(plant, setup, main_records, question, script or near)
+            )
+            files.append(self.release_bare(plant, setup, main_records, bare_question))
+        return files
 
     def release_scripted(
         self,
         plant: AuditedPlant,
         setup: Setup,
         records: Sequence[Record],
-        number: int,
+        question: Question,
         script: Sampler,
     ) -> Opened:
         """Ask once of a snapshot with noise that is known to the last bit: all is foreseen."""
-        question = make_question(number)
         watch = Watch(script, plant.home, question.request_id)
         file = self.ask(plant, question, watch)
+        self._compare(question, file)
         reference = Reference(setup, records, file)
-        self.values["commitment"].append(file.charge.commitment)
+        if self._is_new_snapshot:
+            self.values["commitment"].append(file.charge.commitment)
+            self._is_new_snapshot = False
         self.exact += 1
         self.centred += any(reference.point)
         if not watch.parts or watch.unpaid:
@@ -152,18 +176,30 @@ class Bench:
         plant: AuditedPlant,
         setup: Setup,
         records: Sequence[Record],
-        number: int,
-        epsilon: float | None = None,
+        question: Question,
     ) -> Opened:
         """Ask as servers ask, and keep what the installed sampler added."""
-        file = self.ask(plant, make_question(number, epsilon), None)
-        self.note_noise(setup, file, Reference(setup, records, file).statistics())
+        file = self.ask(plant, question, None)
+        self._compare(question, file)
+        self.note_noise(file, Reference(setup, records, file).statistics())
         return file
 
-    def note_noise(self, setup: Setup, file: Opened, exact: Integers) -> None:
+    def _compare(self, question: Question, file: Opened) -> None:
+        """Hold a release against its question."""
+        manifest = file.manifest
+        if (
+            manifest.request_id != question.request_id
+            or numbers.exact(manifest.epsilon) != numbers.exact(question.epsilon)
+            or numbers.exact(manifest.delta) != numbers.exact(question.delta)
+            or file.of_machine != question.machine
+        ):
+            self.wrong[ASKED].append(f"epsilon {question.epsilon}: another answer")
+
+    def note_noise(self, file: Opened, exact: Integers) -> None:
         """Keep the noise of a release."""
         noise = Noise(file.sigma, file.blocks(), file.integers - exact, file.integers)
-        self.noise[len(setup.labels), setup.dimension].append(noise)
+        schema = file.manifest.schema
+        self.noise[len(schema.labels), schema.dimension].append(noise)
 
     def ask(self, plant: AuditedPlant, question: Question, sampler: Sampler | None) -> Opened:
         """Ask for a release, and take it apart."""
@@ -190,10 +226,14 @@ class Bench:
                 self.wrong[LEDGER].append(str(error))
 
     def crowd(
-        self, size: int, setup: Setup, units: Sequence[str] = (), side: int = SIDE
+        self,
+        size: int,
+        setup: Setup,
+        units: Sequence[str] = (),
+        shape: made_up.Shape = (SIDE, SIDE),
     ) -> list[Record]:
         """Make up records for a plant."""
-        return made_up.crowd(self.rng, size, setup, units, side)
+        return made_up.crowd(self.rng, size, setup, units, shape)
 
 
 def near(exact: Integers, sigma: float) -> Integers:
@@ -207,14 +247,15 @@ def far(exact: Integers, sigma: float) -> Integers:
     return np.asarray(exact + np.rint(5 * sigma * (places % 13 - 6)).astype(np.int64) + places)
 
 
-def make_question(number: int, epsilon: float | None = None) -> Question:
+def make_question(number: int, epsilon: float | None = None, *, machine: bool = False) -> Question:
     """Make up a question that is no other's."""
     # An equal guarantee would get the stored bytes: each is a little less than what is claimed.
     request_epsilon = _EPSILONS[number % len(_EPSILONS)] if epsilon is None else epsilon
     return Question(
-        request_id=f"{number:032x}",
+        request_id=f"{number + _OF_MACHINE * machine:032x}",
         epsilon=f"{request_epsilon * (1 - number * 1e-6):.8f}" if request_epsilon else "0",
         delta=repr(DELTA),
+        machine=machine,
     )
 
 

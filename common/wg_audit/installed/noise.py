@@ -6,6 +6,7 @@ probability that a correct program fails any of these checks: it is divided by t
 and within each by the number of its p-values (Bonferroni).
 """
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,10 +18,12 @@ from wg_audit.installed.plant import Check, Floats, Integers
 from wg_core.language import template, text
 
 ALARM = 1e-5
-MODULI = (2, 3, 5, 7)
+MODULI = (2, 3, 4, 5, 7, 8, 10, 11, 13, 16, 64, 100, 1000)
 TAILS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+_DIVISIBLE = 48  # All differences of so many entries have a common divisor once in 10^14
 _PRODUCTS = 1000
 """From so many on a sum of products is nearly normal: at 7 sigma its p is half of what it says."""
+_BEGINNING = 64  # Entries by which releases of different layouts are compared
 _CELL = 200  # From so many entries a cell on chi squared is near enough to what cells follow
 
 PValues = Iterator[tuple[float, int]]
@@ -131,6 +134,18 @@ def _between_releases(pool: Pool) -> PValues:
     for row in pool.rows.values():
         products = row @ row.T / _lengths(row)
         yield _normal(products[np.tril_indices(len(row), -1)])
+    for name in ("counts", "sums"):  # the first block of each part, whatever its layout
+        beginnings = [
+            release.scaled[release.blocks[name]][:_BEGINNING]
+            for release in pool.releases
+            if name in release.blocks
+        ]
+        rows = np.zeros((len(beginnings), _BEGINNING))
+        for place, beginning in enumerate(beginnings):
+            rows[place, : len(beginning)] = beginning
+        lengths = np.sqrt(rows**2 @ (rows != 0).T)
+        z = rows @ rows.T / np.where(lengths > 0, lengths, 1.0)
+        yield _normal(z[np.tril_indices(len(rows), -1)])
 
 
 def _between_entries(pool: Pool) -> PValues:
@@ -154,8 +169,36 @@ def _shapes(pool: Pool) -> PValues:
         yield _beyond(pool.everything, width), 1
 
 
+def _dependence(pool: Pool) -> PValues:
+    """Products with what is hidden; energies and sums by its sign and by its size."""
+    every_noise, every_size = [], []
+    for release in pool.releases:
+        noise, exact_values = (
+            release.scaled,
+            (release.outputs - release.integers).astype(np.float64),
+        )
+        for name, part in release.blocks.items():
+            if (length := float(np.linalg.norm(exact_values[part]))) > 0:
+                yield _normal(noise[part] @ exact_values[part] / length)
+            if name != "counts":
+                every_noise.append(noise[part])
+                every_size.append(exact_values[part] / release.sigma)
+    noise, exact_values = np.concatenate(every_noise), np.concatenate(every_size)
+    sizes = np.abs(exact_values)
+    edges = np.quantile(sizes[sizes > 0], np.linspace(0, 1, 9)) if sizes.any() else np.zeros(1)
+    groups = [exact_values == 0, exact_values > 0, exact_values < 0]
+    groups += [(sizes > low) & (sizes <= high) for low, high in itertools.pairwise(edges)]
+    for values in (noise[group] for group in groups if group.any()):
+        yield _chi_squared(values @ values, values.size)
+        yield _normal(values.sum() / math.sqrt(values.size))
+
+
 def _residues(pool: Pool) -> PValues:
-    """Remainders of noise, and of what left, of everything and of each block."""
+    """Remainders of noise, and of what left, of everything and of each block; common divisors."""
+    for release in pool.releases:
+        if release.integers.size >= _DIVISIBLE:
+            steps = release.integers - release.integers[0]
+            yield float(np.gcd.reduce(steps) == 1), 0  # certain
     by_block: defaultdict[str, list[Noise]] = defaultdict(list)
     for release in pool.releases:
         for name in release.blocks:
@@ -180,6 +223,7 @@ PROPERTIES: dict[str, Callable[[Pool], PValues]] = {
     template("sums of noise are as wide as charged, and have no mean"): _sums,
     template("no two releases share noise"): _between_releases,
     template("no two entries share noise"): _between_entries,
+    template("the noise does not depend on what it hides"): _dependence,
     template("the noise is normal"): _shapes,
     template("no remainder of the noise is more frequent than others"): _residues,
 }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,18 @@ from numpy.typing import NDArray
 from wg_core import numbers
 from wg_core.errors import DecodeError
 from wg_core.ledger import entries, sources
-from wg_core.ledger.entries import Charge, Release
+from wg_core.ledger.entries import Charge, Entry, Release
 from wg_core.wire import statistics_file
 from wg_core.wire.statistics_file import StatisticsManifest
 
+UnitRule = Literal["record", "weight"]
+Layout = Literal["npz", "folders", "table"]
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Sampler = Callable[[Integers, float], Integers]
 
 SIDE = 32  # Pixels of a side of most pictures
+MACHINE_NUMBERS = 32  # Of a release for a machine, as ``privacy.schema`` says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +40,19 @@ class Setup:
         cap: Most epsilon that its budget pays in all, decimal string.
         acceptance: Share of its privacy units that judge models and are never released; None: no
             record does.
+        layout: How its records lie on the disk: as one ``.npz`` file, in folders of classes, or in
+            one folder with a table, which alone of the two names units.
+        machine: It states a machine, at which a record reads as the ``MACHINE_NUMBERS`` float32
+            that stand in its picture behind the features.
     """
 
     labels: tuple[str, ...]
-    unit_rule: Literal["record", "weight"] = "record"
+    unit_rule: UnitRule = "record"
     dimension: int = 0
     cap: str = "100000"
     acceptance: float | None = None
+    layout: Layout = "npz"
+    machine: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,7 +60,7 @@ class Record:
     """A picture to be written to a file.
 
     Attributes:
-        pixels: uint8 ``[side, side]``; all of a data set have one side.
+        pixels: uint8 ``[h, w]`` or ``[h, w, 3]``; all of a data set have one shape.
         label: Index into the plant's labels, or -1; beyond them, the record is to be set aside.
         unit: Privacy unit; where each record is one it is not used.
     """
@@ -63,11 +72,25 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A request of its own, and a guarantee as decimal strings; epsilon 0 asks for a statement."""
+    """A request of its own.
+
+    Attributes:
+        epsilon: Decimal string; 0 asks for a statement.
+        delta: Decimal string.
+        machine: It asks for statistics of the stated machine, and not of classes.
+        changes: Fields of a query that are not those of the plant's server, by name.
+    """
 
     request_id: str
     epsilon: str
     delta: str
+    machine: bool = False
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+Trouble = Literal["charged", "sampled", "recorded", "cosigned", "refusing", "forging"]
+"""Trouble on the way of a release: the plant dies right after a step; its witness refuses, or signs
+with another key than its own."""
 
 
 class AuditedPlant(Protocol):
@@ -80,12 +103,32 @@ class AuditedPlant(Protocol):
     def freeze(self, records: Sequence[Record]) -> Frozen:
         """Make these records the plant's data set, also none: written to a file, then frozen."""
 
-    def release(self, question: Question, sampler: Sampler | None) -> bytes:
+    @property
+    def setup(self) -> Setup:
+        """Configuration."""
+
+    @property
+    def body_sizes(self) -> list[int]:
+        """Sizes of what its witness was shown, bytes."""
+
+    def release(
+        self, question: Question, sampler: Sampler | None, trouble: Trouble | None = None
+    ) -> bytes:
         """Charge and release statistics of the frozen data set; a covered ``.wgs`` file.
 
         ``sampler`` stands in for the installed one; with None, nothing does. At epsilon 0 nothing
         is charged, and the file is a covered statement.
+
+        Raises:
+            Interrupted: The plant died of the trouble.
+            WgError: It answers nothing.
         """
+
+    def rename(self) -> None:
+        """Call the data set by another name in the settings."""
+
+    def wait(self, seconds: int) -> None:
+        """Let time pass."""
 
     def replace_ledger(self) -> None:
         """Give up the ledger as after a theft of its key: another inherits what was spent."""
@@ -149,10 +192,19 @@ class Opened:
         """Standard deviation that the manifest states, grid units."""
         return numbers.hex_float(self.manifest.sigma)
 
+    @property
+    def of_machine(self) -> bool:
+        """Tell a release for a machine from one of classes."""
+        return self.manifest.schema.features == "machine"
+
     def blocks(self) -> dict[str, slice]:
         """Where each block lies."""
         layout = self.manifest.schema.blocks
         return {b.name: slice(b.offset, b.offset + b.size) for b in layout if b.size}
+
+
+class Interrupted(Exception):
+    """Stands for a crash of a plant."""
 
 
 class Watch:
@@ -187,18 +239,25 @@ class Watch:
 
 
 def in_file_order(parts: Sequence[Integers], file: Opened) -> Integers:
-    """Join the two parts of a release, ``[L]``; empty if they are no two parts."""
-    if len(parts) != 2:
+    """Join a release's parts, ``[L]``: two where it has sums; empty if they are not so many."""
+    if len(parts) != 1 + ("sums" in file.blocks()):
         return np.zeros(0, dtype=np.int64)
+    if len(parts) == 1:
+        return parts[0]
     early, second = parts
     stop = file.blocks()["counts"].stop
     return np.concatenate([early[:stop], second, early[stop:]])
 
 
+def ledger_entries(home: Path) -> list[Entry]:
+    """Every entry that another process sees on the disk."""
+    with closing(sources.open_source(home)) as source:
+        return list(sources.stored_entries(source))
+
+
 def charges(home: Path) -> list[Charge]:
     """The CHARGE entries that another process sees on the disk."""
-    with closing(sources.open_source(home)) as source:
-        return [entry for entry in sources.stored_entries(source) if isinstance(entry, Charge)]
+    return [entry for entry in ledger_entries(home) if isinstance(entry, Charge)]
 
 
 def opened(data: bytes) -> Opened:

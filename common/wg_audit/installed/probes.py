@@ -6,21 +6,26 @@ demands is certain, whatever noise is drawn. Noise that plants add by themselves
 """
 
 import functools
+import importlib
+import itertools
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from wg_audit.installed import conduct
 from wg_audit.installed import records as made_up
 from wg_audit.installed.bench import (
-    BUDGET,
-    DELTA,
     ENCODER,
     EPSILON,
     EQUAL,
     EXACT,
     ORDER,
+    PASSED_ON,
     Bench,
     Size,
     far,
@@ -28,85 +33,107 @@ from wg_audit.installed.bench import (
     make_question,
     near,
 )
+from wg_audit.installed.conduct import FEW, SETUP
 from wg_audit.installed.plant import (
     SIDE,
     AuditedPlant,
     Floats,
     Integers,
     Opened,
-    Question,
     Record,
     Setup,
+    UnitRule,
     Watch,
     charges,
+    ledger_entries,
     opened,
 )
 from wg_audit.installed.process_copy import run_in_copy
 from wg_audit.installed.reference import Reference
-from wg_core.errors import RefusedError
 from wg_core.ledger import entries
-from wg_core.privacy import calibration
 from wg_core.wire import canonical, covered
 
-FEW = 60
 MANY = 12_000  # More than 8,192, the largest part in which the client works
 _GROUPS = 7  # Of pictures, each twice as large as the one before
 PICTURES = 2**_GROUPS - 1  # More than 64, the largest part that the client encodes at once
 _COUNTS = (0, *(2**k for k in range(9)))  # Records of data sets, from none on
-_LARGE_SIDE = 4 * SIDE
-_SETUP = Setup(labels=labels(6), dimension=8)
-_FIXED = 78  # Questions beside those about canaries and shapes
+_LARGE = 4 * SIDE, 4 * SIDE  # Pixels of large pictures
+_FIXED = 339  # Questions beside those about canaries and shapes
 _UNITS = 18  # The largest has 256 records
 _REPEATS = 4  # Releases of one snapshot with canaries
 _LEAST_ENTRIES = 100  # Of each shape, so that noise of half the width is seen in it
-_CAP, _PRICE = 2.0, 0.9
-"""Epsilon of a budget that is used up, and of each release from it."""
 _FREE = 10_000  # Number of the first question at epsilon 0
-_INTERRUPTED = 100
 
-_FRESH_FIELDS = frozenset(
-    {
-        "manifest.release_id",
-        "manifest.integers_sha256",
-        "charge.commitment",
-        "charge.fingerprint",
-        "charge.head.prev",
-        "charge.state.anchored_root",
-        "release.head.prev",
-        "release.payload_sha256",
-        "statement.head.prev",
-    }
+_FRESH_FIELDS = (
+    ".release_id",
+    ".integers_sha256",
+    ".commitment",
+    ".fingerprint",
+    ".head.prev",
+    ".anchored_root",
+    ".payload_sha256",
 )
 """Random values, hashes of noise, and hashes of entries that hold one."""
 
 
 def freeze_versions(bench: Bench) -> None:
     """Snapshots of one plant, of all sizes; two are of the same records, one of large pictures."""
-    classes = len(_SETUP.labels)
-    records = made_up.with_copies(bench.crowd(FEW, _SETUP), classes)
-    versions = [records, records, *(bench.crowd(count, _SETUP) for count in _COUNTS)]
-    versions.append(made_up.with_copies(bench.crowd(FEW, _SETUP, side=_LARGE_SIDE), classes))
-    with bench.note_errors(), bench.fresh(_SETUP) as plant:
+    classes = len(SETUP.labels)
+    records = made_up.with_copies(bench.crowd(FEW, SETUP), classes)
+    versions = [records, records, *(bench.crowd(count, SETUP) for count in _COUNTS)]
+    versions.append(made_up.with_copies(bench.crowd(FEW, SETUP, shape=_LARGE), classes))
+    versions += _odd_records(bench, SETUP)
+    with bench.note_errors(), bench.fresh(SETUP) as plant:
         files = []
         for number, version in enumerate(versions):
             script = (near, far)[number % 2]
-            files += bench.release(plant, _SETUP, version, 2 * number, script)
-        _ask_again(bench, plant, files[-1])
-        _interrupt(bench, plant)
+            files += bench.release(plant, SETUP, version, 2 * number, script)
         bench.verify(plant, files)
+
+
+def _odd_records(bench: Bench, setup: Setup) -> list[list[Record]]:
+    """List data sets unlike those of plants: of extreme vectors, of one class, without a label."""
+    records = bench.crowd(FEW, setup)
+    return [
+        made_up.extremes(bench.rng, setup),
+        [replace(record, label=len(setup.labels) - 1) for record in records],
+        [replace(record, label=-1) for record in records],
+    ]
 
 
 def count_units(bench: Bench) -> None:
     """Units of one record to hundreds share their weight, whatever they are called."""
-    setup = replace(_SETUP, unit_rule="weight")
+    setup = replace(SETUP, unit_rule="weight")
     units = bench.rng.permutation(made_up.owners(_UNITS)).tolist()
     records = bench.crowd(len(units), setup, units)
     with bench.note_errors(), bench.fresh(setup) as plant:
         files = []
         copies = made_up.with_copies(records, len(setup.labels))
-        for number, version in enumerate((copies, records[:1], [])):
+        versions = [copies, records[:1], [], made_up.extremes(bench.rng, setup)]
+        owners = bench.rng.permutation(made_up.uneven_owners()).tolist()
+        versions.append(bench.crowd(len(owners), setup, owners))
+        for number, version in enumerate(versions):
             files += bench.release(plant, setup, version, 2 * number)
         bench.verify(plant, files)
+
+
+def read_layouts(bench: Bench) -> None:
+    """Records in folders and in tables, pictures of other shapes, and classes that look alike."""
+    for setup, shape in (
+        (replace(SETUP, layout="folders"), (SIDE, SIDE)),
+        (replace(SETUP, layout="table"), (8, 100)),
+        (replace(SETUP, layout="table", unit_rule="weight"), (15, 15, 3)),
+        (replace(SETUP, labels=made_up.LOOK_ALIKES, acceptance=0.3), (15, 15, 3)),
+        (replace(SETUP, unit_rule="weight", acceptance=0.3), (100, 8)),
+    ):
+        units = [f"unit-{number}" for number in bench.rng.integers(0, FEW // 3, FEW)]
+        records = bench.crowd(FEW, setup, units, shape)
+        if setup.acceptance and setup.unit_rule == "weight":  # of units without a label none knows
+            copies = [replace(record, label=max(record.label, 0)) for record in records]
+        else:
+            copies = made_up.with_copies(records, len(setup.labels))
+        with bench.note_errors(), bench.fresh(setup) as plant:
+            bench.verify(plant, bench.release(plant, setup, copies, 0))
 
 
 def try_shapes(bench: Bench) -> None:
@@ -114,16 +141,24 @@ def try_shapes(bench: Bench) -> None:
     larger = bench.rng.integers(
         bench.size.dimensions.stop, made_up.DIMENSIONS, bench.size.larger
     ).tolist()
-    for classes, dimension in [
-        *_shapes(bench.size),
-        *((10, larger_dimension) for larger_dimension in larger),
-    ]:
-        setup = Setup(labels=labels(classes), dimension=dimension)
+    class_counts = bench.rng.permutation(len(bench.size.dimensions)) + 1
+    shapes = [(*shape, _releases(*shape)) for shape in _shapes(bench.size)]
+    shapes += [(10, dimension, 1) for dimension in larger]
+    shapes += [
+        (classes, dimension, 1)
+        for classes, dimension in zip(class_counts.tolist(), bench.size.dimensions, strict=True)
+    ]
+    for place, (classes, dimension, releases) in enumerate(shapes):
+        rule: UnitRule = ("record", "weight")[place % 2]
+        setup = Setup(labels=labels(classes), dimension=dimension, unit_rule=rule)
+        units = [f"unit-{number // 2}" for number in range(16)]
         with bench.note_errors(), bench.fresh(setup) as plant:
-            records = bench.freeze(plant, bench.crowd(16, setup))
-            bench.release_scripted(plant, setup, records, 0, near)
-            for number in range(_releases(classes, dimension)):
-                bench.release_bare(plant, setup, records, number + 1)
+            records = bench.freeze(plant, bench.crowd(16, setup, units))
+            files = [bench.release_scripted(plant, setup, records, make_question(0), near)]
+            for number in range(releases):
+                question = make_question(number + 1)
+                files.append(bench.release_bare(plant, setup, records, question))
+            bench.verify(plant, files)
 
 
 def _shapes(size: Size) -> list[tuple[int, int]]:
@@ -138,13 +173,14 @@ def _releases(classes: int, dimension: int) -> int:
 
 def questions(size: Size) -> int:
     """Count the questions that a correct program answers."""
-    shapes = [*_shapes(size), *((10, made_up.DIMENSIONS) for _ in range(size.larger))]
-    return _FIXED + sum(1 + _releases(*shape) for shape in shapes) + size.snapshots * _REPEATS
+    shapes = _shapes(size)
+    of_shapes = sum(1 + _releases(*shape) for shape in shapes) + 2 * (size.larger + len(shapes))
+    return _FIXED + of_shapes + size.snapshots * _REPEATS
 
 
 def compare_declarations(bench: Bench) -> None:
     """Plants that declare the same, with other records or none: fields that leave are the same."""
-    setup = replace(_SETUP, acceptance=0.25)
+    setup = replace(SETUP, acceptance=0.25)
     classes = len(setup.labels)
     few_records = bench.crowd(FEW, setup)
     many_records = [
@@ -162,7 +198,8 @@ def compare_declarations(bench: Bench) -> None:
             bench.wrong[EXACT].append("a record moves others into the acceptance set")
         sheets = []
         copies = made_up.with_copies(few_records, classes)
-        for records in (copies, many_records, few_records[:1], []):
+        versions = [copies, many_records, few_records[:1], [], *_odd_records(bench, setup)]
+        for records in versions:
             with plant.twin() as twin:
                 sheets.append(_declared_fields(bench, twin, setup, records))
         for fields, *twin_sheets in zip(*sheets, strict=True):
@@ -170,62 +207,59 @@ def compare_declarations(bench: Bench) -> None:
                 f"field {name}"
                 for twin_fields in twin_sheets
                 for name in sorted(fields.keys() | twin_fields.keys())
-                if name not in _FRESH_FIELDS and fields.get(name) != twin_fields.get(name)
+                if not name.endswith(_FRESH_FIELDS) and fields.get(name) != twin_fields.get(name)
             ]
-
-
-def use_up_a_budget(bench: Bench) -> None:
-    """A budget is used up, and nothing that a plant does gives any of it back."""
-    setup = replace(_SETUP, cap=f"{_CAP:g}")
-    mu = calibration.mu(_PRICE, DELTA)
-    payable = max(
-        count
-        for count in range(1, 50)
-        if calibration.gaussian_epsilon(mu * count**0.5, DELTA) <= _CAP
-    )
-    records = bench.crowd(FEW, setup)
-    with bench.note_errors(), bench.fresh(setup) as plant:
-        files = []
-        for number in range(payable):
-            main_records = bench.freeze(plant, records[number:])
-            if number % 2:
-                _cut_off(bench, plant, make_question(number, _PRICE))
-            else:
-                files.append(bench.release_bare(plant, setup, main_records, number, _PRICE))
-        charge_counts = [charge.state.charges_before for charge in charges(plant.home)]
-        if charge_counts != list(range(payable)):
-            bench.wrong[BUDGET].append(f"{len(charge_counts)} charges, {payable} can be paid")
-        bench.verify(plant, files)
-        events: list[tuple[str, Callable[[], object]]] = [
-            ("it was used up", lambda: None),
-            ("it refused", lambda: None),
-            ("the same records are frozen", lambda: plant.freeze(records[payable - 1 :])),
-            ("earlier records are frozen", lambda: plant.freeze(records)),
-            ("no records are frozen", lambda: plant.freeze([])),
-            ("another ledger takes over", plant.replace_ledger),
-        ]
-        for number, (event, happen) in enumerate(events):
-            happen()
-            # Question 1 was cut off: no later version may be released for its charge.
-            for question in (make_question(1, _PRICE), make_question(payable + number, _PRICE)):
-                _must_be_refused(bench, plant, question, event)
 
 
 def repeat_in_twins(bench: Bench) -> None:
     """Copies of a plant that are equal in all but what the operating system draws."""
-    with bench.note_errors(), bench.fresh(_SETUP) as plant:
-        records = bench.crowd(FEW, _SETUP)
-        with plant.twin() as first_twin, plant.twin() as second_twin:
-            for twin in (first_twin, second_twin):
-                salt = run_in_copy(functools.partial(_salt, twin, records))
-                bench.values["salt"].append(salt.decode())
+    with bench.note_errors(), bench.fresh(SETUP) as plant:
+        records = bench.crowd(FEW, SETUP)
+        with plant.twin() as twin:
+            freeze = functools.partial(_salt, twin, records)
+            bench.values["salt"] += [salt.decode() for salt in _run_twice(twin, freeze)]
         bench.freeze(plant, records)
-        with plant.twin() as first_twin, plant.twin() as second_twin:
-            for twin in (first_twin, second_twin):
-                file = opened(run_in_copy(functools.partial(twin.release, make_question(0), None)))
-                bench.count_answer()
-                bench.values["release id"].append(file.manifest.release_id)
-                bench.note_noise(_SETUP, file, Reference(_SETUP, records, file).statistics())
+        for machine, fixed_entropy in itertools.product((False, True), (False, True)):
+            with plant.twin() as twin:
+                work = functools.partial(twin.release, make_question(0, machine=machine), None)
+                for data in _run_twice(twin, work, fixed_entropy=fixed_entropy):
+                    file = opened(data)
+                    bench.count_answer()
+                    if not fixed_entropy:
+                        bench.values["release id"].append(file.manifest.release_id)
+                    bench.note_noise(file, Reference(SETUP, records, file).statistics())
+        with plant.twin() as twin:
+            if run_in_copy(functools.partial(_release_without_sampler, twin)):
+                bench.wrong[PASSED_ON].append("a release is made without OpenDP's sampler")
+
+
+def _run_twice(
+    plant: AuditedPlant, work: Callable[[], bytes], *, fixed_entropy: bool = False
+) -> Iterator[bytes]:
+    """Yield what the work gives at a plant, and what it gives at the same place once more."""
+    with tempfile.TemporaryDirectory(prefix="wg-audit-") as folder:
+        backup = Path(folder) / "home"
+        shutil.copytree(plant.home, backup)
+        yield run_in_copy(work, fixed_entropy=fixed_entropy)
+        shutil.rmtree(plant.home)
+        shutil.copytree(backup, plant.home)
+        yield run_in_copy(work, fixed_entropy=fixed_entropy)
+
+
+def _release_without_sampler(plant: AuditedPlant) -> bytes:
+    """Ask where the sampler that is charged fails; empty if there is no answer."""
+    measurements = importlib.import_module("opendp.measurements")
+
+    def fail(*words: object, **options: object) -> None:
+        raise MemoryError
+
+    for name in dir(measurements):
+        if name.startswith(("make_", "then_")):
+            setattr(measurements, name, fail)
+    try:
+        return plant.release(make_question(1), None)
+    except Exception:  # noqa: BLE001 - however it fails, nothing leaves
+        return b""
 
 
 def encode_apart(bench: Bench) -> None:
@@ -256,7 +290,8 @@ def score_canaries(bench: Bench) -> None:
             records = bench.freeze(plant, [birds[n] for n in np.flatnonzero(chosen)])
             files = []
             for number in range(_REPEATS):
-                file = bench.release_bare(plant, setup, records, number, EPSILON)
+                question = make_question(number, EPSILON)
+                file = bench.release_bare(plant, setup, records, question)
                 reference = Reference(setup, records, file)
                 scores = _scores(file, [reference.vector(bird) for bird in birds])
                 for group, members in zip(bench.scores, (chosen, ~chosen), strict=True):
@@ -268,9 +303,13 @@ def score_canaries(bench: Bench) -> None:
 PROBES: tuple[Callable[[Bench], None], ...] = (
     freeze_versions,
     count_units,
+    read_layouts,
     try_shapes,
     compare_declarations,
-    use_up_a_budget,
+    conduct.try_guarantees,
+    conduct.go_through_trouble,
+    conduct.use_up_a_budget,
+    conduct.be_refused,
     repeat_in_twins,
     encode_apart,
     score_canaries,
@@ -290,7 +329,12 @@ def _declared_fields(
     files = bench.release(plant, setup, records, 0, far)
     again = _state(bench, plant, setup, 1)
     bench.verify(plant, files)
-    return [statement, *map(_fields, files), again]
+    ledger = [
+        dict(_flat(f"ledger.{number}", canonical.to_builtins(entry)))
+        for number, entry in enumerate(ledger_entries(plant.home))
+    ]
+    body_sizes = {"sizes of what a witness is shown": plant.body_sizes}
+    return [statement, *map(_fields, files), again, body_sizes, {"entries": len(ledger)}, *ledger]
 
 
 def _state(bench: Bench, plant: AuditedPlant, setup: Setup, number: int) -> dict[str, Any]:
@@ -325,58 +369,6 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _flat(f"{name}.{key}", part)
     else:
         yield name, value
-
-
-def _ask_again(bench: Bench, plant: AuditedPlant, file: Opened) -> None:
-    """The last question again, under its own id and under another."""
-    last, charge_count = file.manifest, len(charges(plant.home))
-    for request_id in (last.request_id, "f" * 32):
-        question = Question(request_id=request_id, epsilon=last.epsilon, delta=last.delta)
-        watch = Watch(far, plant.home, request_id)
-        again = bench.ask(plant, question, watch)
-        if again.data != file.data or watch.parts or len(charges(plant.home)) != charge_count:
-            bench.wrong[ORDER].append("a repeated question gets another answer")
-
-
-def _interrupt(bench: Bench, plant: AuditedPlant) -> None:
-    """A release that is cut off while noise is drawn has been charged, and is charged once."""
-    question = make_question(_INTERRUPTED)
-    _cut_off(bench, plant, question)
-    request_ids = [charge.request_id for charge in charges(plant.home)]
-    bench.ask(plant, question, None)
-    later = [charge.request_id for charge in charges(plant.home)]
-    if request_ids.count(question.request_id) != 1 or later != request_ids:
-        bench.wrong[ORDER].append("an interrupted release is not charged once")
-
-
-def _cut_off(bench: Bench, plant: AuditedPlant, question: Question) -> None:
-    """Ask, and let the plant fail while noise is drawn."""
-
-    def stop(exact: Integers, sigma: float) -> Integers:
-        raise _Interrupted
-
-    try:
-        bench.ask(plant, question, stop)
-    except _Interrupted:
-        bench.count_answer()
-
-
-def _must_be_refused(bench: Bench, plant: AuditedPlant, question: Question, event: str) -> None:
-    """Ask a plant whose budget is used up: nothing may be charged, and nothing leave."""
-    charge_count = len(charges(plant.home))
-    try:
-        plant.release(question, None)
-    except RefusedError:
-        pass
-    else:
-        bench.wrong[BUDGET].append(f"a release is made since {event}")
-    if len(charges(plant.home)) != charge_count:
-        bench.wrong[BUDGET].append(f"a release is charged since {event}")
-    bench.count_answer()
-
-
-class _Interrupted(Exception):
-    """Stands for a crash."""
 
 
 def _salt(plant: AuditedPlant, records: Sequence[Record]) -> bytes:

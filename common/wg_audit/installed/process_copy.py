@@ -1,22 +1,31 @@
 """Work in a process of its own that is equal to this one in all but what the system draws.
 
-Clocks stand still, and what is in memory is the same, generators included: what two such processes
-have in common, an adversary can have, too. Only Python's ``random`` is seeded anew in each.
+Clocks stand still, the process has one id, and what is in memory is the same, generators included:
+what two such processes have in common, an adversary can have, too. Where asked, what Python draws
+from the system is known, too; what libraries draw by themselves is not.
 """
 
 import multiprocessing
+import os
+import random
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
+import numpy as np
+
 from wg_core.errors import InternalError
 
 _NOW = 1_700_000_000
+_STATE = random.getstate()
 _CLOCKS = ("time", "monotonic", "perf_counter", "process_time")
 
 
-def run_in_copy(work: Callable[[], bytes]) -> bytes:
+def run_in_copy(work: Callable[[], bytes], *, fixed_entropy: bool = False) -> bytes:
     """Return what the work gives in a copy of this process.
+
+    Args:
+        fixed_entropy: Python draws nothing from the system, and always the same.
 
     Raises:
         InternalError: The work failed, or the system makes no copies of processes.
@@ -25,7 +34,7 @@ def run_in_copy(work: Callable[[], bytes]) -> bytes:
         raise InternalError("audit: this system makes no copies of processes; audit on Linux")
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(work, sender))
+    process = context.Process(target=_run, args=(work, fixed_entropy, sender))
     process.start()
     sender.close()
     try:
@@ -38,8 +47,16 @@ def run_in_copy(work: Callable[[], bytes]) -> bytes:
     return result
 
 
-def _run(work: Callable[[], bytes], sender: Connection) -> None:
+def _run(work: Callable[[], bytes], fixed_entropy: bool, sender: Connection) -> None:
     for name in _CLOCKS:
         setattr(time, name, lambda: float(_NOW))
         setattr(time, f"{name}_ns", lambda: _NOW * 10**9)
+    process_id = os.getppid()
+    random.setstate(_STATE)
+    for name in ("getpid", "getppid"):
+        setattr(os, name, lambda: process_id)
+    if fixed_entropy:
+        stream = np.random.default_rng(_NOW)
+        for module, name in ((os, "urandom"), (random, "_urandom")):
+            setattr(module, name, stream.bytes)
     sender.send_bytes(work())

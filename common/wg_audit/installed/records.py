@@ -1,12 +1,15 @@
 """Made-up records: pictures, and vectors of the audit's choice written as pictures."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wg_audit.installed.plant import SIDE, Floats, Record, Setup
+from wg_audit.installed.plant import MACHINE_NUMBERS, SIDE, Floats, Record, Setup
+
+Shape = tuple[int, int] | tuple[int, int, int]
 
 STEP = 2.0**-20
 """Features are multiples of it, so that they are whole numbers to the reference."""
@@ -15,22 +18,45 @@ DIMENSIONS = (SIDE * SIDE - 8) // 4
 """Most features that a picture can hold."""
 
 _DISTINCT_VECTORS = 64  # Of a crowd: the reference computes each of them once
+_LENGTHS = (
+    *(0, 2.0**-18, 2.0**-12, 2.0**-6, 0.5, 0.99, 1.01, 1.5, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4),
+    *(1e5, 1e6, 1e8, 1e10, 1e14, 1e20, 1e25, 1e30, 1e36, 3e38),
+)
+"""Of extreme vectors, clip radii."""
+
+LOOK_ALIKES = (
+    *("part A", "Part A", "PART A", "part a", "part \uff21", "part \u0410", "part \u00c5", "partA"),
+    *("part-A", "part_A", "part.A", "part  A", "1", "01", "1.0", "None", "nan", "-1", "true"),
+    *("\u00df", "ss", "\ufb01", "fi", "\u3042", "\u30a2", "\uff71"),
+    *(f"{'0123456789' * 9}-{number}" for number in range(2)),
+)
+"""Names of classes that programs might take for each other."""
+
 _SPREAD = 0.6  # Length of a crowd's middle, and of what its vectors have beyond, clip radii
 
 
 def vector(
-    features: ArrayLike, number: int, label: int, unit: str = "unit", side: int = SIDE
+    features: ArrayLike,
+    number: int,
+    label: int,
+    unit: str = "unit",
+    shape: Shape = (SIDE, SIDE),
 ) -> Record:
     """A picture whose first bytes are features, float32; ``number`` makes its content unique."""
     raw = np.asarray(features, dtype="<f4").tobytes() + number.to_bytes(8, "little")
-    pixels = np.zeros(side * side, dtype=np.uint8)
+    pixels = np.zeros(math.prod(shape), dtype=np.uint8)
     pixels[: len(raw)] = np.frombuffer(raw, dtype=np.uint8)
-    return Record(pixels=pixels.reshape(side, side), label=label, unit=unit)
+    return Record(pixels=pixels.reshape(shape), label=label, unit=unit)
 
 
-def features_of(pixels: NDArray[np.uint8], dimension: int) -> NDArray[np.float32]:
-    """The features in a picture's first bytes, float32 ``[dimension]``."""
-    return np.frombuffer(pixels.tobytes(), dtype="<f4", count=dimension)
+def features_of(pixels: NDArray[np.uint8], dimension: int, before: int) -> NDArray[np.float32]:
+    """The features in a picture's bytes, float32 ``[dimension]``, behind so many others."""
+    return np.frombuffer(pixels.tobytes(), dtype="<f4", count=dimension, offset=4 * before)
+
+
+def width(setup: Setup) -> int:
+    """Number of float32 in the pictures of a plant."""
+    return setup.dimension + (MACHINE_NUMBERS if setup.machine else 0)
 
 
 def crowd(
@@ -38,7 +64,7 @@ def crowd(
     size: int,
     setup: Setup,
     units: Sequence[str] = (),
-    side: int = SIDE,
+    shape: Shape = (SIDE, SIDE),
 ) -> list[Record]:
     """Records around one point away from the origin, a third of them beyond the clip.
 
@@ -47,12 +73,15 @@ def crowd(
 
     Args:
         units: Privacy unit of each record; empty: one each.
-        side: Pixels of a side of the pictures.
+        shape: Pixels of a picture.
     """
     dimension, classes = setup.dimension, len(setup.labels)
     middle = _direction(rng, 1, dimension) * _SPREAD
     centres = middle + _direction(rng, min(size, _DISTINCT_VECTORS), dimension) * _SPREAD
     centres[::3] *= rng.uniform(1.5, 8, (len(centres[::3]), 1))
+    if setup.machine:
+        numbers = _direction(rng, len(centres), MACHINE_NUMBERS)
+        centres = np.hstack([centres, numbers * rng.uniform(0.2, 3, (len(centres), 1))])
     centres = np.rint(centres / STEP) * STEP
     if dimension < 3:  # Beside a NaN a feature is alone; clipped, it may round below the last grid
         # point, and only where it is a power of two certainly does not.
@@ -63,7 +92,7 @@ def crowd(
     labels = rng.choice(present, size, p=frequent / frequent.sum())
     labels[rng.random(size) < 0.1] = -1
     return [
-        vector(centres[n % len(centres)], n, int(labels[n]), unit, side)
+        vector(centres[n % len(centres)], n, int(labels[n]), unit, shape)
         for n, unit in enumerate(units or [f"unit-{n}" for n in range(size)])
     ]
 
@@ -86,7 +115,8 @@ def with_copies(records: Sequence[Record], classes: int) -> list[Record]:
         replace(
             two_units, label=(two_units.label + 1) % classes, unit=f"{two_units.unit} once more"
         ),
-        replace(same_label, pixels=255 - same_label.pixels, label=classes + 7),
+        replace(same_label, pixels=255 - same_label.pixels, label=classes),
+        replace(same_label, pixels=255 - no_label.pixels, label=classes + 7),
         *(
             replace(changed_late, pixels=pixels, label=(changed_late.label + 1) % classes)
             for pixels in _with_a_bit_changed(changed_late.pixels)
@@ -102,6 +132,24 @@ def _with_a_bit_changed(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]
         yield copy
 
 
+def extremes(rng: np.random.Generator, setup: Setup) -> list[Record]:
+    """Vectors of all lengths that a float32 can have, none at all, and some that are no numbers."""
+    columns, classes = width(setup), len(setup.labels)
+    halves = [_direction(rng, len(_LENGTHS), setup.dimension)]
+    if setup.machine:
+        halves.append(_direction(rng, len(_LENGTHS), MACHINE_NUMBERS))
+    rows = np.rint(np.hstack(halves) * np.array(_LENGTHS)[:, None] / STEP) * STEP
+    constant_vectors = [np.full(columns, value) for value in (np.nan, np.inf, -np.inf, -0.0, 1e-40)]
+    axes = np.eye(columns)[[0, -1]]
+    broken = rows[-8:].copy()
+    broken[:4, ::2], broken[4:, 1::2] = np.nan, -np.inf
+    vectors = [*rows, *constant_vectors, *axes, *-axes, *broken]
+    return [
+        vector(row, number, number % (classes + 1) - 1, f"unit-{number // 3}")
+        for number, row in enumerate(vectors)
+    ]
+
+
 def unit_names(count: int) -> list[str]:
     """List names that look alike, and names that are equal but for their last characters."""
     look_alikes = ["part A", "Part A", "part a", "part \uff21", "part \u0410", "part A ", " part A"]
@@ -109,6 +157,12 @@ def unit_names(count: int) -> list[str]:
     return look_alikes + [
         f"{'0123456789' * 12}-{number}" for number in range(count - len(look_alikes))
     ]
+
+
+def uneven_owners() -> list[str]:
+    """List units once for each record: most of one, some of odd numbers, one of very many."""
+    sizes = [*[1] * 300, 3, 5, 6, 7, 11, 13, 100, 1000]
+    return [f"unit-{number}" for number, size in enumerate(sizes) for _ in range(size)]
 
 
 def owners(count: int) -> list[str]:

@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 
 from wg_audit.installed import records as made_up
-from wg_audit.installed.plant import Integers, Opened, Record, Setup
+from wg_audit.installed.plant import MACHINE_NUMBERS, Integers, Opened, Record, Setup
 from wg_core.errors import VerificationError
 
 _TYPICAL = Fraction(4, 5)
@@ -33,18 +33,22 @@ class Reference:
 
     def __init__(self, setup: Setup, records: Sequence[Record], file: Opened) -> None:
         schema = file.manifest.schema
+        self._of_machine = file.of_machine
+        expected = ((), MACHINE_NUMBERS) if file.of_machine else (setup.labels, setup.dimension)
         stated = (schema.labels, schema.dimension, float(schema.clip_radius))
-        if stated != (setup.labels, setup.dimension, 1.0):
+        if stated != (*expected, 1.0):
             raise VerificationError(f"a release of {stated[1:]} and {len(schema.labels)} labels")
         self._setup, self._records, self._schema = setup, records, schema
         self._grid = 1 << schema.bits
         self._vectors: dict[tuple[bytes, int], Integers] = {}
         blocks = file.blocks()
-        self.point, self.radius = self._centre(
-            [int(value) for value in file.integers[blocks["counts"]]],
-            [int(value) for value in file.integers[blocks["moments"]]],
-            Fraction(file.sigma) ** 2,
-        )
+        self.point, self.radius = [0] * schema.dimension, self._grid
+        if not file.of_machine:
+            self.point, self.radius = self._centre(
+                [int(value) for value in file.integers[blocks["counts"]]],
+                [int(value) for value in file.integers[blocks["moments"]]],
+                Fraction(file.sigma) ** 2,
+            )
         self._weight = schema.sum_weight * self._grid // self.radius
 
     def statistics(self) -> Integers:
@@ -58,14 +62,15 @@ class Reference:
 
     def vector(self, record: Record) -> Integers:
         """Return the contribution of one record, int64 ``[L]``."""
-        features = made_up.features_of(record.pixels, self._setup.dimension)
-        key = features.tobytes(), record.label
+        before, label = (self._setup.dimension, -1) if self._of_machine else (0, record.label)
+        features = made_up.features_of(record.pixels, self._schema.dimension, before)
+        key = features.tobytes(), label
         if key not in self._vectors:
-            self._vectors[key] = self._vector(features.tolist(), record.label)
+            self._vectors[key] = self._vector(features.tolist(), label)
         return self._vectors[key]
 
     def _vector(self, features: list[float], label: int) -> Integers:
-        schema, classes, d = self._schema, len(self._setup.labels), self._setup.dimension
+        schema, classes, d = self._schema, len(self._schema.labels), self._schema.dimension
         q = self._on_grid(features)
         counts = np.zeros(classes + 1, dtype=np.int64)
         counts[label] = schema.count_weight  # -1: the last, of records without a label

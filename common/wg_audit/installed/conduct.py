@@ -1,0 +1,267 @@
+"""The audit's probes of conduct: guarantees, budgets, refusals, and what goes wrong on the way.
+
+As those of ``probes`` none can raise a false alarm.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+
+from wg_audit.installed.bench import (
+    ASKED,
+    BUDGET,
+    DELTA,
+    EQUAL,
+    ORDER,
+    Bench,
+    far,
+    labels,
+    make_question,
+    near,
+)
+from wg_audit.installed.plant import (
+    AuditedPlant,
+    Integers,
+    Interrupted,
+    Opened,
+    Question,
+    Record,
+    Setup,
+    Trouble,
+    Watch,
+    charges,
+    in_file_order,
+    ledger_entries,
+    opened,
+)
+from wg_core import numbers
+from wg_core.errors import RefusedError, WgError
+from wg_core.privacy import calibration
+
+SETUP = Setup(labels=labels(6), dimension=8, machine=True)
+FEW = 60
+GUARANTEES = 48
+TROUBLES: tuple[Trouble, ...] = get_args(Trouble)
+_UNRECORDED: tuple[Trouble, ...] = ("charged", "sampled")
+"""Steps after which noise is drawn anew."""
+_CAP, _PRICE = 2.0, 0.9
+"""Epsilon of a budget that is used up, and of each release from it."""
+_YEAR = 31_536_000  # Seconds
+
+
+def try_guarantees(bench: Bench) -> None:
+    """One plant answers many questions of all guarantees, in several spellings."""
+    records = bench.crowd(FEW, SETUP)
+    with bench.note_errors(), bench.fresh(SETUP) as plant:
+        main_records = bench.freeze(plant, records)
+        files = []
+        for number, (epsilon, delta) in enumerate(_guarantees(bench.rng)):
+            question = replace(
+                make_question(number, machine=bool(number % 3 == 2)), epsilon=epsilon, delta=delta
+            )
+            script = (near, far)[number % 2]
+            if number % 4 < 2:
+                file = bench.release_scripted(plant, SETUP, main_records, question, script)
+            else:
+                file = bench.release_bare(plant, SETUP, main_records, question)
+            files.append(file)
+        bench.verify(plant, files)
+        _ask_again(bench, plant, files[-1])
+
+
+def _guarantees(rng: np.random.Generator) -> Iterator[tuple[str, str]]:
+    """Yield epsilons from .003 to 10 and deltas from 1e-12 to 1e-5, spelled in three ways."""
+    epsilons = 10 ** rng.permutation(np.linspace(-2.5, 0.99, GUARANTEES))
+    deltas = 10 ** rng.permutation(np.linspace(-12, -5.001, GUARANTEES))
+    for number, (epsilon, delta) in enumerate(zip(epsilons, deltas, strict=True)):
+        spelling = (f"{epsilon:.6f}", f"{epsilon:.4e}", f"{epsilon:.12f}")[number % 3]
+        yield spelling, f"{delta:.3e}"
+
+
+def _ask_again(bench: Bench, plant: AuditedPlant, file: Opened) -> None:
+    """The last question again, under its own id and under another, and spelled otherwise."""
+    last, charge_count = file.manifest, len(charges(plant.home))
+    for request_id, epsilon in (
+        (last.request_id, last.epsilon),
+        ("f" * 32, last.epsilon),
+        ("e" * 32, f"{numbers.exact(last.epsilon):.20e}"),
+    ):
+        question = Question(
+            request_id=request_id, epsilon=epsilon, delta=last.delta, machine=file.of_machine
+        )
+        watch = Watch(far, plant.home, request_id)
+        again = bench.ask(plant, question, watch)
+        if again.data != file.data or watch.parts or len(charges(plant.home)) != charge_count:
+            bench.wrong[ORDER].append("a repeated question gets another answer")
+
+
+def go_through_trouble(bench: Bench) -> None:
+    """A release that was cut off at any step, or not cosigned, is charged once and made once."""
+    with bench.note_errors(), bench.fresh(SETUP) as plant:
+        bench.freeze(plant, bench.crowd(FEW, SETUP))
+        files = []
+        for number, trouble in enumerate(2 * TROUBLES):
+            question = make_question(number, machine=number >= len(TROUBLES))
+            first_watch = Watch(near, plant.home, question.request_id)
+            if _is_answered(plant, question, first_watch, trouble):
+                bench.wrong[ORDER].append(f"a release leaves when its plant's trouble is {trouble}")
+            bench.count_answer()
+            _ask_for_more(bench, plant, question)
+            again = Watch(far, plant.home, question.request_id)
+            file = bench.ask(plant, question, again)
+            files.append(file)
+            is_recorded = trouble not in _UNRECORDED
+            answers = in_file_order((first_watch if is_recorded else again).answers, file)
+            if bool(again.parts) == is_recorded or not np.array_equal(answers, file.integers):
+                bench.wrong[ORDER].append(f"noise is drawn twice, or never, after {trouble}")
+            request_ids = [charge.request_id for charge in charges(plant.home)]
+            if request_ids.count(question.request_id) != 1 or len(request_ids) != number + 1:
+                bench.wrong[ORDER].append("an interrupted release is not charged once")
+        bench.verify(plant, files)
+
+
+def _is_answered(
+    plant: AuditedPlant, question: Question, watch: Watch | None, trouble: Trouble | None
+) -> bool:
+    try:
+        plant.release(question, watch, trouble)
+    except (Interrupted, WgError):
+        return False
+    return True
+
+
+def _ask_for_more(bench: Bench, plant: AuditedPlant, question: Question) -> None:
+    """A request that was charged pays for no other guarantee, and for no other statistics."""
+    for other_question in (
+        replace(question, epsilon="9"),
+        replace(question, epsilon="0.01"),
+        replace(question, delta="1e-9"),
+        replace(question, machine=not question.machine),
+    ):
+        watch = Watch(near, plant.home, question.request_id)
+        try:
+            file = opened(plant.release(other_question, watch))
+        except WgError:
+            file = None
+        if watch.parts or (file and file.manifest.epsilon != file.charge.epsilon):
+            bench.wrong[ORDER].append("a request that was charged is released at another guarantee")
+        bench.count_answer()
+
+
+def use_up_a_budget(bench: Bench) -> None:
+    """A budget is used up, and nothing that a plant does gives any of it back."""
+    setup = replace(SETUP, cap=f"{_CAP:g}")
+    mu = calibration.mu(_PRICE, DELTA)
+    payable = max(
+        count
+        for count in range(1, 50)
+        if calibration.gaussian_epsilon(mu * count**0.5, DELTA) <= _CAP
+    )
+    records = bench.crowd(FEW, setup)
+    with bench.note_errors(), bench.fresh(setup) as plant:
+        files = []
+        for number in range(payable):
+            question = make_question(number, _PRICE, machine=number % 4 > 1)
+            main_records = bench.freeze(plant, records[number:])
+            if number % 2:
+                cut_off(bench, plant, question)
+            else:
+                files.append(bench.release_bare(plant, setup, main_records, question))
+        charge_counts = [charge.state.charges_before for charge in charges(plant.home)]
+        if charge_counts != list(range(payable)):
+            bench.wrong[BUDGET].append(f"{len(charge_counts)} charges, {payable} can be paid")
+        bench.verify(plant, files)
+        for number, (event, happen) in enumerate(_events(plant, records, payable)):
+            happen()
+            # Question 1 was cut off: no later version may be released for its charge.
+            for question_number in (1, payable + number):
+                for machine in (False, True):
+                    question = make_question(question_number, _PRICE, machine=machine)
+                    _must_be_refused(bench, plant, question, event)
+
+
+def _events(
+    plant: AuditedPlant, records: Sequence[Record], payable: int
+) -> list[tuple[str, Callable[[], object]]]:
+    """List what may happen to a plant whose budget is used up."""
+
+    def rename() -> None:
+        plant.rename()
+        plant.freeze(records)
+
+    return [
+        ("it was used up", lambda: None),
+        ("it refused", lambda: None),
+        ("a year has passed", lambda: plant.wait(_YEAR)),
+        ("the same records are frozen", lambda: plant.freeze(records[payable - 1 :])),
+        ("earlier records are frozen", lambda: plant.freeze(records)),
+        ("no records are frozen", lambda: plant.freeze([])),
+        ("the data set has another name", rename),
+        ("another ledger takes over", plant.replace_ledger),
+    ]
+
+
+def cut_off(bench: Bench, plant: AuditedPlant, question: Question) -> None:
+    """Ask, and let the plant fail while noise is drawn."""
+
+    def stop(exact: Integers, sigma: float) -> Integers:
+        raise Interrupted
+
+    try:
+        bench.ask(plant, question, stop)
+    except Interrupted:
+        bench.count_answer()
+
+
+def _must_be_refused(bench: Bench, plant: AuditedPlant, question: Question, event: str) -> None:
+    """Ask a plant whose budget is used up: nothing may be charged, and nothing leave."""
+    charge_count = len(charges(plant.home))
+    try:
+        plant.release(question, None)
+    except RefusedError:
+        pass
+    else:
+        bench.wrong[BUDGET].append(f"a release is made since {event}")
+    if len(charges(plant.home)) != charge_count:
+        bench.wrong[BUDGET].append(f"a release is charged since {event}")
+    bench.count_answer()
+
+
+def be_refused(bench: Bench) -> None:
+    """Questions that no plant answers cost nothing, and are refused alike whatever the records."""
+    answerable = make_question(0)
+    questions = [
+        replace(answerable, epsilon="10.5"),
+        replace(answerable, delta="1e-4"),
+        replace(answerable, changes={"site": "another"}),
+        replace(answerable, changes={"encoder": "ab" * 32}),
+        replace(answerable, changes={"expires": 1}),
+        replace(answerable, machine=True),
+    ]
+    setup = replace(SETUP, machine=False)
+    with bench.note_errors(), bench.fresh(setup) as plant:
+        words = []
+        for count in (0, 1, FEW):
+            with plant.twin() as twin:
+                bench.freeze(twin, bench.crowd(count, setup))
+                size = len(ledger_entries(twin.home))
+                words.append([_refusal(bench, twin, question) for question in questions])
+                if len(ledger_entries(twin.home)) != size:
+                    bench.wrong[ASKED].append("what is refused stands on the ledger")
+        if any(of_twin != words[0] for of_twin in words):
+            bench.wrong[EQUAL].append("words of a refusal")
+
+
+def _refusal(bench: Bench, plant: AuditedPlant, question: Question) -> str:
+    """Say what a plant says instead of an answer, but for where its home is."""
+    watch = Watch(near, plant.home, question.request_id)
+    bench.count_answer()
+    try:
+        plant.release(question, watch)
+    except WgError as error:
+        if not watch.parts:
+            return f"{type(error).__name__}: {error}".replace(str(plant.home), "")
+    bench.wrong[ASKED].append(f"{question.changes or question.epsilon}: is not refused")
+    return ""

@@ -1,0 +1,95 @@
+"""Bugs in releases for machines, planted as those of ``planted_bugs``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.client.release.planted_bugs import Plant, Planted
+
+from wg_audit.installed import bench, conduct, probes
+from wg_core.ledger.entries import Charge
+from wg_core.ledger.state import LedgerState
+from wg_core.privacy import mechanism
+from wg_core.privacy.schema import MACHINE, StatisticsSchema
+from wg_core.release import freeze as freezing
+from wg_core.release import query
+from wg_core.wire import statistics_file
+
+Integers = NDArray[np.int64]
+
+
+def machine_parts(change: Callable[[Integers, Integers], Integers]) -> Plant:
+    """A release for a machine is a function of its exact and its noisy statistics."""
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        original = mechanism.release_statistics
+
+        def release(schema: StatisticsSchema, exact: Integers, *words: Any) -> Integers:
+            noisy = original(schema, exact, *words)
+            return change(exact, noisy) if schema.statistics == MACHINE else noisy
+
+        patch.setattr(query, "release_statistics", release)
+
+    return plant
+
+
+def machine_is_free(patch: pytest.MonkeyPatch) -> None:
+    original = LedgerState._charge
+
+    def charge(state: LedgerState, entry: Charge) -> None:
+        original(state, entry)
+        if entry.mechanism.statistics == MACHINE:
+            state.lineage(entry.lineage).mu_squared -= int(entry.event.mu_squared)
+
+    patch.setattr(LedgerState, "_charge", charge)
+
+
+def machine_of_labelled_records(patch: pytest.MonkeyPatch) -> None:
+    original = freezing._exact
+
+    def exact(reading: Any, rows: Any, data: Any, config: Any) -> dict[str, Integers]:
+        rows.numbers[data.labels < 0] = 0
+        return original(reading, rows, data, config)
+
+    patch.setattr(freezing, "_exact", exact)
+
+
+def machine_classes_with_a_record(patch: pytest.MonkeyPatch) -> None:
+    original, manifest_of = query.make, statistics_file.StatisticsManifest
+
+    def make(config: Any, snapshot: Any, request: Any, **words: Any) -> bytes:
+        present = {int(label) for label in snapshot.records().labels} | {0}
+        names = tuple(name for row, name in enumerate(config.data.labels) if row in present)
+
+        def manifest(**fields: Any) -> Any:
+            of_machine = fields["schema"].statistics == MACHINE
+            return manifest_of(**(fields | ({"labels": names} if of_machine else {})))
+
+        with pytest.MonkeyPatch.context() as inside:
+            inside.setattr(statistics_file, "StatisticsManifest", manifest)
+            return original(config, snapshot, request, **words)
+
+    patch.setattr(query, "make", make)
+
+
+OF_MACHINE: dict[str, Planted] = {
+    "machine statistics without noise": Planted(
+        machine_parts(lambda exact, noisy: exact), bench.PASSED_ON, probes.freeze_versions
+    ),
+    "number of a machine's records without noise": Planted(
+        machine_parts(lambda exact, noisy: np.concatenate([exact[:1], noisy[1:]])),
+        bench.PASSED_ON,
+        probes.freeze_versions,
+    ),
+    "machine statistics are free": Planted(machine_is_free, bench.BUDGET, conduct.use_up_a_budget),
+    "machine statistics of labelled records alone": Planted(
+        machine_of_labelled_records, bench.EXACT, probes.freeze_versions
+    ),
+    "a machine's class names are those with a record": Planted(
+        machine_classes_with_a_record, bench.LEDGER, probes.read_layouts
+    ),
+}
