@@ -5,8 +5,9 @@ generator makes networks for machines. Nobody releases anything. A plant has twe
 condition, of which n are labelled, from several recordings, which are its privacy units, and states
 its bearing; what comes is what the server makes of that, and what is kept is what ``wg-client``
 keeps. Plants are simulated machines that no training saw, each recording as loud as it comes, and
-the real bearing of ``cwru_de`` at its four loads, each size of damage held out in turn. Each plant
-is also asked what it would do with the sheet of another machine.
+the real bearing of ``cwru_de`` at its four loads, each size of damage held out in turn, in three
+mixtures: even; mostly sound, where only labelled windows are damaged, and one of each damage; no
+sound window. Each plant is also asked what it would do with the sheet of another machine.
 
 The second table has what n labels change of what no label kept, plant by plant.
 """
@@ -39,7 +40,7 @@ from wg_client.selection.model_selection import select_model
 from wg_common import catalogue
 from wg_common.machines import bearing
 from wg_common.modalities.windows import Windows
-from wg_common.nets import network
+from wg_common.nets import network, spectrum_lines
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.weights_package import Candidate
 from wg_core.errors import NotAcceptedError
@@ -56,7 +57,8 @@ from wg_server.generator.weights.machine_statistic import no_statistics
 from wg_server.site.home import ServerHome
 
 NAMES = ("normal", "ball", "inner", "outer")
-FIXED, MEAN, KEPT = "fixed", "raw-mean", "kept"
+MEAN, KEPT = "raw-mean", "kept"
+FIXED, TEMPLATE = "fixed", "template"  # By treatment of inputs
 VETOED, VETOED_WRONG = "own sheet vetoed", "another's vetoed"
 MOSTLY_SOUND = "simulated, 9 in 10 sound"
 SOURCES = ("kept: delivered", "kept: trained on", "kept: local-only")
@@ -67,6 +69,8 @@ most mutual information between records and answers; no label has a part in any.
 OWN, TESTS, SOUND = 20, 60, 520  # Windows of a condition; further sound ones where most are
 RECORDING, LOUDNESS = 4, 4.0  # Windows of a simulated one; spread of its damage's loudness, dB
 LABELS, SIZES = (0, 2, 5, 20), (7, 14, 21)
+EVEN, MOSTLY_SOUND_REAL, NO_SOUND = "real, even", "real, mostly sound", "real, no sound window"
+MIXTURES = (EVEN, MOSTLY_SOUND_REAL, NO_SOUND)
 Ints = NDArray[np.int64]
 
 
@@ -143,34 +147,39 @@ def _sheet_of(machine: simulation.Machines) -> DataSheet:
     return stated(*(Decimal(f"{value:.6g}") for value in (*figures, 100 * load)))
 
 
-def real(path: Path, seed: int) -> Iterator[MachinePlant]:
-    """The bearing of ``cwru_de`` (SKF 6205); sound windows are of one load."""
+def real(path: Path, seed: int, mixture: str, labelled: int) -> Iterator[MachinePlant]:
+    """The bearing of ``cwru_de`` (SKF 6205), at each load and with each size of damage held out.
+
+    One recording is of a sound machine: its first half is each plant's, its second judges.
+
+    Args:
+        path: The data set's file.
+        seed: Seed of the windows that a plant has.
+        mixture: One of ``MIXTURES``.
+        labelled: Number of labelled windows of a damage.
+    """
     with np.load(path) as archive:
         data = {name: archive[name] for name in archive.files}
-    rng = np.random.default_rng(seed)
+    kinds, rng = data["y_type"], np.random.default_rng(seed)
+    sound = np.flatnonzero(kinds == 0)
+    early, late = np.array_split(sound, 2)
     for load, speed in enumerate((1797, 1772, 1750, 1730)):
         for size in SIZES:
-            part = rng.integers(0, 2, len(data["x"]))
-            held_out = np.where(data["size_mil"] == 0, part == 1, data["size_mil"] == size)
-            rows = np.flatnonzero(data["load_hp"] == load)
-            kinds, labels = np.unique(data["y_type"][rows], return_inverse=True)
-            mixed = rng.permutation(len(rows))
-            chosen = np.concatenate(
-                [
-                    [row for row in mixed if labels[row] == kind and not held_out[rows[row]]][:OWN]
-                    for kind in range(len(kinds))
-                ]
-            )
-            tests = np.flatnonzero(held_out[rows])
-            windows = data["x"][rows].astype(np.float32)
+            at_load = (kinds > 0) & (data["load_hp"] == load)
+            mixed = rng.permutation(np.flatnonzero(at_load & (data["size_mil"] != size)))
+            of_damage = max(labelled, 1) if mixture == MOSTLY_SOUND_REAL else OWN
+            parts = [mixed[kinds[mixed] == kind][:of_damage] for kind in range(1, len(NAMES))]
+            own_sound = {NO_SOUND: 0, EVEN: OWN}.get(mixture, len(early))
+            chosen = np.concatenate([rng.permutation(early)[:own_sound], *parts])
+            tests = np.concatenate([np.flatnonzero(at_load & (data["size_mil"] == size)), late])
+            windows = data["x"].astype(np.float32)
             figures = speed, 12000, 9, "7.94", "39.04", 0, 50
-            sheet = stated(*(Decimal(value) for value in figures))
             yield MachinePlant(
-                names=tuple(NAMES[kind] for kind in kinds),
-                sheet=sheet,
-                own=(windows[chosen], labels[chosen].astype(np.int64)),
-                units=tuple(str(group) for group in data["group"][rows][chosen]),
-                test=(windows[tests], labels[tests].astype(np.int64)),
+                names=NAMES,
+                sheet=stated(*(Decimal(value) for value in figures)),
+                own=(windows[chosen], kinds[chosen].astype(np.int64)),
+                units=tuple(str(group) for group in data["group"][chosen]),
+                test=(windows[tests], kinds[tests].astype(np.int64)),
                 another=_sheet_of(simulation.Workshop(int(rng.integers(1 << 31))).machines(1)),
             )
 
@@ -205,7 +214,8 @@ def plants(options: argparse.Namespace) -> Iterator[tuple[str, int, int]]:
         print("cwru_de: not here, left out")
         return
     for seed in range(options.seed, options.seed + options.draws):
-        yield from (("real", number, seed) for number in range(4 * len(SIZES)))
+        for number in range(4 * len(SIZES)):
+            yield from ((kind, number, seed) for kind in MIXTURES)
 
 
 def _job(job: tuple[str, str, int, int, argparse.Namespace]) -> Row:
@@ -213,15 +223,16 @@ def _job(job: tuple[str, str, int, int, argparse.Namespace]) -> Row:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     home = ServerHome(options.home)
     generator = sheet_generation.unpack(versions.installed_version(home).sheets.read_bytes())
-    plant = (
-        list(real(options.datasets / "cwru_de/data.npz", seed))[number]
-        if kind == "real"
-        else simulated(number, seed, SOUND if kind == MOSTLY_SOUND else 0)
-    )
-    judge = Judge(home.read_encoder(), generator.generate, plant, number)
-    delivered = _delivered(generator.kinds[bearing.KIND.name].model, plant)
-    asked = LABELS[:1] if kind == MOSTLY_SOUND else LABELS
-    scores = {f"{kind}, n={labelled}": judge.scores(labelled) | delivered for labelled in asked}
+    encoder, scores = home.read_encoder(), {}
+    for labelled in LABELS[:1] if kind == MOSTLY_SOUND else LABELS:
+        plant = (
+            list(real(options.datasets / "cwru_de/data.npz", seed, kind, labelled))[number]
+            if kind in MIXTURES
+            else simulated(number, seed, SOUND if kind == MOSTLY_SOUND else 0)
+        )
+        judge = Judge(encoder, generator.generate, plant, number)
+        delivered = _delivered(generator.kinds[bearing.KIND.name].model, plant)
+        scores[f"{kind}, n={labelled}"] = judge.scores(labelled) | delivered
     return {"key": key, "dataset": number + 1000 * seed, "cell": "", "scores": scores}
 
 
@@ -339,21 +350,34 @@ class Judge:
 
 
 def _delivered(model: MachineModel, plant: MachinePlant) -> dict[str, float]:
-    """Share right of networks as they come: the best that never saw a sheet, and the mean."""
+    """Share right of networks as they come: those that see no condition, and the mean.
+
+    Standardised inputs are so by the plant's own windows.
+    """
+    architecture = catalogue.SPECTRUM_LINES
+    own, test = (network.prepared(architecture, list(x[0])) for x in (plant.own, plant.test))
+    by_treatment = {
+        "raw": torch.from_numpy(test),
+        "standardised": spectrum_lines.standardised_by(
+            torch.from_numpy(test),
+            torch.from_numpy(own.mean(axis=0)),
+            torch.from_numpy(own.std(axis=0)),
+        ),
+    }
     rows = [NAMES.index(name) for name in plant.names]
-    batch = network.prepared(catalogue.SPECTRUM_LINES, list(plant.test[0]))
-    inputs, figures = torch.from_numpy(batch)[None], bearing.figures(plant.sheet)
+    figures = bearing.figures(plant.sheet)
+    templates, scores = bearing.templates(figures), {}
     with torch.inference_mode():
+        for treatment, inputs in by_treatment.items():
+            view = View.of(inputs[None], templates)
+            scores[f"{FIXED}, {treatment}"] = model.fixed[treatment](view.inputs)
+            scores[f"{TEMPLATE}, {treatment}"] = model.template_for(treatment)(1).logits(view)
         networks = model.made_for("raw")
         mean = networks.networks(networks.condition(figures, no_statistics(1)))
-        logits = {
-            FIXED: model.fixed["raw"](inputs),
-            MEAN: mean.logits(View.of(inputs, bearing.templates(figures))),
-        }
-        return {
-            name: _balanced(value[0][:, rows].numpy(), plant.test[1])
-            for name, value in logits.items()
-        }
+        scores[MEAN] = mean.logits(View.of(by_treatment["raw"][None], templates))
+    return {
+        name: _balanced(value[0][:, rows].numpy(), plant.test[1]) for name, value in scores.items()
+    }
 
 
 def _balanced(logits: NDArray[np.floating], truth: Ints) -> float:
@@ -365,10 +389,20 @@ def _balanced(logits: NDArray[np.floating], truth: Ints) -> float:
 def table(rows: list[Row]) -> Iterator[str]:
     """Shares right in each cell, differences over plants, and what labels changed."""
     results = Results(rows)
-    methods = (LOCAL, FIXED, MEAN, KEPT, *SOURCES, VETOED, VETOED_WRONG)
-    pairs = ((KEPT, LOCAL), (KEPT, FIXED), (KEPT, MEAN))
+    rivals = [f"{name}, {treatment}" for name in (FIXED, TEMPLATE) for treatment in TREATMENTS[:2]]
+    methods = (LOCAL, *rivals, MEAN, KEPT, *SOURCES, VETOED, VETOED_WRONG)
+
+    def best(cell: str, name: str) -> str:
+        treatments = [f"{name}, {treatment}" for treatment in TREATMENTS[:2]]
+        return max(treatments, key=lambda treatment: results.accuracy(cell, treatment)[0])
+
     yield from markdown(
-        ("plants", "number", *methods, *(f"{a} minus {b}" for a, b in pairs)),
+        (
+            "plants",
+            "number",
+            *methods,
+            *(f"{KEPT} minus {name}" for name in (LOCAL, f"best {FIXED}", f"best {TEMPLATE}")),
+        ),
         (
             (
                 cell,
@@ -377,7 +411,10 @@ def table(rows: list[Row]) -> Iterator[str]:
                     f"{value:.3f}" if np.isfinite(value := results.accuracy(cell, m)[0]) else "-"
                     for m in methods
                 ),
-                *(results.paired(cell, *pair) for pair in pairs),
+                *(
+                    results.paired(cell, KEPT, rival)
+                    for rival in (LOCAL, best(cell, FIXED), best(cell, TEMPLATE))
+                ),
             )
             for cell in results.cells
         ),
@@ -411,7 +448,7 @@ def _changes(rows: list[Row]) -> Iterator[tuple[str, ...]]:
     kept = {
         (row["cell"], row["dataset"]): row["scores"][KEPT] for row in rows if KEPT in row["scores"]
     }
-    for kind in ("simulated", "real"):
+    for kind in ("simulated", *MIXTURES):
         for labelled in LABELS[1:]:
             cell, none = f"{kind}, n={labelled}", f"{kind}, n=0"
             plants = [number for name, number in kept if name == cell and (none, number) in kept]

@@ -3,7 +3,7 @@
 import secrets
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,8 +15,10 @@ from wg_core.language import text
 from wg_core.options import Price, out_option
 from wg_core.privacy.schema import CLASSES, MACHINE, Statistics, mark
 from wg_core.site.home import ClientHome
-from wg_core.snapshot import Snapshot
 from wg_core.wire import canonical, protocol
+
+if TYPE_CHECKING:  # numpy is slow to import
+    from wg_core.snapshot import Snapshot
 
 
 @click.command()
