@@ -27,17 +27,15 @@ import torch
 from bench.rows import Row, Rows, by_cell, judged, write_table
 from bench.tables import Results, markdown
 from numpy.typing import NDArray
+from torch import Tensor
 
 from wg_client.data.recipient import Features
-from wg_client.fitting.backbone import Trunk
-from wg_client.fitting.linear_head import head_from_tensors
-from wg_client.methods import network_choice
 from wg_client.methods.base import SHEET_LIMIT, LabelledRecords
-from wg_client.methods.base import Candidate as PlantCandidate
 from wg_client.methods.names import GENERATED, LOCAL
 from wg_client.methods.package import read_package
 from wg_client.selection.model_selection import select_model
 from wg_common import catalogue
+from wg_common.catalogue import Inputs
 from wg_common.machines import bearing
 from wg_common.modalities.windows import Windows
 from wg_common.nets import network, spectrum_lines
@@ -51,7 +49,7 @@ from wg_server.generator import versions
 from wg_server.generator.weights import bearing_simulation as simulation
 from wg_server.generator.weights import sheet_generation
 from wg_server.generator.weights.candidates import GeneratedCandidate
-from wg_server.generator.weights.machine_model import MachineModel
+from wg_server.generator.weights.machine_model import TREATMENTS, MachineModel
 from wg_server.generator.weights.machine_networks import View
 from wg_server.generator.weights.machine_statistic import no_statistics
 from wg_server.site.home import ServerHome
@@ -62,10 +60,6 @@ FIXED, TEMPLATE = "fixed", "template"  # By treatment of inputs
 VETOED, VETOED_WRONG = "own sheet vetoed", "another's vetoed"
 MOSTLY_SOUND = "simulated, 9 in 10 sound"
 SOURCES = ("kept: delivered", "kept: trained on", "kept: local-only")
-ALL = "most information"
-TREATMENTS = ("raw", "standardised", "mean of both", ALL)
-"""The first network of each treatment of inputs, their mean, and of all networks the one with the
-most mutual information between records and answers; no label has a part in any."""
 OWN, TESTS, SOUND = 20, 60, 520  # Windows of a condition; further sound ones where most are
 RECORDING, LOUDNESS = 4, 4.0  # Windows of a simulated one; spread of its damage's loudness, dB
 LABELS, SIZES = (0, 2, 5, 20), (7, 14, 21)
@@ -275,7 +269,7 @@ class Judge:
         try:
             outcome = select_model(records, package, policy)
         except NotAcceptedError:
-            return vetoes | self._treatments()
+            return vetoes
         network_features = package.network.module.features(list(self._plant.test[0]))
         features = np.hstack([self._encoded, network_features]).astype(np.float64)
         heads = {
@@ -289,7 +283,7 @@ class Judge:
         }
         source = {LOCAL: SOURCES[2], GENERATED: SOURCES[0]}.get(outcome.kept, SOURCES[1])
         kept = {name: float(name == source) for name in SOURCES}
-        return right | kept | vetoes | ({} if labelled else self._treatments())
+        return right | kept | vetoes
 
     def _vetoes(self, package: Any) -> dict[str, float]:
         """Whether records speak against their own sheet, and against another machine's."""
@@ -297,42 +291,16 @@ class Judge:
         fits = {VETOED: package.sheet_fit, VETOED_WRONG: wrong.sheet_fit}
         return {name: float(fit < SHEET_LIMIT) for name, fit in fits.items() if fit is not None}
 
-    def _treatments(self) -> dict[str, float]:
-        """Share right of the ways to take networks without a label."""
-        architecture, plant = catalogue.SPECTRUM_LINES, self._plant
-        own, test = (
-            network.prepared(architecture, list(windows[0])) for windows in (plant.own, plant.test)
-        )
-        made = self._generate(plant.sheet, plant.names, seed=self._seed)
-        logits: dict[str, NDArray[np.float64]] = {}
-        seen = []
-        for candidate in made:
-            trunk = network.trunk_at(architecture, candidate.tensors, candidate.inputs, own)
-            module = network.load_trunk(architecture, trunk)
-            head = head_from_tensors(candidate.tensors)
-            seen.append(
-                PlantCandidate(
-                    candidate.name,
-                    candidate.source,
-                    Trunk(network.features(module, own).astype(np.float64)),
-                    head,
-                )
-            )
-            answers = head.logits(network.features(module, test).astype(np.float64))
-            logits.setdefault(candidate.inputs, answers)
-            logits[candidate.name] = answers
-        if len(logits) < len(made) + 2:
-            return {}  # There is one treatment
-        logits["mean of both"] = (logits["raw"] + logits["standardised"]) / 2
-        logits[ALL] = logits[max(seen, key=network_choice.information).name]
-        return {name: _balanced(logits[name], plant.test[1]) for name in TREATMENTS}
-
     def _package(self, sheet: DataSheet, labelled: int) -> tuple[LabelledRecords, Any]:
         plant, labels = self._plant, np.full(len(self._plant.own[1]), -1)
         for label in range(len(plant.names)):
             labels[np.flatnonzero(plant.own[1] == label)[:labelled]] = label
         self._recipient.data = SimpleNamespace(
-            labels=labels, units=plant.units, records=list(plant.own[0]), modality=Windows.name
+            labels=labels,
+            label_names=plant.names,
+            units=plant.units,
+            records=list(plant.own[0]),
+            modality=Windows.name,
         )
         made = self._generate(sheet, plant.names, seed=self._seed)
         candidates = tuple(
@@ -344,7 +312,12 @@ class Judge:
             )
             for candidate in made
         )
-        manifest: Any = SimpleNamespace(labels=plant.names, candidates=candidates, pool_releases=0)
+        manifest: Any = SimpleNamespace(
+            labels=plant.names,
+            candidates=candidates,
+            pool_releases=0,
+            condition=SimpleNamespace(data_sheet=sheet.kind),
+        )
         tensors = {candidate.name: candidate.tensors for candidate in made}
         return read_package(self._recipient, manifest, tensors)
 
@@ -356,7 +329,7 @@ def _delivered(model: MachineModel, plant: MachinePlant) -> dict[str, float]:
     """
     architecture = catalogue.SPECTRUM_LINES
     own, test = (network.prepared(architecture, list(x[0])) for x in (plant.own, plant.test))
-    by_treatment = {
+    by_treatment: dict[Inputs, Tensor] = {
         "raw": torch.from_numpy(test),
         "standardised": spectrum_lines.standardised_by(
             torch.from_numpy(test),
@@ -368,8 +341,8 @@ def _delivered(model: MachineModel, plant: MachinePlant) -> dict[str, float]:
     figures = bearing.figures(plant.sheet)
     templates, scores = bearing.templates(figures), {}
     with torch.inference_mode():
-        for treatment, inputs in by_treatment.items():
-            view = View.of(inputs[None], templates)
+        for treatment in TREATMENTS:
+            view = View.of(by_treatment[treatment][None], templates)
             scores[f"{FIXED}, {treatment}"] = model.fixed[treatment](view.inputs)
             scores[f"{TEMPLATE}, {treatment}"] = model.template_for(treatment)(1).logits(view)
         networks = model.made_for("raw")
@@ -389,11 +362,11 @@ def _balanced(logits: NDArray[np.floating], truth: Ints) -> float:
 def table(rows: list[Row]) -> Iterator[str]:
     """Shares right in each cell, differences over plants, and what labels changed."""
     results = Results(rows)
-    rivals = [f"{name}, {treatment}" for name in (FIXED, TEMPLATE) for treatment in TREATMENTS[:2]]
+    rivals = [f"{name}, {treatment}" for name in (FIXED, TEMPLATE) for treatment in TREATMENTS]
     methods = (LOCAL, *rivals, MEAN, KEPT, *SOURCES, VETOED, VETOED_WRONG)
 
     def best(cell: str, name: str) -> str:
-        treatments = [f"{name}, {treatment}" for treatment in TREATMENTS[:2]]
+        treatments = [f"{name}, {treatment}" for treatment in TREATMENTS]
         return max(treatments, key=lambda treatment: results.accuracy(cell, treatment)[0])
 
     yield from markdown(
@@ -417,23 +390,6 @@ def table(rows: list[Row]) -> Iterator[str]:
                 ),
             )
             for cell in results.cells
-        ),
-    )
-    yield ""
-    yield from markdown(
-        (
-            "without a label",
-            *TREATMENTS,
-            *(f"{name} minus raw" for name in (*TREATMENTS[1:], KEPT)),
-        ),
-        (
-            (
-                cell,
-                *(f"{results.accuracy(cell, name)[0]:.3f}" for name in TREATMENTS),
-                *(results.paired(cell, name, "raw") for name in (*TREATMENTS[1:], KEPT)),
-            )
-            for cell in results.cells
-            if cell.endswith("n=0")
         ),
     )
     yield ""

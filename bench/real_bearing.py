@@ -24,7 +24,6 @@ SPEEDS = (1797, 1772, 1750, 1730)  # Turns a minute, by load
 SIZES = (7, 14, 21)  # Thousandths of an inch
 NO_SOUND = "no sound record"
 SOUND_SHARES = {MOSTLY_SOUND: 0.9, EVEN: 0.25, NO_SOUND: 0.0}
-_UNLABELLED = 60
 
 
 def sheet(speed: int) -> DataSheet:
@@ -68,7 +67,7 @@ def trials(path: Path, reading_map: ReadingMap, seed: int) -> Iterator[Trial]:
                 weights=balanced(data["y_type"][held], data["group"][held]),
                 labelled=torch.stack([records[rows] for rows in labelled])[None],
                 plants={
-                    mixture: _plant(records, numbers, _shares(conditions, share), order)
+                    mixture: _plant(records, numbers, _shares(conditions, share))
                     for mixture, share in SOUND_SHARES.items()
                 },
             )
@@ -98,12 +97,10 @@ def _shares(conditions: Tensor, sound: float) -> Tensor:
     return weights
 
 
-def _plant(records: Tensor, numbers: Tensor, shares: Tensor, order: Tensor) -> Plants:
+def _plant(records: Tensor, numbers: Tensor, shares: Tensor) -> Plants:
     mean, square = shares @ records, shares @ records.square()
-    drawn = order[torch.multinomial(shares[order], _UNLABELLED, replacement=True)]
     return Plants(
         numbers=(shares @ numbers)[None],
         mean=mean[None],
         spread=(square - mean.square()).clamp(min=0).sqrt()[None],
-        unlabelled_inputs=records[drawn][None],
     )

@@ -1,5 +1,7 @@
 """What leaves by file: a release for a server that is not connected."""
 
+from __future__ import annotations
+
 import secrets
 import time
 from pathlib import Path

@@ -45,7 +45,7 @@ def read_package(
         ConfigError: An architecture cannot stand on this encoder, or its package is missing.
     """
     records = plant_records(plant)
-    reading = _Reading(plant, records)
+    reading = _Reading(plant, records, manifest.condition.data_sheet)
     for candidate in manifest.candidates:
         try:
             reading.add(candidate, tensors[candidate.name])
@@ -68,8 +68,8 @@ def plant_records(plant: Recipient) -> LabelledRecords:
 class _Reading:
     """Candidates of one package, each read by what it is, seen through the plant's records."""
 
-    def __init__(self, plant: Recipient, records: LabelledRecords) -> None:
-        self._plant, self._records = plant, records
+    def __init__(self, plant: Recipient, records: LabelledRecords, machine_kind: str) -> None:
+        self._plant, self._records, self._machine_kind = plant, records, machine_kind
         self._heads: list[Candidate] = []
         self._families: list[OfferedFamily] = []
         self._networks: list[Candidate] = []
@@ -111,7 +111,7 @@ class _Reading:
             self._heads.append(Candidate(name, source, encoder, head))
 
     def _add_network(self, candidate: PackedCandidate, tensors: Tensors) -> None:
-        from wg_client.methods.sheet_fit import sheet_fit
+        from wg_client.methods.sheet_fit import KINDS, sheet_fit
         from wg_common.nets import network, tensor_set
 
         architecture, source = candidate.architecture, candidate.source
@@ -133,7 +133,8 @@ class _Reading:
         features = network.features(module, batch)
         if not np.isfinite(features).all():
             raise DecodeError("a feature of a record here is not finite")
-        if self._sheet_fit is None and candidate.inputs == "raw":
+        is_judge = candidate.inputs == "raw" and self._machine_kind in KINDS
+        if self._sheet_fit is None and is_judge:
             self._sheet_fit = sheet_fit(architecture, module, head_from_tensors(tensors), batch)
         self._trunks[candidate.name] = trunk
         self._networks.append(

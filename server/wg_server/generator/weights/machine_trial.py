@@ -25,7 +25,6 @@ LABELLED, JUDGED = 5, 20
 """Labelled windows of a condition, and those that accuracy is counted on."""
 MOSTLY_SOUND, EVEN = "nine in ten sound", "even"
 _SOUND = 0.9  # Share of sound records where they are most
-_UNLABELLED = 60  # Records that samples are chosen by without labels
 _RENDERED = 4  # Machines whose windows are rendered together
 
 
@@ -37,13 +36,11 @@ class Plants:
         numbers: Exact means of their records' numbers, ``[m, MACHINE_DIMENSION]``.
         mean: Mean of their records' inputs, ``[m, INPUTS]``.
         spread: Standard deviation of these, ``[m, INPUTS]``.
-        unlabelled_inputs: Inputs of some of their records, float16 ``[m, u, INPUTS]``.
     """
 
     numbers: Tensor
     mean: Tensor
     spread: Tensor
-    unlabelled_inputs: Tensor
 
     def view(self, inputs: Tensor, treatment: Inputs, templates: Tensor) -> View:
         """View inputs ``[m, n, INPUTS]`` as they stand at the plants."""
@@ -115,7 +112,6 @@ def _render(workshop: Workshop, reading_map: ReadingMap, count: int) -> Trial:
     mostly = torch.where(
         sound, _SOUND / held_count, (1 - _SOUND) / damaged_count / (conditions - 1)
     )
-    choosing = torch.where(sound, place < round(_SOUND * _UNLABELLED), place < 2)
     early = place < damaged_count
     return Trial(
         figures=machines.figures,
@@ -126,26 +122,24 @@ def _render(workshop: Workshop, reading_map: ReadingMap, count: int) -> Trial:
         weights=torch.full((conditions * JUDGED,), 1 / (conditions * JUDGED)),
         labelled=inputs[:, :, :LABELLED].half(),
         plants={
-            MOSTLY_SOUND: _plants(records, numbers, mostly * (sound | early), choosing),
+            MOSTLY_SOUND: _plants(records, numbers, mostly * (sound | early)),
             EVEN: _plants(
                 records,
                 numbers,
                 torch.full((conditions * held_count,), 1 / (conditions * held_count)),
-                place < _UNLABELLED // conditions,
             ),
         },
     )
 
 
-def _plants(records: Tensor, numbers: Tensor, shares: Tensor, choosing: Tensor) -> Plants:
-    """Plants whose records have these weights ``[n]``, some of them for choosing."""
+def _plants(records: Tensor, numbers: Tensor, shares: Tensor) -> Plants:
+    """Plants whose records have these weights ``[n]``."""
     mean = torch.einsum("n,mni->mi", shares, records)
     square = torch.einsum("n,mni->mi", shares, records.square())
     return Plants(
         numbers=torch.einsum("n,mnd->md", shares, numbers),
         mean=mean,
         spread=(square - mean.square()).clamp(min=0).sqrt(),
-        unlabelled_inputs=records[:, choosing].half(),
     )
 
 
@@ -157,7 +151,7 @@ def _join(parts: list[Trial]) -> Trial:
         mixture: Plants(
             *(
                 torch.cat([getattr(part.plants[mixture], name) for part in parts])
-                for name in ("numbers", "mean", "spread", "unlabelled_inputs")
+                for name in ("numbers", "mean", "spread")
             )
         )
         for mixture in parts[0].plants

@@ -36,7 +36,7 @@ JUDGED_EPSILON = 1.0
 """The release by which it is decided what ships."""
 
 MADE, ANOTHER, WITHOUT = "sheet and statistic", "another plant's statistic", "sheet alone"
-OTHER_SHEET, SAMPLE, CHOSEN = "another machine's sheet", "one sample", "chosen without labels"
+OTHER_SHEET, SAMPLE = "another machine's sheet", "one sample"
 TEMPLATE, TEMPLATE_OTHER = "template network", "template network, another machine's sheet"
 FIXED, FILM = "fixed network", "sheet and statistic as inputs (FiLM)"
 
@@ -47,16 +47,6 @@ Rows = dict[str, Tensor]
 def row(method: str, treatment: Inputs) -> str:
     """Name of a row of a card."""
     return f"{method}, {treatment}"
-
-
-def disagreement(logits: Tensor) -> Tensor:
-    """Mutual information of window and answer, ``[m]``, of logits ``[m, n, K]``; nats."""
-    share = logits.softmax(dim=2)
-    return _entropy(share.mean(dim=1)) - _entropy(share).mean(dim=1)
-
-
-def _entropy(share: Tensor) -> Tensor:
-    return -(share * share.clamp(min=1e-9).log()).sum(dim=-1)
 
 
 def difference(minuend: Tensor, subtrahend: Tensor) -> tuple[float, float]:
@@ -119,29 +109,23 @@ def _sample_rows(
     statistics: Statistics,
     surroundings: tuple[Plants, View, torch.Generator],
 ) -> Rows:
-    """Sampled networks: one, the one that unlabelled records choose, and those that labels do."""
+    """Sampled networks: one, and those that labels choose."""
     networks = model.made_for(treatment)
     plants, judged_view, generator = surroundings
     condition = networks.condition(trial.figures, statistics)
-    unlabelled_view = plants.view(plants.unlabelled_inputs, treatment, trial.templates)
     labelled_view = plants.view(trial.labelled.flatten(1, 2), treatment, trial.templates)
     classes, labels = trial.labelled.shape[1:3]
     truths = torch.arange(classes).repeat_interleave(labels)[:, None]
-    shares, informations, surprises = [], [], []
+    shares, surprises = [], []
     for _ in range(SAMPLES):
         noise = torch.randn(len(trial), networks.latent, generator=generator)
         sample: LineNetworks = networks.networks(condition, networks.sample(condition, noise))
         shares.append(trial.right(sample.logits(judged_view)))
-        informations.append(disagreement(sample.logits(unlabelled_view)))
         likelihood = sample.logits(labelled_view).log_softmax(dim=2)
         by_window = likelihood.gather(2, truths.expand(len(trial), -1, 1))[..., 0]
         surprises.append(-by_window.reshape(-1, classes, labels))  # [m, K, labels]
     right, machines = torch.stack(shares), torch.arange(len(trial))
-    best = torch.stack(informations).argmax(dim=0)
-    rows = {
-        row(SAMPLE, treatment): right.mean(dim=0),
-        row(CHOSEN, treatment): right[best, machines],
-    }
+    rows = {row(SAMPLE, treatment): right.mean(dim=0)}
     for count in LABELS:
         best = torch.stack([part[..., :count].mean(dim=(1, 2)) for part in surprises]).argmin(dim=0)
         rows[row(f"chosen by {count} labels", treatment)] = right[best, machines]
@@ -264,7 +248,7 @@ def _pairs(ships: Shipped, best_fixed: str) -> dict[str, tuple[str, str]]:
         ),
     }
     for treatment in TREATMENTS:
-        for name in (CHOSEN, *(f"chosen by {count} labels" for count in LABELS)):
+        for name in (f"chosen by {count} labels" for count in LABELS):
             pair = row(name, treatment), row(MADE, treatment)
             pairs[f"{name} over the mean, {treatment}"] = pair
     return pairs
