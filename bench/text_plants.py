@@ -234,7 +234,7 @@ def judge(
         scores["logistic"] = float((model.predict(data.test[0]) == data.test[1]).mean())
     if others or cell.labelled:
         evidence = [site_evidence(each, labels) for each in (own, *others)]
-        scores["prototypes"] = right(_prototypes(evidence).padded(x.shape[1]), data.test)
+        scores["prototypes"] = right(nearest_mean(evidence).padded(x.shape[1]), data.test)
     found = names.vectors(data.labels) if cell.named else None
     if found is not None:
         nearest = (data.vectors @ found.T).argmax(axis=1)
@@ -252,7 +252,7 @@ def drawn(y: Ints, shots: int, gone: Ints, rng: np.random.Generator) -> Ints:
     return np.concatenate(rows)
 
 
-def _prototypes(evidence: Sequence[SiteEvidence]) -> LinearHead:
+def nearest_mean(evidence: Sequence[SiteEvidence]) -> LinearHead:
     """The nearest class mean, of means pooled over sites by how well each is known."""
     weight = np.stack([site.present / (site.noise + 0.01) for site in evidence]) + 1e-9
     means = np.einsum("sk,skd->kd", weight, np.stack([site.means for site in evidence]))

@@ -1,0 +1,372 @@
+"""Flower's FedAvg with Opacus beside one release: ``python -m bench.federated --home HOME``.
+
+``--home`` is a home of images with a zoo (``zoo build --plan demo``); nothing is fitted on
+``--datasets``. Three or eight plants with cameras of their own have twenty labelled records of each
+of up to eight classes. By FedAvg (McMahan et al., AISTATS 2017; Flower's strategy) each trains a
+softmax on the released features by DP-SGD as Opacus has it, on all of its records in each step,
+which for so few is the least noise; the whole of its rounds is within (epsilon, 1e-5), counted
+exactly (``mu^2`` of all steps together). By the product each releases its
+statistics once at the same epsilon: the nearest mean of these, and BLUP.
+
+Another plant gets what comes of it. *No labels*: it has records without labels; FedAvg's head also
+with the biases that spread them evenly over classes. *Never seen*: it has labels of half of the
+classes; FedAvg's head also after the plant's own local training. Steps a round, learning rate and
+which of the two heads is used are chosen on sites of rendered families, for each number of plants
+and rounds, each epsilon and each cell. Bytes are those of one plant, both ways; seconds those of
+training all plants, or of making one package, on one thread. Errors are over sets.
+"""
+
+import argparse
+import functools
+import itertools
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from bench import kinds
+from bench.kinds import CLASSES, OTHERS, RECORDS, Kind, Site
+from bench.measure import machine
+from bench.plants import DATASETS, DELTA, Floats, Ints, release
+from bench.rows import write_table
+from bench.selected import right, trained_on
+from bench.tables import markdown
+from bench.text_plants import nearest_mean
+from flwr.common import (
+    Code,
+    FitRes,
+    NDArrays,
+    Parameters,
+    Status,
+    ndarrays_to_parameters,
+    parameters_to_ndarrays,
+)
+from flwr.server.strategy import FedAvg
+from scipy.special import softmax
+
+from wg_client.fitting.linear_head import LinearHead
+from wg_common.inference.posterior import mean_aligned, posterior_head
+from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.weights_package import pack_tensors
+from wg_core.privacy import calibration
+from wg_server.generator.pipeline import load_tasks
+from wg_server.generator.prior import pooling
+from wg_server.generator.prior.blup import Priors, fit_priors
+from wg_server.generator.prior.site_statistics import site_evidence
+from wg_server.site.home import ServerHome
+from wg_server.zoo import sources
+from wg_server.zoo.store import Zoo
+from wg_server.zoo.task_spec import TaskSpec
+
+PLANTS = 3, OTHERS
+EPSILONS = 1.0, 4.0
+ROUNDS: Mapping[int, Sequence[int]] = {1: (4, 16, 64), 5: (1, 4, 16), 20: (1, 4, 16), 50: (1, 4)}
+"""Local steps that are tried, by rounds."""
+RATES = 0.25, 1.0, 4.0, 16.0
+DRAWS = 1
+FAMILIES = 2, 3, 6
+NO_LABELS, NEVER_SEEN = "no labels", "never seen"
+BLUP, NEAREST = "one release, BLUP", "one release, nearest mean"
+SCALE = 3.0  # Factor on features of norm 1 before training, as in the product's private heads
+
+Cell = tuple[int, float, str]
+"""Plants, epsilon, and what the other plant lacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Local steps of a round, their learning rate, and whether the plant adapts what comes."""
+
+    steps: int
+    rate: float
+    adapted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A run of FedAvg, whose noise is that of a draw."""
+
+    plants: int
+    epsilon: float
+    rounds: int
+    steps: int
+    rate: float
+    draw: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Share of right answers, those of classes never seen, bytes and seconds."""
+
+    right: float
+    unseen: float
+    size: int
+    seconds: float
+
+
+def rendered(encoder: Encoder, family: int) -> Kind:
+    """Render sites of a family that no zoo of a plan has."""
+    sites = []
+    for number in range(1 + OTHERS):
+        task = sources.load(
+            TaskSpec(
+                seed=57,
+                kind="procedural",
+                family=family,
+                site=number,
+                sites=1 + OTHERS,
+                per_class=RECORDS if number else 2 * RECORDS,
+                strength="0.7",
+                only="",
+                path="",
+                name="procedural",
+                licence="none",
+            )
+        )
+        keep = np.flatnonzero(task.labels < CLASSES)
+        x = encoder.encode(task.some(keep), alone=False).astype(np.float64)
+        sites.append((x, task.labels[keep]))
+    (x, y), odd = sites[0], np.arange(len(sites[0][1])) % 2 == 1
+    names = tuple(map(str, range(y.max() + 1)))
+    return Kind([(x[~odd], y[~odd]), *sites[1:]], (x[odd], y[odd]), names)
+
+
+def trained(
+    site: Site, head: NDArrays, training: Training, noise: float, rng: np.random.Generator
+) -> NDArrays:
+    """Train a softmax at a plant by DP-SGD from a head, ``[K, d]`` and ``[K]``.
+
+    A record's gradient is an outer product, so that its norm is known without it; clipped and
+    noisy sums are those of Opacus' optimiser (``tests/bench/test_federated.py``).
+
+    Args:
+        noise: Standard deviation on the sum of gradients that are clipped to 1.
+    """
+    x, y = np.hstack([SCALE * site[0], np.ones((len(site[1]), 1))]), site[1]
+    weight, hot = np.hstack([head[0], head[1][:, None]]), np.eye(len(head[1]))[y]
+    length = np.linalg.norm(x, axis=1)
+    for _ in range(training.steps):
+        error = softmax(x @ weight.T, axis=1) - hot
+        norm = np.linalg.norm(error, axis=1) * length
+        error *= np.minimum(1, 1 / (norm + 1e-6))[:, None]
+        gradient = error.T @ x + noise * rng.standard_normal(weight.shape)
+        weight = weight - training.rate / len(y) * gradient
+    return [weight[:, :-1], weight[:, -1]]
+
+
+def rendered_kind(encoder: Encoder, family: int, cache: Path) -> Kind:
+    """Render sites of a family, or read them from the cache."""
+    kind = kinds.cached(encoder, f"family {family}", cache, lambda: rendered(encoder, family))
+    if kind is None:
+        raise SystemExit("nothing was rendered")
+    return kind
+
+
+def sent(head: NDArrays) -> Parameters:
+    """A head as it travels, in single precision."""
+    return ndarrays_to_parameters([part.astype(np.float32) for part in head])
+
+
+@functools.cache
+def averaged(kind: Kind, training: Training) -> tuple[LinearHead, int, float]:
+    """Run FedAvg: the head on features as they are, a plant's bytes, and seconds."""
+    rng = np.random.default_rng((training.draw, 58))
+    started, size = time.perf_counter(), 0
+    steps = training.rounds * training.steps
+    noise = steps**0.5 / calibration.mu(training.epsilon, DELTA)
+    strategy = FedAvg(fit_metrics_aggregation_fn=lambda _: {})
+    classes = len(kind.labels)
+    head: NDArrays = [np.zeros((classes, kind.test[0].shape[1])), np.zeros(classes)]
+    for number in range(training.rounds):
+        answers = [
+            FitRes(Status(Code.OK, ""), sent(new), len(site[1]), {})
+            for site in kind.sites[1 : 1 + training.plants]
+            for new in [trained(site, head, training, noise, rng)]
+        ]
+        # The strategy asks the proxies of plants nothing.
+        merged, _ = strategy.aggregate_fit(number + 1, [(None, a) for a in answers], [])  # type: ignore[misc]
+        if merged is None:
+            raise SystemExit("FedAvg gave nothing")
+        head = parameters_to_ndarrays(merged)
+        size += sum(len(part) for part in [*answers[0].parameters.tensors, *merged.tensors])
+    seconds = time.perf_counter() - started
+    return LinearHead(SCALE * head[0].astype(np.float64), head[1].astype(np.float64)), size, seconds
+
+
+def evened(head: LinearHead, x: Floats) -> LinearHead:
+    """Move biases until records without labels are spread evenly over classes."""
+    bias = head.bias.copy()
+    for _ in range(30):
+        bias -= 0.5 * np.log(softmax(x @ head.weight.T + bias, axis=1).mean(axis=0) + 1e-9)
+    return LinearHead(head.weight, bias)
+
+
+def own_records(kind: Kind, cell: Cell) -> tuple[Site, Ints]:
+    """What the plant has in a cell, label -1 for none, and the classes that it has never seen."""
+    x, y = kind.sites[0]
+    if cell[2] == NO_LABELS:
+        return (x, np.full(len(y), -1)), np.zeros(0, np.int64)
+    return (x[y % 2 == 0], y[y % 2 == 0]), np.arange(1, len(kind.labels), 2)
+
+
+def judged(kind: Kind, cell: Cell, head: LinearHead, size: int, seconds: float) -> Result:
+    """Score a head at the plant's test records."""
+    x, y = kind.test
+    odd = y % 2 == 1
+    return Result(right(head, kind.test), right(head, (x[odd], y[odd])), size, seconds)
+
+
+def federated(kind: Kind, cell: Cell, training: Training, adapted: bool) -> Result:
+    """Judge FedAvg's head as it comes, or adapted at the plant."""
+    head, size, seconds = averaged(kind, training)
+    if adapted:
+        (x, y), gone = own_records(kind, cell)
+        head = evened(head, x) if cell[2] == NO_LABELS else trained_on(head, x, y, gone)
+    return judged(kind, cell, head, size, seconds)
+
+
+def released(kind: Kind, cell: Cell, priors: Priors, draw: int) -> dict[str, Result]:
+    """Judge what one release of each plant gives."""
+    count, epsilon, _ = cell
+    rng, names = np.random.default_rng((draw, 57)), kind.labels
+    others = [release("ab" * 32, x, y, names, epsilon, rng) for x, y in kind.sites[1 : 1 + count]]
+    started = time.perf_counter()
+    pools = pooling.of_releases(priors, None, others)
+    posterior = pooling.posterior(priors, pools, names)
+    down = len(pack_tensors({"posterior": posterior.tensors()}))
+    seconds = time.perf_counter() - started
+    (x, y), _ = own_records(kind, cell)
+    finish = mean_aligned(posterior) if cell[2] == NO_LABELS else None
+    head = LinearHead(*(finish(x, y) if finish else posterior_head(posterior, x, y)))
+    up = others[0].integers.nbytes
+    nearest = nearest_mean([site_evidence(each, names) for each in others])
+    return {
+        BLUP: judged(kind, cell, head, up + down, seconds),
+        NEAREST: judged(kind, cell, nearest, up + nearest.weight.nbytes, seconds),
+    }
+
+
+def cells() -> Iterator[Cell]:
+    """All cells."""
+    yield from itertools.product(PLANTS, EPSILONS, (NO_LABELS, NEVER_SEEN))
+
+
+def tried(job: tuple[Path, Path, int]) -> dict[tuple[Cell, int, Recipe], float]:
+    """Score all recipes on one rendered family."""
+    torch.set_num_threads(1)
+    folder, cache, family = job
+    encoder, scores = load_encoder(ServerHome(folder).read_encoder()), {}
+    kind = rendered_kind(encoder, family, cache)
+    for cell, (rounds, choices) in itertools.product(cells(), ROUNDS.items()):
+        for recipe in itertools.starmap(Recipe, itertools.product(choices, RATES, (False, True))):
+            training = Training(*cell[:2], rounds, recipe.steps, recipe.rate, 0)
+            result = federated(kind, cell, training, recipe.adapted)
+            scores[cell, rounds, recipe] = result.right
+    return scores
+
+
+def shown(
+    job: tuple[Path, Path, Path, str, Mapping[tuple[Cell, int], Recipe]],
+) -> dict[tuple[Cell, str], Result] | None:
+    """Judge every way on one data set, the mean of some draws of noise."""
+    folder, root, cache, name, recipes = job
+    torch.set_num_threads(1)
+    home = ServerHome(folder)
+    kind = kinds.cut(load_encoder(home.read_encoder()), root, name, cache)
+    if kind is None:
+        return None
+    tasks = load_tasks(Zoo(home.zoo), home.encoder_id())
+    priors = fit_priors([task.features for task in tasks], [task.y for task in tasks])
+    found = defaultdict(list)
+    for draw in range(DRAWS):
+        for cell in cells():
+            for way, result in released(kind, cell, priors, draw).items():
+                found[cell, way].append(result)
+            for rounds in ROUNDS:
+                recipe = recipes[cell, rounds]
+                training = Training(*cell[:2], rounds, recipe.steps, recipe.rate, draw)
+                result = federated(kind, cell, training, recipe.adapted)
+                found[cell, f"FedAvg, rounds: {rounds}"].append(result)
+    return {
+        key: Result(*np.mean([[r.right, r.unseen, r.size, r.seconds] for r in results], axis=0))
+        for key, results in found.items()
+    }
+
+
+def best(
+    scores: Sequence[Mapping[tuple[Cell, int, Recipe], float]],
+) -> dict[tuple[Cell, int], Recipe]:
+    """Choose the recipe of the best mean over rendered families."""
+    chosen: dict[tuple[Cell, int], tuple[float, Recipe]] = {}
+    for cell, rounds, recipe in scores[0]:
+        mean = float(np.mean([score[cell, rounds, recipe] for score in scores]))
+        if (cell, rounds) not in chosen or mean > chosen[cell, rounds][0]:
+            chosen[cell, rounds] = mean, recipe
+    return {key: recipe for key, (_, recipe) in chosen.items()}
+
+
+def table(results: Mapping[str, Mapping[tuple[Cell, str], Result]]) -> Iterator[str]:
+    """Write a table of each cell, and of differences to BLUP."""
+    ways = dict.fromkeys(way for _, way in next(iter(results.values())))
+    rows = []
+    for cell, way in itertools.product(cells(), ways):
+        mine = [by_way[cell, way] for by_way in results.values()]
+        gap = np.array([by_way[cell, BLUP].right for by_way in results.values()])
+        gap = 100 * (gap - [result.right for result in mine])
+        error = gap.std(ddof=1) / len(gap) ** 0.5 if len(gap) > 1 else np.nan
+        means = np.mean([[r.right, r.unseen, r.size, r.seconds] for r in mine], axis=0)
+        rows.append(
+            (
+                f"{cell[2]}, ε {cell[1]:g}, {cell[0]} plants",
+                way,
+                f"{means[0]:.3f}",
+                f"{means[1]:.3f}" if cell[2] == NEVER_SEEN else None,
+                f"{gap.mean():+.1f} ± {error:.1f}" if way != BLUP else None,
+                f"{means[2]:,.0f}",
+                f"{means[3]:.2f}",
+            )
+        )
+    yield from markdown(
+        ("cell", "way", "right", "of classes never seen", "BLUP minus it", "bytes", "seconds"), rows
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="a server's home with a zoo")
+    parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
+    parser.add_argument("--cache", type=Path, default=Path("bench/out/cache"))
+    parser.add_argument("--table", type=Path, help="markdown file to write")
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+    options = parser.parse_args()
+    started = time.monotonic()
+    with ProcessPoolExecutor(options.workers) as pool:
+        scores = list(
+            pool.map(tried, [(options.home, options.cache, family) for family in FAMILIES])
+        )
+        recipes = best(scores)
+        places = options.home, options.datasets, options.cache
+        jobs = [(*places, name, recipes) for name in DATASETS]
+        results = dict(zip(DATASETS, pool.map(shown, jobs), strict=True))
+    here = {name: found for name, found in results.items() if found is not None}
+    if not here:
+        raise SystemExit(f"{options.datasets}: none of {', '.join(DATASETS)} is here")
+    lines = [*table(here), "", f"Sets: {', '.join(here)}; {time.monotonic() - started:.0f} s.", ""]
+    lines += markdown(
+        ("cell", "rounds", "steps a round", "rate", "adapted at the plant"),
+        (
+            (f"{cell[2]}, ε {cell[1]:g}, {cell[0]} plants", rounds, r.steps, r.rate, r.adapted)
+            for (cell, rounds), r in recipes.items()
+        ),
+    )
+    lines += ["", f"`{json.dumps(machine())}`"]
+    write_table("\n".join(lines), options.table)
+
+
+if __name__ == "__main__":
+    main()

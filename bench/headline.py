@@ -1,0 +1,435 @@
+"""D2NWG's experiment in small: ``python -m bench.headline --home HOME --datasets DIR``.
+
+Soro et al. (ICLR 2025, arXiv 2402.18153) generate weights for data sets never seen from encodings
+of these, and count steps of fine-tuning. Here weights are linear heads of five classes on the 64
+numbers that a home's encoder releases; the zoo of heads is of class subsets of forty classes of
+``tiny_imagenet``, trained to convergence. Tests are five classes of sets that no training saw: the
+other classes of ``tiny_imagenet``, and image sets under cameras of their own. The condition is a
+mean of fifty records of each class, exact or released at epsilon 4; the plant has five labels of
+each, on which all ways are fine-tuned alike by Adam. The rate of each way is chosen on
+sites of rendered families, as in ``bench.federated``.
+
+``random``; ``pretrained``, any head of the zoo; ``nearest``, the zoo's head of the most similar
+class means; ``D2NWG``, its recipe: an autoencoder of flat heads, a diffusion on its latents
+conditioned on the set, one sample, and the mean of sixteen; ``closed form``, discriminants of the
+shrunken means, with variances of the zoo's classes; ``ours``, what the product makes of the
+release, with variances of rendered pictures, aligned by the plant's records without labels.
+``alone`` is a logistic regression on the five labels. Differences are to ``closed form``; errors
+over sets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from bench import kinds
+from bench.federated import FAMILIES, rendered_kind
+from bench.kinds import Kind
+from bench.measure import machine
+from bench.plants import DATASETS, DELTA, Floats, release
+from bench.rows import write_table
+from bench.tables import markdown
+from scipy.optimize import linear_sum_assignment
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+
+from wg_common.inference.posterior import mean_aligned
+from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_core.privacy import calibration
+from wg_server.generator.pipeline import load_tasks
+from wg_server.generator.prior import pooling
+from wg_server.generator.prior.blup import Priors, fit_priors
+from wg_server.site.home import ServerHome
+from wg_server.zoo.store import Zoo
+
+WAYS, KNOWN, HEADS, RECORDS, FEW = 5, 40, 1000, 50, 5
+EPSILONS = float("inf"), 4.0
+STEPS = 0, 1, 5, 10, 50
+RATES = 0.003, 0.03, 0.3
+TASKS = 6  # Draws of five classes a set
+LATENT, TRAINING, SAMPLES, FLOW_STEPS = 64, 1000, 16, 12
+ALONE = "alone"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """Five classes of a plant: features ``[5, n, d]`` of each part."""
+
+    shown: Floats
+    few: Floats
+    test: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heads:
+    """The zoo: class means ``[N, 5, d]`` that heads ``[N, 5, d + 1]`` were trained on."""
+
+    means: Tensor
+    heads: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Variances:
+    """Covariances ``[d, d]`` of the zoo's classes: of records, and of class means."""
+
+    within: Floats
+    between: Floats
+
+    @staticmethod
+    def of(records: Floats) -> Variances:
+        """Fit them on records ``[K, n, d]``, with a tenth of the mean variance on the diagonal."""
+        k, n, d = records.shape
+        means = records.mean(axis=1)
+        residuals = (records - means[:, None]).reshape(-1, d)
+        deviations = means - means.mean(axis=0)
+        within = residuals.T @ residuals / (k * (n - 1))
+        between = deviations.T @ deviations / (k - 1) - within / n
+        return Variances(*(0.9 * c + 0.1 * np.trace(c) / d * np.eye(d) for c in (within, between)))
+
+
+def logits(heads: Tensor, x: Tensor) -> Tensor:
+    """Logits ``[n, r, 5]`` of records ``[n, r, d]`` by heads, bias last."""
+    return x @ heads[..., :-1].transpose(-1, -2) + heads[..., None, :, -1]
+
+
+def tuned(
+    start: Tensor, x: Tensor, y: Tensor, rate: float, steps: int
+) -> Iterator[tuple[int, Tensor]]:
+    """Fine-tune heads together by Adam: the step and the heads before it."""
+    heads = start.clone().requires_grad_()
+    optimiser = torch.optim.Adam([heads], rate)
+    for step in range(steps + 1):
+        yield step, heads.detach()
+        loss = F.cross_entropy(logits(heads, x).flatten(0, 1), y.flatten(), reduction="sum")
+        loss = loss / x.shape[1] + 1e-3 * heads[..., :-1].square().sum()
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
+
+def answers(tasks: int, records: int) -> Tensor:
+    """Classes ``[tasks, 5 records]`` of records that are sorted by class."""
+    return torch.arange(WAYS).repeat_interleave(records).expand(tasks, -1)
+
+
+def zoo_of_heads(records: Floats, rng: np.random.Generator) -> Heads:
+    """Train heads of five of the known classes ``[40, n, d]`` each."""
+    means, heads = [], []
+    for _ in range(HEADS // 250):
+        chosen = np.array([rng.permutation(KNOWN)[:WAYS] for _ in range(250)])
+        rows = rng.permuted(np.tile(np.arange(records.shape[1]), (250, WAYS, 1)), axis=2)
+        x = torch.tensor(records[chosen[..., None], rows[..., :RECORDS]], dtype=torch.float32)
+        start = torch.zeros(250, WAYS, x.shape[-1] + 1)
+        steps = list(tuned(start, x.flatten(1, 2), answers(250, RECORDS), 0.5, 40))
+        means.append(x.mean(dim=2))
+        heads.append(steps[-1][1] - steps[-1][1].mean(dim=1, keepdim=True))
+    return Heads(torch.cat(means), torch.cat(heads))
+
+
+def mlp(*widths: int) -> nn.Sequential:
+    """Fully connected layers."""
+    layers: list[nn.Module] = []
+    for into, out in itertools.pairwise(widths):
+        layers += [nn.Linear(into, out), nn.GELU()]
+    return nn.Sequential(*layers[:-1])
+
+
+class Recipe:
+    """D2NWG's recipe: an autoencoder of flat heads, and a diffusion on its latents."""
+
+    def __init__(self, zoo: Heads, variances: Variances) -> None:
+        self.basis = whitening(variances.between)
+        flat = zoo.heads.flatten(1)
+        size, width = flat.shape[1], WAYS * zoo.means.shape[2] + 1
+        self.centre, self.scale = flat.mean(0), flat.std()
+        self.encoder, self.decoder = mlp(size, 256, 256, 2 * LATENT), mlp(LATENT, 256, 256, size)
+        self.denoiser = mlp(LATENT + 1 + width, 384, 384, LATENT)
+        self.fit([self.encoder, self.decoder], lambda rows: self.reconstruction(flat[rows]))
+        with torch.no_grad():
+            latents = self.encoder((flat - self.centre) / self.scale)[:, :LATENT]
+        self.spread = latents.std()
+
+        def denoised(rows: Tensor) -> Tensor:
+            clean, noise = latents[rows] / self.spread, 0.0
+            if torch.rand(()) < 0.5:
+                noise = release_noise(4.0)
+            means = zoo.means[rows] + noise * torch.randn_like(zoo.means[rows])
+            time = torch.sigmoid(torch.randn(len(rows), 1))
+            noisy = (1 - time) * clean + time * torch.randn_like(clean)
+            inputs = torch.cat([noisy, time, self.condition(means, noise)], dim=1)
+            loss: Tensor = (self.denoiser(inputs) - clean).square().mean()
+            return loss
+
+        self.fit([self.denoiser], denoised)
+
+    @staticmethod
+    def fit(networks: Sequence[nn.Module], objective: Callable[[Tensor], Tensor]) -> None:
+        """Train networks on batches of the zoo's rows."""
+        parameters = [p for network in networks for p in network.parameters()]
+        optimiser = torch.optim.AdamW(parameters, 1e-3, weight_decay=1e-4)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, TRAINING)
+        for _ in range(TRAINING):
+            loss = objective(torch.randint(HEADS, (64,)))
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+
+    def reconstruction(self, flat: Tensor) -> Tensor:
+        """Loss of the autoencoder."""
+        x = (flat - self.centre) / self.scale
+        mean, spread = self.encoder(x).chunk(2, -1)
+        spread = spread.clamp(-10, 2)
+        latents = mean + (0.5 * spread).exp() * torch.randn_like(mean)
+        divergence = 0.5 * (mean**2 + spread.exp() - 1 - spread).sum(-1).mean()
+        loss: Tensor = (self.decoder(latents) - x).square().mean() + 1e-4 * divergence
+        return loss
+
+    def condition(self, means: Tensor, noise: float) -> Tensor:
+        """The set as the denoiser sees it, from class means ``[n, 5, d]``."""
+        known = ((means - means.mean(1, keepdim=True)) @ self.basis).flatten(1)
+        return torch.cat([known, torch.full((len(means), 1), 10 * noise)], dim=1)
+
+    @torch.no_grad()
+    def samples(self, means: Tensor, noise: float) -> Tensor:
+        """Heads ``[SAMPLES, n, 5, d + 1]``."""
+        condition = self.condition(means, noise).repeat(SAMPLES, 1)
+        state = torch.randn(len(condition), LATENT)
+        for now, then in itertools.pairwise(torch.linspace(1, 0, FLOW_STEPS + 1)):
+            time = now.expand(len(state), 1)
+            clean = self.denoiser(torch.cat([state, time, condition], dim=1))
+            state = clean + (state - clean) * (then / now)
+        heads = self.decoder(state * self.spread) * self.scale + self.centre
+        return torch.as_tensor(heads.view(SAMPLES, len(means), WAYS, -1))
+
+
+def release_noise(epsilon: float) -> float:
+    """Standard deviation on an entry of a class mean of ``RECORDS`` records of norm 1."""
+    return 0.0 if np.isinf(epsilon) else 1 / calibration.mu(epsilon, DELTA) / RECORDS
+
+
+def whitening(covariance: Floats) -> Tensor:
+    """A matrix that makes a covariance the identity."""
+    values, vectors = np.linalg.eigh(covariance)
+    return torch.tensor(vectors / np.sqrt(np.maximum(values, 1e-9)), dtype=torch.float32)
+
+
+def nearest(zoo: Heads, means: Tensor, variances: Variances) -> Tensor:
+    """The head of the zoo's five classes that are nearest, in their order."""
+    basis = whitening(variances.within)
+    known, found = (zoo.means - zoo.means.mean(1, keepdim=True)) @ basis, []
+    for mean in (means - means.mean(1, keepdim=True)) @ basis:
+        distance = torch.cdist(mean[None], known)
+        close = distance.min(dim=-1).values.sum(dim=-1).topk(25, largest=False).indices
+        matched = {}
+        for row in close.tolist():
+            mine, theirs = linear_sum_assignment(distance[row].numpy())
+            matched[float(distance[row].numpy()[mine, theirs].sum())] = zoo.heads[row][theirs]
+        found.append(matched[min(matched)])
+    return torch.stack(found)
+
+
+def closed_form(means: Tensor, noise: float, variances: Variances) -> Tensor:
+    """Discriminants of the best linear prediction of class deviations."""
+    x, (within, between) = means.double().numpy(), (variances.within, variances.between)
+    d = within.shape[0]
+    blur = (within / RECORDS + noise**2 * np.eye(d)) * (WAYS - 1) / WAYS
+    gain = between @ np.linalg.inv(between + blur)
+    centre = x.mean(axis=1, keepdims=True)
+    deviations = (x - centre) @ gain.T
+    weight = deviations @ np.linalg.inv(within + between - gain @ between)
+    bias = -0.5 * (deviations * weight).sum(axis=2) - (weight * centre).sum(axis=2)
+    heads = np.concatenate([weight, bias[..., None]], axis=2)
+    return torch.tensor(heads, dtype=torch.float32)
+
+
+def product(tasks: Sequence[Task], priors: Priors, epsilon: float, seed: int) -> Tensor:
+    """Heads of the product: a release, BLUP, aligned by the plant's records without labels."""
+    heads, names = [], tuple(f"class-{k}" for k in range(WAYS))
+    y = np.repeat(np.arange(WAYS), RECORDS)
+    for number, task in enumerate(tasks):
+        rng = np.random.default_rng((seed, number))
+        x = task.shown.reshape(-1, task.shown.shape[-1])
+        released = release("ab" * 32, x, y, names, epsilon, rng)
+        pools = pooling.of_releases(priors, None, [released])
+        own = task.few.reshape(-1, x.shape[1])
+        posterior = pooling.posterior(priors, pools, names)
+        weight, bias = mean_aligned(posterior)(own, np.full(len(own), -1))
+        heads.append(np.concatenate([weight, bias[:, None]], axis=1))
+    return torch.tensor(np.array(heads), dtype=torch.float32)
+
+
+def tasks_of(classes: Mapping[str, Sequence[Floats]], rng: np.random.Generator) -> list[Task]:
+    """Draw tasks of some classes; parts ``shown``, ``few`` and ``test`` have records of each."""
+    drawn = []
+    for _ in range(TASKS):
+        chosen = rng.permutation(len(classes["test"]))[:WAYS]
+        parts = {}
+        for part, size in (("shown", RECORDS), ("few", FEW), ("test", 20)):
+            records = [classes[part][k] for k in chosen]
+            parts[part] = np.array([x[np.resize(rng.permutation(len(x)), size)] for x in records])
+        drawn.append(Task(**parts))
+    return drawn
+
+
+def of_kind(kind: Kind) -> dict[str, list[Floats]]:
+    """Records of each class: of the other plants, of the plant, and its test records."""
+    others = [np.concatenate(part) for part in zip(*kind.sites[1:], strict=True)]
+    parts = {"shown": others, "few": kind.sites[0], "test": kind.test}
+    count = range(len(kind.labels))
+    return {part: [x[y == k] for k in count] for part, (x, y) in parts.items()}
+
+
+def photographs(encoder: Encoder, root: Path, cache: Path) -> Floats | None:
+    """Features ``[60, 100, d]`` of the classes of tiny_imagenet; None if it is not there."""
+    files = sorted((root / "tiny_imagenet").glob("*.npz"))
+    if not files:
+        return None
+    path = cache / f"tiny-{encoder.id[:24]}.npy"
+    if not path.is_file():
+        found = []
+        for file in files:
+            with np.load(file, allow_pickle=False) as archive:
+                images, labels = archive["x"], archive["y"]
+            found += [
+                encoder.encode(list(images[labels == k][:100]), alone=False)
+                for k in np.unique(labels)
+            ]
+        cache.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.array(found))
+    return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rivals:
+    """All that makes heads."""
+
+    zoo: Heads
+    recipe: Recipe
+    variances: Variances
+    rendered: Priors
+
+    def heads(self, tasks: Sequence[Task], epsilon: float) -> dict[str, Tensor]:
+        """Heads of all tasks by way."""
+        noise = release_noise(epsilon)
+        means = torch.tensor(np.array([task.shown.mean(axis=1) for task in tasks])).float()
+        means = means + noise * torch.randn_like(means)
+        samples = self.recipe.samples(means, noise)
+        picked = torch.randint(HEADS, (len(tasks),))
+        return {
+            "random": 0.05 * torch.randn_like(self.zoo.heads[picked]),
+            "pretrained": self.zoo.heads[picked],
+            "nearest": nearest(self.zoo, means, self.variances),
+            "D2NWG": samples[0],
+            "D2NWG, mean of 16": samples.mean(dim=0),
+            "closed form": closed_form(means, noise, self.variances),
+            "ours": product(tasks, self.rendered, epsilon, 57),
+        }
+
+
+Scores = dict[tuple[float, str, float, int], float]
+"""Accuracy by epsilon, way, rate and step."""
+
+
+def measured(rivals: Rivals, tasks: Sequence[Task], rates: Mapping[str, Sequence[float]]) -> Scores:
+    """Fine-tune and score all ways on the tasks of a set."""
+    few, test = (
+        torch.tensor(np.array([part.reshape(-1, part.shape[-1]) for part in parts])).float()
+        for parts in ([task.few for task in tasks], [task.test for task in tasks])
+    )
+    y, truth = answers(len(tasks), FEW), answers(len(tasks), test.shape[1] // WAYS)
+    scores: Scores = {}
+    for epsilon in EPSILONS:
+        for way, heads in rivals.heads(tasks, epsilon).items():
+            for rate in rates.get(way, RATES):
+                for step, now in tuned(heads, few, y, rate, max(STEPS)):
+                    if step in STEPS:
+                        hits = (logits(now, test).argmax(-1) == truth).float().mean()
+                        scores[epsilon, way, rate, step] = float(hits)
+        alone = [
+            LogisticRegression(C=100, max_iter=300).fit(x, y[0]).score(q, truth[0])
+            for x, q in zip(few.numpy(), test.numpy(), strict=True)
+        ]
+        scores[epsilon, ALONE, 0.0, max(STEPS)] = float(np.mean(alone))
+    return scores
+
+
+def table(results: Mapping[str, Scores], rates: Mapping[str, Sequence[float]]) -> Iterator[str]:
+    """Write accuracy by step, and the difference to the closed form at step 0."""
+    rows = []
+    for epsilon, way in itertools.product(EPSILONS, rates):
+        steps = STEPS if way != ALONE else STEPS[-1:]
+        values = {
+            step: np.array([s[epsilon, way, rates[way][0], step] for s in results.values()])
+            for step in steps
+        }
+        gaps = []
+        for step in (0, 10):
+            rate = rates["closed form"][0]
+            bar = np.array([s[epsilon, "closed form", rate, step] for s in results.values()])
+            gap = 100 * (values.get(step, values[steps[-1]]) - bar)
+            gaps.append(f"{gap.mean():+.1f} ± {gap.std(ddof=1) / len(gap) ** 0.5:.1f}")
+        shown = [f"{values[s].mean():.3f}" if s in values else None for s in STEPS]
+        rows.append(("exact" if np.isinf(epsilon) else f"{epsilon:g}", way, *shown, *gaps))
+    header = [f"step {step}" for step in STEPS]
+    yield from markdown(("ε", "way", *header, "− closed form, 0", "− closed form, 10"), rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="a server's home with a zoo")
+    parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
+    parser.add_argument("--cache", type=Path, default=Path("bench/out/cache"))
+    parser.add_argument("--table", type=Path, help="markdown file to write")
+    options = parser.parse_args()
+    started, home = time.monotonic(), ServerHome(options.home)
+    torch.manual_seed(57)
+    rng, encoder = np.random.default_rng(57), load_encoder(home.read_encoder())
+    photos = photographs(encoder, options.datasets, options.cache)
+    if photos is None:
+        raise SystemExit(f"{options.datasets}: tiny_imagenet is not here")
+    photos = photos[rng.permutation(len(photos))]
+    known = photos[:KNOWN]
+    zoo, variances = zoo_of_heads(known, rng), Variances.of(known)
+    tasks = load_tasks(Zoo(home.zoo), home.encoder_id())
+    rendered = fit_priors([task.features for task in tasks], [task.y for task in tasks])
+    rivals = Rivals(zoo, Recipe(zoo, variances), variances, rendered)
+    trials = []
+    for family in FAMILIES:
+        sites = rendered_kind(encoder, family, options.cache)
+        if len(sites.labels) >= WAYS:
+            trials.append(measured(rivals, tasks_of(of_kind(sites), rng), {}))
+    trial = {key: sum(each[key] for each in trials) for key in trials[0]}
+    ways = dict.fromkeys(way for _, way, _, _ in trial)
+    rates: dict[str, Sequence[float]] = {ALONE: (0.0,)}
+    for way in ways:
+        if way != ALONE:
+            mean = {r: sum(v for k, v in trial.items() if k[1:3] == (way, r)) for r in RATES}
+            rates[way] = (max(RATES, key=lambda rate: mean[rate]),)
+    rates = {way: rates[way] for way in ways}
+    places = {"shown": slice(60), "few": slice(60, 65), "test": slice(65, None)}
+    unseen = {part: [x[rows] for x in photos[KNOWN:]] for part, rows in places.items()}
+    results = {"tiny_imagenet": measured(rivals, tasks_of(unseen, rng), rates)}
+    for name in DATASETS:
+        kind = kinds.cut(encoder, options.datasets, name, options.cache)
+        if kind is None or len(kind.labels) < WAYS:
+            print(f"{name}: not here, or fewer than five classes; left out")
+        else:
+            results[name] = measured(rivals, tasks_of(of_kind(kind), rng), rates)
+    about = f"Sets: {', '.join(results)}; {time.monotonic() - started:.0f} s."
+    chosen = ", ".join(f"{way} {rate[0]:g}" for way, rate in rates.items() if way != ALONE)
+    lines = [*table(results, rates), "", about, "", f"Rates: {chosen}.", ""]
+    write_table("\n".join([*lines, f"`{json.dumps(machine())}`"]), options.table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Real data sets as kinds of plants: a plant, eight others, each with a camera of its own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from bench import plants as cuts
+from bench.more_plants import plant
+from bench.plants import Floats, Ints
+
+from wg_common.nets.encoder.module import Encoder
+from wg_core.wire import canonical
+
+CLASSES, OTHERS, RECORDS, TESTS = 8, 8, 20, 160
+
+Site = tuple[Floats, Ints]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind:
+    """Sites of one kind: features ``[n, d]`` that are released, and classes ``[n]``.
+
+    Attributes:
+        sites: The plant that gets models, then those that train or release.
+        test: Test records of the first.
+        labels: Class names.
+    """
+
+    sites: Sequence[Site]
+    test: Site
+    labels: tuple[str, ...]
+
+
+def cut(encoder: Encoder, root: Path, name: str, cache: Path) -> Kind | None:
+    """Cut a data set, or read the cut from the cache; None if the set is not there."""
+    return cached(encoder, name, cache, lambda: _cut(encoder, root, name))
+
+
+def cached(
+    encoder: Encoder, name: str, cache: Path, make: Callable[[], Kind | None]
+) -> Kind | None:
+    """Read a kind from the cache, or make and keep it, if it can be made."""
+    about = [encoder.id, name, *map(str, (CLASSES, OTHERS, RECORDS, TESTS))]
+    path = cache / f"kind-{canonical.sha256_hex(canonical.encode(about))[:24]}.npz"
+    if not path.is_file():
+        kind = make()
+        if kind is None:
+            return None
+        cache.mkdir(parents=True, exist_ok=True)
+        arrays = {"labels": np.array(kind.labels)}
+        for number, (x, y) in enumerate([kind.test, *kind.sites]):
+            arrays |= {f"x{number}": x, f"y{number}": y}
+        np.savez(path, **arrays)  # type: ignore[arg-type]
+    with np.load(path, allow_pickle=False) as archive:
+        count = sum(key.startswith("x") for key in archive.files)
+        test, *sites = [(archive[f"x{n}"], archive[f"y{n}"]) for n in range(count)]
+        return Kind(sites, test, tuple(map(str, archive["labels"])))
+
+
+def _cut(encoder: Encoder, root: Path, name: str) -> Kind | None:
+    data = cuts.load_images(root, name)
+    if data is None:
+        return None
+    images, labels, groups = data
+    part_of, usable = cuts.parts(labels, groups, np.random.default_rng((1, 1)))
+    chosen = np.sort(np.random.default_rng(2).permutation(usable)[:CLASSES])
+    dense = np.full(labels.max() + 1, -1)
+    dense[chosen] = np.arange(len(chosen))
+    labels = dense[labels]
+    tests, own, rest = (
+        np.flatnonzero(np.isin(part_of, part) & (labels >= 0)) for part in (0, 1, (2, 3, 4))
+    )
+    sites = [
+        plant(encoder, images, labels, rest if number else own, number, RECORDS)
+        for number in range(1 + OTHERS)
+    ]
+    test = plant(encoder, images, labels, tests, 0, TESTS // len(chosen))
+    return Kind(sites, test, tuple(f"class-{k}" for k in chosen))
