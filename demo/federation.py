@@ -1,4 +1,4 @@
-"""The demo's steps: a server and five plants as separate processes, from data to audit."""
+"""The demo's steps: two servers and their plants as separate processes, from data to audit."""
 
 import contextlib
 import json
@@ -6,21 +6,23 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
-from demo import report
+from demo import machines, report
 from demo.decisions import accept_few_sites
 from demo.evaluation import evaluate
 from demo.languages import speaks
 from demo.plans import write_plans
-from demo.plants import CAMERA, OFFLINE, Cut, Plant, industrial, usual
+from demo.plants import BUDGET, CAMERA, Cut, Plant, cut
 from demo.processes import CommandFailed, Processes, free_port
 from wg_core import atomic
 from wg_core.errors import ExitCode
@@ -49,72 +51,68 @@ class Federation:
     Args:
         running: Starts the commands.
         out: Where everything is written.
-        data: Folder of industrial data sets; None for what ships with us.
         speak: The language of what the terminal and ``report.html`` say.
     """
 
-    def __init__(
-        self, running: Processes, out: Path, data: Path | None, *, speak: Language = ENGLISH
-    ) -> None:
+    def __init__(self, running: Processes, out: Path, *, speak: Language = ENGLISH) -> None:
         self._running = running
         self._out = out
-        self._data = data
         self._speak = speak
-        self._server = out / "server"
+        self._pictures, self._machines = out / "server", out / "machines-server"
+        self._told: dict[str, bool] = {}
         self._seconds: dict[str, float] = {}
         self._processor: dict[str, float] = {}
 
     def run(self) -> dict[str, Any]:
         """Run every step and return the summary."""
         with self._step(text("plants' data")):
-            cut = self._cut()
-            zoo_plan, training_plan = write_plans(self._out, cut)
-        plants = cut.plants
-        connected = [plant for plant in plants if plant.story != OFFLINE]
-        [carried] = [plant for plant in plants if plant.story == OFFLINE]
-        with self._step(text("server: keys and zoo")):
-            self._running.run(
-                "wg-server", "init", "--home", self._server,
-                "--name", "demo", "--host", "127.0.0.1", "--port", str(free_port()),
-            )  # fmt: skip
-            self._running.run(
-                "wg-server", "zoo", "build", "--home", self._server,
-                "--plan", zoo_plan, "--workers", str(_WORKERS),
-            )  # fmt: skip
-        with self._step(text("server: train the generator; plants enrol meanwhile")):
-            self._say(text("training: {log}", log=self._running.log("train")))
-            self._running.start(
-                "train", "wg-server", "train", "--home", self._server, "--plan", training_plan,
-                allowed=(0, 6),  # 6: a card fails, and the demo accepts the generator by name
-            )  # fmt: skip
-            self._running.start("server", "wg-server", "serve", "--home", self._server)
-            self._running.wait_for("server", "ready")
-            self._enrol(plants, carried)
-            self._running.wait("train")
-            self._accept()
+            shares = cut(self._out / "data", SEED)
+            pictures_zoo, windows_zoo, training = write_plans(self._out, shares)
+        plants, homes = shares.plants, (self._pictures, self._machines)
+        with self._step(text("servers: keys and zoos")):
+            self._running.run_all(*(self._init(home) for home in homes))
+            self._running.run_all(
+                self._zoo(self._pictures, pictures_zoo, _WORKERS),
+                self._zoo(self._machines, windows_zoo, 1),
+            )
+        with self._step(text("servers: train the generators; plants enrol meanwhile")):
+            for home in homes:
+                log = f"train-{home.name}"
+                self._say(text("training: {log}", log=self._running.log(log)))
+                self._running.start(
+                    log, "wg-server", "train", "--home", home, "--plan", training,
+                    allowed=(0, 6),  # 6: a card fails, and the demo accepts the generator by name
+                )  # fmt: skip
+                self._running.start(home.name, "wg-server", "serve", "--home", home)
+                self._running.wait_for(home.name, "ready")
+            self._enrol(shares)
+            for home in homes:
+                self._running.wait(f"train-{home.name}")
+                self._accept(home)
         with self._step(text("statistics out, weights in")):
-            for plant in connected:
+            self._generate(self._pictures, shares.helpers)
+            for plant in shares.pictures:
                 self._running.start(
                     plant.name, "wg-client", "run", "--home", self._home(plant), "--once",
                     aside=True,
                 )  # fmt: skip
-            campaigns = self._asked(connected, carried)
-            traffic = {carried.name: self._applied(carried)}
+            campaigns = self._asked(shares.pictures)
+            traffic = {shares.machine.name: self._by_file(shares.machine)}
             for campaign in campaigns:
                 traffic |= self._delivered(campaign)
-            for plant in connected:  # it ends by itself once it has trained and decided
+            for plant in shares.pictures:  # it ends by itself once it has trained and decided
                 self._running.wait(plant.name)
         with self._step(text("test on unseen records")):
             self._decide(plants)
-            results = self._evaluate(plants)
+            statistic, fixed = machines.measure(self._machines, shares.machine, SEED)
+            results = self._evaluate(plants, fixed)
         with self._step(text("audit")):
-            for result, found in zip(results, self._audit(plants), strict=True):
+            for result, found in zip(results, self._audit(shares), strict=True):
                 result.update(found | traffic[result["name"]])
         summary = {
-            "stories": [result["story"] for result in results],
+            "stories": [results[0], statistic, *results[1:]],
             "plants": results,
-            "source": cut.source,
-            "generator": self._generator(connected[0]),
+            "generator": self._generator(shares.pictures[0]),
             "seconds": _rounded(self._seconds),
             "processor_seconds": _rounded(self._processor),
             "versions": {
@@ -125,11 +123,17 @@ class Federation:
         self._write(summary, plants)
         return summary
 
-    def _cut(self) -> Cut:
-        folder = self._out / "data"
-        if self._data is None:
-            return usual(folder, SEED)
-        return industrial(folder, self._data, SEED)
+    def _init(self, home: Path) -> tuple[str | Path, ...]:
+        return (
+            "wg-server", "init", "--home", home, "--name", home.name,
+            "--host", "127.0.0.1", "--port", str(free_port()),
+        )  # fmt: skip
+
+    def _zoo(self, home: Path, plan: Path, workers: int) -> tuple[str | Path, ...]:
+        return (
+            "wg-server", "zoo", "build", "--home", home, "--plan", plan,
+            "--workers", str(workers),
+        )  # fmt: skip
 
     def _home(self, plant: Plant) -> Path:
         return self._out / plant.name
@@ -140,11 +144,13 @@ class Federation:
     def _received(self, plant: Plant) -> Path:
         return self._out / f"{plant.name}.wgw"
 
-    def _enrol(self, plants: tuple[Plant, ...], offline: Plant) -> None:
-        """Enrol all plants, and let the one without a connection write its statistics to a file."""
+    def _enrol(self, shares: Cut) -> None:
+        """Enrol all plants; those that send no more than a file write theirs."""
+        plants = (*shares.plants, *shares.helpers)
         joins = []
         for plant in plants:
-            token = self._running.json("wg-server", "enroll", "--home", self._server, plant.name)
+            server = self._pictures if plant.sheet is None else self._machines
+            token = self._running.json("wg-server", "enroll", "--home", server, plant.name)
             join = self._out / f"{plant.name}.token"  # not on a command line: others can read that
             atomic.write_bytes(join, token["token"].encode("ascii"), mode=atomic.PRIVATE)
             joins.append(join)
@@ -153,30 +159,27 @@ class Federation:
                 (
                     "wg-client", "init", "--home", self._home(plant), "--join-file", join,
                     "--data", plant.data, "--labels", ",".join(plant.classes),
+                    *(() if plant.sheet is None else ("--data-sheet", plant.sheet)),
                 )
                 for plant, join in zip(plants, joins, strict=True)
             ),
             aside=True,  # the training takes longer
         )  # fmt: skip
-        first = plants[0]  # what it would be told, every other one would be told too
-        told, _ = self._running.run_all(
-            (
-                "wg-client", "check", "--home", self._home(first), "--epsilon", EPSILON,
-                "--delta", DELTA, "--json",
-            ),
-            (
-                "wg-client", "statistics", "--home", self._home(offline), "--out",
-                self._sent(offline), "--epsilon", NO_EPSILON,
-            ),
+        asked = [plant for plant in shares.pictures if plant.story == BUDGET]
+        *told, _ = self._running.run_all(
+            *(self._check(plant) for plant in asked),
+            *(self._released(plant, "classes", EPSILON) for plant in shares.helpers),
+            self._released(shares.machine, "machine", f"{machines.EPSILON:g}"),
             aside=True,
-        )  # fmt: skip
-        check = json.loads(told)
+        )
+        check = json.loads(told[0])
+        self._told = {asked[0].name: any("keep your budget" in hint for hint in check["hints"])}
         leaves, cost = check["would_leave"], check["cost"]
         self._say(
             text(
                 "{name}: {records} records stay; {integers} noisy integers would leave, at epsilon"
                 " {after:.3g} of {cap}",
-                name=first.name,
+                name=asked[0].name,
                 records=check["data"]["records"],
                 integers=leaves["integers"],
                 after=cost["after"],
@@ -184,13 +187,37 @@ class Federation:
             )
         )
 
-    def _installed(self) -> Version:
-        """The generator that is in use."""
-        return versions.installed_version(ServerHome(self._server))
+    def _check(self, plant: Plant) -> tuple[str | Path, ...]:
+        return (
+            "wg-client", "--language", "en", "check", "--home", self._home(plant),
+            "--epsilon", EPSILON, "--delta", DELTA, "--json",
+        )  # fmt: skip
 
-    def _accept(self) -> None:
+    def _released(self, plant: Plant, of: str, epsilon: str) -> tuple[str | Path, ...]:
+        return (
+            "wg-client", "statistics", "--home", self._home(plant), "--out", self._sent(plant),
+            "--of", of, "--epsilon", epsilon, "--delta", DELTA,
+        )  # fmt: skip
+
+    def _generate(self, server: Path, plants: Sequence[Plant]) -> None:
+        """Let a server read plants' files, and make weights of each."""
+        self._running.run_all(
+            *(
+                (
+                    "wg-server", "generate", "--home", server,
+                    "--statistics", self._sent(plant), "--out", self._received(plant),
+                )
+                for plant in plants
+            )
+        )  # fmt: skip
+
+    def _installed(self) -> Version:
+        """The generator of pictures that is in use."""
+        return versions.installed_version(ServerHome(self._pictures))
+
+    def _accept(self, root: Path) -> None:
         """Install the generator that was trained, whatever its card says, as an operator would."""
-        home = ServerHome(self._server)
+        home = ServerHome(root)
         version = versions.present(home)[0]
         if failed := [check.name for check in version.failed()]:
             self._say(
@@ -201,30 +228,28 @@ class Federation:
             )
             self._running.run("wg-server", "generator", "--home", home.root, "--use", version.id)
 
-    def _asked(self, plants: list[Plant], offline: Plant) -> list[str]:
-        """Start a campaign for each price, and make weights of a file meanwhile; their names."""
+    def _asked(self, plants: Sequence[Plant]) -> list[str]:
+        """Start a campaign for each price; their names."""
         names_by_price: dict[str, list[str]] = {EPSILON: [], NO_EPSILON: []}
         for plant in plants:
-            names_by_price[NO_EPSILON if plant.story == CAMERA else EPSILON].append(plant.name)
-        *started, _ = self._running.run_all(
+            is_free = plant.story in (CAMERA, BUDGET)
+            names_by_price[NO_EPSILON if is_free else EPSILON].append(plant.name)
+        started = self._running.run_all(
             *(
                 (
-                    "wg-server", "campaign", "start", "--home", self._server,
+                    "wg-server", "campaign", "start", "--home", self._pictures,
                     "--epsilon", epsilon, "--delta", DELTA, "--purpose", "demonstration",
                     "--sites", ",".join(names), "--json",
                 )
                 for epsilon, names in names_by_price.items()
             ),
-            (
-                "wg-server", "generate", "--home", self._server,
-                "--statistics", self._sent(offline), "--out", self._received(offline),
-            ),
         )  # fmt: skip
         return [str(json.loads(document)["id"]) for document in started]
 
-    def _applied(self, plant: Plant) -> dict[str, int]:
-        """Carry the file back to the plant without a connection; sizes of both files."""
+    def _by_file(self, plant: Plant) -> dict[str, int]:
+        """Carry files between a plant and its server; sizes of both."""
         sent, received = self._sent(plant), self._received(plant)
+        self._generate(self._machines, [plant])
         self._running.run(
             "wg-client", "apply", "--home", self._home(plant), received,
             allowed=(0, 6),  # 6: the plant's own model was better
@@ -236,7 +261,7 @@ class Federation:
         while True:
             self._running.check()
             shown = self._running.json(
-                "wg-server", "campaign", "show", "--home", self._server, campaign
+                "wg-server", "campaign", "show", "--home", self._pictures, campaign
             )
             if shown["state"] not in ("queued", "running"):
                 break
@@ -263,25 +288,34 @@ class Federation:
                 )
             )
 
-    def _evaluate(self, plants: tuple[Plant, ...]) -> list[dict[str, Any]]:
+    def _evaluate(
+        self, plants: tuple[Plant, ...], fixed: NDArray[np.bool_]
+    ) -> list[dict[str, Any]]:
         # Started afresh, with one thread each: two of them do not wait for one another.
         os.environ["OMP_NUM_THREADS"] = "1"
-        with ProcessPoolExecutor(_WORKERS, mp_context=get_context("spawn")) as pool:
-            return list(pool.map(evaluate, [self._home(plant) for plant in plants], plants))
-
-    def _audit(self, plants: tuple[Plant, ...]) -> list[dict[str, Any]]:
-        """What an auditor finds who has each plant's ledger and the server's folder."""
-        evidence = self._out / "evidence"
-        sites = [word for plant in plants for word in ("--site", plant.name)]
-        self._running.run("wg-server", "export", "--home", self._server, "--out", evidence, *sites)
         homes = [self._home(plant) for plant in plants]
+        rivals = [None if plant.sheet is None else fixed for plant in plants]
+        with ProcessPoolExecutor(_WORKERS, mp_context=get_context("spawn")) as pool:
+            results = list(pool.map(evaluate, homes, plants, rivals))
+        return [found | {"told": self._told.get(found["name"], False)} for found in results]
+
+    def _audit(self, shares: Cut) -> list[dict[str, Any]]:
+        """What an auditor finds who has each plant's ledger and its server's folder."""
+        evidence: dict[str, Path] = {}
+        for server, plants in (
+            (self._machines, (shares.machine,)), (self._pictures, shares.pictures)
+        ):  # fmt: skip
+            folder = self._out / f"evidence-{server.name}"
+            sites = [word for plant in plants for word in ("--site", plant.name)]
+            self._running.run("wg-server", "export", "--home", server, "--out", folder, *sites)
+            evidence |= {plant.name: folder for plant in plants}
         found = self._running.run_all(
             *(
                 (
-                    "wg-audit", "verify", home, "--server", evidence,
-                    "--report", home / "audit.html", "--json",
+                    "wg-audit", "verify", self._home(plant), "--server", evidence[plant.name],
+                    "--report", self._home(plant) / "audit.html", "--json",
                 )
-                for home in homes
+                for plant in shares.plants
             ),
             allowed=(ExitCode.OK, ExitCode.PARTLY_VERIFIED),
         )  # fmt: skip

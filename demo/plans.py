@@ -1,6 +1,7 @@
-"""What the operator of the demo builds: a packaged plan, with records of its own added to the zoo.
+"""What the operator of the demo builds: packaged plans, small enough for a demo.
 
-As ``docs/examples/own-data.yaml`` shows it to operators, and small enough for a demo.
+Records of the operator's own stand in the zoo of pictures, as ``docs/examples/own-data.yaml`` shows
+it. Of machines the demo has bearings alone.
 """
 
 import json
@@ -8,14 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from demo.plants import Cut
+from wg_common.machines import bearing
 from wg_core import atomic
 from wg_core.wire import canonical
 from wg_server.generator.plan import read_plan as read_training
-from wg_server.zoo.plan import SourcePlan, read_plan
+from wg_server.zoo.plan import EncoderPlan, SourcePlan, read_plan
 
 
-def write_plans(folder: Path, cut: Cut) -> tuple[Path, Path]:
-    """Write the plan of the zoo and that of the training; JSON is YAML too.
+def write_plans(folder: Path, cut: Cut) -> tuple[Path, Path, Path]:
+    """Write plans of the zoo of pictures, of that of windows, and of both trainings.
 
     Args:
         folder: Where to.
@@ -32,11 +34,19 @@ def write_plans(folder: Path, cut: Cut) -> tuple[Path, Path]:
         per_class=1000,
         strength=0.0,
     )
-    # Half the families, since the demo is to end in four minutes.
-    sources = tuple(replace(one, families=(one.families + 1) // 2) for one in zoo.sources)
+    # A third of the families, since the demo is to end in four minutes.
+    sources = tuple(replace(one, families=(one.families + 2) // 3) for one in zoo.sources)
     zoo = replace(zoo, sources=(*sources, own), own_sites=30)
+    windows = read_plan(Path("windows-quick"))
+    windows = replace(
+        windows,
+        encoder=EncoderPlan(records=800),
+        sources=tuple(replace(one, families=9, per_class=8) for one in windows.sources),
+        machine_steps=200,
+        machines=(bearing.KIND.name,),
+    )
     training = replace(training, episodes=30)
-    paths = folder / "zoo.json", folder / "training.json"
-    for path, plan in zip(paths, (zoo, training), strict=True):
+    paths = folder / "pictures.json", folder / "windows.json", folder / "training.json"
+    for path, plan in zip(paths, (zoo, windows, training), strict=True):
         atomic.write_bytes(path, json.dumps(canonical.to_builtins(plan), indent=1).encode())
     return paths

@@ -1,14 +1,6 @@
-"""The demo's plants: who they are, and which records each of them owns.
+"""The demo's plants: what each has, and records that only the last evaluation reads."""
 
-Three plants look at a kind of records that the operator has never seen, each through a camera of
-its own. Two look at a kind of which the operator has records, again through cameras of their own.
-
-Every record belongs to one plant, or to the operator. A plant's record is in its data file or in
-its test file, which no command but the last evaluation sees.
-"""
-
-from __future__ import annotations
-
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from demo import stories
+from demo import bearings, stories
 from demo.cameras import CAMERAS
-from demo.processes import CommandFailed
 from demo.steel import pictures as steel_pictures
 from demo.steel import steel
-from wg_common.modalities.cameras import draw_camera, photograph_again
+from wg_core import atomic
 
 Labels = NDArray[np.int64]
-Pictures = NDArray[np.uint8]
+Records = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +26,7 @@ class Plant:
 
     Attributes:
         name: Site name.
-        story: Which of ``stories.STORIES`` it tells.
+        story: Which of ``stories.STORIES`` it tells; empty: it helps others to tell theirs.
         title: What it looks at.
         classes: Public label domain.
         missing: Classes of which the plant has no record, though they occur in its test file.
@@ -43,17 +34,19 @@ class Plant:
         records: Number of records in its data file.
         data: ``.npz`` file with the plant's records.
         test: ``.npz`` file with records that only the last evaluation reads.
+        sheet: Data sheet of its machine; None: it has pictures.
     """
 
     name: str
     story: str
     title: str
     classes: tuple[str, ...]
-    missing: tuple[str, ...]
+    missing: tuple[str, ...] = ()
     labels: int
     records: int
     data: Path
     test: Path
+    sheet: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,205 +54,140 @@ class Cut:
     """All records of a demo, in files.
 
     Attributes:
-        plants: In the order of their stories.
-        own: ``.npz`` file of the operator's own records, of the kind of two plants.
+        machine: The plant with a machine.
+        pictures: Plants with pictures, in the order of their stories.
+        helpers: Plants that release what others profit by, and tell no story.
+        own: ``.npz`` file of the operator's own records, of the kind of one plant.
         kind: Name of that kind.
         licence: Of the operator's records.
-        source: Where all records come from, in a sentence for the page.
     """
 
-    plants: tuple[Plant, ...]
+    machine: Plant
+    pictures: tuple[Plant, ...]
+    helpers: tuple[Plant, ...]
     own: Path
-    kind: str
-    licence: str
-    source: str
+    kind: str = "steel"
+    licence: str = "rendered, none needed"
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pool:
-    """What a plant could own: pictures under its camera. Data and test records are cut from it."""
-
-    pictures: Pictures
-    labels: Labels
-    data: NDArray[np.intp]
-    test: NDArray[np.intp]
+    @property
+    def plants(self) -> tuple[Plant, ...]:
+        """Those that tell a story, in its order."""
+        return (self.machine, *self.pictures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Share:
-    """What a plant owns of its pool: so many records of each class, but for the missing ones."""
+    """What a plant owns of a pool: so many records of each class, but for the missing ones."""
 
-    story: str
-    per_class: int
+    name: str
+    story: str = ""
+    per_class: int = 20
     missing: tuple[int, ...] = ()
     labelled: bool = True
 
 
-UNSEEN, UNLABELLED, CAMERA, OFFLINE, FEW = (story.key for story in stories.STORIES)
-UNKNOWN_KIND = (
-    _Share(story=UNSEEN, per_class=20, missing=(3, 5)),
-    _Share(story=UNLABELLED, per_class=20, labelled=False),
-    _Share(story=FEW, per_class=20),
+MACHINE, STATISTIC, CAMERA, UNSEEN, UNLABELLED, BUDGET = (story.key for story in stories.STORIES)
+_STEEL = _Share(name="mill", story=CAMERA, per_class=3)
+_MARKS = (
+    _Share(name="press", story=UNSEEN, missing=(3, 5)),
+    _Share(name="forge", story=UNLABELLED, labelled=False),
+    _Share(name="foundry", story=BUDGET),
 )
-KNOWN_KIND = (_Share(story=CAMERA, per_class=5), _Share(story=OFFLINE, per_class=5))
-TEST_LIMIT = 400
-OWN_PER_CLASS = 80
-"""Of the rendered kind, as many records are drawn for each plant, and for the operator."""
+_HELPERS = tuple(_Share(name=f"other-{number}", per_class=25) for number in range(1, 4))
+_POOL = 460  # Marks of a plant with a story; all others' are the rest
+_TEST_LIMIT = 300
+_OWN_PER_CLASS = 80
+"""Of the rendered kind, as many records are drawn for the plant, and for the operator."""
+_SOUND, _DAMAGED, _JUDGED = 270, 10, 100
+"""Records of the machine: sound ones, those of each damage, and of each condition to judge by."""
 
 
-def usual(folder: Path, seed: int) -> Cut:
-    """Stamped digits (real, from scikit-learn), and a rolled surface that we render."""
+def cut(folder: Path, seed: int) -> Cut:
+    """A simulated bearing, a rendered steel surface, and stamped digits (real)."""
     rng = np.random.default_rng(seed)
-    digits = load_digits()
-    names = tuple(str(digit) for digit in range(10))
-    marks = []
-    for name, share, camera, rows in zip(
-        ("press", "forge", "foundry"),
-        UNKNOWN_KIND,
-        CAMERAS.values(),
-        np.array_split(rng.permutation(len(digits.target)), len(UNKNOWN_KIND)),
-        strict=True,
-    ):
-        pool = _whole(camera(digits.images[rows] / 16.0, rng), digits.target[rows])
-        marks.append(_cut(folder, name, "stamped digits", names, share, pool, rng))
+    machine = _machine(folder, rng)
     kind = steel(seed)
-    surfaces = [
-        _cut(
+    mill = _plant(
+        folder,
+        _STEEL,
+        "steel surface",
+        kind.labels,
+        steel_pictures(kind, 1, _OWN_PER_CLASS, rng),
+        rng,
+    )
+    own = folder / "operator.npz"
+    _save(own, *steel_pictures(kind, 0, _OWN_PER_CLASS, rng), kind.labels)
+    digits = load_digits()
+    names, order = tuple(str(digit) for digit in range(10)), rng.permutation(len(digits.target))
+    places = [_POOL * (number + 1) for number in range(len(_MARKS))]
+    *parts, rest = np.split(order, places)
+    shares = [*zip(_MARKS, parts, strict=True), *((share, rest) for share in _HELPERS)]
+    cameras = [*CAMERAS.values()]
+    marks = [
+        _plant(
             folder,
-            name,
-            "steel surface",
-            kind.labels,
             share,
-            _whole(*steel_pictures(kind, site, OWN_PER_CLASS, rng)),
+            "stamped digits",
+            names,
+            (cameras[number % 3](digits.images[rows] / 16.0, rng), digits.target[rows]),
             rng,
         )
-        for site, (name, share) in enumerate(
-            zip(("mill", "handheld"), KNOWN_KIND, strict=True), start=1
-        )
+        for number, (share, rows) in enumerate(shares)
     ]
-    own = folder / "operator.npz"
-    _save(own, *steel_pictures(kind, 0, OWN_PER_CLASS, rng), kind.labels)
     return Cut(
-        plants=(*marks[:2], *surfaces, *marks[2:]),
+        machine=machine,
+        pictures=(mill, *marks[: len(_MARKS)]),
+        helpers=tuple(marks[len(_MARKS) :]),
         own=own,
-        kind="steel",
-        licence="rendered, none needed",
-        source=(
-            "The digits are real (scikit-learn's, 8 by 8 points, shown under three cameras). The"
-            " steel surface is drawn by the product's own picture library."
-        ),
     )
 
 
-def industrial(folder: Path, datasets: Path, seed: int) -> Cut:
-    """Circuit boards, and hot-rolled steel; each data set's own test split stays unseen."""
-    rng = np.random.default_rng(seed)
-    boards = _Source.read(datasets / "deeppcb_a")
-    steels = _Source.read(datasets / "neu_det")
-    parts = _parts(boards, len(UNKNOWN_KIND), rng)
-    marks = [
-        _cut(folder, name, "circuit boards", boards.classes, share, _seen(boards, part, rng), rng)
-        for name, share, part in zip(
-            ("board-a", "board-b", "board-c"), UNKNOWN_KIND, parts, strict=True
-        )
-    ]
-    operators, *parts = _parts(steels, 1 + len(KNOWN_KIND), rng)
-    surfaces = [
-        _cut(folder, name, "steel surface", steels.classes, share, _seen(steels, part, rng), rng)
-        for name, share, part in zip(("mill", "handheld"), KNOWN_KIND, parts, strict=True)
-    ]
-    own = folder / "operator.npz"
-    rows = operators[0]
-    _save(own, steels.pictures[rows], steels.labels[rows], steels.classes)
-    return Cut(
-        plants=(*marks[:2], *surfaces, *marks[2:]),
-        own=own,
-        kind="steel",
-        licence="research",
-        source=(
-            "Circuit boards (DeepPCB) and hot-rolled steel (NEU), each part under another camera."
-        ),
+def _machine(folder: Path, rng: np.random.Generator) -> Plant:
+    """Write the files of a plant with a bearing that states it, and has no label."""
+    bearing, count = bearings.draw(rng), len(bearings.CLASSES)
+    own = rng.permutation(np.repeat(np.arange(count), (_SOUND, *[_DAMAGED] * (count - 1))))
+    test = np.repeat(np.arange(count), _JUDGED)
+    paths = folder / "pump.npz", folder / "pump-test.npz", folder / "pump.yaml"
+    _save(paths[0], bearings.records(bearing, own, rng), np.full(len(own), -1), bearings.CLASSES)
+    _save(paths[1], bearings.records(bearing, test, rng), test, bearings.CLASSES)
+    sheet = json.dumps({"rotating_machine": bearing.sheet}, indent=1)  # JSON is YAML too
+    atomic.write_bytes(paths[2], sheet.encode())
+    return Plant(
+        name="pump",
+        story=MACHINE,
+        title="a bearing",
+        classes=bearings.CLASSES,
+        labels=0,
+        records=len(own),
+        data=paths[0],
+        test=paths[1],
+        sheet=paths[2],
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Source:
-    """An industrial data set."""
-
-    pictures: Pictures
-    labels: Labels
-    classes: tuple[str, ...]
-    split: NDArray[np.integer[Any]]
-
-    @classmethod
-    def read(cls, folder: Path) -> _Source:
-        path = folder / "data.npz"
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                return cls(
-                    archive["x"],
-                    archive["y"].astype(np.int64),
-                    tuple(str(name) for name in archive["classes"]),
-                    archive["split"],
-                )
-        except (OSError, KeyError, ValueError) as error:
-            raise CommandFailed(
-                f"{path}: {error}; expected a NumPy archive of x (pictures), y (class numbers),"
-                " classes (names) and split (0: learn, 1: test)"
-            ) from error
-
-
-def _parts(
-    source: _Source, count: int, rng: np.random.Generator
-) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Disjoint parts of a data set: rows to own, and rows to test on."""
-    train, test = (
-        np.array_split(rng.permutation(np.flatnonzero(source.split == split)), count)
-        for split in (0, 1)
-    )
-    return list(zip(train, test, strict=True))
-
-
-def _seen(
-    source: _Source, part: tuple[NDArray[np.intp], NDArray[np.intp]], rng: np.random.Generator
-) -> _Pool:
-    """A part of a data set through a camera of its own."""
-    camera = draw_camera(rng, strength=0.7, mounted=False)
-    rows = np.concatenate(part)
-    seen = np.stack([photograph_again(rng, picture, camera) for picture in source.pictures[rows]])
-    own = np.arange(len(rows))
-    return _Pool(seen, source.labels[rows], own[: len(part[0])], own[len(part[0]) :])
-
-
-def _whole(pictures: Pictures, labels: Labels) -> _Pool:
-    """A pool of which what a plant does not own is for tests."""
-    rows = np.arange(len(labels))
-    return _Pool(pictures, labels, rows, rows)
-
-
-def _cut(
+def _plant(
     folder: Path,
-    name: str,
+    share: _Share,
     title: str,
     classes: tuple[str, ...],
-    share: _Share,
-    pool: _Pool,
+    pool: tuple[Records, Labels],
     rng: np.random.Generator,
 ) -> Plant:
-    """Write a plant's files."""
-    order = rng.permutation(pool.data)
+    """Write a plant's files; what it does not own of its pool is for tests."""
+    pictures, labels = pool
+    order = rng.permutation(len(labels))
     if share.labelled:
         kept = [c for c in range(len(classes)) if c not in share.missing]
-        chosen = np.concatenate([order[pool.labels[order] == c][: share.per_class] for c in kept])
+        chosen = np.concatenate([order[labels[order] == c][: share.per_class] for c in kept])
     else:
         chosen = order[: share.per_class * len(classes)]
-    test = np.setdiff1d(rng.permutation(pool.test), chosen, assume_unique=True)[:TEST_LIMIT]
-    labels = pool.labels[chosen] if share.labelled else np.full(len(chosen), -1)
-    paths = [folder / f"{name}.npz", folder / f"{name}-test.npz"]
-    _save(paths[0], pool.pictures[chosen], labels, classes)
-    _save(paths[1], pool.pictures[test], pool.labels[test], classes)
+    test = np.setdiff1d(order, chosen, assume_unique=True)[:_TEST_LIMIT]
+    given = labels[chosen] if share.labelled else np.full(len(chosen), -1)
+    paths = folder / f"{share.name}.npz", folder / f"{share.name}-test.npz"
+    _save(paths[0], pictures[chosen], given, classes)
+    _save(paths[1], pictures[test], labels[test], classes)
     return Plant(
-        name=name,
+        name=share.name,
         story=share.story,
         title=title,
         classes=classes,
@@ -271,6 +199,6 @@ def _cut(
     )
 
 
-def _save(path: Path, pictures: Pictures, labels: Labels, classes: Sequence[str]) -> None:
+def _save(path: Path, records: Records, labels: Labels, classes: Sequence[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, x=pictures, y=labels, classes=np.array(classes))
+    np.savez_compressed(path, x=records, y=labels, classes=np.array(classes))

@@ -1,4 +1,4 @@
-"""The demo's page: five stories in words and pictures, then every figure."""
+"""The demo's page: six stories in words and pictures, then every figure."""
 
 import base64
 import io
@@ -18,6 +18,14 @@ from wg_client.methods.registry import METHODS
 from wg_core.language import ENGLISH, Language, Text, text
 
 _SAMPLES = 8
+_PEN, _PAPER, _HEIGHT, _WIDTH = 40, 245, 64, 512
+"""Shades and size of drawn records."""
+_STATISTICS = {
+    "fixed": text("no sheet"),
+    "none": text("sheet alone"),
+    "another": text("another's"),
+    "own": text("its statistic"),
+}
 Picture = NDArray[np.uint8]
 Model = Mapping[str, Any]
 
@@ -35,11 +43,26 @@ class Bar:
 
 
 def samples(data: Path) -> Picture:
-    """Some of a plant's pictures, spread over its records, side by side: ``[h, n * w]``."""
+    """Some of a plant's records, spread over all, side by side: ``[h, n * w]``."""
     with np.load(data, allow_pickle=False) as archive:
         pictures = archive["x"]
+    if pictures.shape[1] == 1:
+        return _drawn(pictures[:2, 0])
     rows = np.linspace(0, len(pictures) - 1, _SAMPLES).astype(int)
     return np.concatenate(list(pictures[rows]), axis=1)
+
+
+def _drawn(signals: NDArray[np.float32]) -> Picture:
+    """Signals ``[n, T]`` as curves, one below another: ``[n * h, w]``."""
+    strips = []
+    for signal in signals:
+        parts = np.array_split(signal / np.abs(signals).max(), _WIDTH)
+        strip = np.full((_HEIGHT, _WIDTH), _PAPER, np.uint8)
+        for column, part in enumerate(parts):
+            low, high = ((1 - value) / 2 * (_HEIGHT - 1) for value in (part.max(), part.min()))
+            strip[int(low) : int(high) + 1, column] = _PEN
+        strips.append(strip)
+    return np.concatenate(strips)
 
 
 def page(
@@ -65,9 +88,10 @@ def page(
         lstrip_blocks=True,
     )
     plants = summary["plants"]
+    cards = [_card(plant, pictures.get(plant["name"]), speak) for plant in summary["stories"]]
     return environment.get_template("report.html.j2").render(
         summary=summary,
-        cards=[_card(plant, pictures[plant["name"]], speak) for plant in plants],
+        cards=cards,
         notes=(*stories.notes(summary), *stories.not_shown(summary)),
         models=_models(plants),
         word=text,
@@ -77,7 +101,7 @@ def page(
     )
 
 
-def _card(plant: Mapping[str, Any], picture: Picture, speak: Language) -> dict[str, Any]:
+def _card(plant: Mapping[str, Any], picture: Picture | None, speak: Language) -> dict[str, Any]:
     return {
         "plant": plant,
         "title": stories.title(plant),
@@ -87,21 +111,33 @@ def _card(plant: Mapping[str, Any], picture: Picture, speak: Language) -> dict[s
         "better": stories.better(plant),
         "details": stories.details(plant),
         "spent": stories.spent(plant),
-        "picture": _embedded(picture),
+        "picture": "" if picture is None else _embedded(picture),
         "bars": _bars(plant),
     }
 
 
 def _bars(plant: Mapping[str, Any]) -> list[Bar]:
-    """What the plant has alone and with us; and what it was offered, if it keeps its own."""
+    """What the plant has without us and with us; and what it was offered, if it keeps its own."""
+    if plant["story"] == "statistic":
+        return [
+            _bar(words, plant["accuracy"][key], plant["accuracy_se"][key], kept=key == "own")
+            for key, words in _STATISTICS.items()
+        ]
     kept = plant["kept_source"]
     found = [
-        _bar(text("alone"), plant["alone"], _error(plant, LOCAL), kept=kept == LOCAL),
+        _bar(_rival(plant), stories.without(plant), _error(plant, LOCAL), kept=kept == LOCAL),
         _bar(text("with weightgate"), plant["kept"], _error(plant, kept), kept=True),
     ]
     if kept == LOCAL and plant["best_other"] is not None:
         found.append(_bar(text("offered"), plant["best_other"], 0.0, kept=False))
     return found
+
+
+def _rival(plant: Mapping[str, Any]) -> Text:
+    """What a plant has without us."""
+    if plant["alone"] is not None:
+        return text("alone")
+    return text("one for all") if plant["story"] == "machine" else text("guessing")
 
 
 def _error(plant: Mapping[str, Any], model: str | None) -> float:

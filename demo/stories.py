@@ -1,4 +1,4 @@
-"""The five stories: what a plant has, what it gets, and where it gets nothing.
+"""The six stories: what a plant has, what it gets, and where it gets nothing.
 
 Words for people who know none of the field's. Figures are those of the run, whatever they say: the
 words follow them. ``demo/locale`` has each sentence in Japanese.
@@ -39,6 +39,34 @@ class Story:
 
 STORIES = (
     Story(
+        key="machine",
+        title=text("A data sheet, and not one label"),
+        lesson=text(
+            "The plant states speed and geometry of its bearing, as the catalogue has them, and"
+            " sends one noisy statistic of its records. The server generates a network for this"
+            " machine. It is compared with one network for all bearings, trained on the same"
+            " made-up machines, which knows no sheet."
+        ),
+    ),
+    Story(
+        key="statistic",
+        title=text("What its statistic adds"),
+        lesson=text(
+            "Almost all of it is the data sheet, which costs nothing. The statistic says which"
+            " records are common at the plant, and adds a point or two, or nothing. What"
+            " another plant's adds stands beside it."
+        ),
+    ),
+    Story(
+        key="known-kind",
+        title=text("A known kind, a new camera"),
+        lesson=text(
+            "The operator has pictures of this kind, taken elsewhere by another camera. The plant"
+            " gets a model made from them for the names of its classes alone, and may train it on"
+            " with its own few."
+        ),
+    ),
+    Story(
         key="unseen-classes",
         title=text("Two classes never seen"),
         lesson=text(
@@ -56,37 +84,28 @@ STORIES = (
         ),
     ),
     Story(
-        key="new-camera",
-        title=text("A known kind, a new camera"),
+        key="keep-budget",
+        title=text("Keep your budget"),
         lesson=text(
-            "The operator has pictures of this kind, taken elsewhere by another camera. The plant"
-            " gets a model made from them for the names of its classes alone, and may train it on"
-            " with its own few."
-        ),
-    ),
-    Story(
-        key="no-connection",
-        title=text("A known kind, no connection"),
-        lesson=text(
-            "The plant has no connection to anybody. A file with the names of its classes is"
-            " carried to the operator, and a file with a model is carried back."
-        ),
-    ),
-    Story(
-        key="few-labels",
-        title=text("Few labels, of all classes"),
-        lesson=text(
-            "Its own pictures show every class. Others can add little, so this is not what the"
-            " product is for. The plant tests both models on its own pictures, and keeps its own"
-            " unless the other is better."
+            "Its own pictures show every class, twenty times. Others can add little, so this is not"
+            " what the product is for: the plant is told so before anything leaves. It still tests"
+            " what others' releases give it for free."
         ),
     ),
 )
-PICTURE, PICTURES = text("picture"), text("pictures")
 
 
 def has(plant: Result) -> Text:
     """What a plant has, in a few words."""
+    if plant["story"] == "statistic":
+        return text(
+            "a data sheet and {records} records each, without a label", records=plant["records"]
+        )
+    if plant["story"] == "machine":
+        return text(
+            "a data sheet, and {records} records without a label, nine in ten of them sound",
+            records=plant["records"],
+        )
     classes, missing = len(plant["classes"]), len(plant["missing_classes"])
     if not plant["labels_per_class"]:
         return text("{records} pictures without labels", records=plant["records"])
@@ -117,7 +136,7 @@ def points(share: float) -> Text:
 def better(plant: Result) -> bool | None:
     """Whether the plant has a clearly better model, or a clearly worse one; None: neither."""
     gain = plant["gain"]
-    if plant["kept_source"] in (None, LOCAL) or gain is None:
+    if plant.get("kept_source") == LOCAL or gain is None:
         return None
     clear = abs(gain["mean"]) > _CLEAR * gain["se"]
     return gain["mean"] > 0 if clear else None
@@ -125,15 +144,16 @@ def better(plant: Result) -> bool | None:
 
 def outcome(plant: Result) -> Text:
     """What came of it, in one short line."""
-    if plant["kept_source"] is None:
-        return text("keeps nothing: nothing is known")
-    if plant["alone"] is None:
-        return text("has a model where there was none")
-    if plant["kept_source"] == LOCAL:
-        offered = plant["best_other"]
-        if offered is None:
-            return text("keeps its own")
-        return text("keeps its own (offered: {share})", share=percent(offered))
+    if plant["story"] != "statistic":
+        if plant["kept_source"] is None:
+            return text("keeps nothing: nothing is known")
+        if plant["alone"] is None and plant["story"] != "machine":
+            return text("has a model where there was none")
+        if plant["kept_source"] == LOCAL:
+            offered = plant["best_other"]
+            if offered is None:
+                return text("keeps its own")
+            return text("keeps its own (offered: {share})", share=percent(offered))
     found, size = better(plant), points(plant["gain"]["mean"])
     if found is None:
         return text("no clear difference")
@@ -142,12 +162,14 @@ def outcome(plant: Result) -> Text:
 
 def details(plant: Result) -> Iterator[Text]:
     """What else a visitor should know of this run's figures, in sentences."""
+    if plant["story"] == "statistic":
+        yield from _statistic(plant)
+        return
     if plant["kept_source"] != LOCAL and plant["gain"] is not None:
-        gain = plant["gain"]
         yield text(
             "Difference {mean:+.1f} points, give or take {error:.1f}.",
-            mean=100 * gain["mean"],
-            error=100 * gain["se"],
+            mean=100 * plant["gain"]["mean"],
+            error=100 * plant["gain"]["se"],
         )
     if plant["unseen"] is not None:
         yield text(
@@ -160,6 +182,45 @@ def details(plant: Result) -> Iterator[Text]:
         )
     if plant["alone"] is None:
         yield text("Guessing is right in {share}.", share=percent(1 / len(plant["classes"])))
+    yield from made(plant)
+
+
+def made(plant: Result) -> Iterator[Text]:
+    """By which mechanism the kept model came about, and what it was made for."""
+    source, pooled = plant["kept_source"] or "", plant["pool"]
+    if source.startswith("handed-on"):
+        yield text("Handed on: the operator trained it on pictures of its own.")
+    elif source.startswith("pooled"):
+        yield text("Pooled: from what {count} other plants released.", count=pooled)
+    elif source.startswith("generated") and plant["condition"]["statistic"]:
+        yield text(
+            "Generated: for its data sheet, and for the statistic of its records, at a price of"
+            " {epsilon}.",
+            epsilon=plant["condition"]["epsilon"],
+        )
+    elif source.startswith("generated"):
+        yield text("Generated: for its data sheet alone.")
+    if plant["told"]:
+        yield text("Before anything left, 'wg-client check' said: keep your budget.")
+
+
+def _statistic(found: Result) -> Iterator[Text]:
+    """What the statistic of bearings is worth, beside other plants' and simpler networks."""
+    pairs = (
+        (text("Own statistic against none"), found["gain"]),
+        (text("Against another plant's"), found["over"]["another"]),
+        (text("Against one fixed network behind the sheet's lines"), found["over"]["template"]),
+        (text("Against one network without a sheet"), found["over"]["fixed"]),
+    )
+    for what, gain in pairs:
+        yield text(
+            "{what}: {mean:+.1f} points, give or take {error:.1f}.",
+            what=what,
+            mean=100 * gain["mean"],
+            error=100 * gain["se"],
+        )
+    if not found["used"]:
+        yield text("The server does not ask for it: its card found none of this surely better.")
 
 
 def _named(names: Sequence[str]) -> str:
@@ -168,8 +229,16 @@ def _named(names: Sequence[str]) -> str:
     return text("{others} and {last}", others=", ".join(names[:-1]), last=names[-1])
 
 
+def without(plant: Result) -> float | None:
+    """Share that is right without weightgate: by the plant alone, or by what there is instead."""
+    share: float | None = plant["alone"] if plant["alone"] is not None else plant["instead"]
+    return share
+
+
 def spent(plant: Result) -> Text:
     """The price in privacy, of the plant's budget."""
+    if "epsilon_cap" not in plant:
+        return text("{spent} each", spent=_rounded(plant["epsilon"]))
     return text("{spent} of {cap:g}", spent=_rounded(plant["epsilon"]), cap=plant["epsilon_cap"])
 
 
@@ -178,29 +247,20 @@ def _rounded(value: float) -> str:
     return f"{math.ceil(round(10 * value, 6)) / 10:g}"
 
 
-def notes(
-    summary: Mapping[str, Any], one: Text = PICTURE, several: Text = PICTURES
-) -> tuple[Text, ...]:
-    """How to read the figures of a run, in sentences.
-
-    Args:
-        summary: What ``summary.json`` says.
-        one: What a record is.
-        several: Several of them.
-    """
+def notes(summary: Mapping[str, Any]) -> tuple[Text, ...]:
+    """How to read the figures of a run, in sentences."""
     most = max(plant["epsilon"] for plant in summary["plants"])
     return (
         text(
-            "Alone, and with weightgate: right answers on {several} that no training, no choice and"
-            " nothing that was sent has seen. What loses is shown.",
-            several=several,
+            "Without, and with weightgate: right answers on records that no training, no choice"
+            " and nothing that was sent has seen. Without it a plant has its own model; where it"
+            " has no label, guessing, or one network for all machines. What loses is shown."
         ),
         text(
             "Privacy spent: of a budget that each plant sets once. What left is sums with noise,"
-            " never a {one}. Whatever anybody concludes from them, one {one} more or less makes it"
-            " at most {times:.0f} times likelier (e to the power of {spent}). 1 is strong, 4 is"
+            " never a record. Whatever anybody concludes from them, one record more or less makes"
+            " it at most {times:.0f} times likelier (e to the power of {spent}). 1 is strong, 4 is"
             " usual here, above 20 is no promise.",
-            one=one,
             times=math.exp(most),
             spent=_rounded(most),
         ),
@@ -209,10 +269,15 @@ def notes(
 
 def not_shown(summary: Mapping[str, Any]) -> Iterator[Text]:
     """What a run left out, in sentences; that nothing is missing, where it is so."""
-    without = list(without_model(summary["plants"]))
-    yield from without
-    if not without:
-        yield text("All five stories are told.")
+    missing = list(without_model(summary["plants"]))
+    yield from missing
+    if not missing:
+        told = summary["stories"]
+        gained = [plant for plant in told if better(plant)]
+        yield text(
+            "All six stories are told; {count} of them show a gain beyond twice its error.",
+            count=len(gained),
+        )
 
 
 def without_model(plants: Sequence[Result]) -> Iterator[Text]:
@@ -245,7 +310,7 @@ def story(plant: Result) -> Story:
 
 RESULT = text("What came of it")
 PLANT, ABOUT = text("Plant"), text("What it has, and what came of it")
-FIGURES = (text("Alone"), text("With\nweightgate"), text("Privacy\nspent"))
+FIGURES = (text("Without"), text("With\nweightgate"), text("Privacy\nspent"))
 
 
 def about(title: str, has: str, outcome: str) -> str:
@@ -254,7 +319,7 @@ def about(title: str, has: str, outcome: str) -> str:
 
 
 def table(plants: Sequence[Result], speak: Language = ENGLISH) -> Table:
-    """The five stories for a terminal of 80 columns."""
+    """The stories for a terminal of 80 columns."""
     found = Table(box=SIMPLE, width=WIDTH, title=speak(RESULT), title_justify="left")
     found.add_column(speak(PLANT), no_wrap=True)
     found.add_column(speak(ABOUT), ratio=1, overflow="fold")
@@ -262,6 +327,6 @@ def table(plants: Sequence[Result], speak: Language = ENGLISH) -> Table:
         found.add_column(speak(heading), justify="right", no_wrap=True)
     for plant in plants:
         said = about(speak(title(plant)), speak(has(plant)), speak(outcome(plant)))
-        shares = (percent(plant[key]) for key in ("alone", "kept"))
-        found.add_row(plant["name"], said, *shares, speak(spent(plant)))
+        shares = map(percent, (without(plant), plant["kept"]))
+        found.add_row(speak(text(plant["name"])), said, *shares, speak(spent(plant)))
     return found

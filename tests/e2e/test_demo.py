@@ -6,15 +6,19 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pytest
-from demo import stories
+from demo import bearings, stories
 from demo.plans import write_plans
-from demo.plants import industrial, usual
-from demo.processes import CommandFailed
+from demo.plants import Cut, cut
+from scipy import signal as signals
 
+from wg_common.machines import bearing
+from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 from wg_server.generator.plan import read_plan as read_training
 from wg_server.zoo.plan import read_plan as read_zoo
 
@@ -68,30 +72,28 @@ def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-@pytest.mark.parametrize("there", [False, True])
-def test_a_folder_of_other_data_is_told_what_is_expected(tmp_path: Path, there: bool) -> None:
-    if there:
-        (tmp_path / "deeppcb_a").mkdir()
-        np.savez(tmp_path / "deeppcb_a" / "data.npz", pictures=np.zeros(3))
-    with pytest.raises(CommandFailed, match=r"deeppcb_a/data\.npz: .*expected .* split"):
-        industrial(tmp_path / "out", tmp_path, 1)
+@pytest.fixture(scope="module")
+def shares(tmp_path_factory: pytest.TempPathFactory) -> Cut:
+    return cut(tmp_path_factory.mktemp("data"), 1)
 
 
-def test_no_record_belongs_to_two_parts(tmp_path: Path) -> None:
-    cut = usual(tmp_path, 1)
-    seen: set[bytes] = set()
-    for path in (cut.own, *(path for plant in cut.plants for path in (plant.data, plant.test))):
+def test_no_test_record_belongs_to_another_part(shares: Cut) -> None:
+    def records(path: Path) -> set[bytes]:
         with np.load(path, allow_pickle=False) as archive:
-            pictures = {picture.tobytes() for picture in archive["x"]}
-            assert len(pictures) == len(archive["x"])
-            assert not pictures & seen
-            seen |= pictures
+            seen = {record.tobytes() for record in archive["x"]}
+            assert len(seen) == len(archive["x"])
+            return seen
+
+    plants = (*shares.plants, *shares.helpers)
+    parts = [records(path) for path in (shares.own, *(plant.data for plant in plants))]
+    for plant in shares.plants:
+        assert not any(records(plant.test) & part for part in parts)
 
 
-def test_plants_have_the_labels_of_their_stories(tmp_path: Path) -> None:
-    plants = usual(tmp_path, 1).plants
-    assert [plant.story for plant in plants] == [story.key for story in stories.STORIES]
-    for plant in plants:
+def test_plants_have_the_labels_of_their_stories(shares: Cut) -> None:
+    told = [story.key for story in stories.STORIES if story.key != "statistic"]
+    assert [plant.story for plant in shares.plants] == told
+    for plant in (*shares.plants, *shares.helpers):
         with np.load(plant.data, allow_pickle=False) as archive:
             counts = np.bincount(archive["y"] + 1, minlength=len(plant.classes) + 1)
         if plant.labels:
@@ -99,12 +101,31 @@ def test_plants_have_the_labels_of_their_stories(tmp_path: Path) -> None:
             assert counts.tolist() == [0, *expected]
         else:
             assert counts.tolist() == [plant.records] + [0] * len(plant.classes)
+    for plant in shares.plants:
         with np.load(plant.test, allow_pickle=False) as archive:
             assert set(archive["y"]) == set(range(len(plant.classes)))
 
 
-def test_plans_have_the_operators_records(tmp_path: Path) -> None:
-    cut = usual(tmp_path, 1)
-    zoo, training = write_plans(tmp_path, cut)
-    assert read_zoo(zoo).sources[-1].path == str(cut.own)
-    read_training(training)
+def test_plans_have_the_operators_records_and_one_kind_of_machine(
+    tmp_path: Path, shares: Cut
+) -> None:
+    pictures, windows, training = write_plans(tmp_path, shares)
+    assert read_zoo(pictures).sources[-1].path == str(shares.own)
+    assert read_zoo(windows).machines == (bearing.KIND.name,)
+    assert read_training(training).machine_steps
+
+
+def test_a_damage_of_a_bearing_strikes_at_the_rate_that_its_sheet_states() -> None:
+    rng = np.random.default_rng(3)
+    drawn = bearings.draw(rng)
+    loud = replace(drawn, loudness=np.full(3, 10.0))
+    stated = {key: Decimal(str(value)) for key, value in drawn.sheet.items()}
+    count = {"rolling_elements": int(drawn.sheet["rolling_elements"])}
+    sheet = DataSheet(rotating_machine=RotatingMachine(**(stated | count)))  # type: ignore[arg-type]
+    *_, inner, outer = bearing.lines(bearing.figures(sheet))[0].tolist()
+    for label, line in ((2, inner), (3, outer)):
+        records = bearings.records(loud, np.full(200, label), rng)[:, 0]
+        envelope = np.abs(signals.hilbert(records - records.mean(axis=1, keepdims=True)))
+        spectrum = np.abs(np.fft.rfft(envelope - envelope.mean(axis=1, keepdims=True))).mean(axis=0)
+        beside = np.delete(spectrum[round(line) - 3 : round(line) + 4], (2, 3, 4)).mean()
+        assert spectrum[round(line) - 1 : round(line) + 2].max() > 1.3 * beside

@@ -1,0 +1,133 @@
+"""Bearings of the demo's plants: a simulator that shares no code with the one of the training.
+
+Each blow of a damaged bearing rings two to four modes of the housing (McFadden and Smith, *Model
+for the vibration produced by a single point defect*, JSV 96, 1984). Bearings have the sizes of
+common deep-groove bearings. What the training's machines have not: a speed that wanders within a
+record, knocks of a neighbouring machine at any time, brown noise, and a sensor of eleven bits.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+WINDOW = 1024
+CLASSES = ("normal", "rolling element", "inner ring", "outer ring")
+_SIZES = ((8, 6.7, 28.5), (9, 7.9, 39.0), (9, 9.5, 46.0), (9, 11.1, 53.5), (9, 11.9, 60.0))
+"""Balls, their diameter and the pitch diameter in mm: of the bearings 6203, 6205 to 6208."""
+_SPEEDS = (980, 1180, 1470, 1770, 2950)  # Turns a minute of motors at 50 and 60 Hz
+_RATES = (10_000, 12_800, 20_000)  # Samples a second
+_WANDER = 0.01  # Of the speed, within a record
+_BITS = 11
+Windows = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bearing:
+    """One bearing.
+
+    Attributes:
+        sheet: What its plant states: the fields of a data sheet.
+        modes: Frequency in cycles a sample, damping and gain of each mode, ``[3, modes]``.
+        loudness: Of each damage over the noise, ``[3]``.
+        load_zone: Depth of the load zone, 0 to 1.
+        knocks: Of a neighbour, in a record.
+        hum: Amplitude of the shaft's, its second harmonic's and a gear's tone.
+    """
+
+    sheet: dict[str, float]
+    modes: NDArray[np.float64]
+    loudness: NDArray[np.float64]
+    load_zone: float
+    knocks: float
+    hum: NDArray[np.float64]
+
+
+def draw(rng: np.random.Generator) -> Bearing:
+    """One bearing of the catalogue at a motor."""
+    balls, ball, pitch = _SIZES[rng.integers(len(_SIZES))]
+    rate = int(rng.choice(_RATES))
+    count = int(rng.integers(2, 5))
+    modes = rng.uniform(1200, 0.4 * rate, count) / rate, rng.uniform(0.01, 0.06, count)
+    return Bearing(
+        sheet={
+            "shaft_speed_rpm": int(rng.choice(_SPEEDS)),
+            "sampling_hz": rate,
+            "rolling_elements": balls,
+            "rolling_element_diameter_mm": ball,
+            "pitch_diameter_mm": pitch,
+            "contact_angle_deg": 0,
+        },
+        modes=np.stack([*modes, rng.uniform(0.3, 1, count)]),
+        loudness=10 ** (rng.uniform(-6, 6) / 20 + rng.normal(0, 0.1, 3)),
+        load_zone=float(rng.uniform(0.3, 0.9)),
+        knocks=float(rng.uniform(0, 3)),
+        hum=rng.uniform(0, 0.8, 3),
+    )
+
+
+def records(bearing: Bearing, labels: NDArray[np.int64], rng: np.random.Generator) -> Windows:
+    """Records ``[n, 1, WINDOW]`` of these classes, as whole numbers of a sensor."""
+    signals = np.stack([_record(bearing, int(label), rng) for label in labels])
+    top = 2 ** (_BITS - 1) - 1
+    full = 1.2 * np.abs(signals).max()
+    whole: Windows = np.round(signals / full * top)[:, None].astype(np.float32)
+    return whole
+
+
+def _record(bearing: Bearing, label: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    span = 2 * WINDOW  # What is before the record is for ringing in
+    sheet = bearing.sheet
+    speed = sheet["shaft_speed_rpm"] / 60 / sheet["sampling_hz"] * (1 + rng.normal(0, 0.004))
+    wander = np.cumsum(rng.normal(0, 1, span)) / np.sqrt(span)
+    turns = np.cumsum(speed * (1 + _WANDER * (wander - wander.mean()))) + rng.uniform()
+    noise = np.cumsum(rng.normal(0, 0.1, span)) * 0.3
+    noise = noise - np.convolve(noise, np.ones(64) / 64, "same") + rng.normal(0, 0.5, span)
+    force = rng.normal(0, 0.03, span)
+    at = rng.integers(0, span, rng.poisson(2 * bearing.knocks))
+    force[at] += rng.normal(0, 0.5, len(at))
+    signal = noise + _unit(_ringing(bearing, force)) * 0.7
+    for order, amplitude in zip((1, 2, 23), bearing.hum, strict=True):
+        signal += amplitude * np.sin(2 * np.pi * (order * turns + rng.uniform()))
+    if label:
+        blows = _ringing(bearing, _blows(bearing, label, turns, rng))
+        level = bearing.loudness[label - 1] * 10 ** rng.normal(0, 0.1)
+        signal += level * _unit(blows)
+    return signal[WINDOW:]
+
+
+def _blows(
+    bearing: Bearing, label: int, turns: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Force of a damaged element (1), inner ring (2) or outer ring (3), at these turns."""
+    sheet = bearing.sheet
+    ratio = sheet["rolling_element_diameter_mm"] / sheet["pitch_diameter_mm"]
+    count, cage = sheet["rolling_elements"], (1 - ratio) / 2
+    per_turn = ((1 - ratio**2) / ratio, count * (1 - cage), count * cage)[label - 1]
+    number = int((turns[-1] - turns[0]) * per_turn) + 2
+    steps = 1 + rng.normal(0, 0.012, number)
+    when = turns[0] + (np.cumsum(steps) - rng.uniform()) / per_turn
+    place = np.searchsorted(turns, when)
+    inside = (place > 0) & (place < len(turns))
+    strength = np.exp(rng.normal(0, 0.35, number))
+    carrier = {1: cage, 2: 1.0}.get(label)  # What turns the damage through the load zone
+    if carrier:
+        zone = np.cos(2 * np.pi * (carrier * when + rng.uniform()))
+        strength *= np.clip(1 + bearing.load_zone * (zone - 1), 0, None)
+    force = np.zeros(len(turns))
+    np.add.at(force, place[inside], strength[inside])
+    return force
+
+
+def _ringing(bearing: Bearing, force: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The housing's answer to a force: a sum of damped modes."""
+    time = np.arange(512)
+    frequency, damping, gain = bearing.modes[:, :, None]
+    decay = np.exp(-2 * np.pi * damping * frequency * time)
+    answer = (gain * decay * np.sin(2 * np.pi * frequency * time)).sum(axis=0)
+    return np.convolve(force, answer)[: len(force)]
+
+
+def _unit(signal: NDArray[np.float64]) -> NDArray[np.float64]:
+    unit: NDArray[np.float64] = signal / (np.sqrt(np.mean(signal**2)) + 1e-12)
+    return unit
