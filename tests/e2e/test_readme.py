@@ -134,6 +134,7 @@ def run(running: Processes, words: list[str]) -> None:
         "operations",
         "pilot-to-watched",
         "plant-guide",
+        "../README",
         "../README.ja",
     ],
 )

@@ -3,6 +3,7 @@
 import getpass
 import os
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from wg_core.grammar import NAME_LIMIT
 from wg_server.site.home import ServerHome
 from wg_server.store.operators import Actor
 
+Command = Callable[..., Any]
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 home_option = click.option(
@@ -22,11 +24,15 @@ home_option = click.option(
     required=True,
     help="The server's home folder.",
 )
-plan_option = click.option(
-    "--plan",
-    type=click.Path(path_type=Path),
-    help="Plan file, or the name of a packaged plan: default, demo.",
-)
+
+
+def plan_option(names: str) -> Callable[[Command], Command]:
+    """``--plan``, for packaged plans of these names."""
+    return click.option(
+        "--plan",
+        type=click.Path(path_type=Path),
+        help=f"Plan file, or the name of a packaged plan: {names}.",
+    )
 
 
 class Duration(click.ParamType[float]):

@@ -21,10 +21,13 @@ from wg_server.store.sites import Store
 
 @click.command()
 @home_option
-@plan_option
+@plan_option("default, demo, quick")
 @cli.json_option
 def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
     """Make a generator of the zoo, and install it.
+
+    In a home of sensor windows it makes networks for machines, too, of each kind that the encoder
+    reads: two minutes a kind.
 
     Where the checks of its heads fail and those of its networks for machines hold, or the other way
     round, packages have what holds alone. If all fail it ends with code 6, and the generator of

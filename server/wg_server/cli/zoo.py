@@ -23,11 +23,15 @@ def zoo() -> None:
 
 @zoo.command("build")
 @home_option
-@plan_option
+@plan_option("default, demo, windows, text")
 @click.option("--workers", type=click.IntRange(1, 1024), default=1, help="Processes.")
 @cli.json_option
 def build_command(home: ServerHome, plan: Path | None, workers: int, as_json: bool) -> None:
-    """Build the zoo; run again, it goes on where it stopped."""
+    """Build the zoo; run again, it goes on where it stopped.
+
+    A home serves pictures (plans default and demo), sensor windows and machines (windows), or texts
+    (text).
+    """
     zoo_plan = read_plan(plan)
     with cli.progress("zoo", steps(zoo_plan)) as bar:
         result = build(home, zoo_plan, workers=workers, progress=bar.update, train_maps=train_maps)
