@@ -10,9 +10,9 @@ with Student's quantile (Student 1908, *Biometrika* 6(1)), and the share of each
 Bonferroni. What was delivered then gives way to models that are no better at one plant in
 ``1 / RISK`` at most. Labels of one recording are one unit, however many they are.
 
-What was delivered has that place only where it replaces, by the same rule, a model that answers
-each record by the shares of classes among the labels (``is_above_shares``). One at chance does not,
-and is compared like any other.
+What was delivered has that place only where its log loss is below that of the shares of classes
+among the labels (``is_above_shares``): one at chance is compared like any other model. A bound is
+not asked for that, since few units show little of a good network, too.
 """
 
 import math
@@ -66,18 +66,15 @@ def replacing(losses: Floats, groups: Ints) -> int:
     return best + 1 if above[best] > 0 else 0
 
 
-def is_above_shares(losses: Floats, labels: Ints, groups: Ints) -> bool:
-    """Tell whether a model is shown to be better than the shares of classes among the labels.
+def is_above_shares(losses: Floats, labels: Ints) -> bool:
+    """Tell whether a model has a lower log loss than the shares of classes among the labels.
 
     Labels of one class say nothing against a model: their share is all, and no model beats it.
 
     Args:
         losses: Log loss of the model among the classes that have labels, nats, ``[m]``.
-        labels: ``[m]``.
-        groups: Index of each record's unit, ``[m]``.
+        labels: Label of each record, ``[m]``.
     """
     counts = np.bincount(labels)
-    if np.count_nonzero(counts) < 2:
-        return True
-    surprises = -np.log(counts[labels] / len(labels))
-    return replacing(np.stack([surprises, losses]), groups) == 1
+    shares = counts[counts > 0] / len(labels)
+    return len(shares) < 2 or float(losses.mean()) < float(-(shares * np.log(shares)).sum())

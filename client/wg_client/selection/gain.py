@@ -31,8 +31,8 @@ show more. Of that kind the model trained on stands for what was delivered, wher
 *What was made for a stated machine* was delivered without any label, and stays unless labels show
 another model, local-only among them, to be better (``fitting.replacement``): by Student's bound
 over units, at a chance of 5 % that it gives way to models that are no better. Labels of one
-recording, or of damages that local-only has seen, are not enough for that. By the same bound it
-must beat the shares of classes; a network at chance is compared like any other model.
+recording, or of damages that local-only has seen, are not enough for that. Its log
+loss must be below that of the shares of classes: one at chance is compared like any other model.
 
 Not guaranteed: that a model of positive gain is better on every future record.
 """

@@ -171,9 +171,7 @@ def _comparisons(
             if out_of_fold is not None and local_out_of_fold is not None:
                 groups = records.judged_groups
                 estimate = _gain(model, out_of_fold, local_out_of_fold, records, groups)
-                is_incumbent = model.made_for_machine and _is_above_shares(
-                    out_of_fold, records, groups
-                )
+                is_incumbent = model.made_for_machine and _is_above_shares(out_of_fold, records)
         comparisons[name] = Comparison(
             name=name,
             model=model,
@@ -202,9 +200,8 @@ def _gain(
     )
 
 
-def _is_above_shares(made: OutOfFold, records: LabelledRecords, groups: Ints) -> bool:
-    losses = _alone(made.logits, made.labels, records)
-    return is_above_shares(losses, made.labels, groups)
+def _is_above_shares(made: OutOfFold, records: LabelledRecords) -> bool:
+    return is_above_shares(_alone(made.logits, made.labels, records), made.labels)
 
 
 def _alone(logits: Floats, labels: Ints, records: LabelledRecords) -> Floats:
@@ -289,9 +286,7 @@ class _Contest:
             for name, part in predictions.items()
             if name != LOCAL
         }
-        if for_machine in gains and _is_above_shares(
-            predictions[for_machine], self._records, groups
-        ):
+        if for_machine in gains and _is_above_shares(predictions[for_machine], self._records):
             return self._replacing(gains[for_machine], predictions, groups)
         better = {
             name: estimate.above(self._margins[name])

@@ -51,19 +51,17 @@ def test_a_model_alone_stays() -> None:
     assert replacing(np.ones((1, 4)), np.arange(4)) == 0
 
 
-def test_a_model_at_chance_seldom_beats_the_shares_of_classes() -> None:
-    rng = np.random.default_rng(4)
-    labels, groups = np.arange(24) % 4, np.arange(24) // 2
-    chance = math.log(4) + 0.3 * rng.normal(size=(1000, 24))
-    beaten = sum(is_above_shares(losses, labels, groups) for losses in chance)
-    assert beaten <= 1.5 * RISK * 1000
+def test_a_model_at_chance_is_not_above_the_shares_of_classes() -> None:
+    labels = np.arange(24) % 4
+    assert not is_above_shares(np.full(24, math.log(4)), labels)
+    assert not is_above_shares(np.full(8, math.log(2)), np.array([0, 0, 0, 0, 0, 0, 3, 3]))
 
 
-def test_a_model_that_is_mostly_right_beats_the_shares_of_classes() -> None:
+def test_a_model_that_is_mostly_right_is_above_the_shares_of_classes() -> None:
     labels = np.arange(24) % 4
     losses = np.where(np.arange(24) % 5, 0.3, 2.0)  # 79 of 100 right
-    assert is_above_shares(losses, labels, np.arange(24))
+    assert is_above_shares(losses, labels) and is_above_shares(losses[:4], labels[:4])
 
 
 def test_the_share_of_one_class_says_nothing_against_a_model() -> None:
-    assert is_above_shares(np.ones(9), np.full(9, 2), np.arange(9))
+    assert is_above_shares(np.ones(9), np.full(9, 2))
