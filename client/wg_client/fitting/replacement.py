@@ -66,15 +66,16 @@ def replacing(losses: Floats, groups: Ints) -> int:
     return best + 1 if above[best] > 0 else 0
 
 
-def is_above_shares(losses: Floats, labels: Ints) -> bool:
-    """Tell whether a model has a lower log loss than the shares of classes among the labels.
+def is_above_shares(losses: Floats, judged: Ints, labels: Ints) -> bool:
+    """Tell whether a model has a lower log loss than the shares of classes among all labels.
 
     Labels of one class say nothing against a model: their share is all, and no model beats it.
 
     Args:
         losses: Log loss of the model among the classes that have labels, nats, ``[m]``.
-        labels: Label of each record, ``[m]``.
+        judged: Label of each judged record, ``[m]``.
+        labels: All labels, ``[n]``: which classes are judged depends on their units.
     """
     counts = np.bincount(labels)
-    shares = counts[counts > 0] / len(labels)
-    return len(shares) < 2 or float(losses.mean()) < float(-(shares * np.log(shares)).sum())
+    surprises = -np.log(counts[judged] / len(labels))
+    return int(np.count_nonzero(counts)) < 2 or float(losses.mean()) < float(surprises.mean())

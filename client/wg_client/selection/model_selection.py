@@ -201,7 +201,8 @@ def _gain(
 
 
 def _is_above_shares(made: OutOfFold, records: LabelledRecords) -> bool:
-    return is_above_shares(_alone(made.logits, made.labels, records), made.labels)
+    losses = _alone(made.logits, made.labels, records)
+    return is_above_shares(losses, made.labels, records.labels)
 
 
 def _alone(logits: Floats, labels: Ints, records: LabelledRecords) -> Floats:
