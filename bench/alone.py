@@ -3,7 +3,8 @@
     python -m bench.alone windows --datasets DIR
 
 Every data set of the modality that lies in a folder is drawn from: so many labels a class, three
-draws, the same records for all; groups stand on one side of the test split. Local-only is the
+draws, the same records for all; groups stand on one side of the test split. Where sizes of damage
+are stated, types are also asked for at a size that no label is of. Local-only is the
 product's, on the usual trunk; its interval is one of right answers among the test records. Rivals
 of images are *two lines* of scikit-learn (logistic regression, C = 10, on the normalised last map
 of EfficientNet-Lite0 at 128 pixels), shrunk linear discriminants and five nearest neighbours; of
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench.minirocket import MiniRocket, ridge
+from bench.minirocket import ridge
 from bench.rows import Row, Rows, write_table
 from bench.tables import Results, markdown, set_by_set
 from numpy.typing import NDArray
@@ -40,6 +41,7 @@ from wg_client.methods.base import LabelledRecords
 from wg_client.methods.names import LOCAL
 from wg_client.selection.gain import expected
 from wg_common.modalities.registry import modality, of_array
+from wg_common.nets.encoder.minirocket import MiniRocket
 from wg_common.nets.encoder.module import raw_features
 from wg_common.nets.encoder.trunk import trunk_of
 from wg_common.nets.encoder.unfitted import unfitted_encoder
@@ -48,9 +50,10 @@ from wg_minilm.trunk import MiniLmTrunk
 from wg_server.zoo import trunks
 from wg_server.zoo.plan import read_plan
 
-VERSION = 4
+VERSION = 5
 POOL, TESTS, CLASSES = 25, 250, 12  # Records of a class to draw from, test records, classes
 DIMENSION = 64
+SIZES = 7, 14, 21  # Of damage, in thousandths of an inch: each is held out in a draw
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -104,34 +107,74 @@ class Draw:
         return self.features[:, start : start + self.layout[2][0]]
 
 
-def cut(path: Path, kind: str, each: int = POOL, tests: int = TESTS) -> Cut | None:
+def cuts(
+    folders: Sequence[Path], kind: str, seeds: int, only: Sequence[str] | None = None
+) -> Iterator[tuple[str, Cut, Sequence[int]]]:
+    """Names and cuts of the data sets of a modality, and the draws that are of each.
+
+    Where sizes of damage are stated, each draw has a cut more that holds another one out.
+    """
+    for name, path in files(folders):
+        by_sizes = f"{name}, by sizes"
+        whole = cut(path, kind) if not only or name in only else None
+        if whole is not None:
+            yield name, whole, range(seeds)
+        for seed in range(seeds):
+            sized = cut(path, kind, seed=seed) if not only or by_sizes in only else None
+            if sized is not None:
+                yield by_sizes, sized, [seed]
+
+
+def cut(
+    path: Path, kind: str, each: int = POOL, tests: int = TESTS, *, seed: int | None = None
+) -> Cut | None:
     """Records, labels and groups of a data set, dealt by its own split or by groups.
 
-    None where it is of another modality, or too few of its classes have records on both sides.
+    None where it is of another modality; also, and named, where classes have no records on both
+    sides. A class of one recording is left out, and named.
+
+    Args:
+        seed: Of a cut that asks for types of damage (``y_type``) at a size (``size_mil``) that has
+            no part in training; None where sizes are not stated.
     """
+    held_out = None
+    if path.suffix == ".csv" and seed is not None:
+        return None
     if path.suffix == ".csv":
         rows = list(csv.DictReader(path.open(encoding="utf-8")))
-        x, names = np.array([row["text"] for row in rows]), [row["label"] for row in rows]
+        x, names = np.array([row["text"] for row in rows]), np.array([row["label"] for row in rows])
         split = np.array([int(row.get("split", -1)) for row in rows])
         found_groups = np.arange(len(rows))
     else:
         with np.load(path, allow_pickle=False) as archive:
-            x, names = archive["x"], archive["y"]
+            if seed is not None and "size_mil" not in archive:
+                return None
+            x, names = archive["x"], archive["y" if seed is None else "y_type"]
             split = archive["split"] if "split" in archive else np.full(len(names), -1)
             found_groups = archive["group"] if "group" in archive else np.arange(len(names))
+            if seed is not None:
+                held_out = archive["size_mil"] == SIZES[seed % len(SIZES)]
     x = x.astype(np.float32) if x.dtype.kind in "if" else x
     if not modality(kind).sniff(x):
         return None
-    labels, groups = (np.unique(part, return_inverse=True)[1] for part in (names, found_groups))
-    several = np.unique(labels)
+    classes, labels = np.unique(names, return_inverse=True)
+    groups = np.unique(found_groups, return_inverse=True)[1]
+    pairs = np.unique(np.stack([labels, groups]), axis=1)
+    recorded = np.bincount(pairs[0]) > 1
+    if not recorded.all():
+        alone = ", ".join(map(str, classes[~recorded]))
+        print(f"{path}: classes of one recording are left out: {alone}")
+    several = np.flatnonzero(recorded)
     several = several[np.linspace(0, len(several) - 1, min(CLASSES, len(several))).astype(int)]
-    for seed in range(50):
-        side = np.random.default_rng(seed).random(groups.max() + 1)[groups] < 0.4
-        test = ((split == 1) & ~np.isin(groups, groups[split == 0])) if seed == 0 else side
+    for attempt in range(50):
+        side = np.random.default_rng(attempt).random(groups.max() + 1)[groups] < 0.4
+        test = ((split == 1) & ~np.isin(groups, groups[split == 0])) if attempt == 0 else side
+        test = test if held_out is None else held_out
         counts = [np.bincount(labels[part], minlength=several.max() + 1) for part in (test, ~test)]
         if counts[0][several].min() >= 1 and counts[1][several].min() >= 5 and test.sum() > 20:
             break
     else:
+        print(f"{path}: cannot be cut: a class lacks records of groups on both sides")
         return None
     rng = np.random.default_rng(0)
     pool = [rng.permutation(np.flatnonzero(~test & (labels == one)))[:each] for one in several]
@@ -195,8 +238,8 @@ def of_windows(draw: Draw) -> dict[str, Ints]:
     """Baselines of windows."""
     windows = draw.cut.records.astype(np.float32)
     own, asked = windows[draw.rows], windows[draw.cut.test]
-    rocket = MiniRocket(own, np.random.default_rng((draw.seed, 9)))
-    train, test = rocket.features(own), rocket.features(asked)
+    rocket = MiniRocket.fitted(own, np.random.default_rng((draw.seed, 9)))
+    train, test = (rocket.features(part).astype(np.float64) for part in (own, asked))
     scale = StandardScaler().fit(statistics(own))
     discriminants = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
     discriminants.fit(scale.transform(statistics(own)), draw.labels)
@@ -286,16 +329,15 @@ def run(options: argparse.Namespace, rows: Rows) -> None:
     blocks = (*encoder.local_blocks, *(kind.width for kind in further))
     counts = (*encoder.trunk_blocks, *(1 for _ in further))
     layout = encoder.dimension, encoder.scaled_dimension, blocks, counts
-    for name, path in files(options.datasets):
+    for name, records, draws in cuts(
+        options.datasets, options.modality, options.seeds, options.only
+    ):
         keys = {
             f"{_prefix(options)}{name} {labels} {seed}": (labels, seed)
             for labels in options.labels
-            for seed in range(options.seeds)
+            for seed in draws
         }
-        if (options.only and name not in options.only) or all(key in rows for key in keys):
-            continue
-        records = cut(path, options.modality)
-        if records is None:
+        if all(key in rows for key in keys):
             continue
         inputs = list(records.records)
         parts = [raw_features(inputs, modality=options.modality, trunk=kind) for kind in further]
@@ -325,8 +367,25 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         yield ""
         differences = [(name, results.paired(cell, LOCAL, name)) for name in names if name != LOCAL]
         yield from markdown(("local-only minus", "points, ± error over sets"), differences)
+        rivals = [name for name in names if not name.startswith(LOCAL)]
+        yield from ("", _against_the_best(of_cell, rivals))
         held = [row["told"][0] <= row["scores"][LOCAL] <= row["told"][1] for row in of_cell]
         yield from ("", f"The interval of 95 % that a plant is told holds in {np.mean(held):.0%}.")
+
+
+def _against_the_best(rows: Sequence[Row], rivals: Sequence[str]) -> str:
+    """Local-only minus the best rival of each data set, and the set where it is furthest behind."""
+    gaps = {}
+    for name in dict.fromkeys(row["dataset"] for row in rows):
+        scores = [row["scores"] for row in rows if row["dataset"] == name]
+        means = [np.mean([score[who] for score in scores]) for who in (LOCAL, *rivals)]
+        gaps[name] = 100 * (means[0] - max(means[1:]))
+    error = np.std(list(gaps.values()), ddof=1) / np.sqrt(len(gaps)) if len(gaps) > 1 else np.nan
+    worst = min(gaps, key=lambda name: gaps[name])
+    return (
+        f"Minus the best rival of each set: {np.mean(list(gaps.values())):+.1f} ± {error:.1f};"
+        f" worst set {gaps[worst]:+.1f} ({worst})."
+    )
 
 
 def main() -> None:

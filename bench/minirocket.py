@@ -1,94 +1,44 @@
-"""MiniRocket for windows of several channels (Dempster et al. 2021, arXiv 2012.08791).
+"""MiniRocket with ridge regression: a rival, and how far ours is from aeon's.
 
-A baseline, written after the paper: 84 kernels, 9,996 shares of positive values, biases from
-quantiles of training windows under the golden ratio, padding in turns. aeon's and sktime's
-transforms need numba, which does not run beside this project's numpy; on three data sets, two draws
-and 5 and 20 labels a class aeon 1.6 with ridge regression is within a point of this.
+aeon's own needs numba, which asks for an older numpy than this project has. Both are judged on the
+draws of ``bench.alone``::
+
+    python -m venv AEON && AEON/bin/pip install aeon
+    python -m bench.minirocket --aeon AEON/bin/python --datasets DIR
 """
 
+import argparse
 import itertools
+import subprocess
+import tempfile
 import warnings
+from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from bench.rows import Row, write_table
+from bench.tables import Results, markdown, set_by_set
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeClassifierCV
 
+from wg_common.nets.encoder.minirocket import MiniRocket
+
+Features = NDArray[np.floating]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Windows = NDArray[np.float32]
 
-KERNELS = 84
-FEATURES = 9996
-_MOST_DILATIONS = 32
-_MOST_CHANNELS = 9
-_BATCH = 32
-
-
-class MiniRocket:
-    """The transform, fitted on training windows ``[n, C, T]``; no label is looked at.
-
-    Args:
-        rng: Of mixes of channels and of the windows that give biases.
-        features: About how many; a multiple of 84.
-    """
-
-    def __init__(
-        self, windows: Windows, rng: np.random.Generator, features: int = FEATURES
-    ) -> None:
-        _, channels, time = windows.shape
-        each = features // KERNELS
-        exponent = np.log2(max(time - 1, 8) / 8)
-        steps = np.logspace(0, exponent, min(each, _MOST_DILATIONS), base=2).astype(int)
-        self._dilations, counts = np.unique(steps, return_counts=True)
-        shares = counts * (each / len(steps))
-        self._counts = np.diff(np.floor(np.cumsum(np.concatenate([[0.0], shares])) + 1e-6))
-        self._kernels = torch.full((KERNELS, 1, 9), -1.0)
-        for row, places in enumerate(itertools.combinations(range(9), 3)):
-            self._kernels[row, 0, list(places)] = 2.0
-        self._mixes = torch.from_numpy(_mixes(channels, len(self._dilations), rng))
-        golden = (np.arange(1, each * KERNELS + 1) * (np.sqrt(5) + 1) / 2) % 1
-        quantiles = iter(torch.from_numpy(golden.astype(np.float32)))
-        self._biases: list[torch.Tensor] = []
-        for number, count in enumerate(self._counts.astype(int)):
-            rows = rng.integers(0, len(windows), KERNELS)
-            answers = self._answers(windows[rows], number)
-            found = [
-                torch.quantile(answers[j, j], torch.stack(list(itertools.islice(quantiles, count))))
-                if count
-                else torch.zeros(0)
-                for j in range(KERNELS)
-            ]
-            self._biases.append(torch.stack(found))
-
-    def features(self, windows: Windows) -> Floats:
-        """Shares of positive values, ``[n, features]``."""
-        found = []
-        for start in range(0, len(windows), _BATCH):
-            rows = []
-            for number, biases in enumerate(self._biases):
-                answers = self._answers(windows[start : start + _BATCH], number)
-                edge = 4 * int(self._dilations[number])
-                inside = answers[..., edge : answers.shape[-1] - edge]
-                for turn, seen in enumerate((answers, inside)):
-                    kernels = slice((turn + number) % 2, None, 2)
-                    near, levels = seen[:, kernels].contiguous(), biases[kernels].T[..., None]
-                    rows += [(near > level).float().mean(dim=-1) for level in levels]
-            found.append(torch.cat(rows, dim=1))
-        return torch.cat(found).nan_to_num().numpy().astype(np.float64)
-
-    def _answers(self, windows: Windows, number: int) -> torch.Tensor:
-        """What kernels of one dilation answer, ``[n, 84, T]``."""
-        dilation = int(self._dilations[number])
-        x = torch.from_numpy(windows)
-        n, channels, time = x.shape
-        rows = F.conv1d(
-            x.reshape(-1, 1, time), self._kernels, padding=4 * dilation, dilation=dilation
-        )
-        both = rows.reshape(n, channels, KERNELS, time)
-        return torch.einsum("ncjt,jc->njt", both, self._mixes[:, number])
+_AEON = """
+import sys
+from pathlib import Path
+import numpy as np
+from aeon.transformations.collection.convolution_based import MiniRocket
+for path in map(Path, sys.argv[1:]):
+    with np.load(path) as windows:
+        rocket = MiniRocket(random_state=int(windows["seed"]))
+        train = rocket.fit_transform(windows["train"])
+        np.savez(path.with_suffix(".out.npz"), train=train, test=rocket.transform(windows["test"]))
+"""
 
 
 def ridge(train: Floats, labels: Ints, test: Floats, *, standardise: bool = True) -> Ints:
@@ -105,10 +55,59 @@ def ridge(train: Floats, labels: Ints, test: Floats, *, standardise: bool = True
     return np.asarray(model.predict(test), dtype=np.int64)
 
 
-def _mixes(channels: int, dilations: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Which channels each kernel adds up, 0 or 1, ``[84, dilations, C]``: 1 to 9, log-uniformly."""
-    size = KERNELS, dilations
-    most = np.log2(min(channels, _MOST_CHANNELS) + 1)
-    count = np.floor(2 ** rng.uniform(0, most, size))
-    order = rng.random((*size, channels)).argsort(axis=-1).argsort(axis=-1)
-    return np.asarray(order < count[..., None], dtype=np.float32)
+def main() -> None:
+    """Judge both on the same draws, and write the table."""
+    from bench import alone  # which needs this module
+
+    parser = argparse.ArgumentParser(description="MiniRocket against aeon's, on the same draws")
+    parser.add_argument("--aeon", required=True, help="a Python interpreter that has aeon")
+    parser.add_argument("--datasets", type=Path, nargs="*", default=[Path("../shared/datasets")])
+    parser.add_argument("--table", type=Path, help="markdown file to write")
+    parser.add_argument("--labels", nargs="*", type=int, default=(5, 20), help="of a class")
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        paths: list[Path] = []
+        for name, cut, draws in alone.cuts(options.datasets, "windows", options.seeds):
+            windows = cut.records.astype(np.float32)
+            for seed, labels in itertools.product(draws, options.labels):
+                chosen = alone.drawn(cut, labels, seed)
+                if chosen is None:
+                    continue
+                train, test = windows[chosen], windows[cut.test]
+                rocket = MiniRocket.fitted(train, np.random.default_rng((seed, 9)))
+                features = rocket.features(train), rocket.features(test)
+                paths.append(Path(folder) / f"{len(paths)}.npz")
+                np.savez(paths[-1], train=train, test=test, seed=seed)
+                truth = cut.labels[chosen], cut.labels[cut.test]
+                rows.append(
+                    {
+                        "dataset": name,
+                        "cell": f"{labels} labels a class",
+                        "scores": {"here": _right(features, truth)},
+                        "truth": truth,
+                    }
+                )
+        subprocess.run([options.aeon, "-c", _AEON, *paths], check=True)
+        for row, path in zip(rows, paths, strict=True):
+            with np.load(path.with_suffix(".out.npz")) as both:
+                row["scores"]["aeon"] = _right((both["train"], both["test"]), row["truth"])
+    results, lines = Results(rows), ["# MiniRocket here and in aeon"]
+    for cell in results.cells:
+        of_cell = [row for row in rows if row["cell"] == cell]
+        lines += ["", f"### {cell}", "", *set_by_set(of_cell, cell, ["here", "aeon"]), ""]
+        difference = [("aeon", results.paired(cell, "here", "aeon"))]
+        lines += markdown(("here minus", "points, ± error over sets"), difference)
+    write_table("\n".join(lines), options.table)
+
+
+def _right(features: tuple[Features, Features], truth: tuple[Ints, Ints]) -> float:
+    """Share of right answers on test windows, by features and labels of training and test ones."""
+    train, test = (part.astype(np.float64) for part in features)
+    return float((ridge(train, truth[0], test) == truth[1]).mean())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""MiniRocket (Dempster et al. 2021, arXiv 2012.08791), fitted on a plant's windows.
+
+84 kernels at up to 32 dilations answer to a window; 9,996 shares of answers above thresholds are
+features, and thresholds are quantiles of answers to training windows, under the golden ratio. No
+label is looked at. Windows of several channels as aeon has them: each kernel adds up one to nine.
+``bench.minirocket`` holds it to aeon's.
+"""
+
+import itertools
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+KERNELS = 84
+FEATURES = 9996
+LEAST_TIME = 9  # Samples of a window that kernels fit into
+_MOST_DILATIONS = 32
+_MOST_CHANNELS = 9
+_AT_ONCE = 4096  # Places of windows that are answered together
+
+Windows = NDArray[np.float32]
+
+
+class MiniRocket(nn.Module):
+    """Windows ``[n, C, T]`` to shares ``[n, FEATURES]``.
+
+    Args:
+        channels: Number C.
+        time: Number T of samples of the shortest training window, at least ``LEAST_TIME``.
+    """
+
+    mixes: Tensor
+    thresholds: Tensor
+    kernels: Tensor
+
+    def __init__(self, channels: int, time: int) -> None:
+        super().__init__()
+        per_kernel = FEATURES // KERNELS
+        steps = np.logspace(0, np.log2((time - 1) / 8), _MOST_DILATIONS, base=2).astype(int)
+        dilations, counts = np.unique(steps, return_counts=True)
+        counts = (counts * (per_kernel / _MOST_DILATIONS)).astype(int)
+        rest = np.arange(per_kernel - counts.sum()) % len(counts)
+        counts += np.bincount(rest, minlength=len(counts))
+        self._dilations, self._counts = dilations.tolist(), counts.tolist()
+        self.register_buffer("kernels", _kernels(), persistent=False)
+        self.register_buffer("mixes", torch.zeros(len(counts), KERNELS, channels))
+        self.register_buffer("thresholds", torch.zeros(per_kernel, KERNELS))
+
+    @classmethod
+    def fitted(cls, windows: Windows, rng: np.random.Generator) -> "MiniRocket":
+        """The module fitted on windows ``[n, C, T]``, n at least 1.
+
+        Args:
+            rng: Of the channels that kernels add up, and of the windows that give thresholds.
+        """
+        _, channels, time = windows.shape
+        rocket = cls(channels, time)
+        rocket.mixes.copy_(torch.from_numpy(_mixes(channels, len(rocket._counts), rng)))
+        golden = (np.arange(1, FEATURES + 1) * (np.sqrt(5) + 1) / 2) % 1
+        quantiles = iter(torch.from_numpy(golden.astype(np.float32)))
+        ends = np.cumsum(rocket._counts)
+        for number, kernel in np.ndindex(len(ends), KERNELS):
+            example = torch.from_numpy(windows[rng.integers(len(windows))][None])
+            answer = rocket._answers(example, number, slice(kernel, kernel + 1))
+            count = rocket._counts[number]
+            levels = torch.stack(list(itertools.islice(quantiles, count)))
+            rows = slice(ends[number] - count, ends[number])
+            rocket.thresholds[rows, kernel] = torch.quantile(answer, levels)
+        return rocket
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Shares of positive values."""
+        time = windows.shape[-1]
+        columns = []
+        ends = itertools.accumulate(self._counts, initial=0)
+        for number, (start, end) in enumerate(itertools.pairwise(ends)):
+            thresholds = self.thresholds[start:end]
+            answers, edge = self._answers(windows, number), 4 * self._dilations[number]
+            for turn, seen in enumerate((answers, answers[..., edge : time - edge])):
+                kernels = slice((turn + number) % 2, None, 2)
+                near = seen[kernels].contiguous()
+                above = torch.empty_like(near)  # written to again and again: three times as fast
+                for level in thresholds[:, kernels, None, None]:
+                    columns.append(torch.gt(near, level, out=above).mean(dim=-1))
+        return torch.cat(columns).T
+
+    def features(self, windows: Windows) -> NDArray[np.float32]:
+        """Shares of any number of windows, ``[n, FEATURES]``."""
+        step = max(1, _AT_ONCE // windows.shape[-1])
+        with torch.inference_mode():
+            parts = [
+                self(torch.from_numpy(windows[start : start + step]))
+                for start in range(0, len(windows), step)
+            ]
+        return np.asarray(torch.cat(parts).numpy())
+
+    def _answers(self, windows: Tensor, number: int, kernels: slice = slice(None)) -> Tensor:
+        """Answers of kernels of one dilation to windows ``[n, C, T]``, ``[kernels, n, T]``."""
+        dilation = self._dilations[number]
+        n, channels, time = windows.shape
+        padded = F.pad(windows, (4 * dilation, 4 * dilation))
+        near = padded.unfold(-1, 8 * dilation + 1, 1)[..., ::dilation]  # [n, C, T, 9]
+        columns = near.permute(1, 3, 0, 2).reshape(9 * channels, n * time)
+        weights = self.mixes[number, kernels, :, None] * self.kernels[kernels, None]
+        return (weights.flatten(1) @ columns).reshape(-1, n, time)
+
+
+def _kernels() -> Tensor:
+    """The 84 kernels, ``[84, 9]``."""
+    kernels = torch.full((KERNELS, 9), -1.0)
+    for row, places in enumerate(itertools.combinations(range(9), 3)):
+        kernels[row, list(places)] = 2.0
+    return kernels
+
+
+def _mixes(channels: int, dilations: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Which channels each kernel adds up, 0 or 1, ``[dilations, 84, C]``: 1 to 9, log-uniformly."""
+    size = dilations, KERNELS
+    most = np.log2(min(channels, _MOST_CHANNELS) + 1)
+    count = np.floor(2 ** rng.uniform(0, most, size))
+    order = rng.random((*size, channels)).argsort(axis=-1).argsort(axis=-1)
+    return np.asarray(order < count[..., None], dtype=np.float32)
