@@ -22,7 +22,7 @@ from wg_core.site.config import (
     read_data_sheet,
 )
 from wg_core.site.home import ClientHome
-from wg_core.site.reading import LogConfig
+from wg_core.site.reading import LogConfig, ReadingConfig
 
 if TYPE_CHECKING:
     from wg_common.nets.encoder.package import About
@@ -123,6 +123,8 @@ def init(  # long: a parameter for each option
 
     check_new(home)
     reading = read_reading(data, unit_column, **{name: words.pop(name) for name in READING_NAMES})
+    if unit_column is None:
+        unit_column = _recording(data, reading, interactive=_interactive(encoder, as_json))
     if allow_empty and labels is None:
         raise errors.UsageError("--allow-empty: needs --labels")
     choice = DataChoice(
@@ -199,6 +201,21 @@ def _freeze_again(home: ClientHome) -> Frozen:
     with freezing_bar() as stage:
         scan = look(home, load=load, stage=stage)
         return freeze_data(home, scan, load=load, set_aside=True, stage=stage)
+def _recording(data: Path, reading: ReadingConfig, *, interactive: bool) -> str | None:
+    """The recording as unit, if a person takes it; a note where nobody is asked."""
+    from wg_client.data.recordings import hint, recording_unit
+
+    if not (unit := recording_unit(data, reading)):
+        return None
+    if not interactive:
+        note(hint(unit))
+        return None
+    question = text(
+        "Records of one {unit} are alike. Shall each {unit} be one unit, for the promise and for"
+        " what is judged here?",
+        unit=unit,
+    )
+    return unit if click.confirm(current()(question), default=True) else None
 
 
 def _confirmed_by(home: ClientHome, encoder: str | None, interactive: bool) -> str:

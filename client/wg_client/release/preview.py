@@ -13,6 +13,8 @@ import numpy as np
 
 from wg_client.data import plant as plants
 from wg_client.data.plant import Plant
+from wg_client.data.recordings import hint as recording_hint
+from wg_client.data.recordings import recording_unit
 from wg_client.data.sensor_windows import file_of, logs_at
 from wg_client.data.survey import survey
 from wg_client.release.hints import hints, statistics_hints
@@ -29,6 +31,7 @@ from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.release import readiness
 from wg_core.release.freeze import file_stamp
 from wg_core.release.query import charge_request, plain
+from wg_core.site.config import DataConfig
 from wg_core.site.home import ClientHome
 from wg_core.snapshot import Snapshot
 from wg_core.wire import canonical
@@ -236,6 +239,7 @@ def check(
         cost=cost,
         statistics=statistics,
         hints=machine_hints(plant.config.data_sheet, plant.config.data.labels)
+        + _recordings(plant.config.data)
         + (
             statistics_hints(sight.units, cap, cap_delta)
             if statistics == MACHINE
@@ -254,6 +258,14 @@ def check(
         mean=_mean(plant, noise) if statistics == MACHINE else None,
         no_machine=no_machine,
     )
+
+
+def _recordings(data: DataConfig) -> tuple[str, ...]:
+    """A reminder where records lie in recordings, and no unit is named."""
+    if data.unit_column is not None:
+        return ()
+    unit = recording_unit(Path(data.path), data.reading)
+    return (recording_hint(unit),) if unit else ()
 
 
 def _cost(plant: Plant, home: ClientHome, request: ChargeRequest) -> CostSight:

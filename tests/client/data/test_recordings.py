@@ -1,0 +1,31 @@
+"""A recording is found where files or arrays say that there are some."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wg_client.data.recordings import recording_unit
+from wg_core.site.reading import LogConfig, ReadingConfig
+
+
+def _logs(intervals: str | None = None) -> ReadingConfig:
+    log = LogConfig(rate=10, window_seconds=1, hop_seconds=1, channels=("a",), intervals=intervals)
+    return ReadingConfig(log=log)
+
+
+def test_an_array_that_groups_records_names_the_unit(tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    np.savez(path, x=np.zeros((2, 1, 9)), group=np.zeros(2))
+    assert recording_unit(path, ReadingConfig()) == "group"
+    np.savez(path, x=np.zeros((2, 1, 9)))
+    assert not recording_unit(path, ReadingConfig())
+
+
+@pytest.mark.parametrize(("count", "unit"), [(1, ""), (2, "file")])
+def test_several_logs_are_recordings(tmp_path: Path, count: int, unit: str) -> None:
+    for number in range(count):
+        (tmp_path / f"{number}.csv").write_text("a\n1\n")
+    assert recording_unit(tmp_path, _logs()) == unit
+    assert recording_unit(tmp_path, _logs("events.csv")) == "interval"
+    assert not recording_unit(tmp_path, ReadingConfig())
