@@ -42,7 +42,8 @@ from wg_client.methods.names import LOCAL
 from wg_client.selection.gain import expected
 from wg_common.modalities.registry import modality, of_array
 from wg_common.nets.encoder.minirocket import MiniRocket
-from wg_common.nets.encoder.module import raw_features
+from wg_common.nets.encoder.module import plant_features, raw_features
+from wg_common.nets.encoder.plant_trunk import PlantTrunk
 from wg_common.nets.encoder.trunk import trunk_of
 from wg_common.nets.encoder.unfitted import unfitted_encoder
 from wg_core.errors import ConfigError
@@ -50,7 +51,7 @@ from wg_minilm.trunk import MiniLmTrunk
 from wg_server.zoo import trunks
 from wg_server.zoo.plan import read_plan
 
-VERSION = 5
+VERSION = 6
 POOL, TESTS, CLASSES = 25, 250, 12  # Records of a class to draw from, test records, classes
 DIMENSION = 64
 SIZES = 7, 14, 21  # Of damage, in thousandths of an inch: each is held out in a draw
@@ -195,8 +196,21 @@ def drawn(found: Cut, labels: int, seed: int) -> Ints | None:
     return np.sort(np.concatenate([rng.permutation(rows)[:labels] for rows in each]))
 
 
+def at_plant(draw: Draw) -> Draw:
+    """The draw with the features of a trunk that its plant fits on its records, where it does."""
+    kind = of_array(draw.cut.records)
+    if kind is None or not kind.plant_trunk:
+        return draw
+    fitted = PlantTrunk.fit(list(draw.cut.records[draw.rows]))
+    further = plant_features(fitted, kind.name, list(draw.cut.records))
+    released, scaled, blocks, counts = draw.layout
+    layout = released, scaled, *fitted.layout(blocks, counts)
+    return replace(draw, features=np.hstack([draw.features, further]), layout=layout)
+
+
 def local_only(draw: Draw) -> tuple[Ints, tuple[float, float]]:
     """What local-only says of test records, and its accuracy as a plant is told it: an interval."""
+    draw = at_plant(draw)
     trunk = encoder_trunk(draw.features[draw.rows], *draw.layout)
     kind = of_array(draw.cut.records)
     patterns = None if kind is None else kind.patterns(list(draw.cut.records[draw.rows]))
@@ -238,7 +252,7 @@ def of_windows(draw: Draw) -> dict[str, Ints]:
     """Baselines of windows."""
     windows = draw.cut.records.astype(np.float32)
     own, asked = windows[draw.rows], windows[draw.cut.test]
-    rocket = MiniRocket.fitted(own, np.random.default_rng((draw.seed, 9)))
+    rocket = MiniRocket.fit(own, np.random.default_rng((draw.seed, 9)))
     train, test = (rocket.features(part).astype(np.float64) for part in (own, asked))
     scale = StandardScaler().fit(statistics(own))
     discriminants = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")

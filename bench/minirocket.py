@@ -77,7 +77,7 @@ def main() -> None:
                 if chosen is None:
                     continue
                 train, test = windows[chosen], windows[cut.test]
-                rocket = MiniRocket.fitted(train, np.random.default_rng((seed, 9)))
+                rocket = MiniRocket.fit(train, np.random.default_rng((seed, 9)))
                 features = rocket.features(train), rocket.features(test)
                 paths.append(Path(folder) / f"{len(paths)}.npz")
                 np.savez(paths[-1], train=train, test=test, seed=seed)

@@ -10,13 +10,13 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from bench.minirocket import MiniRocket
 from bench.rows import write_table
 from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 
 from wg_client.fitting import numbers
 from wg_client.fitting.numbers import Judgement
+from wg_common.nets.encoder.minirocket import MiniRocket
 
 DATASETS = ("tep", "cmapss_fd001", "skab_valve1")
 CHANNELS = 3  # Of each set that are told, evenly over all that vary
@@ -29,7 +29,7 @@ def by_rocket(train: Floats, values: Floats, test: Floats, seed: int) -> Floats:
     """Values of test windows by a ridge regression on MiniRocket's shares."""
     spread = train.std(axis=(0, 2), keepdims=True) + 1e-9
     known_windows, new_windows = ((part / spread).astype(np.float32) for part in (train, test))
-    rocket = MiniRocket(known_windows, np.random.default_rng(seed))
+    rocket = MiniRocket.fit(known_windows, np.random.default_rng(seed))
     known = rocket.features(known_windows)
     scale = known.std(axis=0) + 1e-3
     ridge = RidgeCV(np.geomspace(1, 1e6, 10)).fit(known / scale, values)

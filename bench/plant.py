@@ -93,7 +93,7 @@ def _judge(job: tuple[str, str, str, Path, int, int, Path, Path]) -> Row:
     layout = encoder.dimension, encoder.scaled_dimension, *blocks
     truth = data_set.labels[data_set.test]
     draw = Draw(data_set, features, layout, rows, seed)
-    said, kept, told = of_plant(generator, draw, seed)
+    said, kept, told = of_plant(generator, alone.at_plant(draw), seed)
     said |= alone.RIVALS[modality](draw)
     return {
         "key": key,

@@ -201,6 +201,8 @@ def _freeze_again(home: ClientHome) -> Frozen:
     with freezing_bar() as stage:
         scan = look(home, load=load, stage=stage)
         return freeze_data(home, scan, load=load, set_aside=True, stage=stage)
+
+
 def _recording(data: Path, reading: ReadingConfig, *, interactive: bool) -> str | None:
     """The recording as unit, if a person takes it; a note where nobody is asked."""
     from wg_client.data.recordings import hint, recording_unit

@@ -88,10 +88,11 @@ def feature_scaling(
     if not blocks:
         return None
     rows = np.linspace(0, len(features) - 1, min(len(features), RECORDS)).astype(np.int64)
-    sample = features[rows].astype(np.float64)
-    target = _LOUDER * float(np.sqrt(sample[:, :released].var(axis=0).sum())) or 1.0
+    total = features[rows, :released].astype(np.float64).var(axis=0).sum()
+    target = _LOUDER * float(np.sqrt(total)) or 1.0
     means, turns = [], []
-    for x in np.split(sample[:, scaled:], np.cumsum(blocks)[:-1], axis=1):
+    for end, size in zip(scaled + np.cumsum(blocks), blocks, strict=True):
+        x = features[rows, end - size : end].astype(np.float64)  # a block at a time: memory
         mean = x.mean(axis=0)
         scale = target * block_scale(x.std(axis=0), (x.shape[1],))
         values, vectors = principal((x - mean) * scale, min(DIRECTIONS, *x.shape))

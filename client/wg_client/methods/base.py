@@ -26,6 +26,7 @@ from wg_common.inference.posterior import Posterior
 from wg_common.streams import Stream
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
+    from wg_common.nets.encoder.plant_trunk import PlantTrunk
     from wg_common.nets.family_network import TrunkBeside
     from wg_common.nets.network import RecordTrunk
 
@@ -47,6 +48,8 @@ class LabelledRecords:
         units: Privacy units, or None.
         patterns: What records that repeat one another share (``Modality.patterns``), or None; taken
             for units where there are none. Folds split no unit.
+        plant_trunk: What is fitted on the records and stands behind the encoder; None: nothing.
+        columns: Local features of all records, its features last, ``[N, D]``; None: not kept.
     """
 
     all_labels: Ints
@@ -54,6 +57,8 @@ class LabelledRecords:
     public: Trunk
     units: Sequence[str] | None = None
     patterns: Sequence[str] | None = None
+    plant_trunk: PlantTrunk | None = None
+    columns: NDArray[np.float32] | None = None
 
     @property
     def _kin(self) -> Sequence[str] | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wg_client.data.recipient import Recipient
 from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk
@@ -25,9 +26,12 @@ from wg_common.weights_package import WeightsManifest
 from wg_core.errors import DecodeError
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
+    from wg_common.nets.encoder.plant_trunk import PlantTrunk
     from wg_common.nets.encoder.trunk import Records
     from wg_common.nets.family_network import FamilyNetwork
     from wg_common.nets.network import Batch
+
+_AT_ONCE = 64  # Records in memory at a time, beside their features
 
 
 def read_package(
@@ -54,14 +58,34 @@ def read_package(
     return records, reading.package(others_released=bool(manifest.pool_releases))
 
 
+def at_plant(plant: Recipient) -> tuple[PlantTrunk | None, NDArray[np.float32]]:
+    """The trunk that is fitted on a plant's records, and their local features with its behind."""
+    local, data = plant.features.local, plant.data
+    if not modality(data.modality).plant_trunk or not len(data):
+        return None, local
+    from wg_common.nets.encoder.module import plant_features
+    from wg_common.nets.encoder.plant_trunk import PlantTrunk
+
+    trunk = PlantTrunk.fit(data.records)
+    columns = np.empty((len(local), local.shape[1] + trunk.width), np.float32)
+    columns[:, : local.shape[1]] = local
+    for start in range(0, len(local), _AT_ONCE):
+        part = plant_features(trunk, data.modality, data.records[start : start + _AT_ONCE])
+        columns[start : start + _AT_ONCE, local.shape[1] :] = part
+    return trunk, columns
+
+
 def plant_records(plant: Recipient) -> LabelledRecords:
-    """The plant's records on its encoder."""
+    """The plant's records on its encoder, and on what is fitted on them behind it."""
+    trunk, local = at_plant(plant)
     return LabelledRecords(
         all_labels=plant.data.labels,
         classes=len(plant.data.label_names),
-        public=_encoder(plant),
+        public=_encoder(plant, trunk, local),
         units=plant.data.units,
         patterns=modality(plant.data.modality).patterns(plant.data.records),
+        plant_trunk=trunk,
+        columns=local,
     )
 
 
@@ -165,7 +189,14 @@ class _Reading:
             second_network = _family_network(plant, family)
             if second_network is not None and network is not None:
                 raise DecodeError(f"candidate {family.name}: a second network beside the encoder")
-            candidates.insert(0, _of_family(plant, family, records.public, second_network))
+            second = None if second_network is None else second_network.head
+            columns = plant.features.local if records.columns is None else records.columns
+            dimension = plant.features.dimension
+            trunk, head = family_view(
+                family.head, columns, family.layout, records.public, dimension, second
+            )
+            of_family = Candidate(family.name, family.source, trunk, head, family.unlikeness)
+            candidates.insert(0, of_family)
             network = network or second_network
         return Package(
             candidates=candidates,
@@ -190,18 +221,6 @@ class _Reading:
             network.RecordTrunk(architecture, trunks),
             np.hstack([candidate.trunk.features for candidate in networks]).astype(np.float32),
         )
-
-
-def _of_family(
-    plant: Recipient, family: OfferedFamily, encoder: Trunk, network: PlantNetwork | None
-) -> Candidate:
-    """A head of one of the operator's families, with the network that came with it."""
-    second = None if network is None else network.head
-    features = plant.features
-    trunk, head = family_view(
-        family.head, features.local, family.layout, encoder, features.dimension, second
-    )
-    return Candidate(family.name, family.source, trunk, head, family.unlikeness)
 
 
 def _family_network(plant: Recipient, family: OfferedFamily) -> PlantNetwork | None:
@@ -242,13 +261,15 @@ def plant_network(
     return PlantNetwork(sent.architecture, site_network.trunk, module, features, head)
 
 
-def _encoder(plant: Recipient) -> Trunk:
-    """The encoder's features of the plant's records."""
+def _encoder(plant: Recipient, trunk: PlantTrunk | None, local: NDArray[np.float32]) -> Trunk:
+    """The encoder's features of the plant's records, with those of a trunk that is fitted here."""
     from wg_common.nets.encoder import package as encoders
 
-    features, contents = plant.features, encoders.unpack(plant.encoder_package)
-    sizes = contents.local_blocks, contents.trunk_blocks
-    return encoder_trunk(features.local, features.dimension, features.scaled, *sizes)
+    contents = encoders.unpack(plant.encoder_package)
+    layout = contents.local_blocks, contents.trunk_blocks
+    if trunk is not None:
+        layout = trunk.layout(*layout)
+    return encoder_trunk(local, plant.features.dimension, plant.features.scaled, *layout)
 
 
 def _layout(plant: Recipient) -> Layout:

@@ -176,7 +176,8 @@ def _inputs(
     home: ClientHome, plant: Plant, judging: AcceptanceSet, manifest: ModelsManifest
 ) -> Inputs:
     """Compute the inputs of the package's models for the acceptance set."""
-    if manifest.network is None and manifest.encoder == plant.encoder:
+    has_further = manifest.network is not None or manifest.plant_trunk
+    if not has_further and manifest.encoder == plant.encoder:
         return judging.features.astype(np.float64)
     modality = plant.data.modality
     data = SiteData(

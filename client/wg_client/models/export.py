@@ -11,7 +11,8 @@ encoder of windows has a second input, ``prepared``: what ``wg_common.nets.netwo
 of windows for the architecture that the metadata name (``network``). A head for texts has
 vectors ``[n, 2560]``, as ``TextTrunk.prepare`` of ``wg_common.nets.encoder.text_trunk`` makes them;
 the metadata name the package (``trunk``). Each further trunk of the encoder has an input of its
-name: numbers of pieces of words ``[n, 128]`` of ``wg_minilm.network.prepared``.
+name: numbers of pieces of words ``[n, 128]`` of ``wg_minilm.network.prepared``. What a plant fits
+on its windows is such a trunk, and takes windows ``[n, C, T]`` as they are.
 """
 
 import json
@@ -27,10 +28,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from wg_client.data import plant as plants
 from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
-from wg_client.models.predict import load_network
+from wg_client.models.predict import load_encoder, load_network
 from wg_common.catalogue import architecture_of
 from wg_common.modalities.base import Modality, Record
 from wg_common.modalities.registry import modality
@@ -58,7 +58,7 @@ def export_model(
         VerificationError: The encoder or the model is not the one that the manifest names.
     """
     kind = modality(architecture_of(manifest.architecture).modality)
-    encoder = plants.pinned_encoder(home, manifest.encoder)
+    encoder = load_encoder(home, manifest)
     entry = manifest.entry(name)
     tensors = store.load_tensors(home, manifest, name)
     plant_network = load_network(home, manifest, encoder)

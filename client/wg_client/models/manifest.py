@@ -7,7 +7,7 @@ from wg_client.methods.names import LOCAL
 from wg_common.weights_package import Condition
 from wg_core.errors import ConfigError
 
-VERSION = 2
+VERSION = 3
 KEPT = "kept"  # In place of a model's name: the model that was kept
 
 
@@ -107,6 +107,7 @@ class ModelsManifest:
         novelty: SHA-256 of the file that tells new records from known ones, hex; empty: none.
         network: The network that heads may stand on, beside the encoder; null: none.
         condition: Statement and statistic that generated networks were made for.
+        plant_trunk: SHA-256 of the file of the trunk that is fitted here, hex; empty: none.
     """
 
     version: int = VERSION
@@ -133,6 +134,7 @@ class ModelsManifest:
     novelty: str = ""
     network: NetworkFile | None = None
     condition: Condition = field(default_factory=Condition)
+    plant_trunk: str = ""
 
     def __repr__(self) -> str:
         return f"ModelsManifest({self.package_id[:16]!r}, kept={self.kept!r})"

@@ -97,13 +97,29 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
             f"{data.names[0]}: of {data.modality}, and the model, {architecture.name}, is for"
             f" {architecture.modality}"
         )
-    encoder = plants.pinned_encoder(home, manifest.encoder)
+    encoder = load_encoder(home, manifest)
     network = load_network(home, manifest, encoder)
     parts = [
         features(encoder, network, list(data.records[start : start + _BATCH]))
         for start in range(0, max(len(data.records), 1), _BATCH)
     ]
     return np.concatenate(parts)
+
+
+def load_encoder(home: ClientHome, manifest: ModelsManifest) -> Encoder:
+    """The encoder that models of a package stand on, with a trunk behind it that is fitted here.
+
+    Raises:
+        VerificationError, ConfigError: The home does not hold it, or a file is another one.
+        DecodeError: The file of the trunk is damaged.
+    """
+    from wg_common.nets.encoder.plant_trunk import PlantTrunk
+
+    encoder, trunk = (
+        plants.pinned_encoder(home, manifest.encoder),
+        store.load_plant_trunk(home, manifest),
+    )
+    return encoder if trunk is None else encoder.at_plant(PlantTrunk.from_tensors(trunk))
 
 
 def features(

@@ -86,4 +86,4 @@ class Shadow:
 
 
 def _sees_with(manifest: ModelsManifest) -> tuple[object, ...]:
-    return manifest.architecture, manifest.encoder, manifest.network
+    return manifest.architecture, manifest.encoder, manifest.network, manifest.plant_trunk

@@ -6,6 +6,7 @@
     models/PACKAGE/MODEL.safetensors      weights of each model
     models/PACKAGE/novelty.safetensors    what tells new records from known ones
     models/PACKAGE/network.safetensors    trunk of a network beside the encoder, if there is one
+    models/PACKAGE/trunk.safetensors      trunk that was fitted here, if there is one
     models/adoption.json                  which of them is in use; see ``adoption``
 
 Everything here is private to the plant: accuracies and findings come from its records.
@@ -34,6 +35,7 @@ _MANIFEST_LIMIT = 16 << 20
 _TENSORS_LIMIT = 4 << 30
 NOVELTY = "novelty"
 NETWORK = "network"
+PLANT_TRUNK = "trunk"
 _NOVELTY_LIMIT = 16 << 20
 _NETWORK_LIMIT = 64 << 20
 
@@ -85,15 +87,15 @@ def pack(tensors: dict[str, NDArray[np.float32]]) -> bytes:
 
 
 def read_manifest(home: ClientHome, package_id: str) -> ModelsManifest | None:
-    """Read the manifest of a package's models, of this version or the first; None if none is there.
+    """Read the manifest of a package's models, of this version or before; None if none is there.
 
-    The first did not say what networks were made for.
+    The first did not say what networks were made for, the second knew no trunk of the plant's.
     """
     path = folder(home, package_id) / MANIFEST
     if not path.is_file():
         return None
     data = atomic.read_bytes(path, limit=_MANIFEST_LIMIT)
-    if canonical.version_of(data, subject=str(path)) == 1:
+    if canonical.version_of(data, subject=str(path)) in (1, 2):
         earlier = canonical.decode_part(ModelsManifest, data, subject=str(path))
         return replace(earlier, version=VERSION)
     return canonical.decode(ModelsManifest, data, subject=str(path), limit=_MANIFEST_LIMIT)
@@ -148,6 +150,20 @@ def load_network(
         return None
     path = folder(home, manifest.package_id) / f"{NETWORK}.safetensors"
     return _load(path, manifest.network.sha256, _NETWORK_LIMIT)
+
+
+def load_plant_trunk(
+    home: ClientHome, manifest: ModelsManifest
+) -> dict[str, NDArray[np.float32]] | None:
+    """The trunk that is fitted on the plant's records; None if the package's models have none.
+
+    Raises:
+        VerificationError: The file is not the one that was written.
+    """
+    if not manifest.plant_trunk:
+        return None
+    path = folder(home, manifest.package_id) / f"{PLANT_TRUNK}.safetensors"
+    return _load(path, manifest.plant_trunk, _NETWORK_LIMIT)
 
 
 def _load(path: Path, sha256: str, limit: int) -> dict[str, NDArray[np.float32]]:

@@ -202,6 +202,15 @@ def _schema(loaded: Encoder, labels: tuple[str, ...], unit_column: str | None) -
 
 
 def _encoder(path: Path | None, data: SiteData) -> Encoder:
+    from wg_common.nets.encoder.plant_trunk import PlantTrunk
+
+    encoder = _public_encoder(path, data)
+    if not modality(data.modality).plant_trunk:
+        return encoder
+    return encoder.at_plant(PlantTrunk.fit(data.records))
+
+
+def _public_encoder(path: Path | None, data: SiteData) -> Encoder:
     from wg_common.nets.encoder.module import load_encoder
     from wg_common.nets.encoder.unfitted import unfitted_encoder
 

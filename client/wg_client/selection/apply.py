@@ -5,10 +5,13 @@ package that was applied before is not trained again: its stored result is retur
 expired. A crash before the models' folder is in place leaves nothing; afterwards, a complete one.
 """
 
+from __future__ import annotations
+
 import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +31,9 @@ from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.language import Text, plain
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, signing
+
+if TYPE_CHECKING:  # torch: seconds to import, only when needed
+    from wg_common.nets.encoder.plant_trunk import PlantTrunk
 
 log = logging.getLogger(__name__)
 
@@ -189,7 +195,19 @@ def record(
         candidates=tuple(candidate.name for candidate in candidates),
         condition=Condition() if package is None else package.condition,
     )
+    manifest = _with_plant_trunk(manifest, files, outcome.records.plant_trunk)
     return _with_novelty(plant, manifest, files), files
+
+
+def _with_plant_trunk(
+    manifest: ModelsManifest, files: Files, trunk: PlantTrunk | None
+) -> ModelsManifest:
+    """Add what was fitted on the plant's records, and stands behind the encoder, to the models."""
+    if trunk is None:
+        return manifest
+    files[store.PLANT_TRUNK] = trunk.tensors()
+    sha256 = canonical.sha256_hex(store.pack(files[store.PLANT_TRUNK]))
+    return replace(manifest, plant_trunk=sha256)
 
 
 def _with_network(

@@ -65,6 +65,7 @@ class Modality(ABC):
         trunks: Modules of trunks that an encoder may stand on, each with a ``TRUNK``; the first is
             the usual one.
         trunk_file: Module that reads a trunk from a file, with a ``FILE``; empty: none does.
+        plant_trunk: Whether a plant fits a trunk of its own on its records, behind the encoder.
         family_network: Architecture of the operator's networks that stand beside heads of plants
             of its families (``wg_common.nets.family_network``). Empty: there are none.
         column: Column that holds the record, in a table whose rows are records (``cells``).
@@ -84,6 +85,7 @@ class Modality(ABC):
     head: ClassVar[str]
     trunks: ClassVar[tuple[str, ...]]
     trunk_file: ClassVar[str] = ""
+    plant_trunk: ClassVar[bool] = False
     family_network: ClassVar[str] = ""
     column: ClassVar[str] = ""
     standard_errors: ClassVar[float] = 2.0

@@ -47,6 +47,7 @@ class Windows(Modality):
     file_limit = CSV_LIMIT
     head = "window-head"
     trunks = ("wg_common.nets.encoder.window_trunk",)
+    plant_trunk = True
 
     def sniff(self, x: Record) -> bool:
         """Return whether an array is float ``[n, channels, time]``."""

@@ -15,7 +15,6 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, waves
 from tests.client.discriminants import fit_lda
 from tests.client.families import family_head
 
-from wg_client.data import plant as plants
 from wg_client.fitting.linear_head import LinearHead, scaling
 from wg_client.methods.names import HANDED_ON, HANDED_ON_FINETUNED, LOCAL
 from wg_client.models import predict, store
@@ -87,7 +86,6 @@ def test_a_head_of_the_family_stands_on_features_that_the_plant_standardises(
     window_plant: TestPlant, good: LinearHead, tmp_path: Path
 ) -> None:
     """Its own learners have the course of its windows beside these features."""
-    encoder = load_encoder(window_plant.home.encoder.read_bytes())
     family = family_head(window_plant.home.encoder.read_bytes(), 3), SAME_FAMILY
     candidates: dict[str, Any] = {"k": family, "s": (good, "diffusion")}
     package = window_plant.package(candidates, architecture="window-head")
@@ -95,6 +93,7 @@ def test_a_head_of_the_family_stands_on_features_that_the_plant_standardises(
     models = {entry.name: entry for entry in manifest.models}
     assert (models[HANDED_ON].origin, models[HANDED_ON].source) == ("k", SAME_FAMILY)
     tensors = store.load_tensors(window_plant.home, manifest, HANDED_ON)
+    encoder = predict.load_encoder(window_plant.home, manifest)
     assert tensors["head.weight"].shape == (3, encoder.local_dimension)
     rng = np.random.default_rng(6)
     np.savetxt(tmp_path / "new.csv", waves(rng, 2, 1)[0].T, delimiter=",")
@@ -142,8 +141,11 @@ def test_exports_take_views_of_windows(
     found = waves(np.random.default_rng(7), 1, 5)
     views = torch.cat([window_trunk.prepare(window) for window in found])
     session = onnxruntime.InferenceSession(str(out))
-    (got,) = session.run(None, {"windows": views.numpy()})
-    features = plants.open_plant(window_plant.home).load_encoder().encode_local(list(found))
+    encoder = predict.load_encoder(window_plant.home, applied.manifest)
+    (trunk,) = encoder.further
+    fitted = torch.cat([trunk.prepare([window]) for window in found])
+    (got,) = session.run(None, {"windows": views.numpy(), trunk.label: fitted.numpy()})
+    features = encoder.encode_local(list(found))
     expected = predict.logits(
         window_plant.home, applied.manifest, LOCAL, features.astype(np.float64)
     )

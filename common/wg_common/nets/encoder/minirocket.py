@@ -25,41 +25,45 @@ Windows = NDArray[np.float32]
 
 
 class MiniRocket(nn.Module):
-    """Windows ``[n, C, T]`` to shares ``[n, FEATURES]``.
+    """Windows ``[n, C, T]`` to shares ``[n, features]``.
 
     Args:
         channels: Number C.
         time: Number T of samples of the shortest training window, at least ``LEAST_TIME``.
+        features: Their number, a multiple of 84.
     """
 
     mixes: Tensor
     thresholds: Tensor
     kernels: Tensor
 
-    def __init__(self, channels: int, time: int) -> None:
+    def __init__(self, channels: int, time: int, features: int = FEATURES) -> None:
         super().__init__()
-        per_kernel = FEATURES // KERNELS
-        steps = np.logspace(0, np.log2((time - 1) / 8), _MOST_DILATIONS, base=2).astype(int)
+        per_kernel = features // KERNELS
+        dilation_count = min(per_kernel, _MOST_DILATIONS)
+        steps = np.logspace(0, np.log2((time - 1) / 8), dilation_count, base=2).astype(int)
         dilations, counts = np.unique(steps, return_counts=True)
-        counts = (counts * (per_kernel / _MOST_DILATIONS)).astype(int)
-        rest = np.arange(per_kernel - counts.sum()) % len(counts)
-        counts += np.bincount(rest, minlength=len(counts))
+        counts = (counts * (per_kernel / dilation_count)).astype(int)
+        remainder = np.arange(per_kernel - counts.sum()) % len(counts)
+        counts += np.bincount(remainder, minlength=len(counts))
         self._dilations, self._counts = dilations.tolist(), counts.tolist()
         self.register_buffer("kernels", _kernels(), persistent=False)
         self.register_buffer("mixes", torch.zeros(len(counts), KERNELS, channels))
         self.register_buffer("thresholds", torch.zeros(per_kernel, KERNELS))
 
     @classmethod
-    def fitted(cls, windows: Windows, rng: np.random.Generator) -> "MiniRocket":
+    def fit(
+        cls, windows: Windows, rng: np.random.Generator, features: int = FEATURES
+    ) -> "MiniRocket":
         """The module fitted on windows ``[n, C, T]``, n at least 1.
 
         Args:
             rng: Of the channels that kernels add up, and of the windows that give thresholds.
         """
         _, channels, time = windows.shape
-        rocket = cls(channels, time)
+        rocket = cls(channels, time, features)
         rocket.mixes.copy_(torch.from_numpy(_mixes(channels, len(rocket._counts), rng)))
-        golden = (np.arange(1, FEATURES + 1) * (np.sqrt(5) + 1) / 2) % 1
+        golden = (np.arange(1, features + 1) * (np.sqrt(5) + 1) / 2) % 1
         quantiles = iter(torch.from_numpy(golden.astype(np.float32)))
         ends = np.cumsum(rocket._counts)
         for number, kernel in np.ndindex(len(ends), KERNELS):
@@ -79,16 +83,16 @@ class MiniRocket(nn.Module):
         for number, (start, end) in enumerate(itertools.pairwise(ends)):
             thresholds = self.thresholds[start:end]
             answers, edge = self._answers(windows, number), 4 * self._dilations[number]
-            for turn, seen in enumerate((answers, answers[..., edge : time - edge])):
+            for turn, inner in enumerate((answers, answers[..., edge : time - edge])):
                 kernels = slice((turn + number) % 2, None, 2)
-                near = seen[kernels].contiguous()
+                near = inner[kernels].contiguous()
                 above = torch.empty_like(near)  # written to again and again: three times as fast
                 for level in thresholds[:, kernels, None, None]:
                     columns.append(torch.gt(near, level, out=above).mean(dim=-1))
         return torch.cat(columns).T
 
     def features(self, windows: Windows) -> NDArray[np.float32]:
-        """Shares of any number of windows, ``[n, FEATURES]``."""
+        """Shares of any number of windows, ``[n, features]``."""
         step = max(1, _AT_ONCE // windows.shape[-1])
         with torch.inference_mode():
             parts = [
@@ -101,8 +105,8 @@ class MiniRocket(nn.Module):
         """Answers of kernels of one dilation to windows ``[n, C, T]``, ``[kernels, n, T]``."""
         dilation = self._dilations[number]
         n, channels, time = windows.shape
-        padded = F.pad(windows, (4 * dilation, 4 * dilation))
-        near = padded.unfold(-1, 8 * dilation + 1, 1)[..., ::dilation]  # [n, C, T, 9]
+        wider = F.pad(windows, (4 * dilation, 4 * dilation))
+        near = wider.unfold(-1, 8 * dilation + 1, 1)[..., ::dilation]  # [n, C, T, 9]
         columns = near.permute(1, 3, 0, 2).reshape(9 * channels, n * time)
         weights = self.mixes[number, kernels, :, None] * self.kernels[kernels, None]
         return (weights.flatten(1) @ columns).reshape(-1, n, time)
@@ -119,7 +123,7 @@ def _kernels() -> Tensor:
 def _mixes(channels: int, dilations: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """Which channels each kernel adds up, 0 or 1, ``[dilations, 84, C]``: 1 to 9, log-uniformly."""
     size = dilations, KERNELS
-    most = np.log2(min(channels, _MOST_CHANNELS) + 1)
-    count = np.floor(2 ** rng.uniform(0, most, size))
+    largest = np.log2(min(channels, _MOST_CHANNELS) + 1)
+    count = np.floor(2 ** rng.uniform(0, largest, size))
     order = rng.random((*size, channels)).argsort(axis=-1).argsort(axis=-1)
     return np.asarray(order < count[..., None], dtype=np.float32)

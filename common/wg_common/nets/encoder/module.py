@@ -39,6 +39,7 @@ from wg_common.nets import spectrum_lines
 from wg_common.nets.encoder import isolation
 from wg_common.nets.encoder import package as packages
 from wg_common.nets.encoder.confined_trunk import NotStartedError, load_trunk
+from wg_common.nets.encoder.plant_trunk import PlantTrunk
 from wg_common.nets.encoder.reading_map import Maps, readings
 from wg_common.nets.encoder.trunk import EncoderTrunk, Records, TrunkKind, trunk_of
 from wg_core.errors import ConfigError
@@ -167,6 +168,20 @@ class Encoder:
                 numbers[row] = reading_map(readings(inputs[None], templates))[0, 0].numpy()
         return np.where(np.isfinite(numbers).all(axis=1, keepdims=True), numbers, np.float32(0))
 
+    def at_plant(self, trunk: PlantTrunk) -> Encoder:
+        """The encoder as a plant's own models see it, with a trunk behind it that is fitted there.
+
+        What is released does not change.
+        """
+        blocks, counts = trunk.layout(self.local_blocks, self.trunk_blocks)
+        return replace(
+            self,
+            local_blocks=blocks,
+            trunk_blocks=counts,
+            local_dimension=self.local_dimension + trunk.width,
+            further=(*self.further, isolation.aligned(trunk)),
+        )
+
     def encode(self, records: Records, *, alone: bool = True) -> NDArray[np.float32]:
         """Features to be released, float32 ``[n, d]``, each row of norm at most ``clip_radius``.
 
@@ -230,6 +245,20 @@ class Encoder:
 
 def _local_width(trunk: EncoderTrunk) -> int:
     return sum(trunk.local_blocks) or trunk.width
+
+
+def plant_features(trunk: PlantTrunk, modality: str, records: Records) -> NDArray[np.float32]:
+    """Features ``[n, width]`` of a plant's records by a trunk that is fitted there.
+
+    Zeros where it failed on a record.
+
+    Raises:
+        DataError: A record has another type or shape.
+    """
+    modality_of(modality).check_all(records)
+    run = trunk.local
+    features = _features(lambda part: run(trunk.prepare(part)), records, trunk.width, batch=1)
+    return _zeros_for_failures(features)
 
 
 def raw_features(
