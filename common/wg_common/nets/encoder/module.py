@@ -179,7 +179,7 @@ class Encoder:
             local_blocks=blocks,
             trunk_blocks=counts,
             local_dimension=self.local_dimension + trunk.width,
-            further=(*self.further, isolation.aligned(trunk)),
+            further=(*self.further, isolation.align_memory(trunk)),
         )
 
     def encode(self, records: Records, *, alone: bool = True) -> NDArray[np.float32]:
