@@ -216,7 +216,7 @@ def _statistic(found: Result) -> Iterator[Text]:
         yield text(
             "{what}: {mean:+.1f} points, give or take {error:.1f}.",
             what=what,
-            mean=100 * gain["mean"],
+            mean=round(100 * gain["mean"], 1) + 0.0,  # Never a negative zero
             error=100 * gain["se"],
         )
     if not found["used"]:
