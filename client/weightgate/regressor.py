@@ -63,8 +63,8 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
         groups = np.unique(names[rows], return_inverse=True)[1]
         self.model_: NumberModel = numbers.fit(features[rows], values[rows], groups)
         self.judgement_ = Judgement.of(self.model_.out_of_fold, values[rows])
-        unlabelled = np.full(len(features), -1, np.int64)
-        self.novelty_: Novelty | None = novelty.fit(features, unlabelled)
+        unlabelled = np.full(len(groups), -1, np.int64)
+        self.novelty_: Novelty | None = novelty.fit(features[rows], unlabelled)
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:

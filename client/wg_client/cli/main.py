@@ -19,6 +19,7 @@ from wg_client.cli import (
     requests,
     run,
     simulate,
+    soft_sensor,
     watch,
 )
 from wg_client.languages import speaks
@@ -31,6 +32,7 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
     text("Joining"): ("simulate", "init", "join", "freeze"),
     text("Models"): ("models", "watch"),
     text("Files instead of a network"): ("statistics", "apply"),
+    text("Without a server"): ("soft-sensor",),
     text("For years"): ("keys", "backup", "restore"),
 }
 
@@ -53,6 +55,7 @@ for _module in (
     requests,
     release,
     models,
+    soft_sensor,
     watch,
     keys,
     keeping,

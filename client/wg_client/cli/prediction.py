@@ -165,8 +165,8 @@ class Predictions:
             for row in path_result.rows:
                 table.writerow(
                     (
-                        _cell(row.name),
-                        _cell(row.label),
+                        spreadsheet_cell(row.name),
+                        spreadsheet_cell(row.label),
                         f"{row.probability:.6f}",
                         _share(row.likeness),
                         row.call,
@@ -219,6 +219,6 @@ def _share(likeness: float | None) -> str:
     return "" if likeness is None else f"{likeness:.3f}"
 
 
-def _cell(text: str) -> str:
+def spreadsheet_cell(text: str) -> str:
     """A name that no spreadsheet takes for a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text

@@ -30,6 +30,7 @@ class Hours:
     Attributes:
         windows: float32 ``[n, C, samples]``.
         values: Value of each, float64 ``[n]``; NaN where there is none.
+        times: Time at the end of each, as it stands in the log.
         recordings: Day of each, ``[n]``.
         channels: Names of the C channels.
         unmatched: Number of values without a whole window.
@@ -37,6 +38,7 @@ class Hours:
 
     windows: NDArray[np.float32]
     values: NDArray[np.float64]
+    times: tuple[str, ...]
     recordings: NDArray[np.int64]
     channels: tuple[str, ...]
     unmatched: int
@@ -58,7 +60,7 @@ def read_hours(log: Path, laboratory: Path, *, target: str, time: str, samples: 
     """
     if samples < 2:
         raise DataError(f"samples: {samples}, expected at least 2 rows of the log")
-    signals = _risen(log, read_log(log, Wanted(channels=None, time=time), AUTO))
+    signals = _risen(log, read_log(log, Wanted(channels=None, time=time, texts=(time,)), AUTO))
     table = read_log(laboratory, Wanted(channels=(target,), time=time), AUTO)
     if target in signals.channels:
         raise DataError(
@@ -86,9 +88,11 @@ def read_hours(log: Path, laboratory: Path, *, target: str, time: str, samples: 
         )
     between = [end for end in range(samples, len(clock) + 1, samples) if whole.ends_at(end)]
     chosen_ends = sorted({*value_at, *between})
+    codes, words = signals.texts[time]
     return Hours(
         windows=np.stack([signals.values[end - samples : end].T for end in chosen_ends]),
         values=np.array([value_at.get(end, np.nan) for end in chosen_ends]),
+        times=tuple(words[codes[end - 1]] for end in chosen_ends),
         recordings=np.array([int(clock[end - 1] // _DAY) for end in chosen_ends]),
         channels=signals.channels,
         unmatched=len(values) - len(value_at),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from weightgate.regressor import Regressor
+from wg_client.cli.main import group
 from wg_client.data.laboratory import Hours, read_hours
 from wg_core.errors import DataError
 
@@ -42,6 +46,7 @@ def test_a_value_belongs_to_the_window_that_ends_at_its_time(log: Path) -> None:
     expected = [np.sin(hour / 7) for hour in range(5, 11)]
     assert np.allclose(hours.windows[rows[0], 0], expected, atol=1e-4)
     assert hours.channels == ("flow", "heat")
+    assert hours.times[rows[0]] == "36000"
     assert set(hours.recordings) <= set(range(10))
 
 
@@ -94,3 +99,19 @@ def test_a_soft_sensor_learns_from_a_log_and_a_laboratory_s_file(log: Path) -> N
         Regressor().fit(hours.windows, hours.values)
     with pytest.raises(DataError, match="other channels"):
         sensor.predict(hours.windows[:, :1])
+
+
+def test_a_walk_by_the_command_writes_values_and_refuses_swapped_columns(log: Path) -> None:
+    values = [f"{3600 * hour};{3 * np.sin(hour / 7):.4f}" for hour in range(6, 240, 4)]
+    laboratory = _write(log.parent / "laboratory.csv", ["time;density", *values, "7200000;2"])
+    out = log.parent / "values.csv"
+    words = ["soft-sensor", str(log), str(laboratory), "--time", "time", "--samples", "6"]
+    walk = CliRunner().invoke(group, [*words, "--target", "density", "--out", str(out), "--json"])
+    document = json.loads(walk.stdout)
+    assert walk.exit_code == 0 and document["r2"] > 0.9 and document["unmatched"] >= 1
+    rows = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
+    assert len(rows) == document["windows"]
+    assert all(float(row["lower"]) < float(row["density"]) < float(row["upper"]) for row in rows)
+    assert sum(bool(row["laboratory"]) for row in rows) == document["values"]
+    swapped = CliRunner().invoke(group, [*words[:4], "density", *words[5:], "--target", "time"])
+    assert isinstance(swapped.exception, DataError) and "no column" in str(swapped.exception)

@@ -1,0 +1,118 @@
+"""``wg-client soft-sensor``: a number that no instrument measures. No server, no home."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wg_client.cli.prediction import spreadsheet_cell
+from wg_core import atomic
+from wg_core.cli import json_option, show, waiting
+from wg_core.language import text
+from wg_core.options import OUT_FILE
+
+if TYPE_CHECKING:
+    from weightgate.regressor import Regressor
+    from wg_client.data.laboratory import Hours
+
+_LEARNING = text("learning a soft sensor, %")
+_TABLE_OR_LOG = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.command(name="soft-sensor")
+@click.argument("log", type=_TABLE_OR_LOG)
+@click.argument("laboratory", type=_TABLE_OR_LOG)
+@click.option("--target", required=True, help="Column of the laboratory's values.")
+@click.option("--time", required=True, help="Column of times, which both files have.")
+@click.option(
+    "--samples",
+    type=click.IntRange(2, 100_000),
+    required=True,
+    help="Rows of the log that a value is told from, up to its time.",
+)
+@click.option("--out", type=OUT_FILE, help="Write values and intervals of all hours, as CSV.")
+@json_option
+def soft_sensor(
+    log: Path,
+    laboratory: Path,
+    target: str,
+    time: str,
+    samples: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """State a number that no instrument measures, from LOG and a LABORATORY's values.
+
+    Nothing leaves, and nothing is charged. Error, bias and R² are those of days that had no part in
+    what told them.
+    """
+    from weightgate.regressor import Regressor
+    from wg_client.data.laboratory import read_hours
+
+    hours = read_hours(log, laboratory, target=target, time=time, samples=samples)
+    with waiting(_LEARNING):
+        sensor = Regressor().fit(hours.windows, hours.values, hours.recordings)
+    judgement, unlike = sensor.judgement_, int(sensor.outside(hours.windows).sum())
+    known = sum(map(math.isfinite, hours.values.tolist()))
+    if out is not None:
+        atomic.write_bytes(out, _table(sensor, hours, target))
+    document = {
+        "windows": len(hours.values),
+        "values": known,
+        "unmatched": hours.unmatched,
+        "channels": list(hours.channels),
+        "error": judgement.error,
+        "bias": judgement.bias,
+        "r2": judgement.r2,
+        "half_width": sensor.model_.half_width,
+        "unlike": unlike,
+    }
+    lines = [
+        text(
+            "{windows} windows of {channels} channels, {known} with a value; {unmatched} values"
+            " have no whole window",
+            windows=len(hours.values),
+            channels=len(hours.channels),
+            known=known,
+            unmatched=hours.unmatched,
+        ),
+        text(
+            "{target} on days that had no part in it: error {error:.4g}, bias {bias:+.2g},"
+            " R² {r2:.2f}",
+            target=target,
+            error=judgement.error,
+            bias=judgement.bias,
+            r2=judgement.r2,
+        ),
+        text(
+            "nine values in ten lie within ± {width:.4g}; {unlike} windows are unlike all that has"
+            " a value: believe none there",
+            width=sensor.model_.half_width,
+            unlike=unlike,
+        ),
+    ]
+    if judgement.r2 <= 0:
+        lines.append(text("It is no better than the mean of the values: do not use it."))
+    show(document, lines, as_json)
+
+
+def _table(sensor: Regressor, hours: Hours, target: str) -> bytes:
+    """Values of all windows as CSV, a row each."""
+    values, ends = sensor.predict(hours.windows), sensor.predict_interval(hours.windows)
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream)
+    writer.writerow(["time", spreadsheet_cell(target), "lower", "upper", "unlike", "laboratory"])
+    rows = zip(hours.times, values, ends, sensor.outside(hours.windows), hours.values, strict=True)
+    for moment, value, (lower, upper), unlike, known in rows:
+        numbers = [f"{number:.6g}" for number in (value, lower, upper)]
+        laboratory = "" if known != known else f"{known:.6g}"  # NaN: no value
+        writer.writerow([spreadsheet_cell(moment), *numbers, int(unlike), laboratory])
+    return stream.getvalue().encode()
+
+
+COMMANDS = (soft_sensor,)
