@@ -20,7 +20,7 @@ from wg_common.nets.encoder.minirocket import MiniRocket
 
 DATASETS = ("tep", "cmapss_fd001", "skab_valve1")
 CHANNELS = 3  # Of each set that are told, evenly over all that vary
-WINDOWS = 500  # Most of a set's training that is learnt from
+WINDOWS = 300  # Most of a set's training that is learnt from
 OURS = "kept local-only"
 Floats = NDArray[np.float64]
 

@@ -2,9 +2,8 @@
 
 A window is read as lagged signals: of each channel the means of equal parts in their order, its
 change and its spread. A ridge regression stands on these and, where there are values enough,
-boosted trees; both are averaged, with the least share of trees whose squared error out of fold is
-within a standard error of the best. Folds never split a recording, since neighbouring hours are
-alike.
+boosted trees; both are averaged, in the proportion that has the least squared error out of fold.
+Folds never split a recording, since neighbouring hours are alike.
 
 *Intervals* are split conformal (Vovk et al., *Algorithmic Learning in a Random World*, Springer,
 2005; over folds: Barber et al., *Predictive inference with the jackknife+*, Annals of Statistics
@@ -118,10 +117,7 @@ def fit(features: Floats, values: Floats, recordings: Ints) -> NumberModel:
             predictions[1, test] = trees.predict(features[test])
     shares = _SHARES if with_trees else _SHARES[:1]
     averages = (1 - shares[:, None]) * predictions[0] + shares[:, None] * predictions[1]
-    errors = np.square(averages - values)
-    gains = [_Gain.of(part - errors[errors.mean(axis=1).argmin()], recordings) for part in errors]
-    # The least share of trees that is not surely worse: trees do not extrapolate.
-    best = next(place for place, gain in enumerate(gains) if gain.mean <= gain.error)
+    best = int(np.square(averages - values).mean(axis=1).argmin())
     residuals = np.abs(averages[best] - values)
     return NumberModel(
         ridge=_ridge().fit(features, values),
