@@ -12,9 +12,9 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from wg_client.fitting import numbers
-from wg_client.fitting.numbers import Judgement, NumberModel
-from wg_client.models import novelty
-from wg_client.models.novelty import NEW, Novelty
+from wg_client.fitting.numbers import Judgement
+from wg_client.models import soft_sensor
+from wg_client.models.soft_sensor import SoftSensor
 from wg_core.errors import DataError
 
 _WINDOW_AXES = 3
@@ -25,9 +25,8 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
 
     Attributes:
         n_features_in_: Number of features; of features only.
-        model_: The learnt model, once ``fit`` was called.
+        sensor_: The learnt soft sensor, once ``fit`` was called.
         judgement_: Error, bias and R² of recordings that had no part in what told them.
-        novelty_: Likeness of hours to those that were learnt from.
     """
 
     def fit(self, X: ArrayLike, y: ArrayLike, recordings: ArrayLike | None = None) -> Self:
@@ -59,36 +58,28 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
                 f"y: {values.shape}, recordings: {names.shape}; expected one value and one"
                 f" recording for each of {len(features)} windows, NaN where there is no value"
             )
-        rows = np.isfinite(values)
-        groups = np.unique(names[rows], return_inverse=True)[1]
-        self.model_: NumberModel = numbers.fit(features[rows], values[rows], groups)
-        self.judgement_ = Judgement.of(self.model_.out_of_fold, values[rows])
-        unlabelled = np.full(len(groups), -1, np.int64)
-        self.novelty_: Novelty | None = novelty.fit(features[rows], unlabelled)
+        self.sensor_: SoftSensor = soft_sensor.learn(features, values, names)
+        self.judgement_: Judgement = self.sensor_.judgement
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """Values ``[n]``."""
         features = self._features(X)
-        return self.model_.predict(features)
+        return self.sensor_.model.predict(features)
 
     def predict_interval(self, X: ArrayLike) -> NDArray[np.float64]:
         """Lower and upper ends ``[n, 2]`` of intervals that hold nine values in ten."""
-        values, width = self.predict(X), self.model_.half_width
-        return np.stack([values - width, values + width], axis=1)
+        return self.sensor_.interval(self._features(X))
 
     def outside(self, X: ArrayLike) -> NDArray[np.bool_]:
         """Tell windows that are unlike all that was learnt, ``[n]``: believe no value there."""
-        features = self._features(X)
-        if self.novelty_ is None:
-            return np.zeros(len(features), np.bool_)
-        return np.asarray(self.novelty_.likeness(features) <= NEW)
+        return self.sensor_.outside(self._features(X))
 
     def _features(self, X: Any) -> NDArray[np.float64]:
-        check_is_fitted(self, "model_")
+        check_is_fitted(self, "sensor_")
         if _are_windows(X):
             features = numbers.lagged(X)
-            expected = self.model_.ridge.n_features_in_
+            expected = self.sensor_.model.ridge.n_features_in_
             if features.shape[1] != expected:
                 raise DataError(
                     f"X: {features.shape[1]} lagged signals, expected {expected}: windows have"

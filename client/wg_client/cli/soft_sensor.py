@@ -17,8 +17,9 @@ from wg_core.language import text
 from wg_core.options import OUT_FILE
 
 if TYPE_CHECKING:
-    from weightgate.regressor import Regressor
     from wg_client.data.laboratory import Hours
+    from wg_client.fitting.numbers import Floats
+    from wg_client.models.soft_sensor import SoftSensor
 
 _LEARNING = text("learning a soft sensor, %")
 _TABLE_OR_LOG = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -51,16 +52,18 @@ def soft_sensor(
     Nothing leaves, and nothing is charged. Error, bias and R² are those of days that had no part in
     what told them.
     """
-    from weightgate.regressor import Regressor
     from wg_client.data.laboratory import read_hours
+    from wg_client.fitting.numbers import lagged
+    from wg_client.models.soft_sensor import learn
 
     hours = read_hours(log, laboratory, target=target, time=time, samples=samples)
     with waiting(_LEARNING):
-        sensor = Regressor().fit(hours.windows, hours.values, hours.recordings)
-    judgement, unlike = sensor.judgement_, int(sensor.outside(hours.windows).sum())
+        features = lagged(hours.windows)
+        sensor = learn(features, hours.values, hours.recordings)
+    judgement, unlike = sensor.judgement, int(sensor.outside(features).sum())
     known = sum(map(math.isfinite, hours.values.tolist()))
     if out is not None:
-        atomic.write_bytes(out, _table(sensor, hours, target))
+        atomic.write_bytes(out, _table(sensor, features, hours, target))
     document = {
         "windows": len(hours.values),
         "values": known,
@@ -69,7 +72,7 @@ def soft_sensor(
         "error": judgement.error,
         "bias": judgement.bias,
         "r2": judgement.r2,
-        "half_width": sensor.model_.half_width,
+        "half_width": sensor.model.half_width,
         "unlike": unlike,
     }
     lines = [
@@ -92,7 +95,7 @@ def soft_sensor(
         text(
             "nine values in ten lie within ± {width:.4g}; {unlike} windows are unlike all that has"
             " a value: believe none there",
-            width=sensor.model_.half_width,
+            width=sensor.model.half_width,
             unlike=unlike,
         ),
     ]
@@ -101,13 +104,13 @@ def soft_sensor(
     show(document, lines, as_json)
 
 
-def _table(sensor: Regressor, hours: Hours, target: str) -> bytes:
+def _table(sensor: SoftSensor, features: Floats, hours: Hours, target: str) -> bytes:
     """Values of all windows as CSV, a row each."""
-    values, ends = sensor.predict(hours.windows), sensor.predict_interval(hours.windows)
+    values, ends = sensor.model.predict(features), sensor.interval(features)
     stream = io.StringIO(newline="")
     writer = csv.writer(stream)
     writer.writerow(["time", spreadsheet_cell(target), "lower", "upper", "unlike", "laboratory"])
-    rows = zip(hours.times, values, ends, sensor.outside(hours.windows), hours.values, strict=True)
+    rows = zip(hours.times, values, ends, sensor.outside(features), hours.values, strict=True)
     for moment, value, (lower, upper), unlike, known in rows:
         numbers = [f"{number:.6g}" for number in (value, lower, upper)]
         laboratory = "" if known != known else f"{known:.6g}"  # NaN: no value
