@@ -6,14 +6,14 @@ import csv
 import io
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from wg_client.cli.prediction import spreadsheet_cell
 from wg_core import atomic
 from wg_core.cli import json_option, show, waiting
-from wg_core.language import text
+from wg_core.language import Text, text
 from wg_core.options import OUT_FILE
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def soft_sensor(
     known = sum(map(math.isfinite, hours.values.tolist()))
     if out is not None:
         atomic.write_bytes(out, _table(sensor, features, hours, target))
-    document = {
+    document: dict[str, Any] = {
         "windows": len(hours.values),
         "values": known,
         "unmatched": hours.unmatched,
@@ -75,33 +75,38 @@ def soft_sensor(
         "half_width": sensor.model.half_width,
         "unlike": unlike,
     }
+    show(document, _lines(document, target), as_json)
+
+
+def _lines(document: dict[str, Any], target: str) -> list[Text]:
+    """Say what a soft sensor is worth."""
     lines = [
         text(
             "{windows} windows of {channels} channels, {known} with a value; {unmatched} values"
             " have no whole window",
-            windows=len(hours.values),
-            channels=len(hours.channels),
-            known=known,
-            unmatched=hours.unmatched,
+            windows=document["windows"],
+            channels=len(document["channels"]),
+            known=document["values"],
+            unmatched=document["unmatched"],
         ),
         text(
             "{target} on days that had no part in it: error {error:.4g}, bias {bias:+.2g},"
             " R² {r2:.2f}",
             target=target,
-            error=judgement.error,
-            bias=judgement.bias,
-            r2=judgement.r2,
+            error=document["error"],
+            bias=document["bias"],
+            r2=document["r2"],
         ),
         text(
             "nine values in ten lie within ± {width:.4g}; {unlike} windows are unlike all that has"
             " a value: believe none there",
-            width=sensor.model.half_width,
-            unlike=unlike,
+            width=document["half_width"],
+            unlike=document["unlike"],
         ),
     ]
-    if judgement.r2 <= 0:
+    if document["r2"] <= 0:
         lines.append(text("It is no better than the mean of the values: do not use it."))
-    show(document, lines, as_json)
+    return lines
 
 
 def _table(sensor: SoftSensor, features: Floats, hours: Hours, target: str) -> bytes:
