@@ -3,45 +3,62 @@
 A head on the released features of a home's encoder, of ``LABELLED`` records a class: by logistic
 regression, and by ``wg_common.nets.private_head`` at several epsilons. *Right* is the share of
 records outside the training that it names; *found* is the area under the curve of an attack that
-takes records of low loss for members (Yeom et al., *Privacy Risk in Machine Learning*, CSF 2018):
-.5 is a guess. Steps, rate and scale of the private training were chosen on ``CHOSEN_ON``, so only
-the other sets count. Mean and standard error over sets.
+takes records of low loss for members (Yeom et al., *Privacy Risk in Machine Learning*, CSF 2018).
+*Null* is the same area, of the same members and other records, under a head that was trained on
+neither: what tells the two apart without any memory of them, such as another mixture of classes.
+So *found* less *null* is what the head tells of its records. A guess is .5; whatever is
+mu-Gaussian private is at most Phi(mu / sqrt 2), printed as *bound*. Steps, rate and scale of the
+private training were chosen on ``CHOSEN_ON``, so only the other sets count. Mean and standard error
+over sets, and of the paired difference.
 """
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from bench.plants import Floats, Ints, load_images
 from numpy.typing import NDArray
 from scipy.special import log_softmax
+from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
 
 from wg_common.nets import private_head
 from wg_common.nets.encoder.module import load_encoder
-from wg_common.nets.private_head import LabelledFeatures
 from wg_core.privacy import calibration, gradients
+from wg_core.privacy.gradients import STEPS, ChargedSteps, LabelledFeatures
 from wg_server.site.home import ServerHome
 
 CHOSEN_ON = ("neu_det", "deeppcb_a")
 DATASETS = (*CHOSEN_ON, "trashnet", "gtsrb", "cifar10", "magnetic_tile", "fashion_mnist")
 EPSILONS = (8.0, 4.0, 1.0)
 DELTA = 1e-5
-LABELLED, CLASSES, RECORDS, DRAWS = (20, 50), 10, 90, 2
+LABELLED, CLASSES, RECORDS, DRAWS = (20, 50), 10, 140, 3
 PENALTIES = (1.0, 10.0, 100.0)
 PLAIN = "no privacy"
 Head = tuple[NDArray[np.floating], NDArray[np.floating]]
 
 
-def cut(labels: Ints, count: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Rows of the training, so many of each class, and the other rows."""
-    rows = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
-    return (
-        np.concatenate([members[:count] for members in rows]),
-        np.concatenate([members[count:] for members in rows]),
-    )
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Rows of a head's training, of another head's, so many of each class, and of neither."""
+
+    members: Ints
+    others_members: Ints
+    rest: Ints
+
+
+def cut(labels: Ints, count: int, rng: np.random.Generator) -> Cut:
+    """Draw the rows of two trainings; a class with few records has a third in each part."""
+    parts: list[list[Ints]] = [[], [], []]
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        share = min(count, len(rows) // 3)
+        for part, piece in zip(parts, np.split(rows, [share, 2 * share]), strict=True):
+            part.append(piece)
+    return Cut(*(np.concatenate(part) for part in parts))
 
 
 def regression(features: Floats, labels: Ints) -> Head:
@@ -54,10 +71,10 @@ def regression(features: Floats, labels: Ints) -> Head:
     return weight, bias
 
 
-def measured(head: Head, features: Floats, labels: Ints, cuts: tuple[Ints, Ints]) -> Floats:
-    """Share right of other records, and the area under the attack's curve, ``[2]``."""
+def measured(head: Head, features: Floats, labels: Ints, rows: Cut) -> Floats:
+    """Share right of the rest, and the area under the attack's curve of members and rest, [2]."""
     weight, bias = head
-    members, others = cuts
+    members, others = rows.members, rows.rest
     scores = log_softmax(features @ weight.T + bias, axis=1)
     losses = -scores[np.arange(len(labels)), labels]
     right = (scores[others].argmax(axis=1) == labels[others]).mean()
@@ -67,22 +84,36 @@ def measured(head: Head, features: Floats, labels: Ints, cuts: tuple[Ints, Ints]
 
 
 def figures(features: Floats, labels: Ints, count: int) -> dict[str, Floats]:
-    """Mean over draws of both figures, by head."""
+    """Mean over draws of right, found and null, by head."""
     table: dict[str, list[Floats]] = {}
     for draw in range(DRAWS):
-        cuts = cut(labels, count, np.random.default_rng((draw, count)))
-        x, y = features[cuts[0]], labels[cuts[0]]
-        records = LabelledFeatures(
-            features=x.astype(np.float32), labels=y, classes=int(labels.max()) + 1
-        )
-        heads: dict[str, Head] = {PLAIN: regression(x, y)}
-        for epsilon in EPSILONS:
-            squared = gradients.sensitivity_squared(private_head.STEPS)
-            sigma = squared**0.5 / calibration.mu(epsilon, DELTA)
-            heads[f"epsilon {epsilon:g}"] = private_head.private_head(records, None, sigma)
+        rows = cut(labels, count, np.random.default_rng((draw, count)))
+        heads = trained(features, labels, rows.members)
+        null_heads = trained(features, labels, rows.others_members)
         for name, head in heads.items():
-            table.setdefault(name, []).append(measured(head, features, labels, cuts))
+            right, found = measured(head, features, labels, rows)
+            _, null = measured(null_heads[name], features, labels, rows)
+            table.setdefault(name, []).append(np.array([right, found, null]))
     return {name: np.mean(values, axis=0) for name, values in table.items()}
+
+
+def trained(features: Floats, labels: Ints, rows: Ints) -> dict[str, Head]:
+    """Heads of some rows, by name: without privacy, and at each epsilon."""
+    x, y = features[rows].astype(np.float32), labels[rows]
+    records = LabelledFeatures(features=x, labels=y, classes=int(labels.max()) + 1)
+    heads: dict[str, Head] = {PLAIN: regression(features[rows], y)}
+    for epsilon in EPSILONS:
+        sigma = STEPS**0.5 * (1 << gradients.BITS) / calibration.mu(epsilon, DELTA)
+        charged = ChargedSteps(records.unit_rows(), sigma, STEPS)
+        heads[f"epsilon {epsilon:g}"] = private_head.private_head(records, charged)
+    return heads
+
+
+def bound(head: str) -> str:
+    """Largest area that an attack on one record can have under a head, or nothing."""
+    if head == PLAIN:
+        return ""
+    return f"{norm.cdf(calibration.mu(float(head.split()[1]), DELTA) / 2**0.5):.3f}"
 
 
 def encoded(home: ServerHome, root: Path, name: str) -> tuple[Floats, Ints] | None:
@@ -110,25 +141,27 @@ def main() -> None:
     parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
     options = parser.parse_args()
     shown: dict[tuple[str, int], list[Floats]] = {}
-    print("| set | records a class | head | right | found |\n|---|---|---|---|---|")
+    print("| set | records a class | head | right | found | null |\n|---|---|---|---|---|---|")
     for name in DATASETS:
         data = encoded(ServerHome(options.home), options.datasets, name)
         if data is None:
             print(f"{name}: not here, left out")
             continue
         for count in LABELLED:
-            for head, (right, found) in figures(*data, count).items():
-                print(f"| {name} | {count} | {head} | {right:.3f} | {found:.3f} |", flush=True)
+            for head, values in figures(*data, count).items():
+                cells = " | ".join(f"{value:.3f}" for value in values)
+                print(f"| {name} | {count} | {head} | {cells} |", flush=True)
                 if name not in CHOSEN_ON:
-                    shown.setdefault((head, count), []).append(np.array([right, found]))
-    print(
-        "\n| sets without part in a choice | records a class | right | found |\n|---|---|---|---|"
-    )
-    for (head, count), values in shown.items():
-        mean = np.mean(values, axis=0)
-        error = np.std(values, axis=0, ddof=1) / len(values) ** 0.5
-        right, found = (f"{m:.3f} ± {e:.3f}" for m, e in zip(mean, error, strict=True))
-        print(f"| {head} | {count} | {right} | {found} |")
+                    right, found, null = values
+                    row = np.array([right, found, null, found - null])
+                    shown.setdefault((head, count), []).append(row)
+    print("\n| sets without part in a choice | records a class | right | found | null", end="")
+    print(" | found less null | bound |\n|---|---|---|---|---|---|---|")
+    for (head, count), rows in shown.items():
+        mean = np.mean(rows, axis=0)
+        error = np.std(rows, axis=0, ddof=1) / len(rows) ** 0.5
+        cells = " | ".join(f"{m:.3f} ± {e:.3f}" for m, e in zip(mean, error, strict=True))
+        print(f"| {head} | {count} | {cells} | {bound(head)} |")
 
 
 if __name__ == "__main__":

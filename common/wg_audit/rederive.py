@@ -8,6 +8,10 @@ in code of its own: nothing of ``privacy.schema``, ``mechanism``, ``calibration`
     sensitivity^2 = a^2 + (b^2 + c^2) S^2              mu^2 = sensitivity^2 / sigma^2
     rho = mu^2 / 2           delta(epsilon) = Phi(mu/2 - epsilon/mu) - e^epsilon Phi(-mu/2 - ...)
 
+A head that was trained privately has one block, ``gradients``, of K (d + 1) integers a step and
+weight w; each step's sum moves by at most w S with one privacy unit, so that T steps have
+``sensitivity^2 = T w^2 S^2``.
+
 Not shown by this: that the program which ran did what its charge and file say.
 """
 
@@ -27,6 +31,7 @@ RULES: dict[str, str] = {
 
 CLASSES = "two discrete Gaussians over exact integers, sums about a centre from the first"
 MACHINE = "one discrete Gaussian over exact integers, machine statistics without labels"
+GRADIENTS = "discrete Gaussians over exact integers, a sum of clipped gradients each step"
 """How charges name the mechanism: these words and no others. The second's have no labels."""
 
 RECORD = "record"  # The unit that a charge must name where each record counts by itself
@@ -54,12 +59,14 @@ class Layout:
 
 
 def sensitivity_squared(layout: Layout) -> int:
-    """Squared add-or-remove sensitivity of a joint release, squared grid units.
+    """Squared add-or-remove sensitivity of a joint release or a training, squared grid units.
 
     Raises:
-        VerificationError: The blocks are no joint release of this dimension and these labels.
+        VerificationError: The blocks are neither, of this dimension and these labels.
     """
     names = tuple(block.name for block in layout.blocks)
+    if names == ("gradients",):
+        return _gradient_sensitivity(layout)
     if names != ("counts", "sums", "moments"):
         raise VerificationError(f"blocks {names}, expected counts, sums and moments")
     _check_grid(layout.bits, layout.dimension)
@@ -81,6 +88,26 @@ def sensitivity_squared(layout: Layout) -> int:
         )
     linear = (sums.weight**2 + moments.weight**2) << 2 * layout.bits
     return counts.weight**2 + linear
+
+
+def steps(layout: Layout) -> int:
+    """Number of noisy sums of a training.
+
+    Raises:
+        VerificationError: The block is not of whole steps of this dimension and these labels.
+    """
+    block, per_step = layout.blocks[0], layout.labels * (layout.dimension + 1)
+    if not (per_step and block.length and block.weight) or block.length % per_step:
+        raise VerificationError(
+            f"block gradients {block.length} x {block.weight} is no number of steps of"
+            f" {layout.labels} labels and dimension {layout.dimension}"
+        )
+    return block.length // per_step
+
+
+def _gradient_sensitivity(layout: Layout) -> int:
+    _check_grid(layout.bits, layout.dimension)
+    return steps(layout) * layout.blocks[0].weight ** 2 << 2 * layout.bits
 
 
 def check_charge(charge: Charge) -> None:
@@ -153,13 +180,16 @@ def mu_squared_units(sensitivity_squared: int, noise: float, *, fraction_bits: i
 
 def _check_price(charge: Charge) -> None:
     mechanism = charge.mechanism
-    if mechanism.name not in (CLASSES, MACHINE) or mechanism.subsampling != "none":
+    if mechanism.name not in (CLASSES, MACHINE, GRADIENTS) or mechanism.subsampling != "none":
         raise VerificationError(
             f"mechanism {mechanism.name[:80]!r} with subsampling {mechanism.subsampling[:80]!r} is "
             "unknown to this auditor"
         )
     if mechanism.name == MACHINE and charge.guarantee.labels:
         raise VerificationError("is for machine statistics, which have no labels, and names some")
+    has_gradients = [block.name for block in mechanism.blocks] == ["gradients"]
+    if has_gradients != (mechanism.name == GRADIENTS):
+        raise VerificationError("its mechanism and its blocks are not of one kind")
     implied, stated = sensitivity_squared(layout_of(charge)), mechanism.sensitivity_squared
     if stated != str(implied):
         raise VerificationError(

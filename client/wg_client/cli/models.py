@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +14,17 @@ import click
 from wg_client.cli import acceptance, adoption
 from wg_client.cli.acceptance import judgement_lines
 from wg_client.cli.adoption import APPLYING, change_lines, chosen
-from wg_client.cli.options import home_option, model_option, package_option
+from wg_client.cli.options import by_option, home_option, model_option, package_option
 from wg_client.cli.prediction import Predictions
-from wg_core import cli, errors
+from wg_core import atomic, cli, errors
 from wg_core.cli import json_option, next_step, note, show
 from wg_core.language import Text, text
-from wg_core.options import OUT_FILE, out_option
+from wg_core.options import EPSILON, OUT_FILE, out_option
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, container, protocol
 
 if TYPE_CHECKING:
+    from wg_client.models.export import Format
     from wg_client.models.manifest import ModelEntry
     from wg_client.selection.apply import AppliedModel
 
@@ -181,23 +184,120 @@ def fit_alone(home: ClientHome) -> tuple[dict[str, Any], list[str]]:
 @model_option
 @package_option
 @out_option("File to write, .onnx or .safetensors.")
+@click.option(
+    "--private",
+    "epsilon",
+    metavar="EPSILON",
+    type=EPSILON,
+    help="Train a new head on the encoder's released features by private gradient descent, charge"
+    " it to the ledger at this epsilon, and export it in place of a model.",
+)
+@by_option
 @json_option
 def export_models(
-    home: ClientHome, name: str | None, package: str | None, out: Path, as_json: bool
+    home: ClientHome,
+    name: str | None,
+    package: str | None,
+    out: Path,
+    epsilon: str | None,
+    by: str | None,
+    as_json: bool,
 ) -> None:
-    """Write a whole model, records to logits, as one file."""
+    """Write a whole model, records to logits, as one file.
+
+    A model was trained on records without noise, or chosen by them: it tells of them, and the
+    ledger does not count that. With --private EPSILON the ledger counts it, and OUT.wgs beside the
+    file shows an auditor what was charged. The same order on the same data gives the same head
+    again, and charges nothing.
+    """
     from wg_client.models.export import FORMATS, export_model
+    from wg_core import snapshot as snapshots
 
     form = FORMATS.get(out.suffix.lower())
     if form is None:
         raise errors.UsageError(
             f"--out {out}: its name says no format; expected one of {', '.join(FORMATS)}"
         )
+    if epsilon is not None:
+        if name is not None or package is not None:
+            raise errors.UsageError(
+                "--private: trains a head of its own; leave out --model, --package"
+            )
+        return _export_private(home, PrivateExport(epsilon, by, form, out), as_json)
+    if by is not None:
+        raise errors.UsageError("--by: for --private, which the ledger counts")
     manifest, name = chosen(home, package, name)
     metadata = export_model(home, manifest, name, form, out)
     size = out.stat().st_size
     document = {**metadata, "file": str(out), "format": form, "bytes": size}
-    show(document, [f"{out}: {manifest.entry(name).name}, {form}, {size} bytes"], as_json)
+    count = int((snapshots.current(home).records().labels >= 0).sum())
+    lines = [
+        f"{out}: {manifest.entry(name).name}, {form}, {size} bytes",
+        text(
+            "what leaves: a model trained on this plant's records ({count} with a label now), or"
+            " chosen by them, without noise; it tells of them, and the ledger does not count it."
+            " --private EPSILON exports a head that it counts",
+            count=count,
+        ),
+    ]
+    show(document, lines, as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateExport:
+    """Order of ``models export --private``: price, who approves, format, file."""
+
+    epsilon: str
+    by: str | None
+    form: Format
+    out: Path
+
+
+def _export_private(home: ClientHome, order: PrivateExport, as_json: bool) -> None:
+    """Charge a private head, and write it as a whole model with its covered release beside it."""
+    from wg_client.models.export import check_exports, export_private
+    from wg_common.nets.private_head import private_head
+    from wg_core.fleet import by_file
+    from wg_core.release.budget import read_spend
+    from wg_core.release.private_head import HeadOrder, release_head
+    from wg_core.site import config as configuration
+
+    config, out = configuration.load(home), order.out
+    head_order = HeadOrder(
+        request_id=secrets.token_hex(16), epsilon=order.epsilon, delta=config.privacy.cap_delta
+    )
+    check_exports(home)
+    with by_file.reachable_server(home, config) as witness:
+        before = read_spend(home, config).charges
+        data = release_head(home, head_order, private_head, witness=witness, by=order.by)
+    evidence = out.with_name(f"{out.name}.wgs")
+    atomic.write_bytes(evidence, data)
+    metadata = export_private(home, data, order.form, out)
+    spend, size = read_spend(home, config), out.stat().st_size
+    is_new = spend.charges > before
+    document = {
+        **metadata,
+        "file": str(out),
+        "format": order.form,
+        "bytes": size,
+        "evidence": str(evidence),
+        "charged": is_new,
+        "epsilon_spent": spend.epsilon,
+        "cap_epsilon": spend.cap_epsilon,
+        "cap_delta": spend.cap_delta,
+    }
+    lines = [
+        f"{out}: {metadata['model']}, {order.form}, {size} bytes",
+        text(
+            "{paid}; epsilon {spent:.4g} of {cap} spent at {delta}",
+            paid=text("charged") if is_new else text("made before, nothing charged"),
+            spent=spend.epsilon,
+            cap=spend.cap_epsilon,
+            delta=spend.cap_delta,
+        ),
+        text("for an auditor: {path}", path=evidence),
+    ]
+    show(document, lines, as_json)
 
 
 @click.command()

@@ -17,7 +17,7 @@ from wg_core.cli import note
 from wg_core.errors import DecodeError, UsageError, WgError
 from wg_core.language import text
 from wg_core.options import DELTA, EPSILON
-from wg_core.privacy.schema import CLASSES, KINDS, MACHINE
+from wg_core.privacy.schema import CLASSES, GRADIENTS, KINDS, MACHINE
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol
@@ -60,7 +60,7 @@ package_option = click.option("--package", help="Package id; default: the one in
 model_option = click.option(
     "--model", "name", help="Which model; default: the one in use, or the package's kept one."
 )
-OF = {CLASSES: text("classes"), MACHINE: text("machine")}
+OF = {CLASSES: text("classes"), MACHINE: text("machine"), GRADIENTS: text("private head")}
 """What a release is of, for people."""
 of_option = click.option(
     "--of",

@@ -1,5 +1,9 @@
 """Models as files for other programs: safetensors and ONNX; neither can carry code.
 
+A model that learned from the plant's records tells of them, and no ledger counts that: its
+metadata say so. A *private head* (``export_private``) was trained by
+``wg_common.nets.private_head``, charged like a release, and stands on the released features alone.
+
 Both hold the *whole* model, records in and logits out: the frozen encoder, a network that may stand
 beside it, and the head. The input is a batch ``[n, 3, p, p]`` of pixel values 0 to 255,
 gray images with their one channel repeated; labels, p and provenance stand in the metadata.
@@ -19,32 +23,36 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import nn
 
+from wg_client.data import plant as plants
 from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.predict import load_encoder, load_network
-from wg_common.catalogue import architecture_of
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, architecture_of
 from wg_common.modalities.base import Modality, Record
 from wg_common.modalities.registry import modality
 from wg_common.nets import network
-from wg_common.nets.assembly import build_model
+from wg_common.nets.assembly import HeadModel, build_model
+from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.encoder.trunk import EncoderTrunk
 from wg_common.nets.network import RecordTrunk
 from wg_core import atomic
 from wg_core import snapshot as snapshots
 from wg_core.errors import DataError, VerificationError
 from wg_core.site.home import ClientHome
-from wg_core.wire import canonical
+from wg_core.wire import canonical, head_file, statistics_file
 
 Format = Literal["safetensors", "onnx"]
+WITHOUT_NOISE = "trained or chosen on a plant's records, without noise; no ledger counts it"
 FORMATS: dict[str, Format] = {".safetensors": "safetensors", ".onnx": "onnx"}
 
 
@@ -64,33 +72,88 @@ def export_model(
     plant_network = load_network(home, manifest, encoder)
     model = build_model(kind.head, encoder, tensors, manifest.labels, plant_network)
     metadata = {
+        **_metadata(kind, encoder, manifest.labels, entry.name),
+        "package": manifest.package_id,
+        "generator": manifest.generator,
+        "records": WITHOUT_NOISE,
+    }
+    _write(home, model, form, metadata, out)
+    return metadata
+
+
+def export_private(
+    home: ClientHome, release_file: bytes, form: Format, out: Path
+) -> dict[str, str]:
+    """Write a private head as a whole model; returns the metadata that it carries.
+
+    Args:
+        release_file: The head's covered release.
+
+    Raises:
+        ConfigError, VerificationError: As for ``export_model``.
+    """
+    parts = statistics_file.decode_covered(release_file)
+    manifest, (weight, bias) = head_file.decode(parts.release)
+    schema = manifest.schema
+    encoder = plants.pinned_encoder(home, schema.encoder)
+    kind = modality(encoder.modality)
+    tensors = {HEAD_WEIGHT: weight, HEAD_BIAS: bias}
+    model = build_model(kind.head, encoder, tensors, schema.labels)
+    price = f"epsilon {manifest.epsilon}, delta {manifest.delta}, unit by rule {schema.unit_rule}"
+    metadata = {
+        **_metadata(kind, encoder, schema.labels, "private"),
+        "records": f"{price}; on the plant's ledger",
+        "release": canonical.sha256_hex(parts.release),
+    }
+    _write(home, model, form, metadata, out)
+    return metadata
+
+
+def check_exports(home: ClientHome) -> None:
+    """Refuse, before anything is charged, an encoder that cannot stand in one file with a head.
+
+    Raises:
+        ConfigError: It stands on a file.
+    """
+    encoder = plants.encoder_loader()(plants.load_encoder_package(home))
+    weight = np.zeros((1, encoder.dimension), np.float32)
+    tensors = {HEAD_WEIGHT: weight, HEAD_BIAS: np.zeros(1, np.float32)}
+    build_model(modality(encoder.modality).head, encoder, tensors, ["a class"])
+
+
+def _metadata(kind: Modality, encoder: Encoder, labels: Sequence[str], name: str) -> dict[str, str]:
+    return {
         "format": "weightgate-model",
-        "architecture": manifest.architecture,
-        "model": entry.name,
-        "labels": json.dumps(list(manifest.labels), ensure_ascii=False),
+        "architecture": kind.head,
+        "model": name,
+        "labels": json.dumps(list(labels), ensure_ascii=False),
         **({} if kind.resized else {"input": kind.name}),
         "encoder": encoder.id,
         "trunk": encoder.module.trunk.label,
-        "package": manifest.package_id,
-        "generator": manifest.generator,
     }
+
+
+def _write(
+    home: ClientHome, model: HeadModel, form: Format, metadata: dict[str, str], out: Path
+) -> None:
+    """Write a model; ``metadata`` gets what its inputs are."""
+    kind, trunk = modality(architecture_of(metadata["architecture"]).modality), model.encoder.trunk
     examples: dict[str, torch.Tensor] = {}
     if kind.resized:
-        examples[kind.name] = _example(kind.example((1, 1)), encoder.module.trunk)
+        examples[kind.name] = _example(kind.example((1, 1)), trunk)
         metadata["pixels"] = str(examples[kind.name].shape[-1])
     elif form == "onnx":
         record = kind.example(_shape(home, kind))
-        examples[kind.name] = _example(record, encoder.module.trunk)
+        examples[kind.name] = _example(record, trunk)
         metadata["views"] = "n," + ",".join(map(str, examples[kind.name].shape[1:]))
-        for trunk in encoder.further:
-            examples[trunk.label] = _example(record, trunk)
+        for part in cast(Sequence[EncoderTrunk], model.further):
+            examples[part.label] = _example(record, part)
         if isinstance(model.network, RecordTrunk):
             metadata["network"] = model.network.architecture
             batch = network.prepared(model.network.architecture, [record] * 2)
             examples["prepared"] = torch.from_numpy(batch).float()
     data = _encode(model, examples, form, metadata)
     atomic.write_bytes(out, data, mode=atomic.PRIVATE)
-    return metadata
 
 
 def _shape(home: ClientHome, kind: Modality) -> tuple[int, int]:

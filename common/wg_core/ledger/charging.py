@@ -14,16 +14,23 @@ from wg_core.errors import ConfigError
 from wg_core.ledger import statement
 from wg_core.privacy import events
 from wg_core.privacy.events import PrivacyEvent
-from wg_core.privacy.schema import CLASSES, MACHINE, Statistics
+from wg_core.privacy.schema import CLASSES, GRADIENTS, MACHINE, Released
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
+    from wg_core.privacy.gradients import GradientSchema
     from wg_core.privacy.schema import StatisticsSchema
+
+    Schema = StatisticsSchema | GradientSchema
 
 SOFTWARE = f"weightgate {__version__}"
 _LIBRARIES = ("opendp", "dp-accounting", "numpy")
 RECORD = "record"  # Unit of a release in which each record counts alone
-_PUBLIC: dict[Statistics, str] = {CLASSES: "label domain", MACHINE: "data sheet"}
+_PUBLIC: dict[Released, str] = {
+    CLASSES: "label domain",
+    MACHINE: "data sheet",
+    GRADIENTS: "label domain",
+}
 _UNPROTECTED = (
     "clip radius",
     "encoder",
@@ -71,7 +78,7 @@ class ChargeRequest:
 
 
 def statistics_request(
-    schema: StatisticsSchema,
+    schema: Schema,
     sigma: float,
     *,
     request_id: str,
@@ -82,7 +89,7 @@ def statistics_request(
     recipient: str,
     unit: str = RECORD,
 ) -> ChargeRequest:
-    """The request for one joint release of statistics.
+    """The request for one joint release of statistics, or for the gradients of one head.
 
     Args:
         sigma: Standard deviation of its noise in grid units, from ``mechanism.sigma_for``.
@@ -124,7 +131,7 @@ def statistics_request(
     )
 
 
-def _mechanism(schema: StatisticsSchema, sigma: float) -> statement.Mechanism:
+def _mechanism(schema: Schema, sigma: float) -> statement.Mechanism:
     """Describe, for the charge, the mechanism that makes a joint release."""
     sensitivity = schema.sensitivity_squared()
     return statement.Mechanism(
@@ -142,14 +149,14 @@ def _mechanism(schema: StatisticsSchema, sigma: float) -> statement.Mechanism:
     )
 
 
-def block_shares(schema: StatisticsSchema) -> tuple[statement.BlockShare, ...]:
+def block_shares(schema: Schema) -> tuple[statement.BlockShare, ...]:
     """The blocks of a release, in the words of a charge."""
     return tuple(
         statement.BlockShare(block.name, block.size, block.weight) for block in schema.blocks
     )
 
 
-def records_per_unit(schema: StatisticsSchema) -> str:
+def records_per_unit(schema: Schema) -> str:
     """Return the words by which a charge says how the records of one unit count."""
     return _RULES[schema.unit_rule]
 

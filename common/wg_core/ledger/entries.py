@@ -20,7 +20,7 @@ from wg_core.errors import DecodeError
 from wg_core.grammar import SHA256
 from wg_core.ledger import statement
 from wg_core.privacy.events import PrivacyEvent
-from wg_core.privacy.schema import MachineMark
+from wg_core.privacy.schema import ReleaseMark
 from wg_core.wire import canonical
 from wg_core.wire.canonical import Count, Time
 from wg_core.wire.data_sheet import DataSheet
@@ -288,7 +288,8 @@ class Decision:
         recipient: Who asks.
         approved: Whether it may be charged.
         name: Who decided, or in which role.
-        statistics: ``machine``: it asks for machine statistics; absent: for class statistics.
+        statistics: ``machine``: it asks for machine statistics; ``gradients``: for a private head;
+            absent: for class statistics.
     """
 
     head: Head
@@ -300,7 +301,7 @@ class Decision:
     recipient: grammar.Name
     approved: bool
     name: grammar.Name
-    statistics: MachineMark = UNSET
+    statistics: ReleaseMark = UNSET
 
     def __post_init__(self) -> None:
         grammar.check(self)

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from wg_core import grammar, numbers
 from wg_core.errors import DecodeError
-from wg_core.privacy.schema import CLASSES, MACHINE, Statistics
+from wg_core.privacy.schema import CLASSES, GRADIENTS, MACHINE, Released
 from wg_core.wire.canonical import Count
 
-MECHANISMS: dict[Statistics, str] = {
+MECHANISMS: dict[Released, str] = {
     CLASSES: "two discrete Gaussians over exact integers, sums about a centre from the first",
     MACHINE: "one discrete Gaussian over exact integers, machine statistics without labels",
+    GRADIENTS: "discrete Gaussians over exact integers, a sum of clipped gradients each step",
 }
 """How a charge names the mechanism of each kind of release."""
 
@@ -93,9 +94,9 @@ class Mechanism:
         numbers.decimal(self.rho, subject="mechanism: rho")
 
     @property
-    def statistics(self) -> Statistics:
-        """Statistics that it releases, by its name."""
-        return MACHINE if self.name == MECHANISMS[MACHINE] else CLASSES
+    def statistics(self) -> Released:
+        """What it releases, by its name."""
+        return next((kind for kind, name in MECHANISMS.items() if name == self.name), CLASSES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ that is the ledger's business.
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +41,15 @@ SIGMA_MAXIMUM = float(1 << 57)
 """Grid units: 32 sigma beyond the largest exact statistic still fit in 64 bits."""
 
 
+class Bounded(Protocol):
+    """A layout of integers whose change by one privacy unit is bounded."""
+
+    def sensitivity_squared(self) -> int:
+        """Largest squared L2 change, squared grid units."""
+
+
 def sigma_for(
-    schema: StatisticsSchema,
+    schema: Bounded,
     epsilon: float,
     delta: float,
     *,

@@ -59,9 +59,17 @@ CLASSES: Final = "classes"
 MACHINE: Final = "machine"
 KINDS: tuple[Statistics, ...] = (CLASSES, MACHINE)
 
+Released = Literal["classes", "machine", "gradients"]
+"""Kinds of charges: statistics that a server asks for, or the gradients of a private head
+(``gradients``), which leaves by a command of the plant alone."""
+GRADIENTS: Final = "gradients"
+
 MachineMark = Literal["machine"] | UnsetType
 """How a record says that it is of machine statistics; one of class statistics has no such field, as
 before there were others, so that its bytes are what they were."""
+
+ReleaseMark = Literal["machine", "gradients"] | UnsetType
+"""As ``MachineMark``, of a decision, which may be on a private head too."""
 
 MACHINE_DIMENSION = 32  # Numbers that a reading map gives a record
 
@@ -74,7 +82,7 @@ COORDINATE_LIMIT = 1 << 62
 
 CAPACITY_MINIMUM = 1 << 20  # Every schema can hold at least this many records
 
-BlockName = Literal["counts", "sums", "moments"]
+BlockName = Literal["counts", "sums", "moments", "gradients"]
 
 _BITS = range(4, 21)
 _DIMENSION_LIMIT = 1 << 16
@@ -92,7 +100,7 @@ class Block:
     """One contiguous part of the released vector.
 
     Attributes:
-        name: ``counts``, ``sums`` or ``moments``.
+        name: ``counts``, ``sums`` or ``moments``; ``gradients`` of a private head.
         offset: Index of its first entry.
         shape: Shape of the array, in C order.
         weight: The integer weight (a, b or c) by which its entries were multiplied.
@@ -272,6 +280,11 @@ def mark(statistics: Statistics) -> MachineMark:
 def statistics_of(mark: MachineMark) -> Statistics:
     """Statistics of a record with this mark."""
     return CLASSES if mark is UNSET else MACHINE
+
+
+def released_of(mark: ReleaseMark) -> Released:
+    """Kind of release of a record with this mark."""
+    return CLASSES if mark is UNSET else mark
 
 
 def schema_with_shares(

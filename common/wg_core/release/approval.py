@@ -13,6 +13,7 @@ auditors read them: a role is a name, too.
 import logging
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from wg_core import atomic, numbers
 from wg_core.errors import ApprovalPending, ConfigError, PolicyRefused, UsageError, WgError
@@ -20,9 +21,16 @@ from wg_core.grammar import check_name
 from wg_core.ledger import entries
 from wg_core.ledger.entries import Decision
 from wg_core.ledger.store import Ledger
-from wg_core.privacy.schema import statistics_of
+from wg_core.privacy.schema import (
+    GRADIENTS,
+    Released,
+    ReleaseMark,
+    released_of,
+    statistics_of,
+)
 from wg_core.site.config import HUMAN, ClientConfig
 from wg_core.site.home import ClientHome
+from wg_core.site.policy import Price
 from wg_core.wire import canonical, fleet
 from wg_core.wire.protocol import StatisticsQuery
 
@@ -30,6 +38,25 @@ log = logging.getLogger(__name__)
 
 WAITING_LIMIT = 256  # Most requests that are kept; a server cannot fill the disk
 _FILE_LIMIT = 64 << 10
+
+
+HOLDERS = "whoever gets the exported file"  # Recipient of a private head
+
+
+class Question(Price, Protocol):
+    """Request for a release: by a server, or by a command of the plant."""
+
+    @property
+    def request_id(self) -> str:
+        """Logical request."""
+
+    @property
+    def purpose(self) -> str:
+        """Use of what is asked for."""
+
+    @property
+    def statistics(self) -> ReleaseMark:
+        """Mark of what is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +98,14 @@ def check(
         ("delta", numbers.exact(query.delta), numbers.exact(decision.delta)),
         ("purpose", query.purpose, decision.purpose),
         ("recipient", config.server.name, decision.recipient),
-        ("statistics", statistics_of(query.statistics), statistics_of(decision.statistics)),
+        ("statistics", statistics_of(query.statistics), released_of(decision.statistics)),
     ):
         if actual != want:
             raise PolicyRefused(f"request {request_id}: {subject} is {actual}, approved was {want}")
 
 
 def decide(
-    config: ClientConfig, ledger: Ledger, query: StatisticsQuery, *, approved: bool, name: str
+    config: ClientConfig, ledger: Ledger, query: Question, *, approved: bool, name: str
 ) -> Decision:
     """Write a person's decision to the ledger.
 
@@ -104,7 +131,7 @@ def decide(
             epsilon=query.epsilon,
             delta=query.delta,
             purpose=query.purpose,
-            recipient=config.server.name,
+            recipient=recipient_of(config, released_of(query.statistics)),
             approved=approved,
             name=name,
             statistics=query.statistics,
@@ -117,7 +144,7 @@ def decide(
     return decision
 
 
-def by_hand(config: ClientConfig, ledger: Ledger, query: StatisticsQuery, name: str | None) -> None:
+def by_hand(config: ClientConfig, ledger: Ledger, query: Question, name: str | None) -> None:
     """The decision of whoever makes a release by a command, where a person must decide.
 
     Raises:
@@ -134,6 +161,11 @@ def by_hand(config: ClientConfig, ledger: Ledger, query: StatisticsQuery, name: 
             " ledger; say who: --by NAME"
         )
     decide(config, ledger, query, approved=True, name=name)
+
+
+def recipient_of(config: ClientConfig, kind: Released) -> str:
+    """Recipient of a release."""
+    return HOLDERS if kind == GRADIENTS else config.server.name
 
 
 def waiting(home: ClientHome, now: float) -> list[Waiting]:

@@ -39,9 +39,11 @@ from wg_core.errors import ConfigError, InternalError, PolicyRefused, Verificati
 from wg_core.ledger import entries
 from wg_core.ledger.charging import ChargeRequest, statistics_request
 from wg_core.ledger.store import Charged, Ledger
+from wg_core.privacy.gradients import GradientSchema
 from wg_core.privacy.mechanism import Sampler, opendp_sampler, release_statistics, sigma_for
-from wg_core.privacy.schema import MACHINE, StatisticsSchema, statistics_of
+from wg_core.privacy.schema import GRADIENTS, MACHINE, StatisticsSchema, statistics_of
 from wg_core.release import approval, overlap, readiness
+from wg_core.release.approval import recipient_of
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks, sharing
 from wg_core.site.config import ClientConfig
@@ -125,8 +127,8 @@ def answer_query(
             pack = functools.partial(make, config, snapshot, key=key, sampler=sampler)
             if config.data_sheet is not None:
                 _statement_index(ledger, config, encoder)
-            charge = _release(ledger, request, pack, on_step)
-        return _cover(home, config, ledger, charge, witness, on_step)
+            charge = release_once(ledger, request, pack, on_step)
+        return cover(home, config, ledger, charge, witness, on_step)
 
 
 def _request_for(config: ClientConfig, snapshot: Snapshot, query: StatisticsQuery) -> ChargeRequest:
@@ -203,7 +205,7 @@ def current_snapshot(
 
 def charge_request(
     config: ClientConfig,
-    schema: StatisticsSchema,
+    schema: StatisticsSchema | GradientSchema,
     *,
     request_id: str,
     epsilon: str,
@@ -224,7 +226,7 @@ def charge_request(
         epsilon=epsilon,
         delta=delta,
         purpose=purpose,
-        recipient=config.server.name,
+        recipient=recipient_of(config, schema.statistics),
         unit=config.data.unit_column or "record",
     )
     return request, sigma
@@ -255,6 +257,8 @@ def make(
         VerificationError: The snapshot is damaged.
     """
     statistics = request.mechanism.statistics
+    if statistics == GRADIENTS:
+        raise InternalError("release: the charge is for a private head")
     schema = snapshot.schema(statistics)
     sigma = numbers.hex_float(request.mechanism.sigma, subject="charge: sigma")
     if request.mechanism.sensitivity_squared != str(schema.sensitivity_squared()):
@@ -288,7 +292,7 @@ def _check_charge(ledger: Ledger, charged: Charged, query: StatisticsQuery) -> N
         raise PolicyRefused(f"request {query.request_id}: was charged for something else")
 
 
-def _release(ledger: Ledger, request: ChargeRequest, pack: Pack, step: Step) -> Charged:
+def release_once(ledger: Ledger, request: ChargeRequest, pack: Pack, step: Step) -> Charged:
     """Charge and make the release, unless an equal one was made before."""
     charge = ledger.charge(request)
     if not charge.open:
@@ -303,7 +307,7 @@ def _release(ledger: Ledger, request: ChargeRequest, pack: Pack, step: Step) -> 
     return charge
 
 
-def _cover(
+def cover(
     home: ClientHome,
     config: ClientConfig,
     ledger: Ledger,

@@ -4,6 +4,8 @@ Every refusal here depends on the request, the configuration and the clock only,
 data: a refusal must not be a side channel.
 """
 
+from typing import Protocol
+
 from wg_core import grammar
 from wg_core.errors import ConfigError, DecodeError, PolicyRefused
 from wg_core.privacy.schema import statistics_of
@@ -12,6 +14,18 @@ from wg_core.wire import fleet
 from wg_core.wire.protocol import StatisticsQuery
 
 _PURPOSE = grammar.Printable(grammar.SENTENCE_LIMIT)
+
+
+class Price(Protocol):
+    """Price of a release."""
+
+    @property
+    def epsilon(self) -> str:
+        """Decimal string."""
+
+    @property
+    def delta(self) -> str:
+        """Decimal string."""
 
 
 def check_message_type(config: ClientConfig, message_type: str) -> None:
@@ -55,11 +69,25 @@ def check_query(config: ClientConfig, query: StatisticsQuery, *, encoder: str, n
             f"{subject}: {statistics} statistics, this plant allows"
             f" {', '.join(privacy.statistics) or 'none'} (privacy.statistics)"
         )
-    prices = (
-        ("epsilon", query.epsilon, "max_request_epsilon", privacy.max_request_epsilon),
-        ("delta", query.delta, "cap_delta", privacy.cap_delta),
-    )
-    for name, request, setting, largest in () if query.is_free else prices:
+    if not query.is_free:
+        check_price(config, query, subject)
+    if not _PURPOSE.is_match(query.purpose):
+        raise PolicyRefused(f"{subject}: purpose is too long or not printable")
+    if ANY_PURPOSE not in privacy.purposes and query.purpose not in privacy.purposes:
+        raise PolicyRefused(f"{subject}: this plant does not allow its purpose")
+
+
+def check_price(config: ClientConfig, order: Price, subject: str) -> None:
+    """Refuse to release at more than the policy allows a request.
+
+    Raises:
+        PolicyRefused: It is more, or no price.
+    """
+    privacy = config.privacy
+    for name, request, setting, largest in (
+        ("epsilon", order.epsilon, "max_request_epsilon", privacy.max_request_epsilon),
+        ("delta", order.delta, "cap_delta", privacy.cap_delta),
+    ):
         try:
             value = positive_decimal(request, name)
         except ConfigError as error:
@@ -68,7 +96,3 @@ def check_query(config: ClientConfig, query: StatisticsQuery, *, encoder: str, n
             raise PolicyRefused(
                 f"{subject}: {name} {request}, this plant allows {largest} a request"
             )
-    if not _PURPOSE.is_match(query.purpose):
-        raise PolicyRefused(f"{subject}: purpose is too long or not printable")
-    if ANY_PURPOSE not in privacy.purposes and query.purpose not in privacy.purposes:
-        raise PolicyRefused(f"{subject}: this plant does not allow its purpose")

@@ -197,11 +197,11 @@ def noise_before_the_charge(patch: pytest.MonkeyPatch) -> None:
             ledger.record_release(charged.seq, payload)
         return charged
 
-    patch.setattr(query, "_release", early)
+    patch.setattr(query, "release_once", early)
 
 
 def fresh_noise_for_a_repeated_question(patch: pytest.MonkeyPatch) -> None:
-    original, answered = query._cover, set()
+    original, answered = query.cover, set()
 
     def cover(home: Any, config: Any, ledger: Any, charged: Any, *words: Any) -> bytes:
         data = original(home, config, ledger, charged, *words)
@@ -217,7 +217,7 @@ def fresh_noise_for_a_repeated_question(patch: pytest.MonkeyPatch) -> None:
         release = statistics_file.encode_release(manifest, integers, key)
         return statistics_file.encode_covered(dataclasses.replace(covered, release=release))
 
-    patch.setattr(query, "_cover", cover)
+    patch.setattr(query, "cover", cover)
 
 
 # --- exact statistics

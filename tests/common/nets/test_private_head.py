@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from opacus import GradSampleModule
 
 from wg_common.nets import private_head
-from wg_common.nets.private_head import LabelledFeatures, RowwiseLinear
+from wg_common.nets.private_head import RowwiseLinear
 from wg_core.errors import DataError
 from wg_core.privacy import calibration, gradients
 from wg_core.privacy.exact import Integers
+from wg_core.privacy.gradients import STEPS, ChargedSteps, LabelledFeatures
 
 CLASSES, WIDTH = 4, 16
 
@@ -66,27 +67,20 @@ def test_every_step_draws_noise_once_at_the_scale_of_the_charge() -> None:
         scales.append(sigma)
         return total
 
-    private_head.private_head(records(40), None, 1000.0, sampler)
-    assert scales == [1000.0] * private_head.STEPS
+    plant = records(40)
+    private_head.private_head(plant, ChargedSteps(plant.unit_rows(), 1000.0, 7, sampler))
+    assert scales == [1000.0] * 7
 
 
 def test_a_head_of_many_records_is_right_at_epsilon_four() -> None:
     plant = records(200)
     mu = calibration.mu(4.0, 1e-5)
-    sigma = gradients.sensitivity_squared(private_head.STEPS) ** 0.5 / mu
-    weight, bias = private_head.private_head(plant, None, sigma)
+    sigma = STEPS**0.5 * (1 << gradients.BITS) / mu
+    charged = ChargedSteps(plant.unit_rows(), sigma, STEPS)
+    weight, bias = private_head.private_head(plant, charged)
     judged = records(200, seed=1)
     right = (judged.features @ weight.T + bias).argmax(axis=1) == judged.labels
     assert right.mean() > 0.9
-
-
-def test_training_starts_from_what_was_delivered() -> None:
-    start = (np.full((CLASSES, WIDTH), 2.0, np.float32), np.zeros(CLASSES, np.float32))
-    empty = LabelledFeatures(
-        features=np.zeros((0, WIDTH), np.float32), labels=np.zeros(0, np.int64), classes=CLASSES
-    )
-    weight, bias = private_head.private_head(empty, start, 1000.0, lambda total, sigma: total)
-    assert np.allclose(weight, start[0]) and np.allclose(bias, start[1])
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -1,15 +1,24 @@
 """Sums of clipped gradients: sensitivity, units, noise."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wg_core.errors import DecodeError, InternalError
 from wg_core.privacy import gradients
 from wg_core.privacy.exact import Integers, unit_rows
+from wg_core.privacy.gradients import ChargedSteps, GradientSchema
+from wg_core.privacy.mechanism import Sampler
 
 GRID = 1 << gradients.BITS
 SIGMA = 500.0
+
+
+def noisy_sum(rows: Any, units: list[Integers], sampler: Sampler) -> Any:
+    return ChargedSteps(units, SIGMA, 1, sampler).noisy_sum(rows)
 
 
 def without_noise(total: Integers, sigma: float) -> Integers:
@@ -29,16 +38,16 @@ def test_a_unit_moves_the_sum_by_at_most_the_clip_radius(
     units = [str(unit) for unit in rng.integers(0, 4, count)]
     for grouped in (units, [str(row) for row in range(count)]):
         members = unit_rows(grouped)
-        whole = gradients.noisy_sum(rows, members, SIGMA, without_noise)
+        whole = noisy_sum(rows, members, without_noise)
         for gone in range(len(members)):
             rest = members[:gone] + members[gone + 1 :]
-            less = gradients.noisy_sum(rows, rest, SIGMA, without_noise)
+            less = noisy_sum(rows, rest, without_noise)
             assert np.linalg.norm(whole - less) <= gradients.CLIP_RADIUS * (1 + 1e-12)
 
 
 def test_numbers_that_are_not_finite_count_as_zero() -> None:
     rows = np.array([[0.5, 0.25], [np.nan, np.inf]])
-    total = gradients.noisy_sum(rows, singles(2), SIGMA, without_noise)
+    total = noisy_sum(rows, singles(2), without_noise)
     assert total == pytest.approx([0.5, 0.25], abs=2 / GRID)
 
 
@@ -49,14 +58,33 @@ def test_noise_has_the_standard_deviation_that_is_charged() -> None:
         assert scale == sigma
         return total + 17
 
-    total = gradients.noisy_sum(np.zeros((3, 4)), singles(3), sigma, sampler)
+    total = ChargedSteps(singles(3), sigma, 1, sampler).noisy_sum(np.zeros((3, 4)))
     assert total == pytest.approx(17 / GRID)
 
 
 def test_no_records_give_noise_alone() -> None:
-    total = gradients.noisy_sum(np.zeros((0, 5)), [], SIGMA, without_noise)
+    total = noisy_sum(np.zeros((0, 5)), [], without_noise)
     assert total.shape == (5,) and not total.any()
 
 
 def test_squared_sensitivities_of_steps_add_up() -> None:
-    assert gradients.sensitivity_squared(40) == 40 * GRID**2
+    schema = GradientSchema(
+        encoder="0" * 64, dimension=3, labels=("a", "b"), steps=40, unit_rule="record"
+    )
+    assert schema.sensitivity_squared() == 40 * GRID**2
+    assert [(block.size, block.weight) for block in schema.blocks] == [(40 * 2 * 4, 1)]
+
+
+def test_no_step_is_drawn_that_was_not_charged() -> None:
+    charged = ChargedSteps(singles(2), SIGMA, 2, without_noise)
+    for _ in range(2):
+        charged.noisy_sum(np.zeros((2, 3)))
+    with pytest.raises(InternalError, match="more steps than were charged"):
+        charged.noisy_sum(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("field", [{"steps": 0}, {"labels": ()}, {"labels": ("a", "a")}])
+def test_a_schema_of_no_training_is_refused(field: dict[str, Any]) -> None:
+    whole: dict[str, Any] = {"encoder": "0" * 64, "dimension": 3, "labels": ("a",)}
+    with pytest.raises(DecodeError):
+        GradientSchema(**whole | {"unit_rule": "record"} | field)

@@ -1,0 +1,168 @@
+"""A private head leaves: charged as gradients, trained from the snapshot, recorded, covered.
+
+The order of steps, and what a crash at each means, are those of ``query``: a charge without a
+release is completed by the next equal order, and a release is handed out again bit for bit. What a
+server may ask for (``privacy.statistics``, ``purposes``) has no part in it, since no server can ask
+for a head: a command of the plant's own makes it, within ``max_request_epsilon``, and with a
+person's name where ``privacy.approve`` is ``human``.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+
+from wg_core import numbers
+from wg_core.connection import cosigning
+from wg_core.errors import ConfigError, InternalError
+from wg_core.ledger.charging import ChargeRequest
+from wg_core.privacy.gradients import ChargedSteps, GradientSchema, LabelledFeatures, Train
+from wg_core.privacy.mechanism import Sampler, opendp_sampler
+from wg_core.privacy.schema import GRADIENTS
+from wg_core.release import approval, query
+from wg_core.release.query import Step, Witness
+from wg_core.site import config as configuration
+from wg_core.site import encoder_pin, locks, policy
+from wg_core.site.config import ClientConfig
+from wg_core.site.home import ClientHome
+from wg_core.snapshot import Snapshot
+from wg_core.wire import canonical, head_file, signing
+from wg_core.wire.signing import PrivateKey
+
+PURPOSE = "exported model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadOrder:
+    """Order for one head, by a command of the plant.
+
+    Attributes:
+        request_id: Hex.
+        epsilon: Decimal string.
+        delta: Decimal string.
+    """
+
+    request_id: str
+    epsilon: str
+    delta: str
+
+    @property
+    def purpose(self) -> str:
+        """Use of the head."""
+        return PURPOSE
+
+    @property
+    def statistics(self) -> Literal["gradients"]:
+        """Kind of the charge."""
+        return GRADIENTS
+
+
+def release_head(
+    home: ClientHome,
+    order: HeadOrder,
+    train: Train,
+    *,
+    witness: Witness | None,
+    by: str | None = None,
+    on_step: Step = lambda step: None,
+    sampler: Sampler = opendp_sampler,
+    clock: Callable[[], float] = time.time,
+) -> bytes:
+    """Charge, train and cover one private head; an equal one that was made before is given again.
+
+    Args:
+        train: Trains it, on the labelled records of the snapshot and the noisy sums alone.
+        witness: As for ``query.answer_query``.
+        by: Who approves, where ``privacy.approve`` is ``human``.
+        on_step: Called after each of ``query.STEPS``; for tests.
+        sampler: Adds the noise; another one than OpenDP's in tests only.
+        clock: Unix time, seconds; entries of the ledger bear it.
+
+    Raises:
+        PolicyRefused: More than a request may cost, or nobody approves; nothing was charged.
+        BudgetExceeded: The cap forbids it; nothing was charged.
+        ConfigError: There is no snapshot that fits, or no label; nothing was charged.
+        WitnessRefused, TooFewWitnesses: As of ``query.answer_query``; the release is kept.
+    """
+    moment = clock()
+    config = configuration.load(home)
+    encoder = canonical.sha256_hex(encoder_pin.load(home, config))
+    policy.check_price(config, order, f"head {order.request_id}")
+    if not config.data.labels:
+        raise ConfigError(f"{home.config}: data.labels is empty, and a head needs classes")
+    with locks.release(home), query.open_ledger(home, at=moment) as ledger:
+        cosigning.enrol(ledger, config)
+        snapshot = query.current_snapshot(home, config, ledger, encoder=encoder)
+        request, _ = query.charge_request(
+            config,
+            _schema(config, snapshot),
+            request_id=order.request_id,
+            epsilon=query.plain(order.epsilon),
+            delta=query.plain(order.delta),
+            purpose=order.purpose,
+        )
+        fingerprint = request.fingerprint(snapshot.manifest.commitment)
+        if ledger.find(config.data.name, fingerprint=fingerprint) is None:
+            approval.by_hand(config, ledger, order, by)
+        if witness is None:
+            cosigning.check_room(ledger, config)
+        key = signing.load(home.signing_key)
+        pack = partial(_make, config, snapshot, train=train, key=key, sampler=sampler)
+        charge = query.release_once(ledger, request, pack, on_step)
+        return query.cover(home, config, ledger, charge, witness, on_step)
+
+
+def _schema(config: ClientConfig, snapshot: Snapshot) -> GradientSchema:
+    return GradientSchema(
+        encoder=snapshot.encoder,
+        dimension=snapshot.manifest.schema.dimension,
+        labels=config.data.labels,
+        unit_rule=config.data.unit_rule,
+    )
+
+
+def _make(
+    config: ClientConfig,
+    snapshot: Snapshot,
+    request: ChargeRequest,
+    *,
+    train: Train,
+    key: PrivateKey,
+    sampler: Sampler,
+) -> bytes:
+    """One head's bytes: trained with the charge's noise, and signed."""
+    schema, sigma = _schema(config, snapshot), numbers.hex_float(request.mechanism.sigma)
+    records = labelled_features(snapshot)
+    steps = ChargedSteps(records.unit_rows(), sigma, schema.steps, sampler)
+    body = head_file.head_bytes(train(records, steps))
+    if steps.remaining or len(body) != 4 * schema.length:
+        raise InternalError("private head: was not trained by all steps of its charge")
+    manifest = head_file.HeadManifest(
+        schema=schema,
+        site=config.site,
+        dataset=config.data.name,
+        request_id=request.request_id,
+        epsilon=request.epsilon,
+        delta=request.delta,
+        sigma=request.mechanism.sigma,
+        sensitivity_squared=request.mechanism.sensitivity_squared,
+        purpose=request.use.purpose,
+        head_sha256=canonical.sha256_hex(body),
+    )
+    return head_file.encode(manifest, body, key)
+
+
+def labelled_features(snapshot: Snapshot) -> LabelledFeatures:
+    """The snapshot's records that have a label, by the features that releases are made of."""
+    schema, frozen = snapshot.manifest.schema, snapshot.records()
+    rows = np.flatnonzero(frozen.labels >= 0)
+    units = [digest.tobytes().hex() for digest in frozen.units[rows]]
+    return LabelledFeatures(
+        features=np.array(snapshot.features()[rows, : schema.dimension], dtype=np.float32),
+        labels=frozen.labels[rows],
+        classes=len(schema.labels),
+        units=None if schema.unit_rule == "record" else units,
+    )

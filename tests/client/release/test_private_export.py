@@ -1,0 +1,206 @@
+"""Private exports: charged before training, the same again, and added up by an auditor."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors
+from tests.client.conftest import LABELS, MakePlant, TestPlant
+
+from wg_audit import composition, rederive, verification
+from wg_client.models.export import export_private
+from wg_common.nets.private_head import private_head
+from wg_core import snapshot as snapshots
+from wg_core.errors import BudgetExceeded, DecodeError, PolicyRefused, VerificationError
+from wg_core.ledger import entries, verify
+from wg_core.ledger.entries import Charge, Decision
+from wg_core.ledger.statement import BlockShare
+from wg_core.ledger.store import Ledger
+from wg_core.privacy.gradients import ChargedSteps, Head, LabelledFeatures
+from wg_core.privacy.schema import GRADIENTS
+from wg_core.release.budget import read_spend
+from wg_core.release.private_head import HeadOrder, labelled_features, release_head
+from wg_core.release.query import CHARGED, RECORDED, SAMPLED, answer_query
+from wg_core.site.config import PrivacyConfig
+from wg_core.wire import head_file, statistics_file
+
+FAST = PrivacyConfig(answer_slot_seconds=0.05)
+
+
+def order(number: int, epsilon: str = "1") -> HeadOrder:
+    return HeadOrder(request_id=f"{number:032x}", epsilon=epsilon, delta="1e-5")
+
+
+def release(plant: TestPlant, number: int = 1, epsilon: str = "1", **words: Any) -> bytes:
+    return release_head(
+        plant.home, order(number, epsilon), private_head, witness=plant.witness, **words
+    )
+
+
+def charge_of(data: bytes) -> Charge:
+    charge = entries.decode(statistics_file.decode_covered(data).charge_entry)
+    assert isinstance(charge, Charge)
+    return charge
+
+
+def spent(plant: TestPlant) -> tuple[int, int]:
+    spend = read_spend(plant.home, plant.config)
+    return spend.charges, spend.burned
+
+
+def test_the_charge_is_on_the_ledger_before_a_gradient_is_summed(make_plant: MakePlant) -> None:
+    plant = make_plant()
+
+    def train(records: LabelledFeatures, charged: ChargedSteps) -> Head:
+        assert spent(plant) == (1, 1)
+        return private_head(records, charged)
+
+    release_head(plant.home, order(1), train, witness=plant.witness)
+    assert spent(plant) == (1, 0)
+    (row,) = read_spend(plant.home, plant.config).releases
+    assert row.statistics == GRADIENTS and row.recipient != plant.config.server.name
+
+
+def test_an_equal_order_gives_the_same_head_and_files_and_charges_nothing(
+    make_plant: MakePlant, tmp_path: Path
+) -> None:
+    plant = make_plant()
+    data, again = release(plant), release(plant, 2, "1.0")
+    covered, second = map(statistics_file.decode_covered, (data, again))
+    assert covered.release == second.release and spent(plant) == (1, 0)
+    files = [tmp_path / f"{number}.safetensors" for number in range(2)]
+    for file, part in zip(files, (data, again), strict=True):
+        export_private(plant.home, part, "safetensors", file)
+    assert files[0].read_bytes() == files[1].read_bytes()
+    with safetensors.safe_open(files[0], "np") as model:
+        assert "epsilon 1, delta" in model.metadata()["model"]
+    release(plant, 3, "2")
+    assert spent(plant) == (2, 0)
+
+
+@pytest.mark.parametrize("step", [CHARGED, SAMPLED, RECORDED])
+def test_what_a_crash_left_is_completed_for_the_one_charge(
+    make_plant: MakePlant, step: str
+) -> None:
+    plant = make_plant()
+
+    def stop(name: str) -> None:
+        if name == step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        release(plant, on_step=stop)
+    assert spent(plant) == (1, int(step != RECORDED))
+    data = release(plant, 2)
+    assert spent(plant) == (1, 0)
+    assert (
+        statistics_file.decode_covered(data).release
+        == statistics_file.decode_covered(release(plant, 3)).release
+    )
+
+
+def test_what_cannot_be_paid_for_charges_nothing(make_plant: MakePlant) -> None:
+    plant = make_plant(privacy=replace(FAST, cap_epsilon="2", max_request_epsilon="1.5"))
+    with pytest.raises(PolicyRefused, match=r"this plant allows 1\.5"):
+        release(plant, 1, "4")
+    assert spent(plant) == (0, 0)
+    release(plant, 2, "1.5")
+    with pytest.raises(BudgetExceeded):
+        release(plant, 3, "1.4")
+    assert spent(plant) == (1, 0)
+
+
+def test_a_person_s_name_is_asked_where_people_decide(make_plant: MakePlant) -> None:
+    plant = make_plant(privacy=replace(FAST, approve="human"))
+    with pytest.raises(PolicyRefused, match="--by"):
+        release(plant)
+    data = release(plant, by="quality lead")
+    assert release(plant, 2) == data  # made before: nobody is asked again
+    with Ledger.open(plant.home.ledger) as ledger:
+        kinds = [entries.decode(ledger.entry(seq)) for seq in range(ledger.size)]
+    (decision,) = [entry for entry in kinds if isinstance(entry, Decision)]
+    assert decision.statistics == GRADIENTS
+    assert decision.recipient == charge_of(data).use.recipient
+
+
+def test_training_sees_labelled_records_of_the_snapshot_by_unit(make_plant: MakePlant) -> None:
+    plant = make_plant({0: 6, 1: 6, -1: 4}, unit_column="group")
+    seen: list[LabelledFeatures] = []
+
+    def train(records: LabelledFeatures, charged: ChargedSteps) -> Head:
+        seen.append(records)
+        assert sorted(np.concatenate(charged.units)) == list(range(12))
+        assert {len(rows) for rows in charged.units} == {2}
+        return private_head(records, charged)
+
+    data = release_head(plant.home, order(1), train, witness=plant.witness)
+    charge = charge_of(data)
+    assert charge.guarantee.unit == "group" and "1/m" in charge.guarantee.records_per_unit
+    (records,) = seen
+    snapshot = snapshots.current(plant.home)
+    assert len(records.labels) == 12 and records.features.shape[1] == 64
+    assert np.array_equal(labelled_features(snapshot).features, records.features)
+
+
+def test_an_auditor_adds_the_charge_up_from_its_blocks(
+    make_plant: MakePlant, tmp_path: Path
+) -> None:
+    plant = make_plant()
+    answer_query(plant.home, plant.query(epsilon="1"), witness=plant.witness)
+    file = tmp_path / "head.wgs"
+    file.write_bytes(release(plant, 1, "2"))
+    finding = verification.verify(plant.home.root, statistics=[file])
+    assert not finding.verdict.problems and len(finding.received) == 1
+    spend = read_spend(plant.home, plant.config)
+    assert finding.verdict.total is not None
+    assert finding.verdict.total.epsilon == pytest.approx(spend.epsilon, rel=1e-4)
+    assert any("trained privately" in line for line in finding.remarks)
+    charge = charge_of(file.read_bytes())
+    steps = rederive.steps(rederive.layout_of(charge))
+    mu_squared = steps * 4**14 / float.fromhex(charge.mechanism.sigma) ** 2
+    assert composition.epsilon(round(mu_squared * 2**40), 1e-5) == pytest.approx(2, rel=1e-4)
+
+
+def _gradients(length: int, weight: int = 1) -> dict[str, Any]:
+    return {"blocks": (BlockShare("gradients", length, weight),)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        (_gradients(79 * 3 * 65), "its blocks imply"),
+        (_gradients(80 * 3 * 65, 2), "its blocks imply"),
+        (_gradients(80 * 3 * 65 - 1), "no number of steps"),
+        ({"name": rederive.CLASSES}, "not of one kind"),
+    ],
+)
+def test_a_charge_that_is_not_its_training_is_refused(
+    make_plant: MakePlant, changes: dict[str, Any], match: str
+) -> None:
+    charge = charge_of(release(make_plant()))
+    rederive.check_charge(charge)
+    with pytest.raises(VerificationError, match=match):
+        rederive.check_charge(replace(charge, mechanism=replace(charge.mechanism, **changes)))
+
+
+def test_a_head_is_not_taken_for_statistics_nor_a_flipped_byte_for_a_head(
+    make_plant: MakePlant, tmp_path: Path
+) -> None:
+    plant = make_plant()
+    data = release(plant)
+    covered = statistics_file.decode_covered(data)
+    with pytest.raises(DecodeError):
+        verify.check_statistics(charge_of(data), covered.release)
+    manifest, (weight, bias) = head_file.decode(covered.release)
+    assert weight.shape == (3, 64) and bias.shape == (3,) and manifest.schema.labels == LABELS
+    for position in range(40, len(covered.release), 997):
+        spoilt = bytearray(covered.release)
+        spoilt[position] ^= 1
+        with pytest.raises((DecodeError, VerificationError)):
+            head_file.decode(bytes(spoilt))
+    with pytest.raises(DecodeError, match="sigma"):
+        replace(manifest, epsilon="0.5")
