@@ -95,10 +95,16 @@ def _table(card: dict[str, Any]) -> list[str]:
     own_families = card.get("own_families", {})
     if own_families:
         lines.append(
-            "own families at made-up sites: records right, sites of its own and others refused:"
+            "own families at made-up sites: records right, sites of its own and others refused;"
+            " found: how well a guess from the loss tells records of the training (.5: not at all):"
         )
     for family, figures in own_families.items():
-        shares = ", ".join(f"{model} {float(share):.3f}" for model, share in figures.items())
+        shares = ", ".join(
+            f"{model} {float(share):.3f}"
+            + (f" ± {float(figures[f'{model}_error']):.3f}" if f"{model}_error" in figures else "")
+            for model, share in figures.items()
+            if not model.endswith("_error")
+        )
         lines.append(f"  {family}: {shares}")
     return lines + _requirements(card)
 

@@ -28,7 +28,7 @@ from wg_server.store.campaigns import OPEN_CAMPAIGNS
 from wg_server.store.queue import RETRIED, CampaignQueue
 from wg_server.store.site import Site
 
-_OF_FAMILIES = ("head", "network", "refused", "others_refused")
+_OF_FAMILIES = ("head", "network", "refused", "others_refused", "head_found", "network_found")
 """What the card says of an own family."""
 
 
@@ -201,7 +201,11 @@ def _card(card: Mapping[str, Any]) -> Mapping[str, Any]:
             "checks": checks,
             "scenarios": scenarios,
             "own_families": {
-                family: [(x, float(figures[x])) for x in _OF_FAMILIES if x in figures]
+                family: [
+                    (x, float(figures[x]), float(figures.get(f"{x}_error", "0")))
+                    for x in _OF_FAMILIES
+                    if x in figures
+                ]
                 for family, figures in card.get("own_families", {}).items()
             },
             "passes": all(check.passed for check in checks),

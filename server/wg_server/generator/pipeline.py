@@ -217,7 +217,15 @@ class _Pipeline:
             at_sites = {"head": entry.head_at_sites, "network": entry.network_at_sites}
             figures[name] = {
                 **{model: accuracy for model, accuracy in at_sites.items() if accuracy},
+                **_found("head", entry.head_found),
+                **_found("network", entry.network_found),
                 "refused": f"{fitted_likeness.refused:.4f}",
                 "others_refused": f"{fitted_likeness.caught:.4f}",
             }
         return (OperatorFamilies(entry.layout, families) if families else None), figures
+
+
+def _found(model: str, figures: tuple[str, str]) -> dict[str, str]:
+    """What the card says of an attack on a model's records: area under its curve, and error."""
+    area, error = figures
+    return {f"{model}_found": area, f"{model}_found_error": error} if area else {}

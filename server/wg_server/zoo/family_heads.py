@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from wg_common import streams
 from wg_common.inference.block_scale import block_scale
@@ -16,7 +17,8 @@ from wg_common.inference.discriminants import principal
 from wg_common.inference.family_head import FamilyHead, Floats, Layout, moments
 from wg_common.nets.encoder.module import Encoder
 from wg_common.streams import Stream
-from wg_server.zoo import heads, sources
+from wg_server.zoo import heads, membership, sources
+from wg_server.zoo.membership import Membership
 from wg_server.zoo.task_spec import TaskSpec
 
 _RECORDS = 30  # Records at a made-up site, about: as many of each class
@@ -39,6 +41,19 @@ class Sites:
 
     local: Sequence[NDArray[np.float32]]
     labels: Sequence[NDArray[np.int64]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """Records that sites show.
+
+    Attributes:
+        records: Number of each in its family, ``[C, n]``.
+        held_out: Those that are held out of figures' head, wherever they are seen, ``[C, n]``.
+    """
+
+    records: NDArray[np.int64]
+    held_out: NDArray[np.bool_]
 
 
 def fit(sites: Sites, classes: int, layout: Layout) -> FamilyHead:
@@ -65,24 +80,49 @@ def fit(sites: Sites, classes: int, layout: Layout) -> FamilyHead:
 
 
 def accuracy_at_sites(
-    sites: Sites, held_out: NDArray[np.bool_], classes: int, layout: Layout
-) -> float:
+    sites: Sites, shown: Shown, classes: int, layout: Layout
+) -> tuple[float, Membership]:
     """Measure a family's head at sites and on records that it was not fitted on.
 
     Args:
         sites: At least ten.
-        held_out: Records that are held out, wherever they are seen, ``[C, n]``.
+        shown: Their records.
         classes: K.
+
+    Returns:
+        Accuracy, and what an attack finds of the head's records by their mean loss at the sites
+        that it was fitted on, beside that of the records which were held out there.
     """
-    every = list(zip(sites.local, sites.labels, held_out, strict=True))
+    every = list(zip(sites.local, sites.labels, shown.records, shown.held_out, strict=True))
     training = [site for number, site in enumerate(every, 1) if number % _HELD_OUT]
-    training_records = [(local[~h], labels[~h]) for local, labels, h in training]
+    training_records = [(local[~h], labels[~h]) for local, labels, _, h in training]
     head = fit(Sites(*zip(*training_records, strict=True)), classes, layout)
     right: list[NDArray[np.bool_]] = []
-    for local, labels, h in every[_HELD_OUT - 1 :: _HELD_OUT]:
+    for local, labels, _, h in every[_HELD_OUT - 1 :: _HELD_OUT]:
         weight, bias = head.at(local, layout)
         right.append((local[h] @ weight.T + bias).argmax(axis=1) == labels[h])
-    return float(np.concatenate(right).mean())
+    return float(np.concatenate(right).mean()), _membership(head, training, layout)
+
+
+def _membership(
+    head: FamilyHead,
+    training: Sequence[
+        tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
+    ],
+    layout: Layout,
+) -> Membership:
+    """Attack records at the sites of a training: features, labels, numbers, held out."""
+    losses = []
+    for local, labels, _, _ in training:
+        weight, bias = head.at(local, layout)
+        scores = log_softmax(local @ weight.T + bias, axis=1)
+        losses.append(-scores[np.arange(len(labels)), labels])
+    columns = [np.concatenate(column) for column in list(zip(*training, strict=True))[1:]]
+    labels, records, held_out = columns
+    numbers, mean = membership.by_record(records, np.concatenate(losses).astype(np.float64))
+    first = np.searchsorted(np.sort(records), numbers)
+    order = np.argsort(records, kind="stable")[first]
+    return membership.attack(mean, ~held_out[order], labels[order])
 
 
 def typical_site(local: Sequence[NDArray[np.float32]], layout: Layout) -> tuple[Floats, Floats]:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from wg_common import streams
 from wg_common.inference.block_scale import FLOOR
@@ -26,7 +27,8 @@ from wg_common.nets.family_network import FamilyNetwork
 from wg_common.nets.site_norms import Modulation, SiteNorms
 from wg_common.streams import Stream
 from wg_core.errors import ConfigError
-from wg_server.zoo import family_heads, heads, sources
+from wg_server.zoo import family_heads, heads, membership, sources
+from wg_server.zoo.membership import Membership
 from wg_server.zoo.task_spec import TaskSpec
 
 HELD_LIMIT = 64
@@ -48,10 +50,11 @@ _PENALTY = 30.0
 Array = NDArray[np.float32]
 
 
-def train_network(spec: TaskSpec, architecture: str) -> tuple[FamilyNetwork, float]:
-    """The network of a family, and its accuracy.
+def train_network(spec: TaskSpec, architecture: str) -> tuple[FamilyNetwork, float, Membership]:
+    """The network of a family, its accuracy, and what an attack finds of its records.
 
-    That is of records held out of its training, at sites of their own.
+    Both are of records held out of its training, at sites of their own; as many others are attacked
+    beside them.
 
     Args:
         spec: The family's first task.
@@ -72,8 +75,8 @@ def train_network(spec: TaskSpec, architecture: str) -> tuple[FamilyNetwork, flo
     trunk, head = fine_tune_at_sites(
         architecture, make(), sites, len(task.names), steps=STEPS, rng=rng
     )
-    accuracy = accuracy_at_sites(architecture, trunk, head, task, held_out, rng)
-    return FamilyNetwork(architecture, trunk, head), accuracy
+    made = FamilyNetwork(architecture, trunk, head)
+    return made, *figures_at_sites(made, task, held_out, np.sort(train[:count]), rng)
 
 
 def made_up_sites(
@@ -221,23 +224,36 @@ def _standardise(features: torch.Tensor) -> torch.Tensor:
     return (features - mean) * inverse / loud
 
 
-def accuracy_at_sites(
-    architecture: str,
-    tensors: dict[str, Array],
-    head: NetworkHead,
+def figures_at_sites(
+    made: FamilyNetwork,
     task: sources.Task,
-    rows: NDArray[np.intp],
+    held_out: NDArray[np.intp],
+    members: NDArray[np.intp],
     rng: np.random.Generator,
-) -> float:
-    """Accuracy of a network of made-up sites at some more of them; NaN without records."""
-    layout, accuracies = Layout(network.feature_count(architecture), ()), []
-    for site in range(_JUDGED if len(rows) else 0):
+) -> tuple[float, Membership]:
+    """Accuracy of a network of made-up sites at some more of them, and what an attack finds.
+
+    Args:
+        made: The network.
+        task: Its records.
+        held_out: Rows that no training saw; all figures are NaN without them.
+        members: Rows of the training that stand beside them at the same sites.
+        rng: Draws the sites.
+    """
+    architecture, rows = made.architecture, np.concatenate([held_out, members])
+    layout, labels = Layout(network.feature_count(architecture), ()), task.labels[rows]
+    losses, right = np.zeros(len(rows)), []
+    for site in range(_JUDGED if len(held_out) else 0):
         batch = network.prepared(
             architecture, sources.at_site(task.some(rows), task.modality, site, rng)
         )
         inputs = network.as_input(torch.from_numpy(batch))
-        trunk = dict(site_norms.at_site(architecture, tensors, head, inputs))
+        trunk = dict(site_norms.at_site(architecture, made.trunk, made.head, inputs))
         features = network.features(network.load_trunk(architecture, trunk), batch)
-        weight, bias = head.at(features, layout)
-        accuracies.append(heads.accuracy(weight, bias, features, task.labels[rows]))
-    return float(np.mean(accuracies)) if accuracies else float("nan")
+        weight, bias = made.head.at(features, layout)
+        scores = log_softmax(features @ weight.T + bias, axis=1)
+        losses -= scores[np.arange(len(rows)), labels] / _JUDGED
+        right.append((scores.argmax(axis=1) == labels)[: len(held_out)].mean())
+    is_member = np.arange(len(rows)) >= len(held_out)
+    accuracy = float(np.mean(right)) if right else float("nan")
+    return accuracy, membership.attack(losses, is_member, labels)

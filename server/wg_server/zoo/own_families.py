@@ -51,6 +51,9 @@ class FamilyEntry:
             were, decimal string.
         architecture: Architecture of the network; empty where the plan has no networks.
         network_at_sites: Accuracy of the network likewise; empty without one.
+        head_found: Area under the curve of an attack on such a head's records (``membership``),
+            and its standard error, decimal strings; empty where none was measured.
+        network_found: The same of the network.
         sha256: SHA-256 of the object, hex.
     """
 
@@ -65,6 +68,8 @@ class FamilyEntry:
     head_at_sites: str
     architecture: str = ""
     network_at_sites: str = ""
+    head_found: tuple[str, str] = ("", "")
+    network_found: tuple[str, str] = ("", "")
     sha256: str
 
     @property
@@ -96,18 +101,19 @@ def make(
     """
     task = sources.load(replace(spec, sites=1))
     layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
-    shown_sites, held_out = family_heads.sites_of(encoder, task, spec, sites)
+    shown_sites, shown_records = family_heads.sites_of(encoder, task, spec, sites)
     classes = len(task.names)
     head = family_heads.fit(shown_sites, classes, layout)
-    accuracy = family_heads.accuracy_at_sites(shown_sites, held_out, classes, layout)
+    accuracy, attack = family_heads.accuracy_at_sites(shown_sites, shown_records, classes, layout)
     released_features = np.stack(shown_sites.local)[:, :, : encoder.dimension]
     tensors: dict[str, NDArray[Any]] = {
         **head.tensors(),
         _SITES: released_features.astype(np.float16),
     }
-    network_accuracy = ""
+    network_accuracy, network_found = "", ("", "")
     if architecture:
-        network, at_sites = networks.train_network(spec, architecture)
+        network, at_sites, network_membership = networks.train_network(spec, architecture)
+        network_found = network_membership.figures()
         tensors |= family_network.pack_network(network)
         network_accuracy = f"{at_sites:.4f}"
     entry = FamilyEntry(
@@ -121,6 +127,8 @@ def make(
         head_at_sites=f"{accuracy:.4f}",
         architecture=architecture,
         network_at_sites=network_accuracy,
+        head_found=attack.figures(),
+        network_found=network_found,
         sha256=zoo.put(safetensors.numpy.save(tensors)),
     )
     atomic.write_bytes(_path(zoo.root, entry.task), canonical.encode(entry))

@@ -10,7 +10,7 @@ import pytest
 from wg_common.inference.family_head import Layout
 from wg_core.errors import ConfigError
 from wg_core.settings import parse
-from wg_server.zoo.family_heads import Sites, accuracy_at_sites, fit
+from wg_server.zoo.family_heads import Shown, Sites, accuracy_at_sites, fit
 from wg_server.zoo.plan import ZooPlan
 
 LAYOUT = Layout(3, (8, 6))
@@ -30,7 +30,8 @@ def test_standardised_features_are_worth_their_while_at_held_out_sites() -> None
     sites = _sites(20)
     head = fit(sites, 3, LAYOUT)
     held = np.arange(24) % 5 == np.full((20, 1), 4)
-    assert accuracy_at_sites(sites, held, 3, LAYOUT) > 0.9
+    shown = Shown(np.tile(np.arange(24), (20, 1)), held)
+    assert accuracy_at_sites(sites, shown, 3, LAYOUT)[0] > 0.9
     alike = replace(head, records=np.array([np.inf]))  # no site's own records count
     weight, bias = alike.at(sites.local[0], LAYOUT)
     assert ((sites.local[0] @ weight.T + bias).argmax(axis=1) == sites.labels[0]).mean() < 0.9
@@ -51,10 +52,12 @@ def test_figures_are_of_records_that_no_fit_has_seen() -> None:
     rng = np.random.default_rng(4)
     records = rng.normal(size=(30, 17)).astype(np.float32)
     labels = np.arange(30) % 2
-    shown = [rng.permutation(30)[:20] for _ in range(30)]
-    sites = Sites([records[rows] for rows in shown], [labels[rows] for rows in shown])
-    held = np.stack(shown) % 10 < 2
+    rows = np.stack([rng.permutation(30)[:20] for _ in range(30)])
+    sites = Sites(list(records[rows]), list(labels[rows]))
+    held = rows % 10 < 2
     none = np.zeros_like(held)
     none[4::5] = True  # judged are all records of held-out sites; the fit has seen them elsewhere
-    assert accuracy_at_sites(sites, none, 2, LAYOUT) > 0.75
-    assert accuracy_at_sites(sites, held, 2, LAYOUT) < 0.7
+    assert accuracy_at_sites(sites, Shown(rows, none), 2, LAYOUT)[0] > 0.75
+    accuracy, found = accuracy_at_sites(sites, Shown(rows, held), 2, LAYOUT)
+    assert accuracy < 0.7
+    assert found.area - found.error > 0.5  # what is known by heart is found
