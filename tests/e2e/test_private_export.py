@@ -20,6 +20,7 @@ def home(enrolled: Path, tmp_path: Path) -> Path:  # noqa: F811 - the fixture ab
     return tmp_path / SITE
 
 
+@pytest.mark.slow
 def test_a_private_head_is_exported_charged_once_and_audited(home: Path, tmp_path: Path) -> None:
     out, again, ledger = (tmp_path / name for name in ("m.onnx", "n.onnx", "l.wgl"))
     words = "models", "export", "--home", home, "--private"
