@@ -95,7 +95,7 @@ class Mechanism:
 
     @property
     def statistics(self) -> Released:
-        """What it releases, by its name."""
+        """Kind of release, by its name."""
         return next((kind for kind, name in MECHANISMS.items() if name == self.name), CLASSES)
 
 

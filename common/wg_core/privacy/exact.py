@@ -148,6 +148,6 @@ def unit_rows(units: Sequence[str]) -> list[Integers]:
     return [np.array(members, dtype=np.int64) for members in rows.values()]
 
 
-def divide_toward_zero(value: Integers, divisor: int) -> Integers:
+def divide_toward_zero(value: Integers, divisor: int | Integers) -> Integers:
     """Divide integers, rounding toward zero, so that no entry grows."""
     return np.asarray(np.sign(value) * (np.abs(value) // divisor))

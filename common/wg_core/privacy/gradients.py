@@ -14,7 +14,7 @@ number that is not finite counts as zero; a unit of m records counts with the su
 m, rounded toward zero; no records give noise alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +34,7 @@ STEPS = 80  # Chosen on two sets (steel, boards) of 20 and 60 records a class at
 
 _LENGTH_LIMIT = 1 << 22  # Most weights and biases of a head
 _STEPS_LIMIT = 10_000
+_NUMBERS = 1 << 23  # Numbers of gradients in memory at a time, about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +128,8 @@ class LabelledFeatures:
         return exact.unit_rows(self.units)
 
 
+Gradients = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+"""Gradients ``[m, P]`` of records by their row numbers ``[m]``."""
 Head = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Weight ``[K, d]`` and bias ``[K]``."""
 Train = Callable[[LabelledFeatures, "ChargedSteps"], Head]
@@ -149,11 +152,12 @@ class ChargedSteps:
     remaining: int
     sampler: Sampler = opendp_sampler
 
-    def noisy_sum(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the sum of clipped rows with noise, ``[P]``.
+    def noisy_sum(self, gradients: Gradients, length: int) -> NDArray[np.float64]:
+        """Return the sum of all records' clipped gradients with noise, ``[P]``.
 
         Args:
-            rows: Gradient of each record, ``[n, P]``.
+            gradients: Called for a part of the records at a time.
+            length: P.
 
         Raises:
             InternalError: All that was charged is drawn.
@@ -161,9 +165,24 @@ class ChargedSteps:
         if self.remaining < 1:
             raise InternalError("gradients: more steps than were charged")
         self.remaining -= 1
-        grid_rows = exact.quantise(rows, CLIP_RADIUS, BITS)
-        total = np.zeros(rows.shape[1], np.int64)
-        for members in self.units:
-            total += exact.divide_toward_zero(grid_rows[members].sum(axis=0), len(members))
+        total = np.zeros(length, np.int64)
+        for part in self._parts(max(1, _NUMBERS // length)):
+            grid_rows = exact.quantise(gradients(np.concatenate(part)), CLIP_RADIUS, BITS)
+            sizes = np.array([len(members) for members in part])
+            unit_sums = np.add.reduceat(grid_rows, np.cumsum(sizes) - sizes, axis=0)
+            total += exact.divide_toward_zero(unit_sums, sizes[:, None]).sum(axis=0)
         noisy = mechanism.release(total, self.sigma, self.sampler)
         return noisy.astype(np.float64) * (CLIP_RADIUS / (1 << BITS))
+
+    def _parts(self, records: int) -> Iterator[list[NDArray[np.int64]]]:
+        """Units one after another, of about so many records together."""
+        part: list[NDArray[np.int64]] = []
+        count = 0
+        for members in self.units:
+            if part and count + len(members) > records:
+                yield part
+                part, count = [], 0
+            part.append(members)
+            count += len(members)
+        if part:
+            yield part

@@ -226,6 +226,6 @@ class _Pipeline:
 
 
 def _found(model: str, figures: tuple[str, str]) -> dict[str, str]:
-    """What the card says of an attack on a model's records: area under its curve, and error."""
+    """Figures of an attack on the records of a model, for the card."""
     area, error = figures
     return {f"{model}_found": area, f"{model}_found_error": error} if area else {}

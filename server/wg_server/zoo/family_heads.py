@@ -146,14 +146,9 @@ def _moments(local: Sequence[NDArray[np.float32]], layout: Layout) -> Floats:
     return np.stack([moments(features, layout) for features in local])
 
 
-def sites_of(
-    encoder: Encoder, task: sources.Task, spec: TaskSpec, sites: int
-) -> tuple[Sites, NDArray[np.bool_]]:
-    """Local features of the records at made-up sites, each class as often at each of them.
-
-    And which of these records are held out of figures.
-    """
-    local, shown_labels = [], []
+def sites_of(encoder: Encoder, task: sources.Task, spec: TaskSpec, sites: int) -> tuple[Sites, Shown]:
+    """Local features of the records at made-up sites, each class as often at each of them."""
+    local, site_rows = [], []
     of_class = [np.flatnonzero(task.labels == label) for label in range(len(task.names))]
     per_class = max(2, _RECORDS // len(of_class))
     for site in range(sites):
@@ -163,8 +158,9 @@ def sites_of(
         )
         records = sources.at_site(task.some(rows), task.modality, site, rng)
         local.append(encoder.encode_batched(records))
-        shown_labels.append(rows)
+        site_rows.append(rows)
     out = np.zeros(len(task.labels), bool)
     for members in of_class:
         out[members[min(_HELD_OUT, len(members)) - 1 :: _HELD_OUT]] = len(members) > 1
-    return Sites(local, [task.labels[rows] for rows in shown_labels]), out[np.stack(shown_labels)]
+    numbers = np.stack(site_rows)
+    return Sites(local, list(task.labels[numbers])), Shown(numbers, out[numbers])

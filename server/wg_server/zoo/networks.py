@@ -235,7 +235,7 @@ def figures_at_sites(
 
     Args:
         made: The network.
-        task: Its records.
+        task: Records of the family.
         held_out: Rows that no training saw; all figures are NaN without them.
         members: Rows of the training that stand beside them at the same sites.
         rng: Draws the sites.

@@ -18,7 +18,11 @@ SIGMA = 500.0
 
 
 def noisy_sum(rows: Any, units: list[Integers], sampler: Sampler) -> Any:
-    return ChargedSteps(units, SIGMA, 1, sampler).noisy_sum(rows)
+    return ChargedSteps(units, SIGMA, 1, sampler).noisy_sum(lambda part: rows[part], rows.shape[1])
+
+
+def no_gradients(rows: Integers) -> Any:
+    return np.zeros((len(rows), 4 if len(rows) == 3 else 3))
 
 
 def without_noise(total: Integers, sigma: float) -> Integers:
@@ -58,7 +62,7 @@ def test_noise_has_the_standard_deviation_that_is_charged() -> None:
         assert scale == sigma
         return total + 17
 
-    total = ChargedSteps(singles(3), sigma, 1, sampler).noisy_sum(np.zeros((3, 4)))
+    total = ChargedSteps(singles(3), sigma, 1, sampler).noisy_sum(no_gradients, 4)
     assert total == pytest.approx(17 / GRID)
 
 
@@ -75,12 +79,20 @@ def test_squared_sensitivities_of_steps_add_up() -> None:
     assert [(block.size, block.weight) for block in schema.blocks] == [(40 * 2 * 4, 1)]
 
 
+def test_parts_of_the_records_give_the_sum_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    rows, units = rng.normal(size=(60, 5)), [str(unit) for unit in rng.integers(0, 25, 60)]
+    whole = noisy_sum(rows, unit_rows(units), without_noise)
+    monkeypatch.setattr(gradients, "_NUMBERS", 35)
+    assert np.array_equal(noisy_sum(rows, unit_rows(units), without_noise), whole)
+
+
 def test_no_step_is_drawn_that_was_not_charged() -> None:
     charged = ChargedSteps(singles(2), SIGMA, 2, without_noise)
     for _ in range(2):
-        charged.noisy_sum(np.zeros((2, 3)))
+        charged.noisy_sum(no_gradients, 3)
     with pytest.raises(InternalError, match="more steps than were charged"):
-        charged.noisy_sum(np.zeros((2, 3)))
+        charged.noisy_sum(no_gradients, 3)
 
 
 @pytest.mark.parametrize("field", [{"steps": 0}, {"labels": ()}, {"labels": ("a", "a")}])
