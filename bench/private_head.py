@@ -3,9 +3,9 @@
 A head on the released features of a home's encoder, of ``LABELLED`` records a class or a third of
 what a class has: by logistic regression, by ``wg_common.nets.private_head`` at several epsilons,
 and a nearest mean of one release of class statistics at the same epsilons, which anybody who has
-the release can make. *Right* is the share of records outside the training that it names; *found* is the
-area under the curve of an attack that takes records of low loss for members (Yeom et al., *Privacy
-Risk in Machine Learning*, CSF 2018).
+the release can make. *Right* is the share of records outside the training that it names; *found*
+is the area under the curve of an attack that takes records of low loss for members (Yeom et
+al., *Privacy Risk in Machine Learning*, CSF 2018).
 *Null* is the same area, of the same members and other records, under a head that was trained on
 neither: what tells the two apart without any memory of them, such as another mixture of classes.
 So *found* less *null* is what the head tells of its records. A guess is .5; whatever is
