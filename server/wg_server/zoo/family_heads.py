@@ -146,7 +146,9 @@ def _moments(local: Sequence[NDArray[np.float32]], layout: Layout) -> Floats:
     return np.stack([moments(features, layout) for features in local])
 
 
-def sites_of(encoder: Encoder, task: sources.Task, spec: TaskSpec, sites: int) -> tuple[Sites, Shown]:
+def sites_of(
+    encoder: Encoder, task: sources.Task, spec: TaskSpec, sites: int
+) -> tuple[Sites, Shown]:
     """Local features of the records at made-up sites, each class as often at each of them."""
     local, site_rows = [], []
     of_class = [np.flatnonzero(task.labels == label) for label in range(len(task.names))]
