@@ -80,20 +80,22 @@ def fit(sites: Sites, classes: int, layout: Layout) -> FamilyHead:
 
 
 def accuracy_at_sites(
-    sites: Sites, shown: Shown, classes: int, layout: Layout
+    sites: Sites, site_records: Shown, classes: int, layout: Layout
 ) -> tuple[float, Membership]:
     """Measure a family's head at sites and on records that it was not fitted on.
 
     Args:
         sites: At least ten.
-        shown: Their records.
+        site_records: Their records.
         classes: K.
 
     Returns:
         Accuracy, and what an attack finds of the head's records by their mean loss at the sites
         that it was fitted on, beside that of the records which were held out there.
     """
-    every = list(zip(sites.local, sites.labels, shown.records, shown.held_out, strict=True))
+    every = list(
+        zip(sites.local, sites.labels, site_records.records, site_records.held_out, strict=True)
+    )
     training = [site for number, site in enumerate(every, 1) if number % _HELD_OUT]
     training_records = [(local[~h], labels[~h]) for local, labels, _, h in training]
     head = fit(Sites(*zip(*training_records, strict=True)), classes, layout)
@@ -119,9 +121,8 @@ def _membership(
         losses.append(-scores[np.arange(len(labels)), labels])
     columns = [np.concatenate(column) for column in list(zip(*training, strict=True))[1:]]
     labels, records, held_out = columns
-    numbers, mean = membership.by_record(records, np.concatenate(losses).astype(np.float64))
-    first = np.searchsorted(np.sort(records), numbers)
-    order = np.argsort(records, kind="stable")[first]
+    _, mean = membership.by_record(records, np.concatenate(losses).astype(np.float64))
+    order = np.unique(records, return_index=True)[1]  # A view of each record, as numbers go
     return membership.attack(mean, ~held_out[order], labels[order])
 
 

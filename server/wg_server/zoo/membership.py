@@ -39,14 +39,14 @@ def attack(
     areas, variances, weights = [], [], []
     for label in np.unique(labels):
         of_class = labels == label
-        members, others = losses[of_class & is_member], losses[of_class & ~is_member]
-        if min(len(members), len(others)) < _FEWEST:
+        members, strangers = losses[of_class & is_member], losses[of_class & ~is_member]
+        if min(len(members), len(strangers)) < _FEWEST:
             continue
-        below = _shares_above(members, others)
-        above = 1 - _shares_above(others, members)
+        below = _shares_above(members, strangers)
+        above = 1 - _shares_above(strangers, members)
         areas.append(below.mean())
         variances.append(below.var(ddof=1) / len(below) + above.var(ddof=1) / len(above))
-        weights.append(len(members) * len(others))
+        weights.append(len(members) * len(strangers))
     if not weights:
         return Membership(float("nan"), float("nan"))
     share = np.array(weights) / sum(weights)
@@ -61,8 +61,8 @@ def by_record(
     return numbers, np.bincount(place, losses) / np.bincount(place)
 
 
-def _shares_above(values: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of the others above each value; ties count half."""
-    ranks = rankdata(np.concatenate([values, others]))[: len(values)]
+def _shares_above(values: NDArray[np.float64], limits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of the limits above each value; ties count half."""
+    ranks = rankdata(np.concatenate([values, limits]))[: len(values)]
     below = ranks - rankdata(values)
-    return np.asarray(1 - below / len(others), dtype=np.float64)
+    return np.asarray(1 - below / len(limits), dtype=np.float64)

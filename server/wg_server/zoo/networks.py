@@ -75,8 +75,8 @@ def train_network(spec: TaskSpec, architecture: str) -> tuple[FamilyNetwork, flo
     trunk, head = fine_tune_at_sites(
         architecture, make(), sites, len(task.names), steps=STEPS, rng=rng
     )
-    made = FamilyNetwork(architecture, trunk, head)
-    return made, *figures_at_sites(made, task, held_out, np.sort(train[:count]), rng)
+    model = FamilyNetwork(architecture, trunk, head)
+    return model, *figures_at_sites(model, task, held_out, np.sort(train[:count]), rng)
 
 
 def made_up_sites(
@@ -225,7 +225,7 @@ def _standardise(features: torch.Tensor) -> torch.Tensor:
 
 
 def figures_at_sites(
-    made: FamilyNetwork,
+    model: FamilyNetwork,
     task: sources.Task,
     held_out: NDArray[np.intp],
     members: NDArray[np.intp],
@@ -234,13 +234,13 @@ def figures_at_sites(
     """Accuracy of a network of made-up sites at some more of them, and what an attack finds.
 
     Args:
-        made: The network.
+        model: The network.
         task: Records of the family.
         held_out: Rows that no training saw; all figures are NaN without them.
         members: Rows of the training that stand beside them at the same sites.
         rng: Draws the sites.
     """
-    architecture, rows = made.architecture, np.concatenate([held_out, members])
+    architecture, rows = model.architecture, np.concatenate([held_out, members])
     layout, labels = Layout(network.feature_count(architecture), ()), task.labels[rows]
     losses, right = np.zeros(len(rows)), []
     for site in range(_JUDGED if len(held_out) else 0):
@@ -248,9 +248,9 @@ def figures_at_sites(
             architecture, sources.at_site(task.some(rows), task.modality, site, rng)
         )
         inputs = network.as_input(torch.from_numpy(batch))
-        trunk = dict(site_norms.at_site(architecture, made.trunk, made.head, inputs))
+        trunk = dict(site_norms.at_site(architecture, model.trunk, model.head, inputs))
         features = network.features(network.load_trunk(architecture, trunk), batch)
-        weight, bias = made.head.at(features, layout)
+        weight, bias = model.head.at(features, layout)
         scores = log_softmax(features @ weight.T + bias, axis=1)
         losses -= scores[np.arange(len(rows)), labels] / _JUDGED
         right.append((scores.argmax(axis=1) == labels)[: len(held_out)].mean())
