@@ -69,7 +69,8 @@ def replacing(losses: Floats, groups: Ints) -> int:
 def is_above_shares(losses: Floats, judged: Ints, labels: Ints) -> bool:
     """Tell whether a model has a lower log loss than the shares of classes among all labels.
 
-    Labels of one class say nothing against a model: their share is all, and no model beats it.
+    Labels of one class say nothing against a model: their share is all, and no model beats it. Nor
+    do those where some class has too few units to be judged.
 
     Args:
         losses: Log loss of the model among the classes that have labels, nats, ``[m]``.
@@ -78,4 +79,7 @@ def is_above_shares(losses: Floats, judged: Ints, labels: Ints) -> bool:
     """
     counts = np.bincount(labels)
     surprises = -np.log(counts[judged] / len(labels))
-    return int(np.count_nonzero(counts)) < 2 or float(losses.mean()) < float(surprises.mean())
+    classes = int(np.count_nonzero(counts))
+    if classes < 2 or len(np.unique(judged)) < classes:
+        return True
+    return float(losses.mean()) < float(surprises.mean())

@@ -65,7 +65,7 @@ def test_a_model_that_is_mostly_right_is_above_the_shares_of_classes() -> None:
         losses[:4], labels[:4], labels
     )
     one = np.ones(5, dtype=np.int64)
-    assert is_above_shares(np.ones(5), one, labels)  # One class of four has units to be judged by
+    assert is_above_shares(np.full(5, 9.0), one, labels)  # One class of four can be judged
 
 
 def test_the_share_of_one_class_says_nothing_against_a_model() -> None:
