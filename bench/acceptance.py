@@ -23,10 +23,9 @@ from bench.plants import DATASETS, Floats, Ints, Plants
 from bench.rows import Row, Rows
 from bench.selected import plant_trunk, selected
 from bench.tables import markdown
-from scipy.special import softmax
 
 from wg_client.fitting.standardised import family_view
-from wg_client.fitting.sure_calls import WRONG, sure_above
+from wg_client.fitting.sure_calls import WRONG, bounded, probability_limit, sure_above
 from wg_client.methods.base import Candidate
 from wg_client.methods.names import LOCAL
 from wg_client.models import novelty
@@ -216,7 +215,14 @@ def told(
         found |= {"change": change_of(*ends), "ends": ends, "came": gain}
     good = np.arange(len(labels)) == 0
     rows = np.random.default_rng(len(y)).permutation(len(y))
-    parts = [score(logits[half], y[half], good).at(0.5) for half in np.split(rows, [len(y) // 5])]
+    limit = probability_limit(len(outcome.labels))
+    chances = bounded(logits, limit)
+    fitted = novelty.fit(features, outcome.records.all_labels)
+    is_new = novelty.new_records(None if fitted is None else fitted.tensors(), x)
+    parts = [
+        score(chances[half], y[half], good, is_new[half]).at(0.5)
+        for half in np.split(rows, [len(y) // 5])
+    ]
     pairs = zip(*((each.false_accepts, each.false_rejects) for each in parts), strict=True)
     found["bounds"] = [
         [a.most(), b.wrong / b.records] for a, b in pairs if a and b and a.records and b.records
@@ -224,10 +230,8 @@ def told(
     out_of_fold = kept.fitted.logits
     if out_of_fold is not None:
         least = sure_above(out_of_fold, outcome.labels, WRONG, outcome.records.unseen_mass)
-        chances = softmax(logits, axis=1)
         sure = (chances.max(axis=1) >= least) & ~gone[logits.argmax(axis=1)]
-        if (fitted := novelty.fit(features, outcome.records.all_labels)) is not None:
-            sure &= ~(fitted.likeness(x) <= novelty.NEW)
+        sure &= ~is_new
         found["sure"] = [int(sure.sum()), int((sure & ~right).sum())]
         found["sure_unseen"] = [int(gone[y].sum()), int((sure & gone[y]).sum())]
     return found

@@ -91,7 +91,7 @@ def tested(
     known = novelty.fit(x, y)
     if known is None:
         return shift.p < level, False
-    count = int((known.likeness(new) <= novelty.NEW).sum())
+    count = int((known.score(new) > known.limit).sum())
     return shift.p < level, drift.too_many_new(
         count, len(new), novelty.NEW, len(known.scores)
     ) < level

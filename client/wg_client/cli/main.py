@@ -18,6 +18,7 @@ from wg_client.cli import (
     release,
     requests,
     run,
+    serving,
     simulate,
     soft_sensor,
     watch,
@@ -28,7 +29,7 @@ from wg_core.help_page import SectionedGroup
 from wg_core.language import text
 
 _SECTIONS: Mapping[str, Sequence[str]] = {
-    text("Every day"): ("status", "check", "run", "requests", "predict"),
+    text("Every day"): ("status", "check", "run", "requests", "predict", "serve"),
     text("Joining"): ("simulate", "init", "join", "freeze"),
     text("Models"): ("models", "watch"),
     text("Files instead of a network"): ("statistics", "apply"),
@@ -56,6 +57,7 @@ for _module in (
     release,
     models,
     soft_sensor,
+    serving,
     watch,
     keys,
     keeping,

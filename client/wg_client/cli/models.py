@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from wg_client.selection.apply import AppliedModel
 
 
+WATCH_SECONDS = 0.5  # Between two looks at a folder
 _RIGHT = text(
     "right answers on your own records, out of fold, and standard error; –: could not be judged"
 )
@@ -302,11 +303,18 @@ def _export_private(home: ClientHome, order: PrivateExport, as_json: bool) -> No
 
 @click.command()
 @home_option
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @model_option
 @package_option
 @click.option(
     "--out", type=OUT_FILE, help="A CSV file: file, label, probability, likeness, call, verdict."
+)
+@click.option(
+    "--watch",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Instead of PATHS: go on until stopped, and append a row to --out for each file that"
+    " arrives.",
 )
 @json_option
 def predict(
@@ -315,21 +323,35 @@ def predict(
     name: str | None,
     package: str | None,
     out: Path | None,
+    watch: Path | None,
     as_json: bool,
 ) -> int:
     """Predict labels of record files, folders of them, or .npz files.
 
     A line has the file, its label, the label's probability, the likeness to the plant's own records
     (the share of these that are at least as odd), and what the call is worth: sure, unsure, or new
-    for a record that is unlike all the others.
+    for a record that is unlike all the others. The verdict is pass, reject or look: look for what
+    is new, else by the threshold, where labels say what is good.
 
     A file that cannot be read is named and left out; the others are predicted, and the command ends
     with code 3.
     """
+    if (watch is None) == (not paths):
+        raise errors.UsageError("PATHS or --watch: give one of them")
+    if watch is not None and (out is None or as_json):
+        raise errors.UsageError("--watch: needs --out FILE.csv, and has no --json")
     with cli.waiting(text("loading the model")):
         predictions = Predictions(home, *chosen(home, package, name))
+    if watch is not None and out is not None:
+        for line in predictions.watch(watch, out, pause=WATCH_SECONDS):
+            cli.say(line)
     for path in paths:
-        predictions.add(path)
+        try:
+            predictions.add(path)
+        except errors.DataError as error:
+            if len(paths) == 1:
+                raise
+            predictions.leave_out(path, error)
     if out is not None:
         predictions.write(out)
     for line in predictions.shadow_lines():

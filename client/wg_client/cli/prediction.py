@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from wg_core import atomic, cli
 from wg_core.cli import note
-from wg_core.errors import DataError
+from wg_core.errors import DataError, StorageError, raised_as
 from wg_core.language import text
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from wg_client.models.shadow import Difference
     from wg_core.snapshot import Problem
 
+COLUMNS = ("file", "label", "probability", "likeness", "call", "verdict")
+_VERDICTS_LIMIT = 256 << 20
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -40,11 +44,12 @@ class Predictions:
     """Predictions of one model, gathered."""
 
     def __init__(self, home: ClientHome, manifest: ModelsManifest, name: str) -> None:
-        from wg_client.models.calls import Judge
+        from wg_client.models.predictor import Predictor
         from wg_client.models.shadow import Shadow
 
         self._shadow = Shadow.of_model(home, manifest, name)
-        self._judge = Judge.of_model(home, manifest, name)
+        self._predictor = Predictor.open(home, manifest, name)
+        self._judge = self._predictor.judge
         self._home = home
         self._manifest = manifest
         self._name = name
@@ -87,13 +92,56 @@ class Predictions:
 
     def _predicted(self, part: SiteData) -> list[Prediction]:
         """Predict records."""
-        from wg_client.models import predict as predicting
-
-        inputs = predicting.encode_records(self._home, self._manifest, part)
-        rows = predicting.predict(self._home, self._manifest, self._name, inputs, part.names)
+        inputs = self._predictor.inputs(part)
+        rows = self._predictor.predict(part, inputs)
         if self._shadow is not None:
             self._differences += self._shadow.differences(self._home, part, inputs, rows)
-        return self._judge.judge(rows, inputs)
+        return rows
+
+    def leave_out(self, path: Path, error: DataError) -> None:
+        """Note a path that cannot be read, where others are predicted."""
+        from wg_core.snapshot import Problem
+
+        why = str(error).removeprefix(f"{path}: ")
+        self._found.append(_OfPath(path, problems=[Problem(name=str(path), reason=why)]))
+
+    def watch(self, folder: Path, out: Path, *, pause: float) -> Iterator[str]:
+        """Predict files as they arrive in a folder, and append a row of each to a table.
+
+        A file is read once its size has stood still for a pause; files that the table has are not
+        read again. One that cannot be read is to be looked at.
+
+        Raises:
+            DataError: The folder is none.
+            StorageError: The table cannot be written.
+        """
+        from wg_client.data.dataset import is_record
+        from wg_client.data.folders import files_below
+
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no folder")
+        known_names, sizes = _seen(out), dict[Path, int]()
+        while True:
+            for file in files_below(folder):
+                name = str(file.relative_to(folder))
+                if name in known_names or not is_record(file):
+                    continue
+                size = file.stat().st_size if file.is_file() else -1
+                if sizes.get(file) != size:
+                    sizes[file] = size
+                    continue
+                known_names.add(name)
+                rows = self._watched(file, name)
+                _append(out, rows)
+                yield from map("\t".join, rows)
+            time.sleep(pause)
+
+    def _watched(self, file: Path, name: str) -> list[tuple[str, ...]]:
+        try:
+            rows = self._predictor.predict_file(file)
+        except DataError as error:
+            return [(spreadsheet_cell(name), "", "", "", f"unreadable: {error}", "look")]
+        return [_row(row, name) for row in rows]
 
     def document(self) -> dict[str, Any]:
         """Build the ``--json`` document."""
@@ -144,9 +192,17 @@ class Predictions:
                 cli.note(
                     text(
                         "file, label, its probability, likeness to your own records, call"
-                        " (sure, unsure, new), verdict (pass, reject):"
+                        " (sure, unsure, new), verdict (pass, reject, look):"
                     )
                 )
+                if self._judge.wrong:
+                    cli.note(
+                        text(
+                            "of calls that are sure at most {share:.0f} in 100 are wrong, with 90 %"
+                            " confidence",
+                            share=100 * self._judge.wrong,
+                        )
+                    )
             for row in path_result.rows:
                 figures = row.label, f"{row.probability:.3f}", _share(row.likeness)
                 cells = map(cli.printable, (row.name, *figures, row.call, row.verdict))
@@ -160,21 +216,41 @@ class Predictions:
         """
         text = io.StringIO()
         table = csv.writer(text)
-        table.writerow(("file", "label", "probability", "likeness", "call", "verdict"))
+        table.writerow(COLUMNS)
         for path_result in self._found:
-            for row in path_result.rows:
-                table.writerow(
-                    (
-                        spreadsheet_cell(row.name),
-                        spreadsheet_cell(row.label),
-                        f"{row.probability:.6f}",
-                        _share(row.likeness),
-                        row.call,
-                        row.verdict,
-                    )
-                )
+            table.writerows(_row(row, row.name) for row in path_result.rows)
         data = text.getvalue().encode("utf-8-sig", "backslashreplace")
         atomic.write_bytes(out, data, mode=atomic.PRIVATE)
+
+
+def _row(row: Prediction, name: str) -> tuple[str, ...]:
+    """Cells of a prediction, in the order of ``COLUMNS``."""
+    figures = f"{row.probability:.6f}", _share(row.likeness)
+    return (spreadsheet_cell(name), spreadsheet_cell(row.label), *figures, row.call, row.verdict)
+
+
+def _seen(out: Path) -> set[str]:
+    """Names of the files that a table of an earlier watch has."""
+    if not out.exists():
+        return set()
+    data = atomic.read_bytes(out, limit=_VERDICTS_LIMIT).decode("utf-8-sig", "replace")
+    rows = csv.reader(io.StringIO(data, newline=""))
+    return {row[0].removeprefix("'") for row in rows if len(row) == len(COLUMNS)}
+
+
+def _append(out: Path, rows: list[tuple[str, ...]]) -> None:
+    """Append rows to a table that spreadsheets open; a new one gets its header."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    if not out.exists():
+        text.write("\ufeff")
+        table.writerow(COLUMNS)
+    table.writerows(rows)
+    with raised_as(StorageError, f"{out}: cannot be written"), out.open("ab") as stream:
+        out.chmod(atomic.PRIVATE)
+        stream.write(text.getvalue().encode("utf-8", "backslashreplace"))
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def records_at(
@@ -193,7 +269,7 @@ def records_at(
     if reading.log is not None and (path.is_dir() or is_log(path)):
         log_survey = survey_logs(path, labels, None, reading, None, lenient=True)
         return log_survey.data, list(log_survey.problems)
-    return with_reading(predicting.load_records(path, labels), reading), []
+    return with_reading(predicting.load_records(path, labels, reading), reading), []
 
 
 def _name_others(path: Path) -> None:

@@ -47,7 +47,8 @@ _OPTIONS = (
     click.option(
         "--channels", help="Columns that are channels, a,b,c; default: of the first file."
     ),
-    click.option("--label-column", help="Column with the label of each row."),
+    click.option("--text-column", help="Column of a table with the texts; default: text."),
+    click.option("--label-column", help="Column with the label of each row; default: label."),
     click.option(
         "--intervals", metavar="FILE", help="Table in the folder of logs with start, end and label."
     ),
@@ -60,6 +61,7 @@ READING_NAMES = (
     "rate",
     "time_column",
     "channels",
+    "text_column",
     "label_column",
     "intervals",
 )
@@ -79,6 +81,7 @@ def read_reading(
     bits: str,
     encoding: str,
     window: float | None,
+    text_column: str | None,
     **log: Any,
 ) -> ReadingConfig:
     """Build the reading configuration from options.
@@ -89,7 +92,11 @@ def read_reading(
         ConfigError: A value is out of range.
     """
     names = None if log["channels"] is None else words_of(log["channels"])
-    log_options = [name for name, value in log.items() if value is not None and name != "channels"]
+    log_options = [
+        name
+        for name, value in log.items()
+        if value is not None and name not in ("channels", "label_column")
+    ]
     if window is None:
         if log_options:
             option = log_options[0].replace("_", "-")
@@ -97,7 +104,13 @@ def read_reading(
         from wg_client.data.folders import window_columns
 
         channels = names or window_columns(data)
-        return ReadingConfig(bits=int(bits), encoding=encoding, channels=channels)
+        return ReadingConfig(
+            bits=int(bits),
+            encoding=encoding,
+            channels=channels,
+            text=text_column,
+            label=log["label_column"],
+        )
     from wg_client.data import sensor_windows
 
     log_reading = sensor_windows.propose(

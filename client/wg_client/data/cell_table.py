@@ -34,14 +34,11 @@ def survey_cells(
     Raises:
         DataError: The table as a whole cannot be used.
     """
-    columns = [_LABEL, _SPLIT, *([unit_column] if unit_column else [])]
-    cell_table = cells.read(table, columns, reading.encoding)
-    if modality is not None:
-        dataset.check_modality(modality, cell_table.records.modality.name, table)
-    if unit_column and unit_column not in cell_table.columns:
-        raise DataError(f"{table}: no column {unit_column!r} to name the privacy unit")
+    label_column = reading.label or _LABEL
+    cell_table = _read(table, unit_column, label_column, modality, reading)
     n = len(cell_table.records)
-    cell_labels = [dataset.compose(c.strip()) for c in cell_table.columns.get(_LABEL, [""] * n)]
+    columns = cell_table.columns
+    cell_labels = [dataset.compose(c.strip()) for c in columns.get(label_column, [""] * n)]
     units = list(cell_table.columns[unit_column]) if unit_column else None
     sides = None if split is None else cell_table.columns.get(_SPLIT)
     parts = ("", "0") if split == 0 else (str(split),)
@@ -81,6 +78,25 @@ def survey_cells(
         problems=tuple(problems),
         hints=(hint,) if cell_table.encoding == "cp932" != reading.encoding else (),
     )
+
+
+def _read(
+    table: Path,
+    unit_column: str | None,
+    label_column: str,
+    modality: str | None,
+    reading: ReadingConfig,
+) -> cells.CellTable:
+    """Read a table with the columns that are asked for; errors as of ``survey_cells``."""
+    columns = [label_column, _SPLIT, *([unit_column] if unit_column else [])]
+    cell_table = cells.read(table, columns, reading.encoding, reading.text)
+    if reading.label and reading.label not in cell_table.columns:
+        raise DataError(f"{table}: no column {reading.label!r} with the label of each record")
+    if modality is not None:
+        dataset.check_modality(modality, cell_table.records.modality.name, table)
+    if unit_column and unit_column not in cell_table.columns:
+        raise DataError(f"{table}: no column {unit_column!r} to name the privacy unit")
+    return cell_table
 
 
 def _domain(

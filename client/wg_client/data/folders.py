@@ -33,6 +33,7 @@ from wg_common.modalities.stored import stored_files
 from wg_common.modalities.windows import Windows
 from wg_core import atomic
 from wg_core.errors import DataError, raised_as
+from wg_core.language import text
 from wg_core.site.config import UNLABELLED_FOLDER
 from wg_core.site.reading import ReadingConfig
 from wg_core.snapshot import Problem
@@ -102,8 +103,19 @@ def survey_folder(
     """
     sorted_files = Found()
     entries = [entry for entry in listing(path) if not _left_behind(path, entry, sorted_files)]
+    if parts := _anomaly_parts(entries, labels):
+        entries = [inner for part in parts for inner in listing(part)]
+        sorted_files.hints.append(
+            text(
+                "{path}: a data set for anomaly detection: classes are the folders in {parts}, and"
+                " all of these records are learnt from; masks are not read",
+                path=path,
+                parts=list_names([part.name for part in parts]),
+            )
+        )
     folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
-    class_names = [entry.name for entry in folders if entry.name != UNLABELLED_FOLDER]
+    names = [entry.name for entry in folders if entry.name != UNLABELLED_FOLDER]
+    class_names = list(dict.fromkeys(names))
     if labels is None:
         _check_classes(path, class_names)
     domain = list(labels) if labels is not None else [compose(name) for name in class_names]
@@ -222,7 +234,11 @@ def _check_classes(path: Path, names: Sequence[str]) -> None:
     """Refuse folders that are no classes, or that may be one class or two."""
     plain = {name: compose(name).casefold() for name in names}
     for words, looks, mend in (
-        (_SPLITS, "parts of a split", "point --data at one of them"),
+        (
+            _SPLITS,
+            "parts of a split",
+            "point --data at one of them, and data.acceptance in client.yaml at another",
+        ),
         (
             _PARTS,
             "parts of a data set for detection or segmentation, which weightgate does not do",
@@ -246,6 +262,22 @@ def _check_classes(path: Path, names: Sequence[str]) -> None:
             f"{path}: folders {twin!r} and {name!r} {difference}: one class or two? {mend}"
             + ("" if mend == "join them" else " (--labels)")
         )
+
+
+def _anomaly_parts(entries: Sequence[Path], labels: Sequence[str] | None) -> list[Path]:
+    """Parts of a data set as MVTec AD and anomalib lay it out; none of another layout.
+
+    Good records alone are for training, good and defective ones for tests, masks lie beside them.
+    """
+    folders = {e: compose(e.name).casefold() for e in entries if e.is_dir() and not e.is_symlink()}
+    parts = [entry for entry, name in folders.items() if name in _SPLITS]
+    declared_names = {compose(label).casefold() for label in labels or ()}
+    if declared_names & set(folders.values()) or not set(folders.values()) <= _SPLITS | _PARTS:
+        return []
+    classes = {part: [entry for entry in listing(part) if entry.is_dir()] for part in parts}
+    training = [part for part in parts if folders[part].startswith("train")]
+    one_class = len(training) == 1 and len(classes[training[0]]) == 1
+    return parts if one_class and max(map(len, classes.values())) > 1 else []
 
 
 def _left_behind(root: Path, entry: Path, sorted_files: Found) -> bool:

@@ -75,7 +75,7 @@ def why_none(table: Path, unit_column: str | None, reading: ReadingConfig) -> st
         with table.open("rb") as stream:
             header = stream.read(_HEADER_LIMIT).partition(b"\n")[0]
         content, _ = tables.decode_table(header, str(table), reading.encoding)
-        _columns(next(_lines(content), (0, []))[1], unit_column, table)
+        _columns(next(_lines(content), (0, []))[1], unit_column, reading.label or "label", table)
     except (csv.Error, OSError) as error:
         return f"not CSV: {error}"
     except DataError as error:
@@ -87,7 +87,9 @@ def _lines(content: str) -> Iterator[tuple[int, list[str] | str]]:
     return tables.read_rows(content, tables.delimiter_of(content.partition("\n")[0]))
 
 
-def _columns(header: Sequence[str] | str, unit_column: str | None, table: Path) -> list[int]:
+def _columns(
+    header: Sequence[str] | str, unit_column: str | None, label_column: str, table: Path
+) -> list[int]:
     """Where the columns file, label and that of the unit stand.
 
     Raises:
@@ -95,7 +97,7 @@ def _columns(header: Sequence[str] | str, unit_column: str | None, table: Path) 
     """
     if isinstance(header, str):
         raise DataError(f"{table}: line 1: {header}")
-    required_columns = ["file", "label", *([unit_column] if unit_column else [])]
+    required_columns = ["file", label_column, *([unit_column] if unit_column else [])]
     places = []
     for column in required_columns:
         place = tables.find_column(header, column)
@@ -126,7 +128,7 @@ def _read(
     lines, number = _lines(content), 0
     rows: dict[int, _Row | str] = {}
     try:
-        columns = _columns(next(lines, (0, []))[1], unit_column, table)
+        columns = _columns(next(lines, (0, []))[1], unit_column, reading.label or "label", table)
         for number, cells in lines:
             if isinstance(cells, str):
                 rows[number] = cells

@@ -4,7 +4,7 @@
 further array may name the privacy unit of each record.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,9 @@ from wg_client.data import dataset
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.modalities.arrays import read_labelled
 from wg_common.modalities.base import Modality, Record
+from wg_common.modalities.windows import Windows
 from wg_core.errors import DataError
+from wg_core.language import text
 from wg_core.snapshot import Problem
 
 
@@ -68,7 +70,19 @@ def survey_npz(
             for row in keep
             if int(row) in reasons
         ),
+        hints=tuple(_hints(path, x, kind)),
     )
+
+
+def _hints(path: Path, x: Record, kind: Modality, *, many_channels: int = 16) -> Iterator[str]:
+    """Sentences on arrays that may be pictures."""
+    if kind.name == Windows.name and x.ndim == 3 and x.shape[1] >= many_channels:
+        yield text(
+            "{path}: x is read as windows of {channels} channels; if these are pictures, save them"
+            " as uint8, 0 to 255",
+            path=path.name,
+            channels=x.shape[1],
+        )
 
 
 def _check_records(

@@ -205,7 +205,7 @@ class StoredRecords(Sequence[Record]):
         self._names = listing.names
         self._records = records
         self._modality = reader(name, reading)
-        self._encoding = reading.encoding
+        self._encoding, self._text = reading.encoding, reading.text
         self._logs = None if reading.log is None else LogReader(reading)
         self._secret = secret
 
@@ -245,6 +245,6 @@ class StoredRecords(Sequence[Record]):
     @cached_property
     def _array(self) -> Sequence[Record] | Record:
         table = self._root / RECORDS_CSV if self._root.is_dir() else self._root
-        if cells.holds_records(table):
-            return cells.read(table, encoding=self._encoding).records
+        if cells.holds_records(table, column=self._text):
+            return cells.read(table, encoding=self._encoding, column=self._text).records
         return read_labelled(self._root).records

@@ -40,6 +40,7 @@ def load_dataset(
     *,
     unit_column: str | None = None,
     split: int | None = 0,
+    reading: ReadingConfig = READING,
 ) -> SiteData:
     """Read a data set of which everything must be usable; stray files are left out.
 
@@ -48,7 +49,7 @@ def load_dataset(
     Raises:
         DataError: Missing, damaged, an undeclared label, or nothing in it; the file is named.
     """
-    data_survey = survey(path, labels, unit_column=unit_column, split=split)
+    data_survey = survey(path, labels, unit_column=unit_column, split=split, reading=reading)
     for problem in data_survey.problems:
         place = path / problem.name if path.is_dir() else path.parent / problem.name
         raise DataError(f"{place}: {problem.reason}")
@@ -91,7 +92,7 @@ def survey(
         stray = unit_column is None and (
             folders or (modality is not None and not any(map(is_record, entries)))
         )
-        if cells.holds_records(table, modality if stray else None):
+        if cells.holds_records(table, modality if stray else None, reading.text):
             return survey_cells(table, labels, unit_column, split, modality, reading)
         if table.is_file() and not (stray and why_none(table, unit_column, reading)):
             return survey_table(path, labels, unit_column, modality, reading)
@@ -100,14 +101,14 @@ def survey(
                 f"{path}: unit column {unit_column!r} needs a {RECORDS_CSV} with that column"
             )
         return survey_folder(path, labels, modality, reading)
-    if cells.holds_records(path):
+    if cells.holds_records(path, column=reading.text):
         return survey_cells(path, labels, unit_column, split, modality, reading)
     if path.suffix.lower() == ".npz" and path.is_file():
         return survey_npz(path, labels, unit_column, split, modality)
     if is_log(path):
         raise DataError(
             f"{path}: one file; if it is a long sensor log, say how windows are cut (--window); if"
-            f" it is a table of texts, call it .csv and its column 'text'"
+            f" it is a table of texts, name its columns (--text-column, --label-column)"
         )
     advice = ADVICE.get(path.suffix.lower(), "")
     if is_record(path) and path.is_file():

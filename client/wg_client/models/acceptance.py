@@ -1,10 +1,11 @@
 """What a line is accepted by: false accepts and false rejects on records that no model has met.
 
-A record is rejected where the probability that it is of a defect, of all labels that are not good
-ones together, is at least the threshold. Of each privacy unit one record counts, so that bounds may
-take them as independent: the exact one-sided bound of Clopper and Pearson (1934, *Biometrika*
-26(4)). It holds for a threshold that was chosen before these records were seen; one that is chosen
-by them needs new ones.
+Verdicts are those of ``predict`` (``calls``): what is new is looked at, and counts as neither; of
+the others a record is rejected where the probability that it is of a defect, of all labels that are
+not good ones together, is at least the threshold. Of each privacy unit one record counts, so that
+bounds may take them as independent: the exact one-sided bound of Clopper and Pearson (1934,
+*Biometrika* 26(4)). It holds for a threshold that was chosen before these records were seen; one
+that is chosen by them needs new ones.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtrin, betaincinv, softmax
+from scipy.special import bdtrin, betaincinv
 
 from wg_client.data import plant as plants
 from wg_client.data.acceptance_set import AcceptanceSet
 from wg_client.data.plant import Plant
 from wg_client.data.site_data import SiteData
 from wg_client.fitting.linear_head import Floats, Ints
-from wg_client.models import adoption, predict
+from wg_client.models import adoption, novelty, predict, store
 from wg_client.models.adoption import Chosen
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.predict import Inputs
@@ -75,12 +76,14 @@ class Judgement:
         false_accepts: Defective records that pass; None where no label says what is good.
         false_rejects: Good records that are rejected; likewise.
         wrong_labels: Records that are called by another label than their own.
+        looks: Records that a person is to look at, as they are new.
     """
 
     threshold: float
     false_accepts: Errors | None
     false_rejects: Errors | None
     wrong_labels: Errors
+    looks: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,24 +94,27 @@ class Scores:
         defect: Probability of a defect, ``[a]``.
         good: Whether each record is good, ``[a]``; None where no label says what is good.
         right: Whether it is called by its own label, ``[a]``.
+        new: Whether nobody may obey the call, as the record is new, ``[a]``.
     """
 
     defect: Floats
     good: NDArray[np.bool_] | None
     right: NDArray[np.bool_]
+    new: NDArray[np.bool_]
 
     def at(self, threshold: float) -> Judgement:
         """Count at a threshold."""
         accepts = rejects = None
         if self.good is not None:
-            rejected = self.defect >= threshold
-            accepts = Errors(int((~rejected & ~self.good).sum()), int((~self.good).sum()))
-            rejects = Errors(int((rejected & self.good).sum()), int(self.good.sum()))
+            rejected, obeyed = self.defect >= threshold, ~self.new
+            accepts = Errors(int((obeyed & ~rejected & ~self.good).sum()), int((~self.good).sum()))
+            rejects = Errors(int((obeyed & rejected & self.good).sum()), int(self.good.sum()))
         return Judgement(
             threshold=threshold,
             false_accepts=accepts,
             false_rejects=rejects,
             wrong_labels=Errors(int((~self.right).sum()), len(self.right)),
+            looks=int(self.new.sum()),
         )
 
     def curve(self, points: int) -> list[Judgement]:
@@ -157,10 +163,17 @@ def acceptance(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> Acce
     truth = records.records.labels[rows]
     good = good_mask(labels, plant.config.data.good)
     names = [entry.name for entry in manifest.models]
+    is_new = novelty.new_records(store.load_novelty(home, manifest), inputs)
     return Acceptance(
         kept=manifest.kept,
         scores={
-            name: score(predict.logits(home, manifest, name, inputs), truth, good) for name in names
+            name: score(
+                predict.probabilities(predict.logits(home, manifest, name, inputs), manifest),
+                truth,
+                good,
+                is_new,
+            )
+            for name in names
         },
         thresholds={name: threshold(home, manifest, name) for name in names},
     )
@@ -192,15 +205,19 @@ def _inputs(
     return predict.encode_records(home, manifest, data)
 
 
-def score(logits: Floats, truth: Ints, good: NDArray[np.bool_] | None) -> Scores:
-    """Score logits ``[a, K]`` against labels ``[a]``.
+def score(
+    chances: Floats, truth: Ints, good: NDArray[np.bool_] | None, is_new: NDArray[np.bool_]
+) -> Scores:
+    """Score probabilities ``[a, K]`` against labels ``[a]``.
 
     Args:
         good: Which labels mean "no defect", ``[K]``; None: not known.
+        is_new: Which records are new, ``[a]``.
     """
-    defects = np.ones(logits.shape[1], dtype=bool) if good is None else ~good
+    defects = np.ones(chances.shape[1], dtype=bool) if good is None else ~good
     return Scores(
-        defect=softmax(logits, axis=1)[:, defects].sum(axis=1),
+        defect=chances[:, defects].sum(axis=1),
         good=None if good is None else good[truth],
-        right=logits.argmax(axis=1) == truth,
+        right=chances.argmax(axis=1) == truth,
+        new=is_new,
     )

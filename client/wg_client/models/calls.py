@@ -1,9 +1,13 @@
-"""What a call is worth: sure, unsure, or of a record that is new.
+"""What a call is worth, and the verdict that a line may obey.
+
+*Verdict.* ``look`` where the record is new, or nothing tells whether it is; else, where labels say
+what is good, ``reject`` at the model's threshold or above, and ``pass`` below it. What is new never
+passes.
 
 ``sure`` and ``unsure`` are told apart by the probability, at the least value above which, out of
-fold, at most a tenth of the calls is wrong, with 90 % confidence (``fitting.sure_calls``). Records
-of classes that the plant has none of count with their expected share as if all were called wrong
-and sure: where that is more than may be wrong, no call is sure; and none of such a class is.
+fold, at most a tenth of the calls is wrong, or what few labels can show (``fitting.sure_calls``).
+Records of classes that the plant has none of count with their expected share as if all were called
+wrong and sure: where that is more than may be wrong, no call is sure; and none of such a class is.
 ``new`` is a record whose likeness to the plant's own is at most 5 % (``novelty``): of its label and
 its probability nothing should be believed.
 
@@ -19,6 +23,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_client.fitting.sure_calls import wrong_share
 from wg_client.models import acceptance, adoption, novelty, store
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.novelty import Novelty
@@ -27,7 +32,7 @@ from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 
 SURE, UNSURE, NEW = "sure", "unsure", "new"
-PASS, REJECT = "pass", "reject"
+PASS, REJECT, LOOK = "pass", "reject", "look"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -40,6 +45,7 @@ class Judge:
         novelty: Tells new records from known ones; None: nothing does.
         good: Which labels mean "no defect", ``[K]``; None: not known.
         threshold: Least probability of a defect that rejects a record.
+        wrong: Share of sure calls that may be wrong; 0: no call is said to be sure.
     """
 
     sure: float | None = None
@@ -47,6 +53,7 @@ class Judge:
     novelty: Novelty | None = None
     good: NDArray[np.bool_] | None = None
     threshold: float = adoption.EVEN
+    wrong: float = 0.0
 
     @classmethod
     def of_model(cls, home: ClientHome, manifest: ModelsManifest, name: str) -> Judge:
@@ -58,8 +65,10 @@ class Judge:
         """
         tensors = store.load_novelty(home, manifest)
         config = configuration.load(home)
+        sure = manifest.sure.get(manifest.entry(name).name)
         judge = cls(
-            sure=manifest.sure.get(manifest.entry(name).name),
+            sure=sure,
+            wrong=0.0 if sure is None or sure > 1 else wrong_share(manifest.judged),
             unseen=manifest.unseen,
             good=acceptance.good_mask(manifest.labels, config.data.good),
             threshold=acceptance.threshold(home, manifest, name),
@@ -75,14 +84,31 @@ class Judge:
             predictions: Of records, from ``predict``.
             inputs: What the model saw of them.
         """
-        likeness = self.likeness(inputs)
-        judged = []
-        for prediction, like in zip(predictions, likeness, strict=True):
-            share = None if np.isnan(like) else float(like)
-            call = self._word(prediction, share)
-            verdict = self._verdict(prediction)
-            judged.append(replace(prediction, likeness=share, call=call, verdict=verdict))
-        return judged
+        likeness, distances = self.likeness(inputs), self.distances(inputs)
+        judgements = []
+        for prediction, like, distance in zip(predictions, likeness, distances, strict=True):
+            has_distance = not np.isnan(like)
+            new = has_distance and self._limit < distance
+            judgements.append(
+                replace(
+                    prediction,
+                    likeness=float(like) if has_distance else None,
+                    distance=float(distance) if has_distance else None,
+                    call=self._word(prediction, new),
+                    verdict=self._verdict(prediction) if has_distance and not new else LOOK,
+                )
+            )
+        return judgements
+
+    @property
+    def _limit(self) -> float:
+        return np.inf if self.novelty is None else self.novelty.limit
+
+    def distances(self, inputs: Inputs) -> NDArray[np.float32]:
+        """Scores of unlikeness, ``[n]``; NaN: not known."""
+        if self.novelty is None or not len(self.novelty.scores):
+            return np.full(len(inputs), np.nan, np.float32)
+        return self.novelty.score(inputs)
 
     def _verdict(self, prediction: Prediction) -> str:
         if self.good is None:
@@ -96,12 +122,8 @@ class Judge:
             return np.full(len(inputs), np.nan, np.float32)
         return self.novelty.likeness(inputs)
 
-    def is_new(self, likeness: float | None) -> bool:
-        """Return whether a record of this likeness is called new."""
-        return likeness is not None and likeness <= novelty.NEW
-
-    def _word(self, prediction: Prediction, likeness: float | None) -> str:
-        if self.is_new(likeness):
+    def _word(self, prediction: Prediction, new: bool) -> str:
+        if new:
             return NEW
         if self.sure is None:
             return ""

@@ -4,9 +4,13 @@ A model that learned from the plant's records tells of them, and no ledger count
 metadata say so. A *private head* (``export_private``) was trained by
 ``wg_common.nets.private_head``, charged like a release, and stands on the released features alone.
 
-Both hold the *whole* model, records in and logits out: the frozen encoder, a network that may stand
-beside it, and the head. The input is a batch ``[n, 3, p, p]`` of pixel values 0 to 255,
-gray images with their one channel repeated; labels, p and provenance stand in the metadata.
+Both hold the *whole* model: the frozen encoder, a network that may stand beside it, and the head.
+ONNX gives what ``wg-client predict`` says: ``label`` (its index), ``probability``, ``distance``
+(from the plant's own records; the metadata have the limit, ``new_above``) and ``verdict`` (an index
+into ``verdicts``, at the ``threshold`` of the metadata), with all ``probabilities`` and ``logits``.
+The input is a batch ``[n, 3, p, p]`` of pixel values 0 to 255, gray images with their one channel
+repeated; labels, p and provenance stand in the metadata.
+A private head has ``logits`` alone: what tells new records from known ones is made of records.
 
 A head for sensor windows has views ``[n, C, 1 + S, L]`` for input, as
 ``wg_common.nets.encoder.window_trunk.prepare`` makes them of a window. In ONNX only n is free; the
@@ -34,7 +38,9 @@ import torch
 from torch import nn
 
 from wg_client.data import plant as plants
+from wg_client.fitting.sure_calls import probability_limit
 from wg_client.models import store
+from wg_client.models.calls import LOOK, PASS, REJECT, Judge
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.predict import load_encoder, load_network
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, architecture_of
@@ -77,7 +83,10 @@ def export_model(
         "generator": manifest.generator,
         "records": WITHOUT_NOISE,
     }
-    _write(home, model, form, metadata, out)
+    judge = Judge.of_model(home, manifest, name)
+    if form == "onnx":
+        metadata |= _verdict_metadata(judge)
+    _write(home, model, form, metadata, out, JudgedModel(model, judge, manifest).eval())
     return metadata
 
 
@@ -134,9 +143,14 @@ def _metadata(kind: Modality, encoder: Encoder, labels: Sequence[str], name: str
 
 
 def _write(
-    home: ClientHome, model: HeadModel, form: Format, metadata: dict[str, str], out: Path
+    home: ClientHome,
+    model: HeadModel,
+    form: Format,
+    metadata: dict[str, str],
+    out: Path,
+    judged_model: JudgedModel | None = None,
 ) -> None:
-    """Write a model; ``metadata`` gets what its inputs are."""
+    """Write a model, in ONNX with its verdicts; ``metadata`` gets what its inputs are."""
     kind, trunk = modality(architecture_of(metadata["architecture"]).modality), model.encoder.trunk
     examples: dict[str, torch.Tensor] = {}
     if kind.resized:
@@ -152,7 +166,10 @@ def _write(
             metadata["network"] = model.network.architecture
             batch = network.prepared(model.network.architecture, [record] * 2)
             examples["prepared"] = torch.from_numpy(batch).float()
-    data = _encode(model, examples, form, metadata)
+    if form == "onnx":
+        data = _onnx(judged_model or model, examples, metadata)
+    else:
+        data = _safetensors(model, metadata)
     atomic.write_bytes(out, data, mode=atomic.PRIVATE)
 
 
@@ -169,11 +186,93 @@ def _example(record: Record, trunk: EncoderTrunk) -> torch.Tensor:
     return torch.cat([trunk.prepare([record])] * 2)
 
 
-def _encode(
-    model: nn.Module, examples: Mapping[str, torch.Tensor], form: Format, metadata: dict[str, str]
-) -> bytes:
-    if form == "onnx":
-        return _onnx(model, examples, metadata)
+VERDICTS = (PASS, REJECT, LOOK, "")
+OUTPUTS = ("label", "probability", "distance", "verdict", "probabilities", "logits")
+
+
+class JudgedModel(nn.Module):
+    """A model with its verdicts, as ``calls`` gives them.
+
+    Args:
+        model: Records to features and logits.
+        judge: Judge of this model.
+        manifest: Manifest of its package.
+    """
+
+    def __init__(self, model: HeadModel, judge: Judge, manifest: ModelsManifest) -> None:
+        super().__init__()
+        self.model = model
+        self.limit = probability_limit(manifest.judged) if manifest.judged else 1.0
+        self.threshold = judge.threshold
+        novelty = judge.novelty
+        self.tells = novelty is not None and len(novelty.scores) > 0
+        if novelty is not None:
+            self.new_above = float(novelty.limit)
+            for name in ("mean", "scale", "directions", "weights", "bank"):
+                self.register_buffer(name, torch.from_numpy(getattr(novelty, name)))
+        self.judges = judge.good is not None
+        if judge.good is not None:
+            self.register_buffer("defect", torch.from_numpy((~judge.good).astype(np.float32)))
+
+    def forward(self, records: torch.Tensor, *prepared: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Values of ``OUTPUTS``; arguments as of ``HeadModel.forward``."""
+        features = self.model.features(records, *prepared)
+        logits = self.model.logits(features)
+        label = logits.argmax(dim=1)
+        chances = self._chances(logits, label)
+        probability = chances.gather(1, label[:, None])[:, 0]
+        verdict = torch.full_like(label, VERDICTS.index(""))
+        if self.judges:
+            reject = chances @ cast(torch.Tensor, self.defect) >= self.threshold
+            verdict = torch.where(reject, VERDICTS.index(REJECT), VERDICTS.index(PASS))
+        distance = torch.full_like(probability, torch.nan)
+        new = torch.ones_like(label, dtype=torch.bool)
+        if self.tells:
+            distance = self._distance(features)
+            new = distance > self.new_above
+        verdict = torch.where(new, VERDICTS.index(LOOK), verdict)
+        return label, probability, distance, verdict, chances, logits
+
+    def _chances(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Probabilities ``[n, K]``, as ``sure_calls.bounded`` has them."""
+        if logits.shape[1] == 1:
+            return torch.ones_like(logits)
+        best = torch.nn.functional.one_hot(label, logits.shape[1]).bool()
+        top = logits.softmax(dim=1).amax(dim=1, keepdim=True).clamp(max=self.limit)
+        shares = logits.masked_fill(best, -1e30).softmax(dim=1) * (1 - top)
+        return torch.where(best, top, shares)
+
+    def _distance(self, features: torch.Tensor) -> torch.Tensor:
+        """Scores of unlikeness ``[n]``, as ``Novelty.score`` has them."""
+        mean, scale, directions, weights, bank = (
+            cast(torch.Tensor, getattr(self, name))
+            for name in ("mean", "scale", "directions", "weights", "bank")
+        )
+        z = (features[:, : len(mean)] - mean) * scale
+        along = z @ directions
+        residual = (z.square().sum(dim=1) - along.square().sum(dim=1)).clamp(min=0).sqrt()
+        x = torch.cat([along, residual[:, None]], dim=1) * weights
+        norms, record_norms = bank.norm(dim=1), x.norm(dim=1, keepdim=True)
+        products = x[:, :-1] @ bank[:, :-1].T
+        squares = (record_norms.square() + norms.square() - 2 * products).clamp(min=0)
+        turn = 1 - products / (record_norms * norms + 1e-9)
+        near = min(2, len(bank))
+        far = squares.topk(near, dim=1, largest=False).values.sqrt().mean(dim=1)
+        angle = turn.topk(near, dim=1, largest=False).values.mean(dim=1)
+        distance: torch.Tensor = far * angle.clamp(min=0).sqrt()
+        return distance
+
+
+def _verdict_metadata(judge: Judge) -> dict[str, str]:
+    tells = judge.novelty is not None and len(judge.novelty.scores) > 0
+    return {
+        "verdicts": json.dumps(VERDICTS),
+        "threshold": repr(judge.threshold),
+        "new_above": repr(judge.novelty.limit) if tells and judge.novelty else "",
+    }
+
+
+def _safetensors(model: nn.Module, metadata: dict[str, str]) -> bytes:
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     return safetensors.torch.save(state, metadata={"model": canonical.encode(metadata).decode()})
 
@@ -189,7 +288,7 @@ def _onnx(
             model,
             tuple(examples.values()),
             input_names=list(examples),
-            output_names=["logits"],
+            output_names=list(OUTPUTS) if isinstance(model, JudgedModel) else ["logits"],
             dynamic_shapes=(records, tuple(prepared)) if prepared else (records,),
             dynamo=True,
             verbose=False,

@@ -36,7 +36,8 @@ RECORDS_LIMIT = 2000  # Most records that anything is fitted on, drawn at random
 DIRECTIONS_LIMIT = 128
 """Most directions of features that are kept, those in which the plant's records vary most."""
 SCORES_LIMIT = 500
-NEW = 0.05  # Share of records like the plant's own that may be called new
+NEW = 0.05
+"""Share of records like the plant's own that may be called new; of fewer than 19 one in all."""
 
 Singles = NDArray[np.float32]
 
@@ -80,9 +81,27 @@ class Novelty:
         below = np.searchsorted(self.scores, self.score(features), side="left")
         return ((len(self.scores) - below + 1) / (len(self.scores) + 1)).astype(np.float32)
 
+    @property
+    def limit(self) -> float:
+        """Largest score of a record that is not new; infinite where there is none to tell by."""
+        if not len(self.scores):
+            return np.inf
+        share = max(NEW * (len(self.scores) + 1), 1)
+        return float(self.scores[len(self.scores) - int(share)])
+
     def tensors(self) -> dict[str, Singles]:
         """Return the tensors of the file."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def new_records(
+    tensors: Mapping[str, NDArray[np.float32]] | None, features: NDArray[np.floating]
+) -> NDArray[np.bool_]:
+    """Tell records of local features ``[n, D]`` that are new; all are where nothing tells."""
+    judge = None if tensors is None else from_tensors(tensors, "novelty")
+    if judge is None or not len(judge.scores):
+        return np.ones(len(features), dtype=bool)
+    return np.asarray(judge.score(features) > judge.limit)
 
 
 def from_tensors(tensors: Mapping[str, NDArray[np.float32]], file_name: str) -> Novelty:

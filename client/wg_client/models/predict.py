@@ -6,19 +6,19 @@ Heads share the encoder's features; those of networks that came beside it may st
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from wg_client.data import plant as plants
-from wg_client.data.dataset import RECORDS_CSV, is_record, lies_beside, records_of
+from wg_client.data.dataset import READING, RECORDS_CSV, is_record, lies_beside, records_of
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_client.data.survey import load_dataset
 from wg_client.fitting.linear_head import Floats, head_from_tensors
+from wg_client.fitting.sure_calls import bounded, probability_limit
 from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
 from wg_common.modalities import cells
@@ -26,6 +26,7 @@ from wg_common.modalities.base import Record
 from wg_common.modalities.registry import list_attribute
 from wg_core.errors import DataError
 from wg_core.site.home import ClientHome
+from wg_core.site.reading import ReadingConfig
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
@@ -50,8 +51,9 @@ class Prediction:
         likeness: Share of the plant's own records that are at least as unlike all others; None
             where that is not known.
         call: ``sure``, ``unsure``, ``new`` (see ``calls``), or empty where that is not known.
-        verdict: ``pass`` or ``reject`` at the model's threshold (see ``acceptance``), or empty
-            where no label says what is good.
+        verdict: ``pass`` or ``reject`` at the model's threshold (see ``acceptance``), ``look`` for
+            a record that is new, or empty for one that is not where no label says what is good.
+        distance: Score of its unlikeness (``novelty``); None where that is not known.
     """
 
     name: str
@@ -61,15 +63,16 @@ class Prediction:
     likeness: float | None = None
     call: str = ""
     verdict: str = ""
+    distance: float | None = None
 
 
-def load_records(path: Path, labels: Sequence[str]) -> SiteData:
+def load_records(path: Path, labels: Sequence[str], reading: ReadingConfig = READING) -> SiteData:
     """Records to predict: a file, a ``.npz`` file or table, a class folder, a folder of files.
 
     Raises:
         DataError: There is nothing to predict, or it cannot be read.
     """
-    if path.is_file() and is_record(path) and not cells.holds_records(path):
+    if path.is_file() and is_record(path) and not cells.holds_records(path, column=reading.text):
         return _unlabelled(path, [path], labels)
     by_class = (path / RECORDS_CSV).is_file() or any((path / label).is_dir() for label in labels)
     if path.is_dir() and not by_class:
@@ -79,7 +82,7 @@ def load_records(path: Path, labels: Sequence[str]) -> SiteData:
         if not files:
             raise DataError(f"{path}: no {list_attribute('name', 'or')} found")
         return _unlabelled(path, files, labels)
-    return load_dataset(path, labels, split=None)
+    return load_dataset(path, labels, split=None, reading=replace(reading, label=None))
 
 
 def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -> Inputs:
@@ -89,6 +92,13 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
         VerificationError, ConfigError: They stand on an encoder that the home does not hold.
         DataError: A record is damaged, or is not what the models take.
     """
+    check_records(manifest, data)
+    encoder = load_encoder(home, manifest)
+    return features_of(encoder, load_network(home, manifest, encoder), data)
+
+
+def check_records(manifest: ModelsManifest, data: SiteData) -> None:
+    """Refuse records that models of a package do not take: ``DataError``."""
     from wg_common import catalogue
 
     architecture = catalogue.architecture_of(manifest.architecture)
@@ -97,8 +107,12 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
             f"{data.names[0]}: of {data.modality}, and the model, {architecture.name}, is for"
             f" {architecture.modality}"
         )
-    encoder = load_encoder(home, manifest)
-    network = load_network(home, manifest, encoder)
+
+
+def features_of(
+    encoder: Encoder, network: TrunkBeside | RecordTrunk | None, data: SiteData
+) -> Inputs:
+    """Features of records, ``[n, D]``, with memory for a part of them at a time."""
     parts = [
         features(encoder, network, list(data.records[start : start + _BATCH]))
         for start in range(0, max(len(data.records), 1), _BATCH)
@@ -165,11 +179,22 @@ def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs
     return head.logits(inputs[:, : head.weight.shape[1]])
 
 
+def probabilities(values: Floats, manifest: ModelsManifest) -> Floats:
+    """Probabilities of logits ``[n, K]``, none above what the plant's labels can know."""
+    limit = probability_limit(manifest.judged) if manifest.judged else 1.0
+    return bounded(values, limit)
+
+
 def predict(
     home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs, names: Sequence[str]
 ) -> list[Prediction]:
     """Most likely label of each record and its probability."""
-    chances = softmax(logits(home, manifest, name, inputs), axis=1)
+    return predictions(logits(home, manifest, name, inputs), manifest, names)
+
+
+def predictions(values: Floats, manifest: ModelsManifest, names: Sequence[str]) -> list[Prediction]:
+    """Predictions of logits ``[n, K]``; the calls are still to be judged."""
+    chances = probabilities(values, manifest)
     best = chances.argmax(axis=1)
     return [
         Prediction(

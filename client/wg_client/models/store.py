@@ -87,15 +87,16 @@ def pack(tensors: dict[str, NDArray[np.float32]]) -> bytes:
 
 
 def read_manifest(home: ClientHome, package_id: str) -> ModelsManifest | None:
-    """Read the manifest of a package's models, of this version or before; None if none is there.
+    """Read the manifest of a package's models, of this version or an earlier; None: none is there.
 
-    The first did not say what networks were made for, the second knew no trunk of the plant's.
+    The first did not say what networks were made for, the second knew no trunk of the plant's,
+    the third not how many calls were judged.
     """
     path = folder(home, package_id) / MANIFEST
     if not path.is_file():
         return None
     data = atomic.read_bytes(path, limit=_MANIFEST_LIMIT)
-    if canonical.version_of(data, subject=str(path)) in (1, 2):
+    if canonical.version_of(data, subject=str(path)) < VERSION:
         earlier = canonical.decode_part(ModelsManifest, data, subject=str(path))
         return replace(earlier, version=VERSION)
     return canonical.decode(ModelsManifest, data, subject=str(path), limit=_MANIFEST_LIMIT)

@@ -74,8 +74,9 @@ def watch(
     if plant_novelty is None or len(plant.data) < fewest_records:
         raise DataError(f"{len(plant.data)} frozen records: too few to hold others against")
     encoder, problems, record_count = plant.load_encoder(), list(left_out), 0
+    limit = plant_novelty.limit
     released_parts = [np.zeros((0, plant.features.dimension), np.float32)]
-    likeness = [np.zeros(0, np.float32)]
+    distances = [np.zeros(0, np.float32)]
     for data in parts:
         for part, bad in decoded_parts(data):
             problems += bad
@@ -83,11 +84,11 @@ def watch(
             if len(part):
                 local = encoder.encode_batched(part.records)
                 released_parts.append(local[:, : plant.features.dimension])
-                likeness.append(plant_novelty.likeness(local))
+                distances.append(plant_novelty.score(local))
             if progress is not None:
                 progress(record_count)
     features = np.concatenate(released_parts)
-    records, new = len(features), int((np.concatenate(likeness) <= novelty.NEW).sum())
+    records, new = len(features), int((np.concatenate(distances) > limit).sum())
     if not records:
         first_problem = f", first {problems[0].name}: {problems[0].reason}" if problems else ""
         raise DataError(f"no record can be read{first_problem}")

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data.recipient import Progress, Recipient
-from wg_client.fitting.sure_calls import WRONG, sure_above
+from wg_client.fitting.sure_calls import WRONG_LIMIT, sure_above, wrong_share
 from wg_client.methods.base import PlantNetwork
 from wg_client.methods.package import read_package
 from wg_client.models import novelty, store
@@ -190,7 +190,8 @@ def record(
         findings=tuple(
             replace(finding, message=plain(finding.message)) for finding in outcome.findings
         ),
-        sure=_sure(outcome, WRONG),
+        sure=_sure(outcome),
+        judged=len(outcome.labels),
         unseen=outcome.unseen(labels),
         candidates=tuple(candidate.name for candidate in candidates),
         condition=Condition() if package is None else package.condition,
@@ -248,9 +249,10 @@ def _with_novelty(plant: Recipient, manifest: ModelsManifest, files: Files) -> M
     return replace(manifest, novelty=canonical.sha256_hex(store.pack(files[store.NOVELTY])))
 
 
-def _sure(outcome: Outcome, wrong: float) -> dict[str, float]:
+def _sure(outcome: Outcome) -> dict[str, float]:
     """Least probability of a sure call, of each model that was judged out of fold."""
-    if not len(outcome.labels):
+    wrong = wrong_share(len(outcome.labels))
+    if wrong > WRONG_LIMIT:
         return {}
     return {
         name: sure_above(model.fitted.logits, outcome.labels, wrong, outcome.records.unseen_mass)

@@ -51,9 +51,11 @@ def read_labelled(path: Path, extra_names: Collection[str] = ()) -> LabelledArra
     kind = None if x is None else registry.of_array(x)
     if x is None or kind is None:
         layout = "missing" if x is None else f"{x.dtype} {list(x.shape)}"
-        raise DataError(
-            f"{path}: array x: {layout}, expected {registry.list_attribute('layout', 'or')}"
-        )
+        advice = ""
+        if x is not None and x.ndim == 4 and x.dtype.kind == "f":
+            advice = "; pictures are uint8: save (x * 255).astype('uint8') if they are 0 to 1"
+        expected = registry.list_attribute("layout", "or")
+        raise DataError(f"{path}: array x: {layout}, expected {expected}{advice}")
     for name, value in {**arrays, **({} if y is None else {"y": y})}.items():
         if value.shape != (len(x),):
             raise DataError(f"{path}: array {name}: {list(value.shape)}, expected [{len(x)}]")

@@ -47,11 +47,12 @@ class CellTable:
     problems: Mapping[int, str]
 
 
-def holds_records(path: Path, modality: str | None = None) -> bool:
+def holds_records(path: Path, modality: str | None = None, column: str | None = None) -> bool:
     """Return whether a file is such a table, by its name, or its first line.
 
     Args:
         modality: Modality of the records; None: of any.
+        column: Name of the column of texts; None: its usual name.
     """
     if path.suffix.lower() == JSON_LINES:
         return path.is_file()
@@ -60,18 +61,24 @@ def holds_records(path: Path, modality: str | None = None) -> bool:
     with path.open("rb") as stream:
         header = stream.read(_HEADER_LIMIT).partition(b"\n")[0]
     try:
-        kind = _modality(_header(tables.decode_text(header, str(path))))
+        kind = _modality(_header(tables.decode_text(header, str(path))), column)
         return kind is not None and modality in (None, kind.name)
     except (DataError, UnicodeDecodeError):  # half a sign of UTF-16; what it is, is said elsewhere
         return False
 
 
-def read(path: Path, extra_columns: Collection[str] = (), encoding: str = AUTO) -> CellTable:
+def read(
+    path: Path,
+    extra_columns: Collection[str] = (),
+    encoding: str = AUTO,
+    column: str | None = None,
+) -> CellTable:
     """Read a table.
 
     Args:
         extra_columns: Names of further columns, which need not be there.
         encoding: One of ``wg_core.site.reading.ENCODINGS``.
+        column: Name of the column of texts; None: its usual name.
 
     Raises:
         DataError: It cannot be read, or has no column of records; the line is named.
@@ -84,16 +91,21 @@ def read(path: Path, extra_columns: Collection[str] = (), encoding: str = AUTO) 
     else:
         rows = []
         headers = [_header_and_rows(text, path, used_encoding, rows)]
-    kind = next((candidate for candidate in map(_modality, headers) if candidate is not None), None)
+    kinds = (_modality(header, column) for header in headers)
+    kind = next((candidate for candidate in kinds if candidate is not None), None)
     if kind is None:
         names = list(dict.fromkeys(name for header in headers for name in header))[:20]
-        raise DataError(f"{path}: no column {registry.listed_columns()}; found {names}")
+        column_names = registry.listed_columns() if column is None else repr(column)
+        raise DataError(
+            f"{path}: no column {column_names}; found {names}; name the column of texts"
+            " (--text-column)"
+        )
     columns = {
         name: [_of(row, name) for row in rows]
         for name in extra_columns
         if any(tables.find_column(header, name) is not None for header in headers)
     }
-    cells = [_of(row, kind.column) for row in rows]
+    cells = [_of(row, column or kind.column) for row in rows]
     names = [f"{path.name}[{row}]" for row in range(len(rows))]
     problems = {number: row for number, row in enumerate(rows) if isinstance(row, str)}
 
@@ -114,7 +126,7 @@ def _of(row: dict[str, str] | str, column: str) -> str:
     return "" if place is None else list(row.values())[place]
 
 
-def _modality(names: Sequence[str]) -> Modality | None:
+def _modality(names: Sequence[str], column: str | None) -> Modality | None:
     """Return the modality of a table's records; None if it has none, or names files of records."""
     if _FILE in names:
         return None
@@ -122,7 +134,7 @@ def _modality(names: Sequence[str]) -> Modality | None:
         (
             kind
             for kind in registry.MODALITIES.values()
-            if kind.column and tables.find_column(names, kind.column) is not None
+            if kind.column and tables.find_column(names, column or kind.column) is not None
         ),
         None,
     )

@@ -45,15 +45,22 @@ class HeadModel(nn.Module):
 
     def forward(self, records: Tensor, *prepared: Tensor) -> Tensor:
         """Logits ``[n, K]``; prepared are the batches of further trunks and of the network."""
+        return self.logits(self.features(records, *prepared))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits ``[n, K]`` of what ``features`` gives."""
+        values: Tensor = self.head(features[:, : self.head.in_features])
+        return values
+
+    def features(self, records: Tensor, *prepared: Tensor) -> Tensor:
+        """Features that the head stands on ``[n, D]``, arguments as of ``forward``."""
         batch = records.float()
         parts = [self.encoder(batch)]  # [n, D], those that are released first
         for trunk, x in zip(self.further, prepared, strict=False):
             parts.append(cast(EncoderTrunk, trunk).local(x))
         if self.network is not None:
             parts.append(self.network(prepared[-1] if len(prepared) > len(self.further) else batch))
-        features = torch.cat(parts, dim=1)
-        logits: Tensor = self.head(features[:, : self.head.in_features])
-        return logits
+        return torch.cat(parts, dim=1)
 
 
 def build_model(

@@ -93,12 +93,16 @@ class ReadingConfig:
         channels: Names of a window file's columns, in the order that networks see; null: not
             compared.
         log: How windows are cut from long sensor logs; null: each file is one record.
+        text: Column of a table with the text of each record; null: ``text``.
+        label: Column of a table with its label; null: ``label``.
     """
 
     bits: int = 16
     encoding: str = AUTO
     channels: tuple[str, ...] | None = None
     log: LogConfig | None = None
+    text: str | None = None
+    label: str | None = None
 
     def __post_init__(self) -> None:
         if self.bits not in BITS:

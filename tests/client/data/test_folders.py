@@ -103,3 +103,53 @@ def test_windows_of_different_channels_are_pointed_out(tmp_path: Path) -> None:
         np.save(tmp_path / "ok" / f"{name}.npy", values + len(name))
     (hint,) = inspect(survey(tmp_path), units=False).hints
     assert "2 of 2" in hint or "1 of 2" in hint
+
+
+@pytest.mark.parametrize("labels", [None, ["good", "scratch"]])
+def test_a_data_set_for_anomaly_detection_is_read_by_its_classes(
+    tmp_path: Path, labels: list[str] | None
+) -> None:
+    """As MVTec AD and anomalib lay it out."""
+    for number, name in enumerate(("train/good/a", "test/good/b", "test/scratch/c")):
+        _picture(tmp_path / f"{name}.png", number)
+    _picture(tmp_path / "ground_truth/scratch/c_mask.png", 9)
+    seen = survey(tmp_path, labels)
+    assert seen.data.label_names == ("good", "scratch") and not seen.problems
+    assert sorted(zip(seen.data.names, seen.data.labels.tolist(), strict=True)) == [
+        ("test/good/b.png", 0),
+        ("test/scratch/c.png", 1),
+        ("train/good/a.png", 0),
+    ]
+    assert "anomaly detection" in seen.hints[0]
+
+
+def test_a_split_of_classes_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    for name in ("train/cat", "train/dog", "val/cat", "val/dog"):
+        _picture(tmp_path / name / "a.png")
+    with pytest.raises(DataError, match=r"parts of a split.*--data at one of them"):
+        survey(tmp_path)
+
+
+def test_columns_have_the_names_that_a_person_says(tmp_path: Path) -> None:
+    table = tmp_path / "notes.csv"
+    table.write_text("内容,分類\nモーターが熱い,故障\n異常なし,正常\n", encoding="cp932")
+    with pytest.raises(DataError, match="--text-column"):
+        survey(tmp_path / "notes.csv")
+    seen = survey(table, reading=ReadingConfig(text="内容", label="分類"))
+    assert seen.data.label_names == ("故障", "正常") and seen.data.labels.tolist() == [0, 1]
+    assert seen.data.records[0] == "モーターが熱い"
+    with pytest.raises(DataError, match="no column '区分'"):
+        survey(table, reading=ReadingConfig(text="内容", label="区分"))
+
+
+def test_arrays_that_may_be_pictures_are_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    for shape, said in (((4, 28, 28), "28 channels"), ((4, 28, 28, 3), "uint8")):
+        path = tmp_path / "x.npz"
+        x = rng.random(shape).astype(np.float32)
+        np.savez(path, x=x, y=np.zeros(4, np.int64), classes=np.array(["a"]))
+        try:
+            (sentence,) = survey(path).hints
+        except DataError as error:
+            sentence = str(error)
+        assert said in sentence

@@ -42,7 +42,8 @@ def test_so_many_more_records_show_one_in_a_hundred_and_no_fewer(wrong: int, rec
 def test_a_threshold_trades_false_accepts_for_false_rejects() -> None:
     rng = np.random.default_rng(1)
     good = rng.random(200) < 0.6
-    scores = Scores(defect=np.clip(rng.normal(0.7 - 0.4 * good, 0.2), 0, 1), good=good, right=good)
+    defect = np.clip(rng.normal(0.7 - 0.4 * good, 0.2), 0, 1)
+    scores = Scores(defect=defect, good=good, right=good, new=np.zeros(200, bool))
     curve = scores.curve(points=11)
     accepts = [row.false_accepts.wrong for row in curve if row.false_accepts]
     rejects = [row.false_rejects.wrong for row in curve if row.false_rejects]
@@ -105,4 +106,4 @@ def test_commands_show_and_move_it_and_predict_follows(judged: TestPlant, tmp_pa
         assert said["threshold"] == float(value) and len(said["curve"]) == 11
         rows = json.loads(call("predict", spare, "--json"))["results"][0]["predictions"]
         verdicts.append({row["verdict"] for row in rows})
-    assert verdicts[0] == {"reject"} and "pass" in verdicts[1]
+    assert verdicts[0] <= {"reject", "look"} and "reject" in verdicts[0] and "pass" in verdicts[1]

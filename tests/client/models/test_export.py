@@ -52,7 +52,7 @@ def test_onnx_agrees_with_the_plant_s_own_predictions(
         data = predict.load_records(tmp_path / "new.npz", LABELS)
         features = predict.encode_records(plant.home, manifest, data)
         expected = predict.logits(plant.home, manifest, name, features)
-        (logits,) = session.run(None, {"images": images.astype(np.float32)})
+        (logits,) = session.run(["logits"], {"images": images.astype(np.float32)})
         np.testing.assert_allclose(logits, expected, atol=1e-3, rtol=1e-3)
         assert (logits.argmax(axis=1) == expected.argmax(axis=1)).all()
     metadata = {item.key: item.value for item in program.metadata_props}

@@ -128,7 +128,7 @@ def test_no_call_of_a_class_without_a_record_here_is_sure() -> None:
     judge = Judge(sure=0.5, unseen=("dent",))
     calls = {
         label: judge._word(
-            Prediction(name="", label=label, probability=0.99, probabilities=()), None
+            Prediction(name="", label=label, probability=0.99, probabilities=()), new=False
         )
         for label in ("dent", "scratch")
     }

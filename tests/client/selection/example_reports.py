@@ -83,6 +83,7 @@ def _judged(outcome: Outcome) -> Acceptance:
                 defect=np.clip(rng.normal(0.8 - 0.6 * good, 0.15), 0, 1),
                 good=good,
                 right=rng.random(80) < 0.8,
+                new=np.zeros(80, bool),
             )
             for name in outcome.models
         },

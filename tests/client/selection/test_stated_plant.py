@@ -237,7 +237,7 @@ def _assert_exported_alike(plant: TestPlant, manifest: ModelsManifest, out: Path
         "windows": torch.cat([encoder.module.trunk.prepare([each]) for each in windows]).numpy(),
         "prepared": network.prepared(catalogue.SPECTRUM_LINES, list(windows)),
     }
-    (logits,) = onnxruntime.InferenceSession(str(out)).run(None, feeds)
+    (logits,) = onnxruntime.InferenceSession(str(out)).run(["logits"], feeds)
     network_trunk = predict.load_network(plant.home, manifest, encoder)
     inputs = predict.features(encoder, network_trunk, list(windows))
     expected = predict.logits(plant.home, manifest, GENERATED, inputs)

@@ -170,7 +170,7 @@ def test_minilm_may_be_a_further_trunk_of_which_nothing_is_released(
     export_model(plant.home, manifest, KEPT, "onnx", tmp_path / "model")
     words = minilm.prepared(data.records)
     inputs = {"texts": trunk_of("texts")().prepare(data.records).numpy(), network.label: words}
-    (exported,) = onnxruntime.InferenceSession(str(tmp_path / "model")).run(None, inputs)
+    (exported,) = onnxruntime.InferenceSession(str(tmp_path / "model")).run(["logits"], inputs)
     logits = predict.logits(plant.home, manifest, KEPT, features)
     np.testing.assert_allclose(exported, logits, rtol=1e-3, atol=1e-3)
 
@@ -187,7 +187,7 @@ def test_exports_take_vectors_and_name_what_makes_them(
     if form == "onnx":
         texts = [np.array(row["text"]) for row in rows(3, 2)]
         vectors = trunk_of("texts")().prepare(texts).numpy()
-        (got,) = onnxruntime.InferenceSession(str(out)).run(None, {"texts": vectors})
+        (got,) = onnxruntime.InferenceSession(str(out)).run(["logits"], {"texts": vectors})
         assert got.shape == (6, 3)
     else:
         with safetensors.safe_open(str(out), "numpy") as file:

@@ -144,7 +144,7 @@ def test_exports_take_views_of_windows(
     encoder = predict.load_encoder(window_plant.home, applied.manifest)
     (trunk,) = encoder.further
     fitted = torch.cat([trunk.prepare([window]) for window in found])
-    (got,) = session.run(None, {"windows": views.numpy(), trunk.label: fitted.numpy()})
+    (got,) = session.run(["logits"], {"windows": views.numpy(), trunk.label: fitted.numpy()})
     features = encoder.encode_local(list(found))
     expected = predict.logits(
         window_plant.home, applied.manifest, LOCAL, features.astype(np.float64)

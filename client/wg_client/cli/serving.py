@@ -1,0 +1,42 @@
+"""``wg-client serve``: the model in use, on this machine, answering in milliseconds."""
+
+from __future__ import annotations
+
+import click
+
+from wg_client.cli.adoption import chosen
+from wg_client.cli.options import home_option, model_option, package_option
+from wg_core import cli
+from wg_core.cli import note
+from wg_core.language import text
+from wg_core.site.home import ClientHome
+
+
+@click.command()
+@home_option
+@model_option
+@package_option
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=8765,
+    show_default=True,
+    help="Port on loopback; nothing else of the network can reach it.",
+)
+def serve(home: ClientHome, name: str | None, package: str | None, port: int) -> None:
+    """Answer predictions on loopback, until stopped: POST a record file to /predict/NAME.
+
+    The answer is what 'predict --json' says of a record. What cannot be read is refused with 422.
+    """
+    with cli.waiting(text("loading the model")):
+        import uvicorn
+
+        from wg_client.models.predictor import Predictor
+        from wg_client.models.service import service
+
+        predictor = Predictor.open(home, *chosen(home, package, name))
+    note(text("ready: curl --data-binary @FILE http://127.0.0.1:{port}/predict/FILE", port=port))
+    uvicorn.run(service(predictor), host="127.0.0.1", port=port, log_level="warning")
+
+
+COMMANDS = (serve,)

@@ -1,0 +1,111 @@
+"""One model, loaded once: records to predictions with their verdicts, in milliseconds."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wg_client.data.dataset import with_reading
+from wg_client.data.inspection import decoded_parts
+from wg_client.data.site_data import SiteData
+from wg_client.fitting.linear_head import LinearHead, head_from_tensors
+from wg_client.models import predict, store
+from wg_client.models.calls import Judge
+from wg_client.models.manifest import ModelsManifest
+from wg_client.models.predict import Inputs, Prediction
+from wg_core import atomic
+from wg_core.errors import DataError
+from wg_core.site import config as configuration
+from wg_core.site.home import ClientHome
+from wg_core.site.reading import ReadingConfig
+
+if TYPE_CHECKING:  # torch: seconds to import, only when needed
+    from wg_common.nets.encoder.module import Encoder
+    from wg_common.nets.family_network import TrunkBeside
+    from wg_common.nets.network import RecordTrunk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Predictor:
+    """A stored model, at work.
+
+    Attributes:
+        manifest: Manifest of its package.
+        name: Name of the model.
+        reading: How files are read at the plant.
+        judge: Judge of its calls.
+        encoder: The encoder that it stands on.
+        network: The network beside the encoder; None: there is none.
+        head: Head of the model.
+    """
+
+    manifest: ModelsManifest
+    name: str
+    reading: ReadingConfig
+    judge: Judge
+    encoder: Encoder
+    network: TrunkBeside | RecordTrunk | None
+    head: LinearHead
+
+    @classmethod
+    def open(cls, home: ClientHome, manifest: ModelsManifest, name: str) -> Predictor:
+        """Load a model.
+
+        Raises:
+            VerificationError: A file is not the one that was written, or the encoder is another.
+        """
+        encoder = predict.load_encoder(home, manifest)
+        return cls(
+            manifest=manifest,
+            name=name,
+            reading=configuration.load(home).data.reading,
+            judge=Judge.of_model(home, manifest, name),
+            encoder=encoder,
+            network=predict.load_network(home, manifest, encoder),
+            head=head_from_tensors(store.load_tensors(home, manifest, name)),
+        )
+
+    def inputs(self, data: SiteData) -> Inputs:
+        """Features of records that the head stands on; errors as of ``predict.check_records``."""
+        predict.check_records(self.manifest, data)
+        return predict.features_of(self.encoder, self.network, data)
+
+    def predict(self, data: SiteData, inputs: Inputs) -> list[Prediction]:
+        """Predictions with their verdicts."""
+        logits = self.head.logits(inputs[:, : self.head.weight.shape[1]])
+        rows = predict.predictions(logits, self.manifest, data.names)
+        return self.judge.judge(rows, inputs)
+
+    def predict_file(self, path: Path) -> list[Prediction]:
+        """Predict the records of one file.
+
+        Raises:
+            DataError: It cannot be read, or holds no record.
+        """
+        data = with_reading(
+            predict.load_records(path, self.manifest.labels, self.reading), self.reading
+        )
+        rows: list[Prediction] = []
+        for part, problems in decoded_parts(data):
+            for problem in problems:
+                raise DataError(f"{problem.name}: {problem.reason}")
+            rows += self.predict(part, self.inputs(part))
+        return rows
+
+    def predict_bytes(self, data: bytes, name: str) -> list[Prediction]:
+        """Predict the records of a file that is not on the disk; arguments as of ``predict_file``.
+
+        Args:
+            data: Content of the file.
+            name: Its name, which says how it is read.
+        """
+        with tempfile.TemporaryDirectory(prefix="wg-record-") as folder:
+            path = Path(folder) / f"record{Path(name).suffix.lower()}"
+            atomic.write_bytes(path, data, mode=atomic.PRIVATE)
+            try:
+                rows = self.predict_file(path)
+            except DataError as error:
+                raise DataError(str(error).replace(str(path), name)) from error
+        return [replace(row, name=row.name.replace(str(path), name)) for row in rows]

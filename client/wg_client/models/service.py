@@ -1,0 +1,59 @@
+"""Predictions over HTTP on loopback: the same bits, limits and errors as ``wg-client predict``.
+
+``POST /predict/NAME`` with the bytes of a record file gives its predictions as JSON; NAME's ending
+says how they are read. ``GET /`` names the model. A request whose ``Host`` is not this machine's
+own name is refused, so that no web page can reach it under a name of its own.
+
+Not guaranteed: who asks. Whoever is on this machine may.
+"""
+
+import threading
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from wg_client.models.predict import Prediction
+from wg_client.models.predictor import Predictor
+from wg_common import catalogue
+from wg_common.modalities.registry import modality
+from wg_core.errors import DataError
+from wg_core.wire import canonical
+
+HOSTS = ["127.0.0.1", "localhost"]
+
+
+def service(predictor: Predictor) -> Starlette:
+    """Make the application that answers with a model."""
+    limit = modality(catalogue.architecture_of(predictor.manifest.architecture).modality).file_limit
+    lock = threading.Lock()  # a network computes one batch at a time
+
+    def answer(body: bytes, name: str) -> list[Prediction]:
+        with lock:
+            return predictor.predict_bytes(body, name)
+
+    async def predict(request: Request) -> Response:
+        body = bytearray()
+        async for part in request.stream():
+            body += part
+            if len(body) > limit:
+                return JSONResponse({"error": f"more than {limit} bytes"}, 413)
+        try:
+            rows = await run_in_threadpool(answer, bytes(body), request.path_params["name"])
+        except DataError as error:
+            return JSONResponse({"error": str(error), "verdict": "look"}, 422)
+        return JSONResponse({"predictions": canonical.to_builtins(rows)}, 200)
+
+    async def about(_: Request) -> Response:
+        manifest = predictor.manifest
+        document = {"package": manifest.package_id, "model": predictor.name}
+        return JSONResponse({**document, "labels": list(manifest.labels)}, 200)
+
+    return Starlette(
+        routes=[Route("/", about), Route("/predict/{name}", predict, methods=["POST"])],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)],
+    )

@@ -1,0 +1,152 @@
+"""One verdict, whoever gives it: ``predict``, its watch, the local service and ONNX."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import numpy as np
+import onnxruntime
+import pytest
+from PIL import Image
+from tests.client.conftest import LABELS, TestPlant, pictures, plant_maker
+
+from wg_client.cli.prediction import Predictions
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.fitting.sure_calls import bounded, probability_limit, wrong_share
+from wg_client.models import adoption
+from wg_client.models.export import VERDICTS, export_model
+from wg_client.models.predict import Prediction
+from wg_client.models.predictor import Predictor
+from wg_client.models.service import service
+from wg_client.selection.delivery import take_package
+from wg_core.errors import DataError
+
+Shown = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture(scope="module")
+def judge(
+    tmp_path_factory: pytest.TempPathFactory, encoder_package: bytes, good_head: LinearHead
+) -> TestPlant:
+    """A plant that knows what is good, and has a model."""
+    make = plant_maker(tmp_path_factory.mktemp("judge"), encoder_package)
+    plant = make({0: 8, 1: 8, 2: 8}, good=("bars",))
+    take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    return plant
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures like the plant's, and foreign ones."""
+    folder, rng = tmp_path_factory.mktemp("new"), np.random.default_rng(5)
+    for label in range(3):
+        for row, picture in enumerate(pictures(rng, label, 3)):
+            Image.fromarray(picture).save(folder / f"{LABELS[label]}{row}.png")
+    for row in range(3):
+        odd = np.where(rng.random((32, 32)) < 0.5, 0, 255).astype(np.uint8)
+        Image.fromarray(odd).save(folder / f"odd{row}.png")
+    return folder
+
+
+def predicted(judge: TestPlant, folder: Path) -> tuple[Predictor, dict[str, Prediction]]:
+    predictor = Predictor.open(judge.home, *adoption.in_use(judge.home))
+    rows = {path.name: predictor.predict_file(path)[0] for path in sorted(folder.iterdir())}
+    return predictor, rows
+
+
+def test_what_is_new_never_passes(judge: TestPlant, folder: Path) -> None:
+    _, rows = predicted(judge, folder)
+    assert {row.verdict for name, row in rows.items() if name.startswith("odd")} == {"look"}
+    assert {row.verdict for row in rows.values()} == {"pass", "reject", "look"}
+    for row in rows.values():
+        assert (row.verdict == "look") == (row.call == "new")
+        assert row.probability <= probability_limit(24)
+
+
+def test_onnx_gives_the_same_verdicts(judge: TestPlant, folder: Path, tmp_path: Path) -> None:
+    predictor, rows = predicted(judge, folder)
+    out = tmp_path / "model.onnx"
+    metadata = export_model(judge.home, predictor.manifest, predictor.name, "onnx", out)
+    assert json.loads(metadata["verdicts"]) == list(VERDICTS) and metadata["threshold"] == "0.5"
+    records = [np.array(Image.open(folder / name)) for name in rows]
+    batch = predictor.encoder.module.trunk.prepare(records).float().numpy()
+    session = onnxruntime.InferenceSession(str(out))
+    label, probability, distance, verdict, *_ = session.run(None, {"images": batch})
+    assert [LABELS[index] for index in label] == [row.label for row in rows.values()]
+    assert [VERDICTS[index] for index in verdict] == [row.verdict for row in rows.values()]
+    expected = [[row.probability, row.distance or 0.0] for row in rows.values()]
+    np.testing.assert_allclose(np.stack([probability, distance], axis=1), expected, rtol=1e-3)
+
+
+def test_the_service_says_what_predict_says(judge: TestPlant, folder: Path) -> None:
+    predictor, rows = predicted(judge, folder)
+    transport = httpx.ASGITransport(service(predictor))
+
+    async def ask() -> None:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            assert (await client.get("/")).json()["labels"] == list(LABELS)
+            for name, row in rows.items():
+                body = (folder / name).read_bytes()
+                (said,) = (await client.post(f"/predict/{name}", content=body)).json()[
+                    "predictions"
+                ]
+                expected = name, row.verdict, row.probability
+                assert (said["name"], said["verdict"], said["probability"]) == expected
+            refused = await client.post("/predict/x.png", content=b"no picture")
+            assert refused.status_code == 422 and refused.json()["error"].startswith("x.png")
+            assert (await client.get("/", headers={"host": "example.org"})).status_code == 400
+
+    asyncio.run(ask())
+
+
+def test_a_watch_writes_each_file_once(judge: TestPlant, folder: Path, tmp_path: Path) -> None:
+    predictor, rows = predicted(judge, folder)
+    predictions = Predictions(judge.home, predictor.manifest, predictor.name)
+    arriving, out = tmp_path / "in", tmp_path / "verdicts.csv"
+    arriving.mkdir()
+    (arriving / "a.png").write_bytes((folder / "odd0.png").read_bytes())
+    (arriving / "b.png").write_bytes(b"")
+    lines = predictions.watch(arriving, out, pause=0)
+    next(lines), next(lines)
+    (arriving / "c.png").write_bytes((folder / "bars0.png").read_bytes())
+    next(lines)
+    again = predictions.watch(arriving, out, pause=0)
+    (arriving / "d.png").write_bytes((folder / "bars0.png").read_bytes())
+    next(again)
+    with out.open(encoding="utf-8-sig", newline="") as stream:
+        table = {row["file"]: row for row in csv.DictReader(stream)}
+    assert list(table) == ["a.png", "b.png", "c.png", "d.png"]
+    assert table["b.png"]["verdict"] == "look" == table["a.png"]["verdict"]
+    assert table["c.png"]["verdict"] == rows["bars0.png"].verdict
+
+
+def test_one_file_that_cannot_be_read_keeps_no_other(
+    judge: TestPlant, folder: Path, tmp_path: Path
+) -> None:
+    predictor, _ = predicted(judge, folder)
+    predictions = Predictions(judge.home, predictor.manifest, predictor.name)
+    phone = tmp_path / "x.heic"
+    phone.write_bytes(b"\0")
+    predictions.leave_out(phone, DataError("x"))
+    predictions.add(folder / "bars0.png")
+    assert predictions.count == 1 and len(predictions.problems) == 1
+
+
+def test_no_probability_is_above_what_labels_can_know() -> None:
+    logits = np.array([[900.0, 0, -900], [2, 1, 0], [0, 0, 0]])
+    chances = bounded(logits, 0.9)
+    np.testing.assert_allclose(chances.sum(axis=1), 1)
+    assert chances.max() == 0.9 and chances[0, 1] == pytest.approx(0.1)
+    plain = np.exp(logits[1:]) / np.exp(logits[1:]).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(chances[1:], plain)  # what is below the limit stays
+    assert bounded(np.zeros((2, 1)), 0.9).tolist() == [[1], [1]]
+
+
+def test_few_labels_can_show_a_larger_share_alone() -> None:
+    shares = [wrong_share(labels) for labels in (0, 2, 10, 20, 38, 400)]
+    assert shares == sorted(shares, reverse=True) and shares[-2:] == [0.1, 0.1] and shares[3] > 0.1
