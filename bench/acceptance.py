@@ -25,7 +25,7 @@ from bench.selected import plant_trunk, selected
 from bench.tables import markdown
 
 from wg_client.fitting.standardised import family_view
-from wg_client.fitting.sure_calls import WRONG, bounded, probability_limit, sure_above
+from wg_client.fitting.sure_calls import NEVER, WRONG, bounded, probability_limit, sure_above
 from wg_client.methods.base import Candidate
 from wg_client.methods.names import LOCAL
 from wg_client.models import novelty
@@ -219,17 +219,20 @@ def told(
     chances = bounded(logits, limit)
     fitted = novelty.fit(features, outcome.records.all_labels)
     is_new = novelty.new_records(None if fitted is None else fitted.tensors(), x)
+    out_of_fold = kept.fitted.logits
+    least = NEVER
+    if out_of_fold is not None:
+        least = sure_above(out_of_fold, outcome.labels, WRONG, outcome.records.unseen_mass)
+    least_sure = np.where(gone, NEVER, least)
     parts = [
-        score(chances[half], y[half], good, is_new[half]).at(0.5)
+        score(chances[half], y[half], good, is_new[half], least_sure).at(0.5)
         for half in np.split(rows, [len(y) // 5])
     ]
     pairs = zip(*((each.false_accepts, each.false_rejects) for each in parts), strict=True)
     found["bounds"] = [
         [a.most(), b.wrong / b.records] for a, b in pairs if a and b and a.records and b.records
     ]
-    out_of_fold = kept.fitted.logits
     if out_of_fold is not None:
-        least = sure_above(out_of_fold, outcome.labels, WRONG, outcome.records.unseen_mass)
         sure = (chances.max(axis=1) >= least) & ~gone[logits.argmax(axis=1)]
         sure &= ~is_new
         found["sure"] = [int(sure.sum()), int((sure & ~right).sum())]

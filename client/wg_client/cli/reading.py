@@ -8,7 +8,7 @@ import click
 
 from wg_client.cli.options import words_of
 from wg_core.errors import UsageError
-from wg_core.site.reading import AUTO, BITS, ENCODINGS, ReadingConfig
+from wg_core.site.reading import AUTO, BITS, COLUMNS, ENCODINGS, ReadingConfig
 
 _OPTIONS = (
     click.option(
@@ -108,8 +108,7 @@ def read_reading(
             bits=int(bits),
             encoding=encoding,
             channels=channels,
-            text=text_column,
-            label=log["label_column"],
+            columns=(text_column or COLUMNS[0], log["label_column"] or COLUMNS[1]),
         )
     from wg_client.data import sensor_windows
 

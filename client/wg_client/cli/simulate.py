@@ -16,7 +16,7 @@ from wg_client.cli.freeze import CANNOT, freezing_bar, named
 from wg_client.cli.options import data_sheet_option, words_of
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_client.pilot import published
-from wg_client.pilot.sentences import figure, verdict
+from wg_client.pilot.sentences import figure, offer_lines, verdict
 from wg_core import atomic
 from wg_core.cli import json_option, next_step, note, printable, show, waiting
 from wg_core.errors import UsageError
@@ -56,6 +56,11 @@ _SIMULATING = text("simulating, %")
     type=click.Path(path_type=Path, dir_okay=False),
     help="The operator's encoder package; default: what is installed.",
 )
+@click.option(
+    "--offer",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The operator's offer ('wg-server offer'): it is tried on your own records.",
+)
 @reading_options
 @data_sheet_option
 @click.option(
@@ -80,6 +85,7 @@ def simulate(
     unit_column: str | None,
     sites: int,
     encoder: Path | None,
+    offer: Path | None,
     data_sheet: Path | None,
     sheet: Path | None,
     figures: Path | None,
@@ -96,6 +102,8 @@ def simulate(
         from wg_client.pilot import sheet as sheets
         from wg_client.pilot import simulation
 
+    if offer is not None and encoder is not None:
+        raise UsageError("--offer: has an encoder; leave --encoder out")
     if figures is not None and sheet is None:
         raise UsageError("--figures: for a sheet; say where to write it: --sheet FILE.html")
     entered = sheets.Figures() if figures is None else sheets.read_figures(figures)
@@ -111,6 +119,7 @@ def simulate(
             choice,
             look(choice, stage),
             encoder=encoder,
+            offer=offer,
             sites=sites,
             epsilon=float(price),
             stage=stage,
@@ -182,6 +191,7 @@ def _gain_lines(simulation: Simulation) -> Iterator[str]:
         )
     elif facts.labels:
         yield text("alone: too few labels to judge anything; three records a class are the least")
+    yield from offer_lines(simulation)
     yield figure(simulation)
     yield verdict(simulation)
 

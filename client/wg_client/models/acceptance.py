@@ -23,6 +23,7 @@ from wg_client.data.acceptance_set import AcceptanceSet
 from wg_client.data.plant import Plant
 from wg_client.data.site_data import SiteData
 from wg_client.fitting.linear_head import Floats, Ints
+from wg_client.fitting.sure_calls import NEVER
 from wg_client.models import adoption, novelty, predict, store
 from wg_client.models.adoption import Chosen
 from wg_client.models.manifest import ModelsManifest
@@ -76,7 +77,7 @@ class Judgement:
         false_accepts: Defective records that pass; None where no label says what is good.
         false_rejects: Good records that are rejected; likewise.
         wrong_labels: Records that are called by another label than their own.
-        looks: Records that a person is to look at, as they are new.
+        looks: Records that a person is to look at.
     """
 
     threshold: float
@@ -94,27 +95,30 @@ class Scores:
         defect: Probability of a defect, ``[a]``.
         good: Whether each record is good, ``[a]``; None where no label says what is good.
         right: Whether it is called by its own label, ``[a]``.
-        new: Whether nobody may obey the call, as the record is new, ``[a]``.
+        new: True for each record that is new, ``[a]``.
+        sure: True for each call that is sure, ``[a]``.
     """
 
     defect: Floats
     good: NDArray[np.bool_] | None
     right: NDArray[np.bool_]
     new: NDArray[np.bool_]
+    sure: NDArray[np.bool_]
 
     def at(self, threshold: float) -> Judgement:
         """Count at a threshold."""
         accepts = rejects = None
+        reject = ~self.new & (self.defect >= threshold)
+        passes = ~self.new & ~reject & self.sure
         if self.good is not None:
-            rejected, obeyed = self.defect >= threshold, ~self.new
-            accepts = Errors(int((obeyed & ~rejected & ~self.good).sum()), int((~self.good).sum()))
-            rejects = Errors(int((obeyed & rejected & self.good).sum()), int(self.good.sum()))
+            accepts = Errors(int((passes & ~self.good).sum()), int((~self.good).sum()))
+            rejects = Errors(int((reject & self.good).sum()), int(self.good.sum()))
         return Judgement(
             threshold=threshold,
             false_accepts=accepts,
             false_rejects=rejects,
             wrong_labels=Errors(int((~self.right).sum()), len(self.right)),
-            looks=int(self.new.sum()),
+            looks=int((~passes & ~reject).sum()),
         )
 
     def curve(self, points: int) -> list[Judgement]:
@@ -172,6 +176,7 @@ def acceptance(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> Acce
                 truth,
                 good,
                 is_new,
+                least_sure(manifest, name),
             )
             for name in names
         },
@@ -205,14 +210,25 @@ def _inputs(
     return predict.encode_records(home, manifest, data)
 
 
+def least_sure(manifest: ModelsManifest, name: str) -> Floats:
+    """Least probability of a sure call of each class of a model, ``[K]``."""
+    least = manifest.sure.get(name, NEVER)
+    return np.array([NEVER if label in manifest.unseen else least for label in manifest.labels])
+
+
 def score(
-    chances: Floats, truth: Ints, good: NDArray[np.bool_] | None, is_new: NDArray[np.bool_]
+    chances: Floats,
+    truth: Ints,
+    good: NDArray[np.bool_] | None,
+    is_new: NDArray[np.bool_],
+    least: Floats,
 ) -> Scores:
     """Score probabilities ``[a, K]`` against labels ``[a]``.
 
     Args:
         good: Which labels mean "no defect", ``[K]``; None: not known.
         is_new: Which records are new, ``[a]``.
+        least: Least probability of a sure call of each class, ``[K]``.
     """
     defects = np.ones(chances.shape[1], dtype=bool) if good is None else ~good
     return Scores(
@@ -220,4 +236,5 @@ def score(
         good=None if good is None else good[truth],
         right=chances.argmax(axis=1) == truth,
         new=is_new,
+        sure=chances.max(axis=1) >= least[chances.argmax(axis=1)],
     )

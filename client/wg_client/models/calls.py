@@ -1,6 +1,7 @@
 """What a call is worth, and the verdict that a line may obey.
 
-*Verdict.* ``look`` where the record is new, or nothing tells whether it is; else, where labels say
+*Verdict.* ``look`` where the record is new, or nothing tells whether it is, or where it would pass
+and the call is not sure; else, where labels say
 what is good, ``reject`` at the model's threshold or above, and ``pass`` below it. What is new never
 passes.
 
@@ -23,7 +24,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.fitting.sure_calls import wrong_share
+from wg_client.fitting.sure_calls import NEVER, wrong_share
 from wg_client.models import acceptance, adoption, novelty, store
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.novelty import Novelty
@@ -68,7 +69,7 @@ class Judge:
         sure = manifest.sure.get(manifest.entry(name).name)
         judge = cls(
             sure=sure,
-            wrong=0.0 if sure is None or sure > 1 else wrong_share(manifest.judged),
+            wrong=0.0 if sure is None or sure > 1 else wrong_share(manifest.judged_labels),
             unseen=manifest.unseen,
             good=acceptance.good_mask(manifest.labels, config.data.good),
             threshold=acceptance.threshold(home, manifest, name),
@@ -114,7 +115,13 @@ class Judge:
         if self.good is None:
             return ""
         defect = float(np.array(prediction.probabilities)[~self.good].sum())
-        return REJECT if defect >= self.threshold else PASS
+        if defect >= self.threshold:
+            return REJECT
+        return PASS if self._is_sure(prediction) else LOOK
+
+    def _is_sure(self, prediction: Prediction) -> bool:
+        least = NEVER if self.sure is None else self.sure
+        return prediction.probability >= least and prediction.label not in self.unseen
 
     def likeness(self, inputs: Inputs) -> NDArray[np.float32]:
         """Likeness of records to the plant's own by what models see, ``[n]``; NaN: not known."""
@@ -127,5 +134,4 @@ class Judge:
             return NEW
         if self.sure is None:
             return ""
-        sure = prediction.probability >= self.sure and prediction.label not in self.unseen
-        return SURE if sure else UNSURE
+        return SURE if self._is_sure(prediction) else UNSURE

@@ -23,6 +23,8 @@ name: numbers of pieces of words ``[n, 128]`` of ``wg_minilm.network.prepared``.
 on its windows is such a trunk, and takes windows ``[n, C, T]`` as they are.
 """
 
+from __future__ import annotations
+
 import json
 import logging
 import tempfile
@@ -39,7 +41,7 @@ from torch import nn
 
 from wg_client.data import plant as plants
 from wg_client.fitting.sure_calls import probability_limit
-from wg_client.models import store
+from wg_client.models import acceptance, store
 from wg_client.models.calls import LOOK, PASS, REJECT, Judge
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.predict import load_encoder, load_network
@@ -86,7 +88,7 @@ def export_model(
     judge = Judge.of_model(home, manifest, name)
     if form == "onnx":
         metadata |= _verdict_metadata(judge)
-    _write(home, model, form, metadata, out, JudgedModel(model, judge, manifest).eval())
+    _write(home, model, form, metadata, out, JudgedModel(model, judge, manifest, entry.name).eval())
     return metadata
 
 
@@ -197,19 +199,22 @@ class JudgedModel(nn.Module):
         model: Records to features and logits.
         judge: Judge of this model.
         manifest: Manifest of its package.
+        name: Name of the model.
     """
 
-    def __init__(self, model: HeadModel, judge: Judge, manifest: ModelsManifest) -> None:
+    def __init__(self, model: HeadModel, judge: Judge, manifest: ModelsManifest, name: str) -> None:
         super().__init__()
         self.model = model
-        self.limit = probability_limit(manifest.judged) if manifest.judged else 1.0
+        self.limit = probability_limit(manifest.judged_labels) if manifest.judged_labels else 1.0
         self.threshold = judge.threshold
         novelty = judge.novelty
         self.tells = novelty is not None and len(novelty.scores) > 0
         if novelty is not None:
             self.new_above = float(novelty.limit)
-            for name in ("mean", "scale", "directions", "weights", "bank"):
-                self.register_buffer(name, torch.from_numpy(getattr(novelty, name)))
+            for part in ("mean", "scale", "directions", "weights", "bank"):
+                self.register_buffer(part, torch.from_numpy(getattr(novelty, part)))
+        least = acceptance.least_sure(manifest, name).astype(np.float32)
+        self.register_buffer("least_sure", torch.from_numpy(least))
         self.judges = judge.good is not None
         if judge.good is not None:
             self.register_buffer("defect", torch.from_numpy((~judge.good).astype(np.float32)))
@@ -224,7 +229,9 @@ class JudgedModel(nn.Module):
         verdict = torch.full_like(label, VERDICTS.index(""))
         if self.judges:
             reject = chances @ cast(torch.Tensor, self.defect) >= self.threshold
-            verdict = torch.where(reject, VERDICTS.index(REJECT), VERDICTS.index(PASS))
+            sure = probability >= cast(torch.Tensor, self.least_sure)[label]
+            by_call = torch.where(sure, VERDICTS.index(PASS), VERDICTS.index(LOOK))
+            verdict = torch.where(reject, VERDICTS.index(REJECT), by_call)
         distance = torch.full_like(probability, torch.nan)
         new = torch.ones_like(label, dtype=torch.bool)
         if self.tells:

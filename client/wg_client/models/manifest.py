@@ -103,7 +103,7 @@ class ModelsManifest:
         findings: What the acceptance checks say of each model but the references.
         sure: Least probability of a sure call, of each model that was judged out of fold; above 1
             if no call can be.
-        judged: Labelled records that calls were judged on, out of fold; 0: not known.
+        judged_labels: Labelled records that calls were judged on, out of fold; 0: not known.
         unseen: Labels that no record of the plant had: no call of one is sure.
         novelty: SHA-256 of the file that tells new records from known ones, hex; empty: none.
         network: The network that heads may stand on, beside the encoder; null: none.
@@ -131,7 +131,7 @@ class ModelsManifest:
     candidates: tuple[str, ...]
     findings: tuple[Finding, ...]
     sure: dict[str, float] = field(default_factory=dict)
-    judged: int = 0
+    judged_labels: int = 0
     unseen: tuple[str, ...] = ()
     novelty: str = ""
     network: NetworkFile | None = None

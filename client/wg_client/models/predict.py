@@ -26,7 +26,7 @@ from wg_common.modalities.base import Record
 from wg_common.modalities.registry import list_attribute
 from wg_core.errors import DataError
 from wg_core.site.home import ClientHome
-from wg_core.site.reading import ReadingConfig
+from wg_core.site.reading import COLUMNS, ReadingConfig
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
@@ -82,7 +82,9 @@ def load_records(path: Path, labels: Sequence[str], reading: ReadingConfig = REA
         if not files:
             raise DataError(f"{path}: no {list_attribute('name', 'or')} found")
         return _unlabelled(path, files, labels)
-    return load_dataset(path, labels, split=None, reading=replace(reading, label=None))
+    return load_dataset(
+        path, labels, split=None, reading=replace(reading, columns=(reading.columns[0], COLUMNS[1]))
+    )
 
 
 def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -> Inputs:
@@ -181,7 +183,7 @@ def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs
 
 def probabilities(values: Floats, manifest: ModelsManifest) -> Floats:
     """Probabilities of logits ``[n, K]``, none above what the plant's labels can know."""
-    limit = probability_limit(manifest.judged) if manifest.judged else 1.0
+    limit = probability_limit(manifest.judged_labels) if manifest.judged_labels else 1.0
     return bounded(values, limit)
 
 

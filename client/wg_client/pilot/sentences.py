@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from wg_client.pilot.published import Decision, read_published
@@ -47,8 +48,52 @@ def figure(simulation: Simulation) -> Text:
     )
 
 
+def offer_lines(simulation: Simulation) -> Iterator[Text]:
+    """State what an offer came to: free weights, and with whom pooling would be."""
+    trial = simulation.offer
+    if trial is None:
+        return
+    yield text(
+        "offer of {server}: weights of {kinds} kinds of plants, tried in your own folds; plants"
+        " with most of your class names: {sites}",
+        server=trial.server,
+        kinds=trial.kinds,
+        sites=trial.sites,
+    )
+    if trial.pays and trial.share is not None and trial.share.local is not None:
+        yield text(
+            "    free weights: {kept:.0f} % right, your own labels {local:.0f} %; difference"
+            " {more:+.1f} points (95 %: {low:+.1f} to {high:+.1f})",
+            kept=100 * trial.share.kept.mean,
+            local=100 * trial.share.local.mean,
+            more=100 * trial.share.more,
+            low=100 * trial.share.low,
+            high=100 * trial.share.high,
+        )
+    elif trial.kinds:
+        yield text("    free weights: none was shown to be better than your own labels")
+
+
 def verdict(simulation: Simulation) -> Text:
     """Join, wait or don't, and why."""
+    trial = simulation.offer
+    if trial is not None and trial.pays:
+        return text("join: free weights pay on your own records, and nothing of yours leaves")
+    if trial is not None and trial.machine:
+        return text("join: networks are made from your data sheet, and nothing of yours leaves")
+    if simulation.decision is Decision.STAY and not simulation.stands:
+        return text(
+            "wait: neither your own labels nor pooling are shown to beat the commonest class"
+            " ({share:.0f} %); label more records",
+            share=100 * simulation.commonest,
+        )
+    if simulation.decision is Decision.STAY and trial is None:
+        return text(
+            "don't pool: your own labels do as well. Whether free weights help, an operator's offer"
+            " would tell (--offer)"
+        )
+    if trial is not None and not trial.sites and simulation.stands:
+        return text("keep your own: no weights on offer are better, and no plant has your classes")
     match simulation.decision:
         case Decision.JOIN:
             return text("join: a gain is likely")

@@ -21,15 +21,18 @@ from wg_client.data.inspection import Inspection, decoded_parts
 from wg_client.data.site_data import SiteData
 from wg_client.fitting.backbone import Trunk, encoder_trunk
 from wg_client.fitting.linear_head import Ints
+from wg_client.fleet import encoder_trial
 from wg_client.fleet.initialise import DataChoice
 from wg_client.methods.base import LabelledRecords
 from wg_client.pilot import published
+from wg_client.pilot.offers import Trial, read_offer, try_offer
 from wg_client.pilot.published import Decision, Expected, Facts
 from wg_client.release.machine_hints import machine_hints
 from wg_client.release.preview import Departure, departure
 from wg_client.selection import gain
 from wg_client.selection.gain import Accuracy
 from wg_common.modalities.registry import modality
+from wg_common.offer import OpenedOffer
 from wg_core import atomic
 from wg_core.errors import DataError, DecodeError, VerificationError
 from wg_core.privacy import accounting, mechanism
@@ -110,6 +113,7 @@ class Simulation:
         encode_seconds: Processor time to encode all records once.
         encoder: Id of the encoder, hex.
         machine: What a data sheet of the machine brings, in sentences.
+        offer: What an operator's offer came to; None: none was tried.
     """
 
     data: DataSight
@@ -124,6 +128,17 @@ class Simulation:
     encode_seconds: float
     encoder: str
     machine: tuple[str, ...]
+    offer: Trial | None = None
+
+    @property
+    def commonest(self) -> float:
+        """Share of right answers of whoever always says the commonest label."""
+        return max(self.data.per_label.values()) / max(self.data.labelled, 1)
+
+    @property
+    def stands(self) -> bool:
+        """Tell whether the plant's own labels are shown to be worth more than a majority vote."""
+        return self.local is not None and self.local.mean > self.commonest
 
 
 def simulate(
@@ -131,6 +146,7 @@ def simulate(
     inspection: Inspection,
     *,
     encoder: Path | None = None,
+    offer: Path | None = None,
     sites: int = 3,
     epsilon: float = published.EPSILONS[-1],
     stage: Stage | None = None,
@@ -140,6 +156,7 @@ def simulate(
     Args:
         inspection: The data set, looked through (``fleet.initialise.look``).
         encoder: The operator's encoder package; None: the built-in one.
+        offer: The operator's offer, whose encoder and count of plants are taken; None: none.
         sites: Other plants with these classes that release.
         epsilon: Epsilon of each release, one of ``published.EPSILONS``.
         stage: Told how far encoding is.
@@ -150,7 +167,8 @@ def simulate(
     """
     _check_usable(inspection, choice.path)
     data = inspection.data.take(_drawn(len(inspection.data)))
-    loaded = _encoder(encoder, data)
+    offer_file = None if offer is None else read_offer(offer)
+    loaded = _encoder(encoder, data) if offer_file is None else _offered(offer_file, data)
     started = time.process_time()
     local = _encoded(loaded, data, stage)
     seconds_per_record = (time.process_time() - started) / len(data)
@@ -158,6 +176,10 @@ def simulate(
     facts, accuracy = _judged(loaded, local, data, stage)
     schema = _schema(loaded, data.label_names, choice.unit_column)
     sigma = mechanism.sigma_for(schema, epsilon, float(_DEFAULT.cap_delta))
+    trial = None
+    if offer_file is not None:
+        trial = try_offer(offer_file, data, local, loaded, choice.data_sheet)
+        sites = trial.sites
     expectation = _expected(facts, epsilon, sites)
     return Simulation(
         data=_sight(inspection, choice, len(data)),
@@ -172,7 +194,19 @@ def simulate(
         encode_seconds=seconds_per_record * len(inspection.data),
         encoder=loaded.id,
         machine=machine_hints(choice.data_sheet, data.label_names),
+        offer=trial,
     )
+
+
+def _offered(offer_file: OpenedOffer, data: SiteData) -> Encoder:
+    """Load the encoder of an offer, after each of its files ran in a process of its own."""
+    loaded = encoder_trial.try_encoder(offer_file.encoder)
+    if loaded.modality != data.modality:
+        raise DataError(
+            f"offer of {offer_file.offer.server}: for {modality(loaded.modality).title}, and the"
+            f" data set holds {modality(data.modality).title}"
+        )
+    return loaded
 
 
 def _expected(facts: published.Facts, epsilon: float, sites: int) -> published.Expected | None:

@@ -191,7 +191,7 @@ def record(
             replace(finding, message=plain(finding.message)) for finding in outcome.findings
         ),
         sure=_sure(outcome),
-        judged=len(outcome.labels),
+        judged_labels=len(outcome.labels),
         unseen=outcome.unseen(labels),
         candidates=tuple(candidate.name for candidate in candidates),
         condition=Condition() if package is None else package.condition,

@@ -13,6 +13,7 @@ BITS = (8, 10, 12, 14, 16)  # Bits that an image of 16 bits per pixel may hold
 ENCODINGS = ("auto", "utf-8", "utf-16", "cp932", "cp1252", "latin-1", "gb18030", "big5", "euc-kr")
 """Names that a configuration may give."""
 AUTO = ENCODINGS[0]
+COLUMNS = ("text", "label")
 CHANNELS_LIMIT = 128
 MIN_TIME = 8
 TIME_LIMIT = 100_000
@@ -93,16 +94,14 @@ class ReadingConfig:
         channels: Names of a window file's columns, in the order that networks see; null: not
             compared.
         log: How windows are cut from long sensor logs; null: each file is one record.
-        text: Column of a table with the text of each record; null: ``text``.
-        label: Column of a table with its label; null: ``label``.
+        columns: Names of the columns of a table that have a record's text, and its label.
     """
 
     bits: int = 16
     encoding: str = AUTO
     channels: tuple[str, ...] | None = None
     log: LogConfig | None = None
-    text: str | None = None
-    label: str | None = None
+    columns: tuple[str, str] = COLUMNS
 
     def __post_init__(self) -> None:
         if self.bits not in BITS:
@@ -111,6 +110,16 @@ class ReadingConfig:
             raise ConfigError(
                 f"data.reading.encoding: {self.encoding!r}, expected one of {', '.join(ENCODINGS)}"
             )
+
+    @property
+    def text(self) -> str | None:
+        """Name of the column of texts, where it is not the usual one."""
+        return self.columns[0] if self.columns[0] != COLUMNS[0] else None
+
+    @property
+    def label(self) -> str | None:
+        """Name of the column of labels, where it is not the usual one."""
+        return self.columns[1] if self.columns[1] != COLUMNS[1] else None
 
     def check_record(self, unit_column: str | None) -> None:
         """Check that what is protected, a unit or one window, holds whatever happened in it.

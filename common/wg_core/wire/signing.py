@@ -21,6 +21,7 @@ from wg_core.wire import key_files
 
 STATISTICS = "statistics"
 WEIGHTS = "weights"
+OFFER = "offer"
 
 ED25519: Final = "Ed25519"
 ML_DSA_44: Final = "ML-DSA-44"

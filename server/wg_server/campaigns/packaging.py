@@ -135,13 +135,13 @@ def _generate(
             f"package for {plant.site}: of encoder {plant.encoder[:16]}, the generator's is"
             f" {version.summary.encoder[:16]}"
         )
-    generator = _load_cached(version.heads, version.summary.generator)
+    generator = load_cached(version.heads, version.summary.generator)
     releases = pools.of(generator.id, generator.parts.priors, plant)
     return generate(generator, releases.pools, plant.labels, releases.behind), releases
 
 
 @lru_cache(1)
-def _load_cached(path: Path, generator: str) -> Generator:
+def load_cached(path: Path, generator: str) -> Generator:
     """A generator's package by its SHA-256, hex; the newest one stays open."""
     from wg_server.generator.weights.head_generation import load_generator
 

@@ -11,6 +11,33 @@ from wg_server.campaigns import airgap
 from wg_server.cli.options import home_option
 from wg_server.site.home import ServerHome
 
+
+@click.command()
+@home_option
+@out_option("The .wgo file to write; it is public.")
+@cli.json_option
+def offer(home: ServerHome, out: Path, as_json: bool) -> None:
+    """Write what plants may try before they join, as one signed file.
+
+    The encoder, the heads of known kinds, the machines whose data sheets can be served, and how
+    many sites have released each class name. 'wg-client simulate --offer' tries it.
+    """
+    from wg_server.campaigns import offers
+
+    manifest = offers.write_offer(home, out)
+    kinds = ", ".join(kind.name for kind in manifest.kinds) or "none"
+    machines = ", ".join(manifest.machines) or "none"
+    summary = f"{out}: {out.stat().st_size} bytes; kinds {kinds}; machines {machines}"
+    document = {
+        "file": str(out),
+        "kinds": [kind.name for kind in manifest.kinds],
+        "machines": list(manifest.machines),
+        "class_names": len(manifest.sites),
+        "encoder": manifest.encoder,
+    }
+    cli.answer(as_json, document, summary, "next: give it to whoever asks what joining brings")
+
+
 _statistics_option = click.option(
     "--statistics",
     "source",

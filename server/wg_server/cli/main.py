@@ -12,6 +12,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "encoder": ("encoder", "Which networks the fleet's encoder stands on."),
     "enroll": ("sites", "Print a one-time join token for SITE."),
     "export": ("auditors", "Write all that an auditor needs."),
+    "offer": ("airgap", "Write what plants may try before they join, as one signed file."),
     "generate": ("airgap", "Make a weights package from a statistics file, without a network."),
     "generator": ("generators", "List generators, or install one of them."),
     "init": ("operation", "Make a home: certificate authority, keys, database, server.yaml."),

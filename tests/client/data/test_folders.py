@@ -135,11 +135,11 @@ def test_columns_have_the_names_that_a_person_says(tmp_path: Path) -> None:
     table.write_text("内容,分類\nモーターが熱い,故障\n異常なし,正常\n", encoding="cp932")
     with pytest.raises(DataError, match="--text-column"):
         survey(tmp_path / "notes.csv")
-    seen = survey(table, reading=ReadingConfig(text="内容", label="分類"))
+    seen = survey(table, reading=ReadingConfig(columns=("内容", "分類")))
     assert seen.data.label_names == ("故障", "正常") and seen.data.labels.tolist() == [0, 1]
     assert seen.data.records[0] == "モーターが熱い"
     with pytest.raises(DataError, match="no column '区分'"):
-        survey(table, reading=ReadingConfig(text="内容", label="区分"))
+        survey(table, reading=ReadingConfig(columns=("内容", "区分")))
 
 
 def test_arrays_that_may_be_pictures_are_named(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_what_is_new_never_passes(judge: TestPlant, folder: Path) -> None:
     assert {row.verdict for name, row in rows.items() if name.startswith("odd")} == {"look"}
     assert {row.verdict for row in rows.values()} == {"pass", "reject", "look"}
     for row in rows.values():
-        assert (row.verdict == "look") == (row.call == "new")
+        assert row.verdict != "pass" or row.call == "sure"
         assert row.probability <= probability_limit(24)
 
 

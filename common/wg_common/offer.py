@@ -1,0 +1,127 @@
+"""The offer of an operator: a signed file of what a plant may try before it joins, at no cost.
+
+It has the encoder, heads of the kinds of plants that the operator has records of, the kinds of
+machines whose data sheets networks are made from, and how many sites have released each class name.
+
+Not guaranteed: that it is from whom it names. Its signature holds by a key in the file itself; what
+a plant learns from it stays at the plant, and enrolment has keys of its own.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_core.errors import DecodeError
+from wg_core.wire import canonical, container, signing
+from wg_core.wire import tensors as tensors_files
+from wg_core.wire.signing import PrivateKey
+
+KIND = "wgo"
+VERSION = 1
+OFFER_LIMIT = 256 << 20
+FAMILIES_LIMIT = 16  # Most kinds of plants in an offer
+SECTIONS = ("manifest", "signature", "encoder", "tensors")
+
+Tensors = Mapping[str, NDArray[np.floating]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferedKind:
+    """A kind of plants: its name, and the names of its classes."""
+
+    name: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """The manifest of an offer.
+
+    Attributes:
+        server: Name of the server.
+        key: Key that signs its packages, hex.
+        encoder: SHA-256 of the encoder package, hex.
+        tensors: SHA-256 of the safetensors file of heads, hex; ``I/NAME`` is of the I-th kind.
+        kinds: Kinds of plants whose heads are handed on.
+        machines: Kinds of machines whose data sheets networks are made from.
+        sites: Number of sites that have released a class, by its name.
+        created: Unix time, seconds.
+    """
+
+    version: int = VERSION
+    server: str
+    key: str
+    encoder: str
+    tensors: str
+    kinds: tuple[OfferedKind, ...]
+    machines: tuple[str, ...]
+    sites: dict[str, int]
+    created: int
+
+    def sites_with(self, labels: Sequence[str]) -> int:
+        """Count sites that have most of some class names, in the same words."""
+        counts = {name.strip().casefold(): count for name, count in self.sites.items()}
+        common = sorted((counts.get(name.strip().casefold(), 0) for name in labels), reverse=True)
+        return common[len(common) // 2] if common else 0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedOffer:
+    """An offer that holds: its manifest, the encoder package, and the tensors of each kind."""
+
+    offer: Offer
+    encoder: bytes
+    tensors: tuple[Mapping[str, NDArray[np.float32]], ...]
+
+
+def encode(offer: Offer, encoder: bytes, tensors: bytes, key: PrivateKey) -> bytes:
+    """Sign and pack."""
+    manifest = canonical.encode(offer)
+    signature = signing.sign(key, signing.OFFER, manifest)
+    parts = (manifest, signature, encoder, tensors)
+    return container.encode(KIND, VERSION, dict(zip(SECTIONS, parts, strict=True)))
+
+
+def pack_tensors(kinds: Sequence[Tensors]) -> bytes:
+    """Pack the tensors of kinds as one safetensors file."""
+    by_name = {f"{n}/{name}": value for n, kind in enumerate(kinds) for name, value in kind.items()}
+    return tensors_files.pack(by_name)
+
+
+def decode(data: bytes) -> OpenedOffer:
+    """Open an offer.
+
+    Raises:
+        DecodeError: The bytes are none of this version.
+        VerificationError: The signature or a hash does not hold.
+    """
+    parts = container.decode(data, kind=KIND, version=VERSION, names=SECTIONS, limit=OFFER_LIMIT)
+    offer = canonical.decode(Offer, parts["manifest"], subject="offer", limit=1 << 20)
+    key = signing.public_from_hex(offer.key, subject="offer: key")
+    signing.verify(key, signing.OFFER, parts["manifest"], parts["signature"])
+    container.check_hash("offer: encoder", parts["encoder"], offer.encoder)
+    container.check_hash("offer: tensors", parts["tensors"], offer.tensors)
+    if len(offer.kinds) > FAMILIES_LIMIT:
+        raise DecodeError(f"offer: {len(offer.kinds)} kinds, at most {FAMILIES_LIMIT} are read")
+    flat = _unpacked(parts["tensors"])
+    by_kind: list[dict[str, NDArray[np.float32]]] = [{} for _ in offer.kinds]
+    for name, value in flat.items():
+        number, _, tensor = name.partition("/")
+        if not number.isdecimal() or int(number) >= len(by_kind):
+            raise DecodeError(f"offer: tensor {name[:40]!r} is of no kind")
+        by_kind[int(number)][tensor] = value
+    return OpenedOffer(offer, parts["encoder"], tuple(by_kind))
+
+
+def _unpacked(data: bytes) -> dict[str, NDArray[np.float32]]:
+    stream, subject = io.BytesIO(data), "offer: tensors"
+    places = tensors_files.places(stream, 0, len(data), subject=subject, half=True)
+    tensors_files.check_finite(stream, places, subject=subject)
+    return {
+        name: tensors_files.read(stream, place, subject=subject) for name, place in places.items()
+    }

@@ -1,0 +1,84 @@
+"""An offer is tried by the rule of ``apply`` on a plant's records; a damaged one is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.client.cli.conftest import Json, here, shown
+from tests.client.conftest import LABELS, pictures, write_npz
+from tests.client.families import family_head, likeness
+
+from wg_common import offer as offers
+from wg_common.inference.family_head import FamilyHead
+from wg_common.nets.encoder.module import load_encoder
+from wg_common.offer import Offer, OfferedKind
+from wg_core.errors import ExitCode
+from wg_core.wire import canonical, signing
+
+__all__ = ["here", "shown"]
+
+
+def good_family(encoder_package: bytes) -> dict[str, np.ndarray]:
+    """A head that tells the three patterns apart, by class means of many pictures."""
+    encoder, rng = load_encoder(encoder_package), np.random.default_rng(4)
+    local = np.concatenate([encoder.encode_batched(pictures(rng, n, 40)) for n in range(3)])
+    local = local[:, encoder.scaled_dimension :]
+    mean, spread = local.mean(axis=0), local.std(axis=0) + 1e-6
+    centres = ((local - mean) / spread).reshape(3, 40, -1).mean(axis=1)
+    weight = centres * 8 / np.square(centres).sum(axis=1, keepdims=True)
+    head = FamilyHead(
+        reference=np.stack([mean, np.log(spread)]) * 0,
+        records=np.ones(1),
+        weight=weight,
+        bias=-np.square(centres).sum(axis=1) * 0,
+    )
+    return head.tensors() | likeness(encoder.dimension).tensors()
+
+
+@pytest.fixture
+def write(tmp_path: Path, encoder_package: bytes) -> Callable[..., Path]:
+    def write_offer(head: dict[str, np.ndarray]) -> Path:
+        key, tensors = signing.generate(), offers.pack_tensors([head])
+        offer = Offer(
+            server="hq",
+            key=signing.public_bytes(key).hex(),
+            encoder=canonical.sha256_hex(encoder_package),
+            tensors=canonical.sha256_hex(tensors),
+            kinds=(OfferedKind(name="patterns", labels=("a", "b", "c")),),
+            machines=(),
+            sites={"Bars": 2, "dots": 1, "scratch": 9},
+            created=1,
+        )
+        path = tmp_path / "hq.wgo"
+        path.write_bytes(offers.encode(offer, encoder_package, tensors, key))
+        return path
+
+    return write_offer
+
+
+def test_an_offer_is_tried_on_the_plants_own_records(
+    write: Callable[..., Path], encoder_package: bytes, tmp_path: Path, here: Json
+) -> None:
+    data = write_npz(tmp_path / "data.npz", {0: 6, 1: 6, 2: 6}, seed=3, labels=LABELS)
+    for head, accepted in (
+        (good_family(encoder_package), True),
+        (family_head(encoder_package, 3), False),
+    ):
+        trial = here("simulate", "--data", data, "--offer", write(head))["offer"]
+        assert (trial["server"], trial["kinds"], trial["sites"]) == ("hq", 1, 1)
+        assert trial["accepted"] in (accepted, False)
+
+
+def test_a_changed_offer_is_refused(
+    write: Callable[..., Path], encoder_package: bytes, tmp_path: Path, here: Json
+) -> None:
+    data = write_npz(tmp_path / "data.npz", {0: 3, 1: 3}, seed=3, labels=LABELS)
+    path = write(family_head(encoder_package, 3))
+    whole = path.read_bytes()
+    for place in (200, 700, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        codes = (ExitCode.CONFIG, ExitCode.VERIFICATION)
+        here("simulate", "--data", data, "--offer", path, code=codes)
