@@ -108,7 +108,7 @@ def decode(data: bytes) -> OpenedOffer:
     container.check_hash("offer: tensors", parts["tensors"], offer.tensors)
     if len(offer.kinds) > FAMILIES_LIMIT:
         raise DecodeError(f"offer: {len(offer.kinds)} kinds, at most {FAMILIES_LIMIT} are read")
-    flat = _unpacked(parts["tensors"])
+    flat = _unpack_tensors(parts["tensors"])
     by_kind: list[dict[str, NDArray[np.float32]]] = [{} for _ in offer.kinds]
     for name, value in flat.items():
         number, _, tensor = name.partition("/")
@@ -118,7 +118,7 @@ def decode(data: bytes) -> OpenedOffer:
     return OpenedOffer(offer, parts["encoder"], tuple(by_kind))
 
 
-def _unpacked(data: bytes) -> dict[str, NDArray[np.float32]]:
+def _unpack_tensors(data: bytes) -> dict[str, NDArray[np.float32]]:
     stream, subject = io.BytesIO(data), "offer: tensors"
     places = tensors_files.places(stream, 0, len(data), subject=subject, half=True)
     tensors_files.check_finite(stream, places, subject=subject)
