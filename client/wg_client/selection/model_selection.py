@@ -327,7 +327,7 @@ def _reason(kept_name: str, findings: Iterable[Finding], package: Package) -> Te
             f for f in findings if f.model == kept_name and (f.code == checks.GAIN or not f.passed)
         )
         return join_sentences(*(finding.message for finding in kept_findings))
-    if not package.candidates:
+    if not package.candidates and package.posterior is None:
         return text("Nothing was delivered: this model is made of your own labels alone.")
     if not package.informed:
         return text(

@@ -15,7 +15,7 @@ from tests.client.families import beside, family_head
 
 import weightgate
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.methods.names import GENERATED, LOCAL
+from wg_client.methods.names import HANDED_ON, LOCAL
 from wg_client.models import adoption
 from wg_client.release import preview
 from wg_client.selection.delivery import take_package
@@ -87,7 +87,7 @@ def test_a_model_beside_a_network_of_its_family_is_loaded_and_trained_on(
     rng = np.random.default_rng(4)
     records = [record for label in range(3) for record in pictures(rng, label, 4)]
     names = np.repeat(LABELS, 4)
-    for model in (GENERATED, LOCAL):
+    for model in (HANDED_ON, LOCAL):
         found = weightgate.Classifier(str(plant.home.root), model=model).load()
         assert found.predict_proba(records).shape == (12, 3)
         assert found.fit(records, names).score(records, names) > 0.5

@@ -412,12 +412,12 @@ def test_the_log_is_told_in_the_reader_s_language(
         ended = operator.post(f"{campaign}/cancel", csrf=operator.csrf)
     assert "すでに終わっています（中止）" in ended.text
     text = html.unescape(operator.get("/audit").text)
-    assert "初回（epsilon 1、delta 1e-5）：登録済みの拠点（指名なし）" in text
+    assert "初回（epsilon 1、delta 1e-5）：plant-a" in text
     assert re.search("キャンペーンを中止：campaign [0-9a-z-]+: すでに終わっています（中止）", text)
     assert Speech("ja").detail("login", "") == ""
     operator.get("/language?to=en&at=/console/audit")
     text = html.unescape(operator.get("/audit").text)
-    assert "初回: epsilon 1, delta 1e-5: enrolled sites, none by name" in text
+    assert "初回: epsilon 1, delta 1e-5: plant-a" in text
     assert "campaign cancel: campaign " in text
 
 
