@@ -39,7 +39,8 @@ def _digest_at(place: Path) -> str:
     words = (
         "import os, sys; here = os.getcwd();"
         "sys.path[:] = [p for p in sys.path if p == here or not os.path.isdir(p + '/wg_core')];"
-        "from wg_core.ledger import charging; print(charging.installed().code_sha256)"
+        "from wg_core.ledger.charging import installed_implementation as installed;"
+        "print(installed().code_sha256)"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", words],

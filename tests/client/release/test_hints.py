@@ -59,4 +59,4 @@ def test_a_price_that_buys_or_promises_nothing_is_pointed_out(
 def test_one_record_at_almost_no_epsilon_under_a_huge_cap(make_plant: MakePlant) -> None:
     privacy = PrivacyConfig(cap_epsilon="1000000", max_request_epsilon="4")
     found = check(make_plant({0: 1}, privacy=privacy).home, epsilon="1e-4")
-    assert len(found.hints) == 3
+    assert len(found.hints) == 4

@@ -232,9 +232,13 @@ def _assert_exported_alike(plant: TestPlant, manifest: ModelsManifest, out: Path
     windows = np.random.default_rng(2).normal(size=(3, 1, 1024)).astype(np.float32)
     metadata = export_model(plant.home, manifest, GENERATED, "onnx", out)
     assert metadata["network"] == catalogue.SPECTRUM_LINES
-    encoder = load_encoder(plant.home.encoder.read_bytes())
+    encoder = predict.load_encoder(plant.home, manifest)
+    trunks = {"windows": encoder.module.trunk, **{t.label: t for t in encoder.further}}
     feeds = {
-        "windows": torch.cat([encoder.module.trunk.prepare([each]) for each in windows]).numpy(),
+        **{
+            name: torch.cat([trunk.prepare([each]) for each in windows]).numpy()
+            for name, trunk in trunks.items()
+        },
         "prepared": network.prepared(catalogue.SPECTRUM_LINES, list(windows)),
     }
     (logits,) = onnxruntime.InferenceSession(str(out)).run(["logits"], feeds)
@@ -270,7 +274,7 @@ def test_a_perfect_network_is_kept_by_a_plant_with_labels(
     assert manifest.kept != LOCAL and best.origin == "sheet-mean"
     assert {model.name for model in manifest.models} == {LOCAL, GENERATED, GENERATED_FINETUNED}
     new_windows = list(workshop.windows(machine, 60)[0].flatten(0, 1)[:, None].numpy())
-    encoder = load_encoder(plant.home.encoder.read_bytes())
+    encoder = predict.load_encoder(plant.home, manifest)
     network_trunk = predict.load_network(plant.home, manifest, encoder)
     inputs = predict.features(encoder, network_trunk, new_windows)
     labels = np.repeat(np.arange(len(LABELS)), 60)

@@ -215,7 +215,7 @@ def test_a_cosignature_under_another_key_is_not_kept(world: World) -> None:
     signed = world.cosign(world.statistics("0.1"))
     with world.ledger() as ledger:
         size = ledger.size
-    world.plant.configure(server=replace(world.plant.config.server, witness_name="stranger"))
+    world.plant.configure(pin=replace(world.plant.config.server, witness_name="stranger"))
     with pytest.raises(VerificationError, match="not enrolled"):
         cosigning.keep(world.plant.home, signed)
     with world.ledger() as ledger:

@@ -213,6 +213,9 @@ def test_an_encoder_whose_file_is_hostile_is_not_kept(
     assert not home.encoder.exists() and not home.config.exists()
 
 
+NO_UNIT = "n\n"  # the data have an array of groups: init asks first whether each is one unit
+
+
 class Terminal(io.StringIO):
     """An engineer who types."""
 
@@ -237,7 +240,7 @@ def test_on_a_terminal_the_owner_is_shown_the_hash_and_asked(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    monkeypatch.setattr("sys.stdin", Terminal(f"{NO_UNIT}y\n"))
     _command(*_words(home, server, data))
     shown = capsys.readouterr().out
     assert shown.index(server.promised) < shown.index("told you?") and "for images" in shown
@@ -248,11 +251,13 @@ def test_on_a_terminal_the_owner_is_shown_the_hash_and_asked(
 def test_an_owner_who_does_not_say_yes_gets_no_home(
     home: ClientHome, server: Enrolling, data: Path, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
-    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    monkeypatch.setattr("sys.stdin", Terminal(NO_UNIT + answer))
     _command(*_words(home, server, data), code=RefusedError.exit_code)
     for path in (home.encoder, home.certificate, home.config):
         assert not path.exists()
-    monkeypatch.setattr("sys.stdin", Terminal("y\n"))  # with another token, when it is settled
+    monkeypatch.setattr(
+        "sys.stdin", Terminal(f"{NO_UNIT}y\n")
+    )  # with another token, when it is settled
     _command(*_words(home, server, data))
     assert configuration.load(home).data.encoder == server.promised
 

@@ -215,6 +215,7 @@ def test_a_training_is_installed_only_where_its_card_passes(
         version = candidate(home, b"new", passes=passes, **empty)
         return {**version.card, "version": version.id}
 
+    monkeypatch.setattr("wg_server.generator.pipeline.steps", lambda *_: 1)
     monkeypatch.setattr("wg_server.generator.pipeline.train", train)
     got, out, _ = run(capsys, "train", "--home", home.root)
     digest = canonical.sha256_hex(b"new")
