@@ -133,10 +133,7 @@ def load_novelty(
     Raises:
         VerificationError: The file is not the one that was written.
     """
-    if not manifest.novelty:
-        return None
-    path = folder(home, manifest.package_id) / f"{NOVELTY}.safetensors"
-    return _load(path, manifest.novelty, _NOVELTY_LIMIT)
+    return _load_part(home, manifest, NOVELTY, manifest.novelty, _NOVELTY_LIMIT)
 
 
 def load_network(
@@ -147,10 +144,8 @@ def load_network(
     Raises:
         VerificationError: The file is not the one that was written.
     """
-    if manifest.network is None:
-        return None
-    path = folder(home, manifest.package_id) / f"{NETWORK}.safetensors"
-    return _load(path, manifest.network.sha256, _NETWORK_LIMIT)
+    sha256 = "" if manifest.network is None else manifest.network.sha256
+    return _load_part(home, manifest, NETWORK, sha256, _NETWORK_LIMIT)
 
 
 def load_plant_trunk(
@@ -161,10 +156,16 @@ def load_plant_trunk(
     Raises:
         VerificationError: The file is not the one that was written.
     """
-    if not manifest.plant_trunk:
+    return _load_part(home, manifest, PLANT_TRUNK, manifest.plant_trunk, _NETWORK_LIMIT)
+
+
+def _load_part(
+    home: ClientHome, manifest: ModelsManifest, name: str, sha256: str, limit: int
+) -> dict[str, NDArray[np.float32]] | None:
+    """Load a file that stands beside the models; an empty hash: the package has none."""
+    if not sha256:
         return None
-    path = folder(home, manifest.package_id) / f"{PLANT_TRUNK}.safetensors"
-    return _load(path, manifest.plant_trunk, _NETWORK_LIMIT)
+    return _load(folder(home, manifest.package_id) / f"{name}.safetensors", sha256, limit)
 
 
 def _load(path: Path, sha256: str, limit: int) -> dict[str, NDArray[np.float32]]:
