@@ -239,7 +239,7 @@ class Federation:
                 (
                     "wg-server", "campaign", "start", "--home", self._pictures,
                     "--epsilon", epsilon, "--delta", DELTA, "--purpose", "demonstration",
-                    "--sites", ",".join(names), "--json",
+                    "--sites", ",".join(names), "--unshared", "--json",
                 )
                 for epsilon, names in names_by_price.items()
             ),

@@ -140,7 +140,7 @@ def test_the_kernel_saw_no_other_address_than_the_servers(
         wait_until(lambda: "ready" in server.said(), "the server")
         words = (*traced("plant"), BIN / "wg-client", "run", "--once", "--home", site.home.root)
         plant = stack.enter_context(command(fleet, "plant", *words))
-        words = ("--wait", "--home", fleet.server.root, "--sites", "plant-a")
+        words = ("--wait", "--home", fleet.server.root, "--sites", "plant-a", "--unshared")
         ask = ("wg-server", "campaign", "start", *words)
         run(fleet, "campaign", *ask, environment={})
         assert plant.wait() == 0, plant.said()

@@ -61,7 +61,7 @@ class Scene:
 
     def ask(self, purpose: str = "a page", *more: object, epsilon: str = "0.5") -> None:
         """An operator starts a campaign."""
-        words = ("campaign", "start", "--home", "server", "--sites", "plant-a", *more)
+        words = ("campaign", "start", "--home", "server", "--sites", "plant-a", "--unshared", *more)
         self.run(["wg-server", *words, "--epsilon", epsilon, "--purpose", purpose])
 
     def waiting(self) -> list[str]:

@@ -37,6 +37,7 @@ class Order:
         min_sites: Releases to wait for; None: 2, or as many as there are.
         statistics: What they are asked for.
         grace_seconds: How long to wait for the other sites after that.
+        unshared: Ask for class statistics even where no other site is known to share a class name.
         id: Id of the campaign.
     """
 
@@ -49,6 +50,7 @@ class Order:
     min_sites: int | None = None
     grace_seconds: float = GRACE_SECONDS
     statistics: Statistics = CLASSES
+    unshared: bool = False
     id: str = field(default_factory=new_id)
 
     def __post_init__(self) -> None:
@@ -83,7 +85,8 @@ def overlap(store: Store, version: Version) -> Overlap:
 def start(home: ServerHome, store: Store, order: Order) -> Campaign:
     """Queue a campaign; its packages are made with the generator that is installed now.
 
-    Where the order names no sites, those at which a release buys nothing are not asked.
+    Sites at which a release of class statistics buys nothing are not asked, named or not, unless
+    the order says so; machine statistics are asked of whom it names.
 
     Raises:
         ConfigError: A site is not enrolled, none is worth asking, there is no encoder yet, or no
@@ -105,9 +108,10 @@ def start(home: ServerHome, store: Store, order: Order) -> Campaign:
             left_out = dict.fromkeys(
                 machines.without_machine(store, enrolled_names, kinds), NO_MACHINE
             )
-    elif not order.sites and order.epsilon != protocol.FREE:
-        left_out = overlap(store, version).left_out()
-    sites = order.sites or [name for name in enrolled_names if name not in left_out]
+    elif order.epsilon != protocol.FREE and not order.unshared:
+        reasons = overlap(store, version).left_out()
+        left_out = {name: reasons[name] for name in order.sites or reasons if name in reasons}
+    sites = [name for name in order.sites or enrolled_names if name not in left_out]
     if not sites and order.statistics == MACHINE:
         raise ConfigError(
             "campaign: nobody is asked, since no site states a machine that the encoder reads; data"
@@ -115,9 +119,9 @@ def start(home: ServerHome, store: Store, order: Order) -> Campaign:
         )
     if not sites:
         raise ConfigError(
-            "campaign: nobody is asked, since no two sites are known to share a class name; first"
+            "campaign: nobody is asked, since no other site is known to share a class name; first"
             " run 'wg-server campaign start --epsilon 0', which asks for class names and sheets"
-            " and brings weights by these, at no cost; '--sites' asks whom it names"
+            " and brings weights by these, at no cost; '--unshared' asks all the same"
         )
     return CampaignQueue(store.engine).add(
         sites,

@@ -50,6 +50,11 @@ def campaign() -> None:
     show_default=True,
     help="What is asked: of the classes, or of the machine that a site's data sheet states.",
 )
+@click.option(
+    "--unshared",
+    is_flag=True,
+    help="Ask also those with whom no other site is known to share a class name.",
+)
 @click.option("--purpose", default="weights", show_default=True, help="Goes on the ledgers.")
 @click.option(
     "--collect-for", type=Duration(), help="How long a site may take to answer, once it is asked."
@@ -77,6 +82,7 @@ def campaign_start(
     epsilon: str,
     delta: str,
     statistics: Statistics,
+    unshared: bool,
     purpose: str,
     collect_for: float | None,
     deliver_for: float | None,
@@ -101,6 +107,7 @@ def campaign_start(
             min_sites=min_sites,
             grace_seconds=grace,
             statistics=statistics,
+            unshared=unshared,
         )
         if epsilon != protocol.FREE:
             _say_worth(store, home, order)
@@ -199,7 +206,7 @@ def _say_worth(store: Store, home: ServerHome, order: Order) -> None:
     if names.names:
         cli.note(names.words())
     if lone_sites := sorted(names.left_out().keys() & set(order.sites or names.names)):
-        decision = "asked, although" if order.sites else "not asked, since"
+        decision = "asked, although" if order.unshared else "not asked, since"
         cli.note(
             f"{decision} no other site is known to share a class name:"
             f" {worth.comma_list(lone_sites)}"

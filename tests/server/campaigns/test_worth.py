@@ -84,11 +84,22 @@ def test_a_site_of_unknown_names_is_not_charged_and_it_is_said_why(
     assert "has not stated its class names" in said.why and "--epsilon 0" in said.do
 
 
-@pytest.mark.parametrize("words", [{"sites": SITES}, {"epsilon": "0"}], ids=str)
-def test_sites_that_are_named_and_questions_that_are_free_go_out_all_the_same(
+@pytest.mark.parametrize("words", [{"unshared": True}, {"epsilon": "0"}], ids=str)
+def test_questions_that_are_free_or_wanted_go_out_all_the_same(
     stage: Stage, names: dict[str, str], words: dict[str, object]
 ) -> None:
     assert states(start(stage, **words)) == dict.fromkeys(SITES, ("waiting", ""))
+
+
+def test_a_site_that_is_named_is_not_charged_either_where_nobody_shares_its_class_names(
+    stage: Stage, names: dict[str, str]
+) -> None:
+    assert states(start(stage, sites=SITES[1:])) == {
+        "plant-b": ("waiting", ""),
+        "plant-c": LEFT_OUT,
+    }
+    with pytest.raises(ConfigError, match="--unshared"):
+        start(stage, sites=["plant-c"])
 
 
 def test_where_no_two_sites_share_a_name_nobody_is_asked(

@@ -126,7 +126,15 @@ def test_an_interrupt_of_waiting_says_that_the_campaign_goes_on(
     with Store.open(home) as store:
         add_sites(store, ["plant-a"])
     code, _, err = run(
-        capsys, "campaign", "start", "--home", home.root, "--sites", "plant-a", "--wait"
+        capsys,
+        "campaign",
+        "start",
+        "--home",
+        home.root,
+        "--sites",
+        "plant-a",
+        "--unshared",
+        "--wait",
     )
     assert code == ExitCode.INTERRUPTED and "campaign goes on" in err
     with Store.open(home) as store:
@@ -142,7 +150,7 @@ def test_a_campaign_is_steered_from_the_command_line(
     rows = document(capsys, "sites", "--home", home.root)["sites"]
     assert [row["away"] for row in rows] == ["it never connected"] * 2
     assert "it never connected; do: start" in run(capsys, "sites", "--home", home.root)[1]
-    start = ("campaign", "start", "--home", home.root, "--sites", "plant-a,plant-b")
+    start = ("campaign", "start", "--home", home.root, "--sites", "plant-a,plant-b", "--unshared")
     code, _, err = run(capsys, *start, "--min-sites", "3")
     assert code == 3 and "3 of 2 sites to wait for" in err
     words = ("--min-sites", "1", "--grace", "90s", "--collect-for", "2h")
@@ -205,7 +213,7 @@ def test_a_training_is_installed_only_where_its_card_passes(
     with Store.open(home) as store:
         add_sites(store, ["plant-a"])
         versions.use(home, used)
-        start(home, store, Order(sites=["plant-a"]))
+        start(home, store, Order(sites=["plant-a"], unshared=True))
         versions.use(home, last)
         versions.use(home, before)
         versions.use(home, last)

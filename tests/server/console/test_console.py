@@ -232,6 +232,9 @@ def test_a_campaign_is_started_paused_resumed_and_cancelled(
     wrong = operator.post("/campaigns", csrf=operator.csrf, epsilon="-1", delta="1e-5", purpose="x")
     assert wrong.status_code == 400 and "epsilon" in wrong.text
     terms = {"epsilon": "0.5", "delta": "1e-6", "purpose": "<b>autumn</b>", "sites": "plant-b"}
+    unshared = operator.post("/campaigns", csrf=operator.csrf, **terms)
+    assert unshared.status_code == 409 and "share a class name" in unshared.text
+    terms["unshared"] = "on"
     place = operator.post("/campaigns", csrf=operator.csrf, **terms).headers["location"]
     path = place.removeprefix("/console").partition("?")[0]
     (found,) = CampaignQueue(store.engine).all()
