@@ -39,7 +39,7 @@ CAP = 8.0  # Plants start with it
 SEED = 20_260_101
 SHOWN_VERSIONS = ("weightgate", "torch", "flwr", "opendp", "dp-accounting", "numpy", "cryptography")
 _WORKERS = 2
-_LOOK_SECONDS = 3
+_LOOK_SECONDS = 10
 """Between looks at a campaign: each is a program that starts, on cores that plants train on."""
 
 console = Console(stderr=True)

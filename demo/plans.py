@@ -34,9 +34,12 @@ def write_plans(folder: Path, cut: Cut) -> tuple[Path, Path, Path]:
         per_class=1000,
         strength=0.0,
     )
-    # A third of the families, since the demo is to end in four minutes.
-    sources = tuple(replace(one, families=(one.families + 2) // 3) for one in zoo.sources)
-    zoo = replace(zoo, sources=(*sources, own), own_sites=30)
+    # A third of the families with fewer records, since the demo is to end in four minutes.
+    sources = tuple(
+        replace(one, families=(one.families + 2) // 3, per_class=12) for one in zoo.sources
+    )
+    encoder = EncoderPlan(records=1200)
+    zoo = replace(zoo, encoder=encoder, sources=(*sources, own), own_sites=30)
     windows = read_plan(Path("windows-quick"))
     windows = replace(
         windows,
@@ -45,7 +48,7 @@ def write_plans(folder: Path, cut: Cut) -> tuple[Path, Path, Path]:
         machine_steps=200,
         machines=(bearing.KIND.name,),
     )
-    training = replace(training, episodes=30)
+    training = replace(training, episodes=30, machine_steps=320)
     paths = folder / "pictures.json", folder / "windows.json", folder / "training.json"
     for path, plan in zip(paths, (zoo, windows, training), strict=True):
         atomic.write_bytes(path, json.dumps(canonical.to_builtins(plan), indent=1).encode())

@@ -139,7 +139,7 @@ class _Pipeline:
         Args:
             before: Steps of progress that were done before.
         """
-        seed, draws = self.plan.seed, self.draws
+        seed, draws = self.plan.seed, self.draws.in_steps(self.plan.machine_steps)
 
         def progress(step: int, words: str) -> None:
             self.progress(before + step, f"{kind}: {words}")

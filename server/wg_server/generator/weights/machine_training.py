@@ -8,7 +8,7 @@ flow learns the encoder's latents as they are. The reading map, which gives the 
 statistic, is frozen (``reading_map_training``).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +52,10 @@ class Draws:
     renewals: int = 3
     validation: int = 60
     test: int = 100
+
+    def in_steps(self, steps: int) -> "Draws":
+        """Numbers for a training of so many steps: few steps need few machines."""
+        return replace(self, pool=min(self.pool, 5 * steps // 4))
 
 
 def workshop(kind: str, seed: int, stream: Stream) -> Workshop:

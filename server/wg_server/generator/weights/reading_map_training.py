@@ -91,7 +91,7 @@ def train_maps(
     with threads(1):
         steps = plan.machine_steps
         for number, kind in enumerate(plan.machines or SIMULATORS):
-            objective = MapObjective(kind, Sizes(), draws, plan.seed)
+            objective = MapObjective(kind, Sizes(), draws.in_steps(steps), plan.seed)
 
             def report(
                 step: int, words: str, before: int = number * steps, kind: str = kind
