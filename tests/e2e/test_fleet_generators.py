@@ -49,7 +49,7 @@ def test_a_generator_whose_card_fails_takes_nothing_from_a_campaign_of_four(
     first = install(server, heads)
     with running(server, packaging.make_package):
         plants = [enrol_plant(server, tmp_path / name, name) for name in NAMES]
-        campaign = _start(server, Order(sites=NAMES, grace_seconds=0.0, unshared=True))
+        campaign = _start(server, Order(sites=NAMES, grace_seconds=0.0, asks_unshared=True))
         with Store.open(server) as store:
             queue = CampaignQueue(store.engine)
             with plants[0].running(), plants[1].running():
@@ -70,7 +70,7 @@ def test_a_generator_whose_card_fails_takes_nothing_from_a_campaign_of_four(
                 assert ledger.spent("line-1").charges == 1
         # The next campaign begins with what is installed, and fails for a reason of its own.
         versions.use(server, versions.read(server, versions.pointer(server).before))
-        again = _start(server, Order(sites=NAMES, epsilon="0.5", unshared=True))
+        again = _start(server, Order(sites=NAMES, epsilon="0.5", asks_unshared=True))
         with plants[0].running(), plants[1].running(), plants[2].running(), plants[3].running():
             assert finished(server, again).state == "done"
         assert again.generator == first.id

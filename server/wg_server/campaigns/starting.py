@@ -37,7 +37,7 @@ class Order:
         min_sites: Releases to wait for; None: 2, or as many as there are.
         statistics: What they are asked for.
         grace_seconds: How long to wait for the other sites after that.
-        unshared: Ask for class statistics even where no other site is known to share a class name.
+        asks_unshared: Ask for class statistics even where no other site is known to share a class name.
         id: Id of the campaign.
     """
 
@@ -50,7 +50,7 @@ class Order:
     min_sites: int | None = None
     grace_seconds: float = GRACE_SECONDS
     statistics: Statistics = CLASSES
-    unshared: bool = False
+    asks_unshared: bool = False
     id: str = field(default_factory=new_id)
 
     def __post_init__(self) -> None:
@@ -108,7 +108,7 @@ def start(home: ServerHome, store: Store, order: Order) -> Campaign:
             left_out = dict.fromkeys(
                 machines.without_machine(store, enrolled_names, kinds), NO_MACHINE
             )
-    elif order.epsilon != protocol.FREE and not order.unshared:
+    elif order.epsilon != protocol.FREE and not order.asks_unshared:
         reasons = overlap(store, version).left_out()
         left_out = {name: reasons[name] for name in order.sites or reasons if name in reasons}
     sites = [name for name in order.sites or enrolled_names if name not in left_out]

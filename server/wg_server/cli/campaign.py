@@ -52,6 +52,7 @@ def campaign() -> None:
 )
 @click.option(
     "--unshared",
+    "asks_unshared",
     is_flag=True,
     help="Ask also those with whom no other site is known to share a class name.",
 )
@@ -82,7 +83,7 @@ def campaign_start(
     epsilon: str,
     delta: str,
     statistics: Statistics,
-    unshared: bool,
+    asks_unshared: bool,
     purpose: str,
     collect_for: float | None,
     deliver_for: float | None,
@@ -107,7 +108,7 @@ def campaign_start(
             min_sites=min_sites,
             grace_seconds=grace,
             statistics=statistics,
-            unshared=unshared,
+            asks_unshared=asks_unshared,
         )
         if epsilon != protocol.FREE:
             _say_worth(store, home, order)
@@ -206,7 +207,7 @@ def _say_worth(store: Store, home: ServerHome, order: Order) -> None:
     if names.names:
         cli.note(names.words())
     if lone_sites := sorted(names.left_out().keys() & set(order.sites or names.names)):
-        decision = "asked, although" if order.unshared else "not asked, since"
+        decision = "asked, although" if order.asks_unshared else "not asked, since"
         cli.note(
             f"{decision} no other site is known to share a class name:"
             f" {worth.comma_list(lone_sites)}"

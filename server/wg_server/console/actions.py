@@ -69,7 +69,7 @@ def start_campaign(visit: Visit, form: Form) -> Response:
         deliver_seconds=_hours(form, "deliver_hours"),
         min_sites=numbers.integer(minimum, subject="min_sites") if minimum else None,
         grace_seconds=_bounded_amount(grace, "grace_minutes") * 60 if grace else GRACE_SECONDS,
-        unshared="unshared" in form,
+        asks_unshared="unshared" in form,
     )
     home, store = visit.source.home, visit.source.store
     with record_action(store, visit.session.actor, "campaign start", order.id, order.summary):

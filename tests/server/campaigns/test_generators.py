@@ -34,7 +34,7 @@ def test_a_campaign_goes_on_with_its_generator_over_a_retrain_and_a_restart(stag
     first = install(stage.home, b"first")
     stage.nodes.away = {"plant-c"}
     campaign = starting.start(
-        stage.home, stage.store, Order(sites=SITES, grace_seconds=0.0, unshared=True)
+        stage.home, stage.store, Order(sites=SITES, grace_seconds=0.0, asks_unshared=True)
     )
     with stage.working():
         stage.wait(campaign, lambda found: found.task("plant-b").state == "delivered")
@@ -57,7 +57,7 @@ def test_a_generator_that_is_gone_ends_the_campaign_before_another_plant_is_aske
 ) -> None:
     version = install(stage.home)
     stage.nodes.away = {"plant-b", "plant-c"}
-    order = Order(sites=SITES, min_sites=2, grace_seconds=0.0, unshared=True)
+    order = Order(sites=SITES, min_sites=2, grace_seconds=0.0, asks_unshared=True)
     campaign = starting.start(stage.home, stage.store, order)
     with stage.working():
         stage.wait(campaign, lambda found: found.task("plant-a").state == "released")
@@ -86,7 +86,7 @@ def test_after_that_a_retry_goes_on_with_what_is_installed_and_asks_nobody_twice
     stage: Stage,
 ) -> None:
     version = install(stage.home)
-    order = Order(sites=SITES, min_sites=3, grace_seconds=0.0, unshared=True)
+    order = Order(sites=SITES, min_sites=3, grace_seconds=0.0, asks_unshared=True)
     campaign = starting.start(stage.home, stage.store, order)
     stage.nodes.away = {"plant-c"}
     with stage.working():
@@ -114,7 +114,7 @@ def test_where_no_package_can_be_made_the_campaign_has_failed_and_says_so(stage:
         raise PolicyRefused("no package for this site")
 
     stage.before_package = refuse
-    campaign = starting.start(stage.home, stage.store, Order(sites=SITES, unshared=True))
+    campaign = starting.start(stage.home, stage.store, Order(sites=SITES, asks_unshared=True))
     with stage.working():
         found = stage.wait(campaign, lambda found: found.finished is not None)
     assert (found.state, found.reason) == (

@@ -84,7 +84,7 @@ def test_a_site_of_unknown_names_is_not_charged_and_it_is_said_why(
     assert "has not stated its class names" in said.why and "--epsilon 0" in said.do
 
 
-@pytest.mark.parametrize("words", [{"unshared": True}, {"epsilon": "0"}], ids=str)
+@pytest.mark.parametrize("words", [{"asks_unshared": True}, {"epsilon": "0"}], ids=str)
 def test_questions_that_are_free_or_wanted_go_out_all_the_same(
     stage: Stage, names: dict[str, str], words: dict[str, object]
 ) -> None:

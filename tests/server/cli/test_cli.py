@@ -213,7 +213,7 @@ def test_a_training_is_installed_only_where_its_card_passes(
     with Store.open(home) as store:
         add_sites(store, ["plant-a"])
         versions.use(home, used)
-        start(home, store, Order(sites=["plant-a"], unshared=True))
+        start(home, store, Order(sites=["plant-a"], asks_unshared=True))
         versions.use(home, last)
         versions.use(home, before)
         versions.use(home, last)
