@@ -22,10 +22,18 @@ if TYPE_CHECKING:
 @click.command("threshold")
 @home_option
 @click.argument("value", type=click.FloatRange(0, 1), required=False)
-@click.option("--by", metavar="NAME", help="Who decides, with VALUE; it stays in the log.")
+@click.option(
+    "--missed",
+    type=click.FloatRange(0, 0.5, min_open=True),
+    metavar="SHARE",
+    help="Largest share of defective records that may pass; 0.1 until you say otherwise.",
+)
+@click.option("--by", metavar="NAME", help="Who decides; it stays in the log.")
 @json_option
-def threshold(home: ClientHome, value: float | None, by: str | None, as_json: bool) -> None:
-    """Move the threshold of the model in use; without VALUE: what each would cost.
+def threshold(
+    home: ClientHome, value: float | None, missed: float | None, by: str | None, as_json: bool
+) -> None:
+    """Move the threshold of the model in use, or what may pass; without either: what each costs.
 
     A record is rejected where its probability of a defect is at least VALUE. What that costs is
     counted on the acceptance set (data.acceptance in client.yaml).
@@ -33,16 +41,19 @@ def threshold(home: ClientHome, value: float | None, by: str | None, as_json: bo
     from wg_client.data import plant as plants
     from wg_client.models import adoption
     from wg_client.models.acceptance import acceptance
+    from wg_client.models.calls import Judge
 
     manifest, name = chosen(home, None, None)
-    if value is not None:
+    if value is not None or missed is not None:
         if by is None:
             raise UsageError("--by: say who decides; a role will do")
-        adoption.set_threshold(home, value, by)
+        adoption.set_threshold(home, value, missed=missed, by=by)
     judged = acceptance(home, plants.open_plant(home), manifest)
     now = adoption.read(home).now.threshold
+    passing = Judge.of_model(home, manifest, name).passing
     curve = judged.scores[name].curve(points=11) if judged.scores else []
     lines: list[str] = [text("threshold: {value:g}", value=now)]
+    lines += [passing.sentence] if passing.needed or passing.missed else []
     for judgement in curve:
         lines.append(
             text(
@@ -58,6 +69,7 @@ def threshold(home: ClientHome, value: float | None, by: str | None, as_json: bo
         "package": manifest.package_id,
         "model": name,
         "threshold": now,
+        "passing": canonical.to_builtins(passing),
         "curve": [canonical.to_builtins(judgement) for judgement in curve],
     }
     show(document, lines, as_json)

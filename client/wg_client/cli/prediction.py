@@ -195,6 +195,8 @@ class Predictions:
                         " (sure, unsure, new), verdict (pass, reject, look):"
                     )
                 )
+                if self._judge.good is not None:
+                    cli.note(self._judge.passing.sentence)
                 if self._judge.wrong:
                     cli.note(
                         text(

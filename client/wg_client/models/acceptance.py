@@ -1,8 +1,6 @@
 """What a line is accepted by: false accepts and false rejects on records that no model has met.
 
-Verdicts are those of ``predict`` (``calls``): what is new is looked at, and counts as neither; of
-the others a record is rejected where the probability that it is of a defect, of all labels that are
-not good ones together, is at least the threshold. Of each privacy unit one record counts, so that
+Verdicts are those of ``predict`` (``calls``); what is looked at counts as neither. Of each privacy unit one record counts, so that
 bounds may take them as independent: the exact one-sided bound of Clopper and Pearson (1934,
 *Biometrika* 26(4)). It holds for a threshold that was chosen before these records were seen; one
 that is chosen by them needs new ones.
@@ -23,10 +21,10 @@ from wg_client.data.acceptance_set import AcceptanceSet
 from wg_client.data.plant import Plant
 from wg_client.data.site_data import SiteData
 from wg_client.fitting.linear_head import Floats, Ints
-from wg_client.fitting.sure_calls import NEVER
 from wg_client.models import adoption, novelty, predict, store
 from wg_client.models.adoption import Chosen
 from wg_client.models.manifest import ModelsManifest
+from wg_client.models.passing import PassRule, pass_rule
 from wg_client.models.predict import Inputs
 from wg_core.site.home import ClientHome
 
@@ -96,20 +94,20 @@ class Scores:
         good: Whether each record is good, ``[a]``; None where no label says what is good.
         right: Whether it is called by its own label, ``[a]``.
         new: True for each record that is new, ``[a]``.
-        sure: True for each call that is sure, ``[a]``.
+        below: Probability of a defect below which a record may pass (``passing``).
     """
 
     defect: Floats
     good: NDArray[np.bool_] | None
     right: NDArray[np.bool_]
     new: NDArray[np.bool_]
-    sure: NDArray[np.bool_]
+    below: float
 
     def at(self, threshold: float) -> Judgement:
         """Count at a threshold."""
         accepts = rejects = None
         reject = ~self.new & (self.defect >= threshold)
-        passes = ~self.new & ~reject & self.sure
+        passes = ~self.new & ~reject & (self.defect < self.below)
         if self.good is not None:
             accepts = Errors(int((passes & ~self.good).sum()), int((~self.good).sum()))
             rejects = Errors(int((reject & self.good).sum()), int(self.good.sum()))
@@ -134,11 +132,13 @@ class Acceptance:
         kept: Name of the model kept.
         scores: By model; empty where the set can judge none of them, or there is none.
         thresholds: By model.
+        passing: Rule by which records pass the kept model; None: no label says what is good.
     """
 
     kept: str
     scores: Mapping[str, Scores] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    passing: PassRule | None = None
 
     def of(self, model: str) -> Judgement | None:
         """One model at its threshold; None where it was not judged."""
@@ -160,12 +160,13 @@ def acceptance(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> Acce
     """
     records, labels = plant.acceptance_set, plant.config.data.labels
     fits = (manifest.labels, manifest.encoder) == (labels, plant.encoder)
+    good = good_mask(manifest.labels, plant.config.data.good)
+    passing = None if good is None else pass_rule(home, manifest, manifest.kept, good)
     if records is None or not len(records) or not fits:
-        return Acceptance(kept=manifest.kept)
+        return Acceptance(kept=manifest.kept, passing=passing)
     rows = records.independent
     inputs = _inputs(home, plant, records, manifest)[rows]
     truth = records.records.labels[rows]
-    good = good_mask(labels, plant.config.data.good)
     names = [entry.name for entry in manifest.models]
     is_new = novelty.new_records(store.load_novelty(home, manifest), inputs)
     return Acceptance(
@@ -176,11 +177,12 @@ def acceptance(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> Acce
                 truth,
                 good,
                 is_new,
-                least_sure(manifest, name),
+                pass_rule(home, manifest, name, good).below,
             )
             for name in names
         },
         thresholds={name: threshold(home, manifest, name) for name in names},
+        passing=passing,
     )
 
 
@@ -210,25 +212,19 @@ def _inputs(
     return predict.encode_records(home, manifest, data)
 
 
-def least_sure(manifest: ModelsManifest, name: str) -> Floats:
-    """Least probability of a sure call of each class of a model, ``[K]``."""
-    least = manifest.sure.get(name, NEVER)
-    return np.array([NEVER if label in manifest.unseen else least for label in manifest.labels])
-
-
 def score(
     chances: Floats,
     truth: Ints,
     good: NDArray[np.bool_] | None,
     is_new: NDArray[np.bool_],
-    least: Floats,
+    below: float,
 ) -> Scores:
     """Score probabilities ``[a, K]`` against labels ``[a]``.
 
     Args:
         good: Which labels mean "no defect", ``[K]``; None: not known.
         is_new: Which records are new, ``[a]``.
-        least: Least probability of a sure call of each class, ``[K]``.
+        below: Probability of a defect below which a record may pass.
     """
     defects = np.ones(chances.shape[1], dtype=bool) if good is None else ~good
     return Scores(
@@ -236,5 +232,5 @@ def score(
         good=None if good is None else good[truth],
         right=chances.argmax(axis=1) == truth,
         new=is_new,
-        sure=chances.max(axis=1) >= least[chances.argmax(axis=1)],
+        below=below,
     )

@@ -27,13 +27,14 @@ from wg_core.wire import canonical
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 FILE = "adoption.json"
 PROGRAM = "weightgate"  # Who decided where no person did
 _LIMIT = 16 << 20
 EVEN = 0.5  # A model's threshold until a person sets another
+MISSED = 0.1  # Largest share of defective records that may pass until a person sets another
 
-What = Literal["arrived", "use", "shadow", "threshold"]
+What = Literal["arrived", "use", "shadow", "threshold", "missed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,7 @@ class Change:
         in_use: The model in use afterwards.
         shadow: The model that predicts beside it afterwards.
         threshold: Least probability of a defect at which the model in use rejects a record.
+        missed: Largest share of defective records that may pass, whatever the model.
     """
 
     when: int
@@ -70,6 +72,7 @@ class Change:
     in_use: Chosen | None = None
     shadow: Chosen | None = None
     threshold: float = EVEN
+    missed: float = MISSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +102,7 @@ class Adoption:
 
 
 def read(home: ClientHome) -> Adoption:
-    """The history; empty before the first package.
+    """The history, of this version or the first, which knew no ``missed``; empty at first.
 
     Raises:
         DecodeError: The file is damaged, or of another version.
@@ -107,6 +110,9 @@ def read(home: ClientHome) -> Adoption:
     path = home.models / FILE
     if path.is_file():
         data = atomic.read_bytes(path, limit=_LIMIT)
+        if canonical.version_of(data, subject=str(path)) < VERSION:
+            earlier = canonical.decode_part(Adoption, data, subject=str(path))
+            return replace(earlier, version=VERSION)
         return canonical.decode(Adoption, data, subject=str(path), limit=_LIMIT)
     return Adoption()
 
@@ -194,6 +200,7 @@ def arrived(home: ClientHome, new: ModelsManifest) -> str:
                 why=why,
                 in_use=present,
                 shadow=shadow,
+                missed=state.missed,
             ),
         )
     log.log(
@@ -306,8 +313,14 @@ def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -
         return _decided(home, history, change, "shadow", by, chosen, _BY_HAND)
 
 
-def set_threshold(home: ClientHome, threshold: float, by: str) -> Change:
-    """A person moves the threshold of the model in use.
+def set_threshold(
+    home: ClientHome, threshold: float | None = None, *, missed: float | None = None, by: str
+) -> Change:
+    """A person moves the threshold of the model in use, or the share of defects that may pass.
+
+    Args:
+        threshold: Least probability of a defect that rejects; None: stays.
+        missed: Largest share of defective records that may pass; None: stays.
 
     Raises:
         UsageError: The name is none.
@@ -318,8 +331,13 @@ def set_threshold(home: ClientHome, threshold: float, by: str) -> Change:
         state = history.now
         if state.in_use is None:
             raise ConfigError(_NO_MODEL.format(models=home.models))
-        change = replace(state, threshold=threshold)
-        return _decided(home, history, change, "threshold", by, state.in_use, _BY_HAND)
+        change = replace(
+            state,
+            threshold=state.threshold if threshold is None else threshold,
+            missed=state.missed if missed is None else missed,
+        )
+        what: What = "missed" if threshold is None else "threshold"
+        return _decided(home, history, change, what, by, state.in_use, _BY_HAND)
 
 
 def _decided(
@@ -340,7 +358,7 @@ def _decided(
 
 
 def _append(home: ClientHome, history: Adoption, change: Change) -> Change:
-    if change.what != "threshold":
+    if change.what not in ("threshold", "missed"):
         change = replace(change, threshold=history.threshold_of(change.in_use))
     data = canonical.encode(replace(history, changes=(*history.changes, change)))
     atomic.write_bytes(home.models / FILE, data, mode=atomic.PRIVATE)

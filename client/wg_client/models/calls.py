@@ -1,9 +1,8 @@
 """What a call is worth, and the verdict that a line may obey.
 
-*Verdict.* ``look`` where the record is new, or nothing tells whether it is, or where it would pass
-and the call is not sure; else, where labels say
-what is good, ``reject`` at the model's threshold or above, and ``pass`` below it. What is new never
-passes.
+*Verdict.* ``look`` where the record is new, or nothing tells whether it is; else, where labels say
+what is good, ``reject`` where its probability of a defect is at least the model's threshold,
+``pass`` where it is below that and below the limit of ``passing``, and ``look`` between.
 
 ``sure`` and ``unsure`` are told apart by the probability, at the least value above which, out of
 fold, at most a tenth of the calls is wrong, or what few labels can show (``fitting.sure_calls``).
@@ -28,6 +27,7 @@ from wg_client.fitting.sure_calls import NEVER, wrong_share
 from wg_client.models import acceptance, adoption, novelty, store
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.novelty import Novelty
+from wg_client.models.passing import PassRule, pass_rule
 from wg_client.models.predict import Inputs, Prediction
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
@@ -46,6 +46,7 @@ class Judge:
         novelty: Tells new records from known ones; None: nothing does.
         good: Which labels mean "no defect", ``[K]``; None: not known.
         threshold: Least probability of a defect that rejects a record.
+        passing: Rule by which a record passes.
         wrong: Share of sure calls that may be wrong; 0: no call is said to be sure.
     """
 
@@ -54,6 +55,7 @@ class Judge:
     novelty: Novelty | None = None
     good: NDArray[np.bool_] | None = None
     threshold: float = adoption.EVEN
+    passing: PassRule = PassRule()
     wrong: float = 0.0
 
     @classmethod
@@ -65,14 +67,15 @@ class Judge:
                 encoder.
         """
         tensors = store.load_novelty(home, manifest)
-        config = configuration.load(home)
+        good = acceptance.good_mask(manifest.labels, configuration.load(home).data.good)
         sure = manifest.sure.get(manifest.entry(name).name)
         judge = cls(
             sure=sure,
             wrong=0.0 if sure is None or sure > 1 else wrong_share(manifest.judged_labels),
             unseen=manifest.unseen,
-            good=acceptance.good_mask(manifest.labels, config.data.good),
+            good=good,
             threshold=acceptance.threshold(home, manifest, name),
+            passing=pass_rule(home, manifest, name, good),
         )
         if tensors is None:
             return judge
@@ -117,7 +120,7 @@ class Judge:
         defect = float(np.array(prediction.probabilities)[~self.good].sum())
         if defect >= self.threshold:
             return REJECT
-        return PASS if self._is_sure(prediction) else LOOK
+        return PASS if defect < self.passing.below else LOOK
 
     def _is_sure(self, prediction: Prediction) -> bool:
         least = NEVER if self.sure is None else self.sure

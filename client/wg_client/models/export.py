@@ -7,7 +7,7 @@ metadata say so. A *private head* (``export_private``) was trained by
 Both hold the *whole* model: the frozen encoder, a network that may stand beside it, and the head.
 ONNX gives what ``wg-client predict`` says: ``label`` (its index), ``probability``, ``distance``
 (from the plant's own records; the metadata have the limit, ``new_above``) and ``verdict`` (an index
-into ``verdicts``, at the ``threshold`` of the metadata), with all ``probabilities`` and ``logits``.
+into ``verdicts``, at the ``threshold`` and ``pass_below`` of the metadata), with all ``probabilities`` and ``logits``.
 The input is a batch ``[n, 3, p, p]`` of pixel values 0 to 255, gray images with their one channel
 repeated; labels, p and provenance stand in the metadata.
 A private head has ``logits`` alone: what tells new records from known ones is made of records.
@@ -41,7 +41,7 @@ from torch import nn
 
 from wg_client.data import plant as plants
 from wg_client.fitting.sure_calls import probability_limit
-from wg_client.models import acceptance, store
+from wg_client.models import store
 from wg_client.models.calls import LOOK, PASS, REJECT, Judge
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.predict import load_encoder, load_network
@@ -88,7 +88,7 @@ def export_model(
     judge = Judge.of_model(home, manifest, name)
     if form == "onnx":
         metadata |= _verdict_metadata(judge)
-    _write(home, model, form, metadata, out, JudgedModel(model, judge, manifest, entry.name).eval())
+    _write(home, model, form, metadata, out, JudgedModel(model, judge, manifest).eval())
     return metadata
 
 
@@ -199,10 +199,9 @@ class JudgedModel(nn.Module):
         model: Records to features and logits.
         judge: Judge of this model.
         manifest: Manifest of its package.
-        name: Name of the model.
     """
 
-    def __init__(self, model: HeadModel, judge: Judge, manifest: ModelsManifest, name: str) -> None:
+    def __init__(self, model: HeadModel, judge: Judge, manifest: ModelsManifest) -> None:
         super().__init__()
         self.model = model
         self.limit = probability_limit(manifest.judged_labels) if manifest.judged_labels else 1.0
@@ -213,8 +212,7 @@ class JudgedModel(nn.Module):
             self.new_above = float(novelty.limit)
             for part in ("mean", "scale", "directions", "weights", "bank"):
                 self.register_buffer(part, torch.from_numpy(getattr(novelty, part)))
-        least = acceptance.least_sure(manifest, name).astype(np.float32)
-        self.register_buffer("least_sure", torch.from_numpy(least))
+        self.pass_below = judge.passing.below
         self.judges = judge.good is not None
         if judge.good is not None:
             self.register_buffer("defect", torch.from_numpy((~judge.good).astype(np.float32)))
@@ -228,10 +226,10 @@ class JudgedModel(nn.Module):
         probability = chances.gather(1, label[:, None])[:, 0]
         verdict = torch.full_like(label, VERDICTS.index(""))
         if self.judges:
-            reject = chances @ cast(torch.Tensor, self.defect) >= self.threshold
-            sure = probability >= cast(torch.Tensor, self.least_sure)[label]
-            by_call = torch.where(sure, VERDICTS.index(PASS), VERDICTS.index(LOOK))
-            verdict = torch.where(reject, VERDICTS.index(REJECT), by_call)
+            defect = chances @ cast(torch.Tensor, self.defect)
+            passes = defect < self.pass_below
+            below = torch.where(passes, VERDICTS.index(PASS), VERDICTS.index(LOOK))
+            verdict = torch.where(defect >= self.threshold, VERDICTS.index(REJECT), below)
         distance = torch.full_like(probability, torch.nan)
         new = torch.ones_like(label, dtype=torch.bool)
         if self.tells:
@@ -275,6 +273,7 @@ def _verdict_metadata(judge: Judge) -> dict[str, str]:
     return {
         "verdicts": json.dumps(VERDICTS),
         "threshold": repr(judge.threshold),
+        "pass_below": repr(judge.passing.below),
         "new_above": repr(judge.novelty.limit) if tells and judge.novelty else "",
     }
 

@@ -5,6 +5,7 @@
     models/PACKAGE/manifest.json          provenance, findings, what was kept and why
     models/PACKAGE/MODEL.safetensors      weights of each model
     models/PACKAGE/novelty.safetensors    what tells new records from known ones
+    models/PACKAGE/judged.safetensors     out-of-fold logits, by which records may pass
     models/PACKAGE/network.safetensors    trunk of a network beside the encoder, if there is one
     models/PACKAGE/trunk.safetensors      trunk that was fitted here, if there is one
     models/adoption.json                  which of them is in use; see ``adoption``
@@ -34,9 +35,11 @@ _PACKAGE_ID = re.compile(r"[0-9a-f]{16,128}")
 _MANIFEST_LIMIT = 16 << 20
 _TENSORS_LIMIT = 4 << 30
 NOVELTY = "novelty"
+JUDGED = "judged"
 NETWORK = "network"
 PLANT_TRUNK = "trunk"
 _NOVELTY_LIMIT = 16 << 20
+_JUDGED_LIMIT = 64 << 20
 _NETWORK_LIMIT = 64 << 20
 
 
@@ -90,7 +93,7 @@ def read_manifest(home: ClientHome, package_id: str) -> ModelsManifest | None:
     """Read the manifest of a package's models, of this version or an earlier; None: none is there.
 
     The first did not say what networks were made for, the second knew no trunk of the plant's,
-    the third not how many calls were judged.
+    the third not how many calls were judged, the fourth not by which records may pass.
     """
     path = folder(home, package_id) / MANIFEST
     if not path.is_file():
@@ -134,6 +137,17 @@ def load_novelty(
         VerificationError: The file is not the one that was written.
     """
     return _load_part(home, manifest, NOVELTY, manifest.novelty, _NOVELTY_LIMIT)
+
+
+def load_judged(
+    home: ClientHome, manifest: ModelsManifest
+) -> dict[str, NDArray[np.float32]] | None:
+    """Load the out-of-fold logits of the models; None if the package has no such file.
+
+    Raises:
+        VerificationError: The file is not the one that was written.
+    """
+    return _load_part(home, manifest, JUDGED, manifest.judged, _JUDGED_LIMIT)
 
 
 def load_network(

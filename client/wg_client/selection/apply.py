@@ -20,7 +20,7 @@ from wg_client.data.recipient import Progress, Recipient
 from wg_client.fitting.sure_calls import WRONG_LIMIT, sure_above, wrong_share
 from wg_client.methods.base import PlantNetwork
 from wg_client.methods.package import read_package
-from wg_client.models import novelty, store
+from wg_client.models import novelty, passing, store
 from wg_client.models.manifest import ModelEntry, ModelsManifest, NetworkFile
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_common import catalogue, weights_file
@@ -197,7 +197,7 @@ def record(
         condition=Condition() if package is None else package.condition,
     )
     manifest = _with_plant_trunk(manifest, files, outcome.records.plant_trunk)
-    return _with_novelty(plant, manifest, files), files
+    return _with_novelty(plant, _with_judged(outcome, manifest, files), files), files
 
 
 def _with_plant_trunk(
@@ -238,6 +238,16 @@ def _entry(
         accuracy=None if accuracy is None else accuracy.mean,
         error=None if accuracy is None else accuracy.error,
     )
+
+
+def _with_judged(outcome: Outcome, manifest: ModelsManifest, files: Files) -> ModelsManifest:
+    """Add the out-of-fold logits by which records may pass."""
+    logits = {name: model.fitted.logits for name, model in outcome.models.items()}
+    tensors = passing.judged_tensors(logits, outcome.records)
+    if not tensors:
+        return manifest
+    files[store.JUDGED] = tensors
+    return replace(manifest, judged=canonical.sha256_hex(store.pack(tensors)))
 
 
 def _with_novelty(plant: Recipient, manifest: ModelsManifest, files: Files) -> ModelsManifest:

@@ -168,6 +168,8 @@ def _changes(outcome: Outcome, figures: Figures, unseen: Unseen) -> Iterator[Tex
 
 def _acceptance(judged: Acceptance) -> Iterator[Text]:
     """False accepts and rejects of the kept model, or what is not known, and what would tell."""
+    if judged.passing is not None:
+        yield judged.passing.sentence
     kept_model, local = judged.of(judged.kept), judged.of(LOCAL)
     if kept_model is None:
         yield text(

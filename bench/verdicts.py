@@ -1,0 +1,234 @@
+"""What a plant's own new records, and foreign ones, get: pass, look or reject.
+
+    python -m bench.verdicts --datasets DIR
+
+Plants are cut from real data sets as in ``bench.alone``; the first class counts as good, and each
+has so many labels a class. Judged is local-only, by the client's own rules, on held-out records of
+the plant (no group of which it has) and on 300 records of other data sets of the same modality;
+foreign windows are brought to the plant's channels and length. Beside it stands the rule that a
+pass has to be a sure call. Rows are kept in ``--results``; a run goes on there.
+"""
+
+import argparse
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from bench.alone import Cut, Ints, cut, drawn, files
+from bench.rows import Row, Rows, write_table
+from bench.tables import markdown
+from numpy.typing import NDArray
+
+from wg_client.fitting.backbone import encoder_trunk
+from wg_client.fitting.sure_calls import (
+    NEVER,
+    WRONG_LIMIT,
+    bounded,
+    probability_limit,
+    sure_above,
+    wrong_share,
+)
+from wg_client.methods.base import LabelledRecords
+from wg_client.models import novelty
+from wg_client.models.acceptance import score
+from wg_client.models.adoption import EVEN, MISSED
+from wg_client.models.passing import Judged, rule_of
+from wg_common.modalities.registry import modality
+from wg_common.nets.encoder.module import Encoder, plant_features
+from wg_common.nets.encoder.plant_trunk import PlantTrunk
+from wg_common.nets.encoder.unfitted import unfitted_encoder
+
+SETS = {
+    "images": ("magnetic_tile", "elpv_mono", "bridge_crack", "deeppcb_a", "neu_det", "trashnet"),
+    "windows": ("cwru_de", "skab_valve1", "tep", "italy_power"),
+    "texts": ("text_clinc_banking", "text_clinc_utility", "text_log_openstack"),
+}
+LABELS = 5, 20, 50
+TESTS, FOREIGN = 500, 300
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--datasets", type=Path, nargs="*", default=[Path("../shared/datasets")])
+    parser.add_argument("--results", type=Path, default=Path("bench/out/verdicts.jsonl"))
+    parser.add_argument("--table", type=Path, help="markdown file to write")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    rows = Rows(options.results)
+    for kind, names in SETS.items():
+        run(options.datasets, kind, names, rows)
+    write_table("\n".join(table(rows.of())), options.table)
+
+
+def run(folders: Sequence[Path], kind: str, names: Sequence[str], rows: Rows) -> None:
+    """Judge what is missing of a modality."""
+    paths = {name: path for name, path in files(folders) if name in names}
+    cuts = {name: cut(path, kind, each=max(LABELS), tests=TESTS) for name, path in paths.items()}
+    encoder = unfitted_encoder(kind)
+    for name, here in cuts.items():
+        if here is None or f"{name} {LABELS[0]}" in rows:
+            continue
+        others = [one for other, one in cuts.items() if other != name and one is not None]
+        strangers = foreign(here, others)
+        records = [*here.records, *strangers]
+        features = encoder.encode_batched(records)
+        for labels in LABELS:
+            labelled = drawn(here, labels, 0)
+            if labelled is not None:
+                found = judge(encoder, here, records, features, labelled)
+                rows.add({"key": f"{name} {labels}", "dataset": name, "labels": labels} | found)
+        print(name, flush=True)
+
+
+def foreign(here: Cut, others: Sequence[Cut]) -> list[NDArray[np.generic]]:
+    """Records of other data sets, as many of each; windows in the plant's shape."""
+    each = FOREIGN // len(others)
+    chosen = [
+        one.records[row]
+        for one in others
+        for row in np.linspace(0, len(one.records) - 1, each).astype(int)
+    ]
+    if here.records.ndim != 3 or here.records.dtype.kind != "f":
+        return chosen
+    return [_reshaped(record, here.records.shape[1:]) for record in chosen]
+
+
+def _reshaped(window: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A window with other channels and another length: repeated, and interpolated."""
+    rows = window[np.arange(shape[0]) % len(window)].astype(np.float64)
+    times = np.linspace(0, window.shape[1] - 1, shape[1])
+    return np.stack([np.interp(times, np.arange(window.shape[1]), row) for row in rows]).astype(
+        np.float32
+    )
+
+
+def judge(
+    encoder: Encoder,
+    here: Cut,
+    records: Sequence[NDArray[np.generic]],
+    features: NDArray[np.float32],
+    labelled: Ints,
+) -> Row:
+    """Verdicts of one plant's model on held-out and on foreign records, and what they rest on.
+
+    Args:
+        records: Of the plant, and foreign ones behind them.
+        features: Local ones of these.
+    """
+    kind = modality(encoder.modality)
+    layout = encoder.scaled_dimension, encoder.local_blocks, encoder.trunk_blocks
+    own = list(here.records[labelled])
+    if kind.plant_trunk:
+        fitted_trunk = PlantTrunk.fit(own)
+        further = plant_features(fitted_trunk, kind.name, list(records))
+        features = np.hstack([features, further])
+        layout = layout[0], *fitted_trunk.layout(*layout[1:])
+    trunk = encoder_trunk(features[labelled], encoder.dimension, *layout)
+    patterns, classes = kind.patterns(own), int(here.labels.max()) + 1
+    plant = LabelledRecords(
+        all_labels=here.labels[labelled],
+        classes=classes,
+        public=trunk,
+        units=None if patterns else [str(group) for group in here.groups[labelled]],
+        patterns=patterns,
+    )
+    fitted = plant.local
+    if fitted is None or fitted.logits is None:
+        raise ValueError("no label was held out")
+    asked = np.append(here.test, np.ones(len(records) - len(here.test), dtype=bool))
+    x = features[asked].astype(np.float64)
+    is_own = np.arange(len(x)) < here.test.sum()
+    logits = trunk.outward(fitted.head).logits(x)
+    chances = bounded(logits, probability_limit(len(plant.judged)))
+    known = novelty.fit(features[labelled], plant.all_labels)
+    is_new = novelty.new_records(None if known is None else known.tensors(), x)
+    good = np.arange(classes) == 0
+    judged = Judged(fitted.logits[0], plant.judged, plant.judged_groups)
+    rule = rule_of(judged, good, np.zeros(classes, dtype=bool), MISSED)
+    defect = chances[:, ~good].sum(axis=1)
+    reject = ~is_new & (defect >= EVEN)
+    passes = ~is_new & ~reject & (defect < rule.below)
+    wrong = wrong_share(len(plant.judged))
+    least = sure_above(fitted.logits, plant.judged, wrong) if wrong <= WRONG_LIMIT else NEVER
+    sure = ~is_new & ~reject & (chances.max(axis=1) >= least)
+    truth = here.labels[here.test]
+    parts = {"good": truth == 0, "defective": truth > 0}
+    sides = {
+        name: np.append(part, np.zeros(len(x) - len(part), bool)) for name, part in parts.items()
+    }
+    counted = score(chances[is_own], truth, good, is_new[is_own], rule.below).at(EVEN)
+    if (
+        counted.false_accepts is None
+        or counted.false_accepts.wrong != passes[sides["defective"]].sum()
+    ):
+        raise ValueError("acceptance counts another verdict")
+    found: Row = {
+        "needed": rule.needed,
+        "judged": rule.defective,
+        "accuracy": float((logits[is_own].argmax(axis=1) == truth).mean()),
+    }
+    for name, part in {**sides, "foreign": ~is_own}.items():
+        found[name] = [int(value[part].sum()) for value in (passes, reject, is_new, sure)]
+        found[name].append(int(part.sum()))
+    return found
+
+
+def table(rows: Sequence[Row]) -> Iterator[str]:
+    """By plant, and by number of labels."""
+    yield from markdown(
+        (
+            "plant",
+            "labels a class",
+            "accuracy",
+            "defective labels judged",
+            "good: pass, look, reject, %",
+            "defective that pass, %",
+            "of 300 foreign, pass",
+            "reject",
+            "sure calls alone: good that pass, %",
+            "defective that pass, %",
+        ),
+        (_cells(row) for row in rows),
+    )
+    yield ""
+    for labels in LABELS:
+        some = [row for row in rows if row["labels"] == labels and row["judged"] >= row["needed"]]
+        few = [row for row in rows if row["labels"] == labels and row["judged"] < row["needed"]]
+        over = sum(row["defective"][0] > MISSED * row["defective"][-1] for row in some)
+        yield (
+            f"{labels} labels a class: {len(few)} plants have too few defective labels for a pass;"
+            f" at the other {len(some)} {_mean(some, 'good', 0)} of good and"
+            f" {_mean(some, 'defective', 0)} of defective records pass, at {over} more than"
+            f" {100 * MISSED:g} % of these; with sure calls alone, at all,"
+            f" {_mean(some + few, 'good', 3)} and {_mean(some + few, 'defective', 3)}."
+        )
+
+
+def _cells(row: Row) -> tuple[object, ...]:
+    passes, reject, _, sure, n = row["good"]
+    shares = (f"{100 * count / max(n, 1):.0f}" for count in (passes, n - passes - reject, reject))
+    defective = row["defective"]
+    return (
+        row["dataset"],
+        row["labels"],
+        f"{row['accuracy']:.2f}",
+        f"{row['judged']} of {row['needed']}",
+        ", ".join(shares),
+        f"{100 * defective[0] / max(defective[-1], 1):.1f}",
+        row["foreign"][0],
+        row["foreign"][1],
+        f"{100 * sure / max(n, 1):.0f}",
+        f"{100 * defective[3] / max(defective[-1], 1):.1f}",
+    )
+
+
+def _mean(rows: Sequence[Row], part: str, place: int) -> str:
+    shares = [row[part][place] / max(row[part][-1], 1) for row in rows]
+    return f"{100 * np.mean(shares):.0f} %" if shares else "–"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""At most the share of defective records passes that the plant chose; or it says what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from tests.client.conftest import LABELS, plant_maker
+
+from wg_client.cli.main import group
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.fitting.sure_calls import CONFIDENCE
+from wg_client.models import adoption, store
+from wg_client.models.calls import Judge
+from wg_client.models.passing import PassRule, limit, pass_rule
+from wg_client.selection.delivery import take_package
+from wg_core.errors import WgError
+
+
+@pytest.mark.parametrize(("records", "share"), [(22, 0.1), (45, 0.05), (80, 0.1), (400, 0.02)])
+def test_no_more_defects_pass_than_stated_as_often_as_stated(records: int, share: float) -> None:
+    rng = np.random.default_rng(records)
+    missed = np.array([limit(rng.random(records), share) for _ in range(4000)])
+    assert (missed > 0).all() and (missed > share).mean() <= 1 - CONFIDENCE + 0.015
+    assert (missed > share).mean() > 0.02  # and no fewer good ones than need be
+
+
+@pytest.mark.parametrize(("records", "share"), [(21, 0.1), (0, 0.1), (3, 0.5), (44, 0.05)])
+def test_too_few_defects_let_none_pass(records: int, share: float) -> None:
+    assert limit(np.ones(records), share) == 0.0
+
+
+def test_a_plant_reads_how_many_labels_are_missing_and_chooses_its_risk(
+    tmp_path: Path, encoder_package: bytes, good_head: LinearHead
+) -> None:
+    plant = plant_maker(tmp_path, encoder_package)({0: 8, 1: 8, 2: 8}, good=("bars",))
+    take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+
+    def call(*words: str) -> str:
+        result = CliRunner().invoke(group, [*words, "--home", str(plant.home.root)])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    assert "takes 22 labelled defective ones, and 16 could be judged; label 6 more" in call(
+        "models", "threshold"
+    )
+    assert "label 6 more" in plant.home.report.read_text(encoding="utf-8")
+    assert "at most 20 in 100 pass" in call("models", "threshold", "--missed", "0.2", "--by", "qa")
+    manifest, name = adoption.in_use(plant.home)
+    assert adoption.read(plant.home).now.missed == 0.2
+    rule = Judge.of_model(plant.home, manifest, name).passing
+    assert rule.below > 0 and (rule.defective, rule.needed) == (16, 11) and rule.passed > 0.5
+    adoption.use(plant.home, manifest, manifest.models[-1].name, by="qa")
+    assert adoption.read(plant.home).now.missed == 0.2  # of the plant, whatever the model
+    good = np.array([label == "bars" for label in LABELS])
+    (store.folder(plant.home, manifest.package_id) / "judged.safetensors").unlink()
+    with pytest.raises(WgError, match="judged"):
+        pass_rule(plant.home, manifest, name, good)
+
+
+def test_a_class_of_defects_without_records_may_all_pass() -> None:
+    assert "label some of each" in PassRule(missed=0.1).sentence
