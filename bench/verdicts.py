@@ -34,7 +34,7 @@ from wg_client.methods.base import LabelledRecords
 from wg_client.models import novelty
 from wg_client.models.acceptance import score
 from wg_client.models.adoption import EVEN, MISSED
-from wg_client.models.passing import Judged, rule_of
+from wg_client.models.passing import Evidence, rule_of
 from wg_common.modalities.registry import modality
 from wg_common.nets.encoder.module import Encoder, plant_features
 from wg_common.nets.encoder.plant_trunk import PlantTrunk
@@ -105,6 +105,34 @@ def _reshaped(window: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np
     )
 
 
+def _plant(
+    encoder: Encoder,
+    here: Cut,
+    records: Sequence[NDArray[np.generic]],
+    features: NDArray[np.float32],
+    labelled: Ints,
+) -> tuple[LabelledRecords, NDArray[np.float32]]:
+    """The plant, and the features of all records with those of what it fits on its own."""
+    kind = modality(encoder.modality)
+    layout = encoder.scaled_dimension, encoder.local_blocks, encoder.trunk_blocks
+    own = list(here.records[labelled])
+    if kind.plant_trunk:
+        fitted_trunk = PlantTrunk.fit(own)
+        further = plant_features(fitted_trunk, kind.name, list(records))
+        features = np.hstack([features, further])
+        layout = layout[0], *fitted_trunk.layout(*layout[1:])
+    trunk = encoder_trunk(features[labelled], encoder.dimension, *layout)
+    patterns = kind.patterns(own)
+    plant = LabelledRecords(
+        all_labels=here.labels[labelled],
+        classes=int(here.labels.max()) + 1,
+        public=trunk,
+        units=None if patterns else [str(group) for group in here.groups[labelled]],
+        patterns=patterns,
+    )
+    return plant, features
+
+
 def judge(
     encoder: Encoder,
     here: Cut,
@@ -118,23 +146,8 @@ def judge(
         records: Of the plant, and foreign ones behind them.
         features: Local ones of these.
     """
-    kind = modality(encoder.modality)
-    layout = encoder.scaled_dimension, encoder.local_blocks, encoder.trunk_blocks
-    own = list(here.records[labelled])
-    if kind.plant_trunk:
-        fitted_trunk = PlantTrunk.fit(own)
-        further = plant_features(fitted_trunk, kind.name, list(records))
-        features = np.hstack([features, further])
-        layout = layout[0], *fitted_trunk.layout(*layout[1:])
-    trunk = encoder_trunk(features[labelled], encoder.dimension, *layout)
-    patterns, classes = kind.patterns(own), int(here.labels.max()) + 1
-    plant = LabelledRecords(
-        all_labels=here.labels[labelled],
-        classes=classes,
-        public=trunk,
-        units=None if patterns else [str(group) for group in here.groups[labelled]],
-        patterns=patterns,
-    )
+    plant, features = _plant(encoder, here, records, features, labelled)
+    classes, trunk = plant.classes, plant.public
     fitted = plant.local
     if fitted is None or fitted.logits is None:
         raise ValueError("no label was held out")
@@ -146,11 +159,11 @@ def judge(
     known = novelty.fit(features[labelled], plant.all_labels)
     is_new = novelty.new_records(None if known is None else known.tensors(), x)
     good = np.arange(classes) == 0
-    judged = Judged(fitted.logits[0], plant.judged, plant.judged_groups)
-    rule = rule_of(judged, good, np.zeros(classes, dtype=bool), MISSED)
+    evidence = Evidence(fitted.logits[0], plant.judged, plant.judged_groups)
+    rule = rule_of(evidence, good, np.zeros(classes, dtype=bool), MISSED)
     defect = chances[:, ~good].sum(axis=1)
     reject = ~is_new & (defect >= EVEN)
-    passes = ~is_new & ~reject & (defect < rule.below)
+    passes = ~is_new & ~reject & (defect < rule.limit)
     wrong = wrong_share(len(plant.judged))
     least = sure_above(fitted.logits, plant.judged, wrong) if wrong <= WRONG_LIMIT else NEVER
     sure = ~is_new & ~reject & (chances.max(axis=1) >= least)
@@ -159,15 +172,15 @@ def judge(
     sides = {
         name: np.append(part, np.zeros(len(x) - len(part), bool)) for name, part in parts.items()
     }
-    counted = score(chances[is_own], truth, good, is_new[is_own], rule.below).at(EVEN)
+    counted = score(chances[is_own], truth, good, is_new[is_own], rule.limit).at(EVEN)
     if (
         counted.false_accepts is None
         or counted.false_accepts.wrong != passes[sides["defective"]].sum()
     ):
         raise ValueError("acceptance counts another verdict")
     found: Row = {
-        "needed": rule.needed,
-        "judged": rule.defective,
+        "needed": rule.least_defects,
+        "judged": rule.defects,
         "accuracy": float((logits[is_own].argmax(axis=1) == truth).mean()),
     }
     for name, part in {**sides, "foreign": ~is_own}.items():

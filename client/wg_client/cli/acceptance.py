@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.argument("value", type=click.FloatRange(0, 1), required=False)
 @click.option(
     "--missed",
+    "missed_share",
     type=click.FloatRange(0, 0.5, min_open=True),
     metavar="SHARE",
     help="Largest share of defective records that may pass; 0.1 until you say otherwise.",
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--by", metavar="NAME", help="Who decides; it stays in the log.")
 @json_option
 def threshold(
-    home: ClientHome, value: float | None, missed: float | None, by: str | None, as_json: bool
+    home: ClientHome, value: float | None, missed_share: float | None, by: str | None, as_json: bool
 ) -> None:
     """Move the threshold of the model in use, or what may pass; without either: what each costs.
 
@@ -44,16 +45,16 @@ def threshold(
     from wg_client.models.calls import Judge
 
     manifest, name = chosen(home, None, None)
-    if value is not None or missed is not None:
+    if value is not None or missed_share is not None:
         if by is None:
             raise UsageError("--by: say who decides; a role will do")
-        adoption.set_threshold(home, value, missed=missed, by=by)
+        adoption.set_threshold(home, value, missed_share=missed_share, by=by)
     judged = acceptance(home, plants.open_plant(home), manifest)
-    now = adoption.read(home).now.threshold
+    in_force = adoption.read(home).now.threshold
     passing = Judge.of_model(home, manifest, name).passing
     curve = judged.scores[name].curve(points=11) if judged.scores else []
-    lines: list[str] = [text("threshold: {value:g}", value=now)]
-    lines += [passing.sentence] if passing.needed or passing.missed else []
+    lines: list[str] = [text("threshold: {value:g}", value=in_force)]
+    lines += [passing.sentence] if passing.missed_share else []
     for judgement in curve:
         lines.append(
             text(
@@ -68,7 +69,7 @@ def threshold(
     document = {
         "package": manifest.package_id,
         "model": name,
-        "threshold": now,
+        "threshold": in_force,
         "passing": canonical.to_builtins(passing),
         "curve": [canonical.to_builtins(judgement) for judgement in curve],
     }

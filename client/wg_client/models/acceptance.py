@@ -1,9 +1,9 @@
 """What a line is accepted by: false accepts and false rejects on records that no model has met.
 
-Verdicts are those of ``predict`` (``calls``); what is looked at counts as neither. Of each privacy unit one record counts, so that
-bounds may take them as independent: the exact one-sided bound of Clopper and Pearson (1934,
-*Biometrika* 26(4)). It holds for a threshold that was chosen before these records were seen; one
-that is chosen by them needs new ones.
+Verdicts are those of ``predict`` (``calls``); what is looked at counts as neither. Of each privacy
+unit one record counts, so that bounds may take them as independent: the exact one-sided bound of
+Clopper and Pearson (1934, *Biometrika* 26(4)). It holds for a threshold that was chosen before
+these records were seen; one that is chosen by them needs new ones.
 """
 
 from __future__ import annotations
@@ -94,20 +94,20 @@ class Scores:
         good: Whether each record is good, ``[a]``; None where no label says what is good.
         right: Whether it is called by its own label, ``[a]``.
         new: True for each record that is new, ``[a]``.
-        below: Probability of a defect below which a record may pass (``passing``).
+        pass_limit: Probability of a defect below which a record may pass (``passing``).
     """
 
     defect: Floats
     good: NDArray[np.bool_] | None
     right: NDArray[np.bool_]
     new: NDArray[np.bool_]
-    below: float
+    pass_limit: float
 
     def at(self, threshold: float) -> Judgement:
         """Count at a threshold."""
         accepts = rejects = None
         reject = ~self.new & (self.defect >= threshold)
-        passes = ~self.new & ~reject & (self.defect < self.below)
+        passes = ~self.new & ~reject & (self.defect < self.pass_limit)
         if self.good is not None:
             accepts = Errors(int((passes & ~self.good).sum()), int((~self.good).sum()))
             rejects = Errors(int((reject & self.good).sum()), int(self.good.sum()))
@@ -177,7 +177,7 @@ def acceptance(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> Acce
                 truth,
                 good,
                 is_new,
-                pass_rule(home, manifest, name, good).below,
+                pass_rule(home, manifest, name, good).limit,
             )
             for name in names
         },
@@ -217,14 +217,14 @@ def score(
     truth: Ints,
     good: NDArray[np.bool_] | None,
     is_new: NDArray[np.bool_],
-    below: float,
+    pass_limit: float,
 ) -> Scores:
     """Score probabilities ``[a, K]`` against labels ``[a]``.
 
     Args:
         good: Which labels mean "no defect", ``[K]``; None: not known.
         is_new: Which records are new, ``[a]``.
-        below: Probability of a defect below which a record may pass.
+        pass_limit: Probability of a defect below which a record may pass.
     """
     defects = np.ones(chances.shape[1], dtype=bool) if good is None else ~good
     return Scores(
@@ -232,5 +232,5 @@ def score(
         good=None if good is None else good[truth],
         right=chances.argmax(axis=1) == truth,
         new=is_new,
-        below=below,
+        pass_limit=pass_limit,
     )

@@ -61,7 +61,7 @@ class Change:
         in_use: The model in use afterwards.
         shadow: The model that predicts beside it afterwards.
         threshold: Least probability of a defect at which the model in use rejects a record.
-        missed: Largest share of defective records that may pass, whatever the model.
+        missed_share: Largest share of defective records that may pass, whatever the model.
     """
 
     when: int
@@ -72,7 +72,7 @@ class Change:
     in_use: Chosen | None = None
     shadow: Chosen | None = None
     threshold: float = EVEN
-    missed: float = MISSED
+    missed_share: float = MISSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ class Adoption:
 
 
 def read(home: ClientHome) -> Adoption:
-    """The history, of this version or the first, which knew no ``missed``; empty at first.
+    """The history, of this version or the first, which knew no ``missed_share``; empty at first.
 
     Raises:
         DecodeError: The file is damaged, or of another version.
@@ -200,7 +200,7 @@ def arrived(home: ClientHome, new: ModelsManifest) -> str:
                 why=why,
                 in_use=present,
                 shadow=shadow,
-                missed=state.missed,
+                missed_share=state.missed_share,
             ),
         )
     log.log(
@@ -314,13 +314,13 @@ def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -
 
 
 def set_threshold(
-    home: ClientHome, threshold: float | None = None, *, missed: float | None = None, by: str
+    home: ClientHome, threshold: float | None = None, *, missed_share: float | None = None, by: str
 ) -> Change:
     """A person moves the threshold of the model in use, or the share of defects that may pass.
 
     Args:
         threshold: Least probability of a defect that rejects; None: stays.
-        missed: Largest share of defective records that may pass; None: stays.
+        missed_share: Largest share of defective records that may pass; None: stays.
 
     Raises:
         UsageError: The name is none.
@@ -334,7 +334,7 @@ def set_threshold(
         change = replace(
             state,
             threshold=state.threshold if threshold is None else threshold,
-            missed=state.missed if missed is None else missed,
+            missed_share=state.missed_share if missed_share is None else missed_share,
         )
         what: What = "missed" if threshold is None else "threshold"
         return _decided(home, history, change, what, by, state.in_use, _BY_HAND)

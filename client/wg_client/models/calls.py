@@ -18,7 +18,7 @@ new.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,7 @@ class Judge:
     novelty: Novelty | None = None
     good: NDArray[np.bool_] | None = None
     threshold: float = adoption.EVEN
-    passing: PassRule = PassRule()
+    passing: PassRule = field(default_factory=PassRule)
     wrong: float = 0.0
 
     @classmethod
@@ -120,7 +120,7 @@ class Judge:
         defect = float(np.array(prediction.probabilities)[~self.good].sum())
         if defect >= self.threshold:
             return REJECT
-        return PASS if defect < self.passing.below else LOOK
+        return PASS if defect < self.passing.limit else LOOK
 
     def _is_sure(self, prediction: Prediction) -> bool:
         least = NEVER if self.sure is None else self.sure

@@ -7,7 +7,8 @@ metadata say so. A *private head* (``export_private``) was trained by
 Both hold the *whole* model: the frozen encoder, a network that may stand beside it, and the head.
 ONNX gives what ``wg-client predict`` says: ``label`` (its index), ``probability``, ``distance``
 (from the plant's own records; the metadata have the limit, ``new_above``) and ``verdict`` (an index
-into ``verdicts``, at the ``threshold`` and ``pass_below`` of the metadata), with all ``probabilities`` and ``logits``.
+into ``verdicts``, at the ``threshold`` and ``pass_limit`` of the metadata), with all
+``probabilities`` and ``logits``.
 The input is a batch ``[n, 3, p, p]`` of pixel values 0 to 255, gray images with their one channel
 repeated; labels, p and provenance stand in the metadata.
 A private head has ``logits`` alone: what tells new records from known ones is made of records.
@@ -212,7 +213,7 @@ class JudgedModel(nn.Module):
             self.new_above = float(novelty.limit)
             for part in ("mean", "scale", "directions", "weights", "bank"):
                 self.register_buffer(part, torch.from_numpy(getattr(novelty, part)))
-        self.pass_below = judge.passing.below
+        self.pass_limit = judge.passing.limit
         self.judges = judge.good is not None
         if judge.good is not None:
             self.register_buffer("defect", torch.from_numpy((~judge.good).astype(np.float32)))
@@ -227,9 +228,9 @@ class JudgedModel(nn.Module):
         verdict = torch.full_like(label, VERDICTS.index(""))
         if self.judges:
             defect = chances @ cast(torch.Tensor, self.defect)
-            passes = defect < self.pass_below
-            below = torch.where(passes, VERDICTS.index(PASS), VERDICTS.index(LOOK))
-            verdict = torch.where(defect >= self.threshold, VERDICTS.index(REJECT), below)
+            passes = defect < self.pass_limit
+            by_limit = torch.where(passes, VERDICTS.index(PASS), VERDICTS.index(LOOK))
+            verdict = torch.where(defect >= self.threshold, VERDICTS.index(REJECT), by_limit)
         distance = torch.full_like(probability, torch.nan)
         new = torch.ones_like(label, dtype=torch.bool)
         if self.tells:
@@ -273,7 +274,7 @@ def _verdict_metadata(judge: Judge) -> dict[str, str]:
     return {
         "verdicts": json.dumps(VERDICTS),
         "threshold": repr(judge.threshold),
-        "pass_below": repr(judge.passing.below),
+        "pass_limit": repr(judge.passing.limit),
         "new_above": repr(judge.novelty.limit) if tells and judge.novelty else "",
     }
 

@@ -105,7 +105,7 @@ class ModelsManifest:
             if no call can be.
         judged_labels: Labelled records that calls were judged on, out of fold; 0: not known.
         unseen: Labels that no record of the plant had: no call of one is sure.
-        judged: SHA-256 of the file of out-of-fold logits, hex; empty: none.
+        judged_file: SHA-256 of the file of out-of-fold logits, hex; empty: none.
         novelty: SHA-256 of the file that tells new records from known ones, hex; empty: none.
         network: The network that heads may stand on, beside the encoder; null: none.
         condition: Statement and statistic that generated networks were made for.
@@ -134,7 +134,7 @@ class ModelsManifest:
     sure: dict[str, float] = field(default_factory=dict)
     judged_labels: int = 0
     unseen: tuple[str, ...] = ()
-    judged: str = ""
+    judged_file: str = ""
     novelty: str = ""
     network: NetworkFile | None = None
     condition: Condition = field(default_factory=Condition)

@@ -27,7 +27,7 @@ from wg_client.models.manifest import ModelsManifest
 from wg_core.language import Text, text
 from wg_core.site.home import ClientHome
 
-_BELOW = 0.999  # Factor on the limit, so that exports that round otherwise give the same verdict
+_MARGIN = 0.999  # Factor on the limit, so that exports that round otherwise give the same verdict
 _LABELS, _UNITS, _LOGITS = "labels", "units", "logits."
 
 
@@ -36,43 +36,43 @@ class PassRule:
     """The rule of one model.
 
     Attributes:
-        below: Probability of a defect below which a record passes; 0: none passes.
-        missed: Largest share of defective records that may pass, as the plant chose it.
-        defective: Defective records, of their units, that it rests on.
-        needed: Such records without which none passes; 0: no number is enough.
-        passed: Share of the plant's own good records that would pass, out of fold.
+        limit: Probability of a defect below which a record passes; 0: none passes.
+        missed_share: Largest share of defective records that may pass, as the plant chose it.
+        defects: Defective records, of their units, that it rests on.
+        least_defects: Such records without which none passes; 0: no number is enough.
+        good_share: Share of the plant's own good records that would pass, out of fold.
     """
 
-    below: float = 0.0
-    missed: float = 0.0
-    defective: int = 0
-    needed: int = 0
-    passed: float = 0.0
+    limit: float = 0.0
+    missed_share: float = 0.0
+    defects: int = 0
+    least_defects: int = 0
+    good_share: float = 0.0
 
     @property
     def sentence(self) -> Text:
         """Say what a pass is worth, or why there is none and what would bring it."""
-        missed = 100 * self.missed
-        if not self.needed:
+        in_hundred = 100 * self.missed_share
+        if not self.least_defects:
             return text(
                 "no record passes: too many classes of defects have no record here for at most"
                 " {missed:g} in 100 defective ones to pass; label some of each",
-                missed=missed,
+                missed=in_hundred,
             )
-        if self.defective < self.needed:
+        if self.defects < self.least_defects:
             return text(
                 "no record passes: that at most {missed:g} in 100 defective ones do takes {needed}"
                 " labelled defective ones, and {defective} could be judged; label {more} more",
-                missed=missed,
-                needed=self.needed,
-                defective=self.defective,
-                more=self.needed - self.defective,
+                missed=in_hundred,
+                needed=self.least_defects,
+                defective=self.defects,
+                more=self.least_defects - self.defects,
             )
         return text(
             "of defective records at most {missed:g} in 100 pass, with 90 % confidence; of your"
             " good ones {passed:.0f} in 100 do, the others are rejected or looked at",
-            missed=missed,
-            passed=100 * self.passed,
+            missed=in_hundred,
+            passed=100 * self.good_share,
         )
 
 
@@ -84,13 +84,13 @@ def judged_tensors(
     Args:
         logits: By model, ``[repeats, m, K]``; the first repeat is kept. None: not judged.
     """
-    judged = {
+    out_of_fold = {
         f"{_LOGITS}{name}": x[0].astype(np.float32) for name, x in logits.items() if x is not None
     }
-    if not judged:
+    if not out_of_fold:
         return {}
     units = records.judged_groups.astype(np.float32)
-    return {**judged, _LABELS: records.judged.astype(np.float32), _UNITS: units}
+    return {**out_of_fold, _LABELS: records.judged.astype(np.float32), _UNITS: units}
 
 
 def pass_rule(
@@ -109,19 +109,20 @@ def pass_rule(
     """
     if good is None:
         return PassRule()
-    missed, unseen = adoption.read(home).now.missed, np.isin(manifest.labels, manifest.unseen)
+    missed_share = adoption.read(home).now.missed_share
+    unseen = np.isin(manifest.labels, manifest.unseen)
     tensors = store.load_judged(home, manifest) or {}
     logits = tensors.get(f"{_LOGITS}{manifest.entry(name).name}")
-    judged = None
+    evidence = None
     if logits is not None:
         labels, units = (tensors[part].astype(np.int64) for part in (_LABELS, _UNITS))
-        judged = Judged(logits.astype(np.float64), labels, units)
-    return rule_of(judged, good, unseen, missed)
+        evidence = Evidence(logits.astype(np.float64), labels, units)
+    return rule_of(evidence, good, unseen, missed_share)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged:
-    """Records that a model was judged on: logits out of fold ``[m, K]``, labels and units ``[m]``."""
+class Evidence:
+    """Records that a model was judged on: logits out of fold ``[m, K]``, labels, units ``[m]``."""
 
     logits: Floats
     labels: Ints
@@ -129,42 +130,50 @@ class Judged:
 
 
 def rule_of(
-    judged: Judged | None, good: NDArray[np.bool_], unseen: NDArray[np.bool_], missed: float
+    evidence: Evidence | None,
+    good: NDArray[np.bool_],
+    unseen: NDArray[np.bool_],
+    missed_share: float,
 ) -> PassRule:
     """Make the rule of a model of what it was judged on; None: nothing.
 
     Args:
         good: Which labels mean "no defect", ``[K]``.
         unseen: Which labels have no record here, ``[K]``.
-        missed: Largest share of defective records that may pass.
+        missed_share: Largest share of defective records that may pass.
     """
     unseen_share = float((unseen & ~good).sum() / (~good).sum())
-    left = (missed - unseen_share) / (1 - unseen_share) if unseen_share < 1 else 0.0
-    needed = math.ceil(math.log(1 - CONFIDENCE) / math.log(1 - left)) if left > 0 else 0
-    rule = PassRule(missed=missed, needed=needed)
-    if judged is None:
+    seen_share = 1 - unseen_share
+    tolerated_share = (missed_share - unseen_share) / seen_share if seen_share else 0.0
+    least_defects = (
+        math.ceil(math.log(1 - CONFIDENCE) / math.log(1 - tolerated_share))
+        if tolerated_share > 0
+        else 0
+    )
+    rule = PassRule(missed_share=missed_share, least_defects=least_defects)
+    if evidence is None:
         return rule
-    chances = bounded(judged.logits, probability_limit(len(judged.labels)))
-    defect, defective = chances[:, ~good].sum(axis=1), ~good[judged.labels]
-    scores = _smallest(defect[defective], judged.units[defective])
-    below = _BELOW * limit(scores, left)
+    chances = bounded(evidence.logits, probability_limit(len(evidence.labels)))
+    defect, defective = chances[:, ~good].sum(axis=1), ~good[evidence.labels]
+    scores = _smallest(defect[defective], evidence.units[defective])
+    pass_limit = _MARGIN * tolerance_limit(scores, tolerated_share)
     return replace(
         rule,
-        below=below,
-        defective=len(scores),
-        passed=float((defect[~defective] < below).mean()) if (~defective).any() else 0.0,
+        limit=pass_limit,
+        defects=len(scores),
+        good_share=float((defect[~defective] < pass_limit).mean()) if (~defective).any() else 0.0,
     )
 
 
-def limit(scores: Floats, share: float) -> float:
+def tolerance_limit(scores: Floats, share: float) -> float:
     """Score below which at most a share of further ones lie, surely; 0: there is none.
 
     Args:
-        scores: Of independent records, in any order.
+        scores: Scores of independent records, in any order.
     """
     ranks = np.arange(1, len(scores) + 1)
-    surely = np.flatnonzero(betaincinv(ranks, len(scores) + 1 - ranks, CONFIDENCE) <= share)
-    return float(np.sort(scores)[surely[-1]]) if len(surely) else 0.0
+    small_enough = np.flatnonzero(betaincinv(ranks, len(scores) + 1 - ranks, CONFIDENCE) <= share)
+    return float(np.sort(scores)[small_enough[-1]]) if len(small_enough) else 0.0
 
 
 def _smallest(scores: Floats, units: Ints) -> Floats:

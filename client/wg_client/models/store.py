@@ -147,7 +147,7 @@ def load_judged(
     Raises:
         VerificationError: The file is not the one that was written.
     """
-    return _load_part(home, manifest, JUDGED, manifest.judged, _JUDGED_LIMIT)
+    return _load_part(home, manifest, JUDGED, manifest.judged_file, _JUDGED_LIMIT)
 
 
 def load_network(

@@ -247,7 +247,7 @@ def _with_judged(outcome: Outcome, manifest: ModelsManifest, files: Files) -> Mo
     if not tensors:
         return manifest
     files[store.JUDGED] = tensors
-    return replace(manifest, judged=canonical.sha256_hex(store.pack(tensors)))
+    return replace(manifest, judged_file=canonical.sha256_hex(store.pack(tensors)))
 
 
 def _with_novelty(plant: Recipient, manifest: ModelsManifest, files: Files) -> ModelsManifest:

@@ -177,8 +177,8 @@ def _full_at(name: str, write: Callable[..., None]) -> Callable[..., None]:
 
 def test_a_history_that_is_damaged_or_of_another_version_is_refused(plant: TestPlant) -> None:
     path = plant.home.models / adoption.FILE
-    path.write_bytes(path.read_bytes().replace(b'"version":1', b'"version":2'))
-    with pytest.raises(DecodeError, match="version 2"):
+    path.write_bytes(path.read_bytes().replace(b'"version":2', b'"version":3'))
+    with pytest.raises(DecodeError, match="version 3"):
         adoption.read(plant.home)
     path.write_bytes(b"{")
     with pytest.raises(DecodeError, match="adoption"):

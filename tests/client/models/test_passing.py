@@ -1,4 +1,4 @@
-"""At most the share of defective records passes that the plant chose; or it says what is missing."""
+"""No more defective records pass than the plant chose, or it says what is missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.sure_calls import CONFIDENCE
 from wg_client.models import adoption, store
 from wg_client.models.calls import Judge
-from wg_client.models.passing import PassRule, limit, pass_rule
+from wg_client.models.passing import PassRule, pass_rule, tolerance_limit
 from wg_client.selection.delivery import take_package
 from wg_core.errors import WgError
 
@@ -22,14 +22,14 @@ from wg_core.errors import WgError
 @pytest.mark.parametrize(("records", "share"), [(22, 0.1), (45, 0.05), (80, 0.1), (400, 0.02)])
 def test_no_more_defects_pass_than_stated_as_often_as_stated(records: int, share: float) -> None:
     rng = np.random.default_rng(records)
-    missed = np.array([limit(rng.random(records), share) for _ in range(4000)])
+    missed = np.array([tolerance_limit(rng.random(records), share) for _ in range(4000)])
     assert (missed > 0).all() and (missed > share).mean() <= 1 - CONFIDENCE + 0.015
     assert (missed > share).mean() > 0.02  # and no fewer good ones than need be
 
 
 @pytest.mark.parametrize(("records", "share"), [(21, 0.1), (0, 0.1), (3, 0.5), (44, 0.05)])
 def test_too_few_defects_let_none_pass(records: int, share: float) -> None:
-    assert limit(np.ones(records), share) == 0.0
+    assert tolerance_limit(np.ones(records), share) == 0.0
 
 
 def test_a_plant_reads_how_many_labels_are_missing_and_chooses_its_risk(
@@ -49,11 +49,13 @@ def test_a_plant_reads_how_many_labels_are_missing_and_chooses_its_risk(
     assert "label 6 more" in plant.home.report.read_text(encoding="utf-8")
     assert "at most 20 in 100 pass" in call("models", "threshold", "--missed", "0.2", "--by", "qa")
     manifest, name = adoption.in_use(plant.home)
-    assert adoption.read(plant.home).now.missed == 0.2
+    assert adoption.read(plant.home).now.missed_share == 0.2
     rule = Judge.of_model(plant.home, manifest, name).passing
-    assert rule.below > 0 and (rule.defective, rule.needed) == (16, 11) and rule.passed > 0.5
+    assert (
+        rule.limit > 0 and (rule.defects, rule.least_defects) == (16, 11) and rule.good_share > 0.5
+    )
     adoption.use(plant.home, manifest, manifest.models[-1].name, by="qa")
-    assert adoption.read(plant.home).now.missed == 0.2  # of the plant, whatever the model
+    assert adoption.read(plant.home).now.missed_share == 0.2  # of the plant, whatever the model
     good = np.array([label == "bars" for label in LABELS])
     (store.folder(plant.home, manifest.package_id) / "judged.safetensors").unlink()
     with pytest.raises(WgError, match="judged"):
@@ -61,4 +63,4 @@ def test_a_plant_reads_how_many_labels_are_missing_and_chooses_its_risk(
 
 
 def test_a_class_of_defects_without_records_may_all_pass() -> None:
-    assert "label some of each" in PassRule(missed=0.1).sentence
+    assert "label some of each" in PassRule(missed_share=0.1).sentence

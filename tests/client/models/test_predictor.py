@@ -37,7 +37,7 @@ def judge(
     make = plant_maker(tmp_path_factory.mktemp("judge"), encoder_package)
     plant = make({0: 8, 1: 8, 2: 8}, good=("bars",))
     take_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
-    adoption.set_threshold(plant.home, missed=0.2, by="qa")
+    adoption.set_threshold(plant.home, missed_share=0.2, by="qa")
     return plant
 
 

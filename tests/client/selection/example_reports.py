@@ -84,7 +84,7 @@ def _judged(outcome: Outcome) -> Acceptance:
                 good=good,
                 right=rng.random(80) < 0.8,
                 new=np.zeros(80, bool),
-                below=1.0,
+                pass_limit=1.0,
             )
             for name in outcome.models
         },
