@@ -5,4 +5,4 @@ charge states (``installed_code``) covers this package and nothing else. It impo
 of ours.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

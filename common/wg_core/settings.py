@@ -81,7 +81,10 @@ def check_known(document: object, record: object, *, subject: str) -> None:
     """
     unknown = sorted(_unknown(document, msgspec.to_builtins(record), ""))
     if unknown:
-        raise ConfigError(f"{subject}: unknown fields: {', '.join(unknown)}")
+        raise ConfigError(
+            f"{subject}: unknown fields: {', '.join(unknown)}; remove them, or use the version of"
+            " weightgate that wrote them"
+        )
 
 
 def _unknown(written: object, allowed: object, prefix: str) -> list[str]:

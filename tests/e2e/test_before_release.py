@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from tests.homes import make
 
-from wg_core import __version__
 from wg_server.site.home import ServerHome
 
 SITE = "plant-new"
@@ -16,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 def test_a_plant_that_released_nothing_keeps_a_model_at_epsilon_zero(tmp_path: Path) -> None:
-    with tarfile.open(make.FOLDER / f"{__version__}.tar.xz") as archive:
+    with tarfile.open(make.NEWEST) as archive:
         archive.extractall(tmp_path, filter="data")
     server, plant = tmp_path / make.SERVER, tmp_path / "new"
     of_server, of_plant = ("--home", server), ("--home", plant)

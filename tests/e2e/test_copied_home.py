@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 from tests.homes import make
 
-from wg_core import __version__
 from wg_core.errors import ExitCode
 from wg_server.site.home import ServerHome
 
@@ -63,7 +62,7 @@ class Copies:
 def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The kept homes, and the home of one more plant that released nothing yet."""
     root = tmp_path_factory.mktemp("enrolled")
-    with tarfile.open(make.FOLDER / f"{__version__}.tar.xz") as archive:
+    with tarfile.open(make.NEWEST) as archive:
         archive.extractall(root, filter="data")
     server = root / make.SERVER
     with make.serving(server):

@@ -2,8 +2,8 @@
 
 ``python -m tests.homes.make`` writes ``tests/homes/VERSION.tar.xz``, with the smallest zoo and
 generator that go through. Keys, times and noise are new ones each time, so no two runs write the
-same bytes. A version's archive is made again with each change of a format until the version is
-released, and never after: later code must open it.
+same bytes. A version's archive is made when it is released, and never again: later code must open
+it.
 
 ::
 
@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from packaging.version import Version
 from tests.e2e.fleet_support import healthy
 from tests.patience import wait_until
 
@@ -37,6 +38,8 @@ from wg_server.site.home import ServerHome
 from wg_server.zoo.procedural import families
 
 FOLDER = Path(__file__).parent
+ARCHIVES = sorted(FOLDER.glob("*.tar.xz"), key=lambda path: Version(path.name[: -len(".tar.xz")]))
+NEWEST = ARCHIVES[-1]
 SITE = "plant-a"
 SERVER, PLANT, AUDITOR, DATA = "server", "plant", "auditor", "data"
 RECORDS, NEW_RECORDS, PREDICTIONS = "records.npz", "new.npz", "predictions.json"

@@ -17,6 +17,7 @@ from contextlib import closing, contextmanager
 from enum import IntFlag
 from pathlib import Path
 
+from wg_core import __version__
 from wg_core.errors import ConfigError, StorageError, VerificationError, raised_as
 
 APPLICATION_ID = 0x57474C31  # `WGL1` in SQLite's header
@@ -202,7 +203,10 @@ def check_format(path: Path, database: sqlite3.Connection) -> None:
     if application != APPLICATION_ID:
         raise ConfigError(f"{path}: not a weightgate ledger, or copied without its -wal file")
     if version != SCHEMA_VERSION:
-        raise ConfigError(f"{path}: ledger format {version}, this program reads {SCHEMA_VERSION}")
+        raise ConfigError(
+            f"{path}: ledger format {version}, this program (weightgate {__version__}) reads"
+            f" {SCHEMA_VERSION}: use the version that wrote it"
+        )
     with explain_errors(path):
         schema = database.execute("select type, name, sql from sqlite_schema order by name")
         if schema.fetchmany(len(_SCHEMA) + 1) != _SCHEMA:

@@ -231,8 +231,9 @@ def _begin_sqlite(connection: Connection) -> None:
 def _migrate(engine: Engine) -> None:
     with reading(engine) as connection:
         version = _version(connection)
-    if version == schema.HEAD:
-        return
+        if version == schema.HEAD:
+            _check_tables(connection)
+            return
     from alembic import command  # slow to import, and rarely needed
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -252,14 +253,29 @@ def _migrate(engine: Engine) -> None:
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_MIGRATING})"))
-        if _version(connection) == schema.HEAD:
+        if (stored := _version(connection)) == schema.HEAD:
             return  # another process did it meanwhile
         config.attributes["connection"] = connection
-        if version is None:
+        if stored is None:
             schema.metadata.create_all(connection, checkfirst=False)
             command.stamp(config, "head")
         else:
             command.upgrade(config, "head")
+        _check_tables(connection)
+
+
+def _check_tables(connection: Connection) -> None:
+    """Refuse tables that lack a column, whatever version they state: ``ConfigError``."""
+    columns = sa.inspect(connection).get_multi_columns()
+    for table in schema.metadata.tables.values():
+        stored_names = {column["name"] for column in columns.get((None, table.name), ())}
+        if missing_names := set(table.columns.keys()) - stored_names:
+            shown_url = connection.engine.url.render_as_string(hide_password=True)
+            raise ConfigError(
+                f"database {shown_url}: a program between two versions wrote it, without"
+                f" {table.name}.{min(missing_names)}: use that program, or restore a backup that"
+                f" weightgate {__version__} or a released version made"
+            )
 
 
 def _version(connection: Connection) -> str | None:

@@ -2,8 +2,8 @@
 
 What plants write into bounded columns is bounded by the same constants where it is decoded: SQLite
 would take more, PostgreSQL fails. A new store gets these tables as they are. A change here needs a
-migration in ``wg_server.store.migrations``, which takes earlier stores there; a test compares
-these.
+migration in ``wg_server.store.migrations``, which takes earlier stores there, and a new version of
+the program; tests compare these.
 """
 
 from sqlalchemy import (

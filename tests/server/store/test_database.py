@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import tarfile
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from alembic.migration import MigrationContext
 from tests.homes import make
 from tests.patience import wait_until
 
+from wg_core import __version__
 from wg_core.errors import ConfigError, WgError
 from wg_server.store import database, schema
 from wg_server.store.database import Holder, open_engine, reading
@@ -22,7 +25,7 @@ def stored_version(engine: sa.Engine) -> object:
         return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
-@pytest.mark.parametrize("archive", sorted(make.FOLDER.glob("*.tar.xz")), ids=lambda a: a.name)
+@pytest.mark.parametrize("archive", make.ARCHIVES, ids=lambda a: a.name)
 def test_a_store_of_each_version_is_brought_to_the_declared_tables(
     archive: Path, tmp_path: Path
 ) -> None:
@@ -101,6 +104,46 @@ def test_a_store_of_another_schema_is_refused_with_both_versions(database_url: s
     wanted = f"schema 9999, this program .* wants {schema.HEAD}: use the version that wrote it"
     with pytest.raises(ConfigError, match=wanted):
         open_engine(url)
+
+
+def test_a_store_that_lacks_a_column_is_refused_in_one_sentence(database_url: str) -> None:
+    engine = open_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE site DROP COLUMN pins"))
+    engine.dispose()
+    with pytest.raises(ConfigError, match=r"without site\.pins: use that program, or restore"):
+        open_engine(database_url)
+
+
+def test_a_migration_that_leaves_a_column_out_changes_nothing(tmp_path: Path) -> None:
+    with tarfile.open(make.NEWEST) as homes:
+        homes.extract(f"./{make.SERVER}/server.sqlite", tmp_path, filter="data")
+    path = tmp_path / make.SERVER / "server.sqlite"
+    with closing(sqlite3.connect(path)) as store:
+        before = store.execute("SELECT version_num FROM alembic_version").fetchall()
+        store.execute("ALTER TABLE site DROP COLUMN pins")
+    with pytest.raises(ConfigError, match=r"without site\.pins"):
+        open_engine(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as store:
+        assert store.execute("SELECT version_num FROM alembic_version").fetchall() == before
+
+
+SCHEMAS = [  # of each version: its newest migration, and the digest of its tables
+    ("0.1.0", "0001", ""),
+    ("0.2.0", "0004", "292289d4e6fb6038"),
+]
+
+
+def test_changed_tables_have_a_migration_and_a_version_of_their_own() -> None:
+    columns = [
+        f"{table.name} {column.name} {column.type} {column.nullable}"
+        for table in schema.metadata.sorted_tables
+        for column in table.columns
+    ]
+    digest = hashlib.sha256("\n".join(columns).encode()).hexdigest()[:16]
+    assert (__version__, schema.HEAD, digest) == SCHEMAS[-1], "append to SCHEMAS"
+    for values in zip(*SCHEMAS, strict=True):
+        assert len(set(values)) == len(SCHEMAS)
 
 
 @pytest.mark.parametrize("url", ["no url", "sqlite:////no/such/folder/x.sqlite", "nosuch://x"])
