@@ -13,15 +13,26 @@ from numpy.typing import NDArray
 from wg_client.data import plant as plants
 from wg_client.data.inspection import decoded_parts
 from wg_client.data.site_data import UNLABELLED, SiteData
+from wg_client.languages import speaks
+from wg_client.methods import registry
 from wg_client.models import adoption, predict, store
-from wg_client.models.acceptance import Acceptance, acceptance
+from wg_client.models.acceptance import (
+    Acceptance,
+    acceptance,
+    acceptance_inputs,
+    judging_records,
+)
 from wg_client.models.calls import Judge
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.predict import Prediction
 from wg_client.release import preview
 from wg_client.release.preview import Check
-from wg_common.modalities import registry
+from wg_client.selection.report import acceptance_curve
+from wg_common.charts import Drawing, environment
+from wg_common.modalities import registry as modalities
+from wg_core import language
 from wg_core.errors import DataError, UsageError
+from wg_core.language import text
 from wg_core.release.budget import Spend, read_spend
 from wg_core.site import config as configuration
 from wg_core.site.config import ClientConfig
@@ -73,6 +84,20 @@ class Plant:
     def __repr__(self) -> str:
         return f"Plant({self.site!r}, home={str(self.home.root)!r})"
 
+    def _repr_html_(self) -> str:
+        """Show what a notebook has room for: labels, budget, the model in use, and its curve."""
+        spend, picture = self.budget, None
+        rows: list[tuple[str, str]] = [
+            (text("plant"), self.site),
+            (text("labels"), ", ".join(self.labels)),
+            (text("privacy spent"), f"ε {spend.epsilon:.2f} / {spend.cap_epsilon}"),
+        ]
+        if adoption.read(self.home).now.in_use is not None:
+            manifest, name = self.chosen(None, None)
+            rows.append((text("model in use"), text(registry.title(name))))
+            picture = acceptance_curve(self.acceptance(manifest.package_id))
+        return Page(rows, picture)._repr_html_()
+
     @property
     def budget(self) -> Spend:
         """Read the spending, release by release, and the cap; raises as ``budget.read_spend``."""
@@ -92,6 +117,43 @@ class Plant:
         """The models of a package on the acceptance set; arguments and errors as of ``predict``."""
         manifest, _ = self.chosen(package, None)
         return acceptance(self.home, plants.open_plant(self.home), manifest)
+
+    def acceptance_curve(self, package: str | None = None) -> Page:
+        """Draw false accepts and rejects by threshold; arguments and errors as of ``predict``."""
+        return Page(picture=acceptance_curve(self.acceptance(package)))
+
+    def wrong_calls(
+        self, *, package: str | None = None, model: str | None = None
+    ) -> list[dict[str, str | float | None]]:
+        """List the records of the acceptance set that a model calls by another label than theirs.
+
+        Arguments and errors as of ``predict``.
+
+        Raises:
+            DataError: There is no acceptance set that can judge the model.
+        """
+        manifest, name = self.chosen(package, model)
+        site = plants.open_plant(self.home)
+        records = judging_records(site, manifest)
+        if records is None:
+            raise DataError("there is no acceptance set to judge it: name one (data.acceptance)")
+        inputs = acceptance_inputs(self.home, site, records, manifest)
+        rows = predict.predict(self.home, manifest, name, inputs, records.listing.names)
+        judge = Judge.of_model(self.home, manifest, name)
+        calls = zip(judge.judge(rows, inputs), records.records.labels, strict=True)
+        return [
+            {
+                "name": prediction.name,
+                "label": self.labels[truth],
+                "called": prediction.label,
+                "probability": prediction.probability,
+                "likeness": prediction.likeness,
+                "call": prediction.call,
+                "verdict": prediction.verdict,
+            }
+            for prediction, truth in calls
+            if prediction.label != self.labels[truth]
+        ]
 
     def check(self, *, epsilon: str | None = None, delta: str | None = None) -> Check:
         """Preview a release: what would leave, and its cost. Sends and charges nothing.
@@ -154,13 +216,31 @@ class Plant:
         return parts
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A table and a picture for a notebook.
+
+    Attributes:
+        rows: What each line of the table is called, and what it says.
+        picture: Curve of false accepts and rejects; None: no acceptance set tells.
+    """
+
+    rows: Sequence[tuple[str, str]] = ()
+    picture: Drawing | None = None
+
+    def _repr_html_(self) -> str:
+        speak = speaks(language.from_environment())
+        page = environment("wg_client.selection").get_template("plant.html.j2")
+        return page.render(rows=self.rows, picture=self.picture, t=speak.say, say=speak)
+
+
 def _sources(X: Sequence[Any] | NDArray[Any], labels: tuple[str, ...]) -> list[SiteData]:
     if len(X) and isinstance(X[0], str | Path):
         return [predict.load_records(Path(path), labels) for path in X]
     records = [np.asarray(record) for record in X]
     if not records:
         raise DataError("X: no records")
-    kind = registry.of_array(records[0][None])
+    kind = modalities.of_array(records[0][None])
     if kind is None:
         raise DataError(
             f"X: {records[0].dtype} of shape {records[0].shape}; expected paths, images (uint8, h x"

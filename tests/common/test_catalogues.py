@@ -27,7 +27,7 @@ from wg_core.language import CODES, Code
 from wg_core.site.failures import FAILURES
 
 ROOT = Path(__file__).parents[2]
-CLIENT = ROOT / "client/wg_client"
+CLIENT = ROOT / "client"
 COMMON = tuple(ROOT / f"common/{package}" for package in ("wg_core", "wg_audit", "wg_common"))
 OTHERS = CODES[1:]
 """Languages that have catalogues."""

@@ -158,14 +158,13 @@ def acceptance(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> Acce
         VerificationError: A model's file is not the one that was written.
         DataError: A record is needed once more, and changed since it was frozen.
     """
-    records, labels = plant.acceptance_set, plant.config.data.labels
-    fits = (manifest.labels, manifest.encoder) == (labels, plant.encoder)
+    records, labels = judging_records(plant, manifest), plant.config.data.labels
     good = good_mask(manifest.labels, plant.config.data.good)
     passing = None if good is None else pass_rule(home, manifest, manifest.kept, good)
-    if records is None or not len(records) or not fits:
+    if records is None:
         return Acceptance(kept=manifest.kept, passing=passing)
     rows = records.independent
-    inputs = _inputs(home, plant, records, manifest)[rows]
+    inputs = acceptance_inputs(home, plant, records, manifest)[rows]
     truth = records.records.labels[rows]
     names = [entry.name for entry in manifest.models]
     is_new = novelty.new_records(store.load_novelty(home, manifest), inputs)
@@ -192,7 +191,14 @@ def threshold(home: ClientHome, manifest: ModelsManifest, model: str) -> float:
     return adoption.read(home).threshold_of(chosen)
 
 
-def _inputs(
+def judging_records(plant: Plant, manifest: ModelsManifest) -> AcceptanceSet | None:
+    """The acceptance set, where there is one that models of a package can be judged on."""
+    records = plant.acceptance_set
+    fits = (manifest.labels, manifest.encoder) == (plant.config.data.labels, plant.encoder)
+    return records if fits and records is not None and len(records) else None
+
+
+def acceptance_inputs(
     home: ClientHome, plant: Plant, judging: AcceptanceSet, manifest: ModelsManifest
 ) -> Inputs:
     """Compute the inputs of the package's models for the acceptance set."""

@@ -146,22 +146,40 @@ def fit(features: NDArray[np.floating], labels: Ints) -> Novelty | None:
     """
     if not len(features):
         return None
-    x = np.asarray(features[:, :FEATURES_LIMIT], dtype=np.float32)
     rng = streams.rng(Stream.NOVELTY)
-    if len(x) > RECORDS_LIMIT:
-        rows = np.sort(rng.permutation(len(x))[:RECORDS_LIMIT])
-        x, labels = x[rows], labels[rows]
-    folds = stratify(labels, rng)
-    scores = np.zeros(0, np.float32)
-    if folds.usable:
-        held_out_scores = np.zeros(len(x), np.float32)
-        for fold in np.unique(folds.assignment[0]):
-            in_fold = folds.assignment[0] == fold
-            held_out_scores[in_fold] = _fitted(x[~in_fold], labels[~in_fold], rng).score(x[in_fold])
-        scores = np.sort(held_out_scores)
-        n = len(scores)
+    rows, scores = _held_out_scores(features, labels, rng)
+    scores, n = np.sort(scores), len(scores)
+    if n:
         scores = scores[np.linspace(0, n - 1, min(n, SCORES_LIMIT)).round().astype(np.int64)]
-    return replace(_fitted(x, labels, rng), scores=scores)
+    return replace(_fitted(_first_features(features)[rows], labels[rows], rng), scores=scores)
+
+
+def strangest_rows(features: NDArray[np.floating], labels: Ints) -> list[int]:
+    """List the rows of a plant's records, the most unlike all others first; arguments as of fit."""
+    rows, scores = _held_out_scores(features, labels, streams.rng(Stream.NOVELTY))
+    return [int(row) for row in rows[np.argsort(-scores, kind="stable")]] if len(scores) else []
+
+
+def _first_features(features: NDArray[np.floating]) -> Singles:
+    return np.asarray(features[:, :FEATURES_LIMIT], dtype=np.float32)
+
+
+def _held_out_scores(
+    features: NDArray[np.floating], labels: Ints, rng: np.random.Generator
+) -> tuple[NDArray[np.intp], Singles]:
+    """Rows that anything is fitted on, and their scores by fits without them; none: too few."""
+    rows = np.arange(len(features))
+    if len(rows) > RECORDS_LIMIT:
+        rows = np.sort(rng.permutation(len(rows))[:RECORDS_LIMIT])
+    x, labels = _first_features(features)[rows], labels[rows]
+    folds = stratify(labels, rng)
+    if not folds.usable:
+        return rows, np.zeros(0, np.float32)
+    scores = np.zeros(len(x), np.float32)
+    for fold in np.unique(folds.assignment[0]):
+        in_fold = folds.assignment[0] == fold
+        scores[in_fold] = _fitted(x[~in_fold], labels[~in_fold], rng).score(x[in_fold])
+    return rows, scores
 
 
 def _fitted(x: Singles, labels: Ints, rng: np.random.Generator) -> Novelty:

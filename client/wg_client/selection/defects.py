@@ -1,4 +1,4 @@
-"""What a manager counts: of a thousand defective records, how many are found, and false alarms.
+"""What a manager counts: of a hundred defective records, how many are found, and false alarms.
 
 A record is found if it is called by any label that means a defect; which one does not matter here.
 All of it is measured out of fold on the plant's own records, and nothing is said of what was not.

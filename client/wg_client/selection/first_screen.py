@@ -5,6 +5,7 @@ It says one thing, the verdict, which follows from the figures (``verdict``).
 Sentences are ``language.Text``: the page says them in its language.
 """
 
+from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,24 +29,12 @@ from wg_client.selection.verdict import (
     unseen_classes,
     verdict,
 )
-from wg_core.language import Text, template, text
+from wg_core.language import Text, join_sentences, template, text
 from wg_core.release.budget import Spend
 
-_FOUND = template("Of 1,000 defective records it finds about {kept} ({low} to {high}).")
-_FOUND_BESIDE = template(
-    "Of 1,000 defective records it finds about {kept} ({low} to {high}); your own model finds"
-    " {own}. Difference: {more:+d} ({least:+d} to {most:+d})."
-)
-_PASSED = template("Of 1,000 good records it passes about {kept} ({low} to {high}).")
-_PASSED_BESIDE = template(
-    "Of 1,000 good records it passes about {kept} ({low} to {high}); your own model passes {own}."
-    " Difference: {more:+d} ({least:+d} to {most:+d})."
-)
-_NAMED = template("Of 1,000 records it names about {kept} right ({low} to {high}).")
-_NAMED_BESIDE = template(
-    "Of 1,000 records it names about {kept} right ({low} to {high}); your own model names {own}."
-    " Difference: {more:+d} ({least:+d} to {most:+d})."
-)
+_FOUND = template("Of 100 defective records it finds about {kept} ({low} to {high}).")
+_PASSED = template("Of 100 good records it passes about {kept} ({low} to {high}).")
+_NAMED = template("Of 100 records it names about {kept} right ({low} to {high}).")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +46,27 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Number:
+    """A number of 100 with its 95 % interval, as it is written, and as squares that are filled."""
+
+    middle: str
+    low: str
+    high: str
+    squares: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FirstScreen:
-    """First screen of the page: what to do, why, and questions with answers."""
+    """First screen of the page: what to do, why, a number, and questions with answers.
+
+    Attributes:
+        verdict: What to do, and why.
+        number: Records of 100 that the kept model names right; None: not measured.
+        parts: Questions with answers, below it.
+    """
 
     verdict: Verdict
+    number: Number | None
     parts: tuple[Part, ...]
 
 
@@ -84,6 +90,7 @@ def first_screen(
     warned = warnings(outcome)
     return FirstScreen(
         sentence,
+        _number(figures),
         (
             Part(text("What changes"), tuple(_changes(outcome, figures, unseen))),
             Part(text("What a line is accepted by"), tuple(_acceptance(judged))),
@@ -97,9 +104,20 @@ def first_screen(
     )
 
 
+def _number(figures: Figures) -> Number | None:
+    if figures.named is None:
+        return None
+    accuracy = figures.named.kept
+    shares = accuracy.mean, accuracy.low, accuracy.high
+    middle, low, high = (_write_hundredths(share, accuracy.high - accuracy.low) for share in shares)
+    ends = [round(100 * share) for share in (accuracy.low, accuracy.mean, accuracy.high)]
+    squares = [("right", "likely", "possible", "wrong")[bisect(ends, at)] for at in range(100)]
+    return Number(middle, low, high, tuple(squares))
+
+
 def _change(figures: Figures) -> Change:
-    named = figures.named
-    return Change.NOT_SHOWN if named is None else change_of(named.low, named.high)
+    share = figures.named
+    return Change.NOT_SHOWN if share is None else change_of(share.low, share.high)
 
 
 def warnings(outcome: Outcome) -> list[Finding]:
@@ -119,13 +137,13 @@ def _changes(outcome: Outcome, figures: Figures, unseen: Unseen) -> Iterator[Tex
         return
     if not outcome.accepted:
         yield text("Nothing: you go on with the model that your own labels give.")
-    for share, kept_template, comparison_template in (
-        (figures.found, _FOUND, _FOUND_BESIDE),
-        (figures.passed, _PASSED, _PASSED_BESIDE),
-        (figures.named, _NAMED, _NAMED_BESIDE),
+    for share, words in (
+        (figures.found, _FOUND),
+        (figures.passed, _PASSED),
+        (figures.named, _NAMED),
     ):
         if share is not None:
-            yield _counted(share, kept_template, comparison_template)
+            yield _compare_shares(share, words)
     if figures.good and figures.found is not None:
         yield text(
             'Good means: {labels}. Set "data.good" in client.yaml to change that.',
@@ -141,12 +159,12 @@ def _changes(outcome: Outcome, figures: Figures, unseen: Unseen) -> Iterator[Tex
     if unseen.known and unseen.recall is not None:
         least, likely, highest = unseen.recall
         yield text(
-            "Apart from that: of 1,000 records of {classes} about {middle} may be named ({low} to"
+            "Apart from that: of 100 records of {classes} about {middle} may be named ({low} to"
             " {high}), by classes that were left out on trial; your own model names none.",
             classes=_list(unseen.known),
-            middle=_thousand(likely),
-            low=_thousand(least),
-            high=_thousand(highest),
+            middle=_write_hundredths(likely, 1),
+            low=_write_hundredths(least, 1),
+            high=_write_hundredths(highest, 1),
         )
     elif unseen.known:
         yield text(
@@ -206,27 +224,36 @@ _PASS = template("Of {records} defective records it lets {wrong} pass: at most {
 _REJECTED = template("Of {records} good records it rejects {wrong}: at most {most} in 100.")
 
 
-def _counted(share: Share, kept_template: str, comparison_template: str) -> Text:
-    kept_accuracy, local_accuracy = share.kept, share.local
-    values = {
-        "kept": _thousand(kept_accuracy.mean),
-        "low": _thousand(kept_accuracy.low),
-        "high": _thousand(kept_accuracy.high),
-    }
-    if local_accuracy is None:
-        return text(kept_template, **values)
-    return text(
-        comparison_template,
-        **values,
-        own=_thousand(local_accuracy.mean),
-        more=_thousand(share.more),
-        least=_thousand(share.low),
-        most=_thousand(share.high),
+def _compare_shares(share: Share, words: str) -> Text:
+    """Say a share, and beside it the plant's own model's; a difference only where one is shown."""
+    accuracy = share.kept
+    spread = accuracy.high - accuracy.low
+    shares = {"kept": accuracy.mean, "low": accuracy.low, "high": accuracy.high}
+    sentence = text(
+        words, **{name: _write_hundredths(value, spread) for name, value in shares.items()}
+    )
+    if share.local is None:
+        return sentence
+    own_share = _write_hundredths(share.local.mean, spread)
+    if share.low <= 0 <= share.high:
+        return join_sentences(
+            sentence, text("Your own model: {own}; no difference is shown.", own=own_share)
+        )
+    return join_sentences(
+        sentence,
+        text(
+            "Your own model: {own}; the difference is {more:+.1f} ({least:+.1f} to {most:+.1f}).",
+            own=own_share,
+            more=100 * share.more,
+            least=100 * share.low,
+            most=100 * share.high,
+        ),
     )
 
 
-def _thousand(share: float) -> int:
-    return round(1000 * share)
+def _write_hundredths(share: float, spread: float) -> str:
+    """Write a share as a number of 100, with as many digits as the spread of its interval bears."""
+    return f"{100 * share:.{1 if spread < 0.02 else 0}f}"
 
 
 def _list(names: Sequence[str], max_names: int = 6) -> str:
@@ -262,10 +289,10 @@ def _unknown(outcome: Outcome, figures: Figures, *, rough_width: float = 0.1) ->
     named = figures.named
     if named is not None and named.kept.high - named.kept.low > rough_width:
         yield text(
-            "The exact figures: {count} labelled records leave a margin of {margin} in 1,000"
+            "The exact figures: {count} labelled records leave a margin of {margin} in 100"
             " either way.",
             count=len(outcome.records.labels),
-            margin=_thousand((named.kept.high - named.kept.low) / 2),
+            margin=_write_hundredths((named.kept.high - named.kept.low) / 2, 1),
         )
     if len(outcome.records.labels) and outcome.records.units is None:
         yield text(

@@ -42,10 +42,10 @@ def provenance(outcome: Outcome, manifest: ModelsManifest) -> Iterator[Text]:
     )
     if of_generated is not None and local is not None:
         yield text(
-            "On your own records the generated model, as it came, names about {generated} of 1,000"
+            "On your own records the generated model, as it came, names about {generated} of 100"
             " right; the model of your own labels alone names {own}.",
-            generated=round(1000 * of_generated.mean),
-            own=round(1000 * local.mean),
+            generated=round(100 * of_generated.mean),
+            own=round(100 * local.mean),
         )
     elif of_generated is None and kept_name == GENERATED:
         yield text("What it is worth on your own records was not measured: labels do not say.")

@@ -1,8 +1,8 @@
 """The report for the plant: one self-contained page in each language, that stays at the plant.
 
 It opens with what a manager asks (``first_screen``), goes on with pictures for the engineer, and
-ends with tables in the field's terms. It contains accuracies and label counts: it is private, and
-written with mode 0600.
+ends with tables in the field's terms. It contains accuracies, label counts and pictures of records
+(``gallery``): it is private, and written with mode 0600.
 """
 
 import time
@@ -21,6 +21,7 @@ from wg_client.models.acceptance import Acceptance, acceptance
 from wg_client.models.manifest import Finding, ModelsManifest
 from wg_client.selection import charts
 from wg_client.selection.first_screen import FirstScreen, first_screen
+from wg_client.selection.gallery import strangest_records, wrong_records
 from wg_client.selection.model_selection import Outcome
 from wg_client.selection.provenance import provenance
 from wg_common.charts import Drawing, Rows, bars, environment
@@ -101,7 +102,7 @@ def page_context(
         "spend": spend,
         "first": first_screen(home.root, plant, outcome, spend, judged, in_use),
         "acceptance": judged,
-        "acceptance_curve": _curve(judged),
+        "acceptance_curve": acceptance_curve(judged),
         "provenance": list(provenance(outcome, manifest)),
         "condition": list(_condition(manifest)),
         "title": _title,
@@ -117,6 +118,8 @@ def page_context(
         "gains": _gains(outcome),
         "confusion": table if len(names) <= charts.MATRIX_LIMIT else [],
         "mistakes": _mistakes(table, names),
+        "wrong_records": wrong_records(plant, outcome),
+        "strangest_records": strangest_records(plant),
         "kept_findings": [f for f in outcome.findings if f.model == outcome.kept],
         "rejected": _rejected(outcome),
         "repeats": 0 if out_of_fold is None else len(out_of_fold.logits),
@@ -165,8 +168,8 @@ def _gains(outcome: Outcome) -> Rows | None:
     return bars(values, 0.0, "+.1f", zero=False) if values else None
 
 
-def _curve(judged: Acceptance) -> Drawing | None:
-    """False accepts and false rejects of the kept model by its threshold."""
+def acceptance_curve(judged: Acceptance) -> Drawing | None:
+    """Draw false accepts and false rejects of the kept model by its threshold."""
     scores = judged.scores.get(judged.kept)
     if scores is None or scores.good is None:
         return None

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from scipy.stats import binom
 from tests.client.conftest import LABELS, TestPlant, plant_maker, write_npz
 
+import weightgate
 from wg_client.cli.main import group
 from wg_client.data import plant as plants
 from wg_client.fitting.linear_head import LinearHead
@@ -107,3 +108,14 @@ def test_commands_show_and_move_it_and_predict_follows(judged: TestPlant, tmp_pa
         rows = json.loads(call("predict", spare, "--json"))["results"][0]["predictions"]
         verdicts.append({row["verdict"] for row in rows})
     assert verdicts[0] <= {"reject", "look"} and "look" in verdicts[1]
+
+
+def test_a_notebook_shows_the_plant_its_curve_and_its_wrong_calls(judged: TestPlant) -> None:
+    opened = weightgate.Plant.open(judged.home.root)
+    page, curve = opened._repr_html_(), opened.acceptance_curve()._repr_html_()
+    assert "plant-a" in page and "<svg" in page and "<svg" in curve and "<table" not in curve
+    manifest, name = opened.chosen(None, None)
+    judgement = opened.acceptance().of(name)
+    calls = opened.wrong_calls()
+    assert judgement is not None and len(calls) >= judgement.wrong_labels.wrong
+    assert all(call["label"] != call["called"] in manifest.labels for call in calls)

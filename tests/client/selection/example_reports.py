@@ -13,11 +13,14 @@ from tests.client.discriminants import fit_lda
 from tests.client.selected import selected
 
 from wg_client.data.plant import Plant
-from wg_client.fitting.linear_head import LinearHead
+from wg_client.data.site_data import SiteData
+from wg_client.fitting.linear_head import Ints, LinearHead
 from wg_client.models.acceptance import Acceptance, Scores
 from wg_client.models.manifest import ModelEntry, ModelsManifest
 from wg_client.selection.model_selection import Outcome
 from wg_client.selection.report import page_context
+from wg_common.modalities.base import Modality
+from wg_common.modalities.registry import MODALITIES
 from wg_core.language import plain
 from wg_core.release.budget import ReleaseRow, Spend
 from wg_core.site.acceptance import AcceptanceConfig
@@ -35,7 +38,8 @@ def context(case: str) -> Mapping[str, Any]:
     labels = {"kept": ENGLISH, "many": MANY}.get(case, JAPANESE)
     outcome = _outcome(case, len(labels))
     manifest = _manifest(outcome, labels)
-    plant, spend = _plant(labels, outcome), _spend(case)
+    kind = MODALITIES["windows" if case == "kept" else "images"]
+    plant, spend = plant_of(labels, outcome.records.all_labels, kind), _spend(case)
     home = ClientHome(Path("plant"))
     return page_context(
         home, plant, manifest, outcome, spend, _judged(outcome), in_use=case != "many"
@@ -59,15 +63,22 @@ def _outcome(case: str, classes: int) -> Outcome:
     return selected(x, y, [("sample-0", "diffusion", noise if case == "worse" else good)], classes)
 
 
-def _plant(labels: tuple[str, ...], outcome: Outcome) -> Plant:
+def plant_of(labels: tuple[str, ...], of_records: Ints, kind: Modality) -> Plant:
+    """A plant of made-up records of a kind, with drawn features."""
     data = SimpleNamespace(name="gears-2026", good=None, unit_column=None)
     config = SimpleNamespace(
         site="plant-a", data=data, acceptance=AcceptanceConfig(), language=None
     )
-    kind = type("Records", (), {"__len__": lambda self: len(outcome.records.all_labels)})
-    records: Any = kind()
-    records.label_names = labels
-    return cast(Plant, SimpleNamespace(config=config, data=records))
+    count, rng = len(of_records), np.random.default_rng(8)
+    records = SiteData(
+        records=[kind.example((40, 60)) for _ in range(count)],
+        modality=kind.name,
+        labels=of_records,
+        label_names=labels,
+        names=tuple(f"{row}.png" for row in range(count)),
+    )
+    features = SimpleNamespace(local=rng.normal(size=(count, D)))
+    return cast(Plant, SimpleNamespace(config=config, data=records, features=features))
 
 
 def _judged(outcome: Outcome) -> Acceptance:

@@ -1,0 +1,191 @@
+"""Pictures of a plant's own records for its report: what its model gets wrong, and what is strange.
+
+They are drawn into the page, which stays at the plant. A file that is gone, or that changed since
+it was frozen, is shown by its name alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client.data.plant import Plant
+from wg_client.models import novelty
+from wg_client.selection.model_selection import Outcome
+from wg_common.charts import Axes, Drawing, Line
+from wg_common.modalities.base import Record
+from wg_common.modalities.images import Images
+from wg_common.modalities.texts import Texts
+from wg_common.modalities.windows import Windows
+from wg_core.errors import WgError
+from wg_core.language import Text, text
+
+SHOWN = 6  # Pictures of each kind
+_TYPICAL = 16  # Records that a typical spectrum is the mean of
+_SIDE = 160  # Of a picture, in pixels
+_COLUMNS, _BINS = 120, 64  # Points of a curve and of a spectrum
+_LETTERS = 200
+_AXES = Axes(width=160, height=56, left=0, right=160, top=2, bottom=54)
+
+Curve = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One record on the page.
+
+    Attributes:
+        name: Name of the record.
+        caption: Sentence about it.
+        image: Data URI of a thumbnail, or empty.
+        words: The text, or empty.
+        channel: Number of the channel that is drawn, from 1; 0: none is.
+        wave: The channel against time.
+        spectrum: Spectrum of the channel, and behind it a typical one.
+    """
+
+    name: str
+    caption: Text
+    image: str = ""
+    words: str = ""
+    channel: int = 0
+    wave: Drawing | None = None
+    spectrum: Drawing | None = None
+
+
+def wrong_records(plant: Plant, outcome: Outcome) -> list[Picture]:
+    """Draw the records that the kept model calls wrong in most repeats, the surest first."""
+    out_of_fold = outcome.out_of_fold(outcome.kept)
+    if out_of_fold is None:
+        return []
+    rows = np.flatnonzero(outcome.records.all_labels >= 0)[outcome.records.folds.rows]
+    calls = out_of_fold.logits.mean(axis=0).argmax(axis=1)
+    wrong = np.flatnonzero(calls != outcome.labels)
+    surest = wrong[np.argsort(-out_of_fold.losses.mean(axis=0)[wrong], kind="stable")]
+    names = plant.data.label_names
+    return [
+        _picture(
+            plant,
+            int(rows[at]),
+            text(
+                "It is {label}; the model calls it {called}.",
+                label=names[outcome.labels[at]],
+                called=names[calls[at]],
+            ),
+            np.flatnonzero(outcome.records.all_labels == outcome.labels[at]),
+        )
+        for at in surest[:SHOWN]
+    ]
+
+
+def strangest_records(plant: Plant) -> list[Picture]:
+    """Draw the records that are most unlike all others of the plant, the strangest first."""
+    rows = novelty.strangest_rows(plant.features.local, plant.data.labels)[:SHOWN]
+    names, labels = plant.data.label_names, plant.data.labels
+    return [
+        _picture(
+            plant,
+            row,
+            text("It is {label}.", label=names[labels[row]])
+            if labels[row] >= 0
+            else text("It has no label."),
+            np.arange(len(labels)),
+        )
+        for row in rows
+    ]
+
+
+def _picture(plant: Plant, row: int, caption: Text, neighbours: NDArray[np.intp]) -> Picture:
+    """Draw a record.
+
+    Args:
+        row: Place among the plant's records.
+        neighbours: Places of the records that a typical spectrum is made of.
+    """
+    picture = Picture(name=plant.data.names[row], caption=caption)
+    record = _read(plant, row)
+    if record is None:
+        return picture
+    if plant.data.modality == Images.name:
+        return replace(picture, image=_thumbnail(record))
+    if plant.data.modality == Texts.name:
+        words = str(record)
+        return replace(picture, words=words[:_LETTERS] + "…" * (len(words) > _LETTERS))
+    if plant.data.modality == Windows.name:
+        chosen_rows = neighbours[neighbours != row][:: max(1, len(neighbours) // _TYPICAL)]
+        records = (_read(plant, int(neighbour)) for neighbour in chosen_rows[:_TYPICAL])
+        return _curves(
+            picture, record, [neighbour for neighbour in records if neighbour is not None]
+        )
+    return picture
+
+
+def _read(plant: Plant, row: int) -> Record | None:
+    try:
+        return plant.data.records[row]
+    except (WgError, OSError):
+        return None
+
+
+def _thumbnail(record: Record) -> str:
+    from PIL import Image
+
+    image = Image.fromarray(record)
+    if max(image.size) < _SIDE:
+        factor = _SIDE // max(image.size)
+        image = image.resize(
+            (image.width * factor, image.height * factor), Image.Resampling.NEAREST
+        )
+    image.thumbnail((_SIDE, _SIDE))
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
+
+
+def _curves(picture: Picture, record: Record, neighbours: list[Record]) -> Picture:
+    """Draw the channel of a window that differs most from what is usual, and its spectrum."""
+    spectrum = _spectrum(record)
+    usual_spectra = [
+        _spectrum(neighbour) for neighbour in neighbours if neighbour.shape == record.shape
+    ]
+    typical = np.mean(usual_spectra, axis=0) if usual_spectra else spectrum
+    channel = int(np.abs(spectrum - typical).mean(axis=1).argmax())
+    lines = [spectrum[channel], typical[channel]] if usual_spectra else [spectrum[channel]]
+    wave = np.array(list(_envelope(record[channel].astype(np.float64))))
+    return replace(picture, channel=channel + 1, wave=_drawing(wave), spectrum=_drawing(*lines))
+
+
+def _spectrum(record: Record) -> Curve:
+    """Logarithm of the amplitudes of each channel, from 0 to half the sampling rate."""
+    waves = record.astype(np.float64)
+    waves -= waves.mean(axis=1, keepdims=True)
+    amplitudes = np.abs(np.fft.rfft(waves * np.hanning(waves.shape[1]), axis=1))
+    bins = np.array_split(amplitudes, min(_BINS, amplitudes.shape[1]), axis=1)
+    means = np.stack([part.mean(axis=1) for part in bins], axis=1)
+    return np.asarray(np.log10(means + 1e-3 * means.max() + 1e-30))
+
+
+def _envelope(wave: Curve) -> Iterator[float]:
+    for part in np.array_split(wave, min(_COLUMNS, len(wave))):
+        yield float(part.min())
+        yield float(part.max())
+
+
+def _drawing(*curves: Curve) -> Drawing:
+    low = min(float(curve.min()) for curve in curves)
+    size = max(float(curve.max()) for curve in curves) - low or 1.0
+    lines = (
+        _AXES.line(
+            [
+                (at / max(len(curve) - 1, 1), (value - low) / size, "")
+                for at, value in enumerate(curve)
+            ]
+        )
+        for curve in curves
+    )
+    return Drawing(_AXES, tuple(Line(line.path) for line in lines))
