@@ -11,8 +11,8 @@ from demo import stories
 from demo.federation import Federation
 from demo.languages import chosen, option
 from demo.processes import CommandFailed, processes, start_clean
+from wg_common.language import Language, text
 from wg_core.errors import WgError
-from wg_core.language import Language, text
 
 OUT = Path(__file__).parent / "out"
 

@@ -24,9 +24,9 @@ from demo.languages import speaks
 from demo.plans import write_plans
 from demo.plants import BUDGET, CAMERA, Cut, Plant, cut
 from demo.processes import CommandFailed, Processes, free_port
+from wg_common.language import CODES, ENGLISH, Language, Text, text
 from wg_core import atomic
 from wg_core.errors import ExitCode
-from wg_core.language import CODES, ENGLISH, Language, Text, text
 from wg_server.generator import versions
 from wg_server.generator.versions import Version
 from wg_server.generator.weights.head_generation import generate, load_generator

@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 from wg_client.languages import PLANT
-from wg_core import language, translations
-from wg_core.language import Code, Language
+from wg_common import language, translations
+from wg_common.language import Code, Language
 
 DEMO = Path(__file__).parent / "locale"
 

@@ -15,7 +15,7 @@ from PIL import Image
 from demo import stories
 from wg_client.methods.names import LOCAL
 from wg_client.methods.registry import METHODS
-from wg_core.language import ENGLISH, Language, Text, text
+from wg_common.language import ENGLISH, Language, Text, text
 
 _SAMPLES = 8
 _PEN, _PAPER, _HEIGHT, _WIDTH = 40, 245, 64, 512

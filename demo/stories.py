@@ -13,7 +13,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from wg_client.methods.names import LOCAL
-from wg_core.language import ENGLISH, Language, Text, text
+from wg_common.language import ENGLISH, Language, Text, text
 
 WIDTH = 80
 _CLEAR = 2.0

@@ -17,7 +17,7 @@ import pytest
 
 from wg_audit.cli import group as auditor
 from wg_client.cli.main import group as client
-from wg_core import cli
+from wg_common import cli
 from wg_server.cli.main import main_group as operator
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -28,11 +28,11 @@ from wg_client.models.predict import Prediction
 from wg_client.release import preview
 from wg_client.release.preview import Check
 from wg_client.selection.report import acceptance_curve
+from wg_common import language
 from wg_common.charts import Drawing, environment
+from wg_common.language import text
 from wg_common.modalities import registry as modalities
-from wg_core import language
 from wg_core.errors import DataError, UsageError
-from wg_core.language import text
 from wg_core.release.budget import Spend, read_spend
 from wg_core.site import config as configuration
 from wg_core.site.config import ClientConfig

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from wg_core import translations
-from wg_core.language import Code, Language
+from wg_common import translations
+from wg_common.language import Code, Language
 
 PLANT = Path(__file__).parent / "locale"
 

@@ -7,7 +7,7 @@ the page speaks of them, it says them in the reader's language. Words of another
 import functools
 import re
 
-from wg_core.language import list_names, template, text
+from wg_common.language import list_names, template, text
 
 _SHAPES = (
     template("none"),

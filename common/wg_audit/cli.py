@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wg_audit import evidence
-from wg_core import __version__, help_page, language, translations
-from wg_core.cli import answer, emit, json_option, next_step, note, printable, progress, run, say
+from wg_common import help_page, language, translations
+from wg_common.cli import answer, emit, json_option, next_step, note, progress, run, say
+from wg_common.language import pad_columns, text
+from wg_common.options import OUT_FILE, out_option
+from wg_core import __version__
 from wg_core.errors import ConfigError, ExitCode
-from wg_core.language import pad_columns, text
-from wg_core.options import OUT_FILE, out_option
+from wg_core.logs import printable
 
 if TYPE_CHECKING:
     from wg_audit.verification import Finding

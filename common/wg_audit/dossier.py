@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from wg_audit import answers
 from wg_audit.answers import Evidence, Records
-from wg_core.language import template, text
+from wg_common.language import template, text
 
 
 @dataclass(frozen=True, slots=True)

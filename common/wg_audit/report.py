@@ -12,8 +12,8 @@ from wg_audit import dossier
 from wg_audit.answers import Records
 from wg_audit.wording import utc
 from wg_common.charts import environment
+from wg_common.language import ENGLISH, Language
 from wg_core import __version__, numbers
-from wg_core.language import ENGLISH, Language
 from wg_core.ledger.entries import Charge
 from wg_core.ledger.lineage import ChargeState
 from wg_core.ledger.price import parse_sigma

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from wg_audit import composition, lookalikes
 from wg_audit.composition import Budget, Composition
 from wg_audit.forks import Fork
-from wg_core.language import Text, list_names, text
+from wg_common.language import Text, list_names, text
 from wg_core.ledger.history import History
 
 _ROOT_DIGITS = 12  # Hex digits of a root that tell two heads apart for a reader

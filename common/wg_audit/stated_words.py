@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from wg_audit import charge_words
-from wg_core.language import Text, list_names, text
+from wg_common.language import Text, list_names, text
 from wg_core.ledger.entries import Charge, Entry, PublicStatement
 from wg_core.privacy.schema import CLASSES
 

@@ -28,8 +28,8 @@ from wg_audit.spend import Books, Spend
 from wg_audit.stated_words import StatedWords
 from wg_audit.succession import Succession
 from wg_audit.verdict import Files, Outside, Verdict, verdict
+from wg_common.language import text
 from wg_core.errors import ExitCode, VerificationError
-from wg_core.language import text
 from wg_core.ledger import entries, sources
 from wg_core.ledger import history as histories
 from wg_core.ledger.anchors import NOTHING, Anchors

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from wg_core.language import Text, list_names, text
+from wg_common.language import Text, list_names, text
 
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 NAMES_SHOWN = 5  # Most names that one line shows

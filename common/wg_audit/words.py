@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from wg_audit.installed.audit import Report
-from wg_core.language import text
+from wg_common.language import text
 
 
 def lines(report: Report) -> Iterator[str]:

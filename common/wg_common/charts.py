@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import jinja2
 from markupsafe import Markup, escape
 
-from wg_core.language import Text
+from wg_common.language import Text
 
 Said = str | Text
 _HYPHENS = re.compile(r"[!-~]*-[!-~]+")

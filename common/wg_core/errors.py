@@ -27,6 +27,7 @@ contain private data: exception text may reach a log that leaves the site.
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
 
@@ -159,3 +160,32 @@ def raised_as(kind: type[WgError], subject: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise kind(f"{subject}: {error.strerror}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as a command that it ends says it.
+
+    Attributes:
+        code: Name of the kind of error.
+        message: Sentence for a person.
+        exit_code: Status that the process ends with.
+    """
+
+    code: str
+    message: str
+    exit_code: int
+
+
+def failure(error: BaseException) -> Failure:
+    """Return how a command that an error ended answers; what is not of the tree is a bug."""
+    if isinstance(error, WgError):
+        message = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+        return Failure(error.code, message, error.exit_code)
+    if isinstance(error, KeyboardInterrupt):
+        message = "interrupted: run the same command again to go on"
+        return Failure("interrupted", message, ExitCode.INTERRUPTED)
+    if isinstance(error, OSError) and error.filename is not None:
+        return Failure(ConfigError.code, f"{error.filename}: {error.strerror}", ExitCode.CONFIG)
+    message = "a bug in weightgate; the log has the trace"
+    return Failure(InternalError.code, message, ExitCode.INTERNAL)

@@ -11,6 +11,7 @@ import contextvars
 import json
 import logging
 import re
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ FORMATS = (TEXT, JSON)
 FIELDS = ("node", "site", "campaign", "request")
 """What a line can be about; in a line they stand in this order."""
 
+PRIVATE_UMASK = 0o077
+"""What our programs write is for their user alone, whatever the shell's umask says."""
 _ABOUT: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("wg_log_about")
 _TOKEN = re.compile(r"wgj[0-9]+\.[A-Za-z0-9_\-]+")
 
@@ -34,6 +37,41 @@ def about(**fields: str) -> Iterator[None]:
         yield
     finally:
         _ABOUT.reset(token)
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return text in which nothing can pass for another line, move the cursor or turn it around.
+
+    Names come from strangers: a line feed in one would forge a line of an answer. Halves of
+    surrogate pairs, which file names may hold, could not be printed at all.
+
+    Args:
+        keep: Control characters that may stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c in keep or c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+class _LineFormatter(logging.Formatter):
+    """One line for each message: a name in it cannot forge another. Traces keep their lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable(record.message, keep="\t")
+        return super().formatMessage(record)
+
+
+def start(*packages: str) -> None:
+    """Log lines on standard error: information of these packages, only warnings of others."""
+    line_format = "%(asctime)s %(name)s %(levelname)s %(message)s"
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=line_format)
+    for handler in logging.getLogger().handlers:
+        if type(handler.formatter) is logging.Formatter:
+            handler.setFormatter(_LineFormatter(line_format))
+    for package in packages:
+        logging.getLogger(package).setLevel(logging.INFO)
 
 
 class JsonFormatter(logging.Formatter):

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from wg_audit import answers, report, verification, wording
 from wg_audit.cli import group
-from wg_core import cli
+from wg_common import cli
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger.store import Ledger
 from wg_core.privacy import accounting

@@ -21,7 +21,7 @@ from wg_audit.report import render as render_audit
 from wg_client.cli.main import group
 from wg_client.languages import speaks
 from wg_client.selection.report import render
-from wg_core.language import CODES, Language
+from wg_common.language import CODES, Language
 
 pytestmark = [
     pytest.mark.slow,

@@ -21,9 +21,9 @@ from wg_client.cli.main import group
 from wg_client.languages import PLANT, speaks
 from wg_client.methods.registry import METHODS
 from wg_client.release.preview import NEVER_LEAVES
+from wg_common import help_page, translations
+from wg_common.language import CODES, Code
 from wg_common.modalities.registry import MODALITIES
-from wg_core import help_page, translations
-from wg_core.language import CODES, Code
 from wg_core.site.failures import FAILURES
 
 ROOT = Path(__file__).parents[2]

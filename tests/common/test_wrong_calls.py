@@ -9,7 +9,7 @@ import click
 import pytest
 from tests.common.test_catalogues import in_context
 
-from wg_core import cli, language, options, translations
+from wg_common import cli, language, options, translations
 
 WRONG_CALLS = in_context(translations.COMMON, "ja", "wrong call")
 

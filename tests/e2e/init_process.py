@@ -72,7 +72,7 @@ def main() -> None:
     if moment in MOMENTS:
         stop_at(MOMENTS[moment], lambda: os.kill(os.getpid(), signal.SIGKILL))
     from wg_client.cli.main import group
-    from wg_core import cli
+    from wg_common import cli
 
     cli.run(group, ["init", *words])
 

@@ -19,8 +19,8 @@ from rich.console import Console
 from tests.common.test_catalogues import OTHERS, ROOT, has_words, in_context, said
 
 from wg_client.methods.names import GENERATED, HANDED_ON, LOCAL, POOLED, POOLED_FINETUNED
-from wg_core import language
-from wg_core.language import ENGLISH, Code, Language
+from wg_common import language
+from wg_common.language import ENGLISH, Code, Language
 
 JAPAN = speaks("ja")
 JARGON = re.compile(

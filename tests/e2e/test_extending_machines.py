@@ -34,7 +34,7 @@ from wg_common.machines import words
 from wg_common.machines.base import (
     BUMP_WIDTHS, WINDOW, MachineKind, Range, check_simulated, line_bumps
 )
-from wg_core.language import text
+from wg_common.language import text
 
 RANGES = (Range(text("chops in 1,024 samples"), 20.0, 80.0, text("build another siren")),)
 

@@ -9,9 +9,9 @@ import click
 
 from wg_client.cli.adoption import chosen
 from wg_client.cli.options import home_option
-from wg_core.cli import json_option, show
+from wg_common.cli import json_option, show
+from wg_common.language import Text, text
 from wg_core.errors import UsageError
-from wg_core.language import Text, text
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from wg_client.cli.options import home_option
-from wg_core import cli, errors
-from wg_core.cli import json_option, next_step, show
-from wg_core.language import template, text
+from wg_common.cli import json_option, next_step, show
+from wg_common.language import template, text
+from wg_core import errors, logs
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
@@ -90,7 +90,7 @@ def change_lines(changes: Iterable[Change]) -> Iterator[str]:
     """Every change of the model in use: when, what, who, why."""
     for change in changes:
         yield f"{_format_time(change.when)}  {change.what:11} {change.subject or '-'}"
-        yield text("    by {name}: {why}", name=cli.printable(change.by), why=text(change.why))
+        yield text("    by {name}: {why}", name=logs.printable(change.by), why=text(change.why))
 
 
 def chosen(home: ClientHome, package: str | None, name: str | None) -> tuple[ModelsManifest, str]:

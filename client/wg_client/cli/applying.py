@@ -14,11 +14,12 @@ import click
 
 from wg_client.cli.models import kept_document, kept_lines
 from wg_client.languages import speaks
-from wg_core import cli, language, logs
+from wg_common import cli, language
+from wg_common.language import text
+from wg_core import logs
 from wg_core.errors import InternalError, StorageError, WgError
 from wg_core.fleet.applier import DISK_ERRORS
 from wg_core.fleet.applying import Applied
-from wg_core.language import text
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
@@ -61,7 +62,7 @@ def _apply(home: ClientHome, package: Path, log_format: str) -> Applied:
     sentences = [first_line, *kept_lines(home, applied)]
     return Applied(
         document=json.dumps(kept_document(home, applied), indent=2, sort_keys=True),
-        lines=tuple(cli.printable(speak(line), "\n\t") for line in sentences),
+        lines=tuple(logs.printable(speak(line), "\n\t") for line in sentences),
     )
 
 
@@ -70,9 +71,6 @@ def _end_with_the_node() -> None:
     while os.read(0, 1):  # not sys.stdin: its lock would be held at the end of the process
         pass
     os._exit(os.EX_TEMPFAIL)
-
-
-language.add_option(applying, speaks)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ import click
 
 from wg_client.cli.freeze import failure_line
 from wg_client.cli.options import delta_option, epsilon_option, home_option, of_option
+from wg_common.cli import json_option, next_step, show
+from wg_common.language import current, list_names, pad_columns, text, wrap_columns
 from wg_core import errors
-from wg_core.cli import json_option, next_step, show
-from wg_core.language import current, list_names, pad_columns, text, wrap_columns
 from wg_core.privacy.schema import Statistics
 from wg_core.site.config import HUMAN, RECORD
 from wg_core.site.home import ClientHome

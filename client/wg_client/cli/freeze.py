@@ -11,9 +11,11 @@ import click
 from msgspec import UNSET
 
 from wg_client.cli.options import allow_empty_option, home_option, set_aside_option
-from wg_core import cli, errors
-from wg_core.cli import emit, json_option, next_step, note, printable, say, show
-from wg_core.language import current, list_names, template, text
+from wg_common import cli
+from wg_common.cli import emit, json_option, next_step, note, say, show
+from wg_common.language import current, list_names, template, text
+from wg_core import errors
+from wg_core.logs import printable
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 

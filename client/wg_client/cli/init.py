@@ -12,9 +12,10 @@ from wg_client.cli import options
 from wg_client.cli.freeze import FREEZING, freeze_document, freezing_bar, frozen_lines, say_refusal
 from wg_client.cli.models import fit_alone
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
-from wg_core import cli, errors
-from wg_core.cli import json_option, next_step, note, say, show
-from wg_core.language import current, text
+from wg_common import cli
+from wg_common.cli import json_option, next_step, note, say, show
+from wg_common.language import current, text
+from wg_core import errors
 from wg_core.site.config import (
     ClientConfig,
     PrivacyConfig,

@@ -11,10 +11,10 @@ import click
 
 from wg_client.cli.options import OF, home_option
 from wg_common.backup.options import key_options, seal_options
+from wg_common.cli import json_option, show, waiting
+from wg_common.language import text
+from wg_common.options import out_option
 from wg_core import errors
-from wg_core.cli import json_option, show, waiting
-from wg_core.language import text
-from wg_core.options import out_option
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 

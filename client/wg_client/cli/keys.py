@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import click
 
 from wg_client.cli.options import home_option, join_options
-from wg_core.cli import json_option, show
+from wg_common.cli import json_option, show
+from wg_common.language import text
 from wg_core.errors import UsageError
-from wg_core.language import text
 from wg_core.site.home import ClientHome
 
 _WHAT = ("certificate", "ledger")

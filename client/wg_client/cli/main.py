@@ -24,9 +24,10 @@ from wg_client.cli import (
     watch,
 )
 from wg_client.languages import speaks
-from wg_core import __version__, cli, help_page, language
-from wg_core.help_page import SectionedGroup
-from wg_core.language import text
+from wg_common import cli, help_page, language
+from wg_common.help_page import SectionedGroup
+from wg_common.language import text
+from wg_core import __version__
 
 _SECTIONS: Mapping[str, Sequence[str]] = {
     text("Every day"): ("status", "check", "run", "requests", "predict", "serve"),

@@ -16,10 +16,11 @@ from wg_client.cli.acceptance import judgement_lines
 from wg_client.cli.adoption import APPLYING, change_lines, chosen
 from wg_client.cli.options import by_option, home_option, model_option, package_option
 from wg_client.cli.prediction import Predictions
-from wg_core import atomic, cli, errors
-from wg_core.cli import json_option, next_step, note, show
-from wg_core.language import Text, text
-from wg_core.options import EPSILON, OUT_FILE, out_option
+from wg_common import cli
+from wg_common.cli import json_option, next_step, note, show
+from wg_common.language import Text, text
+from wg_common.options import EPSILON, OUT_FILE, out_option
+from wg_core import atomic, errors
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, container, protocol
 

@@ -12,11 +12,12 @@ from typing import Any
 import click
 
 from wg_client.languages import speaks
-from wg_core import atomic, language
-from wg_core.cli import note
+from wg_common import language
+from wg_common.cli import note
+from wg_common.language import text
+from wg_common.options import DELTA, EPSILON
+from wg_core import atomic
 from wg_core.errors import DecodeError, UsageError, WgError
-from wg_core.language import text
-from wg_core.options import DELTA, EPSILON
 from wg_core.privacy.schema import CLASSES, GRADIENTS, KINDS, MACHINE
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wg_core import atomic, cli
-from wg_core.cli import note
+from wg_common import cli
+from wg_common.cli import note
+from wg_common.language import text
+from wg_core import atomic, logs
 from wg_core.errors import DataError, StorageError, raised_as
-from wg_core.language import text
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
@@ -176,10 +177,10 @@ class Predictions:
         for difference in self._differences[:shown]:
             yield text(
                 "  {name}: {label} ({chance:.2f}), shadow {other} ({other_chance:.2f})",
-                name=cli.printable(difference.name),
-                label=cli.printable(difference.in_use),
+                name=logs.printable(difference.name),
+                label=logs.printable(difference.in_use),
                 chance=difference.probability,
-                other=cli.printable(difference.shadow),
+                other=logs.printable(difference.shadow),
                 other_chance=difference.shadow_probability,
             )
         if len(self._differences) > shown:
@@ -207,7 +208,7 @@ class Predictions:
                     )
             for row in path_result.rows:
                 figures = row.label, f"{row.probability:.3f}", _share(row.likeness)
-                cells = map(cli.printable, (row.name, *figures, row.call, row.verdict))
+                cells = map(logs.printable, (row.name, *figures, row.call, row.verdict))
                 yield "\t".join(cells).rstrip()
 
     def write(self, out: Path) -> None:

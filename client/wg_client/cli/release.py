@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wg_client.cli.options import by_option, delta_option, home_option, of_option
+from wg_common.cli import json_option, note, show
+from wg_common.language import text
+from wg_common.options import Price, out_option
 from wg_core import atomic
-from wg_core.cli import json_option, note, show
 from wg_core.errors import UsageError
-from wg_core.language import text
-from wg_core.options import Price, out_option
 from wg_core.privacy.schema import CLASSES, MACHINE, Statistics, mark
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol

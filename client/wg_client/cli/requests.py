@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wg_client.cli.options import OF, home_option
-from wg_core.cli import json_option, next_step, show
+from wg_common.cli import json_option, next_step, show
+from wg_common.language import text
 from wg_core.errors import UsageError
-from wg_core.language import text
 from wg_core.privacy.schema import MACHINE, statistics_of
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical

@@ -6,7 +6,7 @@ import sys
 import click
 
 from wg_client.cli.options import home_option
-from wg_core import cli, language, logs
+from wg_common import cli, language
 from wg_core.errors import UsageError
 from wg_core.site.home import ClientHome
 
@@ -33,9 +33,9 @@ def run(home: ClientHome, once: bool, as_json: bool, log_format: str) -> None:
 
     _ = config.load(home).server  # or it says what to do
     readiness.ready_snapshot(home)
-    words = ["--home", str(home.root), "--language", language.current().code]
-    words += ["--log-format", logs.JSON if log_format == logs.JSON else logs.TEXT]
+    words = ["--home", str(home.root), "--log-format", log_format]
     words += ["--once"] * once + ["--json"] * as_json
+    os.environ[language.VARIABLES[0]] = language.current().code
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, "-P", "-m", NODE, *words])  # noqa: S606 - this interpreter

@@ -6,9 +6,9 @@ import click
 
 from wg_client.cli.adoption import chosen
 from wg_client.cli.options import home_option, model_option, package_option
-from wg_core import cli
-from wg_core.cli import note
-from wg_core.language import text
+from wg_common import cli
+from wg_common.cli import note
+from wg_common.language import text
 from wg_core.site.home import ClientHome
 
 

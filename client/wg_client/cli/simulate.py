@@ -17,11 +17,12 @@ from wg_client.cli.options import data_sheet_option, words_of
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_client.pilot import published
 from wg_client.pilot.sentences import figure, offer_lines, verdict
+from wg_common.cli import json_option, next_step, note, show, waiting
+from wg_common.language import current, pad_columns, text
+from wg_common.options import OUT_FILE
 from wg_core import atomic
-from wg_core.cli import json_option, next_step, note, printable, show, waiting
 from wg_core.errors import UsageError
-from wg_core.language import current, pad_columns, text
-from wg_core.options import OUT_FILE
+from wg_core.logs import printable
 from wg_core.site.config import RECORD, read_data_sheet
 from wg_core.wire import canonical
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wg_client.cli.prediction import spreadsheet_cell
+from wg_common.cli import json_option, show, waiting
+from wg_common.language import Text, text
+from wg_common.options import OUT_FILE
 from wg_core import atomic
-from wg_core.cli import json_option, show, waiting
-from wg_core.language import Text, text
-from wg_core.options import OUT_FILE
 
 if TYPE_CHECKING:
     from wg_client.data.laboratory import Hours

@@ -10,9 +10,10 @@ import click
 
 from wg_client.cli.check import fit_columns
 from wg_client.cli.options import home_option
-from wg_core import cli, errors
-from wg_core.cli import json_option, next_step, note, show
-from wg_core.language import text
+from wg_common import cli
+from wg_common.cli import json_option, next_step, note, show
+from wg_common.language import text
+from wg_core import errors
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical

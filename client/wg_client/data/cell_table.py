@@ -12,9 +12,9 @@ import numpy as np
 from wg_client.data import dataset
 from wg_client.data.label_table import check_case
 from wg_client.data.site_data import UNLABELLED, SiteData
+from wg_common.language import text
 from wg_common.modalities import cells
 from wg_core.errors import DataError
-from wg_core.language import text
 from wg_core.site.reading import ReadingConfig
 from wg_core.snapshot import Problem
 

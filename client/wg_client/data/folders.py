@@ -27,13 +27,13 @@ from wg_client.data.dataset import (
     records_of,
 )
 from wg_client.data.site_data import UNLABELLED, SiteData
+from wg_common.language import text
 from wg_common.modalities import registry, windows
 from wg_common.modalities.images import Images
 from wg_common.modalities.stored import stored_files
 from wg_common.modalities.windows import Windows
 from wg_core import atomic
 from wg_core.errors import DataError, raised_as
-from wg_core.language import text
 from wg_core.site.config import UNLABELLED_FOLDER
 from wg_core.site.reading import ReadingConfig
 from wg_core.snapshot import Problem

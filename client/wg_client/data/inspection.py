@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from wg_client.data.dataset import Survey
 from wg_client.data.looks import Looks
 from wg_client.data.site_data import UNLABELLED, SiteData
+from wg_common.language import text
 from wg_common.modalities.base import Record, content_digest
 from wg_core.errors import DataError
-from wg_core.language import text
 from wg_core.release.freeze import Stage
 from wg_core.snapshot import Duplicate, Problem
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from wg_client.data import dataset
 from wg_client.data.folders import Found, finish, inside
 from wg_client.data.site_data import UNLABELLED
+from wg_common.language import text
 from wg_common.modalities import registry, tables
 from wg_common.modalities.base import read_file
 from wg_core.errors import DataError
-from wg_core.language import text
 from wg_core.site.reading import AUTO, ReadingConfig
 from wg_core.snapshot import Problem
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from wg_common.language import list_names, text
 from wg_common.modalities.base import Record
 from wg_common.modalities.images import Images
 from wg_common.modalities.windows import Windows
-from wg_core.language import list_names, text
 
 
 class Looks:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from wg_client.data import dataset
 from wg_client.data.site_data import UNLABELLED, SiteData
+from wg_common.language import text
 from wg_common.modalities.arrays import read_labelled
 from wg_common.modalities.base import Modality, Record
 from wg_common.modalities.windows import Windows
 from wg_core.errors import DataError
-from wg_core.language import text
 from wg_core.snapshot import Problem
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wg_client.data.intervals import FILE, INTERVAL
 from wg_client.data.sensor_log import SUFFIXES
-from wg_core.language import Text, text
+from wg_common.language import Text, text
 from wg_core.site.reading import ReadingConfig
 
 GROUP = "group"  # Name of an array of a .npz file

@@ -35,11 +35,11 @@ from wg_client.data.folders import inside, listing
 from wg_client.data.intervals import FILE, INTERVAL, Interval, read_intervals, rows_of
 from wg_client.data.sensor_log import SUFFIXES, SensorLog, Wanted, read_log
 from wg_client.data.site_data import UNLABELLED, SiteData
+from wg_common.language import text
 from wg_common.modalities.base import Record
 from wg_common.modalities.stored import StoredRecords
 from wg_common.modalities.windows import Windows
 from wg_core.errors import ConfigError, DataError
-from wg_core.language import text
 from wg_core.site.config import UNLABELLED_FOLDER
 from wg_core.site.reading import LogConfig, ReadingConfig
 from wg_core.snapshot import Problem

@@ -16,10 +16,10 @@ from typing import Literal
 from wg_client.methods.names import LOCAL
 from wg_client.models import store
 from wg_client.models.manifest import KEPT, ModelsManifest
+from wg_common.language import template
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, UsageError
 from wg_core.grammar import check_name
-from wg_core.language import template
 from wg_core.site import locks
 from wg_core.site.failures import FEW_SITES
 from wg_core.site.home import ClientHome

@@ -24,7 +24,7 @@ from wg_client.fitting.sure_calls import CONFIDENCE, bounded, probability_limit
 from wg_client.methods.base import LabelledRecords
 from wg_client.models import adoption, store
 from wg_client.models.manifest import ModelsManifest
-from wg_core.language import Text, text
+from wg_common.language import Text, text
 from wg_core.site.home import ClientHome
 
 _MARGIN = 0.999  # Factor on the limit, so that exports that round otherwise give the same verdict

@@ -8,12 +8,12 @@ import time
 from dataclasses import dataclass
 
 from wg_client.models import adoption
+from wg_common.language import text
 from wg_core import snapshot as snapshots
 from wg_core.connection import cosigning
 from wg_core.errors import ConfigError, WgError
 from wg_core.fleet import certificate
 from wg_core.fleet.inbox import Inbox
-from wg_core.language import text
 from wg_core.release.budget import ReleaseRow, read_spend
 from wg_core.site import config as configuration
 from wg_core.site import contact, locks

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from wg_client.pilot.published import Decision, read_published
-from wg_core.language import Text, text
+from wg_common.language import Text, text
 
 if TYPE_CHECKING:
     from wg_client.pilot.simulation import Simulation

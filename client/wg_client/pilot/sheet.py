@@ -14,9 +14,9 @@ from wg_client.pilot.published import Published
 from wg_client.pilot.simulation import Simulation
 from wg_client.selection.gain import Accuracy
 from wg_common.charts import environment
+from wg_common.language import Language, Text, text
 from wg_core import __version__, atomic, settings
 from wg_core.errors import ConfigError
-from wg_core.language import Language, Text, text
 
 _FIGURES_LIMIT = 64 << 10
 

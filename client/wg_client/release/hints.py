@@ -7,7 +7,7 @@ never leaves; nothing is refused for it.
 import math
 from collections.abc import Mapping
 
-from wg_core.language import text
+from wg_common.language import text
 from wg_core.privacy.schema import MACHINE_RECORDS
 
 _SHOWN = 5

@@ -6,8 +6,8 @@ the server asks, so that a plant knows it before it joins.
 
 from collections.abc import Sequence
 
+from wg_common.language import Text, text
 from wg_core.errors import ConfigError
-from wg_core.language import Text, text
 from wg_core.wire.data_sheet import DataSheet
 
 

@@ -20,9 +20,9 @@ from wg_client.data.survey import survey
 from wg_client.release.hints import hints, statistics_hints
 from wg_client.release.look import encoder_failures
 from wg_client.release.machine_hints import machine_hints
+from wg_common.language import text
 from wg_common.modalities.registry import list_attribute
 from wg_core.errors import DataError, MachineUnstated
-from wg_core.language import text
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.store import Ledger
 from wg_core.privacy import accounting

@@ -24,11 +24,11 @@ from wg_client.models import novelty, passing, store
 from wg_client.models.manifest import ModelEntry, ModelsManifest, NetworkFile
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_common import catalogue, weights_file
+from wg_common.language import Text, plain
 from wg_common.modalities.registry import modality
 from wg_common.weights_package import Condition, Tensors, WeightsManifest
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, VerificationError
-from wg_core.language import Text, plain
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, signing
 

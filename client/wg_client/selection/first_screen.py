@@ -29,7 +29,7 @@ from wg_client.selection.verdict import (
     unseen_classes,
     verdict,
 )
-from wg_core.language import Text, join_sentences, template, text
+from wg_common.language import Text, join_sentences, template, text
 from wg_core.release.budget import Spend
 
 _FOUND = template("Of 100 defective records it finds about {kept} ({low} to {high}).")

@@ -18,12 +18,12 @@ from wg_client.data.plant import Plant
 from wg_client.models import novelty
 from wg_client.selection.model_selection import Outcome
 from wg_common.charts import Axes, Drawing, Line
+from wg_common.language import Text, text
 from wg_common.modalities.base import Record
 from wg_common.modalities.images import Images
 from wg_common.modalities.texts import Texts
 from wg_common.modalities.windows import Windows
 from wg_core.errors import WgError
-from wg_core.language import Text, text
 
 SHOWN = 6  # Pictures of each kind
 _TYPICAL = 16  # Records that a typical spectrum is the mean of

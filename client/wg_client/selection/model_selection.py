@@ -28,8 +28,8 @@ from wg_client.selection import gain
 from wg_client.selection.checks import registry as checks
 from wg_client.selection.checks.base import Comparison
 from wg_client.selection.gain import Accuracy, Gain, Unseen
+from wg_common.language import Text, join_sentences, text
 from wg_core.errors import NotAcceptedError
-from wg_core.language import Text, join_sentences, text
 from wg_core.site.acceptance import AcceptanceConfig
 
 

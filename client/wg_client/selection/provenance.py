@@ -12,8 +12,8 @@ from wg_client.methods.names import (
 )
 from wg_client.models.manifest import ModelsManifest
 from wg_client.selection.model_selection import Outcome
+from wg_common.language import Text, text
 from wg_common.weights_package import Condition
-from wg_core.language import Text, text
 
 
 def provenance(outcome: Outcome, manifest: ModelsManifest) -> Iterator[Text]:

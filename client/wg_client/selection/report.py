@@ -24,9 +24,10 @@ from wg_client.selection.first_screen import FirstScreen, first_screen
 from wg_client.selection.gallery import strangest_records, wrong_records
 from wg_client.selection.model_selection import Outcome
 from wg_client.selection.provenance import provenance
+from wg_common import language
 from wg_common.charts import Drawing, Rows, bars, environment
-from wg_core import __version__, atomic, language
-from wg_core.language import Language, Text, text
+from wg_common.language import Language, Text, text
+from wg_core import __version__, atomic
 from wg_core.release.budget import Spend, read_spend
 from wg_core.site.failures import FAILURES
 from wg_core.site.home import ClientHome

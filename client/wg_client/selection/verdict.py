@@ -16,7 +16,7 @@ from wg_client.methods.names import LOCAL
 from wg_client.selection import gain
 from wg_client.selection.checks import few_sites
 from wg_client.selection.model_selection import Outcome
-from wg_core.language import Text, text
+from wg_common.language import Text, text
 
 
 class Basis(StrEnum):

@@ -41,7 +41,7 @@ from wg_audit.installed import noise as noises
 from wg_audit.installed.bench import Bench, Size
 from wg_audit.installed.canaries import Bounds
 from wg_audit.installed.plant import Check, Fresh
-from wg_core.language import template, text
+from wg_common.language import template, text
 
 _WORDS = 10  # From so many random words of hex on no digit is that of all, but once in 10^9
 CANARIES = template("canaries show no more than is charged")

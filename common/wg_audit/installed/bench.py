@@ -32,9 +32,9 @@ from wg_audit.installed.plant import (
     opened,
 )
 from wg_audit.installed.reference import Reference
+from wg_common.language import template
 from wg_core import numbers
 from wg_core.errors import VerificationError
-from wg_core.language import template
 
 EPSILON = 4.0
 """The claim that canaries test: the most that a plant's policy allows unless it is changed."""

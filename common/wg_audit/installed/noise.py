@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wg_audit.installed.plant import Check, Floats, Integers
-from wg_core.language import template, text
+from wg_common.language import template, text
 
 ALARM = 1e-5
 MODULI = (2, 3, 4, 5, 7, 8, 10, 11, 13, 16, 64, 100, 1000)

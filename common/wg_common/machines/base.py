@@ -13,8 +13,8 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from wg_common.language import Text, text
 from wg_core.errors import ConfigError
-from wg_core.language import Text, text
 from wg_core.wire.data_sheet import DataSheet
 
 M = TypeVar("M")

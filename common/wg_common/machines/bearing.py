@@ -9,6 +9,7 @@ lines stand at the turns of the shaft, or of the cage.
 import torch
 from torch import Tensor
 
+from wg_common.language import text
 from wg_common.machines import words
 from wg_common.machines.base import (
     BUMP_WIDTHS,
@@ -19,7 +20,6 @@ from wg_common.machines.base import (
     line_bumps,
     stated_machine,
 )
-from wg_core.language import text
 from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 
 LINES = ("shaft", "cage", "element", "inner", "outer")

@@ -13,6 +13,7 @@ harmonics of the mesh (Randall, *Vibration-based Condition Monitoring*, Wiley, 2
 import torch
 from torch import Tensor
 
+from wg_common.language import text
 from wg_common.machines import words
 from wg_common.machines.base import (
     BUMP_WIDTHS,
@@ -23,7 +24,6 @@ from wg_common.machines.base import (
     line_bumps,
     stated_machine,
 )
-from wg_core.language import text
 from wg_core.wire.data_sheet import DataSheet, Gearbox
 
 FIGURES = 5

@@ -17,6 +17,7 @@ at a few hundred samples a second.
 import torch
 from torch import Tensor
 
+from wg_common.language import text
 from wg_common.machines import words
 from wg_common.machines.base import (
     BUMP_WIDTHS,
@@ -27,7 +28,6 @@ from wg_common.machines.base import (
     line_bumps,
     stated_machine,
 )
-from wg_core.language import text
 from wg_core.wire.data_sheet import DataSheet, InductionMotor
 
 FIGURES = 5

@@ -10,9 +10,9 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from wg_common.language import text
 from wg_common.machines.base import MachineKind
 from wg_core.errors import ConfigError
-from wg_core.language import text
 
 SOUND = (
     "normal",

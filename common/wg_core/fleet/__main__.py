@@ -1,13 +1,16 @@
 """The node's process, which ``wg-client run`` turns into: it loads the core alone of ours."""
 
+import json
 import logging
+import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
 import click
 
-from wg_core import cli, language, logs, translations
+from wg_core import errors, logs
 from wg_core.fleet import applying
 from wg_core.fleet.interface import Handlers
 from wg_core.fleet.node import run_node
@@ -24,7 +27,7 @@ log = logging.getLogger("wg_core.fleet")
 @click.option("--home", required=True, type=click.Path(path_type=Path))
 @click.option("--once", is_flag=True)
 @click.option("--json", "as_json", is_flag=True)
-@cli.log_option
+@click.option("--log-format", type=click.Choice(logs.FORMATS), default=logs.TEXT)
 def node(home: Path, once: bool, as_json: bool, log_format: str) -> None:
     """Serve the home's server until stopped. ``wg-client run --help`` says more."""
     place = ClientHome(home)
@@ -49,8 +52,33 @@ def node(home: Path, once: bool, as_json: bool, log_format: str) -> None:
         click.echo(latest.document if as_json else "\n".join(latest.lines))
 
 
-language.add_option(node, translations.shared_language)
+def main() -> int:
+    """Serve until stopped; return the exit code. Errors are said in English: a log keeps them."""
+    os.umask(logs.PRIVATE_UMASK)
+    logs.start("wg_core")
+    try:
+        node.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - also a bug has an exit code
+        return _report_failure(errors.failure(error))
+    return errors.ExitCode.OK
+
+
+def _report_failure(failure: errors.Failure) -> int:
+    """Say what ended the process, with the trace of a bug."""
+    if failure.exit_code == errors.ExitCode.INTERNAL:
+        log.exception("internal error")
+    if "--json" in sys.argv:
+        document = {"error": {name: getattr(failure, name) for name in failure.__slots__}}
+        click.echo(json.dumps(document, indent=2, sort_keys=True))
+    if logs.in_json():
+        log.error("%s: %s", failure.code, failure.message)
+    elif "--json" not in sys.argv:
+        click.echo(f"error: {logs.printable(failure.message)}", err=True)
+    return failure.exit_code
 
 
 if __name__ == "__main__":
-    cli.run(node, extra="client", speaks=translations.shared_language)
+    sys.exit(main())

@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from wg_core import errors, language, logs
+from wg_core import errors, logs
 from wg_core.errors import InternalError, StorageError
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
@@ -49,7 +49,6 @@ def apply_package(home: ClientHome, path: Path) -> Applied:
         WgError: As the child says; ``InternalError`` where it ended without an answer.
     """
     words = [sys.executable, "-P", "-m", PROGRAM, str(home.root), str(path)]
-    words += ["--language", language.current().code]
     words += ["--log-format", logs.JSON if logs.in_json() else logs.TEXT]
     with subprocess.Popen(  # noqa: S603 - this interpreter, and a module of the installation
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True

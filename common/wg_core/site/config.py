@@ -22,7 +22,7 @@ from typing import Literal
 import msgspec
 import yaml
 
-from wg_core import atomic, grammar, language, numbers, settings, typed
+from wg_core import atomic, grammar, numbers, settings, typed
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.ledger import note as notes
 from wg_core.privacy.schema import KINDS, Statistics
@@ -241,7 +241,7 @@ class ClientSettings:
     acceptance: AcceptanceConfig = field(default_factory=AcceptanceConfig)
     witnesses: tuple[WitnessConfig, ...] = ()
     witness_quorum: int | None = None
-    language: language.Code | None = None
+    language: Literal["en", "ja"] | None = None
 
     def __post_init__(self) -> None:
         protocol.check_site_name(self.site)

@@ -5,7 +5,7 @@ For command lines and pages; the sentences are in ``wording``. Nothing here deci
 
 from dataclasses import dataclass
 
-from wg_core.language import ENGLISH, Code
+from wg_common.language import ENGLISH, Code
 from wg_core.wire import fleet
 from wg_server.campaigns import absence, intake, schedule
 from wg_server.campaigns.wording import Speaker

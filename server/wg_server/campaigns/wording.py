@@ -7,8 +7,8 @@ missing. Commands are written as they are typed. Among them are the words of pla
 
 from pathlib import Path
 
-from wg_core import translations
-from wg_core.language import Code
+from wg_common import translations
+from wg_common.language import Code
 from wg_core.wire import fleet
 
 FOLDER = Path(__file__).parent / "locale"

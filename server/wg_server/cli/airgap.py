@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from wg_core import cli
-from wg_core.options import out_option
+from wg_common import cli
+from wg_common.options import out_option
 from wg_core.wire import canonical
 from wg_server.campaigns import airgap
 from wg_server.cli.options import home_option

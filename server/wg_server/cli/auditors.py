@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from wg_core import cli
+from wg_common import cli
 from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_core.wire import canonical
 from wg_server.campaigns import auditors

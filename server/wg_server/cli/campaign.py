@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 import click
 
-from wg_core import cli
+from wg_common import cli
+from wg_common.options import DELTA, Price
 from wg_core.errors import PeerError
-from wg_core.options import DELTA, Price
 from wg_core.privacy.schema import CLASSES, KINDS, MACHINE, Statistics
 from wg_core.wire import canonical, protocol
 from wg_server.campaigns import reasons, schedule, starting, worth

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from wg_core import cli
+from wg_common import cli
 from wg_core.errors import ConfigError, UsageError
 from wg_core.wire import canonical
 from wg_server.cli.options import this_user

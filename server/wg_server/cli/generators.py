@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from wg_core import cli
+from wg_common import cli
 from wg_core.errors import DecodeError, WgError
 from wg_server.cli.options import format_time, home_option, this_user
 from wg_server.generator import versions

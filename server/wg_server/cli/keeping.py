@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wg_common import cli
 from wg_common.backup.options import key_options, seal_options
-from wg_core import cli
 from wg_core.wire import canonical
 from wg_server.cli.options import format_time, home_option, this_user
 from wg_server.site.home import ServerHome

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import click
 
-from wg_core import cli
+from wg_common import cli
 from wg_core.errors import UsageError
 from wg_core.wire import canonical, signing
 from wg_server.campaigns import auditors

@@ -4,7 +4,7 @@ import importlib
 
 import click
 
-from wg_core import cli
+from wg_common import cli
 
 _COMMANDS: dict[str, tuple[str, str]] = {
     "backup": ("keeping", "Write the home into one encrypted file, while it serves."),

@@ -5,7 +5,8 @@ import threading
 
 import click
 
-from wg_core import cli, logs
+from wg_common import cli
+from wg_core import logs
 from wg_server.cli.options import home_option
 from wg_server.operation.initialise import free_ports, initialise
 from wg_server.site.home import ServerConfig, ServerHome

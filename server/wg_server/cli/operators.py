@@ -5,7 +5,8 @@ from dataclasses import asdict
 
 import click
 
-from wg_core import cli
+from wg_common import cli
+from wg_core import logs
 from wg_core.errors import UsageError, VerificationError
 from wg_server.cli.options import format_time, home_option, this_user
 from wg_server.site.home import ServerHome
@@ -58,7 +59,7 @@ def _add(home: ServerHome, name: str, as_json: bool) -> None:
 def _remove(home: ServerHome, name: str, as_json: bool) -> None:
     with Store.open(home) as store, record_action(store, this_user(), "operator remove", name):
         table.remove(store, name, time.time())
-    cli.answer(as_json, {"operator": name}, f"{cli.printable(name)}: removed")
+    cli.answer(as_json, {"operator": name}, f"{logs.printable(name)}: removed")
 
 
 def _list(home: ServerHome, as_json: bool) -> None:
@@ -69,7 +70,7 @@ def _list(home: ServerHome, as_json: bool) -> None:
         return
     for person in people:
         end = f"  removed {format_time(person.removed)}" if person.removed else ""
-        cli.say(f"{cli.printable(person.name):24} since {format_time(person.created)}{end}")
+        cli.say(f"{logs.printable(person.name):24} since {format_time(person.created)}{end}")
     if not people:
         cli.say(f"nobody yet; next: wg-server operators --home {home.root} --add NAME")
 
@@ -84,6 +85,6 @@ def _log(home: ServerHome, count: int, as_json: bool) -> None:
         for entry in entries:
             words = f"{entry.operator} ({entry.through}): {entry.action} {entry.subject}"
             detail = f": {entry.detail}" if entry.detail else ""
-            cli.say(f"{entry.id:6} {format_time(entry.at)}  {cli.printable(words + detail)}")
+            cli.say(f"{entry.id:6} {format_time(entry.at)}  {logs.printable(words + detail)}")
     if broken is not None:
         raise VerificationError(f"operators' log: entry {broken} was changed, or one is missing")

@@ -5,7 +5,8 @@ from dataclasses import asdict
 
 import click
 
-from wg_core import cli
+from wg_common import cli
+from wg_core import logs
 from wg_core.errors import UsageError
 from wg_server.cli.options import format_time, home_option, this_user
 from wg_server.site.home import ServerHome
@@ -53,7 +54,7 @@ def _list(home: ServerHome, standings: Sequence[Standing], as_json: bool) -> Non
             f"{note.release_id}  {note.site:24} {note.standing:11} {format_time(note.received)}"
         )
         for reason in note.reasons.splitlines():
-            cli.say(f"  {cli.printable(reason)}")
+            cli.say(f"  {logs.printable(reason)}")
 
 
 def _judge(home: ServerHome, release_id: str, standing: Standing, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from wg_core import cli
+from wg_common import cli
 from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_core.wire import protocol
 from wg_server.campaigns import reasons

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from wg_core import cli
+from wg_common import cli
 from wg_core.errors import ExitCode
 from wg_server.cli.options import home_option, plan_option, this_user
 from wg_server.generator import pipeline, versions

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from wg_core import cli
+from wg_common import cli
 from wg_core.wire import canonical
 from wg_server.cli.options import home_option, plan_option
 from wg_server.generator.weights.reading_map_training import train_maps

@@ -11,8 +11,8 @@ told by its shape, as plants' errors are.
 from functools import cache
 from pathlib import Path
 
-from wg_core import translations
-from wg_core.language import CODES, ENGLISH, Catalogue, Code, Language
+from wg_common import translations
+from wg_common.language import CODES, ENGLISH, Catalogue, Code, Language
 from wg_server.campaigns.wording import Speaker
 
 FOLDER = Path(__file__).parent / "locale"

@@ -25,9 +25,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from wg_common.language import CODES
 from wg_core import __version__
 from wg_core.errors import DecodeError, InternalError, StorageError, WgError
-from wg_core.language import CODES
 from wg_server.console import messages, sessions
 from wg_server.console.formats import filters
 from wg_server.console.messages import Speech

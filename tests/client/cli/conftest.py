@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from wg_client.cli.main import group
-from wg_core import cli
+from wg_common import cli
 
 Json = Callable[..., Any]
 

@@ -19,7 +19,8 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures, write_
 from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.release import preview
-from wg_core import cli, errors, installed_code, logs
+from wg_common import cli
+from wg_core import errors, installed_code, logs
 from wg_core.fleet import __main__ as process
 from wg_core.ledger import charging
 from wg_core.ledger.store import Ledger

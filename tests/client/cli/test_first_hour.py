@@ -13,7 +13,8 @@ from tests.client.cli.bad_inputs import joined
 from tests.client.cli.conftest import Json
 from tests.client.conftest import LABELS, TestPlant, pictures
 
-from wg_core import cli, errors
+from wg_common import cli
+from wg_core import errors
 
 Shown = Callable[..., tuple[str, str]]
 

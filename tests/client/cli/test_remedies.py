@@ -24,7 +24,8 @@ from wg_audit.cli import group as auditor
 from wg_client.cli.main import group as client
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.selection.delivery import take_package
-from wg_core import cli, errors
+from wg_common import cli
+from wg_core import errors
 from wg_server.cli.main import main_group as server
 
 Change = Callable[[Path], object]

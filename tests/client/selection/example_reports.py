@@ -19,9 +19,9 @@ from wg_client.models.acceptance import Acceptance, Scores
 from wg_client.models.manifest import ModelEntry, ModelsManifest
 from wg_client.selection.model_selection import Outcome
 from wg_client.selection.report import page_context
+from wg_common.language import plain
 from wg_common.modalities.base import Modality
 from wg_common.modalities.registry import MODALITIES
-from wg_core.language import plain
 from wg_core.release.budget import ReleaseRow, Spend
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.home import ClientHome

@@ -13,11 +13,11 @@ from tests.client.selection.example_reports import ENGLISH, plant_of
 from wg_client.models import novelty
 from wg_client.selection import gallery
 from wg_client.selection.gallery import strangest_records
+from wg_common.language import text
 from wg_common.modalities.images import Images
 from wg_common.modalities.texts import Texts
 from wg_common.modalities.windows import Windows
 from wg_core.errors import DataError
-from wg_core.language import text
 
 LABELS = np.arange(60) % len(ENGLISH)
 

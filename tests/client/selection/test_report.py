@@ -16,7 +16,7 @@ from wg_client.models.acceptance import good_labels
 from wg_client.selection import defects, first_screen
 from wg_client.selection.defects import Figures
 from wg_client.selection.report import render
-from wg_core.language import CODES, plain
+from wg_common.language import CODES, plain
 
 ENGLISH, JAPANESE = map(speaks, CODES)
 

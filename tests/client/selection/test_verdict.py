@@ -21,7 +21,7 @@ from wg_client.selection.verdict import (
     verdict,
 )
 from wg_common.catalogue import SAME_FAMILY
-from wg_core.language import plain
+from wg_common.language import plain
 
 STATES = list(product(Basis, Change, Reach))
 

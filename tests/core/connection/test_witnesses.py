@@ -33,7 +33,7 @@ from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead
-from wg_core import cli
+from wg_common import cli
 from wg_core.connection import cosigning, http_witness
 from wg_core.connection.cosigning import TooFewWitnesses
 from wg_core.errors import ConfigError, PeerError, VerificationError

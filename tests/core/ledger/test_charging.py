@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from wg_audit import charge_words
-from wg_core import translations
+from wg_common import translations
 from wg_core.errors import ConfigError
 from wg_core.ledger import charging, statement
 from wg_core.ledger.charging import ChargeRequest

@@ -22,9 +22,9 @@ from wg_client.cli.main import group
 from wg_client.data import plant as plants
 from wg_client.fleet import reenrolment
 from wg_client.fleet.initialise import DataChoice, initialise
+from wg_common import cli
 from wg_common.nets.encoder import confined_trunk
 from wg_common.nets.encoder import package as packages
-from wg_core import cli
 from wg_core import snapshot as snapshots
 from wg_core.connection import transport
 from wg_core.errors import (

@@ -16,7 +16,7 @@ from wg_audit.cli import group as auditor
 from wg_client.cli.main import group
 from wg_client.fleet import initialise
 from wg_client.fleet.enrolment import Enrolment
-from wg_core import cli
+from wg_common import cli
 from wg_core.errors import BudgetExceeded, ConfigError, DecodeError
 from wg_core.ledger import place
 from wg_core.release.budget import read_spend

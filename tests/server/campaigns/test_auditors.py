@@ -14,9 +14,8 @@ from tests.server.rows import release_of
 from tests.server.store.test_succession import Central, ledger_of
 
 from wg_audit.cli import group as auditor
-from wg_common import weights_package
+from wg_common import cli, weights_package
 from wg_common.weights_package import Candidate, WeightsManifest
-from wg_core import cli
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.ledger import auditor_record, merkle
 from wg_core.ledger import checkpoint as checkpoints

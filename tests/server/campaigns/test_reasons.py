@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 from tests.server.campaigns.test_schedule import campaign, released, task
 
-from wg_core import translations
+from wg_common import translations
 from wg_core.wire import fleet
 from wg_server.campaigns import absence, reasons, wording
 from wg_server.campaigns.wording import Speaker

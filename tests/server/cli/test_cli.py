@@ -12,7 +12,7 @@ import pytest
 from tests.server.generators import candidate, install
 from tests.server.rows import add_sites
 
-from wg_core import cli
+from wg_common import cli
 from wg_core.errors import ExitCode
 from wg_core.wire import canonical, protocol
 from wg_server.campaigns.starting import Order, start

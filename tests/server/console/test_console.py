@@ -20,8 +20,8 @@ from tests.common.test_catalogues import COMMON, shapes
 from tests.server.console.test_admin import enrol
 from tests.server.generators import candidate, install
 
-from wg_core import translations
-from wg_core.language import CODES
+from wg_common import translations
+from wg_common.language import CODES
 from wg_core.wire import canonical, protocol
 from wg_server.console import messages, sessions, web
 from wg_server.console.app import console_routes

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from tests.server.generators import BAD, GOOD, candidate, card, install
 
-from wg_core import atomic, cli
+from wg_common import cli
+from wg_core import atomic
 from wg_core.errors import ConfigError, DataError, DecodeError, StorageError, VerificationError
 from wg_core.wire import canonical
 from wg_server.campaigns import packaging

@@ -5,7 +5,7 @@ from scipy.special import betaincinv
 
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import CONFIDENCE, Comparison
-from wg_core.language import text
+from wg_common.language import text
 
 CODE = "WG-F02"
 

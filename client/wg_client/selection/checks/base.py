@@ -10,7 +10,7 @@ from wg_client.fitting.replacement import replacement_errors
 from wg_client.methods.base import LabelledRecords, Model, Package
 from wg_client.models.manifest import Finding
 from wg_client.selection.gain import Gain
-from wg_core.language import text
+from wg_common.language import text
 from wg_core.site.acceptance import AcceptanceConfig
 
 CONFIDENCE = 0.95  # Of every one-sided bound

@@ -12,7 +12,7 @@ from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
 from wg_common.catalogue import POSTERIOR
 from wg_common.inference.posterior import Posterior
-from wg_core.language import list_names, text
+from wg_common.language import list_names, text
 from wg_core.site.failures import FEW_SITES
 
 CODE = FEW_SITES

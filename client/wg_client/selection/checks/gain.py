@@ -6,7 +6,7 @@ Of what was made for a stated machine, and beats the shares of classes: it was s
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
 from wg_client.selection.gain import Gain
-from wg_core.language import text
+from wg_common.language import text
 
 CODE = "WG-F01"
 

@@ -4,7 +4,7 @@ from wg_client.methods.base import SHEET_LIMIT, SHEET_RATE
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
-from wg_core.language import text
+from wg_common.language import text
 
 CODE = "WG-F14"
 

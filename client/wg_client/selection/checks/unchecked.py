@@ -3,7 +3,7 @@
 from wg_client.fitting.folds import LEAST_UNITS
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
-from wg_core.language import text
+from wg_common.language import text
 
 CODE = "WG-F11"
 

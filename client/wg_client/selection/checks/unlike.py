@@ -7,7 +7,7 @@ made-up cameras or sensors, say what a plant of it may look like (``wg_common.in
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
 from wg_common.inference.likeness import LIMIT, RATE
-from wg_core.language import text
+from wg_common.language import text
 
 CODE = "WG-F12"
 

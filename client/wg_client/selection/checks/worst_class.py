@@ -4,7 +4,7 @@ import numpy as np
 
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
-from wg_core.language import text
+from wg_common.language import text
 
 CODE = "WG-F03"
 

@@ -31,6 +31,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wg_common.language import text
 from wg_common.machines.registry import stated_kind
 from wg_common.modalities.base import Record
 from wg_common.modalities.images import Images
@@ -43,7 +44,6 @@ from wg_common.nets.encoder.plant_trunk import PlantTrunk
 from wg_common.nets.encoder.reading_map import Maps, readings
 from wg_common.nets.encoder.trunk import EncoderTrunk, Records, TrunkKind, trunk_of
 from wg_core.errors import ConfigError
-from wg_core.language import text
 from wg_core.privacy.schema import CLIP_RADIUS, MACHINE_DIMENSION
 from wg_core.wire import canonical
 from wg_core.wire.data_sheet import DataSheet

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.common.nets.onnx_models import encoder_file
 
-from wg_core import cli
+from wg_common import cli
 from wg_server.cli.encoder import encoder as group
 from wg_server.generator.evaluation.encoders import best_candidate
 from wg_server.site.home import ServerHome

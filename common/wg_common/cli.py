@@ -20,12 +20,11 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from wg_core import errors, language, logs
-from wg_core.language import template
+from wg_common import language
+from wg_common.language import template
+from wg_core import errors, logs
 
 _AS_JSON: ContextVar[bool] = ContextVar("as_json", default=False)
-PRIVATE_UMASK = 0o077
-"""What our commands write is for their user alone, whatever the shell's umask says."""
 
 _OURS = ("wg_core", "wg_audit", "wg_common", "wg_server", "wg_client")
 """Packages whose information is for people; of others' only warnings are shown."""
@@ -58,7 +57,7 @@ def run(
         speaks: Gives the language of what the commands say, where they have ``--language``.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    before = os.umask(PRIVATE_UMASK)
+    before = os.umask(logs.PRIVATE_UMASK)
     try:
         code = _run(group, words, extra, speaks)
     finally:
@@ -69,26 +68,10 @@ def run(
 def emit(document: object) -> None:
     """Print one JSON document on standard output."""
     text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
-    if not text.isascii() and printable(text, _LAYOUT) != text:
+    if not text.isascii() and logs.printable(text, _LAYOUT) != text:
         # File names may hold what is no text, and what turns the text around.
         text = json.dumps(document, indent=2, sort_keys=True)
     click.echo(text)
-
-
-def printable(text: str, keep: str = "") -> str:
-    """Text of which nothing can pass for another line, move the cursor or turn the text around.
-
-    Names come from strangers: a line feed in one would forge a line of an answer. Halves of
-    surrogate pairs, which file names may hold, could not be printed at all.
-
-    Args:
-        keep: Control characters that may stay.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c in keep or c.isprintable() else c.encode("unicode_escape").decode() for c in text
-    )
 
 
 _LAYOUT = "\n\t"
@@ -97,7 +80,7 @@ _LAYOUT = "\n\t"
 
 def say(text: str) -> None:
     """Print one line for a person, on standard output, in that person's language."""
-    click.echo(printable(language.current()(text), _LAYOUT))
+    click.echo(logs.printable(language.current()(text), _LAYOUT))
 
 
 def show(document: object, lines: Iterable[str], as_json: bool) -> None:
@@ -111,7 +94,7 @@ def show(document: object, lines: Iterable[str], as_json: bool) -> None:
 
 def note(text: str) -> None:
     """Print one line about what is going on, on standard error, in the person's language."""
-    click.echo(printable(language.current()(text), _LAYOUT), err=True)
+    click.echo(logs.printable(language.current()(text), _LAYOUT), err=True)
 
 
 def next_step(command: str, **values: object) -> language.Text:
@@ -199,32 +182,16 @@ def _steps_of_three(done: int) -> int:
     return 3 * (digits - 1) + 1 + (digit >= 2) + (digit >= 5)
 
 
-_LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
-
-
-class _LineFormatter(logging.Formatter):
-    """One line for each message: a name in it cannot forge another. Traces keep their lines."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        """The line of a message."""
-        record.message = printable(record.message, keep="\t")
-        return super().formatMessage(record)
-
-
 def _run(group: click.Command, words: list[str], extra: str, speaks: language.Speaks | None) -> int:
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=_LOG_FORMAT)
-    for handler in logging.getLogger().handlers:
-        if type(handler.formatter) is logging.Formatter:
-            handler.setFormatter(_LineFormatter(_LOG_FORMAT))
-    for package in _OURS:
-        logging.getLogger(package).setLevel(logging.INFO)
+    logs.start(*_OURS)
     as_json = "--json" in words
     json_before = _AS_JSON.set(as_json)
     language.call(words, speaks)
     try:
         result = group.main(args=words, standalone_mode=False)
     except click.exceptions.Abort:
-        return _fail("interrupted", _INTERRUPTED, errors.ExitCode.INTERRUPTED, as_json)
+        failure = errors.failure(KeyboardInterrupt())
+        return _fail(failure.code, failure.message, failure.exit_code, as_json)
     except click.exceptions.NoArgsIsHelpError as error:
         if as_json:
             return _fail("usage", "a command is missing", errors.ExitCode.USAGE, as_json)
@@ -235,29 +202,21 @@ def _run(group: click.Command, words: list[str], extra: str, speaks: language.Sp
         if context is not None and not as_json:
             note(language.usage(context))
         return _fail("usage", error.format_message(), errors.ExitCode.USAGE, as_json)
-    except errors.WgError as error:
-        text = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
-        return _fail(error.code, text, error.exit_code, as_json)
-    except KeyboardInterrupt:
-        return _fail("interrupted", _INTERRUPTED, errors.ExitCode.INTERRUPTED, as_json)
     except BrokenPipeError:
         return errors.ExitCode.OK
-    except Exception as error:  # the last resort: a bug must not look like an answer
-        if isinstance(error, OSError) and error.filename is not None:
-            message = f"{error.filename}: {error.strerror}"
-            return _fail(errors.ConfigError.code, message, errors.ExitCode.CONFIG, as_json)
+    except (Exception, KeyboardInterrupt) as error:  # a bug, too, must not look like an answer
         package = _missing(error)
         if package and extra:
             message = f"{package} is not installed: pip install 'weightgate[{extra}]'"
             return _fail(errors.ConfigError.code, message, errors.ExitCode.CONFIG, as_json)
-        logging.getLogger(__name__).exception("internal error")
-        return _fail("internal", "a bug in weightgate; the log has the trace", 70, as_json)
+        failure = errors.failure(error)
+        if failure.exit_code == errors.ExitCode.INTERNAL:
+            logging.getLogger(__name__).exception("internal error")
+        return _fail(failure.code, failure.message, failure.exit_code, as_json)
     finally:
         _AS_JSON.reset(json_before)
     return result if isinstance(result, int) else errors.ExitCode.OK
 
-
-_INTERRUPTED = "interrupted: run the same command again to go on"
 
 _KINDS = {
     "usage": template("The command was called wrongly; --help says how."),
@@ -277,7 +236,7 @@ _KINDS = {
 """What an error is, for those who do not read its English details."""
 
 
-def _missing(error: Exception) -> str:
+def _missing(error: BaseException) -> str:
     """The package that is not installed, if that is the error and it is not one of ours."""
     name = error.name if isinstance(error, ModuleNotFoundError) else None
     package = (name or "").partition(".")[0]
@@ -293,7 +252,7 @@ def _fail(code: str, message: str, exit_code: int, as_json: bool) -> int:
         # Parsers speak in several lines; none of them may look like one of ours.
         speak = language.current()
         sentence = speak.say("error: {message}", message=speak.error(message))
-        note("\n  ".join(printable(line) for line in sentence.split("\n")))
+        note("\n  ".join(logs.printable(line) for line in sentence.split("\n")))
         if speak.code != "en" and code in _KINDS:
             note(speak.say(_KINDS[code]))
     return exit_code

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
-from wg_core.language import (
+from wg_common.language import (
     ENGLISH,
     Language,
     Speaks,

@@ -15,9 +15,9 @@ from hatchling.builders.wheel import WheelBuilder
 from tests.common.test_catalogues import OTHERS, values
 
 from wg_client.languages import PLANT, speaks
-from wg_core import translations
+from wg_common import translations
+from wg_common.language import ENGLISH, Code, text
 from wg_core.errors import DecodeError
-from wg_core.language import ENGLISH, Code, text
 from wg_server.campaigns import wording
 from wg_server.console import messages
 

@@ -28,8 +28,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wg_common.language import CODES, ENGLISH, Catalogue, Code, Language
 from wg_core.errors import DecodeError
-from wg_core.language import CODES, ENGLISH, Catalogue, Code, Language
 
 if TYPE_CHECKING:
     import polib

@@ -174,7 +174,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Code:
     return next((code for code in CODES if variable.lower().startswith(code)), "en")
 
 
-_CHOSEN = "wg_core.language"
+_CHOSEN = "wg_common.language"
 
 
 def add_option(command: click.Command, speaks: Speaks) -> None:

@@ -8,9 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from wg_core import cli, language
-from wg_core.errors import DataError
-from wg_core.language import (
+from wg_common import cli, language
+from wg_common.language import (
     ENGLISH,
     Code,
     Language,
@@ -21,6 +20,7 @@ from wg_core.language import (
     text,
     wrap_columns,
 )
+from wg_core.errors import DataError
 
 WORDS = {
     "{count} records of {what}": "{what}のデータ {count} 件",

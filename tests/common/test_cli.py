@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
-from wg_core import cli, errors
+from wg_common import cli
+from wg_core import errors, logs
 
 
 def group(action: Callable[[], object]) -> click.Group:
@@ -124,7 +125,7 @@ FORGED = "a\nplant.jpg\tgood\t1.000\r\x1b[2K\u202e\u2028\udce9\x9b"
 
 def test_a_name_cannot_forge_a_line_of_output_or_log(capsys: pytest.CaptureFixture[str]) -> None:
     def action() -> object:
-        cli.say(cli.printable(FORGED))
+        cli.say(logs.printable(FORGED))
         cli.note(FORGED)
         return None
 
@@ -134,7 +135,7 @@ def test_a_name_cannot_forge_a_line_of_output_or_log(capsys: pytest.CaptureFixtu
     for text in (out, err):
         assert not set(text) & set("\r\x1b\u202e\u2028\udce9\x9b")
     record = logging.LogRecord("x", logging.WARNING, "", 0, "file %s", (FORGED,), None)
-    line = cli._LineFormatter(cli._LOG_FORMAT).format(record)
+    line = logs._LineFormatter("%(asctime)s %(name)s %(levelname)s %(message)s").format(record)
     assert line.count("\n") == 0 and line.isprintable() is ("\t" not in line)
 
 
@@ -149,7 +150,7 @@ def test_names_that_are_no_text_are_still_one_json_document(
 
 def test_plain_text_of_any_script_is_left_as_it_is() -> None:
     for text in ("plant", "Größe 5 µm", "合格", "a\tb\nc"):
-        assert cli.printable(text, keep="\n\t") == text
+        assert logs.printable(text, keep="\n\t") == text
 
 
 def test_what_a_command_writes_is_private_whatever_the_umask(tmp_path: Path) -> None:
