@@ -79,6 +79,9 @@ OWN_SHEET, ANOTHER_SHEET = "own sheet", "another machine's sheet"
 POLICY = AcceptanceConfig(standard_errors=Windows().standard_errors)
 SOURCES = ("kept: delivered", "kept: trained on", "kept: local-only")
 LABELS = (0, 2, 5, 20)
+OWN_FIT, ANOTHER_FIT = "own sheet's fit", "another's fit"
+Generate = Callable[..., tuple[GeneratedCandidate, ...]]
+"""Makes networks of a data sheet and class names."""
 
 
 def main() -> None:
@@ -93,11 +96,16 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--kind", choices=tuple(SHEETS), default=bearing.KIND.name)
     parser.add_argument("--rules", action="store_true", help="Of a delivered network's place.")
+    parser.add_argument("--vetoes", action="store_true", help="Fits of sheets alone.")
     parser.add_argument("--table", type=Path)
     options = parser.parse_args()
     home = ServerHome(options.home)
     version = versions.installed_version(home)
-    work, prefix = (_rules_job, "rules ") if options.rules else (_job, "")
+    work, prefix, lines = _job, "", table
+    if options.rules:
+        work, prefix, lines = _rules_job, "rules ", rule_table
+    if options.vetoes:
+        work, prefix, lines = _vetoes_job, "vetoes ", veto_table
     jobs = [
         (
             f"{version.id[:16]} {prefix}{options.kind} {seed} {mixture} {n}",
@@ -109,7 +117,6 @@ def main() -> None:
         for mixture, n, seed in plants(options)
     ]
     rows = judged(Rows(options.results), work, jobs, options.processes)
-    lines = rule_table if options.rules else table
     write_table("\n".join(lines(list(by_cell(rows)))), options.table)
 
 
@@ -117,7 +124,7 @@ def plants(options: argparse.Namespace) -> Iterator[tuple[str, int, int]]:
     """Mixture, number and seed of each plant that is asked for and whose data are there."""
     for mixture in (SIMULATED,) if options.rules else (SIMULATED, MOSTLY_SOUND):
         yield from ((mixture, number, options.seed) for number in range(options.machines))
-    if options.rules or options.kind != bearing.KIND.name:
+    if options.rules or options.vetoes or options.kind != bearing.KIND.name:
         return
     if not (options.datasets / "cwru_de/data.npz").is_file():
         print("cwru_de: not here, left out")
@@ -156,11 +163,37 @@ def _rules_job(job: tuple[str, str, int, int, argparse.Namespace]) -> Row:
     return {"key": key, "dataset": number + 1000 * seed, "cell": "", "scores": scores}
 
 
+def _vetoes_job(job: tuple[str, str, int, int, argparse.Namespace]) -> Row:
+    key, mixture, number, seed, options = job
+    _, generator = _of_home(options.home)
+    plant = simulated(options.kind, number, seed, SOUND if mixture == MOSTLY_SOUND else 0)
+    scores = {mixture: vetoes_of(generator.generate, plant)}
+    return {"key": key, "dataset": number + 1000 * seed, "cell": "", "scores": scores}
+
+
 def _of_home(root: Path) -> tuple[bytes, SheetGenerator]:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     home = ServerHome(root)
     data = versions.installed_version(home).sheets.read_bytes()
     return home.read_encoder(), sheet_generation.unpack(data)
+
+
+def vetoes_of(generate: Generate, plant: MachinePlant) -> dict[str, float]:
+    """Fits of a plant's own sheet and of another machine's, and whether they are refused."""
+    found: dict[str, float] = {}
+    architecture = catalogue.SPECTRUM_LINES
+    batch = network.prepared(architecture, list(plant.own[0]))
+    for sheet, fit, vetoed in (
+        (plant.sheet, OWN_FIT, VETOED),
+        (plant.another, ANOTHER_FIT, VETOED_WRONG),
+    ):
+        candidate = generate(sheet, plant.names, samples=0)[-1]  # On inputs as they are read
+        trunk = {k: v for k, v in candidate.tensors.items() if k.startswith("trunk.")}
+        module = network.load_trunk(architecture, trunk)
+        value = sheet_fit(architecture, module, head_from_tensors(candidate.tensors), batch)
+        if value is not None:
+            found |= {fit: value, vetoed: float(value < SHEET_LIMIT)}
+    return found
 
 
 class Judge:
@@ -176,7 +209,7 @@ class Judge:
     def __init__(
         self,
         encoder_package: bytes,
-        generate: Callable[..., tuple[GeneratedCandidate, ...]],
+        generate: Generate,
         plant: MachinePlant,
         seed: int,
     ) -> None:
@@ -196,7 +229,7 @@ class Judge:
     def scores(self, labelled: int) -> dict[str, float]:
         """Share right by model, and which one is kept, with so many labels of a condition."""
         records, package = self._package(self._plant.sheet, labelled)
-        vetoes = {} if labelled else self._vetoes()
+        vetoes = {} if labelled else vetoes_of(self._generate, self._plant)
         try:
             outcome = select_model(records, package, POLICY)
         except NotAcceptedError:
@@ -239,29 +272,6 @@ class Judge:
             for name, head in heads.items()
         }
 
-    def _vetoes(self) -> dict[str, float]:
-        """Fits of a plant's own sheet and of another machine's, and whether they are refused."""
-        found: dict[str, float] = {}
-        for sheet, fit, vetoed in (
-            (self._plant.sheet, "own fit", VETOED),
-            (self._plant.another, "another's fit", VETOED_WRONG),
-        ):
-            candidate = self._made(sheet, samples=0)[-1]  # On inputs as they are read
-            architecture = catalogue.SPECTRUM_LINES
-            trunk = {k: v for k, v in candidate.tensors.items() if k.startswith("trunk.")}
-            value = sheet_fit(
-                architecture,
-                network.load_trunk(architecture, trunk),
-                head_from_tensors(candidate.tensors),
-                network.prepared(architecture, list(self._plant.own[0])),
-            )
-            if value is not None:
-                found |= {fit: value, vetoed: float(value < SHEET_LIMIT)}
-        return found
-
-    def _made(self, sheet: DataSheet, **words: int) -> tuple[GeneratedCandidate, ...]:
-        return self._generate(sheet, self._plant.names, seed=self._seed, **words)
-
     def _package(self, sheet: DataSheet, labelled: int) -> tuple[LabelledRecords, Any]:
         plant, labels = self._plant, np.full(len(self._plant.own[1]), -1)
         for label in range(len(plant.names)):
@@ -273,7 +283,7 @@ class Judge:
             records=list(plant.own[0]),
             modality=Windows.name,
         )
-        made = self._made(sheet)
+        made = self._generate(sheet, plant.names, seed=self._seed)
         candidates = tuple(
             Candidate(
                 name=candidate.name,
@@ -384,6 +394,22 @@ def rule_table(rows: list[Row]) -> Iterator[str]:
             for cell in results.cells
         ),
     )
+
+
+def veto_table(rows: list[Row]) -> Iterator[str]:
+    """Fits of true and of wrong sheets, and how many are below some limits."""
+    lowest = min(row["scores"][OWN_FIT] for row in rows)
+    limits = (SHEET_LIMIT, lowest, 4 / 3 * lowest)
+    cells = sorted({row["cell"] for row in rows})
+    lines = []
+    for cell in cells:
+        for fit in (OWN_FIT, ANOTHER_FIT):
+            values = np.array([row["scores"][fit] for row in rows if row["cell"] == cell])
+            quantiles = [f"{value:+.3f}" for value in np.quantile(values, (0, 0.1, 0.5, 1))]
+            refused = [f"{int((values < limit).sum())}" for limit in limits]
+            lines.append((cell, fit, str(len(values)), *quantiles, *refused))
+    heads = ("least", "tenth", "median", "most", *(f"below {limit:+.3f}" for limit in limits))
+    yield from markdown(("plants", "sheet", "number", *heads), lines)
 
 
 def _changes(rows: list[Row]) -> Iterator[tuple[str, ...]]:
