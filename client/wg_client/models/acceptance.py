@@ -158,7 +158,7 @@ def acceptance(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> Acce
         VerificationError: A model's file is not the one that was written.
         DataError: A record is needed once more, and changed since it was frozen.
     """
-    records, labels = judging_records(plant, manifest), plant.config.data.labels
+    records = judging_records(plant, manifest)
     good = good_mask(manifest.labels, plant.config.data.good)
     passing = None if good is None else pass_rule(home, manifest, manifest.kept, good)
     if records is None:
