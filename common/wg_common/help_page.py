@@ -31,10 +31,14 @@ class SectionedGroup(click.Group):
 
     sections: Mapping[str, Sequence[str]] = {}
 
+    def summary(self, name: str) -> str:
+        """Give the line of a command in the list: the first paragraph of its text."""
+        return summary(self.commands[name])
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections."""
         for title, names in sections_of(self).items():
-            rows = [(name, self.commands[name].get_short_help_str(limit=100)) for name in names]
+            rows = [(name, self.summary(name)) for name in names]
             with formatter.section(title):
                 formatter.write_dl(rows)
 
@@ -69,6 +73,11 @@ def paragraphs(command: click.Command) -> list[str]:
     return [paragraph for paragraph in texts if paragraph]
 
 
+def summary(command: click.Command) -> str:
+    """The first paragraph of a command's text."""
+    return (paragraphs(command) or [""])[0]
+
+
 def option_text(param: click.Parameter) -> str:
     """The help of an option, with single blanks: the key of a catalogue."""
     return " ".join((getattr(param, "help", None) or "").split())
@@ -93,8 +102,12 @@ def _lines(context: click.Context, language: Language) -> Iterator[str]:
         for title, names in sections_of(command).items():
             yield from ("", language(text("{title}:", title=title)))
             for name in names:
-                summary = (paragraphs(command.commands[name]) or [""])[0]
-                yield from _row(name, language.catalogue.get(summary, summary).partition("。")[0])
+                line = (
+                    command.summary(name)
+                    if isinstance(command, SectionedGroup)
+                    else summary(command.commands[name])
+                )
+                yield from _row(name, language.catalogue.get(line, line).partition("。")[0])
 
 
 def _names(option: click.Option, context: click.Context) -> str:

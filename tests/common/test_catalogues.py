@@ -25,6 +25,9 @@ from wg_common import help_page, translations
 from wg_common.language import CODES, Code
 from wg_common.modalities.registry import MODALITIES
 from wg_core.site.failures import FAILURES
+from wg_server.cli.languages import OPERATOR
+from wg_server.cli.languages import speaks as operator_speaks
+from wg_server.cli.main import main_group as operator
 
 ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "client"
@@ -73,6 +76,14 @@ def said(*folders: Path) -> set[str]:
     return sentences
 
 
+OPERATOR_SOURCES = (OPERATOR.parent, ROOT / "server/wg_server/campaigns/worth.py")
+
+
+def said_to_operators() -> set[str]:
+    files = (path for source in OPERATOR_SOURCES for path in (source, *source.rglob("*.py")))
+    return {one for path in files if path.suffix == ".py" for one in in_python(path)}
+
+
 def shapes(*folders: Path) -> set[str]:
     """Every text in sources with ``{}`` for its values, also without what stands before a colon."""
     found = set()
@@ -117,13 +128,18 @@ def in_help(command: click.Command) -> Iterator[str]:
     for option in (each for each in command.params if isinstance(each, click.Option)):
         assert help_page.option_text(option), f"{command.name} {option.opts}: no help"
         yield help_page.option_text(option)
-    for inner in command.commands.values() if isinstance(command, click.Group) else ():
-        yield from in_help(inner)
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from in_help(inner)
 
 
 @pytest.mark.parametrize("code", OTHERS)
 def test_every_help_text_is_in_every_language(code: Code) -> None:
     assert sorted(set(in_help(group)) - set(speaks(code).catalogue)) == []
+    assert sorted(set(in_help(operator)) - set(operator_speaks(code).catalogue)) == []
     assert sorted(set(in_help(auditor)) - set(translations.shared_language(code).catalogue)) == []
 
 
@@ -133,17 +149,22 @@ def test_every_sentence_is_in_every_language(code: Code) -> None:
     for folders, catalogue in (((CLIENT,), plant), (COMMON, shared)):
         assert sorted(set(filter(has_words, said(*folders))) - set(catalogue)) == []
     assert sorted(NAMED_BY_VALUE - set(plant)) == []
+    wanted = set(filter(has_words, said_to_operators()))
+    assert sorted(wanted - set(operator_speaks(code).catalogue)) == []
 
 
 @pytest.mark.parametrize("code", OTHERS)
 def test_nothing_is_left_of_a_sentence_that_is_gone(code: Code) -> None:
     used = said(CLIENT, *COMMON) | NAMED_BY_VALUE | set(in_help(group)) | set(in_help(auditor))
     assert sorted(set(speaks(code).catalogue) - used) == []
+    used = said(*COMMON) | said_to_operators() | set(in_help(operator)) | set(in_help(auditor))
+    of_operators = {each.english for each in translations.read(OPERATOR, code)}
+    assert sorted(of_operators - used) == []
 
 
 def test_japanese_is_japanese_and_polite() -> None:
     """Sentences end in です, ます, した and the like, not in the plain form."""
     plain = re.compile(r"(する|(?<!ま)(?<!で)した|である|だ|ない|った|ある|いる|れる)。")
-    for english, japanese in speaks("ja").catalogue.items():
+    for english, japanese in {**speaks("ja").catalogue, **operator_speaks("ja").catalogue}.items():
         assert not has_words(english) or re.search(r"[ぁ-んァ-ヶ一-龥]", japanese), english
         assert not plain.search(japanese), f"{english!r}: {japanese}"

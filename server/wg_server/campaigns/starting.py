@@ -37,7 +37,7 @@ class Order:
         min_sites: Releases to wait for; None: 2, or as many as there are.
         statistics: What they are asked for.
         grace_seconds: How long to wait for the other sites after that.
-        asks_unshared: Ask for class statistics even where no other site is known to share a class name.
+        asks_unshared: Ask for class statistics also where no other site is known to share a class.
         id: Id of the campaign.
     """
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from wg_common.language import list_names, template, text
 from wg_core.errors import WgError
 from wg_server.campaigns import intake
 from wg_server.store.campaigns import NO_NAMES, NOT_WORTH
@@ -56,10 +57,15 @@ class Overlap:
         """Say how many sites share class names, and which names these are."""
         shared = self.shared
         sharing = len(self.names) - len(self.left_out())
-        names_shown = (
-            f": {comma_list([f'{k} at {n}' for k, n in shared.items()])}" if shared else ""
+        sentence = text(
+            "{sharing} of {sites} sites have a class name in common",
+            sharing=sharing,
+            sites=len(self.names),
         )
-        return f"{sharing} of {len(self.names)} sites have a class name in common{names_shown}"
+        if not shared:
+            return sentence
+        names_shown = comma_list([f"{name} ({count})" for name, count in shared.items()])
+        return text("{sentence}: {names}", sentence=sentence, names=names_shown)
 
 
 def overlap(store: Store, sites: Sequence[str], generator: str) -> Overlap:
@@ -90,31 +96,41 @@ def of_classes(card: Mapping[str, Any], epsilon: float) -> Iterator[str]:
     card_epsilons = [value for value in (4, 1) if value <= epsilon]
     scenarios = card.get("scenarios", {})
     for value in card_epsilons[:1]:
-        for case in ("no labels", "classes never seen"):
+        for case in (template("no labels"), template("classes never seen")):
             if figures := scenarios.get(f"{case}, epsilon {value}", {}).get("alone"):
-                yield (
-                    f"by the model card releases of up to three others at epsilon {value} bring a"
-                    f" plant, {case}, {_points(figures['gain'], figures['gain_error'])}"
+                yield text(
+                    "by the model card releases of up to three others at epsilon {epsilon} bring a"
+                    " plant, {case}, {points}",
+                    epsilon=value,
+                    case=text(case),
+                    points=_points(figures["gain"], figures["gain_error"]),
                 )
     if not card_epsilons:
-        yield "below epsilon 1 the model card says nothing of what others' releases bring"
+        yield text("below epsilon 1 the model card says nothing of what others' releases bring")
 
 
 def of_machine(card: Mapping[str, Any]) -> Iterator[str]:
     """Say what a model card has of a plant's own machine statistics, by the kind of machine."""
     for kind, about in card.get("sheets", {}).get("kinds", {}).items():
         if not takes_statistic(card, kind):
-            yield f"{kind}: nothing is made from statistics, and no site is asked for them"
+            yield text(
+                "{kind}: nothing is made from statistics, and no site is asked for them", kind=kind
+            )
             continue
         raw = "" if about["ships"]["standardised"] == "conditioned" else ", raw"
         gains = [
-            f"{_points(pairs[STATISTIC_PAIR + raw]['gain'], pairs[STATISTIC_PAIR + raw]['error'])}"
-            f" ({mixture})"
+            text(
+                "{points} ({mixture})",
+                points=_points(*(pairs[STATISTIC_PAIR + raw][key] for key in ("gain", "error"))),
+                mixture=mixture,
+            )
             for mixture, pairs in about["worth"].items()
         ]
-        yield (
-            f"{kind}: by the model card a machine release at epsilon 1 brings its plant, beside"
-            f" what its data sheet brings alone, {'; '.join(gains)}"
+        yield text(
+            "{kind}: by the model card a machine release at epsilon 1 brings its plant, beside what"
+            " its data sheet brings alone, {gains}",
+            kind=kind,
+            gains=list_names(gains, "; "),
         )
 
 
@@ -130,4 +146,6 @@ def comma_list(names: Sequence[str]) -> str:
 
 
 def _points(gain: float, error: float) -> str:
-    return f"{100 * gain:+.1f} ± {100 * error:.1f} points of right answers"
+    return text(
+        "{gain:+.1f} ± {error:.1f} points of right answers", gain=100 * gain, error=100 * error
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from wg_common import cli
+from wg_common.language import text
 from wg_common.options import out_option
 from wg_core.wire import canonical
 from wg_server.campaigns import airgap
@@ -25,9 +26,13 @@ def offer(home: ServerHome, out: Path, as_json: bool) -> None:
     from wg_server.campaigns import offers
 
     manifest = offers.write_offer(home, out)
-    kinds = ", ".join(kind.name for kind in manifest.kinds) or "none"
-    machines = ", ".join(manifest.machines) or "none"
-    summary = f"{out}: {out.stat().st_size} bytes; kinds {kinds}; machines {machines}"
+    summary = text(
+        "{file}: {size} bytes; kinds: {kinds}; machines: {machines}",
+        file=out,
+        size=out.stat().st_size,
+        kinds=", ".join(kind.name for kind in manifest.kinds) or text("none"),
+        machines=", ".join(manifest.machines) or text("none"),
+    )
     document = {
         "file": str(out),
         "kinds": [kind.name for kind in manifest.kinds],
@@ -35,7 +40,9 @@ def offer(home: ServerHome, out: Path, as_json: bool) -> None:
         "class_names": len(manifest.sites),
         "encoder": manifest.encoder,
     }
-    cli.answer(as_json, document, summary, "next: give it to whoever asks what joining brings")
+    cli.answer(
+        as_json, document, summary, text("next: give it to whoever asks what joining brings")
+    )
 
 
 _statistics_option = click.option(
@@ -55,6 +62,12 @@ _statistics_option = click.option(
 def generate(home: ServerHome, source: Path, out: Path, as_json: bool) -> None:
     """Make a weights package from a statistics file, without a network."""
     delivery = airgap.generate_from_file(home, source, out)
-    summary = f"{out}: {delivery.bytes} bytes for {delivery.site}"
-    then = f"next: carry {out} to the plant, and there: wg-client apply --home HOME {out.name}"
+    summary = text(
+        "{file}: {size} bytes for {site}", file=out, size=delivery.bytes, site=delivery.site
+    )
+    then = text(
+        "next: carry {file} to the plant, and there: wg-client apply --home HOME {name}",
+        file=out,
+        name=out.name,
+    )
     cli.answer(as_json, canonical.to_builtins(delivery), summary, then)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from wg_common import cli
+from wg_common.language import list_names, text
 from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_core.wire import canonical
 from wg_server.campaigns import auditors
@@ -39,14 +40,19 @@ def export(home: ServerHome, out: Path, sites: tuple[str, ...], as_json: bool) -
         cli.emit({"folder": str(out), "sites": canonical.to_builtins(exports)})
         return
     for site_export in exports:
-        troubles = "  BUDGET UNKNOWN" if site_export.succession == BUDGET_UNKNOWN else ""
-        troubles += "  LEDGER FORK" if site_export.forks else ""
-        troubles += (
-            f"  REFUSED FILES: {site_export.refused_files}" if site_export.refused_files else ""
+        troubles = [text("BUDGET UNKNOWN")] if site_export.succession == BUDGET_UNKNOWN else []
+        troubles += [text("LEDGER FORK")] if site_export.forks else []
+        if site_export.refused_files:
+            troubles.append(text("REFUSED FILES: {count}", count=site_export.refused_files))
+        summary = text(
+            "{site:24} {entries} ledger entries cosigned, {files} files, {ledgers} ledgers",
+            site=site_export.site,
+            entries=site_export.checkpoint_size,
+            files=site_export.files,
+            ledgers=site_export.logs,
         )
-        cli.say(
-            f"{site_export.site:24} {site_export.checkpoint_size} ledger entries cosigned,"
-            f" {site_export.files} files, {site_export.logs} ledgers{troubles}"
-        )
-    cli.say(f"{out}: {len(exports)} sites")
-    cli.say(f"next, with a plant's ledger: wg-audit verify LEDGER --server {out}")
+        cli.say(list_names([summary, *troubles], "  "))
+    cli.say(text("{folder}: {count} sites", folder=out, count=len(exports)))
+    cli.say(
+        text("next, with a plant's ledger: wg-audit verify LEDGER --server {folder}", folder=out)
+    )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import click
 
 from wg_common import cli
+from wg_common.language import current, template, text
 from wg_common.options import DELTA, Price
 from wg_core.errors import PeerError
 from wg_core.privacy.schema import CLASSES, KINDS, MACHINE, Statistics
@@ -116,15 +117,22 @@ def campaign_start(
             campaign = start(home, store, order)
         if site_count := sum(task.code == NO_MACHINE for task in campaign.tasks):
             cli.note(
-                f"not asked, since no data sheet of a machine that is read here is known of them:"
-                f" {site_count} sites; --sites asks by name"
+                text(
+                    "not asked, since no data sheet of a machine that is read here is known of"
+                    " them: {count} sites; --sites asks by name",
+                    count=site_count,
+                )
             )
-        cli.note(f"campaign {campaign.id} queued")
+        cli.note(text("campaign {id} queued", id=campaign.id))
         if wait:
             campaign = _wait(CampaignQueue(store.engine), campaign, home)
         _show(store, campaign, as_json)
     if not wait:
-        cli.note(f"next: wg-server campaign show --home {home.root} {campaign.id}")
+        cli.note(
+            cli.next_step(
+                "wg-server campaign show --home {home} {id}", home=home.root, id=campaign.id
+            )
+        )
     elif campaign.state != "done":
         raise PeerError(f"campaign {campaign.id}: {campaign.state}")
 
@@ -189,11 +197,18 @@ def _list(store: Store, home: ServerHome, as_json: bool) -> None:
         progress = campaign.progress
         cli.say(f"{campaign.id}  {campaign.state:10} {format_time(campaign.created)}")
         cli.say(
-            f"    {progress.sites_served}/{progress.states.total()} served,"
-            f" epsilon {campaign.epsilon}, {campaign.statistics}: {campaign.purpose}"
+            text(
+                "    {count}/{sites} served, epsilon {epsilon}, {statistics}: {purpose}",
+                count=progress.sites_served,
+                sites=progress.states.total(),
+                epsilon=campaign.epsilon,
+                statistics=campaign.statistics,
+                purpose=campaign.purpose,
+            )
         )
     if not campaigns:
-        cli.say(f"no campaigns yet; next: wg-server campaign start --home {home.root}")
+        cli.say(text("no campaigns yet"))
+        cli.note(cli.next_step("wg-server campaign start --home {home}", home=home.root))
 
 
 def _say_worth(store: Store, home: ServerHome, order: Order) -> None:
@@ -207,11 +222,12 @@ def _say_worth(store: Store, home: ServerHome, order: Order) -> None:
     if names.names:
         cli.note(names.words())
     if lone_sites := sorted(names.left_out().keys() & set(order.sites or names.names)):
-        decision = "asked, although" if order.asks_unshared else "not asked, since"
-        cli.note(
-            f"{decision} no other site is known to share a class name:"
-            f" {worth.comma_list(lone_sites)}"
+        decision = (
+            template("asked, although no other site is known to share a class name: {sites}")
+            if order.asks_unshared
+            else template("not asked, since no other site is known to share a class name: {sites}")
         )
+        cli.note(text(decision, sites=worth.comma_list(lone_sites)))
     for line in worth.of_classes(version.card, float(order.epsilon)):
         cli.note(line)
 
@@ -235,12 +251,21 @@ def _show(store: Store, campaign: Campaign, as_json: bool) -> None:
         cli.emit(_document(store, campaign))
         return
     now, sights = time.time(), troubles.sights(store, campaign=campaign.id)
-    cli.say(f"campaign {campaign.id}: {campaign.state}: {reasons.of_campaign(campaign, now)}")
+    code = current().code
+    summary = reasons.of_campaign(campaign, now, code)
+    cli.say(
+        text(
+            "campaign {id}: {state}: {summary}",
+            id=campaign.id,
+            state=campaign.state,
+            summary=summary,
+        )
+    )
     for task in campaign.tasks:
-        reason = reasons.of_task(campaign, task, sights[task.site], now)
+        reason = reasons.of_task(campaign, task, sights[task.site], now, code)
         cli.say(f"  {task.site:24} {task.state:10} {reason.why}".rstrip())
         if reason.do:
-            cli.say(f"  {'':24} {'':10} do: {reason.do}")
+            cli.say(text("  {space:35} do: {do}", space="", do=reason.do))
 
 
 def _document(store: Store, campaign: Campaign) -> Mapping[str, object]:
@@ -263,21 +288,25 @@ def _wait(queue: CampaignQueue, campaign: Campaign, home: ServerHome) -> Campaig
 
     An interrupt ends the waiting alone, and says so.
     """
-    last_line = ""
+    last_line: str = ""
     try:
         while campaign.finished is None:
             states = Counter(task.state for task in campaign.tasks)
             words = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-            if (line := f"campaign {campaign.state}: sites: {words}") != last_line:
+            line = text("campaign {state}: sites: {words}", state=campaign.state, words=words)
+            if line != last_line:
                 last_line = line
                 cli.note(last_line)
             time.sleep(0.2)
             campaign = queue.show(campaign.id)
     except KeyboardInterrupt:
         cli.note(
-            "the campaign goes on without this command."
-            f" See it: wg-server campaign show --home {home.root} {campaign.id};"
-            f" end it: wg-server campaign cancel --home {home.root} {campaign.id}"
+            text(
+                "the campaign goes on without this command. See it: wg-server campaign show --home"
+                " {home} {id}; end it: wg-server campaign cancel --home {home} {id}",
+                home=home.root,
+                id=campaign.id,
+            )
         )
         raise
     return campaign

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from wg_common import cli
+from wg_common.language import text
 from wg_core.errors import ConfigError, UsageError
 from wg_core.wire import canonical
 from wg_server.cli.options import this_user
@@ -52,7 +53,10 @@ def encoder(plans: tuple[Path, ...], root: Path | None, workers: int, as_json: b
         {"candidates": canonical.to_builtins(rows)},
         f"{'plan':20} {'local, 5':>9} {'20':>6} {'eps 1':>6} {'4':>6} {'ms':>7} {'MB':>7}  trunks",
         *(_line(row) for row in rows),
-        f"recommended: {recommended_row.plan}; rows of all have the same bits each time",
+        text(
+            "recommended: {plan}; rows of all have the same bits each time",
+            plan=recommended_row.plan,
+        ),
     )
 
 
@@ -72,7 +76,11 @@ def _use(home: ServerHome, path: Path, workers: int, as_json: bool) -> None:
     cli.answer(
         as_json,
         {"encoder": identity},
-        f"encoder {identity}",
-        f"next: wg-server zoo build --home {home.root} --plan {path}; then 'train', and for each"
-        " site 'enroll --replace': its owner is asked for this hash, and freezes anew",
+        text("encoder {encoder}", encoder=identity),
+        text(
+            "next: wg-server zoo build --home {home} --plan {plan}; then 'train', and for each site"
+            " 'enroll --replace': its owner is asked for this hash, and freezes anew",
+            home=home.root,
+            plan=path,
+        ),
     )

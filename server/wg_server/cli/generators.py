@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from wg_common import cli
+from wg_common.language import list_names, text
 from wg_core.errors import DecodeError, WgError
 from wg_server.cli.options import format_time, home_option, this_user
 from wg_server.generator import versions
@@ -14,6 +15,12 @@ from wg_server.site.home import ServerHome
 from wg_server.store.operators import record_action
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
+
+_STANDINGS = {
+    "installed": text("installed"),
+    "before": text("installed before"),
+    "running": text("of a running campaign"),
+}
 
 
 @click.command()
@@ -50,14 +57,22 @@ def _install(home: ServerHome, version: Version, as_json: bool) -> None:
     failures = [str(check) for check in version.failed()]
     with Store.open(home) as store, record_action(store, this_user(), "generator use", version.id):
         versions.use(home, version)
-    lines = [f"generator {version.id[:SHORT_ID]}: installed; campaigns begin with it from now on"]
-    lines += [f"its model card fails: {check}" for check in failures]
+    short = version.id[:SHORT_ID]
+    lines = [
+        text("generator {version}: installed; campaigns begin with it from now on", version=short)
+    ]
+    lines += [text("its model card fails: {check}", check=check) for check in failures]
     document = {
         "installed": version.id,
         "before": versions.pointer(home).before,
         "failed": failures,
     }
-    cli.answer(as_json, document, *lines, f"next: wg-server campaign start --home {home.root}")
+    cli.answer(
+        as_json,
+        document,
+        *lines,
+        cli.next_step("wg-server campaign start --home {home}", home=home.root),
+    )
 
 
 def _row(version: Version, now: Pointer, in_use: set[str]) -> Mapping[str, Any]:
@@ -80,10 +95,10 @@ def _row(version: Version, now: Pointer, in_use: set[str]) -> Mapping[str, Any]:
 
 def _lines(rows: list[Mapping[str, Any]], wrong: str) -> Iterator[str]:
     for row in rows:
-        standing = ", ".join(name for name in ("installed", "before", "running") if row[name])
-        passes = "fails" if row["failed"] else "passes"
-        created = format_time(row["created"])
-        yield f"{row['id'][:SHORT_ID]}  {created}  {passes:6}  {standing}".rstrip()
+        verdict = text("FAILS") if row["failed"] else text("passes")
+        marks = [name for key, name in _STANDINGS.items() if row[key]]
+        words = f"{row['id'][:SHORT_ID]}  {format_time(row['created'])}", verdict, *marks
+        yield list_names(words, "  ")
         yield from (f"    {check}" for check in row["failed"])
     if wrong:
         yield f"! {wrong}"

@@ -9,6 +9,7 @@ import click
 
 from wg_common import cli
 from wg_common.backup.options import key_options, seal_options
+from wg_common.language import text
 from wg_core.wire import canonical
 from wg_server.cli.options import format_time, home_option, this_user
 from wg_server.site.home import ServerHome
@@ -36,7 +37,13 @@ def backup(home: ServerHome, out: Path, seal: Seal, as_json: bool) -> None:
     cli.answer(
         as_json,
         canonical.to_builtins(manifest),
-        f"{out}: {len(manifest.files)} files of {manifest.name}, {size} bytes before encryption",
+        text(
+            "{file}: {count} files of {name}, {size} bytes before encryption",
+            file=out,
+            count=len(manifest.files),
+            name=manifest.name,
+            size=size,
+        ),
     )
 
 
@@ -60,14 +67,21 @@ def restore(home: ServerHome, path: Path, database: str, key: Key, as_json: bool
     """Make a new home from a backup. Stop the old server first, for good."""
     from wg_server.operation import backup as backups
 
-    with cli.waiting("restoring"):
+    with cli.waiting(text("restoring")):
         manifest = backups.restore(path, home, key, this_user(), database=database)
     cli.answer(
         as_json,
         canonical.to_builtins(manifest),
-        f"{home.root}: {manifest.name} as of {format_time(manifest.created)},"
-        f" {len(manifest.files)} files",
-        "what was done since then is to be done again: sites that were revoked (first), sites that"
-        " enrolled, campaigns that were started",
-        f"next: wg-server serve --home {home.root}",
+        text(
+            "{home}: {name} as of {time}, {count} files",
+            home=home.root,
+            name=manifest.name,
+            time=format_time(manifest.created),
+            count=len(manifest.files),
+        ),
+        text(
+            "what was done since then is to be done again: sites that were revoked (first), sites"
+            " that enrolled, campaigns that were started"
+        ),
+        cli.next_step("wg-server serve --home {home}", home=home.root),
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import click
 
 from wg_common import cli
+from wg_common.language import text
 from wg_core.errors import UsageError
 from wg_core.wire import canonical, signing
 from wg_server.campaigns import auditors
@@ -23,7 +24,7 @@ def _certificate(home: ServerHome, as_json: bool) -> None:
     """Make a fresh certificate for the listeners, under the same authority."""
     pki.renew_server(home, home.config())
     expires = pki.load_certificate(home.tls_cert).not_valid_after_utc.timestamp()
-    good = f"{home.tls_cert}: good until {format_time(expires)}"
+    good = text("{file}: good until {time}", file=home.tls_cert, time=format_time(expires))
     cli.answer(as_json, {"certificate_expires": expires}, good)
 
 
@@ -39,10 +40,10 @@ def _authority(home: ServerHome, as_json: bool) -> None:
     cli.answer(
         as_json,
         canonical.to_builtins(rotation),
-        f"CA {rotation.now}, good until {format_time(rotation.expires)}",
-        f"CA {rotation.before} is retired; its key is deleted",
-        "join tokens that were made before name the old one: make them again",
-        f"next: wg-server backup --home {home.root} ...",
+        text("CA {ca}, good until {time}", ca=rotation.now, time=format_time(rotation.expires)),
+        text("CA {ca} is retired; its key is deleted", ca=rotation.before),
+        text("join tokens that were made before name the old one: make them again"),
+        cli.next_step("wg-server backup --home {home} ...", home=home.root),
     )
 
 
@@ -56,11 +57,13 @@ def _signing(home: ServerHome, as_json: bool, *, stolen: bool = False) -> None:
     cli.answer(
         as_json,
         canonical.to_builtins(new_keys),
-        f"signing key {new_keys.signing_key}",
-        f"witness key {_hex(new_keys.witness_key)}",
-        "next, for each plant: wg-server enroll --replace, wg-client init --replace"
+        text("signing key {key}", key=new_keys.signing_key),
+        text("witness key {key}", key=_hex(new_keys.witness_key)),
+        text("next, for each plant: wg-server enroll --replace, wg-client init --replace")
         if stolen
-        else f"next: wg-server backup --home {home.root} ..., then serve: plants follow",
+        else text(
+            "next: wg-server backup --home {home} ..., then serve: plants follow", home=home.root
+        ),
     )
 
 

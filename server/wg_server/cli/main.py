@@ -1,44 +1,61 @@
 """``wg-server``: the operator's command line. A command's module is imported when it is called."""
 
 import importlib
+from collections.abc import Mapping, Sequence
 
 import click
 
-from wg_common import cli
+from wg_common import cli, help_page, language
+from wg_common.help_page import SectionedGroup
+from wg_common.language import template, text
+from wg_core import __version__
+from wg_server.cli.languages import speaks
 
 _COMMANDS: dict[str, tuple[str, str]] = {
-    "backup": ("keeping", "Write the home into one encrypted file, while it serves."),
-    "campaign": ("campaign", "Ask sites for statistics, and deliver weights made from them."),
-    "encoder": ("encoder", "Which networks the fleet's encoder stands on."),
-    "enroll": ("sites", "Print a one-time join token for SITE."),
-    "export": ("auditors", "Write all that an auditor needs."),
-    "offer": ("airgap", "Write what plants may try before they join, as one signed file."),
-    "generate": ("airgap", "Make a weights package from a statistics file, without a network."),
-    "generator": ("generators", "List generators, or install one of them."),
-    "init": ("operation", "Make a home: certificate authority, keys, database, server.yaml."),
-    "keys": ("keys", "Keys and certificates: shown, and made anew."),
-    "operators": ("operators", "Who may use the console, and what operators did."),
-    "releases": ("releases", "List releases in quarantine; accept or reject one."),
-    "restore": ("keeping", "Make a new home from a backup."),
-    "revoke": ("sites", "Shut SITE out, from its next request on."),
-    "serve": ("operation", "Serve the fleet: listeners and campaign worker."),
-    "sites": ("sites", "List the sites."),
-    "train": ("train", "Train the generator on the zoo."),
-    "zoo": ("zoo", "Public tasks that the generator learns from."),
+    "backup": ("keeping", template("Write the home into one encrypted file, while it serves.")),
+    "campaign": (
+        "campaign",
+        template("Ask sites for statistics, and deliver weights made from them."),
+    ),
+    "encoder": ("encoder", template("Which networks the fleet's encoder stands on.")),
+    "enroll": ("sites", template("Print a one-time join token for SITE.")),
+    "export": ("auditors", template("Write all that an auditor needs.")),
+    "offer": (
+        "airgap",
+        template("Write what plants may try before they join, as one signed file."),
+    ),
+    "generate": (
+        "airgap",
+        template("Make a weights package from a statistics file, without a network."),
+    ),
+    "generator": ("generators", template("List generators, or install one of them.")),
+    "init": (
+        "operation",
+        template("Make a home: certificate authority, keys, database, server.yaml."),
+    ),
+    "keys": ("keys", template("Keys and certificates: shown, and made anew.")),
+    "operators": ("operators", template("Who may use the console, and what operators did.")),
+    "releases": ("releases", template("List releases in quarantine; accept or reject one.")),
+    "restore": ("keeping", template("Make a new home from a backup.")),
+    "revoke": ("sites", template("Shut SITE out, from its next request on.")),
+    "serve": ("operation", template("Serve the fleet: listeners and campaign worker.")),
+    "sites": ("sites", template("List the sites.")),
+    "train": ("train", template("Train the generator on the zoo.")),
+    "zoo": ("zoo", template("Public tasks that the generator learns from.")),
 }
 """By command: the module that it is in, and its line in the list."""
 
-_SECTIONS = {
-    "Every day": ("serve", "enroll", "sites", "campaign", "releases"),
-    "A new server": ("init", "encoder", "zoo", "train", "generator"),
-    "Files instead of a network": ("generate",),
-    "Auditors, keys, people": ("export", "keys", "operators", "revoke"),
-    "For years": ("backup", "restore"),
+_SECTIONS: Mapping[str, Sequence[str]] = {
+    text("Every day"): ("serve", "enroll", "sites", "campaign", "releases"),
+    text("A new server"): ("init", "encoder", "zoo", "train", "generator"),
+    text("Files instead of a network"): ("generate", "offer"),
+    text("Auditors, keys, people"): ("export", "keys", "operators", "revoke"),
+    text("For years"): ("backup", "restore"),
 }
 """The commands as ``--help`` lists them."""
 
 
-class _Commands(click.Group):
+class _Commands(SectionedGroup):
     """A group that imports a command's module only when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -51,20 +68,25 @@ class _Commands(click.Group):
         command = getattr(module, cmd_name.replace("-", "_"))
         if not isinstance(command, click.Command):
             raise TypeError(f"{module.__name__}: {cmd_name} is no command")
+        help_page.speak(command, speaks)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for section, names in _SECTIONS.items():
-            with formatter.section(section):
-                formatter.write_dl([(name, _COMMANDS[name][1]) for name in names])
+    def summary(self, name: str) -> str:
+        """Give the line in the list, which imports nothing."""
+        return _COMMANDS[name][1]
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="weightgate")
+@click.version_option(__version__, prog_name="wg-server")
 def main_group() -> None:
     """The central server: zoo, generator, fleet and campaigns."""
 
 
+main_group.sections = _SECTIONS
+language.add_option(main_group, speaks)
+help_page.speak(main_group, speaks)
+
+
 def main() -> None:
     """Entry point of ``wg-server``."""
-    cli.run(main_group, extra="server")
+    cli.run(main_group, extra="server", speaks=speaks)

@@ -6,6 +6,7 @@ import threading
 import click
 
 from wg_common import cli
+from wg_common.language import text
 from wg_core import logs
 from wg_server.cli.options import home_option
 from wg_server.operation.initialise import free_ports, initialise
@@ -44,10 +45,12 @@ def init(
     )
     initialise(home, config)
     document = {"home": str(home.root), "fleet": config.fleet_url, "enrolment": config.enrol_url}
-    ready = (
-        f"{home.root}: made for {config.fleet_url}; next: wg-server zoo build --home {home.root}"
+    cli.answer(
+        as_json,
+        document,
+        text("{home}: made for {url}", home=home.root, url=config.fleet_url),
+        cli.next_step("wg-server zoo build --home {home}", home=home.root),
     )
-    cli.answer(as_json, document, ready)
 
 
 @click.command()

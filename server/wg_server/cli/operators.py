@@ -6,6 +6,7 @@ from dataclasses import asdict
 import click
 
 from wg_common import cli
+from wg_common.language import list_names, text
 from wg_core import logs
 from wg_core.errors import UsageError, VerificationError
 from wg_server.cli.options import format_time, home_option, this_user
@@ -53,13 +54,18 @@ def _add(home: ServerHome, name: str, as_json: bool) -> None:
         cli.emit({"operator": name, "token": token, "console": f"{url}/console"})
         return
     cli.say(token)
-    cli.note(f"log in with it at {url}/console; it is shown once, and good until it is removed")
+    cli.note(
+        text(
+            "log in with it at {url}/console; it is shown once, and good until it is removed",
+            url=url,
+        )
+    )
 
 
 def _remove(home: ServerHome, name: str, as_json: bool) -> None:
     with Store.open(home) as store, record_action(store, this_user(), "operator remove", name):
         table.remove(store, name, time.time())
-    cli.answer(as_json, {"operator": name}, f"{logs.printable(name)}: removed")
+    cli.answer(as_json, {"operator": name}, text("{name}: removed", name=logs.printable(name)))
 
 
 def _list(home: ServerHome, as_json: bool) -> None:
@@ -69,10 +75,14 @@ def _list(home: ServerHome, as_json: bool) -> None:
         cli.emit({"operators": [asdict(person) for person in people]})
         return
     for person in people:
-        end = f"  removed {format_time(person.removed)}" if person.removed else ""
-        cli.say(f"{logs.printable(person.name):24} since {format_time(person.created)}{end}")
+        words: list[str] = [f"{logs.printable(person.name):24}"]
+        words.append(text("since {time}", time=format_time(person.created)))
+        if person.removed:
+            words.append(text("removed {time}", time=format_time(person.removed)))
+        cli.say(list_names(words, "  "))
     if not people:
-        cli.say(f"nobody yet; next: wg-server operators --home {home.root} --add NAME")
+        cli.say(text("nobody yet"))
+        cli.note(cli.next_step("wg-server operators --home {home} --add NAME", home=home.root))
 
 
 def _log(home: ServerHome, count: int, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from wg_common.language import text
 from wg_core.grammar import NAME_LIMIT
 from wg_server.site.home import ServerHome
 from wg_server.store.operators import Actor
@@ -53,7 +54,7 @@ class Duration(click.ParamType[float]):
 def format_time(seconds: float) -> str:
     """A time for a person."""
     if not seconds:
-        return "never"
+        return text("never")
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 import click
 
 from wg_common import cli
+from wg_common.language import text
 from wg_core import logs
 from wg_core.errors import UsageError
 from wg_server.cli.options import format_time, home_option, this_user
@@ -63,4 +64,5 @@ def _judge(home: ServerHome, release_id: str, standing: Standing, as_json: bool)
             quarantine.judge(store.engine, release_id, standing)
         site = store.release(release_id).site
     document = {"release_id": release_id, "site": site, "standing": standing}
-    cli.answer(as_json, document, f"release {release_id} of {site}: {standing}")
+    line = text("release {id} of {site}: {standing}", id=release_id, site=site, standing=standing)
+    cli.answer(as_json, document, line)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from wg_common import cli
+from wg_common.language import ENGLISH, Code, current, list_names, text
 from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_core.wire import protocol
 from wg_server.campaigns import reasons
@@ -31,16 +32,25 @@ def enroll(home: ServerHome, site: str, expires: float, replace: bool, as_json: 
     again = "again" if replace else ""
     with Store.open(home) as store, record_action(store, this_user(), "enroll", site, again):
         token = make_token(home, store, site, expires, replace=replace)
-    text = protocol.encode_token(token)
+    token_text = protocol.encode_token(token)
     if as_json:
-        cli.emit({"site": site, "token": text, "expires": token.expires, "encoder": token.encoder})
+        cli.emit(
+            {"site": site, "token": token_text, "expires": token.expires, "encoder": token.encoder}
+        )
     else:
-        cli.say(text)
-        cli.note(f"good for one home, until {format_time(token.expires)}")
-        cli.note(f"encoder {token.encoder}: tell the plant's owner, who is asked for it")
+        cli.say(token_text)
+        cli.note(text("good for one home, until {time}", time=format_time(token.expires)))
         cli.note(
-            "next, at the plant: wg-client init --home HOME --join-file FILE --data FOLDER, with"
-            " the token in FILE"
+            text(
+                "encoder {encoder}: tell the plant's owner, who is asked for it",
+                encoder=token.encoder,
+            )
+        )
+        cli.note(
+            text(
+                "next, at the plant: wg-client init --home HOME --join-file FILE --data FOLDER,"
+                " with the token in FILE"
+            )
         )
 
 
@@ -50,25 +60,28 @@ def enroll(home: ServerHome, site: str, expires: float, replace: bool, as_json: 
 def sites(home: ServerHome, as_json: bool) -> None:
     """List the sites."""
     with Store.open(home) as store:
-        documents = _documents(home, store)
+        documents = _documents(home, store, ENGLISH.code if as_json else current().code)
         if as_json:
             cli.emit({"sites": list(documents)})
             return
         unknown = [_say(row) for row in documents]
     if not unknown:
-        cli.say(f"no sites yet; next: wg-server enroll --home {home.root} SITE")
+        cli.say(text("no sites yet"))
+        cli.note(cli.next_step("wg-server enroll --home {home} SITE", home=home.root))
     if any(unknown):
         cli.note(
-            "budget unknown: the site released on an earlier ledger that the one in use does not"
-            " name. Ask the plant for the home that holds the newest of them: there, after"
-            " 'wg-server enroll --replace', 'wg-client keys --renew ledger --stolen' carries the"
-            " spend over. If it is lost, count all that was released on every ledger:"
-            " 'wg-server export'"
+            text(
+                "budget unknown: the site released on an earlier ledger that the one in use does"
+                " not name. Ask the plant for the home that holds the newest of them: there, after"
+                " 'wg-server enroll --replace', 'wg-client keys --renew ledger --stolen' carries"
+                " the spend over. If it is lost, count all that was released on every ledger:"
+                " 'wg-server export'"
+            )
         )
 
 
-def _documents(home: ServerHome, store: Store) -> Iterator[Mapping[str, Any]]:
-    """Yield the ``--json`` document of each site."""
+def _documents(home: ServerHome, store: Store, code: Code) -> Iterator[Mapping[str, Any]]:
+    """Yield the ``--json`` document of each site, with reasons in a language."""
     now, laggards = time.time(), trust.left_behind(home, store)
     forked_origins = {origin for origin, *_ in store.evidence()}
     quarantine_counts = Counter(note.site for note in quarantine.notes(store.engine, "quarantined"))
@@ -77,8 +90,8 @@ def _documents(home: ServerHome, store: Store) -> Iterator[Mapping[str, Any]]:
         sights = troubles.sights(store, names=names)
         successions = succession.of_sites(page, store.logs(names))
         for site in page:
-            absence = reasons.of_site(sights[site.name], now)
-            behind = reasons.of_keys(laggards[site.name]) if site.name in laggards else None
+            absence = reasons.of_site(sights[site.name], now, code)
+            behind = reasons.of_keys(laggards[site.name], code) if site.name in laggards else None
             yield {
                 "site": site.name,
                 "state": site.state,
@@ -99,16 +112,18 @@ def _documents(home: ServerHome, store: Store) -> Iterator[Mapping[str, Any]]:
 def _say(row: Mapping[str, Any]) -> bool:
     """Say it in lines; whether nobody knows what the site spent."""
     unknown: bool = row["ledger_succession"] == BUDGET_UNKNOWN
-    troubles = "  LEDGER FORK: evidence kept" if row["ledger_fork"] else ""
-    troubles += "  BUDGET UNKNOWN" if unknown else ""
-    troubles += f"  QUARANTINED: {row['quarantined']}" if row["quarantined"] else ""
-    cli.say(
-        f"{row['site']:24} {row['state']:9} seen {format_time(row['last_seen'] or 0)}{troubles}"
-    )
-    cli.say(f"    certificate until {format_time(row['certificate_expires'] or 0)}")
+    troubles = [text("LEDGER FORK: evidence kept")] if row["ledger_fork"] else []
+    troubles += [text("BUDGET UNKNOWN")] if unknown else []
+    if row["quarantined"]:
+        troubles.append(text("QUARANTINED: {count}", count=row["quarantined"]))
+    last_seen = text("seen {time}", time=format_time(row["last_seen"] or 0))
+    words = list_names([f"{row['site']:24} {row['state']:9}", last_seen, *troubles], "  ")
+    cli.say(words)
+    expiry = format_time(row["certificate_expires"] or 0)
+    cli.say(text("    certificate until {time}", time=expiry))
     for why, do in (("away", "do"), ("old_keys", "old_keys_do")):
         if row[why]:
-            cli.say(f"    {row[why]}; do: {row[do]}")
+            cli.say(text("    {why}; do: {do}", why=row[why], do=row[do]))
     return unknown
 
 
@@ -120,4 +135,4 @@ def revoke(home: ServerHome, site: str, as_json: bool) -> None:
     """Shut SITE out, from its next request on."""
     with Store.open(home) as store, record_action(store, this_user(), "revoke", site):
         store.revoke(site, time.time())
-    cli.answer(as_json, {"site": site, "state": "revoked"}, f"{site}: revoked")
+    cli.answer(as_json, {"site": site, "state": "revoked"}, text("{site}: revoked", site=site))

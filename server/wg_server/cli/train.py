@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from wg_common import cli
+from wg_common.language import text
 from wg_core.errors import ExitCode
 from wg_server.cli.options import home_option, plan_option, this_user
 from wg_server.generator import pipeline, versions
@@ -40,32 +41,44 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
     passes, pruned_versions = _take_over(home, card["version"])
     version = versions.read(home, card["version"])
     partial = [
-        f"its {part} fail their checks and are left out of packages"
+        text("its {part} fail their checks and are left out of packages", part=part)
         for part, is_used in (
-            ("heads", version.uses_heads),
-            ("networks for machines", version.uses_networks or "sheets" not in card),
+            (text("heads"), version.uses_heads),
+            (text("networks for machines"), version.uses_networks or "sheets" not in card),
         )
         if not is_used
     ]
     short = card["version"][: versions.SHORT_ID]
-    lines = [f"generator {card['version']}", *_table(card)]
+    lines = [text("generator {version}", version=card["version"]), *_table(card)]
     if "sheets" in card:
         for machines in card["sheets"]["kinds"].values():
             lines += sheet_card.table(machines)
         lines += _requirements(card["sheets"])
-    lines += [f"deleted: generator {name[: versions.SHORT_ID]}" for name in pruned_versions]
+    lines += [
+        text("deleted: generator {version}", version=name[: versions.SHORT_ID])
+        for name in pruned_versions
+    ]
     if passes:
         lines += [
-            f"generator {short}: installed; campaigns begin with it from now on",
+            text(
+                "generator {version}: installed; campaigns begin with it from now on", version=short
+            ),
             *partial,
-            f"next: wg-server serve --home {home.root}",
+            cli.next_step("wg-server serve --home {home}", home=home.root),
         ]
     else:
         lines += [
-            f"generator {short}: not installed, since its model card fails; what was installed"
-            " stays in use",
-            "next: train on a larger zoo, or:"
-            f" wg-server generator --home {home.root} --use {short}",
+            text(
+                "generator {version}: not installed, since its model card fails; what was installed"
+                " stays in use",
+                version=short,
+            ),
+            text(
+                "next: train on a larger zoo, or: wg-server generator --home {home} --use"
+                " {version}",
+                home=home.root,
+                version=short,
+            ),
         ]
     cli.answer(as_json, {**card, "installed": passes, "deleted": pruned_versions}, *lines)
     return ExitCode.OK if passes else ExitCode.NOT_ACCEPTED
@@ -88,15 +101,18 @@ def _take_over(home: ServerHome, identity: str) -> tuple[bool, list[str]]:
 
 
 def _table(card: dict[str, Any]) -> list[str]:
-    lines = ["share right on families never seen (the card has every method):"]
+    lines: list[str] = [text("share right on families never seen (the card has every method):")]
     for name, rows in card["scenarios"].items():
         shares = ", ".join(f"{method} {row['accuracy']:.3f}" for method, row in rows.items())
         lines.append(f"  {name}: {shares}")
     own_families = card.get("own_families", {})
     if own_families:
         lines.append(
-            "own families at made-up sites: records right, sites of its own and others refused;"
-            " found: how well a guess from the loss tells records of the training (.5: not at all):"
+            text(
+                "own families at made-up sites: records right, sites of its own and others refused;"
+                " found: how well a guess from the loss tells records of the training (.5: not at"
+                " all):"
+            )
         )
     for family, figures in own_families.items():
         shares = ", ".join(
@@ -111,7 +127,12 @@ def _table(card: dict[str, Any]) -> list[str]:
 
 def _requirements(card: dict[str, Any]) -> list[str]:
     return [
-        f"{'passes' if check['passed'] else 'FAILS'}: {check['name']}: {check['value']:.4g},"
-        f" required >= {check['bound']:g}"
+        text(
+            "{verdict}: {name}: {value:.4g}, required >= {bound:g}",
+            verdict=text("passes") if check["passed"] else text("FAILS"),
+            name=check["name"],
+            value=check["value"],
+            bound=check["bound"],
+        )
         for check in card["checks"]
     ]

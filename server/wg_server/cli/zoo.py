@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from wg_common import cli
+from wg_common.language import text
 from wg_core.wire import canonical
 from wg_server.cli.options import home_option, plan_option
 from wg_server.generator.weights.reading_map_training import train_maps
@@ -35,7 +36,12 @@ def build_command(home: ServerHome, plan: Path | None, workers: int, as_json: bo
     zoo_plan = read_plan(plan)
     with cli.progress("zoo", steps(zoo_plan)) as bar:
         result = build(home, zoo_plan, workers=workers, progress=bar.update, train_maps=train_maps)
-    lines = [f"zoo: {result.made} entries made, {result.kept} there before"]
-    lines += [f"encoder {result.encoder}", *trunks.advice(zoo_plan)]
-    lines += [f"next: wg-server train --home {home.root}"]
-    cli.answer(as_json, canonical.to_builtins(result), *lines)
+    counts = {"made": result.made, "before": result.kept}
+    cli.answer(
+        as_json,
+        canonical.to_builtins(result),
+        text("zoo: {made} entries made, {before} there before", **counts),
+        text("encoder {encoder}", encoder=result.encoder),
+        *trunks.advice(zoo_plan),
+        cli.next_step("wg-server train --home {home}", home=home.root),
+    )

@@ -114,7 +114,7 @@ def test_where_no_two_sites_share_a_name_nobody_is_asked(
 def test_the_overlap_is_said_name_by_name() -> None:
     sites = {"a": frozenset("xy"), "b": frozenset("yz"), "c": frozenset("q"), "d": None}
     found = Overlap(sites)
-    assert found.words() == "2 of 4 sites have a class name in common: y at 2"
+    assert found.words() == "2 of 4 sites have a class name in common: y (2)"
     assert found.left_out() == {"c": NOT_WORTH, "d": NO_NAMES}
 
 

@@ -96,7 +96,7 @@ def test_a_generator_is_listed_installed_and_taken_back(
     assert code == 0
     rows = {line[:16]: line for line in out.splitlines() if line[:1] != " "}
     assert rows[first.id[:16]].endswith("passes  installed")
-    assert rows[second.id[:16]].endswith("fails") and "gain: 0.1, required >= 0.9" in out
+    assert rows[second.id[:16]].endswith("FAILS") and "gain: 0.1, required >= 0.9" in out
     for _ in range(2):  # again changes nothing
         found = document(capsys, "generator", "--home", home.root, "--use", second.id[:16])
         assert found["installed"] == second.id and found["before"] == first.id
@@ -186,7 +186,7 @@ def test_a_folder_that_is_no_home_says_so(
 def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
-        "from wg_core import cli\n"
+        "from wg_common import cli\n"
         "from wg_server.cli.main import main_group\n"
         "try:\n"
         "    cli.run(main_group, ['--help'])\n"
