@@ -11,7 +11,7 @@ pass has to be a sure call. Rows are kept in ``--results``; a run goes on there.
 
 import argparse
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,7 @@ from wg_client.models.acceptance import score
 from wg_client.models.adoption import EVEN, MISSED
 from wg_client.models.passing import Evidence, rule_of
 from wg_common.modalities.registry import modality
+from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder.module import Encoder, plant_features
 from wg_common.nets.encoder.plant_trunk import PlantTrunk
 from wg_common.nets.encoder.unfitted import unfitted_encoder
@@ -46,7 +47,7 @@ SETS = {
     "texts": ("text_clinc_banking", "text_clinc_utility", "text_log_openstack"),
 }
 LABELS = 5, 20, 50
-TESTS, FOREIGN = 500, 300
+TESTS, FOREIGN = 300, 300
 
 
 def main() -> None:
@@ -66,15 +67,14 @@ def main() -> None:
 def run(folders: Sequence[Path], kind: str, names: Sequence[str], rows: Rows) -> None:
     """Judge what is missing of a modality."""
     paths = {name: path for name, path in files(folders) if name in names}
-    cuts = {name: cut(path, kind, each=max(LABELS), tests=TESTS) for name, path in paths.items()}
+    parts = {name: cut(path, kind, each=max(LABELS), tests=TESTS) for name, path in paths.items()}
+    cuts = {name: one for name, one in parts.items() if one is not None}
     encoder = unfitted_encoder(kind)
+    encoded = {name: encoder.encode_batched(list(one.records)) for name, one in cuts.items()}
     for name, here in cuts.items():
-        if here is None or f"{name} {LABELS[0]}" in rows:
+        if f"{name} {LABELS[0]}" in rows:
             continue
-        others = [one for other, one in cuts.items() if other != name and one is not None]
-        strangers = foreign(here, others)
-        records = [*here.records, *strangers]
-        features = encoder.encode_batched(records)
+        records, features = with_foreign(encoder, name, cuts, encoded)
         for labels in LABELS:
             labelled = drawn(here, labels, 0)
             if labelled is not None:
@@ -83,17 +83,30 @@ def run(folders: Sequence[Path], kind: str, names: Sequence[str], rows: Rows) ->
         print(name, flush=True)
 
 
-def foreign(here: Cut, others: Sequence[Cut]) -> list[NDArray[np.generic]]:
-    """Records of other data sets, as many of each; windows in the plant's shape."""
-    each = FOREIGN // len(others)
-    chosen = [
-        one.records[row]
-        for one in others
-        for row in np.linspace(0, len(one.records) - 1, each).astype(int)
-    ]
-    if here.records.ndim != 3 or here.records.dtype.kind != "f":
-        return chosen
-    return [_reshaped(record, here.records.shape[1:]) for record in chosen]
+def with_foreign(
+    encoder: Encoder,
+    name: str,
+    cuts: Mapping[str, Cut],
+    encoded: Mapping[str, NDArray[np.float32]],
+) -> tuple[list[NDArray[np.generic]], NDArray[np.float32]]:
+    """A plant's records with those of other data sets behind them, as many of each; and features.
+
+    Foreign windows are brought to the plant's shape.
+    """
+    here = cuts[name]
+    others = {other: one for other, one in cuts.items() if other != name}
+    each, records, parts = FOREIGN // len(others), [*here.records], [encoded[name]]
+    for other, one in others.items():
+        chosen = np.linspace(0, len(one.records) - 1, each).astype(int)
+        if encoder.modality == Windows.name:
+            shape = here.records.shape[1:]
+            strangers = [_reshaped(one.records[row], shape) for row in chosen]
+            parts.append(encoder.encode_batched(strangers))
+        else:
+            strangers = [one.records[row] for row in chosen]
+            parts.append(encoded[other][chosen])
+        records += strangers
+    return records, np.concatenate(parts)
 
 
 def _reshaped(window: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -162,6 +162,8 @@ def _lines(simulation: Simulation, language_option: str) -> Iterator[str]:
     if data.left_out:
         yield text("    files that cannot be used: {count}", count=data.left_out)
         yield from named(CANNOT, data.problems)
+    for sentence in data.hints:
+        yield text("hint: {hint}", hint=sentence)
     if data.drawn < data.records:
         yield text("    {drawn} of them, evenly drawn, were looked at", drawn=data.drawn)
     for hint in simulation.machine:

@@ -58,6 +58,7 @@ _PARTS = frozenset(
         "segmentationclass",
     ]
 )
+_MASKS = frozenset(("mask", "masks", "ground_truth", "groundtruth"))
 _ARCHIVE = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"))
 """Folders that programs leave behind."""
 _FILES_OF_PROGRAMS = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini"))
@@ -67,7 +68,7 @@ ADVICE = {
     ".heif": "save it as JPEG or PNG",
     ".gif": "save it as PNG",
     ".avif": "save it as PNG",
-    ".xlsx": "save the sheet as CSV",
+    ".xlsx": "a sheet of texts? name it, and its columns (--text-column); else save it as CSV",
     ".xls": "save the sheet as CSV",
     ".parquet": "save it as CSV",
     ".wav": "one long sensor log? say how windows are cut: --window",
@@ -113,11 +114,18 @@ def survey_folder(
                 parts=list_names([part.name for part in parts]),
             )
         )
+    elif masks := _mask_folders(entries, labels):
+        entries = [entry for entry in entries if entry not in masks]
+        names_of_masks = list_names([entry.name for entry in masks])
+        sorted_files.hints.append(
+            text("{path}: masks are not read: {names}", path=path, names=names_of_masks)
+        )
     folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
     names = [entry.name for entry in folders if entry.name != UNLABELLED_FOLDER]
     class_names = list(dict.fromkeys(names))
     if labels is None:
         _check_classes(path, class_names)
+        _check_nested(path, folders)
     domain = list(labels) if labels is not None else [compose(name) for name in class_names]
     if not domain:
         raise DataError(f"{path}: no folder names a class; declare the labels (--labels a,b,c)")
@@ -233,24 +241,24 @@ def printable_name(name: str) -> str:
 def _check_classes(path: Path, names: Sequence[str]) -> None:
     """Refuse folders that are no classes, or that may be one class or two."""
     plain = {name: compose(name).casefold() for name in names}
-    for words, looks, mend in (
-        (
-            _SPLITS,
-            "parts of a split",
-            "point --data at one of them, and data.acceptance in client.yaml at another",
-        ),
-        (
-            _PARTS,
-            "parts of a data set for detection or segmentation, which weightgate does not do",
-            "sort whole records into a folder for each class",
-        ),
-    ):
-        hits = [name for name in names if plain[name] in words]
-        if hits and len(hits) == len(names):
-            raise DataError(
-                f"{path}: folders {list_names(hits)} look like {looks}, not like classes: {mend},"
-                " or declare the labels (--labels a,b,c) if they are classes"
+    words = {_part_name(name) for name in names}
+    if words and words <= _SPLITS | _PARTS:
+        looks, mend = (
+            (
+                "parts of a split",
+                "point --data at one of them, and data.acceptance in client.yaml at another",
             )
+            if words <= _SPLITS
+            else (
+                "parts of a data set for detection or segmentation, which weightgate does not do",
+                f"give each record one label in {RECORDS_CSV} (columns file, label), or sort them"
+                " into a folder for each class",
+            )
+        )
+        raise DataError(
+            f"{path}: folders {list_names(names)} look like {looks}, not like classes: {mend},"
+            " or declare the labels (--labels a,b,c) if they are classes"
+        )
     spellings: dict[str, str] = {}
     for name in names:
         twin = spellings.setdefault(plain[name], name)
@@ -262,6 +270,38 @@ def _check_classes(path: Path, names: Sequence[str]) -> None:
             f"{path}: folders {twin!r} and {name!r} {difference}: one class or two? {mend}"
             + ("" if mend == "join them" else " (--labels)")
         )
+
+
+def _part_name(name: str) -> str:
+    """A folder's name as words of splits and parts are: small letters, no year behind it."""
+    return compose(name).casefold().rstrip("0123456789_- ")
+
+
+def _check_nested(path: Path, folders: Sequence[Path]) -> None:
+    """Refuse folders each of which is a data set with parts of a split: ``DataError``."""
+    for folder in folders:
+        words = {_part_name(entry.name) for entry in listing(folder) if entry.is_dir()}
+        if words & _SPLITS and words <= _SPLITS | _PARTS:
+            raise DataError(
+                f"{path}: folder {folder.name!r} is a data set of its own, with parts of a split:"
+                " point --data at it, or declare the labels (--labels a,b,c)"
+            )
+
+
+def _mask_folders(entries: Sequence[Path], labels: Sequence[str] | None) -> list[Path]:
+    """Folders of masks beside class folders: everything in them is named as something in these."""
+    folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
+    masks = [entry for entry in folders if compose(entry.name).casefold() in _MASKS]
+    if labels is not None or not masks:
+        return []
+    classes = [entry for entry in folders if entry not in masks]
+    of_classes = {entry.name for entry in classes}
+    of_classes |= {inner.stem for entry in classes for inner in files_below(entry)}
+    return [
+        mask
+        for mask in masks
+        if all(inner.stem.removesuffix("_mask") in of_classes for inner in listing(mask))
+    ]
 
 
 def _anomaly_parts(entries: Sequence[Path], labels: Sequence[str] | None) -> list[Path]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wg_client.data import dataset
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.language import text
-from wg_common.modalities.arrays import read_labelled
+from wg_common.modalities.arrays import LabelledArrays, read_labelled
 from wg_common.modalities.base import Modality, Record
 from wg_common.modalities.windows import Windows
 from wg_core.errors import DataError
@@ -70,12 +70,15 @@ def survey_npz(
             for row in keep
             if int(row) in reasons
         ),
-        hints=tuple(_hints(path, x, kind)),
+        hints=tuple(_hints(path, file)),
     )
 
 
-def _hints(path: Path, x: Record, kind: Modality, *, many_channels: int = 16) -> Iterator[str]:
+def _hints(path: Path, file: LabelledArrays, *, many_channels: int = 16) -> Iterator[str]:
     """Sentences on arrays that may be pictures."""
+    x, kind = file.records, file.modality
+    if file.from_floats:
+        yield text("{path}: x is read as pictures that were saved as floats", path=path.name)
     if kind.name == Windows.name and x.ndim == 3 and x.shape[1] >= many_channels:
         yield text(
             "{path}: x is read as windows of {channels} channels; if these are pictures, save them"

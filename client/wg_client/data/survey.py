@@ -108,7 +108,8 @@ def survey(
     if is_log(path):
         raise DataError(
             f"{path}: one file; if it is a long sensor log, say how windows are cut (--window); if"
-            f" it is a table of texts, name its columns (--text-column, --label-column)"
+            f" it is a table of texts, name its columns (--text-column, --label-column); a row of"
+            f" measurements alone is no record"
         )
     advice = ADVICE.get(path.suffix.lower(), "")
     if is_record(path) and path.is_file():

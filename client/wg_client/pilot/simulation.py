@@ -63,6 +63,7 @@ class DataSight:
         per_label: How many of each label.
         left_out: How many files cannot be used.
         problems: These files, and why not.
+        hints: Sentences on what looks odd.
         drawn: How many were encoded and judged.
     """
 
@@ -73,6 +74,7 @@ class DataSight:
     per_label: dict[str, int]
     left_out: int
     problems: tuple[Problem, ...]
+    hints: tuple[str, ...]
     drawn: int
 
     @property
@@ -350,5 +352,6 @@ def _sight(inspection: Inspection, choice: DataChoice, drawn: int) -> DataSight:
         per_label={name: counts.get(index, 0) for index, name in enumerate(data.label_names)},
         left_out=len(inspection.problems),
         problems=tuple(inspection.problems),
+        hints=tuple(map(str, inspection.hints)),
         drawn=drawn,
     )

@@ -29,6 +29,7 @@ class LabelledArrays:
         labels: int64 ``[n]``, of any values.
         classes: Names, each once.
         more: ``split`` and what else was asked for, each ``[n]``.
+        from_floats: Whether the records are pictures that were saved as floats.
     """
 
     records: Record
@@ -36,6 +37,7 @@ class LabelledArrays:
     labels: NDArray[np.int64] | None
     classes: tuple[str, ...] | None
     more: Mapping[str, Record]
+    from_floats: bool = False
 
 
 def read_labelled(path: Path, extra_names: Collection[str] = ()) -> LabelledArrays:
@@ -48,6 +50,8 @@ def read_labelled(path: Path, extra_names: Collection[str] = ()) -> LabelledArra
     x, y, names = (arrays.pop(name, None) for name in ("x", "y", "classes"))
     if x is not None and x.ndim == 4 and x.shape[3] == 1:
         x = x[..., 0]
+    pictures = None if x is None else _float_pictures(x)
+    x = x if pictures is None else pictures
     kind = None if x is None else registry.of_array(x)
     if x is None or kind is None:
         layout = "missing" if x is None else f"{x.dtype} {list(x.shape)}"
@@ -68,7 +72,25 @@ def read_labelled(path: Path, extra_names: Collection[str] = ()) -> LabelledArra
         classes = tuple(str(value) for value in names.tolist())
         if len(set(classes)) != len(classes):
             raise DataError(f"{path}: array classes: a class stands there twice")
-    return LabelledArrays(x, kind, None if y is None else y.astype(np.int64), classes, arrays)
+    labels = None if y is None else y.astype(np.int64)
+    return LabelledArrays(x, kind, labels, classes, arrays, pictures is not None)
+
+
+def _float_pictures(x: Record, least_side: int = 16) -> NDArray[np.uint8] | None:
+    """Pictures that were saved as floats, 0 to 1 or 0 to 255, if each is one of 256 levels."""
+    shape = x.shape[1:]
+    coloured = len(shape) == 3 and shape[2] == 3
+    if x.dtype.kind != "f" or not (coloured or len(shape) == 2) or min(shape[:2]) < least_side:
+        return None
+    pictures = np.empty(x.shape, dtype=np.uint8)
+    scale = 1.0 if len(x) and x.max() > 1 else 255.0
+    for row, record in enumerate(x):
+        levels = record.astype(np.float64) * scale
+        whole = np.rint(levels)
+        if not (np.abs(levels - whole) < 1e-3).all() or whole.min() < 0 or whole.max() > 255:
+            return None
+        pictures[row] = whole
+    return pictures
 
 
 def _read(path: Path, array_names: Collection[str]) -> dict[str, Record]:

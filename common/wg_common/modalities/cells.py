@@ -1,4 +1,4 @@
-"""Tables each of whose rows is a record: CSV with a header, or JSON lines with one object each.
+"""Tables each of whose rows is a record: CSV or .xlsx with a header, or JSON lines of objects.
 
 The column that holds the record says of which modality the table is (``Modality.column``). Others
 may name its label, its privacy unit, and its side of a split. Encodings and delimiters are those of
@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wg_common.modalities import registry, tables
+from wg_common.modalities import registry, spreadsheets, tables
 from wg_common.modalities.base import Modality, Record, read_file
 from wg_common.modalities.stored import StoredRecords
 from wg_core.errors import DataError
@@ -53,10 +53,18 @@ def holds_records(path: Path, modality: str | None = None, column: str | None = 
     Args:
         modality: Modality of the records; None: of any.
         column: Name of the column of texts; None: its usual name.
+
+    Raises:
+        DataError: It is a workbook that cannot be read.
     """
     if path.suffix.lower() == JSON_LINES:
         return path.is_file()
-    if path.suffix.lower() != ".csv" or not path.is_file():
+    if not path.is_file():
+        return False
+    if path.suffix.lower() == spreadsheets.SUFFIX:
+        line = spreadsheets.csv_text(path, rows=1).rstrip()
+        return _modality(_header(line), column) is not None
+    if path.suffix.lower() != ".csv":
         return False
     with path.open("rb") as stream:
         header = stream.read(_HEADER_LIMIT).partition(b"\n")[0]
@@ -83,8 +91,10 @@ def read(
     Raises:
         DataError: It cannot be read, or has no column of records; the line is named.
     """
-    data = read_file(path, TABLE_LIMIT)
-    text, used_encoding = tables.decode_table(data, str(path), encoding)
+    if path.suffix.lower() == spreadsheets.SUFFIX:
+        text, used_encoding = spreadsheets.csv_text(path), "utf-8"
+    else:
+        text, used_encoding = tables.decode_table(read_file(path, TABLE_LIMIT), str(path), encoding)
     if path.suffix.lower() == JSON_LINES:
         rows = list(_objects(text, used_encoding))
         headers = [list(row) for row in rows if not isinstance(row, str)]

@@ -93,7 +93,7 @@ STRAYS = {
     "heif": "JPEG",
     "gif": "save it as PNG",
     "avif": "PNG",
-    "xlsx": "save the sheet as CSV",
+    "xlsx": "else save it as CSV",
     "xls": "CSV",
     "parquet": "CSV",
     "wav": "--window",
