@@ -79,17 +79,17 @@ def read_labelled(path: Path, extra_names: Collection[str] = ()) -> LabelledArra
 def _float_pictures(x: Record, least_side: int = 16) -> NDArray[np.uint8] | None:
     """Pictures that were saved as floats, 0 to 1 or 0 to 255, if each is one of 256 levels."""
     shape = x.shape[1:]
-    coloured = len(shape) == 3 and shape[2] == 3
-    if x.dtype.kind != "f" or not (coloured or len(shape) == 2) or min(shape[:2]) < least_side:
+    has_colours = len(shape) == 3 and shape[2] == 3
+    if x.dtype.kind != "f" or not (has_colours or len(shape) == 2) or min(shape[:2]) < least_side:
         return None
     pictures = np.empty(x.shape, dtype=np.uint8)
     scale = 1.0 if len(x) and x.max() > 1 else 255.0
     for row, record in enumerate(x):
         levels = record.astype(np.float64) * scale
-        whole = np.rint(levels)
-        if not (np.abs(levels - whole) < 1e-3).all() or whole.min() < 0 or whole.max() > 255:
+        nearest = np.rint(levels).clip(0, 255)
+        if not (np.abs(levels - nearest) < 1e-3).all():  # False of what is not finite, too
             return None
-        pictures[row] = whole
+        pictures[row] = nearest
     return pictures
 
 

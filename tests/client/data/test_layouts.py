@@ -183,12 +183,14 @@ def test_sound(tmp_path: Path) -> None:
 def test_float_arrays_of_pictures(tmp_path: Path, scale: int, shape: tuple[int, ...]) -> None:
     path = tmp_path / "x.npz"
     levels = np.random.default_rng(1).integers(0, 256, shape)
-    labels = {"y": np.zeros(4, np.int64), "classes": np.array(["a"])}
-    np.savez(path, x=(levels / 255 * scale).astype(np.float32), **labels)
+    y, names = np.zeros(4, np.int64), np.array(["a"])
+    np.savez(path, x=(levels / 255 * scale).astype(np.float32), y=y, classes=names)
     seen = survey(path)
     assert seen.data.modality == "images" and "pictures" in seen.hints[0]
     np.testing.assert_array_equal(seen.data.records[0], levels[0].squeeze())
-    np.savez(path, x=levels / 256, **labels)  # no such levels: which they are is not known
+    np.savez(
+        path, x=levels / 256, y=y, classes=names
+    )  # no such levels: which they are is not known
     try:
         (sentence,) = survey(path).hints
     except DataError as error:
