@@ -36,6 +36,26 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Privacy:
+    """Guarantee for each record that weights were trained on; empty: there is none.
+
+    Attributes:
+        epsilon: Decimal text.
+        delta: Decimal text.
+    """
+
+    epsilon: str = ""
+    delta: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.epsilon) != bool(self.delta):
+            raise DecodeError("privacy: epsilon and delta come together")
+
+
+NO_PRIVACY = Privacy()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One set of weights among which a plant chooses.
 
@@ -44,12 +64,14 @@ class Candidate:
         source: How it came about.
         architecture: Name in ``wg_common.catalogue``.
         inputs: Treatment of what goes into it; ``raw`` for a head on the encoder.
+        privacy: Guarantee for the operator's records that it was trained on.
     """
 
     name: str
     source: catalogue.CandidateSource
     architecture: str
     inputs: catalogue.Inputs = "raw"
+    privacy: Privacy = NO_PRIVACY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

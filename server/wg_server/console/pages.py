@@ -28,7 +28,8 @@ from wg_server.store.campaigns import OPEN_CAMPAIGNS
 from wg_server.store.queue import RETRIED, CampaignQueue
 from wg_server.store.site import Site
 
-_OF_FAMILIES = ("head", "network", "refused", "others_refused", "head_found", "network_found")
+_FIGURES = ("head", "network", "refused", "others_refused", "head_found", "network_found")
+_OF_FAMILIES = (*_FIGURES, "epsilon", "delta")
 """What the card says of an own family."""
 
 

@@ -202,25 +202,30 @@ class _Pipeline:
         self, tasks: Sequence[ZooTask], encoder: str
     ) -> tuple[OperatorFamilies | None, dict[str, dict[str, str]]]:
         """The operator's families, if there are any, and what the card says of each."""
-        zoo, labels = Store(self.home.zoo), {task.family: task.labels for task in tasks}
-        own_entries = {
-            e.family: e for e in own_families.entries(zoo, encoder) if e.family in labels
-        }
+        zoo, dimension = Store(self.home.zoo), tasks[0].features.shape[1]
+        own_entries = {e.family: e for e in own_families.entries(zoo, encoder)}
         read = {family: own_families.read(zoo, entry) for family, entry in own_entries.items()}
-        sites = {family: list(site_records) for family, (_, _, site_records) in read.items()}
+        sites = {family: list(shown) for family, (_, _, shown) in read.items() if len(shown)}
         rendered_features = [task.features for task in tasks if task.family not in own_entries]
         families, figures = {}, {}
         for name, entry in own_entries.items():
             head, network, _ = read[name]
-            fitted_likeness = likeness.fit(name, sites, rendered_features)
-            families[name] = OperatorFamily(labels[name], head, fitted_likeness.test, network)
+            if name in sites:
+                fitted = likeness.fit(name, sites, rendered_features)
+                test = fitted.test
+                further = {
+                    "refused": f"{fitted.refused:.4f}",
+                    "others_refused": f"{fitted.caught:.4f}",
+                }
+            else:
+                test, further = likeness.untold(dimension), asdict(entry.privacy)
+            families[name] = OperatorFamily(entry.labels, head, test, network, entry.privacy)
             at_sites = {"head": entry.head_at_sites, "network": entry.network_at_sites}
             figures[name] = {
                 **{model: accuracy for model, accuracy in at_sites.items() if accuracy},
                 **_found("head", entry.head_found),
                 **_found("network", entry.network_found),
-                "refused": f"{fitted_likeness.refused:.4f}",
-                "others_refused": f"{fitted_likeness.caught:.4f}",
+                **further,
             }
         return (OperatorFamilies(entry.layout, families) if families else None), figures
 

@@ -4,7 +4,7 @@ Each tenth made-up site sees them as they are; the others each through a camera 
 (``Modality.augment_site``), of every strength up to the strongest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,15 +79,18 @@ def fit(sites: Sites, classes: int, layout: Layout) -> FamilyHead:
     return FamilyHead(*typical_site(sites.local, layout), weight=weight @ vectors.T, bias=bias)
 
 
+Fit = Callable[[Sequence[int], Sites], FamilyHead]
+"""Fits a head at sites, of which it gets the numbers, too."""
+
+
 def accuracy_at_sites(
-    sites: Sites, site_records: Shown, classes: int, layout: Layout
+    sites: Sites, site_records: Shown, layout: Layout, fit_head: Fit
 ) -> tuple[float, Membership]:
     """Measure a family's head at sites and on records that it was not fitted on.
 
     Args:
         sites: At least ten.
         site_records: Their records.
-        classes: K.
 
     Returns:
         Accuracy, and what an attack finds of the head's records by their mean loss at the sites
@@ -96,9 +99,10 @@ def accuracy_at_sites(
     every = list(
         zip(sites.local, sites.labels, site_records.records, site_records.held_out, strict=True)
     )
-    training = [site for number, site in enumerate(every, 1) if number % _HELD_OUT]
+    places = [place for place in range(len(every)) if (place + 1) % _HELD_OUT]
+    training = [every[place] for place in places]
     training_records = [(local[~h], labels[~h]) for local, labels, _, h in training]
-    head = fit(Sites(*zip(*training_records, strict=True)), classes, layout)
+    head = fit_head(places, Sites(*zip(*training_records, strict=True)))
     right: list[NDArray[np.bool_]] = []
     for local, labels, _, h in every[_HELD_OUT - 1 :: _HELD_OUT]:
         weight, bias = head.at(local, layout)
@@ -162,8 +166,15 @@ def sites_of(
         records = sources.at_site(task.some(rows), task.modality, site, rng)
         local.append(encoder.encode_batched(records))
         site_rows.append(rows)
-    out = np.zeros(len(task.labels), bool)
-    for members in of_class:
-        out[members[min(_HELD_OUT, len(members)) - 1 :: _HELD_OUT]] = len(members) > 1
+    out = held_out(task.labels, len(of_class))
     numbers = np.stack(site_rows)
     return Sites(local, list(task.labels[numbers])), Shown(numbers, out[numbers])
+
+
+def held_out(labels: NDArray[np.int64], classes: int) -> NDArray[np.bool_]:
+    """Records that are held out of figures' head, ``[n]``, of their labels ``[n]``."""
+    out = np.zeros(len(labels), bool)
+    for label in range(classes):
+        members = np.flatnonzero(labels == label)
+        out[members[min(_HELD_OUT, len(members)) - 1 :: _HELD_OUT]] = len(members) > 1
+    return out

@@ -25,14 +25,17 @@ from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.nets import family_network
 from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.family_network import FamilyNetwork
+from wg_common.weights_package import NO_PRIVACY, Privacy
 from wg_core import atomic
 from wg_core.errors import DecodeError
 from wg_core.wire import canonical
-from wg_server.zoo import family_heads, networks, sources
+from wg_server.zoo import family_heads, networks, private_heads, sources
+from wg_server.zoo.family_heads import Sites
+from wg_server.zoo.plan import PrivateFamily
 from wg_server.zoo.store import Zoo, record
 from wg_server.zoo.task_spec import TaskSpec
 
-VERSION = 3  # Of how heads and networks are made; those of another one are made again
+VERSION = 4  # Of how heads and networks are made; those of another one are made again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,7 @@ class FamilyEntry:
         task: Key of the family's first task, which has provenance, licence and labels.
         encoder: Id of the encoder, hex.
         family: Name of the family.
-        classes: Number of its classes.
+        labels: Class names, in the order of rows.
         scaled: Number of local features that have a public scale.
         blocks: Sizes of the blocks of the others.
         sites: Number of made-up sites.
@@ -54,6 +57,7 @@ class FamilyEntry:
         head_found: Area under the curve of an attack on such a head's records (``membership``),
             and its standard error, decimal strings; empty where none was measured.
         network_found: The same of the network.
+        privacy: Guarantee for each record of the family, of which nothing but the head is kept.
         sha256: SHA-256 of the object, hex.
     """
 
@@ -61,7 +65,7 @@ class FamilyEntry:
     task: str
     encoder: str
     family: str
-    classes: int
+    labels: tuple[str, ...]
     scaled: int
     blocks: tuple[int, ...]
     sites: int
@@ -70,6 +74,7 @@ class FamilyEntry:
     network_at_sites: str = ""
     head_found: tuple[str, str] = ("", "")
     network_found: tuple[str, str] = ("", "")
+    privacy: Privacy = NO_PRIVACY
     sha256: str
 
     @property
@@ -103,11 +108,14 @@ def make(
     layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
     shown_sites, shown_records = family_heads.sites_of(encoder, task, spec, sites)
     classes = len(task.names)
-    head = family_heads.fit(shown_sites, classes, layout)
-    accuracy, attack = family_heads.accuracy_at_sites(shown_sites, shown_records, classes, layout)
+
+    def fit(_: Sequence[int], seen: Sites) -> FamilyHead:
+        return family_heads.fit(seen, classes, layout)
+
+    accuracy, attack = family_heads.accuracy_at_sites(shown_sites, shown_records, layout, fit)
     released_features = np.stack(shown_sites.local)[:, :, : encoder.dimension]
     tensors: dict[str, NDArray[Any]] = {
-        **head.tensors(),
+        **family_heads.fit(shown_sites, classes, layout).tensors(),
         _SITES: released_features.astype(np.float16),
     }
     network_accuracy, network_found = "", ("", "")
@@ -120,7 +128,7 @@ def make(
         task=spec.key(encoder.id),
         encoder=encoder.id,
         family=task.family,
-        classes=classes,
+        labels=task.names,
         scaled=layout.scaled,
         blocks=layout.blocks,
         sites=sites,
@@ -130,6 +138,33 @@ def make(
         head_found=attack.figures(),
         network_found=network_found,
         sha256=zoo.put(safetensors.numpy.save(tensors)),
+    )
+    atomic.write_bytes(_path(zoo.root, entry.task), canonical.encode(entry))
+    return entry
+
+
+def has_private(zoo: Zoo, family: PrivateFamily, encoder: str) -> bool:
+    """Return whether a private family is there, of this guarantee."""
+    path = _path(zoo.root, family.task.key(encoder))
+    entry = record(path, FamilyEntry, VERSION) if path.is_file() else None
+    return entry is not None and entry.privacy == family.privacy
+
+
+def make_private(zoo: Zoo, encoder: Encoder, family: PrivateFamily) -> FamilyEntry:
+    """Train a private family's head: of its records nothing else stays in the zoo."""
+    task, head, accuracy, attack = private_heads.train(encoder, family.task, family.privacy)
+    entry = FamilyEntry(
+        task=family.task.key(encoder.id),
+        encoder=encoder.id,
+        family=task.family,
+        labels=task.names,
+        scaled=encoder.scaled_dimension,
+        blocks=encoder.local_blocks,
+        sites=private_heads.SITES,
+        head_at_sites=f"{accuracy:.4f}",
+        head_found=attack.figures(),
+        privacy=family.privacy,
+        sha256=zoo.put(safetensors.numpy.save(head.tensors())),
     )
     atomic.write_bytes(_path(zoo.root, entry.task), canonical.encode(entry))
     return entry
@@ -152,7 +187,7 @@ def read(
 ) -> tuple[FamilyHead, FamilyNetwork | None, NDArray[np.float16]]:
     """A record's object: the head, the network, and the made-up sites.
 
-    The last are released features, ``[C, n, d]``.
+    The last are released features, ``[C, n, d]``; a private family has none.
 
     Raises:
         VerificationError: The object does not match its hash.
@@ -161,12 +196,13 @@ def read(
     tensors, packed_network = hostile_tensors.split_prefix(
         zoo.tensors(entry.sha256), family_network.PREFIX
     )
-    sites: NDArray[np.generic] = tensors.pop(_SITES, np.zeros(0, np.float32))
-    if sites.ndim != 3 or len(sites) != entry.sites or not np.isfinite(sites).all():
-        raise DecodeError(f"family head: sites {sites.shape}, expected {entry.sites}")
+    sites: NDArray[np.generic] = tensors.pop(_SITES, np.zeros((0, 0, 0), np.float32))
+    count, classes = entry.sites if entry.privacy == NO_PRIVACY else 0, len(entry.labels)
+    if sites.ndim != 3 or len(sites) != count or not np.isfinite(sites).all():
+        raise DecodeError(f"family head: sites {sites.shape}, expected {count}")
     return (
-        family_head.from_tensors(tensors, entry.classes, entry.layout),
-        family_network.unpack_network(packed_network, entry.architecture, entry.classes),
+        family_head.from_tensors(tensors, classes, entry.layout),
+        family_network.unpack_network(packed_network, entry.architecture, classes),
         sites.astype(np.float16),
     )
 

@@ -23,7 +23,7 @@ from wg_server.zoo.plan import ZooPlan
 from wg_server.zoo.procedural import families
 from wg_server.zoo.procedural_text import families as text_families
 from wg_server.zoo.procedural_windows import families as window_families
-from wg_server.zoo.task_spec import TaskSpec
+from wg_server.zoo.task_spec import Kind, TaskSpec
 
 _STRENGTHS = 0.3, 1.0  # Strengths of made-up sites
 _AS_THEY_ARE = 10  # Each so many-th made-up site has no camera of its own
@@ -149,7 +149,7 @@ def _cut(spec: TaskSpec, archive: archives.Archive) -> Task:
 
 
 _READERS = {"npz": archives.read_npz, "folder": archives.read_folder, "table": archives.read_table}
-RENDERED: Mapping[str, ModuleType] = {
+RENDERED: Mapping[Kind, ModuleType] = {
     "procedural": families,
     "procedural-windows": window_families,
     "procedural-texts": text_families,

@@ -344,6 +344,7 @@ def test_a_generator_that_is_damaged_is_on_the_overview(
 
 OWN_FIGURES = {"head": "0.7", "network": "0.9", "refused": "0.03", "others_refused": "0.97"}
 OWN_FIGURES |= {"head_found": "0.655", "head_found_error": "0.023"}
+OWN_FIGURES |= {"epsilon": "4", "delta": "1e-05"}
 
 
 def test_the_generator_s_page_says_what_own_families_are_worth(
@@ -354,6 +355,7 @@ def test_the_generator_s_page_says_what_own_families_are_worth(
     assert re.search(r"rolled-steel-0.*Head.*0\.700.*Network.*0\.900", page(operator))
     assert re.search(r"its own sites.*0\.030.*other families.*0\.970", page(operator))
     assert "0.655 ± 0.023" in page(operator)
+    assert re.search(r"epsilon.*4\.000.*delta.*1e-05", page(operator))
     operator.get("/language?to=ja&at=/console/generator")
     assert "自社ファミリー" in page(operator)
 

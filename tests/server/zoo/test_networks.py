@@ -55,7 +55,7 @@ def test_own_families_have_a_network_and_rendered_ones_have_none(
     assert told == [0, *range(steps(plan) + 1)]
     zoo = Zoo(home.zoo)
     (entry,) = own_families.entries(zoo, home.encoder_id())
-    assert (entry.family, entry.classes) == ("npz-0", 2)
+    assert (entry.family, len(entry.labels)) == ("npz-0", 2)
     assert entry.architecture == Images.family_network
     assert 0 <= float(entry.network_at_sites) <= 1
     _, network, _ = own_families.read(zoo, entry)

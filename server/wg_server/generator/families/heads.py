@@ -28,6 +28,7 @@ from wg_common.inference.hostile_tensors import split_prefix
 from wg_common.inference.likeness import Likeness
 from wg_common.nets import family_network
 from wg_common.nets.family_network import FamilyNetwork
+from wg_common.weights_package import NO_PRIVACY, Privacy
 from wg_core.errors import DecodeError
 from wg_server.generator.prior.names import log_ratio
 
@@ -50,12 +51,14 @@ class OperatorFamily:
         head: On local features.
         likeness: Test of a plant's records against the family's.
         network: That stands beside the head; none is as good.
+        privacy: Guarantee for the records that the head was trained on.
     """
 
     labels: tuple[str, ...]
     head: FamilyHead
     likeness: Likeness
     network: FamilyNetwork | None = None
+    privacy: Privacy = NO_PRIVACY
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """All of it but the names, by name."""
@@ -129,7 +132,7 @@ def read(
 
 def candidates_for(
     operator: OperatorFamilies, labels: Sequence[str]
-) -> Iterator[tuple[CandidateSource, Tensors]]:
+) -> Iterator[tuple[CandidateSource, Tensors, Privacy]]:
     """Yield the candidates that a plant is offered, the likeliest first.
 
     Args:
@@ -145,10 +148,11 @@ def candidates_for(
     named_matches = [(match, family) for match, family in matches if match[0] > _MOST]
     named_matches.sort(key=lambda pair: -pair[0][0])
     for (_, rows), family in named_matches[:OFFERED_LIMIT]:
-        yield SAME_FAMILY, family.tensors_of(rows)
+        yield SAME_FAMILY, family.tensors_of(rows), family.privacy
     if not named_matches:
         for family in large_enough[:OFFERED_LIMIT]:
-            yield ANY_FAMILY, family.tensors_of(np.arange(len(family.labels)))
+            every = np.arange(len(family.labels))
+            yield ANY_FAMILY, family.tensors_of(every), family.privacy
 
 
 def _match_names(

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.catalogue import CandidateSource, Inputs
+from wg_common.weights_package import NO_PRIVACY, Privacy
 
 Tensors = dict[str, NDArray[np.floating]]
 
@@ -21,10 +22,11 @@ class GeneratedCandidate:
         tensors: Tensors; for a family those of its ``FamilyHead`` and its ``likeness``, and a
             ``wg_common.nets.family_network``'s if there are any; of ``posterior`` those of a
             ``wg_common.inference.posterior.Posterior``.
-        inputs: Treatment of a network's inputs at the plant.
+        privacy: Guarantee for the operator's records that it was trained on.
     """
 
     name: str
     source: CandidateSource
     tensors: Tensors
     inputs: Inputs = "raw"
+    privacy: Privacy = NO_PRIVACY

@@ -1,0 +1,182 @@
+"""Heads of private kinds: own records at made-up sites, learnt by private gradient descent.
+
+Each record is seen at the same made-up sites, whatever the others are. Rendered records seen there
+say how a site standardises features, and in which directions classes differ; so all that a head
+stands on is public, but for sums of ``wg_core.privacy.gradients``. The first of these are of the
+records themselves: their mean, which a plant takes out by its own records. The others train the
+head (``wg_common.nets.private_head``), whose gradients are a record's mean over its sites.
+
+*Guarantee.* A head is (epsilon, delta)-differentially private for adding or removing one record of
+its kind. Numbers of a card are not: they are measured on the records.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common import streams
+from wg_common.inference.block_scale import block_scale
+from wg_common.inference.discriminants import principal
+from wg_common.inference.family_head import FamilyHead, Floats, Layout, moments
+from wg_common.modalities.base import Record
+from wg_common.nets import private_head
+from wg_common.nets.encoder.fit import discriminant, within
+from wg_common.nets.encoder.module import Encoder
+from wg_common.streams import Stream
+from wg_common.weights_package import Privacy
+from wg_core.privacy import gradients, mechanism
+from wg_core.privacy.gradients import ChargedSteps, GradientSchema, LabelledFeatures
+from wg_server.zoo import family_heads, sources
+from wg_server.zoo.family_heads import Shown, Sites
+from wg_server.zoo.membership import Membership
+from wg_server.zoo.task_spec import TaskSpec
+
+SITES = 10  # Made-up sites at which each record is seen
+_FAMILIES, _PER_CLASS = 10, 4  # Of rendered records
+_PRINCIPAL, _DIRECTIONS = 256, 64  # Directions in which classes are told apart; of a head
+_MEAN_STEPS = 20  # Noisy sums of records
+_EVERY = 1 << 40  # None is left out: which one it is would tell of the others
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Space:
+    """Public directions of a kind's features.
+
+    Attributes:
+        moments: Mean, and logarithm of the spread, of a feature at each site, ``[C, 2, B]``.
+        typical: ``FamilyHead.reference`` and ``FamilyHead.records``.
+        basis: From standardised features to numbers of norm about 1, ``[B, d]``.
+    """
+
+    moments: Floats
+    typical: tuple[Floats, Floats]
+    basis: Floats
+    layout: Layout
+
+    def numbers(self, site: int, local: NDArray[np.float32]) -> Floats:
+        """Numbers ``[n, d]`` of local features ``[n, D]`` at a site, each row by itself."""
+        mean, spread = self.moments[site]
+        basis = block_scale(np.exp(spread), self.layout.sizes)[:, None] * self.basis
+        rows = local[:, self.layout.start :].astype(np.float64) - mean
+        return np.stack([row @ basis for row in rows])
+
+
+def train(
+    encoder: Encoder, spec: TaskSpec, privacy: Privacy
+) -> tuple[sources.Task, FamilyHead, float, Membership]:
+    """Train the head of a kind.
+
+    Args:
+        spec: The kind's first task, of which all records are taken.
+
+    Returns:
+        The records, their head, and what ``accuracy_at_sites`` measures of another head, of the
+        same epsilon.
+    """
+    task = sources.load(replace(spec, sites=1, per_class=_EVERY))
+    layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
+    space = _space(encoder, spec, task.modality, layout)
+    local = list(_views(encoder.encode_local, task.records, task.modality, spec))
+    sites = Sites(local, [task.labels] * SITES)
+    numbers = np.tile(np.arange(len(task.labels)), (SITES, 1))
+    out = family_heads.held_out(task.labels, len(task.names))
+    schema = GradientSchema(
+        encoder=encoder.id,
+        dimension=_DIRECTIONS,
+        labels=task.names,
+        steps=gradients.STEPS + _MEAN_STEPS,
+        unit_rule="weight",
+    )
+    sigma = mechanism.sigma_for(schema, float(privacy.epsilon), float(privacy.delta))
+
+    def fit(places: Sequence[int], seen: Sites) -> FamilyHead:
+        return _fit(space, schema, sigma, places, seen)
+
+    shown = Shown(numbers, out[numbers])
+    figures = family_heads.accuracy_at_sites(sites, shown, layout, fit)
+    return task, fit(range(SITES), sites), *figures
+
+
+def _fit(
+    space: _Space, schema: GradientSchema, sigma: float, places: Sequence[int], sites: Sites
+) -> FamilyHead:
+    """Train a head on the records of some sites; ``places`` are their numbers."""
+    z = np.concatenate(
+        [space.numbers(place, local) for place, local in zip(places, sites.local, strict=True)]
+    )
+    labels, count = np.concatenate(sites.labels), len(sites.labels[0])
+    units = [f"{row:020d}" for row in range(count)] * len(sites.labels)
+    records = LabelledFeatures(
+        features=z.astype(np.float32), labels=labels, classes=len(schema.labels), units=units
+    )
+    steps = ChargedSteps(records.unit_rows(), sigma, schema.steps)
+    halves = np.pad(z, ((0, 0), (0, 1)), constant_values=1.0) / 2
+    width = halves.shape[1]
+    noisy = [steps.noisy_sum(lambda rows: halves[rows], width) for _ in range(_MEAN_STEPS)]
+    total = np.sum(noisy, axis=0)
+    centre = total[:-1] / max(total[-1], 1.0)
+    centred = replace(records, features=(z - centre).astype(np.float32))
+    weight, bias = private_head.private_head(centred, steps)
+    reference, shrinkage = space.typical
+    factors = block_scale(np.exp(reference[1]), space.layout.sizes)
+    shift = centre @ np.linalg.pinv(space.basis) / factors
+    return FamilyHead(
+        reference=np.stack([reference[0] + shift, reference[1]]),
+        records=shrinkage,
+        weight=weight @ space.basis.T,
+        bias=bias.astype(np.float64),
+    )
+
+
+def _space(encoder: Encoder, spec: TaskSpec, modality: str, layout: Layout) -> _Space:
+    """Public directions, from rendered records at the sites of a kind."""
+    tasks = [sources.load(each) for each in _rendered(spec, modality)]
+    records = [record for task in tasks for record in task.records]
+    local = list(_views(encoder.encode_batched, records, modality, spec))
+    site_moments = np.stack([moments(features, layout) for features in local])
+    flat = np.concatenate(
+        [
+            (features[:, layout.start :] - mean) * block_scale(np.exp(spread), layout.sizes)
+            for features, (mean, spread) in zip(local, site_moments, strict=True)
+        ]
+    )
+    sizes = [len(task.labels) for task in tasks]
+    families = np.repeat(np.arange(len(tasks)), sizes)
+    names = np.unique(
+        np.stack([families, np.concatenate([task.labels for task in tasks])]),
+        axis=1,
+        return_inverse=True,
+    )[1].ravel()
+    groups = np.concatenate([families + len(tasks) * site for site in range(SITES)])
+    inner = within(flat, groups)
+    _, vectors = principal(inner, min(_PRINCIPAL, *inner.shape))
+    axes = discriminant(inner @ vectors, np.tile(names, SITES), _DIRECTIONS, ridge=1.0, share=0.05)
+    basis = vectors @ axes
+    basis /= np.median(np.linalg.norm(flat @ basis, axis=1))
+    return _Space(site_moments, family_heads.typical_site(local, layout), basis, layout)
+
+
+def _views(
+    encode: Callable[[Sequence[Record]], NDArray[np.float32]],
+    records: Sequence[Record],
+    modality: str,
+    spec: TaskSpec,
+) -> Iterator[NDArray[np.float32]]:
+    """Local features ``[n, D]`` of all records at one site after another."""
+    for site in range(SITES):
+        seen = []
+        for record in records:  # One by one: a camera's noise must not tell a record's place
+            rng = streams.rng(Stream.FAMILY_HEAD, spec.seed, spec.family, then=(site,))
+            seen += sources.at_site([record], modality, site, rng)
+        yield encode(seen)
+
+
+def _rendered(spec: TaskSpec, modality: str) -> Iterator[TaskSpec]:
+    """Rendered tasks of a modality."""
+    kind = next(k for k in sources.RENDERED if modality == sources.RENDERED[k].MODALITY)
+    for family in range(_FAMILIES):
+        yield replace(
+            spec, kind=kind, family=family, sites=1, per_class=_PER_CLASS, strength="0.7", only=""
+        )
