@@ -68,7 +68,7 @@ EPSILONS = 1.0, 4.0
 ROUNDS: Mapping[int, Sequence[int]] = {1: (4, 16, 64), 5: (1, 4, 16), 20: (1, 4, 16), 50: (1, 4)}
 """Local steps that are tried, by rounds."""
 RATES = 0.25, 1.0, 4.0, 16.0
-DRAWS = 1
+DRAWS = 3
 FAMILIES = 2, 3, 6
 NO_LABELS, NEVER_SEEN = "no labels", "never seen"
 BLUP, NEAREST = "one release, BLUP", "one release, nearest mean"

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench import installed, plants, window_plants
+from bench import installed, optics, plants, window_plants
 from bench.rows import Row, Rows, write_table
 from bench.rows import judged as done
 from bench.selected import family_at, network_of, offered, plant_trunk, right, selected
@@ -67,6 +67,7 @@ class Cell:
         named: Whether the plant uses the zoo's class names.
         camera: Strength of the plant's own camera.
         false_names: Whether the names are those of another kind.
+        foreign: Whether its camera is one of ``bench.optics``, another program's.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Cell:
     named: bool = True
     camera: float = 0.0
     false_names: bool = False
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +96,9 @@ def cells(modality: str) -> Iterator[Cell]:
             yield Cell(name=f"{place} n={shots}", shots=shots, camera=camera)
         yield Cell(name=f"{place} n=5, names hidden", shots=5, camera=camera, named=False)
         yield Cell(name=f"{place} n=0, false names", shots=0, camera=camera, false_names=True)
+    for shots in (0, 5) if modality == Images.name else ():
+        name = f"another program's camera n={shots}"
+        yield Cell(name=name, shots=shots, foreign=True)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -185,6 +190,8 @@ def cut(root: Path, name: str, seed: int, cell: Cell) -> Cut:
                 np.random.default_rng((seed, 62, 1)), strength=cell.camera, mounted=False
             )
             pictures = [plants.see(p, camera, rng) for p in pictures]
+        elif cell.foreign:
+            pictures = list(map(optics.draw(np.random.default_rng((seed, 62, 1))), pictures))
         parts.append((pictures, np.searchsorted(chosen, labels[kept])))
     called = tuple(names[c] if cell.named else f"class-{c}" for c in chosen)
     return Cut(name, called, parts[1], parts[0])

@@ -10,13 +10,13 @@ shows.
 
 ``mean`` is the learnt denoiser's, ``sample`` a draw of it, ``chosen`` that of sixteen with the
 least loss on the plant's labels, or without any the highest likelihood of its records. ``mixture``
-has the classes of the other sets as the operator's: each class is one of them, or new; a site whose
-evidence is against that falls back to BLUP. In ``mixture, kind known`` they are the set's own
-classes, by the records of an eighth plant. ``whitener`` adds the mean posterior variance of
-deviations to the covariance of the heads. ``evened`` moves BLUP's biases until the records of a
-plant without labels are spread evenly over classes. ``FedAvg`` is that of ``bench.federated``, five
-rounds, likewise evened, or trained on at the plant. Differences are to BLUP, in points, paired;
-errors over sets.
+has the other sets as the operator's kinds, compared by how classes lie to each other: each class is
+one of a kind's, or new; a site whose evidence is against that falls back to BLUP. In ``mixture,
+kind known`` the set's own kind is among them, by the records of an eighth plant. ``whitener`` adds
+the mean posterior variance of deviations to the covariance of the heads. ``evened`` moves BLUP's
+biases until the records of a plant without labels are spread evenly over classes. ``FedAvg`` is
+that of ``bench.federated``, five rounds, likewise evened, or trained on at the plant. Differences
+are to BLUP, in points, paired; errors over sets.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from bench.plants import Floats, release
 from bench.rows import write_table
 from bench.selected import right
 from bench.tables import markdown
-from scipy.special import log_softmax, logsumexp
+from scipy.special import log_softmax, logsumexp, softmax
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_common.inference.posterior import SiteEvidence, mean_aligned, posterior_head
@@ -51,7 +51,8 @@ from wg_server.site.home import ServerHome
 from wg_server.zoo.store import Zoo
 
 EPSILONS = 0.5, 1.0, 4.0
-OTHERS, DRAWS, EPISODES, RECORDS = 3, 1, 1000, 20
+OTHERS, DRAWS, RECORDS = 3, 3, 20
+EPISODES, HELD = 3000, 400  # Simulated plants; those of families that are held out
 SETS: Mapping[str, Sequence[str]] = {
     "images": plants.DATASETS,
     "windows": window_plants.DATASETS,
@@ -126,13 +127,26 @@ def learnt(fitted: FittedPriors, tasks: Sequence[ZooTask]) -> tuple[Denoiser, De
     families: dict[str, list[ZooTask]] = {}
     for task in tasks:
         families.setdefault(task.family, []).append(task)
-    rng, cases = np.random.default_rng(57), []
-    for number in range(EPISODES):
-        kind = simulated(families, rng)
-        epsilon = float(np.exp(rng.uniform(np.log(0.3), np.log(8))))
-        cell = (NO_LABELS, NEVER_SEEN)[number % 2]
-        cases.append(case(fitted, kind, cell, epsilon, rng)[0])
-    return denoiser.fit(cases)
+    rng, names = np.random.default_rng(57), sorted(families)
+    parts: list[list[Case]] = []
+    for number, count in enumerate((EPISODES, HELD)):
+        part = {
+            name: families[name] for place, name in enumerate(names) if (place % 4 == 3) == number
+        }
+        parts.append([_episode(fitted, part, cell, rng) for cell in range(count)])
+    return denoiser.fit(*parts)
+
+
+def _episode(
+    fitted: FittedPriors,
+    families: Mapping[str, Sequence[ZooTask]],
+    number: int,
+    rng: np.random.Generator,
+) -> Case:
+    """Draw a plant of a simulated kind, every other one without labels."""
+    epsilon = float(np.exp(rng.uniform(np.log(0.3), np.log(8))))
+    cell = (NO_LABELS, NEVER_SEEN)[number % 2]
+    return case(fitted, simulated(families, rng), cell, epsilon, rng)[0]
 
 
 def finished(case: Case, mean: Floats | None = None) -> Head:
@@ -159,41 +173,51 @@ def whitened(case: Case) -> Case:
     return replace(case, posterior=replace(posterior, covariance=covariance))
 
 
-def mixed(case: Case, evidence: Sequence[SiteEvidence], known: Floats) -> Floats:
-    """Deviations where each class is one of the operator's, ``[J, d]`` means, or new."""
+def mixed(case: Case, evidence: Sequence[SiteEvidence], known: Sequence[Floats]) -> Floats:
+    """Deviations where classes may be those of a kind that the operator has, ``[J, d]`` means.
+
+    A plant's camera moves all of its classes alike: the move is fitted by expectation maximisation,
+    so that only places relative to each other are compared. The kind of the most evidence is taken,
+    and within it each class is one of its classes, or new; without enough evidence BLUP stays.
+    """
     posterior = case.posterior
     noise = np.array([s.noise[:, None] + posterior.within / s.counts[:, None] for s in evidence])
     weight = 1 / (noise + posterior.ratio)
     means = np.array([site.means @ posterior.basis for site in evidence])
     seen = (weight * means).sum(axis=0) / weight.sum(axis=0)
     spread = 1 / weight.sum(axis=0)
-    rows = known @ posterior.basis
-    apart = posterior.ratio  # Of a class at another site
-    centre = seen.mean(axis=0)
+    apart, centre = posterior.ratio, seen.mean(axis=0)
+    gain = apart / (apart + spread)
 
     def density(about: Floats, variance: Floats) -> Floats:
         total = variance + spread[:, None]
         gap = seen[:, None] - about
         return np.asarray(-0.5 * (gap**2 / total + np.log(total)).sum(axis=2))
 
-    of_known = density(rows[None], apart)
-    of_new = density(centre[None, None], posterior.between)[:, 0]
-    total = np.logaddexp(of_new, logsumexp(of_known, axis=1) - np.log(len(rows)))
-    mean = moments(posterior)[0]
-    if (total - of_new).sum() < np.log(2) * (1 + len(of_new)):
-        return mean
-    share = np.exp(of_known - np.log(len(rows)) - np.logaddexp(total, total))
-    gain = apart / (apart + spread)
-    each = rows[None] + gain[:, None] * (seen[:, None] - rows[None]) - centre
-    new = 1 - share.sum(axis=1, keepdims=True)
-    return np.asarray(np.einsum("kj,kjd->kd", share, each) + new * mean)
+    of_new, mean = density(centre[None, None], posterior.between)[:, 0], moments(posterior)[0]
+    best, result = np.log(2 * len(known)) * (1 + len(of_new)), mean
+    for rows in known:
+        rows, move = rows @ posterior.basis, centre
+        rows = rows - rows.mean(axis=0)
+        for _ in range(10):
+            share = softmax(density(rows[None] + move, apart), axis=1)
+            move = ((seen - share @ rows) / (apart + spread)).sum(axis=0)
+            move = move / (1 / (apart + spread)).sum(axis=0)
+        of_known = density(rows[None] + move, apart) - np.log(len(rows))
+        total = np.logaddexp(of_new, logsumexp(of_known, axis=1))
+        if (worth := float((total - of_new).sum())) > best:
+            share = np.exp(of_known - total[:, None])
+            each = rows[None] + gain[:, None] * (seen[:, None] - rows[None] - move) + move - centre
+            new = 1 - share.sum(axis=1, keepdims=True)
+            best, result = worth, np.einsum("kj,kjd->kd", share, each) + new * mean
+    return result
 
 
 def judged(
     case: Case,
     evidence: Sequence[SiteEvidence],
     networks: tuple[Denoiser, Denoiser],
-    known: Sequence[Floats],
+    known: Sequence[Sequence[Floats]],
     seed: int,
 ) -> dict[str, Head]:
     """Heads by way."""
@@ -228,13 +252,13 @@ def measured(
     """Accuracy on a set by cell, epsilon and way."""
     torch.set_num_threads(1)
     kind, found = sets[name], defaultdict[tuple[str, float, str], list[float]](list)
-    others = np.concatenate([class_means(each) for key, each in sets.items() if key != name])
+    others = [class_means(each) for key, each in sets.items() if key != name]
     for draw in range(DRAWS):
         for epsilon in EPSILONS:
             for cell in (NO_LABELS, NEVER_SEEN):
                 rng = np.random.default_rng((draw, int(10 * epsilon)))
                 drawn, evidence = case(fitted, kind, cell, epsilon, rng)
-                known = [others, class_means(kind)][: len(kind.sites) - OTHERS]
+                known = [others, [*others, class_means(kind)]][: len(kind.sites) - OTHERS]
                 for way, head in judged(drawn, evidence, networks, known, draw).items():
                     found[cell, epsilon, way].append(right(LinearHead(*head), drawn.test))
                 training = Training(OTHERS, epsilon, 5, 2, 2.0, draw)
