@@ -205,27 +205,27 @@ class _Pipeline:
         zoo, dimension = Store(self.home.zoo), tasks[0].features.shape[1]
         own_entries = {e.family: e for e in own_families.entries(zoo, encoder)}
         read = {family: own_families.read(zoo, entry) for family, entry in own_entries.items()}
-        sites = {family: list(shown) for family, (_, _, shown) in read.items() if len(shown)}
+        sites = {family: list(of) for family, (_, _, of) in read.items() if len(of)}
         rendered_features = [task.features for task in tasks if task.family not in own_entries]
         families, figures = {}, {}
         for name, entry in own_entries.items():
             head, network, _ = read[name]
             if name in sites:
-                fitted = likeness.fit(name, sites, rendered_features)
-                test = fitted.test
-                further = {
-                    "refused": f"{fitted.refused:.4f}",
-                    "others_refused": f"{fitted.caught:.4f}",
+                fitted_likeness = likeness.fit(name, sites, rendered_features)
+                test = fitted_likeness.test
+                last_figures = {
+                    "refused": f"{fitted_likeness.refused:.4f}",
+                    "others_refused": f"{fitted_likeness.caught:.4f}",
                 }
             else:
-                test, further = likeness.untold(dimension), asdict(entry.privacy)
+                test, last_figures = likeness.untold(dimension), asdict(entry.privacy)
             families[name] = OperatorFamily(entry.labels, head, test, network, entry.privacy)
             at_sites = {"head": entry.head_at_sites, "network": entry.network_at_sites}
             figures[name] = {
                 **{model: accuracy for model, accuracy in at_sites.items() if accuracy},
                 **_found("head", entry.head_found),
                 **_found("network", entry.network_found),
-                **further,
+                **last_figures,
             }
         return (OperatorFamilies(entry.layout, families) if families else None), figures
 

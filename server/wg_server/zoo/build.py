@@ -98,14 +98,16 @@ def build(
             zoo.write(packed_tensors, entry)
             progress(present + number, entry.family)
         families = _families_to_make(zoo, plan, specs, encoder)
-        untrained = [each for each in private if not own_families.has_private(zoo, each, encoder)]
-        done_count = steps(plan) - len(families) - len(untrained)
+        private_todo = [
+            family for family in private if not own_families.has_private(zoo, family, encoder)
+        ]
+        done_count = steps(plan) - len(families) - len(private_todo)
         make = partial(_make_family, zoo.root, plan.own_sites, plan.family_network)
         for number, (_, family) in enumerate(pool.run(make, data, families), 1):
             progress(done_count + number, family)
         done_count += len(families)
         train = partial(_make_private, zoo.root)
-        for number, (_, family) in enumerate(pool.run(train, data, untrained), 1):
+        for number, (_, family) in enumerate(pool.run(train, data, private_todo), 1):
             progress(done_count + number, f"{family}: private, a head alone")
     return Built(len(todo), present, encoder)
 

@@ -109,8 +109,8 @@ def make(
     shown_sites, shown_records = family_heads.sites_of(encoder, task, spec, sites)
     classes = len(task.names)
 
-    def fit(_: Sequence[int], seen: Sites) -> FamilyHead:
-        return family_heads.fit(seen, classes, layout)
+    def fit(_: Sequence[int], at: Sites) -> FamilyHead:
+        return family_heads.fit(at, classes, layout)
 
     accuracy, attack = family_heads.accuracy_at_sites(shown_sites, shown_records, layout, fit)
     released_features = np.stack(shown_sites.local)[:, :, : encoder.dimension]

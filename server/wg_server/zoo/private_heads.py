@@ -91,11 +91,11 @@ def train(
     )
     sigma = mechanism.sigma_for(schema, float(privacy.epsilon), float(privacy.delta))
 
-    def fit(places: Sequence[int], seen: Sites) -> FamilyHead:
-        return _fit(space, schema, sigma, places, seen)
+    def fit(places: Sequence[int], at: Sites) -> FamilyHead:
+        return _fit(space, schema, sigma, places, at)
 
-    shown = Shown(numbers, out[numbers])
-    figures = family_heads.accuracy_at_sites(sites, shown, layout, fit)
+    figures = family_heads.accuracy_at_sites(sites, Shown(numbers, out[numbers]), layout, fit)
+
     return task, fit(range(SITES), sites), *figures
 
 
@@ -117,8 +117,8 @@ def _fit(
     noisy = [steps.noisy_sum(lambda rows: halves[rows], width) for _ in range(_MEAN_STEPS)]
     total = np.sum(noisy, axis=0)
     centre = total[:-1] / max(total[-1], 1.0)
-    centred = replace(records, features=(z - centre).astype(np.float32))
-    weight, bias = private_head.private_head(centred, steps)
+    centred_records = replace(records, features=(z - centre).astype(np.float32))
+    weight, bias = private_head.private_head(centred_records, steps)
     reference, shrinkage = space.typical
     factors = block_scale(np.exp(reference[1]), space.layout.sizes)
     shift = centre @ np.linalg.pinv(space.basis) / factors
@@ -132,7 +132,7 @@ def _fit(
 
 def _space(encoder: Encoder, spec: TaskSpec, modality: str, layout: Layout) -> _Space:
     """Public directions, from rendered records at the sites of a kind."""
-    tasks = [sources.load(each) for each in _rendered(spec, modality)]
+    tasks = [sources.load(task) for task in _rendered_tasks(spec, modality)]
     records = [record for task in tasks for record in task.records]
     local = list(_views(encoder.encode_batched, records, modality, spec))
     site_moments = np.stack([moments(features, layout) for features in local])
@@ -166,14 +166,14 @@ def _views(
 ) -> Iterator[NDArray[np.float32]]:
     """Local features ``[n, D]`` of all records at one site after another."""
     for site in range(SITES):
-        seen = []
+        views = []
         for record in records:  # One by one: a camera's noise must not tell a record's place
             rng = streams.rng(Stream.FAMILY_HEAD, spec.seed, spec.family, then=(site,))
-            seen += sources.at_site([record], modality, site, rng)
-        yield encode(seen)
+            views += sources.at_site([record], modality, site, rng)
+        yield encode(views)
 
 
-def _rendered(spec: TaskSpec, modality: str) -> Iterator[TaskSpec]:
+def _rendered_tasks(spec: TaskSpec, modality: str) -> Iterator[TaskSpec]:
     """Rendered tasks of a modality."""
     kind = next(k for k in sources.RENDERED if modality == sources.RENDERED[k].MODALITY)
     for family in range(_FAMILIES):

@@ -112,7 +112,7 @@ def _operator_families(
     architecture = modality(architecture_of(str(document["architecture"])).modality).family_network
     dimension = len(tensors["priors.within"])
     read = families.read(arrays, labels, layout, dimension, architecture)
-    privacy = {name: Privacy(**each) for name, each in description.get("privacy", {}).items()}
+    privacy = {name: Privacy(**values) for name, values in description.get("privacy", {}).items()}
     return OperatorFamilies(
         layout,
         {
