@@ -291,7 +291,7 @@ def shown(
                 recipe = recipes[cell, rounds]
                 training = Training(*cell[:2], rounds, recipe.steps, recipe.rate, draw)
                 result = federated(kind, cell, training, recipe.adapted)
-                found[cell, f"FedAvg, rounds: {rounds}"].append(result)
+                found[cell, federated_in(rounds)].append(result)
     return {
         key: Result(*np.mean([[r.right, r.unseen, r.size, r.seconds] for r in results], axis=0))
         for key, results in found.items()
@@ -310,8 +310,17 @@ def best(
     return {key: recipe for key, (_, recipe) in chosen.items()}
 
 
-def table(results: Mapping[str, Mapping[tuple[Cell, str], Result]]) -> Iterator[str]:
-    """Write a table of each cell, and of differences to BLUP."""
+def federated_in(rounds: int) -> str:
+    """Name of FedAvg in so many rounds."""
+    return f"FedAvg, rounds: {rounds}"
+
+
+def table(
+    results: Mapping[str, Mapping[tuple[Cell, str], Result]],
+    recipes: Mapping[tuple[Cell, int], Recipe],
+) -> Iterator[str]:
+    """Write a table of each cell, of recipes, and of differences to BLUP."""
+    recipe_of = {(cell, federated_in(rounds)): r for (cell, rounds), r in recipes.items()}
     ways = dict.fromkeys(way for _, way in next(iter(results.values())))
     rows = []
     for cell, way in itertools.product(cells(), ways):
@@ -320,10 +329,14 @@ def table(results: Mapping[str, Mapping[tuple[Cell, str], Result]]) -> Iterator[
         gap = 100 * (gap - [result.right for result in mine])
         error = gap.std(ddof=1) / len(gap) ** 0.5 if len(gap) > 1 else np.nan
         means = np.mean([[r.right, r.unseen, r.size, r.seconds] for r in mine], axis=0)
+        recipe = recipe_of.get((cell, way))
         rows.append(
             (
                 f"{cell[2]}, ε {cell[1]:g}, {cell[0]} plants",
                 way,
+                f"{recipe.steps}, {recipe.rate:g}{', adapted' * recipe.adapted}"
+                if recipe
+                else None,
                 f"{means[0]:.3f}",
                 f"{means[1]:.3f}" if cell[2] == NEVER_SEEN else None,
                 f"{gap.mean():+.1f} ± {error:.1f}" if way != BLUP else None,
@@ -332,7 +345,17 @@ def table(results: Mapping[str, Mapping[tuple[Cell, str], Result]]) -> Iterator[
             )
         )
     yield from markdown(
-        ("cell", "way", "right", "of classes never seen", "BLUP minus it", "bytes", "seconds"), rows
+        (
+            "cell",
+            "way",
+            "steps a round, rate",
+            "right",
+            "of classes never seen",
+            "BLUP minus it",
+            "bytes",
+            "seconds",
+        ),
+        rows,
     )
 
 
@@ -356,15 +379,8 @@ def main() -> None:
     here = {name: found for name, found in results.items() if found is not None}
     if not here:
         raise SystemExit(f"{options.datasets}: none of {', '.join(DATASETS)} is here")
-    lines = [*table(here), "", f"Sets: {', '.join(here)}; {time.monotonic() - started:.0f} s.", ""]
-    lines += markdown(
-        ("cell", "rounds", "steps a round", "rate", "adapted at the plant"),
-        (
-            (f"{cell[2]}, ε {cell[1]:g}, {cell[0]} plants", rounds, r.steps, r.rate, r.adapted)
-            for (cell, rounds), r in recipes.items()
-        ),
-    )
-    lines += ["", f"`{json.dumps(machine())}`"]
+    about = f"Sets: {', '.join(here)}; {time.monotonic() - started:.0f} s."
+    lines = [*table(here, recipes), "", about, "", f"`{json.dumps(machine())}`"]
     write_table("\n".join(lines), options.table)
 
 
