@@ -122,7 +122,7 @@ def _check_unseen(home: ServerHome, zoo: Zoo, private: Sequence[PrivateFamily]) 
     """Refuse to call records private that a home has used otherwise.
 
     Raises:
-        ConfigError: Its zoo has them, or its encoder was fitted on them.
+        ConfigError: The zoo has them, or the encoder was fitted on them.
     """
     paths = {Path(entry.task.path).resolve() for entry in zoo.entries() if entry.task.path}
     names: set[str] = set()
