@@ -26,7 +26,7 @@ from wg_client.selection.model_selection import Outcome
 from wg_client.selection.provenance import provenance
 from wg_common import language
 from wg_common.charts import Drawing, Rows, bars, environment
-from wg_common.language import Language, Text, text
+from wg_common.language import Language, Text, template, text
 from wg_core import __version__, atomic
 from wg_core.release.budget import Spend, read_spend
 from wg_core.site.failures import FAILURES
@@ -108,6 +108,7 @@ def page_context(
         "condition": list(_condition(manifest)),
         "title": _title,
         "mechanism": _mechanism,
+        "choices": _choices,
         "word": text,
         "failure_names": {failure.code: text(failure.name) for failure in FAILURES},
         "labelled": labelled,
@@ -135,6 +136,19 @@ def _title(name: str) -> Text:
 
 def _mechanism(source: str) -> Text:
     return text(registry.mechanism(source))
+
+
+_CHOICES = {
+    "learner": template("fitted by {value}"),
+    "local_part": template("part fitted on your records: {value}"),
+    "offset_scale": template("weight of the delivered model beside it: {value}"),
+}
+"""Words for what cross-validation chose, by the manifest's keys."""
+
+
+def _choices(settings: Mapping[str, str]) -> list[Text]:
+    parts = settings.items()
+    return [text(_CHOICES[key], value=value.replace("+", " + ")) for key, value in parts]
 
 
 def _condition(manifest: ModelsManifest) -> Iterator[str]:
