@@ -301,7 +301,7 @@ def photographs(encoder: Encoder, root: Path, cache: Path) -> Floats | None:
             with np.load(file, allow_pickle=False) as archive:
                 images, labels = archive["x"], archive["y"]
             found += [
-                encoder.encode(list(images[labels == k][:100]), alone=False)
+                encoder.encode(list(images[labels == k][:100]), one_by_one=False)
                 for k in np.unique(labels)
             ]
         cache.mkdir(parents=True, exist_ok=True)

@@ -147,7 +147,7 @@ class Fleet:
         self.tests: list[Records] = []
         per_class = [rest[labels[rest] == c] for c in range(len(self.labels))]
         for plant in range(HONEST + 3):
-            camera = cameras.draw_camera(rng, strength=_STRENGTH, mounted=False)
+            camera = cameras.draw_camera(rng, strength=_STRENGTH, is_mounted=False)
             take = slice(plant * shots, (plant + 1) * shots)
             rows = np.concatenate([found[take] for found in per_class])
             self.own.append((self._seen(images, rows, camera, rng), labels[rows]))

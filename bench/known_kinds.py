@@ -187,7 +187,7 @@ def cut(root: Path, name: str, seed: int, cell: Cell) -> Cut:
         pictures = [images[row] for row in kept]
         if cell.camera:
             camera = cameras.draw_camera(
-                np.random.default_rng((seed, 62, 1)), strength=cell.camera, mounted=False
+                np.random.default_rng((seed, 62, 1)), strength=cell.camera, is_mounted=False
             )
             pictures = [plants.see(p, camera, rng) for p in pictures]
         elif cell.foreign:

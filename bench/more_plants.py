@@ -40,7 +40,7 @@ def plant(
 ) -> tuple[Floats, Ints]:
     """Features and classes of what one plant's camera sees: so many records of each class."""
     rng = np.random.default_rng((number, 5))
-    camera = cameras.draw_camera(rng, strength=0.6, mounted=False)
+    camera = cameras.draw_camera(rng, strength=0.6, is_mounted=False)
     of_class = [rng.permutation(rows[labels[rows] == k])[:records] for k in np.unique(labels[rows])]
     chosen = np.concatenate(of_class)
     pictures = [see(images[row], camera, rng) for row in chosen]

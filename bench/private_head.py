@@ -154,7 +154,7 @@ def encoded(home: ServerHome, root: Path, name: str) -> tuple[Floats, Ints] | No
         ]
     )
     encoder = load_encoder(home.read_encoder())
-    features = encoder.encode([images[row] for row in rows], alone=False)
+    features = encoder.encode([images[row] for row in rows], one_by_one=False)
     return features.astype(np.float64), labels[rows]
 
 

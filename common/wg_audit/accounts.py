@@ -105,13 +105,13 @@ class AloneFigures:
         self.figures.add(seq, charge.event.mu_squared, charge.delta, charge.epsilon)
 
 
-def check_alone(alone: AloneFigures) -> None:
+def check_alone(figures_alone: AloneFigures) -> None:
     """Hold the epsilon that each charge states for itself against its own event.
 
     Raises:
         VerificationError: A charge states less than it costs, or more.
     """
-    columns = _columns(alone.figures)
+    columns = _columns(figures_alone.figures)
     if columns is None:
         return
     seq, units, delta, stated_epsilon = columns

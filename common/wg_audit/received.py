@@ -254,23 +254,25 @@ def _match_statement(
 
 
 def _is_elsewhere(
-    comparison: Comparison, covered: CoveredStatistics, not_given: Collection[str]
+    comparison: Comparison, covered_file: CoveredStatistics, not_given: Collection[str]
 ) -> bool:
     """Return whether a file can belong to a log that was not given; keep what it shows."""
-    charge = entries.decode(covered.charge_entry, subject="charge entry")
+    charge = entries.decode(covered_file.charge_entry, subject="charge entry")
     origin = charge.head.origin
     if origin not in not_given or not isinstance(charge, Charge):
         return False
-    release = entries.decode(covered.release_entry, subject="release entry")
+    release = entries.decode(covered_file.release_entry, subject="release entry")
     comparison.elsewhere.setdefault(origin, {})[charge.head.seq] = charge
     shown_entries = comparison.entries_elsewhere.setdefault(origin, set())
     shown_entries |= {charge.head.seq, release.head.seq}
     return True
 
 
-def _elsewhere_on_the_log(covered: CoveredStatistics, leaves: Mapping[str, Sequence[bytes]]) -> str:
+def _elsewhere_on_the_log(
+    covered_file: CoveredStatistics, leaves: Mapping[str, Sequence[bytes]]
+) -> str:
     """That the entry which a file names comes after the end of a log given, or is another there."""
-    head = entries.decode(covered.release_entry, subject="release entry").head
+    head = entries.decode(covered_file.release_entry, subject="release entry").head
     known_leaves = leaves.get(head.origin)
     if known_leaves is None:
         return ""
@@ -279,7 +281,7 @@ def _elsewhere_on_the_log(covered: CoveredStatistics, leaves: Mapping[str, Seque
             f": it is entry {head.seq} of log {head.origin}, and the log given has"
             f" {len(known_leaves)}: what was spent in between is left out"
         )
-    if known_leaves[head.seq] == merkle.leaf_hash(covered.release_entry):
+    if known_leaves[head.seq] == merkle.leaf_hash(covered_file.release_entry):
         return ""
     return (
         f": it is entry {head.seq} of log {head.origin}, which is another one in the log given:"
@@ -287,11 +289,11 @@ def _elsewhere_on_the_log(covered: CoveredStatistics, leaves: Mapping[str, Seque
     )
 
 
-def _check_entries(covered: CoveredStatistics, history: History, state: ChargeState) -> None:
+def _check_entries(covered_file: CoveredStatistics, history: History, state: ChargeState) -> None:
     leaves = history.state.leaves
     for name, entry, seq in (
-        ("charge", covered.charge_entry, state.seq),
-        ("release", covered.release_entry, state.release),
+        ("charge", covered_file.charge_entry, state.seq),
+        ("release", covered_file.release_entry, state.release),
     ):
         if seq is None or merkle.leaf_hash(entry) != leaves[seq]:
             raise VerificationError(f"carries another {name} entry than entry {seq}")

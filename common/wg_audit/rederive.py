@@ -190,19 +190,22 @@ def _check_price(charge: Charge) -> None:
     has_gradients = [block.name for block in mechanism.blocks] == ["gradients"]
     if has_gradients != (mechanism.name == GRADIENTS):
         raise VerificationError("its mechanism and its blocks are not of one kind")
-    implied, stated = sensitivity_squared(layout_of(charge)), mechanism.sensitivity_squared
-    if stated != str(implied):
+    implied_square, statement = (
+        sensitivity_squared(layout_of(charge)),
+        mechanism.sensitivity_squared,
+    )
+    if statement != str(implied_square):
         raise VerificationError(
-            f"states a squared sensitivity of {stated[:80]}, its blocks imply {implied}"
+            f"states a squared sensitivity of {statement[:80]}, its blocks imply {implied_square}"
         )
-    units = mu_squared_units(int(stated), sigma(mechanism.sigma))
+    units = mu_squared_units(int(statement), sigma(mechanism.sigma))
     if charge.event.mu_squared != str(units):
         raise VerificationError(
             f"charges mu^2 = {charge.event.mu_squared} units of 2^-40, sigma {mechanism.sigma} "
             f"costs {units}"
         )
     # Not from the rounded units, of which a small release has few.
-    exact = float(Fraction(int(stated)) / Fraction(sigma(mechanism.sigma)) ** 2) / 2
+    exact = float(Fraction(int(statement)) / Fraction(sigma(mechanism.sigma)) ** 2) / 2
     if not abs(number(mechanism.rho, "rho") - exact) <= exact * 1e-9:
         raise VerificationError(f"rho is {mechanism.rho}, expected {exact:.9g}")
 

@@ -106,7 +106,7 @@ def judge(
     checkpoints = _sightings(history, chain, records or (), outside)
     unnamed_origins = [origin for origin in (*earlier, *checkpoints.unnamed) if origin not in chain]
     if records:
-        unnamed_origins += _left_out(records, chain, whole=complete)
+        unnamed_origins += _left_out(records, chain, is_whole=complete)
     for origin, charges in comparison.elsewhere.items():
         if chain and (origin in chain or not (complete or origin in unnamed_origins)):
             link = chain.get(origin) or list(chain.values())[-1]
@@ -180,11 +180,13 @@ def _sightings(
 
 
 def _status(
-    named: Predecessor | None, unnamed: Sequence[str], records: Sequence[LogRecord] | None
+    predecessor: Predecessor | None,
+    unnamed_logs: Sequence[str],
+    records: Sequence[LogRecord] | None,
 ) -> str:
-    if unnamed:
+    if unnamed_logs:
         return BUDGET_UNKNOWN
-    if named is not None:
+    if predecessor is not None:
         return NAMES_PREDECESSOR
     return NOT_CHECKED if records is None else FIRST
 
@@ -213,7 +215,7 @@ def _chain(history: History, earlier: Mapping[str, History]) -> dict[str, _Link]
 
 
 def _left_out(
-    records: Sequence[LogRecord], chain: Mapping[str, _Link], *, whole: bool
+    records: Sequence[LogRecord], chain: Mapping[str, _Link], *, is_whole: bool
 ) -> list[str]:
     """Logs that the server saw before this one, and that no log after them inherits.
 
@@ -225,7 +227,7 @@ def _left_out(
         before.origin
         for index, (before, after) in enumerate(itertools.pairwise(records))
         if before.origin not in chain
-        and (whole or index > oldest or after.succession != NAMES_PREDECESSOR)
+        and (is_whole or index > oldest or after.succession != NAMES_PREDECESSOR)
     ]
 
 
@@ -259,17 +261,18 @@ def _check_covers(link: _Link, checkpoint: Checkpoint, source: str) -> None:
         )
 
 
-def _check_inherits(named: Predecessor, charges: Collection[Charge]) -> None:
+def _check_inherits(predecessor: Predecessor, charges: Collection[Charge]) -> None:
     """The first entry inherits at least what charges of the log before, in files, say was spent."""
     for charge in charges:
-        spend = next((x for x in named.spends if _pays(x, charge)), None)
+        spend = next((x for x in predecessor.spends if _pays(x, charge)), None)
         state = charge.state
         count, units = (0, 0) if spend is None else (spend.charges, _units(spend))
         if count <= state.charges_before or units < int(state.mu_squared_after):
             raise VerificationError(
                 f"entry 0: inherits {count} charges of mu^2 = {units} units for data set "
-                f"{charge.dataset!r} of log {named.origin}, whose entry {charge.head.seq} is charge"
-                f" {state.charges_before + 1} with {state.mu_squared_after}: spend is left out"
+                f"{charge.dataset!r} of log {predecessor.origin}, whose entry"
+                f" {charge.head.seq} is charge {state.charges_before + 1} with"
+                f" {state.mu_squared_after}: spend is left out"
             )
 
 

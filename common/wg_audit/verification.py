@@ -251,7 +251,7 @@ class Brought(TypedDict, total=False):
     now: int
 
 
-def verify(path: Path, anchors: Anchors = NOTHING, **brought: Unpack[Brought]) -> Finding:
+def verify(path: Path, anchors: Anchors = NOTHING, **evidence_options: Unpack[Brought]) -> Finding:
     """Verify a client's home, a ledger file or an export.
 
     Args:
@@ -263,9 +263,9 @@ def verify(path: Path, anchors: Anchors = NOTHING, **brought: Unpack[Brought]) -
         VerificationError: Something does not hold; the message says which entry or proof.
     """
     with ExitStack() as stack:
-        evidence = _gather(stack, path, anchors, brought)
+        evidence = _gather(stack, path, anchors, evidence_options)
     log, folder, comparison = evidence.log, evidence.folder, evidence.comparison
-    fresh, before = _compare_from_outside(evidence, brought)
+    fresh, before = _compare_from_outside(evidence, evidence_options)
     figures = accounts(log.composition)
     logs = evidence.logs
     check_stated(log.history.figures)
@@ -338,11 +338,11 @@ class _Evidence:
         return [self.log, *self.earlier.values()]
 
 
-def _gather(opened: ExitStack, path: Path, anchors: Anchors, brought: Brought) -> _Evidence:
+def _gather(stack: ExitStack, path: Path, anchors: Anchors, evidence_options: Brought) -> _Evidence:
     """Read every log, each by itself, and hold the files against them."""
-    source = opened.enter_context(closing(sources.open_source(path)))
+    source = stack.enter_context(closing(sources.open_source(path)))
     site, origin = sources.identity(source)
-    server = brought.get("server")
+    server = evidence_options.get("server")
     folder = server_folder.open_folder(server, site, origin) if server else None
     all_anchors = folder.anchors(anchors) if folder else anchors
     log = _read(source, all_anchors)
@@ -350,14 +350,14 @@ def _gather(opened: ExitStack, path: Path, anchors: Anchors, brought: Brought) -
         raise VerificationError(f"{path}: was changed while it was read")
     contents = folder.contents() if folder else Contents()
     earlier: dict[str, _ReadLog] = {}
-    for before in (*brought.get("previous", ()), *contents.logs):
-        earlier_logs = _read_earlier(opened, before, all_anchors, folder)
+    for before in (*evidence_options.get("previous", ()), *contents.logs):
+        earlier_logs = _read_earlier(stack, before, all_anchors, folder)
         if earlier_logs.history.state.origin != origin:
             earlier.setdefault(earlier_logs.history.state.origin, earlier_logs)
     logs = [log, *earlier.values()]
     by_origin = {x.history.state.origin: x.history for x in logs}
     fork_evidence = forks.judge(by_origin, contents.pairs, contents.refused_files)
-    paths, unread = _files(brought.get("statistics", ()), contents)
+    paths, unread = _files(evidence_options.get("statistics", ()), contents)
     paths += fork_evidence.late_files
     origins_elsewhere = succession.named_before([x.history for x in logs])
     origins_elsewhere |= {x.origin for x in folder.site.logs} if folder else set()
@@ -393,18 +393,20 @@ def _add_up(evidence: _Evidence, succession: Succession) -> Spend:
     return spending.spend(books, list(evidence.forks.by_origin.values()), sites)
 
 
-def _compare_from_outside(evidence: _Evidence, brought: Brought) -> tuple[Freshness, Succession]:
+def _compare_from_outside(
+    evidence: _Evidence, evidence_options: Brought
+) -> tuple[Freshness, Succession]:
     """Hold the log against checkpoints, a clock, and the site's other logs."""
     history, folder = evidence.log.history, evidence.folder
-    outside = [freshness.read_checkpoint(note) for note in brought.get("checkpoints", ())]
+    outside = [freshness.read_checkpoint(note) for note in evidence_options.get("checkpoints", ())]
     if folder is not None:
         folder.check_keys(history)
         outside += folder.checkpoints()
     fresh = freshness.judge(
         history,
         [x for x in outside if x.head.origin == history.state.origin],
-        now=brought.get("now", int(time.time())),
-        max_age=brought.get("max_age"),
+        now=evidence_options.get("now", int(time.time())),
+        max_age=evidence_options.get("max_age"),
     )
     before = succession.judge(
         history,
@@ -446,10 +448,10 @@ def _charges(source: Source) -> Callable[[int], Charge]:
 
 
 def _read_earlier(
-    opened: ExitStack, path: Path, anchors: Anchors, folder: ServerFolder | None
+    stack: ExitStack, path: Path, anchors: Anchors, folder: ServerFolder | None
 ) -> _ReadLog:
     """A log before: it, too, must be the one that the witnesses saw, under its own key."""
-    source = opened.enter_context(closing(sources.open_source(path)))
+    source = stack.enter_context(closing(sources.open_source(path)))
     _, origin = sources.identity(source)
     record = folder.site.log(origin) if folder else None
     key = (bytes.fromhex(record.key) or None) if record else None

@@ -25,8 +25,12 @@ def duration(seconds: int) -> Text:
 
 def first_names(names: Sequence[str]) -> Text:
     """Return the first few names, and how many more there are."""
-    shown, unnamed = list_names(names[:NAMES_SHOWN]), len(names) - NAMES_SHOWN
-    return text("{names} and {count} more", names=shown, count=unnamed) if unnamed > 0 else shown
+    shown_names, hidden_count = list_names(names[:NAMES_SHOWN]), len(names) - NAMES_SHOWN
+    return (
+        text("{names} and {count} more", names=shown_names, count=hidden_count)
+        if hidden_count > 0
+        else shown_names
+    )
 
 
 def utc(seconds: int) -> str:

@@ -132,7 +132,7 @@ def progress(title: str, total: int | None) -> Iterator[Bar]:
         )
         with Progress(*columns, console=console) as bar:
             task = bar.add_task(title, total=total, detail="")
-            yield Bar(lambda done, detail: bar.update(task, completed=done, detail=speak(detail)))
+            yield Bar(lambda steps, detail: bar.update(task, completed=steps, detail=speak(detail)))
     else:
         yield Bar(_plain(title, total))
 
@@ -154,31 +154,31 @@ class Bar:
     def __init__(self, show: Any) -> None:
         self._show = show
 
-    def update(self, done: int, detail: str = "") -> None:
+    def update(self, steps: int, detail: str = "") -> None:
         """Say how many steps are done, with a few words beside it."""
-        self._show(done, detail)
+        self._show(steps, detail)
 
 
 def _plain(title: str, total: int | None) -> Any:
     last, last_detail = -1, ""
 
-    def show(done: int, detail: str) -> None:
+    def show(steps: int, detail: str) -> None:
         nonlocal last, last_detail
-        step = 10 * done // total if total else _steps_of_three(done)
+        step = 10 * steps // total if total else _steps_of_three(steps)
         detail = language.current()(detail)
-        if step != last or (done in (0, total) and detail != last_detail):
+        if step != last or (steps in (0, total) and detail != last_detail):
             last, last_detail = step, detail
-            note(f"{title}: {done}{f'/{total}' if total else ''} {detail}".rstrip())
+            note(f"{title}: {steps}{f'/{total}' if total else ''} {detail}".rstrip())
 
     return show
 
 
-def _steps_of_three(done: int) -> int:
-    """Count the thresholds 1, 2, 5, 10, 20, 50, ... that ``done`` has reached."""
-    if done < 1:
+def _steps_of_three(count: int) -> int:
+    """Count the thresholds 1, 2, 5, 10, 20, 50, ... that ``count`` has reached."""
+    if count < 1:
         return 0
-    digits = len(str(done))
-    digit = int(str(done)[0])
+    digits = len(str(count))
+    digit = int(str(count)[0])
     return 3 * (digits - 1) + 1 + (digit >= 2) + (digit >= 5)
 
 

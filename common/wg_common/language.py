@@ -237,27 +237,27 @@ def prefer(code: Code | None, speaks: Speaks) -> None:
         _CURRENT.set(speaks(code))
 
 
-def width(shown: str) -> int:
+def width(sentence: str) -> int:
     """Columns that a text takes on a terminal: a wide character takes two."""
     return sum(
         2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c)
-        for c in shown
+        for c in sentence
     )
 
 
-def pad_columns(shown: str, columns: int) -> str:
+def pad_columns(sentence: str, columns: int) -> str:
     """The text with blanks up to a number of columns."""
-    return shown + " " * max(columns - width(shown), 0)
+    return sentence + " " * max(columns - width(sentence), 0)
 
 
-def wrap_columns(shown: str, columns: int) -> Iterator[str]:
+def wrap_columns(sentence: str, columns: int) -> Iterator[str]:
     """Lines of at most so many columns; words longer than that stay whole.
 
     Text with wide characters breaks between any two of them, as Japanese does.
     """
-    indent = " " * (len(shown) - len(shown.lstrip()) + 4)
+    indent = " " * (len(sentence) - len(sentence.lstrip()) + 4)
     line = ""
-    for word in _WORDS.findall(shown):
+    for word in _WORDS.findall(sentence):
         if line.strip() and width(line + word.rstrip()) > columns:
             yield line.rstrip()
             line = indent + word.lstrip()

@@ -81,9 +81,9 @@ class JsonFormatter(logging.Formatter):
         hidden: Paths that are replaced, with all that follows in the same word, by ``[data]``.
     """
 
-    def __init__(self, hidden: Sequence[str] = ()) -> None:
+    def __init__(self, hidden_paths: Sequence[str] = ()) -> None:
         super().__init__()
-        paths = "|".join(re.escape(path) for path in hidden if path)
+        paths = "|".join(re.escape(path) for path in hidden_paths if path)
         self._hidden = re.compile(rf"(?:{paths})[^\s'\":;,]*") if paths else None
 
     def format(self, record: logging.LogRecord) -> str:
@@ -106,7 +106,7 @@ class JsonFormatter(logging.Formatter):
         return self._hidden.sub("[data]", text) if self._hidden else text
 
 
-def use(form: str, *, hidden: Sequence[str] = ()) -> None:
+def use(form: str, *, hidden_paths: Sequence[str] = ()) -> None:
     """Let everything that this process logs come out in a format; ``text`` is as it was.
 
     Warnings of Python and exceptions that end a thread are logged too, and libraries that print
@@ -120,7 +120,7 @@ def use(form: str, *, hidden: Sequence[str] = ()) -> None:
         library.handlers.clear()
         library.propagate = True
     for handler in logging.getLogger().handlers:
-        handler.setFormatter(JsonFormatter(hidden))
+        handler.setFormatter(JsonFormatter(hidden_paths))
     logging.captureWarnings(True)
     threading.excepthook = _log_thread
 
@@ -130,9 +130,9 @@ def in_json() -> bool:
     return any(isinstance(h.formatter, JsonFormatter) for h in logging.getLogger().handlers)
 
 
-def _log_thread(ended: threading.ExceptHookArgs) -> None:
-    name = ended.thread.name if ended.thread else "unknown"
-    value = ended.exc_value or ended.exc_type()
+def _log_thread(thread_end: threading.ExceptHookArgs) -> None:
+    name = thread_end.thread.name if thread_end.thread else "unknown"
+    value = thread_end.exc_value or thread_end.exc_type()
     logging.getLogger(__name__).error(
-        "thread %s ended", name, exc_info=(ended.exc_type, value, ended.exc_traceback)
+        "thread %s ended", name, exc_info=(thread_end.exc_type, value, thread_end.exc_traceback)
     )

@@ -87,15 +87,15 @@ def check_known(document: object, record: object, *, subject: str) -> None:
         )
 
 
-def _unknown(written: object, allowed: object, prefix: str) -> list[str]:
-    if isinstance(written, list) and isinstance(allowed, list | tuple):
-        pairs = enumerate(zip(written, allowed, strict=False))
+def _unknown(document: object, example: object, prefix: str) -> list[str]:
+    if isinstance(document, list) and isinstance(example, list | tuple):
+        pairs = enumerate(zip(document, example, strict=False))
         return [name for i, pair in pairs for name in _unknown(*pair, f"{prefix}{i}.")]
-    if not (isinstance(written, dict) and isinstance(allowed, dict)):
+    if not (isinstance(document, dict) and isinstance(example, dict)):
         return []
-    names = [f"{prefix}{key}" for key in written if key not in allowed]
-    for key in written.keys() & allowed.keys():
-        names += _unknown(written[key], allowed[key], f"{prefix}{key}.")
+    names = [f"{prefix}{key}" for key in document if key not in example]
+    for key in document.keys() & example.keys():
+        names += _unknown(document[key], example[key], f"{prefix}{key}.")
     return names
 
 

@@ -144,8 +144,8 @@ class _Block(nn.Module):
             for layer in (self.query, self.key, self.value)
         )
         mask = token_mask[:, None, None, :]
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        x = self.mix_norm(x + self.mix(attended.transpose(1, 2).reshape(n, t, width)))
+        attention = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        x = self.mix_norm(x + self.mix(attention.transpose(1, 2).reshape(n, t, width)))
         out: Tensor = self.narrow_norm(x + self.narrow(F.gelu(self.widen(x))))
         return out
 
@@ -166,8 +166,8 @@ class _Enter(nn.Module):
         self.norm = _filled(nn.LayerNorm(len(weight), _EPSILON), weight, bias)
 
     def forward(self, ids: Tensor) -> Tensor:
-        embedded: Tensor = self.norm(self.words(ids) + self.places[: ids.shape[1]])
-        return embedded
+        embedding: Tensor = self.norm(self.words(ids) + self.places[: ids.shape[1]])
+        return embedding
 
 
 def _pooled(x: Tensor, token_mask: Tensor) -> Tensor:
@@ -230,17 +230,17 @@ def _split(text: str) -> Iterator[str]:
 
 def _spaced(text: str) -> str:
     """Without control characters, and ideographs set apart: before accents are taken off."""
-    spaced = []
+    signs = []
     for sign in text:
         if sign in "\t\n\r" or unicodedata.category(sign) == "Zs":
-            spaced.append(" ")
+            signs.append(" ")
         elif unicodedata.category(sign)[0] == "C" or sign == "\ufffd":
             continue
         elif any(low <= ord(sign) <= last for low, last in _IDEOGRAPHS):
-            spaced.append(f" {sign} ")
+            signs.append(f" {sign} ")
         else:
-            spaced.append(sign)
-    return "".join(spaced)
+            signs.append(sign)
+    return "".join(signs)
 
 
 def _alone(sign: str, kind: str) -> bool:

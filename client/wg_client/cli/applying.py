@@ -55,13 +55,13 @@ def applying(home: Path, package: Path, log_format: str) -> None:
 def _apply(home: ClientHome, package: Path, log_format: str) -> Applied:
     from wg_client.selection.delivery import take_package  # torch: seconds to import
 
-    logs.use(log_format, hidden=(configuration.load(home).data.path,))
-    applied = take_package(home, package)
+    logs.use(log_format, hidden_paths=(configuration.load(home).data.path,))
+    kept_model = take_package(home, package)
     speak = language.current()
-    first_line = text("kept {model}", model=applied.manifest.kept)
-    sentences = [first_line, *kept_lines(home, applied)]
+    first_line = text("kept {model}", model=kept_model.manifest.kept)
+    sentences = [first_line, *kept_lines(home, kept_model)]
     return Applied(
-        document=json.dumps(kept_document(home, applied), indent=2, sort_keys=True),
+        document=json.dumps(kept_document(home, kept_model), indent=2, sort_keys=True),
         lines=tuple(logs.printable(speak(line), "\n\t") for line in sentences),
     )
 

@@ -57,8 +57,8 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
 
         load = plants.encoder_loader()
         inspection = look(home, load=load, stage=stage)
-    if refused := say_refusal(inspection, set_aside, allow_empty, source, as_json):
-        return refused
+    if exit_code := say_refusal(inspection, set_aside, allow_empty, source, as_json):
+        return exit_code
     with freezing_bar() as stage:
         frozen = freeze_data(
             home, inspection, load=load, set_aside=set_aside, allow_empty=allow_empty, stage=stage
@@ -83,14 +83,14 @@ def freezing_bar(
     with ExitStack() as stack:
         bar = stack.enter_context(cli.progress(title, 100)) if at_once else None
 
-        def show(stage: str, done: int, total: int) -> None:
+        def show(stage: str, count: int, total: int) -> None:
             nonlocal bar
             if bar is None:
                 bar = stack.enter_context(cli.progress(title, 100))
-            passed = share * stages.index(stage)
-            last = done == total and stage == stages[-1]
-            message = text(_STAGES[stage], done=done, total=total)
-            bar.update(100 if last else passed + share * done // max(total, 1), message)
+            finished_share = share * stages.index(stage)
+            last = count == total and stage == stages[-1]
+            message = text(_STAGES[stage], done=count, total=total)
+            bar.update(100 if last else finished_share + share * count // max(total, 1), message)
 
         yield show
 
@@ -101,19 +101,19 @@ def say_refusal(
     """Name everything that keeps a data set from being frozen; returns the exit code, or 0."""
     from wg_client.release.look import why_not
 
-    refused = why_not(inspection, set_aside=set_aside, allow_empty=allow_empty, source=source)
+    refusal = why_not(inspection, set_aside=set_aside, allow_empty=allow_empty, source=source)
     for hint in inspection.hints:
         note(text("hint: {hint}", hint=hint))
-    if refused is None:
+    if refusal is None:
         return errors.ExitCode.OK
     if as_json:
         emit(
             {
                 "frozen": False,
                 "error": {
-                    "code": refused.code,
-                    "message": str(refused),
-                    "exit_code": refused.exit_code,
+                    "code": refusal.code,
+                    "message": str(refusal),
+                    "exit_code": refusal.exit_code,
                 },
                 "problems": canonical.to_builtins(inspection.problems),
                 "duplicates": canonical.to_builtins(inspection.duplicates),
@@ -123,8 +123,8 @@ def say_refusal(
     else:
         for line in named(CANNOT, inspection.problems):
             say(line)
-    note(text("error: {message}", message=printable(current().error(str(refused)))))
-    return refused.exit_code
+    note(text("error: {message}", message=printable(current().error(str(refusal)))))
+    return refusal.exit_code
 
 
 def freeze_document(frozen: Frozen) -> dict[str, Any]:
@@ -233,8 +233,8 @@ def _names(failures: tuple[str, ...]) -> list[str]:
 
 def _limit_lines(lines: Sequence[str], count: int) -> list[str]:
     """Lines, and how many more there would be."""
-    more = text("  {count} more; --json names all", count=count - len(lines))
-    return [*lines, more] if count > len(lines) else [*lines]
+    omission = text("  {count} more; --json names all", count=count - len(lines))
+    return [*lines, omission] if count > len(lines) else [*lines]
 
 
 COMMANDS = (freeze,)

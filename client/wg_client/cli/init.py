@@ -144,8 +144,8 @@ def init(  # long: a parameter for each option
         check_token(token, encoder)
     with freezing_bar() as stage:
         scan = look(choice, stage)
-    if refused := say_refusal(scan, set_aside, allow_empty, data, as_json):
-        return refused
+    if exit_code := say_refusal(scan, set_aside, allow_empty, data, as_json):
+        return exit_code
     interactive = _interactive(encoder, as_json) and token is not None
     confirm = _ask_owner if interactive else None
     by = "built in" if token is None else _confirmed_by(home, encoder, interactive)

@@ -81,10 +81,10 @@ def restore(
     from wg_client.operation import backup as backups
 
     with waiting(text("reading the backup, and asking the server")):
-        done, size = backups.restore(
+        restoration, size = backups.restore(
             path, home, key, checkpoint=checkpoint, give_up_ledger=give_up_ledger
         )
-    document = {**canonical.to_builtins(done), "ledger_entries": size}
+    document = {**canonical.to_builtins(restoration), "ledger_entries": size}
     if give_up_ledger:
         state = text("its ledger is given up; next: wg-client keys --renew ledger --stolen")
     elif size:
@@ -93,9 +93,9 @@ def restore(
         )
     else:
         state = text("its ledger is another home's")
-    count = len(done.files)
+    count = len(restoration.files)
     lines = [
-        text("{home}: {name}, files {count}", home=home.root, name=done.name, count=count),
+        text("{home}: {name}, files {count}", home=home.root, name=restoration.name, count=count),
         state,
     ]
     show(document, lines, as_json)

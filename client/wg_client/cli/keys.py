@@ -84,7 +84,8 @@ def _show(home: ClientHome, as_json: bool) -> None:
         "entries": size,
         "needed": config.witnesses_needed,
         "witnesses": [
-            {"name": name, "vkeys": keys, "cosigned": cosigned} for name, keys, cosigned in rows
+            {"name": name, "vkeys": keys, "cosigned": is_cosigned}
+            for name, keys, is_cosigned in rows
         ],
     }
     lines = [
@@ -94,10 +95,10 @@ def _show(home: ClientHome, as_json: bool) -> None:
             text(
                 "  {name:32} cosigned {count} of {size} entries",
                 name=name,
-                count=cosigned,
+                count=is_cosigned,
                 size=size,
             )
-            for name, _, cosigned in rows
+            for name, _, is_cosigned in rows
         ),
         text(
             "{needed} of {count} must cosign before a release is sent",
@@ -112,12 +113,12 @@ def _renew_ledger_key(home: ClientHome, as_json: bool) -> None:
     from wg_client.fleet import rotation
     from wg_core.wire import signing
 
-    done = rotation.rotate_key(home)
+    renewal = rotation.rotate_key(home)
     lines = [
-        f"entry {done.entry}: signed by both keys, known to the server",
-        f"ledger key, for auditors: {signing.display(bytes.fromhex(done.key))}",
+        f"entry {renewal.entry}: signed by both keys, known to the server",
+        f"ledger key, for auditors: {signing.display(bytes.fromhex(renewal.key))}",
     ]
-    show({"entry": done.entry, "ledger_key": done.key}, lines, as_json)
+    show({"entry": renewal.entry, "ledger_key": renewal.key}, lines, as_json)
 
 
 def _give_up(home: ClientHome, token: str, reason: str, encoder: str | None, as_json: bool) -> None:

@@ -48,14 +48,14 @@ def apply(home: ClientHome, file: Path, as_json: bool) -> int:
     with cli.progress(text("comparing models, %"), 100) as bar, _named(file):
         from wg_client.selection.delivery import take_package
 
-        applied = take_package(
-            home, file, progress=lambda done, total: bar.update(100 * done // max(total, 1))
+        applied_model = take_package(
+            home, file, progress=lambda count, total: bar.update(100 * count // max(total, 1))
         )
-    manifest = applied.manifest
-    if applied.already and not as_json:
+    manifest = applied_model.manifest
+    if applied_model.already and not as_json:
         note(text("this package was applied before; nothing was trained again"))
-    document = kept_document(home, applied) | {
-        "already_applied": applied.already,
+    document = kept_document(home, applied_model) | {
+        "already_applied": applied_model.already,
         "models": canonical.to_builtins(manifest.models),
         "findings": canonical.to_builtins(manifest.findings),
     }
@@ -66,9 +66,9 @@ def apply(home: ClientHome, file: Path, as_json: bool) -> int:
             for entry in manifest.models
         ),
     ]
-    lines += kept_lines(home, applied)
+    lines += kept_lines(home, applied_model)
     show(document, lines, as_json)
-    return errors.ExitCode.OK if applied.accepted else errors.ExitCode.NOT_ACCEPTED
+    return errors.ExitCode.OK if applied_model.accepted else errors.ExitCode.NOT_ACCEPTED
 
 
 @click.group()
@@ -101,9 +101,9 @@ def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
         f"  {entry.name:24} {_percent(entry.accuracy, entry.error)}  {_start(entry)}"
         for entry in manifest.models
     ]
-    judged = judging.acceptance(home, plants.open_plant(home), manifest)
-    lines += judgement_lines(judged)
-    figures = {"acceptance": canonical.to_builtins(judged.judgements)}
+    judgement = judging.acceptance(home, plants.open_plant(home), manifest)
+    lines += judgement_lines(judgement)
+    figures = {"acceptance": canonical.to_builtins(judgement.judgements)}
     show(canonical.to_builtins(manifest) | figures, lines, as_json)
 
 
@@ -122,8 +122,8 @@ def _list(home: ClientHome, as_json: bool) -> None:
     from wg_core.fleet.inbox import Inbox
 
     home.require()
-    manifests, adopted = store.all_manifests(home), adoption.read(home)
-    state = adopted.now
+    manifests, adoption_state = store.all_manifests(home), adoption.read(home)
+    state = adoption_state.now
     rows: list[dict[str, Any]] = [
         {
             "package": manifest.package_id,
@@ -151,12 +151,12 @@ def _list(home: ClientHome, as_json: bool) -> None:
                 mark=text("  {word}", word=mark) if mark else "",
             )
         )
-    nothing = [text("no models yet; 'wg-client run' or 'wg-client apply' makes them")]
+    hint = [text("no models yet; 'wg-client run' or 'wg-client apply' makes them")]
     if Inbox(home).waiting():
-        nothing = [text(APPLYING)]
-    lines += change_lines(adopted.changes)
-    document = {"models": rows, "changes": canonical.to_builtins(adopted.changes)}
-    show(document, lines or nothing, as_json)
+        hint = [text(APPLYING)]
+    lines += change_lines(adoption_state.changes)
+    document = {"models": rows, "changes": canonical.to_builtins(adoption_state.changes)}
+    show(document, lines or hint, as_json)
 
 
 @models.command("fit")
@@ -173,12 +173,12 @@ def fit_alone(home: ClientHome) -> tuple[dict[str, Any], list[str]]:
         from wg_client.selection import alone
 
         try:
-            applied = alone.fit_alone(home)
+            applied_model = alone.fit_alone(home)
         except errors.DataError as error:
             return {"kept": None, "reason": str(error)}, [str(error)]
-    (entry,) = applied.manifest.models
-    lines = [_RIGHT, _row(entry.name, entry, ""), *kept_lines(home, applied)]
-    return kept_document(home, applied), lines
+    (entry,) = applied_model.manifest.models
+    lines = [_RIGHT, _row(entry.name, entry, ""), *kept_lines(home, applied_model)]
+    return kept_document(home, applied_model), lines
 
 
 @models.command("export")
@@ -407,12 +407,12 @@ def _is_package(file: Path) -> bool:
     return start.startswith(container.MAGIC) and kind in start
 
 
-def kept_document(home: ClientHome, applied: AppliedModel) -> dict[str, Any]:
+def kept_document(home: ClientHome, applied_model: AppliedModel) -> dict[str, Any]:
     """Build the ``--json`` document of an applied package."""
-    manifest = applied.manifest
+    manifest = applied_model.manifest
     return {
         "package": manifest.package_id,
-        "accepted": applied.accepted,
+        "accepted": applied_model.accepted,
         "kept": manifest.kept,
         "reason": manifest.reason,
         "gain": manifest.gain,
@@ -420,12 +420,12 @@ def kept_document(home: ClientHome, applied: AppliedModel) -> dict[str, Any]:
     }
 
 
-def kept_lines(home: ClientHome, applied: AppliedModel) -> list[str]:
+def kept_lines(home: ClientHome, applied_model: AppliedModel) -> list[str]:
     """Describe an applied package: what to do, why, where the report is, what is next."""
-    if not applied.advice:
-        return [applied.manifest.reason, text("report: {path}", path=home.report)]
+    if not applied_model.advice:
+        return [applied_model.manifest.reason, text("report: {path}", path=home.report)]
     return [
-        *applied.advice,
+        *applied_model.advice,
         text("report: {path}", path=home.report),
         next_step("wg-client predict --home {home} NEW_RECORDS", home=home.root),
     ]

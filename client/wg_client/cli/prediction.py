@@ -80,13 +80,13 @@ class Predictions:
         data, path_result.problems = records_at(self._home, self._manifest.labels, path)
         _name_others(path)
         with cli.progress(text("{path}: records", path=path), len(data)) as bar:
-            done = 0
+            count = 0
             for part, problems in decoded_parts(data):
                 path_result.problems += problems
-                done += len(part) + len(problems)
+                count += len(part) + len(problems)
                 if len(part):
                     path_result.rows += self._predicted(part)
-                bar.update(done, text("predicted"))
+                bar.update(count, text("predicted"))
         if not path_result.rows and len(path_result.problems) == 1:
             raise DataError(f"{path_result.problems[0].name}: {path_result.problems[0].reason}")
         self._found.append(path_result)

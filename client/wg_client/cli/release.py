@@ -81,8 +81,8 @@ def statistics(
         statistics=mark(statistics),
     )
     if query.is_free:
-        data, paid = answer_query(home, query, witness=None), text("nothing charged")
-        return _write(home, out, data, paid, {"charged": False}, as_json)
+        data, payment = answer_query(home, query, witness=None), text("nothing charged")
+        return _write(home, out, data, payment, {"charged": False}, as_json)
     _warn(readiness.ready_snapshot(home, statistics), statistics)
     with by_file.reachable_server(home, config) as witness:
         with locks.release(home), open_ledger(home) as ledger:
@@ -90,8 +90,8 @@ def statistics(
             approval.by_hand(config, ledger, query, by)
         before = read_spend(home, config).charges
         data = answer_query(home, query, witness=witness)
-    charged = read_spend(home, config).charges > before
-    paid = text("charged") if charged else text("made before, nothing charged")
+    is_charged = read_spend(home, config).charges > before
+    payment = text("charged") if is_charged else text("made before, nothing charged")
     if witness is None:
         note(
             text(
@@ -99,8 +99,8 @@ def statistics(
                 server=config.server.name,
             )
         )
-    about = {"charged": charged, "cosigned": witness is not None, "statistics": statistics}
-    return _write(home, out, data, paid, about, as_json)
+    about = {"charged": is_charged, "cosigned": witness is not None, "statistics": statistics}
+    return _write(home, out, data, payment, about, as_json)
 
 
 def _warn(snapshot: Snapshot, statistics: Statistics) -> None:
@@ -113,7 +113,7 @@ def _warn(snapshot: Snapshot, statistics: Statistics) -> None:
 
 
 def _write(
-    home: ClientHome, out: Path, data: bytes, paid: str, about: dict[str, Any], as_json: bool
+    home: ClientHome, out: Path, data: bytes, payment: str, about: dict[str, Any], as_json: bool
 ) -> None:
     """Write the file of a release, and say what it is and what is spent now."""
     from wg_core.release.budget import read_spend
@@ -134,7 +134,7 @@ def _write(
         text("{path}: {size} bytes", path=out, size=len(data)),
         text(
             "{paid}; epsilon {spent:.4g} of {cap} spent at {delta}",
-            paid=paid,
+            paid=payment,
             spent=spend.epsilon,
             cap=spend.cap_epsilon,
             delta=spend.cap_delta,

@@ -71,9 +71,9 @@ def _list(home: ClientHome, as_json: bool) -> None:
     from wg_core.release import approval
 
     rows = [_document(home, request) for request in approval.waiting(home, time.time())]
-    nothing = text("no requests")
+    hint = text("no requests")
     if _config(home).privacy.approve != "human":
-        nothing = text(
+        hint = text(
             "no requests: privacy.approve in client.yaml is 'policy', so the policy alone decides"
         )
     lines = [
@@ -94,7 +94,7 @@ def _list(home: ClientHome, as_json: bool) -> None:
     if waits := [row["request_id"][:16] for row in rows if row["state"] == "waiting"]:
         command = "wg-client requests --home {home} {request}"
         lines.append(next_step(command, home=home.root, request=waits[0]))
-    show({"requests": rows}, lines or [nothing], as_json)
+    show({"requests": rows}, lines or [hint], as_json)
 
 
 def _show(home: ClientHome, request_id: str, as_json: bool) -> None:
@@ -115,7 +115,7 @@ def _show(home: ClientHome, request_id: str, as_json: bool) -> None:
     show(document, _lines(document, home), as_json)
 
 
-def _decide(home: ClientHome, request_id: str, name: str, approved: bool, as_json: bool) -> None:
+def _decide(home: ClientHome, request_id: str, name: str, is_approved: bool, as_json: bool) -> None:
     from wg_core.release import approval
     from wg_core.release.query import open_ledger
     from wg_core.site import locks
@@ -123,12 +123,14 @@ def _decide(home: ClientHome, request_id: str, name: str, approved: bool, as_jso
     config = _config(home)
     request = approval.find(home, request_id, time.time())
     with locks.release(home), open_ledger(home) as ledger:
-        decision = approval.decide(config, ledger, request.query, approved=approved, name=name)
+        decision = approval.decide(
+            config, ledger, request.query, is_approved=is_approved, name=name
+        )
     lines = [
         text(
             "request {request}: {word} by {name}; ledger entry {entry}",
             request=decision.request_id[:16],
-            word=_STATES["approved" if approved else "denied"],
+            word=_STATES["approved" if is_approved else "denied"],
             name=decision.name,
             entry=decision.head.seq,
         ),
@@ -136,7 +138,7 @@ def _decide(home: ClientHome, request_id: str, name: str, approved: bool, as_jso
             "next: nothing to do; the server asks again within minutes, while 'wg-client run' is"
             " running"
         )
-        if approved
+        if is_approved
         else text("next: nothing to do; the server is told when it asks again"),
     ]
     show({**_document(home, request), "entry": decision.head.seq}, lines, as_json)
@@ -155,10 +157,10 @@ def _document(home: ClientHome, request: Waiting) -> dict[str, Any]:
     config, query = _config(home), request.query
     with Ledger.open(home.ledger) as ledger:
         decision = ledger.decision(config.data.name, query.request_id)
-        charged = ledger.find(config.data.name, request_id=query.request_id) is not None
+        is_charged = ledger.find(config.data.name, request_id=query.request_id) is not None
     return {
         "request_id": query.request_id,
-        "state": _state(decision, charged),
+        "state": _state(decision, is_charged),
         "by": None if decision is None else decision.name,
         "came": request.came,
         "expires": query.expires,
@@ -170,8 +172,8 @@ def _document(home: ClientHome, request: Waiting) -> dict[str, Any]:
     }
 
 
-def _state(decision: Decision | None, charged: bool) -> str:
-    if charged:
+def _state(decision: Decision | None, is_charged: bool) -> str:
+    if is_charged:
         return "answered"
     if decision is None:
         return "waiting"

@@ -61,12 +61,12 @@ def soft_sensor(
         features = lagged(hours.windows)
         sensor = learn(features, hours.values, hours.recordings)
     judgement, unlike = sensor.judgement, int(sensor.outside(features).sum())
-    known = sum(map(math.isfinite, hours.values.tolist()))
+    known_hours = sum(map(math.isfinite, hours.values.tolist()))
     if out is not None:
         atomic.write_bytes(out, _table(sensor, features, hours, target))
     document: dict[str, Any] = {
         "windows": len(hours.values),
-        "values": known,
+        "values": known_hours,
         "unmatched": hours.unmatched,
         "channels": list(hours.channels),
         "error": judgement.error,
@@ -116,9 +116,9 @@ def _table(sensor: SoftSensor, features: Floats, hours: Hours, target: str) -> b
     writer = csv.writer(stream)
     writer.writerow(["time", spreadsheet_cell(target), "lower", "upper", "unlike", "laboratory"])
     rows = zip(hours.times, values, ends, sensor.outside(features), hours.values, strict=True)
-    for moment, value, (lower, upper), unlike, known in rows:
+    for moment, value, (lower, upper), unlike, is_known in rows:
         numbers = [f"{number:.6g}" for number in (value, lower, upper)]
-        laboratory = "" if known != known else f"{known:.6g}"  # NaN: no value
+        laboratory = "" if is_known != is_known else f"{is_known:.6g}"  # NaN: no value
         writer.writerow([spreadsheet_cell(moment), *numbers, int(unlike), laboratory])
     return stream.getvalue().encode()
 

@@ -43,7 +43,7 @@ def watch(home: ClientHome, paths: tuple[Path, ...], as_json: bool) -> int:
             home,
             [data for data, _ in surveys],
             left_out=left_out,
-            progress=lambda done: bar.update(done),
+            progress=lambda count: bar.update(count),
         )
     for problem in observation.left_out:
         note(text("  left out: {name}: {why}", name=problem.name, why=problem.reason))

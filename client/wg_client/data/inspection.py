@@ -154,13 +154,13 @@ def decoded_parts(data: SiteData) -> Iterator[tuple[SiteData, tuple[Problem, ...
 def _settle(
     data: SiteData,
     rows: list[int],
-    counted: list[int],
+    counts: list[int],
     problems: list[Problem],
     duplicates: list[Duplicate],
 ) -> None:
     """Decide which files of one content, of one unit, count."""
     if len(rows) == 1:
-        counted.append(rows[0])
+        counts.append(rows[0])
         return
     names = [data.names[row] for row in rows]
     labels = sorted({int(data.labels[row]) for row in rows} - {UNLABELLED})
@@ -174,7 +174,7 @@ def _settle(
         (row for row in rows if not labels or data.labels[row] != UNLABELLED),
         key=lambda row: data.names[row],
     )
-    counted.append(choice)
+    counts.append(choice)
     duplicates += [
         Duplicate(name=data.names[row], same_as=data.names[choice]) for row in rows if row != choice
     ]

@@ -65,7 +65,7 @@ def enrol(
     *,
     ledger: Path | None = None,
     predecessor: Predecessor | None = None,
-    replaced: Path | None = None,
+    replaced_home: Path | None = None,
     confirm: Callable[[bytes], None] | None = None,
 ) -> Enrolment:
     """Enrol this home with a join token, and write certificate, CA and encoder into it.
@@ -76,7 +76,7 @@ def enrol(
         home: The home; keys and a ledger that are not there are made.
         ledger: The plant's ledger, if it is not the home's own.
         predecessor: The ledger that a new one replaces after a compromise.
-        replaced: That ledger's file; without it, the one that was kept beside the plant's ledger.
+        replaced_home: That ledger's file; without it, the one kept beside the plant's ledger.
         confirm: Called with the encoder package before anything that came is written; raises
             where it is not wanted.
 
@@ -89,28 +89,30 @@ def enrol(
     token = _read_token(token_text)
     ca_pem = _fetch_ca(token)
     public = identity.create(home, token.site)
-    with open_ledger(home, ledger, token.site, predecessor) as opened:
-        checkpoint = opened.first_checkpoint()
+    with open_ledger(home, ledger, token.site, predecessor) as opened_ledger:
+        checkpoint = opened_ledger.first_checkpoint()
         request = EnrolmentRequest(
             site=token.site,
             secret=token.secret,
             csr_pem=public.csr_pem,
             node_public_key=public.node_public_key,
             signing_key=public.signing_key,
-            ledger_origin=opened.origin,
+            ledger_origin=opened_ledger.origin,
             ledger_key=public.ledger_key,
-            genesis=opened.entry(0).decode(),
+            genesis=opened_ledger.entry(0).decode(),
             checkpoint=checkpoint.decode(),
-            replaced=_show_replaced(opened, replaced or ledger or home.ledger),
+            replaced=_show_replaced(opened_ledger, replaced_home or ledger or home.ledger),
         )
         reply = _exchange(token, ca_pem, request)
         client_certificate, encoder = _check_reply(reply, token, home)
         if confirm is not None:
             confirm(encoder)
         sharing.check_witness(home, reply.witness_name, reply.witness_key)
-        opened.enrol_witness(reply.witness_name, bytes.fromhex(reply.witness_key))
+        opened_ledger.enrol_witness(reply.witness_name, bytes.fromhex(reply.witness_key))
         if reply.cosignature:
-            opened.add_cosignature(checkpoint + reply.cosignature.encode(), reply.witness_name)
+            opened_ledger.add_cosignature(
+                checkpoint + reply.cosignature.encode(), reply.witness_name
+            )
     atomic.write_bytes(home.ca_certificate, ca_pem)
     atomic.write_bytes(home.certificate, client_certificate)
     atomic.write_bytes(home.encoder, encoder)

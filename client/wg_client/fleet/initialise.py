@@ -147,8 +147,8 @@ def initialise(
     scan = scan or look(choice, stage)
     skip, empty = choice.set_aside, choice.allow_empty and choice.labels is not None
     path = choice.path
-    if refused := why_not(scan, set_aside=skip, allow_empty=empty, source=path):
-        raise refused
+    if refusal := why_not(scan, set_aside=skip, allow_empty=empty, source=path):
+        raise refusal
     subject = _alone(home, choice, scan) if token is None else check_token(token, encoder)
     # Refuse what client.yaml would refuse, before the one-time token is spent.
     data = DataConfig(
@@ -238,12 +238,14 @@ def _enrol(
     confirm: Confirm | None,
 ) -> ClientConfig:
     """Enrol a home that has no ``client.yaml``, and write it; errors as of ``initialise``."""
-    shared = share(home, choice, privacy, protocol.decode_token(token.strip()).site)
+    shares_ledger = share(home, choice, privacy, protocol.decode_token(token.strip()).site)
     check_room(home, len(inspection.data))
     with locks.node(home):
         see = partial(_see, inspection, choice.path, confirm)
-        done = enrol(home, token, ledger=home.ledger if shared else None, confirm=see)
-        config = _config(done.site, server_of(done.reply), data, privacy, choice, inspection)
+        enrolment = enrol(home, token, ledger=home.ledger if shares_ledger else None, confirm=see)
+        config = _config(
+            enrolment.site, server_of(enrolment.reply), data, privacy, choice, inspection
+        )
         configuration.save(home, config)
     return config
 
@@ -290,13 +292,13 @@ def check_room(
     Raises:
         StorageError: It is, or the folder cannot be made.
     """
-    needed = fixed_bytes + records * record_bytes
+    needs = fixed_bytes + records * record_bytes
     home.make_private()
     with raised_as(StorageError, f"{home.root}: cannot be used"):
         free = shutil.disk_usage(home.root).free
-    if free < needed:
+    if free < needs:
         raise StorageError(
-            f"{home.root}: {free >> 20} MiB free on this disk, about {needed >> 20} MiB are needed;"
+            f"{home.root}: {free >> 20} MiB free on this disk, about {needs >> 20} MiB are needed;"
             " nothing was sent, and the join token is still good"
         )
 

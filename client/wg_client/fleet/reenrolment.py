@@ -54,9 +54,9 @@ def replace(home: ClientHome, token: str, *, encoder: str | None = None) -> Clie
     def enrol(stage: ClientHome, config: ClientConfig, confirm: Confirm) -> Enrolment:
         if (stage.root / place.LEDGER).exists():
             _fresh(stage)  # of a ``compromise`` that came to nothing
-        shared = sharing.pass_on(home, stage)
+        shares_ledger = sharing.pass_on(home, stage)
         atomic.copy(home.signing_key, stage.signing_key, mode=atomic.PRIVATE)
-        if not shared:
+        if not shares_ledger:
             atomic.copy(home.ledger_key, stage.ledger_key, mode=atomic.PRIVATE)
         return enrolment.enrol(stage, token, ledger=home.ledger, confirm=confirm)
 
@@ -78,9 +78,9 @@ def join(home: ClientHome, token: str, *, encoder: str | None = None) -> ClientC
             f"{home.config}: enrolled with {config.server.name}; 'wg-client init --replace' enrols"
             " it again"
         )
-    named = protocol.decode_token(token.strip()).encoder
-    encoder_pin.check_named(encoder, named)
-    return replace(home, token, encoder=named)
+    token_encoder = protocol.decode_token(token.strip()).encoder
+    encoder_pin.check_named(encoder, token_encoder)
+    return replace(home, token, encoder=token_encoder)
 
 
 def compromise(
@@ -106,8 +106,8 @@ def compromise(
             raise ConfigError(f"{home.ledger}: data set {config.data.name!r} is not on it")
         if not _succeeds(stage, predecessor):
             _fresh(stage)
-        done = enrolment.enrol(
-            stage, token, predecessor=predecessor, replaced=home.ledger, confirm=confirm
+        enrolled_site = enrolment.enrol(
+            stage, token, predecessor=predecessor, replaced_home=home.ledger, confirm=confirm
         )
         with Ledger.open(stage.ledger, signing.load(stage.ledger_key)) as ledger:
             ledger.register_dataset(
@@ -118,7 +118,7 @@ def compromise(
                     cap_delta=config.privacy.cap_delta,
                 )
             )
-        return done
+        return enrolled_site
 
     return _again(home, token, encoder, enrol)
 
@@ -136,18 +136,20 @@ def _again(
         if not stage.config.exists():
             confirm = _checked(home, config, token, encoder)
             stage.make_private()
-            done = enrol(stage, config, confirm)
-            data = dataclasses.replace(config.data, encoder=canonical.sha256_hex(done.encoder))
-            server = server_of(done.reply)
+            enrolled_site = enrol(stage, config, confirm)
+            data = dataclasses.replace(
+                config.data, encoder=canonical.sha256_hex(enrolled_site.encoder)
+            )
+            server = server_of(enrolled_site.reply)
             configuration.save(stage, dataclasses.replace(config, pin=server, data=data))
         return _install(home, stage)
 
 
 def _install(home: ClientHome, stage: ClientHome) -> ClientConfig:
     """Put what is new in its place, piece by piece; ``client.yaml`` last."""
-    shared = place.read(home.root) is not None
+    shares_ledger = place.read(home.root) is not None
     _set_aside(home, stage)
-    if not shared and (stage.ledger.exists() or not home.ledger.exists()):
+    if not shares_ledger and (stage.ledger.exists() or not home.ledger.exists()):
         if home.ledger.exists():
             _keep_old(home)
         for path in stage.root.glob("ledger.sqlite*"):

@@ -144,11 +144,11 @@ class DeliveredMethod:
             unchecked_rank=None if self.trained else _unchecked_rank(first_candidate, package),
         )
 
-    def _of_network(self, fitted: Fitted, records: LabelledRecords) -> Fitted | None:
+    def _of_network(self, head: Fitted, records: LabelledRecords) -> Fitted | None:
         """A network as it came, or averaged with local-only; None where that is not known."""
         if not self.trained or records.local is None or not records.every_class_twice:
-            return None if self.trained else fitted
-        return average_models((records.local, fitted), records.folds)
+            return None if self.trained else head
+        return average_models((records.local, head), records.folds)
 
 
 def _unchecked_rank(candidate: Candidate, package: Package) -> int:

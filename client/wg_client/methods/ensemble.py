@@ -42,18 +42,18 @@ class Ensemble:
         return Model(trunk=trunk, fitted=average or fitted_model, origin=POSTERIOR)
 
 
-def mean_aligned(posterior: Posterior, unlabelled: Floats) -> BaseHead:
+def mean_aligned(posterior: Posterior, unlabelled_records: Floats) -> BaseHead:
     """Shift other sites' knowledge of classes to the mean of the training records.
 
     Args:
         posterior: From the server.
-        unlabelled: Local features ``[m, D]`` of records that have a part in the mean.
+        unlabelled_records: Local features ``[m, D]`` of records that have a part in the mean.
     """
     align = posteriors.mean_aligned(posterior)
 
     def base(features: Floats, labels: Ints) -> LinearHead:
-        x = np.concatenate([features, unlabelled])[:, : len(posterior.within)]
-        y = np.concatenate([labels, np.full(len(unlabelled), -1)])
+        x = np.concatenate([features, unlabelled_records])[:, : len(posterior.within)]
+        y = np.concatenate([labels, np.full(len(unlabelled_records), -1)])
         return LinearHead(*align(x, y)).padded(features.shape[1])
 
     return base

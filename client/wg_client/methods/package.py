@@ -244,7 +244,7 @@ def _family_network(plant: Recipient, family: OfferedFamily) -> PlantNetwork | N
 
 
 def plant_network(
-    sent: FamilyNetwork, records: Records, settings: Mapping[str, str]
+    network: FamilyNetwork, records: Records, settings: Mapping[str, str]
 ) -> PlantNetwork:
     """The network of a family, standardised by a plant's records.
 
@@ -254,11 +254,11 @@ def plant_network(
     """
     from wg_common.nets.family_network import TrunkBeside
 
-    site_network = sent.at(records, settings)
-    module = TrunkBeside(sent.architecture, site_network.trunk, settings)
+    site_network = network.at(records, settings)
+    module = TrunkBeside(network.architecture, site_network.trunk, settings)
     features = module.features(records)
     head = HeadBeside(site_network.head, features)
-    return PlantNetwork(sent.architecture, site_network.trunk, module, features, head)
+    return PlantNetwork(network.architecture, site_network.trunk, module, features, head)
 
 
 def _encoder(plant: Recipient, trunk: PlantTrunk | None, local: NDArray[np.float32]) -> Trunk:

@@ -34,16 +34,18 @@ GOOD_NAMES = frozenset(
 """Labels that mean "no defect" by their name, in small letters."""
 
 
-def good_labels(labels: Sequence[str], declared: Sequence[str] | None) -> tuple[str, ...]:
+def good_labels(labels: Sequence[str], declared_labels: Sequence[str] | None) -> tuple[str, ...]:
     """Labels that mean "no defect": those that the plant declared, or by their names."""
-    if declared is not None:
-        return tuple(declared)
+    if declared_labels is not None:
+        return tuple(declared_labels)
     return tuple(label for label in labels if label.casefold() in GOOD_NAMES)
 
 
-def good_mask(labels: Sequence[str], declared: Sequence[str] | None) -> NDArray[np.bool_] | None:
+def good_mask(
+    labels: Sequence[str], declared_labels: Sequence[str] | None
+) -> NDArray[np.bool_] | None:
     """Which labels mean "no defect", ``[K]``; None where it is none of them, or all."""
-    mask = np.isin(labels, good_labels(labels, declared))
+    mask = np.isin(labels, good_labels(labels, declared_labels))
     return mask if 0 < mask.sum() < len(mask) else None
 
 
@@ -62,8 +64,8 @@ class Errors:
 
     def missing(self, share: float = 0.01, confidence: float = 0.95) -> int:
         """Further records, all called right, after which at most ``share`` is shown."""
-        needed: int = math.ceil(bdtrin(self.wrong, 1 - confidence, share) - 1e-9)
-        return max(0, needed - self.records)
+        needed_records: int = math.ceil(bdtrin(self.wrong, 1 - confidence, share) - 1e-9)
+        return max(0, needed_records - self.records)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,8 +189,8 @@ def acceptance(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> Acce
 
 def threshold(home: ClientHome, manifest: ModelsManifest, model: str) -> float:
     """The threshold of a model: what a person set while it was in use, else even odds."""
-    chosen = Chosen(package_id=manifest.package_id, model=manifest.entry(model).name)
-    return adoption.read(home).threshold_of(chosen)
+    choice = Chosen(package_id=manifest.package_id, model=manifest.entry(model).name)
+    return adoption.read(home).threshold_of(choice)
 
 
 def judging_records(plant: Plant, manifest: ModelsManifest) -> AcceptanceSet | None:

@@ -85,8 +85,8 @@ class Adoption:
     @property
     def now(self) -> Change:
         """Return the present state of the change."""
-        nothing = Change(when=0, what="arrived", by=PROGRAM, subject=None, why="")
-        return self.changes[-1] if self.changes else nothing
+        no_change = Change(when=0, what="arrived", by=PROGRAM, subject=None, why="")
+        return self.changes[-1] if self.changes else no_change
 
     @property
     def stage(self) -> str:
@@ -132,8 +132,8 @@ def in_use(home: ClientHome) -> tuple[ModelsManifest, str]:
 
 def shadow(home: ClientHome) -> tuple[ModelsManifest, str] | None:
     """The package and model that predict beside those in use, if there are any."""
-    chosen = read(home).now.shadow
-    return None if chosen is None else (_manifest(home, chosen), chosen.model)
+    choice = read(home).now.shadow
+    return None if choice is None else (_manifest(home, choice), choice.model)
 
 
 def chosen(home: ClientHome, package: str | None, model: str | None) -> tuple[ModelsManifest, str]:
@@ -148,8 +148,8 @@ def chosen(home: ClientHome, package: str | None, model: str | None) -> tuple[Mo
         ConfigError: There is none, or several packages begin with this.
     """
     if package is None:
-        manifest, used = in_use(home)
-        return manifest, manifest.entry(model or used).name
+        manifest, name = in_use(home)
+        return manifest, manifest.entry(model or name).name
     matches = [m for m in store.all_manifests(home) if m.package_id.startswith(package)]
     if len(matches) != 1:
         raise ConfigError(f"package {package!r}: {len(matches)} packages begin with it")
@@ -170,7 +170,7 @@ def arrived(home: ClientHome, new: ModelsManifest) -> str:
     with locks.models(home):
         history = read(home)
         state = history.now
-        chosen = Chosen(package_id=new.package_id, model=new.kept)
+        choice = Chosen(package_id=new.package_id, model=new.kept)
         for change in history.changes:
             if change.subject is not None and change.subject.package_id == new.package_id:
                 return change.why
@@ -183,12 +183,12 @@ def arrived(home: ClientHome, new: ModelsManifest) -> str:
         if uses and has_few_sites(new, new.kept):
             # The plant's own model names no class that only others know.
             has_local = any(entry.name == LOCAL for entry in new.models)
-            present = replace(chosen, model=LOCAL) if has_local else None
-            shadow, event, why = chosen, "shadow", _FEW_SITES
+            present = replace(choice, model=LOCAL) if has_local else None
+            shadow, event, why = choice, "shadow", _FEW_SITES
         elif uses:
-            present, event = chosen, "use"
+            present, event = choice, "use"
         elif why == _BETTER:
-            shadow, event = chosen, "shadow"
+            shadow, event = choice, "shadow"
         _append(
             home,
             history,
@@ -196,7 +196,7 @@ def arrived(home: ClientHome, new: ModelsManifest) -> str:
                 when=int(time.time()),
                 what=event,
                 by=PROGRAM,
-                subject=chosen,
+                subject=choice,
                 why=why,
                 in_use=present,
                 shadow=shadow,
@@ -280,20 +280,20 @@ def use(
         ConfigError: It is in use already, the package has no such model, or few sites stand behind
             one of its classes and the person does not say that this is accepted.
     """
-    chosen = Chosen(package_id=package.package_id, model=package.entry(model).name)
-    if has_few_sites(package, chosen.model) and not accept_few:
+    choice = Chosen(package_id=package.package_id, model=package.entry(model).name)
+    if has_few_sites(package, choice.model) and not accept_few:
         raise ConfigError(
-            f"{chosen}: fewer than three sites stand behind classes that it names; its report says"
+            f"{choice}: fewer than three sites stand behind classes that it names; its report says"
             " how many. Add --few-sites to use it all the same"
         )
     with locks.models(home):
         history = read(home)
         state = history.now
-        if chosen == state.in_use:
-            raise ConfigError(f"{chosen}: is in use already")
-        shadow = None if chosen == state.shadow else state.shadow
-        change = replace(state, in_use=chosen, shadow=shadow)
-        return _decided(home, history, change, "use", by, chosen, _BY_HAND)
+        if choice == state.in_use:
+            raise ConfigError(f"{choice}: is in use already")
+        shadow = None if choice == state.shadow else state.shadow
+        change = replace(state, in_use=choice, shadow=shadow)
+        return _decided(home, history, change, "use", by, choice, _BY_HAND)
 
 
 def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -> Change:
@@ -303,14 +303,14 @@ def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -
         UsageError: The name is none.
         ConfigError: It is the one in use, or the package has no such model.
     """
-    chosen = Chosen(package_id=package.package_id, model=package.entry(model).name)
+    choice = Chosen(package_id=package.package_id, model=package.entry(model).name)
     with locks.models(home):
         history = read(home)
         state = history.now
-        if chosen == state.in_use:
-            raise ConfigError(f"{chosen}: is in use, and cannot be its own shadow")
-        change = replace(state, shadow=chosen)
-        return _decided(home, history, change, "shadow", by, chosen, _BY_HAND)
+        if choice == state.in_use:
+            raise ConfigError(f"{choice}: is in use, and cannot be its own shadow")
+        change = replace(state, shadow=choice)
+        return _decided(home, history, change, "shadow", by, choice, _BY_HAND)
 
 
 def set_threshold(
@@ -336,8 +336,8 @@ def set_threshold(
             threshold=state.threshold if threshold is None else threshold,
             missed_share=state.missed_share if missed_share is None else missed_share,
         )
-        what: What = "missed" if threshold is None else "threshold"
-        return _decided(home, history, change, what, by, state.in_use, _BY_HAND)
+        kind: What = "missed" if threshold is None else "threshold"
+        return _decided(home, history, change, kind, by, state.in_use, _BY_HAND)
 
 
 def _decided(
@@ -365,8 +365,8 @@ def _append(home: ClientHome, history: Adoption, change: Change) -> Change:
     return change
 
 
-def _manifest(home: ClientHome, chosen: Chosen) -> ModelsManifest:
-    manifest = store.read_manifest(home, chosen.package_id)
+def _manifest(home: ClientHome, choice: Chosen) -> ModelsManifest:
+    manifest = store.read_manifest(home, choice.package_id)
     if manifest is None:
-        raise ConfigError(f"{home.models / FILE}: names {chosen}, which is not here")
+        raise ConfigError(f"{home.models / FILE}: names {choice}, which is not here")
     return manifest

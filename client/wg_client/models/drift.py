@@ -63,19 +63,19 @@ def shift(
     spread = both.std(axis=0)
     z = (both - both.mean(axis=0)) / (spread + _TINY)
     m, n = len(late), len(old)
-    observed = _difference(z[n:].sum(axis=0), m, n)
+    difference = _difference(z[n:].sum(axis=0), m, n)
     chances = np.zeros((PERMUTATIONS, m + n), dtype=bool)
     for row in chances:
         row[rng.permutation(m + n)[:m]] = True
     largest = _difference(chances.astype(np.float64) @ z, m, n).max(axis=1)
-    p = (1 + int((largest >= observed.max() - _TINY).sum())) / (PERMUTATIONS + 1)
-    moved = observed > np.quantile(largest, 1 - level, method="higher")
+    p = (1 + int((largest >= difference.max() - _TINY).sum())) / (PERMUTATIONS + 1)
+    is_shifted = difference > np.quantile(largest, 1 - level, method="higher")
     d = x.shape[1]
     return Shift(
         p=p,
-        means=int(moved[:d].sum()),
-        spreads=int(moved[d:].sum()),
-        largest=float(observed.max()),
+        means=int(is_shifted[:d].sum()),
+        spreads=int(is_shifted[d:].sum()),
+        largest=float(difference.max()),
         compared=m + n,
     )
 

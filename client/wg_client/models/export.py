@@ -218,9 +218,11 @@ class JudgedModel(nn.Module):
         if judge.good is not None:
             self.register_buffer("defect", torch.from_numpy((~judge.good).astype(np.float32)))
 
-    def forward(self, records: torch.Tensor, *prepared: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(
+        self, records: torch.Tensor, *further_inputs: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
         """Values of ``OUTPUTS``; arguments as of ``HeadModel.forward``."""
-        features = self.model.features(records, *prepared)
+        features = self.model.features(records, *further_inputs)
         logits = self.model.logits(features)
         label = logits.argmax(dim=1)
         chances = self._chances(logits, label)
@@ -289,14 +291,14 @@ def _onnx(
 ) -> bytes:
     """The model as ONNX, by torch's exporter; the batch size stays free."""
     batch = torch.export.Dim("n", min=1, max=1 << 20)
-    records, *prepared = ({0: batch} for _ in examples)
+    records, *further_axes = ({0: batch} for _ in examples)
     with _quiet("torch.onnx", "onnxscript", "onnx_ir"):
         program = torch.onnx.export(
             model,
             tuple(examples.values()),
             input_names=list(examples),
             output_names=list(OUTPUTS) if isinstance(model, JudgedModel) else ["logits"],
-            dynamic_shapes=(records, tuple(prepared)) if prepared else (records,),
+            dynamic_shapes=(records, tuple(further_axes)) if further_axes else (records,),
             dynamo=True,
             verbose=False,
         )

@@ -198,7 +198,7 @@ def _fitted(x: Singles, labels: Ints, rng: np.random.Generator) -> Novelty:
     values, turn = np.linalg.eigh(along.T @ along / n)
     vectors, variances = vectors @ turn, np.append(values, 0.0)
     shrunk = (1 - shrinkage) * variances + shrinkage * common
-    fitted = Novelty(
+    novelty = Novelty(
         mean=mean,
         scale=scale,
         directions=vectors.astype(np.float32),
@@ -207,7 +207,7 @@ def _fitted(x: Singles, labels: Ints, rng: np.random.Generator) -> Novelty:
         scores=np.zeros(0, np.float32),
     )
     rows = np.sort(rng.permutation(n)[:BANK_LIMIT])
-    return replace(fitted, bank=fitted.placed(x[rows]))
+    return replace(novelty, bank=novelty.placed(x[rows]))
 
 
 def _shrinkage(within: Singles) -> float:
@@ -243,5 +243,5 @@ def _unlike(x: Singles, bank: Singles, *, nearest: int = 2) -> Singles:
     cosines = products / (record_norms * norms + np.float32(1e-9))
     near = min(nearest, len(bank))
     distance = np.sqrt(np.partition(squares, near - 1, axis=1)[:, :near]).mean(axis=1)
-    turned = np.partition(1 - cosines, near - 1, axis=1)[:, :near].mean(axis=1)
-    return np.asarray(distance * np.sqrt(np.maximum(turned, 0)), dtype=np.float32)
+    distances = np.partition(1 - cosines, near - 1, axis=1)[:, :near].mean(axis=1)
+    return np.asarray(distance * np.sqrt(np.maximum(distances, 0)), dtype=np.float32)

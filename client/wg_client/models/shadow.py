@@ -49,9 +49,9 @@ class Shadow:
     @classmethod
     def of_model(cls, home: ClientHome, used: ModelsManifest, name: str) -> Shadow | None:
         """The shadow of a model, if it is the one in use and has one."""
-        chosen = Chosen(package_id=used.package_id, model=used.entry(name).name)
+        choice = Chosen(package_id=used.package_id, model=used.entry(name).name)
         shadow = adoption.shadow(home)
-        if shadow is None or adoption.read(home).now.in_use != chosen:
+        if shadow is None or adoption.read(home).now.in_use != choice:
             return None
         manifest, model = shadow
         shares_inputs = _sees_with(used) == _sees_with(manifest)

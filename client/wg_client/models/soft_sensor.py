@@ -46,9 +46,9 @@ def learn(features: Floats, values: Floats, recordings: NDArray[np.generic]) -> 
     rows = np.isfinite(values)
     groups = np.unique(recordings[rows], return_inverse=True)[1]
     model = numbers.fit(features[rows], values[rows], groups)
-    unlabelled = np.full(len(groups), -1, np.int64)
+    no_labels = np.full(len(groups), -1, np.int64)
     return SoftSensor(
         model=model,
         judgement=Judgement.of(model.out_of_fold, values[rows]),
-        novelty=novelty.fit(features[rows], unlabelled),
+        novelty=novelty.fit(features[rows], no_labels),
     )

@@ -131,16 +131,16 @@ class _Looking:
             self._judge_node(running, good, word)
         snapshot = self._snapshot()
         inbox = Inbox(home)
-        rejected = len(inbox.rejected())
-        if rejected:
+        rejected_packages = len(inbox.rejected())
+        if rejected_packages:
             self._problems.append(
                 text(
                     "{count} packages could not be applied: the log says why; they are in {folder}",
-                    count=rejected,
+                    count=rejected_packages,
                     folder=home.packages / "rejected",
                 )
             )
-        stage, model, applied = self._model()
+        stage, model, applied_time = self._model()
         free = shutil.disk_usage(home.root).free
         if free < 2 * protocol.WEIGHTS_LIMIT:
             self._problems.append(
@@ -163,9 +163,9 @@ class _Looking:
             frozen=snapshot[1],
             stage=stage,
             model=model,
-            applied=applied,
+            applied=applied_time,
             waiting=len(inbox.waiting()),
-            rejected=rejected,
+            rejected=rejected_packages,
             free_bytes=free,
             problems=tuple(self._problems),
         )
@@ -220,14 +220,14 @@ class _Looking:
             return None
         sizes = {name: size for name, _, size in rows}
         pin = self._config.pin
-        cosigned = spend.entries if pin is None else sizes[pin.witness_name]
-        if pin is not None and cosigned < spend.entries:
+        cosigned_entries = spend.entries if pin is None else sizes[pin.witness_name]
+        if pin is not None and cosigned_entries < spend.entries:
             self._problems.append(
                 text(
                     "entries of the ledger that {server} has not cosigned: {count}. A node that is"
                     " connected has it done within the hour; if not, its log says why",
                     server=pin.name,
-                    count=spend.entries - cosigned,
+                    count=spend.entries - cosigned_entries,
                 )
             )
         return Budget(
@@ -238,7 +238,7 @@ class _Looking:
             burned=spend.burned,
             distinguished=spend.distinguished,
             entries=spend.entries,
-            cosigned=cosigned,
+            cosigned=cosigned_entries,
             releases=spend.releases,
         )
 

@@ -154,12 +154,12 @@ def decide(expectation: Expected | None, facts: Facts, least: float = 0.01) -> D
     """
     if expectation is None:
         return Decision.WAIT
-    guessed = 1 / facts.classes if facts.question == "S3" else 0.0
-    change = change_of(expectation.low - guessed, expectation.high - guessed)
+    chance = 1 / facts.classes if facts.question == "S3" else 0.0
+    change = change_of(expectation.low - chance, expectation.high - chance)
     if change is Change.MORE:
         return Decision.JOIN
-    noticed = expectation.gain - guessed >= least and change is not Change.FEWER
-    return Decision.WAIT if noticed else Decision.STAY
+    is_noticeable = expectation.gain - chance >= least and change is not Change.FEWER
+    return Decision.WAIT if is_noticeable else Decision.STAY
 
 
 @functools.cache
@@ -216,13 +216,13 @@ def _of_nearest(cases: list[Case], facts: Facts, epsilon: float) -> Expected:
     """Estimate a plant's gain from the cases most like it."""
     cases = sorted(cases, key=lambda case: _distance(case.facts, facts))[:NEAREST]
     gains = np.array([case.gain / case.facts.share for case in cases]) * facts.share
-    saved = np.array([case.saved for case in cases]) * facts.classes
+    savings = np.array([case.saved for case in cases]) * facts.classes
     names, place, sizes = np.unique(
         [case.dataset for case in cases], return_inverse=True, return_counts=True
     )
     weights = 1 / sizes[place]
     gain, low, high = _interval(gains, weights, len(names))
-    labels, fewest_labels, most_labels = _interval(saved, weights, len(names))
+    labels, fewest_labels, most_labels = _interval(savings, weights, len(names))
     return Expected(
         epsilon=epsilon,
         gain=gain,

@@ -95,13 +95,13 @@ _MEASURED = text("measured in this run")
 
 def _lines(simulation: Simulation, figures: Figures) -> list[Line]:
     data, expectation = simulation.data, simulation.expected
-    saved: Range | None = None
+    savings: Range | None = None
     gain: Range | None = None
     if expectation is not None:
-        saved = expectation.saved, expectation.saved_low, expectation.saved_high
+        savings = expectation.saved, expectation.saved_low, expectation.saved_high
         if simulation.facts.question != "S3":
             gain = expectation.gain, expectation.low, expectation.high
-    hours = _times(saved, figures.label_seconds, 1 / 3600)
+    hours = _times(savings, figures.label_seconds, 1 / 3600)
     errors = _times(gain, figures.records_a_year)
     guess = next(price.guess for price in simulation.prices if price.epsilon == simulation.epsilon)
     return [
@@ -118,7 +118,7 @@ def _lines(simulation: Simulation, figures: Figures) -> list[Line]:
         Line(text("Right answers alone"), _alone(simulation.local), _MEASURED),
         Line(
             text("Labels saved, once"),
-            _ranged(saved, text("labels")),
+            _ranged(savings, text("labels")),
             text("published plants like yours; the command stands below"),
         ),
         _entered(text("Hours saved by that"), hours, text("hours"), "label_seconds"),

@@ -55,17 +55,17 @@ def bounds(
     """
     from scipy.special import ndtri
 
-    measured = _distance(members, non_members)
+    distance = _distance(members, non_members)
     n, m = len(members), len(non_members)
     # Hedges and Olkin 1985, chapter 5: for independent normal scores.
-    error = math.sqrt(1 / n + 1 / m + measured**2 / (2 * (n + m)))
-    lower = measured - float(ndtri(parametric_confidence)) * error
-    counted = clopper_pearson_mu(members, non_members, clopper_pearson_confidence)
+    error = math.sqrt(1 / n + 1 / m + distance**2 / (2 * (n + m)))
+    lower = distance - float(ndtri(parametric_confidence)) * error
+    counted_mu = clopper_pearson_mu(members, non_members, clopper_pearson_confidence)
     return Bounds(
         canaries=n + m,
         mu_claimed=calibration.mu(epsilon, delta),
-        mu_measured=measured,
-        clopper_pearson=_epsilon(counted, delta),
+        mu_measured=distance,
+        clopper_pearson=_epsilon(counted_mu, delta),
         parametric=_epsilon(lower, delta),
     )
 

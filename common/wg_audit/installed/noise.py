@@ -280,7 +280,7 @@ def _beyond(values: Floats, width: float) -> float:
 def _kolmogorov(values: Floats) -> float:
     from scipy.special import kolmogorov, ndtr
 
-    ordered = ndtr(np.sort(values))
+    quantiles = ndtr(np.sort(values))
     places = np.arange(len(values) + 1) / len(values)
-    distance = max(float((places[1:] - ordered).max()), float((ordered - places[:-1]).max()))
+    distance = max(float((places[1:] - quantiles).max()), float((quantiles - places[:-1]).max()))
     return float(kolmogorov(math.sqrt(len(values)) * distance))

@@ -266,9 +266,12 @@ def opened(data: bytes) -> Opened:
     Raises:
         DecodeError: The bytes are no covered release.
     """
-    covered = statistics_file.decode_covered(data)
-    manifest, integers = statistics_file.read_unverified(covered.release)
-    charge, entry = entries.decode(covered.charge_entry), entries.decode(covered.release_entry)
+    covered_file = statistics_file.decode_covered(data)
+    manifest, integers = statistics_file.read_unverified(covered_file.release)
+    charge, entry = (
+        entries.decode(covered_file.charge_entry),
+        entries.decode(covered_file.release_entry),
+    )
     if not (isinstance(charge, Charge) and isinstance(entry, Release)):
         raise DecodeError(f"entries: {charge.head.kind} and {entry.head.kind}")
     return Opened(data, manifest, charge, entry, integers)

@@ -269,8 +269,8 @@ def encode_apart(bench: Bench) -> None:
     groups = [pictures, *(pictures[2**k - 1 : 2 ** (k + 1) - 1] for k in range(_GROUPS))]
     parts: list[Integers] = []
     with bench.note_errors(), bench.fresh(setup) as plant:
-        for number, chosen in enumerate(groups):
-            plant.freeze(chosen)
+        for number, group in enumerate(groups):
+            plant.freeze(group)
             question = make_question(number)
             watch = Watch(far, plant.home, question.request_id)
             bench.ask(plant, question, watch)
@@ -285,16 +285,16 @@ def score_canaries(bench: Bench) -> None:
     setup = Setup(labels=labels(count), dimension=count)
     birds = made_up.canaries(count)
     for _ in range(bench.size.snapshots):
-        chosen = bench.rng.integers(0, 2, count).astype(bool)
+        membership = bench.rng.integers(0, 2, count).astype(bool)
         with bench.note_errors(), bench.fresh(setup) as plant:
-            records = bench.freeze(plant, [birds[n] for n in np.flatnonzero(chosen)])
+            records = bench.freeze(plant, [birds[n] for n in np.flatnonzero(membership)])
             files = []
             for number in range(_REPEATS):
                 question = make_question(number, EPSILON)
                 file = bench.release_bare(plant, setup, records, question)
                 reference = Reference(setup, records, file)
                 scores = _scores(file, [reference.vector(bird) for bird in birds])
-                for group, members in zip(bench.scores, (chosen, ~chosen), strict=True):
+                for group, members in zip(bench.scores, (membership, ~membership), strict=True):
                     group.append(scores[members])
                 files.append(file)
             bench.verify(plant, files)

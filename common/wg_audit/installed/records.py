@@ -180,17 +180,17 @@ def canaries(count: int, *, canary_length: float = 4.0) -> list[Record]:
 def pictures(rng: np.random.Generator, count: int, classes: int) -> Sequence[Record]:
     """Stripes of random directions, widths and contrasts under grain."""
     y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
-    drawn = []
+    images = []
     for number in range(count):
         turn, pitch, phase = rng.uniform(0, np.pi), rng.uniform(1, 10), rng.uniform(0, 2 * np.pi)
         wave = np.sin(2 * np.pi * pitch * (x * np.cos(turn) + y * np.sin(turn)) + phase)
         grey = rng.uniform(60, 190) + rng.uniform(10, 70) * wave + rng.normal(0, 12, x.shape)
         pixels = np.clip(grey, 0, 255).astype(np.uint8)
         pixels[0, 0] = number  # no two have the same content
-        drawn.append(Record(pixels=pixels, label=number % classes))
-    return drawn
+        images.append(Record(pixels=pixels, label=number % classes))
+    return images
 
 
 def _direction(rng: np.random.Generator, count: int, dimension: int) -> Floats:
-    drawn = rng.normal(size=(count, dimension))
-    return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True))
+    directions = rng.normal(size=(count, dimension))
+    return np.asarray(directions / np.linalg.norm(directions, axis=1, keepdims=True))

@@ -35,9 +35,11 @@ class Reference:
         schema = file.manifest.schema
         self._of_machine = file.of_machine
         expected = ((), MACHINE_NUMBERS) if file.of_machine else (setup.labels, setup.dimension)
-        stated = (schema.labels, schema.dimension, float(schema.clip_radius))
-        if stated != (*expected, 1.0):
-            raise VerificationError(f"a release of {stated[1:]} and {len(schema.labels)} labels")
+        schema_values = (schema.labels, schema.dimension, float(schema.clip_radius))
+        if schema_values != (*expected, 1.0):
+            raise VerificationError(
+                f"a release of {schema_values[1:]} and {len(schema.labels)} labels"
+            )
         self._setup, self._records, self._schema = setup, records, schema
         self._grid = 1 << schema.bits
         self._vectors: dict[tuple[bytes, int], Integers] = {}
@@ -56,8 +58,8 @@ class Reference:
         total = np.zeros(self._schema.length, dtype=np.int64)
         for rows in self._units():
             unit_sum = sum((self.vector(record) for record in rows), np.zeros_like(total))
-            shared = max(len(rows), 1)
-            total += np.sign(unit_sum) * (np.abs(unit_sum) // shared)
+            divisor = max(len(rows), 1)
+            total += np.sign(unit_sum) * (np.abs(unit_sum) // divisor)
         return total
 
     def vector(self, record: Record) -> Integers:
@@ -110,8 +112,10 @@ class Reference:
         typical = sphere / _TYPICAL
         spread = typical**2 / 25
         noise = len(counts) * variance / self._schema.count_weight**2
-        counted = Fraction(sum(counts), self._schema.count_weight)
-        size = max((counted * spread + typical * noise) / (spread + noise), sphere / _LONGEST)
+        weighted_count = Fraction(sum(counts), self._schema.count_weight)
+        size = max(
+            (weighted_count * spread + typical * noise) / (spread + noise), sphere / _LONGEST
+        )
         mean = math.floor(self._grid * sphere / size)
         point = [_signed(abs(value) * mean * length // energy, value) for value in total]
         return point, math.isqrt(self._grid**2 - mean**2)
@@ -126,10 +130,10 @@ def _settle(copies: list[Record]) -> Record | None:
 
 def _within(values: list[int], radius: int) -> list[int]:
     """A vector no longer than ``radius``: each entry times radius over length, toward zero."""
-    squared = _squares(values)
-    if squared <= radius**2:
+    squares = _squares(values)
+    if squares <= radius**2:
         return values
-    length = math.isqrt(squared - 1) + 1
+    length = math.isqrt(squares - 1) + 1
     return [_signed(abs(value) * radius // length, value) for value in values]
 
 

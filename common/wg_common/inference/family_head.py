@@ -135,17 +135,17 @@ def network_head(
     tensors: Mapping[str, NDArray[np.floating]],
     classes: int,
     features: int,
-    further: Mapping[str, tuple[int, ...]],
+    further_shapes: Mapping[str, tuple[int, ...]],
 ) -> NetworkHead:
     """Read what ``NetworkHead.tensors`` wrote, for K classes and F features.
 
     Args:
-        further: Shapes of the arrays beyond a head's (``wg_common.nets.site_norms.shapes``).
+        further_shapes: Shapes of the arrays beyond a head's (``wg_common.nets.site_norms.shapes``).
 
     Raises:
         DecodeError: As above.
     """
-    values = _check_tensors(tensors, classes, Layout(features, ()), further)
+    values = _check_tensors(tensors, classes, Layout(features, ()), further_shapes)
     _within("log spread", values["norms"][1])
     _within("change of a norm", np.abs(values["outer"]).sum(axis=1))
     return NetworkHead(**values)
@@ -155,7 +155,7 @@ def _check_tensors(
     tensors: Mapping[str, NDArray[np.floating]],
     classes: int,
     layout: Layout,
-    further: Mapping[str, tuple[int, ...]],
+    further_shapes: Mapping[str, tuple[int, ...]],
 ) -> dict[str, Floats]:
     size = sum(layout.sizes)
     shapes: dict[str, tuple[int, ...]] = {
@@ -163,7 +163,7 @@ def _check_tensors(
         "records": (1,),
         "weight": (classes, size),
         "bias": (classes,),
-        **further,
+        **further_shapes,
     }
     values = hostile_tensors.check_tensors("family head", tensors, shapes)
     records = float(values["records"][0])

@@ -52,22 +52,22 @@ class Likeness:
         """Return the attributes as float32 tensors, with ``PREFIX``."""
         return {f"{PREFIX}{f.name}": getattr(self, f.name).astype(np.float32) for f in fields(self)}
 
-    def unlikeness(self, released: NDArray[np.floating]) -> float:
+    def unlikeness(self, statistics: NDArray[np.floating]) -> float:
         """Measure how unlike the family a site is.
 
         Args:
-            released: Features of its records that may be released, or more, ``[n, d]``; they come
+            statistics: Features of its records that may be released, or more, ``[n, d]``; they come
                 first.
         """
-        if len(released) < FEWEST:
+        if len(statistics) < FEWEST:
             return 0.0
-        value = float(self.weight @ site_description(released)) + float(self.bias[0])
-        return value if len(released) >= USUAL else value * float(self.width[0])
+        value = float(self.weight @ site_description(statistics)) + float(self.bias[0])
+        return value if len(statistics) >= USUAL else value * float(self.width[0])
 
 
-def site_description(released: NDArray[np.floating]) -> Floats:
+def site_description(statistics: NDArray[np.floating]) -> Floats:
     """Mean, log spread and correlations of at most 64 features over records ``[n, d]``, ``[F]``."""
-    x = released[:, :_COLUMNS].astype(np.float64)
+    x = statistics[:, :_COLUMNS].astype(np.float64)
     mean, spread = x.mean(axis=0), x.std(axis=0) + _LEAST
     z = (x - mean) / spread
     correlations = (z.T @ z / len(z))[np.triu_indices(x.shape[1], 1)]

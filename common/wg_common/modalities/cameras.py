@@ -48,12 +48,12 @@ class Camera:
     tint: tuple[float, float, float] | None = None
 
 
-def draw_camera(rng: np.random.Generator, *, strength: float, mounted: bool) -> Camera:
+def draw_camera(rng: np.random.Generator, *, strength: float, is_mounted: bool) -> Camera:
     """A random set-up.
 
     Args:
         strength: 0 is a clean camera, 1 a very different one.
-        mounted: Whether quarter turns leave the task as it is (they do not for characters).
+        is_mounted: Whether quarter turns leave the task as it is (they do not for characters).
     """
     s = strength
     return Camera(
@@ -69,7 +69,7 @@ def draw_camera(rng: np.random.Generator, *, strength: float, mounted: bool) -> 
         noise=float(rng.uniform(0, 0.09 * s)),
         banding=float(rng.uniform(0, 0.06)) if rng.random() < 0.3 * s else 0.0,
         coarse=int(rng.choice([2, 4])) if rng.random() < 0.3 * s else 1,
-        turn=int(rng.integers(4)) if mounted and rng.random() < 0.3 * s else 0,
+        turn=int(rng.integers(4)) if is_mounted and rng.random() < 0.3 * s else 0,
         tint=tuple(float(t) for t in rng.uniform(0.6, 1.1, 3))  # type: ignore[arg-type]
         if rng.random() < 0.3
         else None,

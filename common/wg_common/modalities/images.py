@@ -133,7 +133,7 @@ class Images(Modality):
         """Images through one other camera, which sees the largest square of each."""
         from wg_common.modalities import cameras  # SciPy: only the zoo needs it
 
-        camera = cameras.draw_camera(rng, strength=strength, mounted=False)
+        camera = cameras.draw_camera(rng, strength=strength, is_mounted=False)
         return [cameras.photograph_again(rng, record, camera) for record in records]
 
     def augment_record(

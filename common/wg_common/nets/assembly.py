@@ -35,31 +35,35 @@ class HeadModel(nn.Module):
         encoder: EncoderModule,
         head: nn.Linear,
         network: TrunkBeside | RecordTrunk | None = None,
-        further: Sequence[EncoderTrunk] = (),
+        further_trunks: Sequence[EncoderTrunk] = (),
     ) -> None:
         super().__init__()
-        self.further = nn.ModuleList(further)
+        self.further = nn.ModuleList(further_trunks)
         self.encoder = encoder
         self.head = head
         self.network = network
 
-    def forward(self, records: Tensor, *prepared: Tensor) -> Tensor:
+    def forward(self, records: Tensor, *further_inputs: Tensor) -> Tensor:
         """Logits ``[n, K]``; prepared are the batches of further trunks and of the network."""
-        return self.logits(self.features(records, *prepared))
+        return self.logits(self.features(records, *further_inputs))
 
     def logits(self, features: Tensor) -> Tensor:
         """Logits ``[n, K]`` of what ``features`` gives."""
         values: Tensor = self.head(features[:, : self.head.in_features])
         return values
 
-    def features(self, records: Tensor, *prepared: Tensor) -> Tensor:
+    def features(self, records: Tensor, *further_inputs: Tensor) -> Tensor:
         """Features that the head stands on ``[n, D]``, arguments as of ``forward``."""
         batch = records.float()
         parts = [self.encoder(batch)]  # [n, D], those that are released first
-        for trunk, x in zip(self.further, prepared, strict=False):
+        for trunk, x in zip(self.further, further_inputs, strict=False):
             parts.append(cast(EncoderTrunk, trunk).local(x))
         if self.network is not None:
-            parts.append(self.network(prepared[-1] if len(prepared) > len(self.further) else batch))
+            parts.append(
+                self.network(
+                    further_inputs[-1] if len(further_inputs) > len(self.further) else batch
+                )
+            )
         return torch.cat(parts, dim=1)
 
 

@@ -70,17 +70,19 @@ def read_root(home: ClientHome) -> x509.Certificate:
         raise ConfigError(f"{home.ca_certificate}: not a PEM certificate") from error
 
 
-def newest_root(pinned: x509.Certificate, data: bytes, now: datetime.datetime) -> x509.Certificate:
+def newest_root(
+    pinned_root: x509.Certificate, data: bytes, now: datetime.datetime
+) -> x509.Certificate:
     """The root of today, if links lead to it from the pinned one.
 
     Args:
-        pinned: The root that is trusted.
+        pinned_root: The root that is trusted.
         data: PEM: the root of today, then links in any order.
         now: The time at which all must be good.
 
     Raises:
         DecodeError: It is not 1 to ``LINKS_LIMIT`` + 1 certificates.
-        VerificationError: No way leads from ``pinned`` to the root.
+        VerificationError: No way leads from ``pinned_root`` to the root.
     """
     try:
         root, *links = x509.load_pem_x509_certificates(data)
@@ -88,13 +90,13 @@ def newest_root(pinned: x509.Certificate, data: bytes, now: datetime.datetime) -
         raise DecodeError("authority: not PEM certificates") from error
     if len(links) > LINKS_LIMIT:
         raise DecodeError(f"authority: {len(links)} links, at most {LINKS_LIMIT} are followed")
-    if root == pinned:
+    if root == pinned_root:
         return root
     path = way(
-        pinned,
+        pinned_root,
         links,
         follow=lambda certificate, link: link if _vouches(certificate, link, now) else None,
-        arrived=lambda certificate: certificate.public_key() == root.public_key(),
+        is_destination=lambda certificate: certificate.public_key() == root.public_key(),
     )
     if path is None or not _vouches(root, root, now):
         raise VerificationError(

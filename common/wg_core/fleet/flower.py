@@ -146,7 +146,7 @@ class Session:
             raise DecodeError("the server sent a message without its object tree")
         return Incoming(message_from_proto(reply.messages_list[0]), reply.message_object_trees[0])
 
-    def read(self, message: Incoming, allowed: frozenset[str]) -> Envelope:
+    def read(self, message: Incoming, allowed_kinds: frozenset[str]) -> Envelope:
         """Fetch a message's content if it is allowed and for the installed app.
 
         The server may forget the message then, read or declined.
@@ -155,7 +155,7 @@ class Session:
             Declined: It is not, it breaks a bound, or it is not one of ours.
         """
         try:
-            contents = self._contents(message, allowed)
+            contents = self._contents(message, allowed_kinds)
         except Declined:
             self._confirm(message)
             raise
@@ -176,12 +176,12 @@ class Session:
         error = Error(ErrorCode.MOD_FAILED_PRECONDITION, reason)
         self._send(Message(error, reply_to=message.head))
 
-    def _contents(self, message: Incoming, allowed: frozenset[str]) -> dict[str, bytes]:
+    def _contents(self, message: Incoming, allowed_kinds: frozenset[str]) -> dict[str, bytes]:
         """The objects of a message, by name, within all bounds."""
         run_id = message.head.metadata.run_id
         if self._app_of(run_id) != fleet.APP_HASH:
             raise Declined(fleet.APP_MISMATCH)
-        if message.kind not in allowed:
+        if message.kind not in allowed_kinds:
             raise Declined(fleet.TYPE_DENIED)
         contents: dict[str, bytes] = {}
         bytes_left = self._options.max_bytes

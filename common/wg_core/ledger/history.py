@@ -274,9 +274,9 @@ def _successors(witness: KnownWitness, state: LedgerState, anchors: Anchors) -> 
     return successors
 
 
-def _with_key(witness: KnownWitness, enrolled: Iterable[KnownWitness]) -> KnownWitness:
+def _with_key(witness: KnownWitness, enrolled_witnesses: Iterable[KnownWitness]) -> KnownWitness:
     """A witness with its key, where what was given is the key's SHA-256."""
-    keys = (x for x in enrolled if x.name == witness.name)
+    keys = (x for x in enrolled_witnesses if x.name == witness.name)
     return next((x for x in keys if signing.names(witness.public_key, x.public_key)), witness)
 
 
@@ -289,14 +289,16 @@ def _trusted_witnesses(state: LedgerState, anchors: Anchors) -> dict[KnownWitnes
     }
 
 
-def _signed(data: bytes, witnesses: _KeyIds, trusted: Collection[KnownWitness]) -> SignedHead:
+def _signed(
+    data: bytes, witnesses: _KeyIds, trusted_witnesses: Collection[KnownWitness]
+) -> SignedHead:
     head, note = checkpoints.decode(data, subject="checkpoint")
     try:
         cosignatures = _cosignatures(note, witnesses)
     except VerificationError as error:
         raise VerificationError(f"checkpoint of size {head.size}: {error}") from error
     vouched_keys = (
-        HeldCosignature(witness.name, witness.public_key, time, witness in trusted)
+        HeldCosignature(witness.name, witness.public_key, time, witness in trusted_witnesses)
         for witness, time in cosignatures
     )
     return SignedHead(head.size, head.root.hex(), tuple(vouched_keys))

@@ -446,9 +446,9 @@ class LedgerState:
         self._add_key(self.size + 1, new.raw)
 
 
-def _check_equal(subject: str, stated: object, expected: object) -> None:
-    if stated != expected:
-        raise VerificationError(f"{subject} is {stated!r}, expected {expected!r}")
+def _check_equal(subject: str, stated_value: object, expected: object) -> None:
+    if stated_value != expected:
+        raise VerificationError(f"{subject} is {stated_value!r}, expected {expected!r}")
 
 
 def _public_key(text: str, subject: str) -> bytes:

@@ -77,7 +77,7 @@ class Place(TypedDict):
     witness_key: PublicKey | None
 
 
-def verify_covered(covered: CoveredStatistics, **place: Unpack[Place]) -> None:
+def verify_covered(statistics: CoveredStatistics, **place: Unpack[Place]) -> None:
     """Check that a ledger entry covers the release.
 
     The site's signature on the release is not checked here (``statistics_file.decode_release``).
@@ -86,12 +86,12 @@ def verify_covered(covered: CoveredStatistics, **place: Unpack[Place]) -> None:
         DecodeError: A part is not what it claims to be.
         VerificationError: The release is not covered.
     """
-    charge = _entry(covered.charge_entry, Charge, "charge entry")
-    release = _entry(covered.release_entry, Release, "release entry")
-    _check_place("charge", charge, covered.charge_entry, covered.charge_proof, place)
-    _check_place("release", release, covered.release_entry, covered.release_proof, place)
-    _check_pair(charge, release, covered.release)
-    check_statistics(charge, covered.release)
+    charge = _entry(statistics.charge_entry, Charge, "charge entry")
+    release = _entry(statistics.release_entry, Release, "release entry")
+    _check_place("charge", charge, statistics.charge_entry, statistics.charge_proof, place)
+    _check_place("release", release, statistics.release_entry, statistics.release_proof, place)
+    _check_pair(charge, release, statistics.release)
+    check_statistics(charge, statistics.release)
     check_mechanism(charge)
 
 
@@ -150,7 +150,7 @@ def read_new_key(entry: bytes) -> str:
     return rotation.new_key
 
 
-def witness_requests(covered: CoveredStatistics | CoveredStatement) -> tuple[WitnessRequest, ...]:
+def witness_requests(release: CoveredStatistics | CoveredStatement) -> tuple[WitnessRequest, ...]:
     """The ``add-checkpoint`` requests that a file from a site without a network carries.
 
     Raises:
@@ -158,7 +158,7 @@ def witness_requests(covered: CoveredStatistics | CoveredStatement) -> tuple[Wit
         VerificationError: The proofs are for different checkpoints, of which one would stay
             unwitnessed.
     """
-    *before, last = (proof.decode(text, subject="proof") for text in covered.proofs)
+    *before, last = (proof.decode(text, subject="proof") for text in release.proofs)
     for earlier in before:
         if earlier.note.text != last.note.text:
             raise VerificationError(
@@ -168,11 +168,11 @@ def witness_requests(covered: CoveredStatistics | CoveredStatement) -> tuple[Wit
     return requests_of(last)
 
 
-def is_cosigned(covered: CoveredStatistics | CoveredStatement, name: str, key: PublicKey) -> bool:
+def is_cosigned(release: CoveredStatistics | CoveredStatement, name: str, key: PublicKey) -> bool:
     """Return whether the checkpoints claim a cosignature of this key, without verifying it."""
     return all(
         notes.lines_of(proof.decode(text, subject="proof").note, name, notes.COSIGNER, key)
-        for text in covered.proofs
+        for text in release.proofs
     )
 
 

@@ -109,22 +109,22 @@ def _accountant(
     return accountant
 
 
-def cost(spent: Sequence[PrivacyEvent], event: PrivacyEvent, delta: float) -> Cost:
+def cost(earlier_events: Sequence[PrivacyEvent], event: PrivacyEvent, delta: float) -> Cost:
     """Return the cost of ``event`` on top of what is spent, before it is charged."""
     return Cost(
         alone=epsilon([event], delta),
-        before=epsilon(spent, delta),
-        after=epsilon([*spent, event], delta),
+        before=epsilon(earlier_events, delta),
+        after=epsilon([*earlier_events, event], delta),
     )
 
 
 def releases_left(
-    spent: Sequence[PrivacyEvent], event: PrivacyEvent, cap_epsilon: float, delta: float
+    earlier_events: Sequence[PrivacyEvent], event: PrivacyEvent, cap_epsilon: float, delta: float
 ) -> int:
     """Count the events like ``event`` that still fit under a cap, up to 2^20."""
 
     def fits(count: int) -> bool:
-        return epsilon([*spent, repeat_event(event, count)], delta) <= cap_epsilon
+        return epsilon([*earlier_events, repeat_event(event, count)], delta) <= cap_epsilon
 
     if not fits(1):
         return 0

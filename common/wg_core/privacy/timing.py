@@ -13,7 +13,7 @@ from wg_core.errors import ConfigError
 
 
 def hold(
-    started: float,
+    start_time: float,
     slot: float,
     *,
     now: Callable[[], float] = time.monotonic,
@@ -22,7 +22,7 @@ def hold(
     """Sleep until the end of the current slot.
 
     Args:
-        started: ``now()`` when the request arrived, before private data was touched.
+        start_time: ``now()`` when the request arrived, before private data was touched.
         slot: Length of a slot, seconds.
         now: A monotonic clock, seconds.
         sleep: Sleeps for at least so many seconds.
@@ -35,8 +35,8 @@ def hold(
     """
     if not 0 < slot < math.inf:
         raise ConfigError(f"time slot: {slot!r} seconds, expected a positive number")
-    slots = max(1, math.ceil((now() - started) / slot))
-    end = started + slots * slot
+    slots = max(1, math.ceil((now() - start_time) / slot))
+    end = start_time + slots * slot
     while (seconds_left := end - now()) > 0:
         sleep(seconds_left)
     return slots

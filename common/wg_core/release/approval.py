@@ -105,13 +105,13 @@ def check(
 
 
 def decide(
-    config: ClientConfig, ledger: Ledger, query: Question, *, approved: bool, name: str
+    config: ClientConfig, ledger: Ledger, query: Question, *, is_approved: bool, name: str
 ) -> Decision:
     """Write a person's decision to the ledger.
 
     Args:
         ledger: Ledger of the plant, held.
-        approved: Whether it may be answered.
+        is_approved: Whether it may be answered.
         name: Who decided, or in which role; for ever on the ledger.
 
     Raises:
@@ -132,7 +132,7 @@ def decide(
             delta=query.delta,
             purpose=query.purpose,
             recipient=recipient_of(config, released_of(query.statistics)),
-            approved=approved,
+            approved=is_approved,
             name=name,
             statistics=query.statistics,
         ),
@@ -140,7 +140,7 @@ def decide(
     decision = ledger.decision(config.data.name, query.request_id)
     if decision is None:
         raise ConfigError(f"request {query.request_id}: the decision was not written")
-    log.info("request %s: %s", query.request_id, "approved" if approved else "denied")
+    log.info("request %s: %s", query.request_id, "approved" if is_approved else "denied")
     return decision
 
 
@@ -160,7 +160,7 @@ def by_hand(config: ClientConfig, ledger: Ledger, query: Question, name: str | N
             "privacy.approve is 'human': a person decides each release, and the name goes on the"
             " ledger; say who: --by NAME"
         )
-    decide(config, ledger, query, approved=True, name=name)
+    decide(config, ledger, query, is_approved=True, name=name)
 
 
 def recipient_of(config: ClientConfig, kind: Released) -> str:

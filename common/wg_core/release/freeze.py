@@ -232,7 +232,7 @@ def _manifest(
     home: ClientHome,
     config: ClientConfig,
     reading: Reading,
-    inspected: InspectedRecords,
+    records: InspectedRecords,
     hashes: dict[str, str],
     created: int,
 ) -> SnapshotManifest:
@@ -250,7 +250,7 @@ def _manifest(
         created=created,
         dataset=config.data.name,
         salt=salt.hex(),
-        commitment=_commitment(inspected, home.load_secret(), salt, config),
+        commitment=_commitment(records, home.load_secret(), salt, config),
         modality=encoder.modality,
         local_dimension=encoder.local_dimension,
         scaled=encoder.scaled_dimension,
@@ -269,12 +269,10 @@ def _has_units(config: ClientConfig) -> bool:
     return config.data.unit_column is not None
 
 
-def frozen_records(
-    config: ClientConfig, inspected: InspectedRecords, secret: bytes
-) -> FrozenRecords:
+def frozen_records(config: ClientConfig, records: InspectedRecords, secret: bytes) -> FrozenRecords:
     """Collect the records that a snapshot keeps, with digests under the site secret."""
-    data = inspected.data
-    contents = [snapshots.keyed_content(secret, digest) for digest in inspected.digests]
+    data = records.data
+    contents = [snapshots.keyed_content(secret, digest) for digest in records.digests]
     units = contents
     if data.units is not None:
         column = config.data.unit_column or ""
@@ -284,9 +282,9 @@ def frozen_records(
         labels=data.labels,
         contents=_rows(contents),
         units=_rows(units),
-        shapes=inspected.shapes,
+        shapes=records.shapes,
         rows=np.full(n, -1, dtype=np.int64) if data.rows is None else data.rows,
-        stamps=_stamps(config, inspected),
+        stamps=_stamps(config, records),
     )
 
 
@@ -295,8 +293,8 @@ def _rows(digests: list[bytes]) -> NDArray[np.uint8]:
     return digest_bytes.reshape(-1, snapshots.DIGEST_BYTES)
 
 
-def _stamps(config: ClientConfig, inspected: InspectedRecords) -> NDArray[np.int64]:
-    paths = inspected.paths or [Path(config.data.path)] * len(inspected.data)
+def _stamps(config: ClientConfig, records: InspectedRecords) -> NDArray[np.int64]:
+    paths = records.paths or [Path(config.data.path)] * len(records.data)
     return np.array([file_stamp(path) for path in paths], dtype=np.int64).reshape(-1, 2)
 
 
@@ -368,10 +366,8 @@ def _exact(
     return exact
 
 
-def _commitment(
-    inspected: InspectedRecords, secret: bytes, salt: bytes, config: ClientConfig
-) -> str:
-    data = inspected.data
+def _commitment(records: InspectedRecords, secret: bytes, salt: bytes, config: ClientConfig) -> str:
+    data = records.data
     names = [*config.data.labels, ""]
     return snapshots.commitment(
         secret,
@@ -380,7 +376,7 @@ def _commitment(
             snapshots.record_digest(
                 names[data.labels[row]], "" if data.units is None else data.units[row], digest
             )
-            for row, digest in enumerate(inspected.digests)
+            for row, digest in enumerate(records.digests)
         ],
     )
 

@@ -284,9 +284,9 @@ def make(
     return statistics_file.encode_release(manifest, integers, key)
 
 
-def _check_charge(ledger: Ledger, charged: Charged, query: StatisticsQuery) -> None:
+def _check_charge(ledger: Ledger, charge: Charged, query: StatisticsQuery) -> None:
     """Refuse a request that was charged for something else."""
-    entry = entries.decode(ledger.entry(charged.seq))
+    entry = entries.decode(ledger.entry(charge.seq))
     statistics = statistics_of(query.statistics)
     if not isinstance(entry, entries.Charge) or entry.mechanism.statistics != statistics:
         raise PolicyRefused(f"request {query.request_id}: was charged for something else")
@@ -311,7 +311,7 @@ def cover(
     home: ClientHome,
     config: ClientConfig,
     ledger: Ledger,
-    charged: Charged,
+    charge: Charged,
     witness: Witness | None,
     step: Step,
 ) -> bytes:
@@ -322,14 +322,14 @@ def cover(
         WitnessRefused: It is not cosigned; it is kept.
     """
     name = config.server.witness_name
-    cosigned_file = home.outbox / f"{charged.request_id}.wgs"
-    waiting = home.outbox / f"{charged.request_id}.air.wgs"
+    cosigned_file = home.outbox / f"{charge.request_id}.wgs"
+    waiting = home.outbox / f"{charge.request_id}.air.wgs"
     if cosigned_file.is_file():
         return atomic.read_bytes(cosigned_file, limit=protocol.STATISTICS_LIMIT)
-    payload = ledger.outbox(charged.seq)
-    release = ledger.release_of(charged.seq)
+    payload = ledger.outbox(charge.seq)
+    release = ledger.release_of(charge.seq)
     if payload is None or release is None:
-        raise VerificationError(f"{home.ledger}: charge {charged.seq} has no release to send")
+        raise VerificationError(f"{home.ledger}: charge {charge.seq} has no release to send")
     stored_file = cosigned_file
     cosigning.collect(ledger, config, witness)
     if witness is not None:
@@ -341,9 +341,9 @@ def cover(
         cosigning.hand_out(ledger, config)
     statistics = CoveredStatistics(
         release=payload,
-        charge_entry=ledger.entry(charged.seq),
+        charge_entry=ledger.entry(charge.seq),
         release_entry=ledger.entry(release.seq),
-        charge_proof=ledger.inclusion_proof(charged.seq, witness=name),
+        charge_proof=ledger.inclusion_proof(charge.seq, witness=name),
         release_proof=ledger.inclusion_proof(release.seq, witness=name),
     )
     data = statistics_file.encode_covered(statistics)

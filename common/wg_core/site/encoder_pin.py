@@ -25,34 +25,36 @@ DIGITS = 16
 _HASH = re.compile(rf"[0-9a-f]{{{DIGITS},64}}")
 
 
-def check_named(named: str | None, encoder: str) -> None:
+def check_named(named_encoder: str | None, encoder: str) -> None:
     """Check the encoder of a join token against the hash, or its beginning, that the owner gave.
 
     Raises:
         UsageError: That is no hash.
         VerificationError: It is another encoder's.
     """
-    if named is None:
+    if named_encoder is None:
         return
-    if not _HASH.fullmatch(named):
-        raise UsageError(f"--encoder: {named!r}, expected {DIGITS} to 64 lower-case hex digits")
-    if not encoder.startswith(named):
+    if not _HASH.fullmatch(named_encoder):
+        raise UsageError(
+            f"--encoder: {named_encoder!r}, expected {DIGITS} to 64 lower-case hex digits"
+        )
+    if not encoder.startswith(named_encoder):
         raise VerificationError(
-            f"join token: encoder {encoder}, --encoder names {named}; nothing was sent, and the"
-            " token is not spent"
+            f"join token: encoder {encoder}, --encoder names {named_encoder}; nothing was sent, and"
+            " the token is not spent"
         )
 
 
-def check_same(confirmed: str, encoder: str, named: str | None) -> None:
+def check_same(confirmation: str, encoder: str, named_encoder: str | None) -> None:
     """Check that enrolling again brings the encoder that the owner confirmed, or one named now.
 
     Raises:
         UsageError, VerificationError: As of ``check_named``, or it is another one and not named.
     """
-    check_named(named, encoder)
-    if named is None and encoder != confirmed:
+    check_named(named_encoder, encoder)
+    if named_encoder is None and encoder != confirmation:
         raise VerificationError(
-            f"join token: encoder {encoder}, this home's owner confirmed {confirmed}. Another"
+            f"join token: encoder {encoder}, this home's owner confirmed {confirmation}. Another"
             " encoder asks your records anew; if you want that, compare the hash with the"
             f" operator's and give --encoder {encoder}. Nothing was sent; the token is not spent"
         )

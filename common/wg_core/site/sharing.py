@@ -23,7 +23,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import signing
 
 
-def join(home: ClientHome, other: Path) -> ClientConfig:
+def join(home: ClientHome, other_root: Path) -> ClientConfig:
     """Let a new home draw on the budget of another one; returns that one's configuration.
 
     Doing it again changes nothing.
@@ -32,7 +32,7 @@ def join(home: ClientHome, other: Path) -> ClientConfig:
         ConfigError: The other home is not initialised or shares a budget itself, or the new one has
             a budget.
     """
-    holder = ClientHome(other.resolve())
+    holder = ClientHome(other_root.resolve())
     if holder.root == home.root.resolve():
         raise ConfigError(f"{home.root}: a home cannot share its own budget")
     shared_root = place.read(holder.root)
@@ -51,7 +51,7 @@ def join(home: ClientHome, other: Path) -> ClientConfig:
     return config
 
 
-def check_new(other: ClientConfig, *, site: str, name: str, cap: tuple[str, str]) -> None:
+def check_new(other_config: ClientConfig, *, site: str, name: str, cap: tuple[str, str]) -> None:
     """Refuse what cannot be on the shared ledger, before a join token is spent.
 
     The token is for ``site``; ``name`` and ``cap`` (epsilon and delta) are of the new data set.
@@ -59,17 +59,17 @@ def check_new(other: ClientConfig, *, site: str, name: str, cap: tuple[str, str]
     Raises:
         ConfigError: The site is another plant's, the name is taken, or the cap is another one.
     """
-    if site != other.site:
+    if site != other_config.site:
         raise ConfigError(
-            f"join token: for site {site!r}, the ledger is that of {other.site!r}: a plant has one"
-            " name at all servers; ask the operator for a token of that name"
+            f"join token: for site {site!r}, the ledger is that of {other_config.site!r}: a plant"
+            " has one name at all servers; ask the operator for a token of that name"
         )
-    if name == other.data.name:
+    if name == other_config.data.name:
         raise ConfigError(
             f"data set {name!r}: is the one of the home with the ledger; choose another name"
             " (--name)"
         )
-    cap_there = other.privacy.cap_epsilon, other.privacy.cap_delta
+    cap_there = other_config.privacy.cap_epsilon, other_config.privacy.cap_delta
     if tuple(map(Decimal, cap)) != tuple(map(Decimal, cap_there)):
         raise ConfigError(
             f"cap: epsilon {cap[0]} at delta {cap[1]}, the budget that is shared has {cap_there[0]}"

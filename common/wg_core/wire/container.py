@@ -157,12 +157,12 @@ def _header(prefix: bytes, total: int, kind: str) -> tuple[Header, int]:
     return header, start + size
 
 
-def check_hash(subject: str, body: bytes, stated: str) -> None:
+def check_hash(subject: str, body: bytes, stated_hash: str) -> None:
     """Hold a section against the hash that the manifest has of it.
 
     Raises:
         VerificationError: They differ.
     """
     sha256 = canonical.sha256_hex(body)
-    if sha256 != stated:
-        raise VerificationError(f"{subject} hash to {sha256}, the manifest says {stated}")
+    if sha256 != stated_hash:
+        raise VerificationError(f"{subject} hash to {sha256}, the manifest says {stated_hash}")

@@ -62,9 +62,9 @@ class CoveredStatement:
         return (self.proof,)
 
 
-def encode(covered: CoveredStatistics) -> bytes:
+def encode(statistics: CoveredStatistics) -> bytes:
     """Pack a covered release."""
-    sections = {name: getattr(covered, name) for name in _SECTIONS}
+    sections = {name: getattr(statistics, name) for name in _SECTIONS}
     return container.encode(STATISTICS_KIND, VERSION, sections)
 
 
@@ -80,9 +80,9 @@ def decode(data: bytes) -> CoveredStatistics:
     return CoveredStatistics(**sections)
 
 
-def encode_statement(covered: CoveredStatement) -> bytes:
+def encode_statement(statement: CoveredStatement) -> bytes:
     """Pack a covered statement."""
-    sections = {name: getattr(covered, name) for name in _STATEMENT_SECTIONS}
+    sections = {name: getattr(statement, name) for name in _STATEMENT_SECTIONS}
     return container.encode(STATEMENT_KIND, VERSION, sections)
 
 

@@ -80,17 +80,17 @@ def way(
     links: Iterable[Link],
     *,
     follow: Callable[[Key, Link], Key | None],
-    arrived: Callable[[Key], bool],
+    is_destination: Callable[[Key], bool],
 ) -> list[Link] | None:
     """The links that lead from a key to the one of today, in their order; None: no way leads there.
 
     Args:
         links: In any order, each used once.
         follow: The key that a link leads to from a key; None where the key does not vouch for it.
-        arrived: Whether a key is the one of today.
+        is_destination: Whether a key is the one of today.
     """
     current, remaining, path = start, list(links), list[Link]()
-    while not arrived(current):
+    while not is_destination(current):
         step = next(
             ((link, to) for link in remaining if (to := follow(current, link)) is not None), None
         )
@@ -117,7 +117,7 @@ def follow_keys(
         link.verify()
         return link.now
 
-    links = way(start, handovers, follow=follow, arrived=lambda key: key == end)
+    links = way(start, handovers, follow=follow, is_destination=lambda key: key == end)
     if links is None or len(links) > LINKS_LIMIT:
         raise VerificationError(
             f"{use} key of {name}: {end[:16]}… does not follow from {start[:16]}…, which is pinned;"

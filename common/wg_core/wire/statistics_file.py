@@ -188,9 +188,9 @@ def read_manifest(data: bytes) -> StatisticsManifest:
     return canonical.decode(StatisticsManifest, text, subject=_MANIFEST, limit=MANIFEST_LIMIT)
 
 
-def encode_covered(covered: CoveredStatistics) -> bytes:
+def encode_covered(statistics: CoveredStatistics) -> bytes:
     """Pack what travels."""
-    return covered_files.encode(covered)
+    return covered_files.encode(statistics)
 
 
 def decode_covered(data: bytes) -> CoveredStatistics:

@@ -117,28 +117,28 @@ def accept_file(
     return store.add_release(release)
 
 
-def open_recipient(stored: StoredRelease) -> Recipient:
+def open_recipient(row: StoredRelease) -> Recipient:
     """The plant that sent something which was verified when it came; errors as ``open_release``."""
-    if stored.epsilon == protocol.FREE:
-        return stated_by(stored)
-    release = open_release(stored)
+    if row.epsilon == protocol.FREE:
+        return stated_by(row)
+    release = open_release(row)
     return releasing(release.manifest, release)
 
 
-def stated_by(stored: StoredRelease) -> Recipient:
+def stated_by(row: StoredRelease) -> Recipient:
     """The same without what it released; raises ``DecodeError``: the store is damaged."""
-    return _claimed(_decode(stored.data))
+    return _claimed(_decode(row.data))
 
 
-def open_release(stored: StoredRelease) -> Release:
+def open_release(row: StoredRelease) -> Release:
     """Open a release that was verified when it came.
 
     Raises:
         DecodeError: The store is damaged.
         VerificationError: The store is damaged.
     """
-    statistics = statistics_file.decode_covered(stored.data)
-    key = signing.public_from_hex(stored.signing_key)
+    statistics = statistics_file.decode_covered(row.data)
+    key = signing.public_from_hex(row.signing_key)
     return Release(*statistics_file.decode_release(statistics.release, key))
 
 
@@ -156,13 +156,13 @@ def check_used(release: StoredRelease) -> None:
         )
 
 
-def check_witnesses(site: Site, covered: Covered, witness: Witness) -> None:
+def check_witnesses(site: Site, release: Covered, witness: Witness) -> None:
     """Check the quorum of cosignatures that ``server.yaml`` wants, this server counted as one.
 
     Raises:
         VerificationError: They did not.
     """
-    for text in covered.proofs:
+    for text in release.proofs:
         note = proof.decode(text, subject="proof").note
         count = 1 + sum(_cosigned(note, policy) for policy in witness.others)
         if count < witness.quorum:
@@ -188,11 +188,11 @@ def _decode(data: bytes) -> Covered:
     return statistics_file.decode_covered(data)
 
 
-def _claimed(covered: Covered) -> Recipient:
+def _claimed(release: Covered) -> Recipient:
     """The plant as a file names it; whether that holds is not checked."""
-    if isinstance(covered, CoveredStatistics):
-        return releasing(statistics_file.read_manifest(covered.release))
-    statement = entries.decode(covered.entry, subject="statement entry")
+    if isinstance(release, CoveredStatistics):
+        return releasing(statistics_file.read_manifest(release.release))
+    statement = entries.decode(release.entry, subject="statement entry")
     if not isinstance(statement, PublicStatement):
         raise VerificationError(f"statement entry: is a {statement.head.kind} entry")
     return stating(statement)
@@ -228,11 +228,11 @@ def _price(plant: Recipient) -> tuple[str, str]:
 
 
 def _stored(
-    site: Site, data: bytes, covered: Covered, plant: Recipient, now: float
+    site: Site, data: bytes, release: Covered, plant: Recipient, now: float
 ) -> StoredRelease:
     identity, reasons = plant.release_id, ""
-    if isinstance(covered, CoveredStatement):
-        identity = canonical.sha256_hex(covered.entry)[:32]
+    if isinstance(release, CoveredStatement):
+        identity = canonical.sha256_hex(release.entry)[:32]
     if plant.release is not None:
         reasons = "\n".join(plausibility.reasons(plant.release.statistics))
     if reasons:

@@ -129,31 +129,29 @@ def _layout(schema: StatisticsSchema) -> list[str]:
 
 
 def _counts(
-    schema: StatisticsSchema, released: Floats, std: float, x: float
+    schema: StatisticsSchema, sums: Floats, std: float, x: float
 ) -> tuple[_Records, list[str]]:
     """Derive numbers of records from the counts (the last one unlabelled), and list problems."""
     tail = std * math.sqrt(2 * x)
     problems = []
-    if released.min() < -tail:
+    if sums.min() < -tail:
         problems.append(
-            f"a count of {released.min():.3g}: noise of {std:.3g} does not go below {-tail:.3g}"
+            f"a count of {sums.min():.3g}: noise of {std:.3g} does not go below {-tail:.3g}"
         )
-    if released.max() - tail > schema.capacity:
+    if sums.max() - tail > schema.capacity:
         problems.append(
-            f"a count of {released.max():.3g}: a release holds at most {schema.capacity} records"
+            f"a count of {sums.max():.3g}: a release holds at most {schema.capacity} records"
         )
-    upper_bounds = np.clip(released + tail, 0.0, schema.capacity)
-    total = float(
-        np.clip(released.sum() + tail * math.sqrt(len(released)), 0.0, upper_bounds.sum())
-    )
+    upper_bounds = np.clip(sums + tail, 0.0, schema.capacity)
+    total = float(np.clip(sums.sum() + tail * math.sqrt(len(sums)), 0.0, upper_bounds.sum()))
     # A unit of several records counts by fractions, each rounded down to 1 / count_weight. Twice
     # that, since the total is of rounded ones.
     rounding = 2 * total / schema.count_weight if schema.unit_rule == "weight" else 0.0
     classes = upper_bounds[:-1] + rounding
-    total += rounding * len(released)
+    total += rounding * len(sums)
     # With |n + Z| known: |n|^2 - 2 |n| tail <= |n + Z|^2, as for one sum above.
-    length = tail + math.sqrt(tail**2 + float(np.square(released[:-1]).sum()))
-    length += rounding * math.sqrt(len(released))
+    length = tail + math.sqrt(tail**2 + float(np.square(sums[:-1]).sum()))
+    length += rounding * math.sqrt(len(sums))
     root = min(length, total, float(np.sqrt(np.square(classes).sum())))
     return _Records(classes, total, root, std), problems
 

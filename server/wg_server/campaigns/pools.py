@@ -144,7 +144,11 @@ class Pools:
         return PooledReleases(tuple(pools), root, releases, behind)
 
     def _change(
-        self, kind: str, labels: tuple[str, ...], close: Sequence[PooledRelease], gone: set[str]
+        self,
+        kind: str,
+        labels: tuple[str, ...],
+        close: Sequence[PooledRelease],
+        removed_ids: set[str],
     ) -> None:
         """Bring one kind up to date.
 
@@ -161,7 +165,7 @@ class Pools:
             pool = _decode_pool(
                 None if is_rebuilt else stored_pool, labels, len(self._priors.between)
             )
-            leave = [i for i in present if is_rebuilt or i in gone]
+            leave = [i for i in present if is_rebuilt or i in removed_ids]
             new_rows = [row for i, row in members.items() if is_rebuilt or i not in present]
             for release_id in leave:
                 if present[release_id].used and not is_rebuilt:
@@ -275,10 +279,10 @@ class Pools:
         return _decode_pool(stored_pool, stored_pool.names, len(self._priors.between))
 
 
-def _decode_pool(stored: StoredPool | None, labels: Sequence[str], dimension: int) -> Pool:
-    if stored is None:
+def _decode_pool(row: StoredPool | None, labels: Sequence[str], dimension: int) -> Pool:
+    if row is None:
         return pooling.empty(labels, dimension)
-    return pooling.decode(stored.data, labels, dimension, stored.sites)
+    return pooling.decode(row.data, labels, dimension, row.sites)
 
 
 class StoredPools:

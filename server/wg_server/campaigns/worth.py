@@ -44,18 +44,18 @@ class Overlap:
 
     def left_out(self) -> dict[str, str]:
         """Reasons why sites are not charged: names are not known, or nobody shares one."""
-        shared = self.shared.keys()
+        shared_names = self.shared.keys()
         reasons = {}
         for site, names in self.names.items():
             if names is None:
                 reasons[site] = NO_NAMES
-            elif not names & shared:
+            elif not names & shared_names:
                 reasons[site] = NOT_WORTH
         return reasons
 
     def words(self) -> str:
         """Say how many sites share class names, and which names these are."""
-        shared = self.shared
+        shared_names = self.shared
         sharing = len(self.names) - len(self.left_out())
         sentence = text(
             "{sharing} of {sites} sites have a class name in common",

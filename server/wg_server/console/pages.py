@@ -66,7 +66,7 @@ def sites(visit: Visit) -> Response:
     match = visit.request.query_params.get("find", "")[:63]
     offset = _number(visit.request.query_params.get("from", "0"))
     store = visit.source.store
-    page, count = store.matches(match, first=offset, rows=views.PAGE)
+    page, count = store.matches(match, offset=offset, rows=views.PAGE)
     rows = [
         replace(row, budget=views.budget_of(store, row.site.name))
         for row in views.sites(visit.source, visit.speech, time.time(), page)

@@ -34,13 +34,18 @@ class Witness:
     """
 
     def __init__(
-        self, store: Store, name: str, key: PrivateKey, others: Sequence[WitnessPolicy], quorum: int
+        self,
+        store: Store,
+        name: str,
+        key: PrivateKey,
+        other_witnesses: Sequence[WitnessPolicy],
+        quorum: int,
     ) -> None:
         self._store = store
         self._key = key
         self.name = name
         self.public_key = key.public_key()
-        self.others = tuple(others)
+        self.others = tuple(other_witnesses)
         self.quorum = quorum
 
     @classmethod

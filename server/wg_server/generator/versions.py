@@ -316,11 +316,11 @@ def use(home: ServerHome, version: Version) -> None:
             atomic.write_bytes(home.installed_generator, canonical.encode(pointer_now))
 
 
-def prune(home: ServerHome, needed: Collection[str]) -> list[str]:
+def prune(home: ServerHome, needed_ids: Collection[str]) -> list[str]:
     """Delete all versions but those that are installed, were before, or are needed.
 
     Args:
-        needed: Ids to keep besides: of open campaigns, and of what was trained just now.
+        needed_ids: Ids to keep besides: of open campaigns, and of what was trained just now.
 
     Returns:
         Ids of complete versions that are gone.
@@ -330,7 +330,7 @@ def prune(home: ServerHome, needed: Collection[str]) -> list[str]:
     """
     with changing(home):
         current = pointer(home)
-        keep = {current.version, current.before, *needed}
+        keep = {current.version, current.before, *needed_ids}
         removed_names = [name for name in _complete(home) if name not in keep]
         for folder in _folders(home):
             if folder.name not in keep:
@@ -367,7 +367,7 @@ def _complete(home: ServerHome) -> list[str]:
 
 
 @lru_cache(16)
-def _read_card(path: Path, identity: str, changed: int) -> tuple[Mapping[str, Any], _Card]:
+def _read_card(path: Path, identity: str, change_time: int) -> tuple[Mapping[str, Any], _Card]:
     """A card, which is read again only when its file was touched."""
     data = atomic.read_bytes(path, limit=CARD_LIMIT)
     if canonical.sha256_hex(data) != identity:
@@ -387,6 +387,6 @@ def _digest(path: Path) -> str:
 
 
 @lru_cache(16)
-def _digest_of(path: Path, changed: int, size: int, inode: int) -> str:
+def _digest_of(path: Path, change_time: int, size: int, inode: int) -> str:
     with raised_as(ConfigError, f"{path}: cannot be read"), path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -232,32 +232,34 @@ def cosign(
     return result
 
 
-def _keep_replaced(connection: Connection, site: str, replaced: ReplacedLog) -> None:
+def _keep_replaced(connection: Connection, site: str, replaced_log: ReplacedLog) -> None:
     """Keep a ledger that a site showed, unless it is another one than was cosigned here."""
     table, witness = schema.replaced_log, schema.witness
     cosigned_row = connection.execute(
-        sa.select(witness).where(witness.c.origin == replaced.origin)
+        sa.select(witness).where(witness.c.origin == replaced_log.origin)
     ).first()
     if cosigned_row is not None:
         if cosigned_row.site != site:
             raise RefusedError("enrolment: the ledger that is replaced is another site's")
         head = checkpoints.decode(bytes(cosigned_row.checkpoint))[0]
-        size = min(head.size, len(replaced.leaves))
-        if size == head.size and merkle.root(list(replaced.leaves[:size])) != head.root:
+        size = min(head.size, len(replaced_log.leaves))
+        if size == head.size and merkle.root(list(replaced_log.leaves[:size])) != head.root:
             raise RefusedError(
                 f"enrolment: the ledger that is replaced has another root at {size} entries than"
                 " was cosigned here"
             )
-    values = {"site": site, "size": len(replaced.leaves), "data": replaced.data}
+    values = {"site": site, "size": len(replaced_log.leaves), "data": replaced_log.data}
     stored_row = connection.execute(
-        sa.select(table.c.site, table.c.size).where(table.c.origin == replaced.origin)
+        sa.select(table.c.site, table.c.size).where(table.c.origin == replaced_log.origin)
     ).first()
     if stored_row is None:
-        connection.execute(table.insert().values(origin=replaced.origin, **values))
+        connection.execute(table.insert().values(origin=replaced_log.origin, **values))
     elif stored_row.site != site:
         raise RefusedError("enrolment: the ledger that is replaced is another site's")
-    elif stored_row.size < len(replaced.leaves):
-        connection.execute(table.update().where(table.c.origin == replaced.origin).values(**values))
+    elif stored_row.size < len(replaced_log.leaves):
+        connection.execute(
+            table.update().where(table.c.origin == replaced_log.origin).values(**values)
+        )
 
 
 def _check_shown(connection: Connection, origin: str) -> None:

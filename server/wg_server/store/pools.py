@@ -124,14 +124,14 @@ class PoolTable:
         )
 
     def write(
-        self, pool: StoredPool, releases: Sequence[PooledRelease], gone: Sequence[str]
+        self, pool: StoredPool, releases: Sequence[PooledRelease], removed_ids: Sequence[str]
     ) -> bool:
         """Put a sum in the place of the one before, with what came and went.
 
         Args:
             pool: Its ``changes`` is one more than that of the sum that was read, from 0 for none.
             releases: Those that came with this change.
-            gone: Ids of those that went with it.
+            removed_ids: Ids of those that went with it.
 
         Returns:
             False, and nothing is written, if another process was first.
@@ -145,13 +145,13 @@ class PoolTable:
                 return False
             connection.execute(pools.delete().where(key))
             connection.execute(pools.insert().values(asdict(pool)))
-            if gone:
+            if removed_ids:
                 connection.execute(
                     pooled_table.update()
                     .where(
                         pooled_table.c.generator == self.generator,
                         pooled_table.c.removed == 0,
-                        pooled_table.c.release_id.in_(gone),
+                        pooled_table.c.release_id.in_(removed_ids),
                     )
                     .values(removed=pool.changes)
                 )

@@ -242,13 +242,13 @@ class Store(LedgerTable, ReleaseTable):
         """All sites, or those of a state, by name; they are read by pages."""
         return chain.from_iterable(self.pages(state))
 
-    def matches(self, text: str, *, first: int, rows: int) -> tuple[list[Site], int]:
+    def matches(self, text: str, *, offset: int, rows: int) -> tuple[list[Site], int]:
         """Sites with a text in their names: so many from the first on, and how many there are."""
         name = schema.site.c.name
         query = sa.select(schema.site).where(name.contains(text.lower(), autoescape=True))
         count = sa.select(sa.func.count().label("number")).select_from(query.subquery())
         row = database.first_row(self.engine, count)
-        page = self._found(query.order_by(name).offset(first).limit(rows))
+        page = self._found(query.order_by(name).offset(offset).limit(rows))
         return page, 0 if row is None else int(row.number)
 
     def taking_part(self, campaign_ids: Sequence[str]) -> dict[str, Site]:

@@ -140,7 +140,7 @@ def _check_unseen(home: ServerHome, zoo: Zoo, private: Sequence[PrivateFamily]) 
 def build_task(encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, Entry]:
     """Render or read one task and encode it: an object's bytes, and its entry."""
     task = sources.load(spec)
-    features = encoder.encode(task.records, alone=False)
+    features = encoder.encode(task.records, one_by_one=False)
     data = pack(Encoded(features, task.labels))
     entry = Entry(
         key=spec.key(encoder.id),

@@ -142,11 +142,11 @@ class Zoo:
         return self.root / "objects" / f"{sha256}.safetensors"
 
 
-def pack(encoded: Encoded) -> bytes:
+def pack(encoding: Encoded) -> bytes:
     """An object's bytes. Features are kept in half precision."""
     tensors: dict[str, NDArray[Any]] = {
-        "features": encoded.features.astype(np.float16),
-        "labels": encoded.labels.astype(np.int32),
+        "features": encoding.features.astype(np.float16),
+        "labels": encoding.labels.astype(np.int32),
     }
     return safetensors.numpy.save(tensors)
 

@@ -52,7 +52,7 @@ class Workers:
         self._processes = processes
 
     def run(
-        self, work: Callable[[bytes, J], R], shared: bytes, jobs: Sequence[J]
+        self, work: Callable[[bytes, J], R], context: bytes, jobs: Sequence[J]
     ) -> Iterator[tuple[int, R]]:
         """Run ``work(shared, job)`` for every job.
 
@@ -68,10 +68,10 @@ class Workers:
         if self._processes is None:
             for number, job in enumerate(jobs):
                 with threads(1):
-                    result = work(shared, job)
+                    result = work(context, job)
                 yield number, result
             return
-        numbers = {self._processes.submit(work, shared, job): n for n, job in enumerate(jobs)}
+        numbers = {self._processes.submit(work, context, job): n for n, job in enumerate(jobs)}
         for future in as_completed(numbers):
             yield numbers.pop(future), future.result()
 

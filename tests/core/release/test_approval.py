@@ -92,7 +92,7 @@ def test_a_denied_request_is_refused_and_a_mind_may_change(plant: TestPlant, her
 def test_what_was_approved_is_one_request_at_one_price(plant: TestPlant) -> None:
     query = _wait(plant)
     with open_ledger(plant.home) as ledger:
-        approval.decide(plant.config, ledger, query, approved=True, name="A")
+        approval.decide(plant.config, ledger, query, is_approved=True, name="A")
     changes: tuple[dict[str, Any], ...] = (
         {"epsilon": "2"},
         {"delta": "1e-6"},
@@ -108,12 +108,12 @@ def test_what_was_approved_is_one_request_at_one_price(plant: TestPlant) -> None
 def test_the_ledger_itself_refuses_a_charge_that_was_not_approved(plant: TestPlant) -> None:
     query = _wait(plant)
     with open_ledger(plant.home) as ledger:
-        approval.decide(plant.config, ledger, query, approved=False, name="A")
+        approval.decide(plant.config, ledger, query, is_approved=False, name="A")
     plant.configure(privacy=replace(BY_HAND, approve="policy"))  # somebody changes the file
     with pytest.raises(VerificationError, match=r"was denied \(entry"):
         answer_query(plant.home, query, witness=plant.witness)
     with open_ledger(plant.home) as ledger:
-        approval.decide(plant.config, ledger, query, approved=True, name="A")
+        approval.decide(plant.config, ledger, query, is_approved=True, name="A")
     with pytest.raises(VerificationError, match="epsilon 2, entry"):
         answer_query(plant.home, replace(query, epsilon="2"), witness=plant.witness)
     assert read_spend(plant.home, plant.config).charges == 0
@@ -123,7 +123,7 @@ def test_the_ledger_itself_refuses_a_charge_that_was_not_approved(plant: TestPla
 def test_a_name_is_one_line_that_can_be_read(plant: TestPlant, name: str) -> None:
     query = _wait(plant)
     with open_ledger(plant.home) as ledger, pytest.raises(UsageError, match="--by"):
-        approval.decide(plant.config, ledger, query, approved=True, name=name)
+        approval.decide(plant.config, ledger, query, is_approved=True, name=name)
 
 
 def test_a_server_cannot_fill_the_disk_and_what_expired_is_forgotten(

@@ -284,7 +284,7 @@ def test_who_approved_class_statistics_has_approved_no_machine_statistics(
     plant.state_machine()
     query = plant.query()
     with open_ledger(plant.home) as ledger:
-        approval.decide(plant.config, ledger, query, approved=True, name="Aiko")
+        approval.decide(plant.config, ledger, query, is_approved=True, name="Aiko")
     with pytest.raises(PolicyRefused, match="statistics is machine, approved was classes"):
         answer_query(plant.home, replace(query, statistics=MACHINE), witness=plant.witness)
     answer_query(plant.home, query, witness=plant.witness)

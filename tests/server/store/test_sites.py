@@ -272,6 +272,6 @@ def test_sites_are_read_by_pages_and_found_by_a_part_of_their_name(store: Store)
     add_sites(store, ["other"], state="revoked")
     assert [len(page) for page in store.pages(rows=4)] == [4, 2]
     assert [site.name for site in store.sites("enrolled")] == names
-    page, count = store.matches("Plant-", first=2, rows=2)
+    page, count = store.matches("Plant-", offset=2, rows=2)
     assert ([site.name for site in page], count) == (names[2:4], 5)
-    assert store.matches("plant_", first=0, rows=9) == ([], 0)
+    assert store.matches("plant_", offset=0, rows=9) == ([], 0)

@@ -182,14 +182,14 @@ class Encoder:
             further=(*self.further, isolation.align_memory(trunk)),
         )
 
-    def encode(self, records: Records, *, alone: bool = True) -> NDArray[np.float32]:
+    def encode(self, records: Records, *, one_by_one: bool = True) -> NDArray[np.float32]:
         """Features to be released, float32 ``[n, d]``, each row of norm at most ``clip_radius``.
 
-        Arguments, guarantee and errors as of ``encode_local``; if not ``alone``, of
+        Arguments, guarantee and errors as of ``encode_local``; if not ``one_by_one``, of
         ``encode_batched``. Zeros where the trunk failed on a record.
         """
         run, trunk = self.module.released, self.module.trunk
-        batch = 1 if alone else trunk.batch
+        batch = 1 if one_by_one else trunk.batch
         return _zeros_for_failures(self._run(run, trunk, records, self.dimension, batch=batch))
 
     def encode_local(self, records: Records) -> NDArray[np.float32]:
@@ -210,7 +210,7 @@ class Encoder:
             DataError: A record has another type or shape, or is of another modality.
             StorageError: The machine cannot start a trunk's process again.
         """
-        return self._local(records, alone=True)
+        return self._local(records, one_by_one=True)
 
     def encode_batched(self, records: Records) -> NDArray[np.float32]:
         """Local features of records of which nothing is released: public ones, and predictions.
@@ -218,15 +218,15 @@ class Encoder:
         Where a trunk runs batches: equal to ``encode_local`` within rounding, and for images four
         times as fast. Zeros where a trunk failed on a record. Errors as of ``encode_local``.
         """
-        return _zeros_for_failures(self._local(records, alone=False))
+        return _zeros_for_failures(self._local(records, one_by_one=False))
 
-    def _local(self, records: Records, *, alone: bool) -> NDArray[np.float32]:
+    def _local(self, records: Records, *, one_by_one: bool) -> NDArray[np.float32]:
         trunk = self.module.trunk
         width = self.local_dimension - sum(_local_width(trunk) for trunk in self.further)
-        batch = 1 if alone else trunk.batch
+        batch = 1 if one_by_one else trunk.batch
         parts = [self._run(self.module, trunk, records, width, batch=batch)]
         for trunk in self.further:
-            batch = 1 if alone else trunk.batch
+            batch = 1 if one_by_one else trunk.batch
             parts.append(self._run(trunk.local, trunk, records, _local_width(trunk), batch=batch))
         return np.concatenate(parts, axis=1)
 
@@ -331,12 +331,12 @@ def assemble(
     modality: str,
     module: EncoderModule,
     settings: Mapping[str, str],
-    further: tuple[EncoderTrunk, ...] = (),
+    further_trunks: tuple[EncoderTrunk, ...] = (),
 ) -> Encoder:
     """An encoder of its parts; arguments as of ``Encoder``."""
     dimension = module.projection.shape[1]
     scaled_width = dimension + module.local.shape[1]
-    by_trunk = packages.blocks_of((module.trunk, *further))
+    by_trunk = packages.blocks_of((module.trunk, *further_trunks))
     blocks = sum(by_trunk, ())
     return Encoder(
         id=identity,
@@ -349,7 +349,7 @@ def assemble(
         clip_radius=CLIP_RADIUS,
         settings=settings,
         module=isolation.align_memory(module),
-        further=tuple(isolation.align_memory(trunk) for trunk in further),
+        further=tuple(isolation.align_memory(trunk) for trunk in further_trunks),
     )
 
 

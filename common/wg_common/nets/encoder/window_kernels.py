@@ -56,8 +56,8 @@ class WindowKernels(nn.Module):
         mix = torch.from_numpy(mixes(pieces.shape[1])).clone()
         dilations = []
         for number, dilation in enumerate(shown):
-            padded = F.pad(pieces, (4 * dilation, 4 * dilation))
-            near = padded.unfold(-1, 8 * dilation + 1, length // _PLACES)[..., ::dilation]
+            padded_pieces = F.pad(pieces, (4 * dilation, 4 * dilation))
+            near = padded_pieces.unfold(-1, 8 * dilation + 1, length // _PLACES)[..., ::dilation]
             responses = near @ self.kernels.T  # [n, C, S, places, 84]
             response = torch.einsum("ncspj,jc->nsjp", responses, mix[number])
             size = response.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9

@@ -140,44 +140,46 @@ class WindowTrunk(NamedTrunk):
     def forward(self, views: Tensor) -> Tensor:
         """Raw features ``[n, WIDTH]``."""
         mean = views.mean(dim=-1, keepdim=True)
-        centred = views - mean
-        std = centred.square().mean(dim=-1, keepdim=True).sqrt()
+        centred_views = views - mean
+        std = centred_views.square().mean(dim=-1, keepdim=True).sqrt()
         floor = 1e-6 * mean.abs() + 1e-12
-        x = centred / (std + floor)  # [n, C, 1 + S, L]
+        x = centred_views / (std + floor)  # [n, C, 1 + S, L]
         overview, pieces = x[:, :, 0], x[:, :, 1:]
         course = F.adaptive_avg_pool1d(overview, _COURSE)
         power = _power(x) @ self.bands[: x.shape[-1] // 2 + 1]  # [n, C, 1 + S, B]
         log_power = torch.log(power + 1e-4)
         spectrum = torch.cat([log_power[:, :, 1:].mean(dim=2), log_power[:, :, 0]], dim=-1)
         size = level(mean[:, :, 0, 0], std[:, :, 0, 0])
-        described = (
+        description = (
             spectrum,
             self._envelope(pieces).mean(dim=2),
             _moments(pieces).mean(dim=2),
             course,
         )
         columns = []
-        for block in described:
+        for block in description:
             centre = block.mean(dim=1)
             variance = (block - centre.unsqueeze(1)).square().mean(dim=1)
             columns += [centre, (variance + 1e-12).sqrt(), block.amax(dim=1)]
         columns.append(self._respond(pieces).mean(dim=(1, 2)))
         short = F.adaptive_avg_pool1d(log_power[:, :, 0], 6)
-        coded = torch.cat([size, short, F.adaptive_avg_pool1d(course, 8)], dim=-1)  # [n, C, D]
+        channel_codes = torch.cat(
+            [size, short, F.adaptive_avg_pool1d(course, 8)], dim=-1
+        )  # [n, C, D]
         signs = self.signs[: views.shape[1]]  # [C, Q]
-        sums = torch.einsum("ncd,cq->ndq", coded, signs) / math.sqrt(views.shape[1])
+        sums = torch.einsum("ncd,cq->ndq", channel_codes, signs) / math.sqrt(views.shape[1])
         columns += [size.mean(dim=1), sums.flatten(1), _together(overview)]
         return torch.cat(columns, dim=1)
 
     def _envelope(self, x: Tensor) -> Tensor:
         """Spectrum and moments of the envelope in three bands, ``[..., 54]``."""
         line = torch.view_as_real(torch.fft.rfft(x))  # [..., L / 2 + 1, 2]
-        shown = len(_ENVELOPES) if x.shape[-1] == LENGTH else _SHORT_ENVELOPES
-        masks = self.masks[:shown, : line.shape[-2], None]
-        banded = line.unsqueeze(-3) * masks  # [..., shown, F, 2]
+        band_count = len(_ENVELOPES) if x.shape[-1] == LENGTH else _SHORT_ENVELOPES
+        masks = self.masks[:band_count, : line.shape[-2], None]
+        band_spectra = line.unsqueeze(-3) * masks  # [..., shown, F, 2]
         total = line.square().sum(dim=(-1, -2)).unsqueeze(-1) + 1e-9
-        share = banded.square().sum(dim=(-1, -2)) / total
-        full = F.pad(banded, (0, 0, 0, x.shape[-1] - banded.shape[-2]))
+        share = band_spectra.square().sum(dim=(-1, -2)) / total
+        full = F.pad(band_spectra, (0, 0, 0, x.shape[-1] - band_spectra.shape[-2]))
         analytic = torch.fft.ifft(torch.view_as_complex(2 * full))
         size = torch.view_as_real(analytic).square().sum(dim=-1).add(1e-18).sqrt()  # [..., b, L]
         mean = size.mean(dim=-1, keepdim=True)
@@ -186,13 +188,13 @@ class WindowTrunk(NamedTrunk):
         power = _power(deviation / (variance.sqrt() + 1e-3 * mean + 1e-6))
         power = power @ self.envelope_bands[: power.shape[-1]]
         swing = torch.log(variance.squeeze(-1) / (mean.squeeze(-1).square() + 1e-9) + 1e-3)
-        described = torch.cat(
+        description = torch.cat(
             [torch.log(power + 1e-4), swing.unsqueeze(-1), share.sqrt().unsqueeze(-1)], dim=-1
         )
-        if shown < len(_ENVELOPES):  # a silent band, as the formulas above would give it
-            blank = self.blank.expand(*described.shape[:-2], len(_ENVELOPES) - shown, -1)
-            described = torch.cat([described, blank], dim=-2)
-        return described.flatten(-2)
+        if band_count < len(_ENVELOPES):  # a silent band, as the formulas above would give it
+            blank = self.blank.expand(*description.shape[:-2], len(_ENVELOPES) - band_count, -1)
+            description = torch.cat([description, blank], dim=-2)
+        return description.flatten(-2)
 
     def _respond(self, x: Tensor) -> Tensor:
         """Soft positive shares above three thresholds and the log size of kernel responses."""
@@ -205,8 +207,10 @@ class WindowTrunk(NamedTrunk):
             near = F.pad(rows, (4, 4)).unfold(-1, 9, stride)  # [m, l, 9]
             answer = self.kernels @ near.transpose(1, 2)  # [m, 84, l]
             std = answer.square().mean(dim=-1, keepdim=True).sqrt()
-            scaled = answer.mul_(4 / (std + 1e-4))
-            parts += [scaled.clamp(4 * b - 1, 4 * b + 1).mean(dim=-1) - 4 * b for b in _THRESHOLDS]
+            responses = answer.mul_(4 / (std + 1e-4))
+            parts += [
+                responses.clamp(4 * b - 1, 4 * b + 1).mean(dim=-1) - 4 * b for b in _THRESHOLDS
+            ]
             parts.append(torch.log(std.squeeze(-1) + 1e-2))
             rows = F.avg_pool1d(rows, 2)
         return torch.cat(parts, dim=1).reshape(*x.shape[:-1], -1)
@@ -257,22 +261,22 @@ def _moments(x: Tensor) -> Tensor:
     kurtosis = x.pow(4).mean(dim=-1)
     step = x[..., 1:] - x[..., :-1]
     size = step.square().mean(dim=-1, keepdim=True).sqrt()
-    ordered = x.sort(dim=-1).values
-    moved = (step / (size + 1e-4)).abs().sort(dim=-1).values
+    order_statistics = x.sort(dim=-1).values
+    step_sizes = (step / (size + 1e-4)).abs().sort(dim=-1).values
     length = x.shape[-1]
     at = [round(q * (length - 1)) for q in _QUANTILES]
     at_step = [round(q * (length - 2)) for q in _QUANTILES]
     lags = [lag * length // LENGTH for lag in _LAGS]
     crossings = (x[..., 1:] * x[..., :-1] < 0).float().mean(dim=-1)
-    lagged = [(x[..., lag:] * x[..., : length - lag]).mean(dim=-1) for lag in lags]
+    autocorrelations = [(x[..., lag:] * x[..., : length - lag]).mean(dim=-1) for lag in lags]
     columns = [
         torch.asinh(skew),
         torch.log(kurtosis + 1e-2),
         torch.log(size.squeeze(-1) + 1e-3),
         torch.log(crossings + 1e-3),
-        *lagged,
+        *autocorrelations,
     ]
-    tails = [torch.asinh(ordered[..., at]), torch.asinh(moved[..., at_step])]
+    tails = [torch.asinh(order_statistics[..., at]), torch.asinh(step_sizes[..., at_step])]
     return torch.cat([torch.stack(columns, dim=-1), *tails], dim=-1)
 
 

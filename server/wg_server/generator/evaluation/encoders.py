@@ -144,14 +144,14 @@ def _check_bits(encoder: Encoder, task: sources.Task) -> None:
 
 
 def _accuracies(
-    encoder: Encoder, judged: Sequence[sources.Task], local: Sequence[Floats]
+    encoder: Encoder, tasks: Sequence[sources.Task], local: Sequence[Floats]
 ) -> Iterator[list[float]]:
     """Yield each task's local accuracy at ``LABELS`` and released accuracy at ``EPSILONS``."""
     d = encoder.dimension
-    for number, (task, x) in enumerate(zip(judged, local, strict=True)):
-        other_rows = [row for row in range(len(judged)) if row != number] or [number]
+    for number, (task, x) in enumerate(zip(tasks, local, strict=True)):
+        other_rows = [row for row in range(len(tasks)) if row != number] or [number]
         priors = blup.fit_priors(
-            [local[row][:, :d] for row in other_rows], [judged[row].labels for row in other_rows]
+            [local[row][:, :d] for row in other_rows], [tasks[row].labels for row in other_rows]
         )
         scores = []
         for labels in LABELS:

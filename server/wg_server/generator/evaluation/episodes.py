@@ -116,7 +116,7 @@ class Plants:
     def _own(
         self,
         target: ZooTask,
-        chosen: NDArray[np.int64],
+        indices: NDArray[np.int64],
         support: NDArray[np.int64],
         labels: tuple[str, ...],
         rng: np.random.Generator,
@@ -124,12 +124,12 @@ class Plants:
     ) -> tuple[tuple[NDArray[np.float64], NDArray[np.int64]], NoisyStatistics]:
         """The plant's records with their labels, and what it releases of them."""
         blind = rng.random() < scenario.unlabelled
-        classes = chosen
-        if not blind and len(chosen) > 2 and rng.random() < scenario.missing:
-            classes = _drop_some(chosen, rng)
+        classes = indices
+        if not blind and len(indices) > 2 and rng.random() < scenario.missing:
+            classes = _drop_some(indices, rng)
         rows = support[np.isin(target.y[support], classes)]
         rows = _subset(target.y, rows, scenario.shots, rng)
-        y = np.full(len(rows), -1) if blind else np.searchsorted(chosen, target.y[rows])
+        y = np.full(len(rows), -1) if blind else np.searchsorted(indices, target.y[rows])
         features = target.features[rows]
         release = self._make(features, y, labels, rng, scenario.epsilon)
         return (features.astype(np.float64), y), release

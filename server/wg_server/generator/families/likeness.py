@@ -41,13 +41,13 @@ class FittedLikeness:
     caught: float
 
 
-def fit(family: str, own_sites: Mapping[str, Sites], rendered: Sites) -> FittedLikeness:
+def fit(family: str, own_sites: Mapping[str, Sites], rendered_sites: Sites) -> FittedLikeness:
     """Fit the test of one family.
 
     Args:
         family: One of ``own_sites``.
         own_sites: Made-up sites of each of the operator's families, at least ten each.
-        rendered: Sites of other tasks; at least one if there is no other family.
+        rendered_sites: Sites of other tasks; at least one if there is no other family.
     """
     family_sites = _describe_sites(own_sites[family])
     small_sites = _describe_sites(
@@ -55,7 +55,7 @@ def fit(family: str, own_sites: Mapping[str, Sites], rendered: Sites) -> FittedL
     )
     other_families = {
         name: _describe_sites(sites[:: len(sites) // _SITES or 1])
-        for name, sites in (("", rendered), *own_sites.items())
+        for name, sites in (("", rendered_sites), *own_sites.items())
         if name != family and len(sites)
     }
     scale = _scale(np.concatenate([family_sites, *other_families.values()]))

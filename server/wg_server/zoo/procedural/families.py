@@ -93,7 +93,7 @@ def draw_site(family: Family, number: int, *, strength: float) -> Site:
     """Site ``number`` of a family; its camera differs from a clean one by ``strength``, 0 to 1."""
     rng = streams.rng(Stream.SITE, *family.seed, then=(number,))
     is_mounted = family.kind in ("defects", "boards", "materials")
-    camera = cameras.draw_camera(rng, strength=strength, mounted=is_mounted)
+    camera = cameras.draw_camera(rng, strength=strength, is_mounted=is_mounted)
     return Site(surfaces.sheet(rng, family.recipe), camera)
 
 
