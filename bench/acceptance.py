@@ -25,7 +25,13 @@ from bench.selected import plant_trunk, selected
 from bench.tables import markdown
 
 from wg_client.fitting.standardised import family_view
-from wg_client.fitting.sure_calls import NEVER, WRONG, bounded, probability_limit, sure_above
+from wg_client.fitting.sure_calls import (
+    NEVER,
+    WRONG,
+    bound_probabilities,
+    probability_limit,
+    sure_above,
+)
 from wg_client.methods.base import Candidate
 from wg_client.methods.names import LOCAL
 from wg_client.models import novelty
@@ -218,7 +224,7 @@ def told(
     good = np.arange(len(labels)) == 0
     rows = np.random.default_rng(len(y)).permutation(len(y))
     limit = probability_limit(len(outcome.labels))
-    chances = bounded(logits, limit)
+    chances = bound_probabilities(logits, limit)
     fitted = novelty.fit(features, outcome.records.all_labels)
     is_new = novelty.new_records(None if fitted is None else fitted.tensors(), x)
     out_of_fold = kept.fitted.logits

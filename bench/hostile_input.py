@@ -131,7 +131,7 @@ class Forger:
                 name=WITNESS, public_key=self._site.witness_key.public_key(), others=(), quorum=1
             )
             stored = intake.accept(enrolled, data, terms, witness=witness, now=5.0)
-            return TAKEN if stored.used else APART
+            return TAKEN if stored.is_usable else APART
 
         return use
 

@@ -33,7 +33,7 @@ from bench.tables import Results, markdown
 from numpy.typing import NDArray
 
 from wg_client.methods.names import LOCAL
-from wg_client.methods.operator_families import chosen
+from wg_client.methods.operator_families import choose_family
 from wg_common.modalities import cameras, sensors
 from wg_common.modalities.images import Images
 from wg_common.modalities.windows import Windows
@@ -219,8 +219,8 @@ def refused(generator: Generator, encoder: Encoder, data: Cut) -> dict[str, floa
         k = min(len(data.labels), len(kind.labels))
         if family != f"{data.name}-0":
             made = generate(generator, [], kind.labels[:k])
-            taken = chosen(offered(made, encoder, local, k), np.full(len(local), -1), k)
-            shares.append(float(taken is None or taken.refused))
+            taken = choose_family(offered(made, encoder, local, k), np.full(len(local), -1), k)
+            shares.append(float(taken is None or taken.is_refused))
     return {f"{REFUSED}, {'other own kinds' if known else 'kinds unknown'}": float(np.mean(shares))}
 
 
@@ -243,15 +243,15 @@ def judge(
     local = encoder.encode_local(records).astype(np.float64)
     made = generate(generator, [], data.labels)
     families = offered(made, encoder, local, k)
-    family, trunk = chosen(families, labels, k), plant_trunk(encoder, local)
+    family, trunk = choose_family(families, labels, k), plant_trunk(encoder, local)
     test = encoder.encode_batched(data.test[0]).astype(np.float64)
     network = None if family is None else network_of(family, encoder, records)
-    scores = {REFUSED: float(family is None or family.refused)}
+    scores = {REFUSED: float(family is None or family.is_refused)}
     operator = generator.parts.operator_families
     if operator is not None and family is not None:
         kinds = [n for n, kind in operator.families.items() if len(kind.labels) >= k]
         place = families.index(family)
-        scores[FOUND] = float(family.named or kinds[place] == f"{data.name}-0")
+        scores[FOUND] = float(family.is_named or kinds[place] == f"{data.name}-0")
     for ending, beside in (("", network), (HEAD, None)):
         candidate = None if family is None else family_at(family, encoder, trunk, beside)
         candidate = candidate if veto or candidate is None else replace(candidate, unlikeness=0.0)

@@ -182,7 +182,7 @@ def vetoes_of(generate: Generate, plant: MachinePlant) -> dict[str, float]:
     """Fits of a plant's own sheet and of another machine's, and whether they are refused."""
     found: dict[str, float] = {}
     architecture = catalogue.SPECTRUM_LINES
-    batch = network.prepared(architecture, list(plant.own[0]))
+    batch = network.prepare_batch(architecture, list(plant.own[0]))
     for sheet, fit, vetoed in (
         (plant.sheet, OWN_FIT, VETOED),
         (plant.another, ANOTHER_FIT, VETOED_WRONG),
@@ -309,7 +309,7 @@ def _delivered(model: MachineModel, plant: MachinePlant) -> dict[str, float]:
     Standardised inputs are so by the plant's own windows.
     """
     architecture = catalogue.SPECTRUM_LINES
-    own, test = (network.prepared(architecture, list(x[0])) for x in (plant.own, plant.test))
+    own, test = (network.prepare_batch(architecture, list(x[0])) for x in (plant.own, plant.test))
     by_treatment: dict[Inputs, Tensor] = {
         "raw": torch.from_numpy(test),
         "standardised": spectrum_lines.standardised_by(

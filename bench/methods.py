@@ -175,7 +175,7 @@ def draw(generator: Generator, plants: Plants, cell: Cell, seed: int) -> Drawn:
         groups=plants.groups[chosen],
         gone=gone,
         made=made,
-        heads={name: head.padded(x.shape[1]) for name, head in heads.items()},
+        heads={name: head.pad_features(x.shape[1]) for name, head in heads.items()},
         others=others,
         evidence=evidence,
         centre=estimate.centre,

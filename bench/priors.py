@@ -90,7 +90,7 @@ def case(
     sites, labels = kind.sites[1 : 1 + OTHERS], kind.labels
     released = [release("ab" * 32, x, y, labels, epsilon, rng) for x, y in sites]
     pools = pooling.of_releases(fitted.priors, None, released)
-    named = fitted.named(labels)
+    named = fitted.class_prior(labels)
     posterior = pooling.posterior(fitted.priors, pools, labels, named)
     x, y = kind.sites[0]
     own = (x, np.full(len(y), -1)) if cell == NO_LABELS else (x[y % 2 == 0], y[y % 2 == 0])

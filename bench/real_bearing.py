@@ -44,7 +44,7 @@ def trials(path: Path, reading_map: ReadingMap, seed: int) -> Iterator[Trial]:
     """A trial of one machine for each load and size left out, with a plant for each mixture."""
     with np.load(path) as archive:
         data = {name: torch.from_numpy(archive[name].astype(np.int64)) for name in _COLUMNS}
-        inputs = torch.from_numpy(spectrum_lines.prepared(archive["x"].astype(np.float64)))
+        inputs = torch.from_numpy(spectrum_lines.prepare_windows(archive["x"].astype(np.float64)))
     generator = torch.Generator().manual_seed(seed)
     sound = data["y_type"] == 0
     early = sound & (sound.cumsum(dim=0) <= sound.sum() // 2)

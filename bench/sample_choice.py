@@ -35,7 +35,9 @@ def chosen(
 ) -> tuple[bool, float]:
     """Whether labels choose a sample, and the share right of what they choose."""
     architecture = catalogue.SPECTRUM_LINES
-    own, test = (network.prepared(architecture, list(part[0])) for part in (plant.own, plant.test))
+    own, test = (
+        network.prepare_batch(architecture, list(part[0])) for part in (plant.own, plant.test)
+    )
     labels = np.full(len(own), -1)
     for label in range(len(plant.names)):
         labels[np.flatnonzero(plant.own[1] == label)[:labelled]] = label

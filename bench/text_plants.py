@@ -216,7 +216,7 @@ def judge(
         made = generate(Generator("", parts), pools, labels)
         tensors = next(c.tensors for c in made if c.source == POSTERIOR)
         posterior = from_tensors(tensors, k, d)
-        finished = LinearHead(*posterior_head(posterior, x[:, :d], known)).padded(x.shape[1])
+        finished = LinearHead(*posterior_head(posterior, x[:, :d], known)).pad_features(x.shape[1])
         scores[f"blup-{end}"] = right(finished, data.test)
         if end == "names":
             try:
@@ -234,7 +234,7 @@ def judge(
         scores["logistic"] = float((model.predict(data.test[0]) == data.test[1]).mean())
     if others or cell.labelled:
         evidence = [site_evidence(each, labels) for each in (own, *others)]
-        scores["prototypes"] = right(nearest_mean(evidence).padded(x.shape[1]), data.test)
+        scores["prototypes"] = right(nearest_mean(evidence).pad_features(x.shape[1]), data.test)
     found = names.vectors(data.labels) if cell.named else None
     if found is not None:
         nearest = (data.vectors @ found.T).argmax(axis=1)

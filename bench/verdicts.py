@@ -25,7 +25,7 @@ from wg_client.fitting.backbone import encoder_trunk
 from wg_client.fitting.sure_calls import (
     NEVER,
     WRONG_LIMIT,
-    bounded,
+    bound_probabilities,
     probability_limit,
     sure_above,
     wrong_share,
@@ -169,7 +169,7 @@ def judge(
     x = features[asked].astype(np.float64)
     is_own = np.arange(len(x)) < here.test.sum()
     logits = trunk.outward(fitted.head).logits(x)
-    chances = bounded(logits, probability_limit(len(plant.judged)))
+    chances = bound_probabilities(logits, probability_limit(len(plant.judged)))
     known = novelty.fit(features[labelled], plant.all_labels)
     is_new = novelty.new_records(None if known is None else known.tensors(), x)
     good = np.arange(classes) == 0

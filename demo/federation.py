@@ -219,7 +219,7 @@ class Federation:
         """Install the generator that was trained, whatever its card says, as an operator would."""
         home = ServerHome(root)
         version = versions.present(home)[0]
-        if failed := [check.name for check in version.failed()]:
+        if failed := [check.name for check in version.failed_checks()]:
             self._say(
                 text(
                     "accepted for the demonstration although its card fails: {failed}",

@@ -54,7 +54,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
             ConfigError: There is no home or no such model.
             VerificationError: Its file is not the one that was written.
         """
-        plant, manifest, name = self._chosen()
+        plant, manifest, name = self._chosen_model()
         store.load_tensors(plant.home, manifest, name)  # it must be there, and be that one
         self.classes_ = np.array(manifest.labels)
         if hasattr(self, "head_"):
@@ -78,7 +78,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
             folds = stratify(labels, streams.rng(Stream.SELECTION_FOLDS))
             self.head_ = fit_local(features, labels, len(self.classes_), folds).head
             return self
-        plant, manifest, name = self._chosen()
+        plant, manifest, name = self._chosen_model()
         self.classes_ = np.array(manifest.labels)
         labels = _indices(np.asarray(y), manifest.labels)
         start = head_from_tensors(store.load_tensors(plant.home, manifest, name))
@@ -86,7 +86,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
         features = self._inputs(plant, manifest, X)
         if len(features) != len(labels):
             raise DataError(f"y: {len(labels)} labels of {len(features)} records")
-        start = start.padded(features.shape[1])  # it may do without a network that came
+        start = start.pad_features(features.shape[1])  # it may do without a network that came
         finetuned = fit_finetuned(fixed_base(start), features, labels, folds, unseen_mass=0.0)
         self.head_ = finetuned.head
         return self
@@ -107,17 +107,17 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
             features = validate_data(self, X, dtype=np.float64, reset=False)
             head: LinearHead = self.head_
             return head.logits(features)
-        plant, manifest, name = self._chosen()
+        plant, manifest, name = self._chosen_model()
         inputs = self._inputs(plant, manifest, X)
         if hasattr(self, "head_"):
             return self.head_.logits(inputs)
         return predict.logits(plant.home, manifest, name, inputs)
 
-    def _chosen(self) -> tuple[Plant, ModelsManifest, str]:
+    def _chosen_model(self) -> tuple[Plant, ModelsManifest, str]:
         if self.home is None:
             raise ConfigError("home: None; a kept model lies in a plant's home")
         plant = Plant.open(self.home)
-        return (plant, *plant.chosen(self.package, self.model))
+        return (plant, *plant.chosen_model(self.package, self.model))
 
     def _inputs(self, plant: Plant, manifest: ModelsManifest, X: Any) -> Floats:
         parts = [predict.encode_records(plant.home, manifest, part) for part in plant.read(X)]

@@ -93,7 +93,7 @@ class Plant:
             (text("privacy spent"), f"ε {spend.epsilon:.2f} / {spend.cap_epsilon}"),
         ]
         if adoption.read(self.home).now.in_use is not None:
-            manifest, name = self.chosen(None, None)
+            manifest, name = self.chosen_model(None, None)
             rows.append((text("model in use"), text(registry.title(name))))
             picture = acceptance_curve(self.acceptance(manifest.package_id))
         return Page(rows, picture)._repr_html_()
@@ -115,7 +115,7 @@ class Plant:
 
     def acceptance(self, package: str | None = None) -> Acceptance:
         """The models of a package on the acceptance set; arguments and errors as of ``predict``."""
-        manifest, _ = self.chosen(package, None)
+        manifest, _ = self.chosen_model(package, None)
         return acceptance(self.home, plants.open_plant(self.home), manifest)
 
     def acceptance_curve(self, package: str | None = None) -> Page:
@@ -132,7 +132,7 @@ class Plant:
         Raises:
             DataError: There is no acceptance set that can judge the model.
         """
-        manifest, name = self.chosen(package, model)
+        manifest, name = self.chosen_model(package, model)
         site = plants.open_plant(self.home)
         records = judging_records(site, manifest)
         if records is None:
@@ -185,7 +185,7 @@ class Plant:
             DataError: A record cannot be read, or is not what the model takes.
             VerificationError: The model's file, or the encoder, is another one.
         """
-        manifest, name = self.chosen(package, model)
+        manifest, name = self.chosen_model(package, model)
         judge, predictions = Judge.of_model(self.home, manifest, name), []
         for data in self.read(X):
             inputs = predict.encode_records(self.home, manifest, data)
@@ -193,9 +193,9 @@ class Plant:
             predictions += judge.judge(rows, inputs)
         return predictions
 
-    def chosen(self, package: str | None, model: str | None) -> tuple[ModelsManifest, str]:
+    def chosen_model(self, package: str | None, model: str | None) -> tuple[ModelsManifest, str]:
         """The models of a package, and the name of one; arguments as of ``predict``."""
-        return adoption.chosen(self.home, package, model)
+        return adoption.chosen_model(self.home, package, model)
 
     def read(self, X: Records) -> list[SiteData]:
         """Records, decoded, in parts that fit in memory.

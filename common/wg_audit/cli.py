@@ -82,13 +82,13 @@ def _say(finding: Finding, document: dict[str, Any]) -> None:
     speak = language.current()
     say(f"  {printable(speak(verdict.headline()))}")
 
-    def shown(sentence: str) -> str:
+    def show_finding(sentence: str) -> str:
         return printable(speak(sentence))  # names in it are strangers'
 
     for problem in verdict.problems:
-        say(text("  NOT VERIFIED  {problem}", problem=shown(problem)))
+        say(text("  NOT VERIFIED  {problem}", problem=show_finding(problem)))
     for name, line in verdict.lines():
-        say(text("  {name}{line}", name=pad_columns(speak(name), 12), line=shown(line)))
+        say(text("  {name}{line}", name=pad_columns(speak(name), 12), line=show_finding(line)))
     charges = text(
         "{charges}, releases {releases}, burned {burned}",
         charges=document["charges"],
@@ -108,9 +108,9 @@ def _say(finding: Finding, document: dict[str, Any]) -> None:
         )
         say(text("  {name}{line}", name=pad_columns(speak(text("budget")), 12), line=line))
     for remark in finding.remarks:
-        note(text("note: {remark}", remark=shown(remark)))
+        note(text("note: {remark}", remark=show_finding(remark)))
     for missing in verdict.not_checked:
-        note(text("not checked: {what}", what=shown(missing)))
+        note(text("not checked: {what}", what=show_finding(missing)))
 
 
 def _write_report(path: Path, finding: Finding, out: Path) -> list[Any]:
@@ -172,7 +172,7 @@ def empirical(as_json: bool) -> int:
     with progress(text("questions to made-up plants"), probes.questions(size)) as bar:
         report = audits.audit(installed[0].load()(), size=size, on_question=bar.update)
     answer(as_json, words.document(report), *words.lines(report))
-    return ExitCode.OK if report.passed else ExitCode.VERIFICATION
+    return ExitCode.OK if report.is_passed else ExitCode.VERIFICATION
 
 
 @group.command()

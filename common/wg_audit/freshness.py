@@ -113,8 +113,8 @@ def judge(
                 " or this one is wrong"
             )
     # Who lags behind the others cannot know what came after.
-    size = anchors.covered([size for size, _ in newest_heads.values()])
-    newest = anchors.covered([time if at >= size else 0 for at, time in newest_heads.values()])
+    size = anchors.covered_size([size for size, _ in newest_heads.values()])
+    newest = anchors.covered_size([time if at >= size else 0 for at, time in newest_heads.values()])
     fresh = Freshness(
         checked=now,
         newest=newest or None,
@@ -126,7 +126,7 @@ def judge(
             raise VerificationError("age: no key of a witness is known, so no time can be believed")
         if fresh.age > max_age:
             raise VerificationError(
-                f"age: the newest cosignature by {anchors.needed} of {len(anchors.witnesses)} "
+                f"age: the newest cosignature by {anchors.quorum_size} of {len(anchors.witnesses)} "
                 f"known witnesses is {fresh.age} s old, at most {max_age} s are accepted"
             )
     return fresh

@@ -153,7 +153,7 @@ class _Head(msgspec.Struct, forbid_unknown_fields=True):
     software: grammar.Software
 
 
-def listed(folder: Path) -> tuple[list[Path], list[Path]]:
+def list_statistics(folder: Path) -> tuple[list[Path], list[Path]]:
     """List the files of a folder that plants send, and its other files."""
     files: list[Path] = []
     unread: list[Path] = []

@@ -103,7 +103,7 @@ class ServerFolder:
     def contents(self) -> Contents:
         """Contents of the folder: this site's, and files that an export would not have written."""
         folder = self.path / self.site.site
-        files, other_files = received.listed(folder) if folder.is_dir() else ([], [])
+        files, other_files = received.list_statistics(folder) if folder.is_dir() else ([], [])
         logs = [x for x in other_files if x.suffix == auditor_record.LOG_SUFFIX and x.is_file()]
         fork_folder = folder / auditor_record.FORK_FOLDER
         pairs, refused_files, stray = (
@@ -158,7 +158,7 @@ def _read_forks(folder: Path) -> tuple[list[Pair], list[Path], list[Path]]:
     Raises:
         DecodeError: A head is none.
     """
-    refused_files, notes = received.listed(folder)
+    refused_files, notes = received.list_statistics(folder)
     earlier_suffix, later_suffix = auditor_record.EARLIER_SUFFIX, auditor_record.LATER_SUFFIX
     pairs, stray = [], set(notes)
     for earlier in notes:

@@ -321,7 +321,7 @@ def verdict(
         ledger_key=_ledger_key(history, anchors),
         witnesses=views,
         cosigned_by=sum(view.size > 0 for view in anchored_views),
-        needed=history.anchors.needed,
+        needed=history.anchors.quorum_size,
         cosigned_to=history.witnessed_size,
         entries=history.state.size,
         freshness=fresh,
@@ -362,7 +362,7 @@ def _membership(member: Membership) -> str:
 
 
 def _word(anchors: Anchors, open_questions: tuple[str, ...]) -> str:
-    if anchors.ledger_key is None and not anchors.needed:
+    if anchors.ledger_key is None and not anchors.quorum_size:
         return BY_ITSELF
     return PARTLY_VERIFIED if open_questions else VERIFIED
 

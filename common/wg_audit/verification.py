@@ -22,7 +22,7 @@ from wg_audit.accounts import (
 from wg_audit.composition import Composition
 from wg_audit.forks import Forks
 from wg_audit.freshness import Freshness
-from wg_audit.received import Comparison, GivenLog, Received, listed, match
+from wg_audit.received import Comparison, GivenLog, Received, list_statistics, match
 from wg_audit.server_folder import Contents, ServerFolder
 from wg_audit.spend import Books, Spend
 from wg_audit.stated_words import StatedWords
@@ -285,7 +285,7 @@ def verify(path: Path, anchors: Anchors = NOTHING, **evidence_options: Unpack[Br
     return Finding(
         history=log.history,
         accounts=figures,
-        burned=[Burned(x.seq, x.request_id, x.dataset) for x in log.history.state.burned()],
+        burned=[Burned(x.seq, x.request_id, x.dataset) for x in log.history.state.open_charges()],
         received=list(comparison.received.values()),
         largest_delta=max(deltas),
         fresh=fresh,
@@ -463,7 +463,7 @@ def _files(statistics: Iterable[Path], contents: Contents) -> tuple[list[Path], 
     files, unread = list(contents.files), list(contents.unread)
     for path in statistics:
         if path.is_dir():
-            paths, ignored_paths = listed(path)
+            paths, ignored_paths = list_statistics(path)
             files += paths
             unread += [
                 x for x in ignored_paths if x.name != CHECKPOINT_FILE and x not in contents.logs

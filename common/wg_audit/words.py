@@ -32,11 +32,11 @@ def lines(report: Report) -> Iterator[str]:
         )
     yield (
         text("passed: no violation was found")
-        if report.passed
+        if report.is_passed
         else text("FAILED: more is released than is claimed")
     )
 
 
 def document(report: Report) -> dict[str, Any]:
     """The findings for ``--json``."""
-    return {"passed": report.passed, **asdict(report)}
+    return {"passed": report.is_passed, **asdict(report)}

@@ -104,9 +104,9 @@ class Language:
         """
         if isinstance(sentence, Text) or not isinstance(self.catalogue, Catalogue):
             return self(sentence)
-        return self._told(sentence, self.catalogue.errors)[1]
+        return self._translate_error(sentence, self.catalogue.errors)[1]
 
-    def _told(self, sentence: str, errors: Mapping[str, str]) -> tuple[int, str]:
+    def _translate_error(self, sentence: str, errors: Mapping[str, str]) -> tuple[int, str]:
         """Number of letters of an error that are known words, and the error in this language."""
         best = 0, sentence
         for start in (0, *(separator.end() for separator in re.finditer(": ", sentence))):
@@ -115,7 +115,8 @@ class Language:
                 if match is None:
                     continue
                 values_by_name = {
-                    name: self._told(value, errors) for name, value in match.groupdict().items()
+                    name: self._translate_error(value, errors)
+                    for name, value in match.groupdict().items()
                 }
                 score = len(_VALUE.sub("", shape)) + sum(
                     letters for letters, _ in values_by_name.values()

@@ -128,7 +128,7 @@ def test_a_witness_cannot_be_counted_twice() -> None:
             Anchors(witnesses=witnesses)
     with pytest.raises(ConfigError, match="1 or more"):
         Anchors(witnesses=(one,), quorum=0)
-    assert Anchors(witnesses=(one,), quorum=2).covered([7]) == 0
+    assert Anchors(witnesses=(one,), quorum=2).covered_size([7]) == 0
 
 
 def test_a_quorum_without_witnesses_is_not_met(site: Site) -> None:

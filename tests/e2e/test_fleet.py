@@ -74,7 +74,7 @@ def test_a_campaign_for_machine_statistics_serves_a_plant_and_waits_for_no_other
     assert (served.state, left.state, left.code) == ("delivered", "refused", "machine")
     with Store.open(server) as store:
         release = store.release(served.release_id)
-        assert release.statistics == MACHINE and release.used
+        assert release.statistics == MACHINE and release.is_usable
         assert store.newest_ids(encoder=done.encoder, apart_from="nobody") == []
 
 

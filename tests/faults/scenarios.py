@@ -238,7 +238,7 @@ class Deliveries:
             receipt = inbox.receive(self._delivery(request), payload)
             given.append(receipt.request_id)
         first, second, _ = sorted(inbox.waiting())
-        inbox.done(first)
+        inbox.forget(first)
         inbox.reject(second)
         return json.dumps(given).encode()
 
@@ -295,7 +295,7 @@ class Installation:
         home, manifest = ClientHome(world.disk), self._manifest(number, tensors)
         if models.read_manifest(home, manifest.package_id) is None:
             models.write(home, manifest, tensors)
-        adoption.arrived(home, manifest)
+        adoption.record_arrival(home, manifest)
 
     def _manifest(self, number: int, tensors: Any) -> ModelsManifest:
         entries = tuple(
@@ -437,7 +437,7 @@ class ServerStore:
             witness.countersign(store.site("plant-a"), body)
 
     def _seen(self, store: Store) -> int:
-        checkpoint = store.witnessed(ORIGIN)
+        checkpoint = store.last_cosigned(ORIGIN)
         assert checkpoint is not None
         return size_of(checkpoint)
 

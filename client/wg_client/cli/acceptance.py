@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wg_client.cli.adoption import chosen
+from wg_client.cli.adoption import chosen_model
 from wg_client.cli.options import home_option
 from wg_common.cli import json_option, show
 from wg_common.language import Text, text
@@ -44,7 +44,7 @@ def threshold(
     from wg_client.models.acceptance import acceptance
     from wg_client.models.calls import Judge
 
-    manifest, name = chosen(home, None, None)
+    manifest, name = chosen_model(home, None, None)
     if value is not None or missed_share is not None:
         if by is None:
             raise UsageError("--by: say who decides; a role will do")
@@ -91,7 +91,7 @@ def errors_text(errors: Errors | None) -> Text:
         "{wrong} of {records}, at most {most:.1f} %",
         wrong=errors.wrong,
         records=errors.records,
-        most=100 * errors.most(),
+        most=100 * errors.largest_share(),
     )
 
 

@@ -61,7 +61,7 @@ def use(
 
     if (package is not None) == promote:
         raise errors.UsageError("expected one of PACKAGE and --shadow")
-    model = adoption.shadow(home) if promote else chosen(home, package, name)
+    model = adoption.shadow(home) if promote else chosen_model(home, package, name)
     if model is None:
         raise errors.ConfigError(
             f"{home.models}: no model is in shadow; see 'wg-client models show'"
@@ -82,7 +82,7 @@ def shadow(home: ClientHome, package: str, name: str, by: str, as_json: bool) ->
     """
     from wg_client.models import adoption
 
-    manifest, name = chosen(home, package, name)
+    manifest, name = chosen_model(home, package, name)
     _say(home.root, adoption.set_shadow(home, manifest, name, by), as_json)
 
 
@@ -93,15 +93,17 @@ def change_lines(changes: Iterable[Change]) -> Iterator[str]:
         yield text("    by {name}: {why}", name=logs.printable(change.by), why=text(change.why))
 
 
-def chosen(home: ClientHome, package: str | None, name: str | None) -> tuple[ModelsManifest, str]:
-    """The model that a command is about; arguments and errors as of ``adoption.chosen``."""
+def chosen_model(
+    home: ClientHome, package: str | None, name: str | None
+) -> tuple[ModelsManifest, str]:
+    """The model that a command is about; arguments and errors as of ``adoption.chosen_model``."""
     from wg_client.models import adoption, store
     from wg_core.fleet.inbox import Inbox
 
     home.require()
     if not store.all_manifests(home) and Inbox(home).waiting():
         raise errors.ConfigError(f"{home.models}: {APPLYING}")
-    return adoption.chosen(home, package, name)
+    return adoption.chosen_model(home, package, name)
 
 
 def _say(root: Path, change: Change, as_json: bool) -> None:

@@ -121,7 +121,7 @@ def say_refusal(
             }
         )
     else:
-        for line in named(CANNOT, inspection.problems):
+        for line in item_lines(CANNOT, inspection.problems):
             say(line)
     note(text("error: {message}", message=printable(current().error(str(refusal)))))
     return refusal.exit_code
@@ -173,8 +173,8 @@ def frozen_lines(frozen: Frozen) -> list[str]:
     """List what was frozen, and what was not."""
     listing, manifest, failures = frozen.listing, frozen.snapshot.manifest, _failures(frozen)
     return [
-        *named(_LEFT_OUT, listing.set_aside),
-        *named(_ONCE, listing.duplicates),
+        *item_lines(_LEFT_OUT, listing.set_aside),
+        *item_lines(_ONCE, listing.duplicates),
         *([*_names(failures), failure_line(len(failures))] if failures else []),
         text(
             "{path}: version {number} of data set {dataset}, {records} records, {left_out} left"
@@ -211,7 +211,7 @@ def _machine_lines(frozen: Frozen) -> Iterator[str]:
         yield text("no machine statistics: {reason}", reason=printable(reason))
 
 
-def named(words: str, items: tuple[Any, ...]) -> list[str]:
+def item_lines(words: str, items: tuple[Any, ...]) -> list[str]:
     """Lines that name some of ``items``; ``words`` is a template over a name and a reason."""
     return _limit_lines(
         [

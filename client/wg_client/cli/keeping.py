@@ -114,7 +114,7 @@ def status(home: ClientHome, probe: bool, as_json: bool) -> int:
     from wg_client.operation import status as looking
 
     if probe:
-        good, word = looking.connected(home)
+        good, word = looking.connection_state(home)
         state = word.state if word else "never connected"
         reason = f": {word.reason}" if word and word.reason else ""
         show({"connected": good, "state": state}, [f"{state}{reason}"], as_json)

@@ -13,7 +13,7 @@ import click
 
 from wg_client.cli import acceptance, adoption
 from wg_client.cli.acceptance import judgement_lines
-from wg_client.cli.adoption import APPLYING, change_lines, chosen
+from wg_client.cli.adoption import APPLYING, change_lines, chosen_model
 from wg_client.cli.options import by_option, home_option, model_option, package_option
 from wg_client.cli.prediction import Predictions
 from wg_common import cli
@@ -45,7 +45,7 @@ def apply(home: ClientHome, file: Path, as_json: bool) -> int:
 
     Ends with code 6 if local-only was kept.
     """
-    with cli.progress(text("comparing models, %"), 100) as bar, _named(file):
+    with cli.progress(text("comparing models, %"), 100) as bar, _naming_file(file):
         from wg_client.selection.delivery import take_package
 
         applied_model = take_package(
@@ -91,7 +91,7 @@ def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
     if package is None:
         _list(home, as_json)
         return
-    manifest, _ = chosen(home, package, None)
+    manifest, _ = chosen_model(home, package, None)
     lines: list[str] = [
         text("package {package}: kept {model}", package=manifest.package_id, model=manifest.kept),
         manifest.reason,
@@ -228,7 +228,7 @@ def export_models(
         return _export_private(home, PrivateExport(epsilon, by, form, out), as_json)
     if by is not None:
         raise errors.UsageError("--by: for --private, which the ledger counts")
-    manifest, name = chosen(home, package, name)
+    manifest, name = chosen_model(home, package, name)
     metadata = export_model(home, manifest, name, form, out)
     size = out.stat().st_size
     document = {**metadata, "file": str(out), "format": form, "bytes": size}
@@ -342,7 +342,7 @@ def predict(
     if watch is not None and (out is None or as_json):
         raise errors.UsageError("--watch: needs --out FILE.csv, and has no --json")
     with cli.waiting(text("loading the model")):
-        predictions = Predictions(home, *chosen(home, package, name))
+        predictions = Predictions(home, *chosen_model(home, package, name))
     if watch is not None and out is not None:
         for line in predictions.watch(watch, out, pause=WATCH_SECONDS):
             cli.say(line)
@@ -378,7 +378,7 @@ def predict(
 
 
 @contextmanager
-def _named(file: Path) -> Iterator[None]:
+def _naming_file(file: Path) -> Iterator[None]:
     """Name the package's file in an error; what is a package, and damaged, did not verify.
 
     Raises:

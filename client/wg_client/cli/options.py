@@ -31,7 +31,7 @@ WARNING = (
 )
 
 
-def _opened(_: click.Context, __: click.Parameter, root: Path) -> ClientHome:
+def _open_home(_: click.Context, __: click.Parameter, root: Path) -> ClientHome:
     """The home, in the language of its settings; the command itself says if these are wrong."""
     home = ClientHome(root)
     with contextlib.suppress(WgError):
@@ -43,7 +43,7 @@ home_option = click.option(
     "--home",
     type=click.Path(path_type=Path),
     required=True,
-    callback=_opened,
+    callback=_open_home,
     help="The plant's home folder.",
 )
 epsilon_option = click.option(

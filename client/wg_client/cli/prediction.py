@@ -85,13 +85,13 @@ class Predictions:
                 path_result.problems += problems
                 count += len(part) + len(problems)
                 if len(part):
-                    path_result.rows += self._predicted(part)
+                    path_result.rows += self._predict_part(part)
                 bar.update(count, text("predicted"))
         if not path_result.rows and len(path_result.problems) == 1:
             raise DataError(f"{path_result.problems[0].name}: {path_result.problems[0].reason}")
         self._found.append(path_result)
 
-    def _predicted(self, part: SiteData) -> list[Prediction]:
+    def _predict_part(self, part: SiteData) -> list[Prediction]:
         """Predict records."""
         inputs = self._predictor.inputs(part)
         rows = self._predictor.predict(part, inputs)
@@ -121,7 +121,7 @@ class Predictions:
 
         if not folder.is_dir():
             raise DataError(f"{folder}: no folder")
-        known_names, sizes = _seen(out), dict[Path, int]()
+        known_names, sizes = _recorded_names(out), dict[Path, int]()
         while True:
             for file in files_below(folder):
                 name = str(file.relative_to(folder))
@@ -132,12 +132,12 @@ class Predictions:
                     sizes[file] = size
                     continue
                 known_names.add(name)
-                rows = self._watched(file, name)
+                rows = self._file_rows(file, name)
                 _append(out, rows)
                 yield from map("\t".join, rows)
             time.sleep(pause)
 
-    def _watched(self, file: Path, name: str) -> list[tuple[str, ...]]:
+    def _file_rows(self, file: Path, name: str) -> list[tuple[str, ...]]:
         try:
             rows = self._predictor.predict_file(file)
         except DataError as error:
@@ -232,7 +232,7 @@ def _row(row: Prediction, name: str) -> tuple[str, ...]:
     return (spreadsheet_cell(name), spreadsheet_cell(row.label), *figures, row.call, row.verdict)
 
 
-def _seen(out: Path) -> set[str]:
+def _recorded_names(out: Path) -> set[str]:
     """Names of the files that a table of an earlier watch has."""
     if not out.exists():
         return set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from wg_client.cli.adoption import chosen
+from wg_client.cli.adoption import chosen_model
 from wg_client.cli.options import home_option, model_option, package_option
 from wg_common import cli
 from wg_common.cli import note
@@ -34,7 +34,7 @@ def serve(home: ClientHome, name: str | None, package: str | None, port: int) ->
         from wg_client.models.predictor import Predictor
         from wg_client.models.service import service
 
-        predictor = Predictor.open(home, *chosen(home, package, name))
+        predictor = Predictor.open(home, *chosen_model(home, package, name))
     note(text("ready: curl --data-binary @FILE http://127.0.0.1:{port}/predict/FILE", port=port))
     uvicorn.run(service(predictor), host="127.0.0.1", port=port, log_level="warning")
 

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from wg_client.cli.check import fit_columns, leave_lines
-from wg_client.cli.freeze import CANNOT, freezing_bar, named
+from wg_client.cli.freeze import CANNOT, freezing_bar, item_lines
 from wg_client.cli.options import data_sheet_option, words_of
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_client.pilot import published
@@ -129,10 +129,10 @@ def simulate(
         page = sheets.render(outcome, published.read_published(), entered, language=current())
         atomic.write_bytes(sheet, page.encode("utf-8"), mode=atomic.PRIVATE)
         note(text("sheet: {path}", path=str(sheet)))
-    show(canonical.to_builtins(outcome), fit_columns(_lines(outcome, _said())), as_json)
+    show(canonical.to_builtins(outcome), fit_columns(_lines(outcome, _shared_options())), as_json)
 
 
-def _said() -> str:
+def _shared_options() -> str:
     """The options of this call that ``init`` takes too, as words of a command."""
     context = click.get_current_context()
     return " ".join(
@@ -161,7 +161,7 @@ def _lines(simulation: Simulation, language_option: str) -> Iterator[str]:
         yield text("    ... {count} classes in all", count=len(data.per_label))
     if data.left_out:
         yield text("    files that cannot be used: {count}", count=data.left_out)
-        yield from named(CANNOT, data.problems)
+        yield from item_lines(CANNOT, data.problems)
     for sentence in data.hints:
         yield text("hint: {hint}", hint=sentence)
     if data.drawn < data.records:

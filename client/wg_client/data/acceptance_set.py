@@ -125,7 +125,7 @@ def take_out(
         main, path = inspection.take(np.flatnonzero(~aside).tolist()), config.data.path
         spare = inspection.take(np.flatnonzero(aside).tolist())
     records = frozen_records(config, spare, secret)
-    met_digests = _met(home) | _digests(frozen_records(config, main, secret))
+    met_digests = _met_digests(home) | _digests(frozen_records(config, main, secret))
     fresh = np.array(
         [
             bytes(content) not in met_digests and bytes(unit) not in met_digests
@@ -165,7 +165,7 @@ def note_trained(home: ClientHome, records: FrozenRecords) -> None:
     Raises:
         StorageError: It cannot be written.
     """
-    digests = _trained(home) | _digests(records)
+    digests = _trained_digests(home) | _digests(records)
     home.units.mkdir(mode=0o700, exist_ok=True)
     atomic.write_bytes(home.units / _TRAINED, b"".join(sorted(digests)), mode=atomic.PRIVATE)
 
@@ -212,14 +212,14 @@ def _encode_all(
     return np.concatenate(parts), np.concatenate(failures)
 
 
-def _met(home: ClientHome) -> frozenset[bytes]:
+def _met_digests(home: ClientHome) -> frozenset[bytes]:
     """Keyed digests of all contents and units that were released or trained on."""
     with locks.release(home), open_ledger(home) as ledger:
         overlap.remember(home, overlap.history(ledger))
-    return overlap.charged_digests(home) | _trained(home)
+    return overlap.charged_digests(home) | _trained_digests(home)
 
 
-def _trained(home: ClientHome) -> frozenset[bytes]:
+def _trained_digests(home: ClientHome) -> frozenset[bytes]:
     path = home.units / _TRAINED
     if not path.is_file():
         return frozenset()

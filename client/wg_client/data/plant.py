@@ -230,7 +230,7 @@ class StoredRecords(Sequence[Record]):
 
     def _read(self, index: int) -> Record:
         if self._logs is not None:
-            return self._logs.named(self._root, self._names[index])
+            return self._logs.named_window(self._root, self._names[index])
         row = int(self._records.rows[index])
         if row >= 0:
             return self._archive(row)

@@ -109,7 +109,7 @@ class LogReader:
             raise DataError(f"{path}: {len(sensor_log)} rows, expected at least {stop}; it changed")
         return np.ascontiguousarray(sensor_log.values[start:stop].T)
 
-    def named(self, path: Path, name: str) -> Record:
+    def named_window(self, path: Path, name: str) -> Record:
         """A window of the data at ``path`` by its name in a snapshot; errors as of ``window``."""
         row = name.removesuffix("]").rpartition("[")[2]
         if not row.isascii() or not row.isdecimal() or len(row) > 12:

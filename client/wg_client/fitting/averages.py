@@ -23,7 +23,7 @@ def mean_head(heads: Sequence[LinearHead], weights: Floats | None = None) -> Lin
     """The head whose logits are the mean of those of heads, some on further features behind."""
     widest = max(head.weight.shape[1] for head in heads)
     return LinearHead(
-        np.average([head.padded(widest).weight for head in heads], axis=0, weights=weights),
+        np.average([head.pad_features(widest).weight for head in heads], axis=0, weights=weights),
         np.average([head.bias for head in heads], axis=0, weights=weights),
     )
 
@@ -57,7 +57,7 @@ def average_models(
     logits, inner, factor = temper(logits.mean(axis=0), inner.mean(axis=0), labels, folds)
     return replace(
         members[-1],
-        head=mean_head([member.head for member in members], weights).scaled(factor),
+        head=mean_head([member.head for member in members], weights).scale_logits(factor),
         out_of_fold=OutOfFold(logits=logits, inner=inner, labels=labels),
     )
 

@@ -34,7 +34,7 @@ def normalise(base: BaseHead) -> BaseHead:
         head = base(features, labels)
         weight, bias = centre_rows(head.weight, head.bias)
         size = float(np.sqrt(np.mean((features @ weight.T + bias) ** 2)))
-        return LinearHead(weight, bias).scaled(1.0 / size if size > 1e-9 else 0.0)
+        return LinearHead(weight, bias).scale_logits(1.0 / size if size > 1e-9 else 0.0)
 
     return scaled
 

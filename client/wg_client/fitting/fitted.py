@@ -137,7 +137,7 @@ def cross_validated(
         class_bias = tilt(np.ones(len(folds.rows), dtype=bool))[0][search.chosen]
         head = LinearHead(head.weight, head.bias + class_bias)
     fitted_model = Fitted(
-        head.scaled(search.factor),
+        head.scale_logits(search.factor),
         OutOfFold(logits=search.logits, inner=search.inner, labels=labels[folds.rows]),
     )
     return fitted_model, search.chosen

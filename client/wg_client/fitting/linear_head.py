@@ -39,11 +39,11 @@ class LinearHead:
         """Logits ``[n, K]`` of features ``[n, d]``."""
         return features @ self.weight.T + self.bias
 
-    def scaled(self, factor: float) -> LinearHead:
+    def scale_logits(self, factor: float) -> LinearHead:
         """The head whose logits are ``factor`` times as large."""
         return LinearHead(self.weight * factor, self.bias * factor)
 
-    def padded(self, dimension: int) -> LinearHead:
+    def pad_features(self, dimension: int) -> LinearHead:
         """The same function of more features ``[n, dimension]``, of which it uses the first."""
         padding = dimension - self.weight.shape[1]
         return LinearHead(np.pad(self.weight, ((0, 0), (0, padding))), self.bias)

@@ -69,7 +69,7 @@ class WithLogits:
         front = LinearHead(head.weight[:, :count], head.bias)
         if self.scaling is not None:
             front = self.scaling.outward(front)
-        front = front.padded(self.heads.weight.shape[1])
+        front = front.pad_features(self.heads.weight.shape[1])
         share = self.loudness * head.weight[:, count:]
         return LinearHead(
             front.weight + share @ self.heads.weight, front.bias + share @ self.heads.bias
@@ -98,7 +98,7 @@ def family_view(
         columns, second = np.hstack([columns, network.features]), network.at()
         behind = np.pad(second.weight, ((0, 0), (local.shape[1], 0)))
         heads.append(LinearHead(behind, second.bias))
-    heads[0] = heads[0].padded(columns.shape[1])
+    heads[0] = heads[0].pad_features(columns.shape[1])
     classes, size = len(family.bias), _size(local[:, :released])
     loudness = np.repeat([size / _size(head.logits(columns)) for head in heads], classes)
     stacked_head = LinearHead(

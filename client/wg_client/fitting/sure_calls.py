@@ -29,7 +29,7 @@ def probability_limit(labels: int) -> float:
     return 1 - 1 / (labels + 2)
 
 
-def bounded(logits: Floats, limit: float) -> Floats:
+def bound_probabilities(logits: Floats, limit: float) -> Floats:
     """Probabilities of classes, ``[..., K]``, none of them above a limit.
 
     What is above it goes to the other classes, in proportion to theirs.
@@ -60,7 +60,7 @@ def sure_above(logits: Floats, labels: Ints, wrong: float, unseen_mass: float = 
     Returns:
         ``NEVER`` if no threshold does it.
     """
-    chances = bounded(logits[0], probability_limit(len(labels)))
+    chances = bound_probabilities(logits[0], probability_limit(len(labels)))
     best = chances.max(axis=1)
     order = np.argsort(-best, kind="stable")
     errors = np.cumsum(chances.argmax(axis=1)[order] != labels[order])

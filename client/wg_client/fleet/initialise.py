@@ -149,7 +149,7 @@ def initialise(
     path = choice.path
     if refusal := why_not(scan, set_aside=skip, allow_empty=empty, source=path):
         raise refusal
-    subject = _alone(home, choice, scan) if token is None else check_token(token, encoder)
+    subject = _begin_alone(home, choice, scan) if token is None else check_token(token, encoder)
     # Refuse what client.yaml would refuse, before the one-time token is spent.
     data = DataConfig(
         name=choice.name or subject.site,
@@ -179,7 +179,7 @@ class _Alone:
     package: bytes
 
 
-def _alone(home: ClientHome, choice: DataChoice, inspection: Inspection) -> _Alone:
+def _begin_alone(home: ClientHome, choice: DataChoice, inspection: Inspection) -> _Alone:
     from wg_common.nets.encoder.unfitted import unfitted_package  # torch: seconds to import
 
     if choice.budget_of is not None:

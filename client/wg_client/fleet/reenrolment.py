@@ -134,7 +134,7 @@ def _again(
     stage = ClientHome(home.root / "successor")
     with locks.node(home), locks.release(home):
         if not stage.config.exists():
-            confirm = _checked(home, config, token, encoder)
+            confirm = _check_token(home, config, token, encoder)
             stage.make_private()
             enrolled_site = enrol(stage, config, confirm)
             data = dataclasses.replace(
@@ -192,7 +192,9 @@ def _set_aside(home: ClientHome, stage: ClientHome) -> None:
     home.set_outbox_aside(f"before-witness-{key[:16]}")
 
 
-def _checked(home: ClientHome, config: ClientConfig, token: str, encoder: str | None) -> Confirm:
+def _check_token(
+    home: ClientHome, config: ClientConfig, token: str, encoder: str | None
+) -> Confirm:
     """Check a token before it is spent; what is returned checks the encoder that comes."""
     join_token = protocol.decode_token(token.strip())
     if join_token.site != config.site:

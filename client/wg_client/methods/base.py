@@ -65,13 +65,13 @@ class LabelledRecords:
         return self.patterns if self.units is None else self.units
 
     @cached_property
-    def _known(self) -> NDArray[np.bool_]:
+    def _is_labelled(self) -> NDArray[np.bool_]:
         return self.all_labels >= 0
 
     @cached_property
     def labels(self) -> Ints:
         """Labels ``[n]`` of the labelled records."""
-        return self.all_labels[self._known]
+        return self.all_labels[self._is_labelled]
 
     @property
     def judged(self) -> Ints:
@@ -92,7 +92,7 @@ class LabelledRecords:
     def _groups(self) -> NDArray[np.intp] | None:
         if self._kin is None:
             return None
-        names = [unit for unit, keep in zip(self._kin, self._known, strict=True) if keep]
+        names = [unit for unit, keep in zip(self._kin, self._is_labelled, strict=True) if keep]
         return np.unique(names, return_inverse=True)[1]
 
     @cached_property
@@ -134,11 +134,11 @@ class LabelledRecords:
 
     def features(self, trunk: Trunk) -> Floats:
         """Features ``[n, d]`` of the labelled records on a trunk."""
-        return trunk.features[self._known]
+        return trunk.features[self._is_labelled]
 
     def unlabelled(self, trunk: Trunk) -> Floats:
         """Features ``[N - n, d]`` of the others."""
-        return trunk.features[~self._known]
+        return trunk.features[~self._is_labelled]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -234,12 +234,12 @@ class Package:
         return self.others_released or self.family or self.stated
 
     @property
-    def informed(self) -> bool:
+    def says_anything(self) -> bool:
         """True if it says anything of the plant's classes, by their names or otherwise."""
         return (
             self.known
             or self.unlike > LIMIT
-            or (self.posterior is not None and self.posterior.informed)
+            or (self.posterior is not None and self.posterior.says_anything)
         )
 
 

@@ -54,6 +54,6 @@ def mean_aligned(posterior: Posterior, unlabelled_records: Floats) -> BaseHead:
     def base(features: Floats, labels: Ints) -> LinearHead:
         x = np.concatenate([features, unlabelled_records])[:, : len(posterior.within)]
         y = np.concatenate([labels, np.full(len(unlabelled_records), -1)])
-        return LinearHead(*align(x, y)).padded(features.shape[1])
+        return LinearHead(*align(x, y)).pad_features(features.shape[1])
 
     return base

@@ -58,7 +58,7 @@ class OfferedFamily:
     released: NDArray[np.floating]
 
     @property
-    def named(self) -> bool:
+    def is_named(self) -> bool:
         """True if its rows are the plant's classes, by their names."""
         return self.source == SAME_FAMILY
 
@@ -68,7 +68,7 @@ class OfferedFamily:
         return self.likeness.unlikeness(self.released)
 
     @property
-    def refused(self) -> bool:
+    def is_refused(self) -> bool:
         """True if the plant's records speak against it."""
         return self.unlikeness > likeness.LIMIT
 
@@ -83,7 +83,7 @@ class OfferedFamily:
         head = LinearHead(*self.head.at(self.local, self.layout))
         features = self.local[labelled].astype(np.float64)
         orders = 0.0
-        if not self.named:
+        if not self.is_named:
             order = rows_of_labels(head.logits(features), labels[labelled], classes)
             head = LinearHead(head.weight[order], head.bias[order])
             orders = float(gammaln(1 + rows) - gammaln(1 + rows - classes))
@@ -120,7 +120,9 @@ def read(
     )
 
 
-def chosen(families: Sequence[OfferedFamily], labels: Ints, classes: int) -> OfferedFamily | None:
+def choose_family(
+    families: Sequence[OfferedFamily], labels: Ints, classes: int
+) -> OfferedFamily | None:
     """The family that a plant takes, if any; one that is refused only where names say it is this.
 
     Args:
@@ -128,9 +130,9 @@ def chosen(families: Sequence[OfferedFamily], labels: Ints, classes: int) -> Off
         labels: Labels of all records, -1 without one.
         classes: K.
     """
-    like = [family for family in families if not family.refused]
-    named_families = [family for family in like if family.named] or [
-        family for family in families if family.named
+    like = [family for family in families if not family.is_refused]
+    named_families = [family for family in like if family.is_named] or [
+        family for family in families if family.is_named
     ]
     complete = len(np.unique(labels[labels >= 0])) == classes
     possible = named_families or (like if complete else [])

@@ -131,7 +131,7 @@ class _Reading:
             tensor_set.check_tensors(candidate.architecture, tensors, classes, columns)
             encoder = self._records.public
             # A head on the encoder ignores features that are not released.
-            head = head_from_tensors(tensors).padded(encoder.features.shape[1])
+            head = head_from_tensors(tensors).pad_features(encoder.features.shape[1])
             self._heads.append(Candidate(name, source, encoder, head))
 
     def _add_network(self, candidate: PackedCandidate, tensors: Tensors) -> None:
@@ -148,7 +148,7 @@ class _Reading:
         )
         batch = self._batches.get(architecture)
         if batch is None:
-            batch = network.prepared(architecture, self._plant.data.records)
+            batch = network.prepare_batch(architecture, self._plant.data.records)
             self._batches[architecture] = batch
         if candidate.inputs == "standardised" and not len(batch):
             return  # No record says by what
@@ -184,7 +184,7 @@ class _Reading:
         if self._networks:
             of_machine, network = self._chosen_network()
             candidates.insert(0, of_machine)
-        family = operator_families.chosen(self._families, plant.data.labels, records.classes)
+        family = operator_families.choose_family(self._families, plant.data.labels, records.classes)
         if family is not None:
             second_network = _family_network(plant, family)
             if second_network is not None and network is not None:

@@ -34,7 +34,7 @@ class PosteriorHead:
         released_head = LinearHead(
             *posteriors.posterior_head(posterior, released_features, no_labels)
         )
-        head = released_head.padded(trunk.features.shape[1])
+        head = released_head.pad_features(trunk.features.shape[1])
         fitted_model = Fitted(
             refine(head, trunk.features) if len(released_features) else head, None
         )

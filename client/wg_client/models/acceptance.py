@@ -56,7 +56,7 @@ class Errors:
     wrong: int
     records: int
 
-    def most(self, confidence: float = 0.95) -> float:
+    def largest_share(self, confidence: float = 0.95) -> float:
         """Share of wrong calls on new records that is not exceeded, with this confidence."""
         if self.wrong == self.records:
             return 1.0

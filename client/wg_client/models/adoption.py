@@ -136,7 +136,9 @@ def shadow(home: ClientHome) -> tuple[ModelsManifest, str] | None:
     return None if choice is None else (_manifest(home, choice), choice.model)
 
 
-def chosen(home: ClientHome, package: str | None, model: str | None) -> tuple[ModelsManifest, str]:
+def chosen_model(
+    home: ClientHome, package: str | None, model: str | None
+) -> tuple[ModelsManifest, str]:
     """A package and the name of one of its models.
 
     Args:
@@ -156,7 +158,7 @@ def chosen(home: ClientHome, package: str | None, model: str | None) -> tuple[Mo
     return matches[0], matches[0].entry(model or KEPT).name
 
 
-def arrived(home: ClientHome, new: ModelsManifest) -> str:
+def record_arrival(home: ClientHome, new: ModelsManifest) -> str:
     """Decide what becomes of a package that was applied; returns the sentence of the history.
 
     The first model is used. A later one that is no better changes nothing. A better one becomes the
@@ -177,7 +179,7 @@ def arrived(home: ClientHome, new: ModelsManifest) -> str:
         old = None if state.in_use is None else _manifest(home, state.in_use)
         uses, why = True, _FIRST
         if old is not None:
-            uses, why = _judged(new, old)
+            uses, why = _replaces_at_once(new, old)
         present, shadow = state.in_use, state.shadow
         event: What = "arrived"
         if uses and has_few_sites(new, new.kept):
@@ -233,7 +235,7 @@ _OTHER_ENCODER = template(
 )
 
 
-def _judged(new: ModelsManifest, old: ModelsManifest) -> tuple[bool, str]:
+def _replaces_at_once(new: ModelsManifest, old: ModelsManifest) -> tuple[bool, str]:
     """Return whether a later package's model is used at once, and why."""
     if new.encoder != old.encoder:
         return True, _OTHER_ENCODER
@@ -293,7 +295,7 @@ def use(
             raise ConfigError(f"{choice}: is in use already")
         shadow = None if choice == state.shadow else state.shadow
         change = replace(state, in_use=choice, shadow=shadow)
-        return _decided(home, history, change, "use", by, choice, _BY_HAND)
+        return _record_decision(home, history, change, "use", by, choice, _BY_HAND)
 
 
 def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -> Change:
@@ -310,7 +312,7 @@ def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -
         if choice == state.in_use:
             raise ConfigError(f"{choice}: is in use, and cannot be its own shadow")
         change = replace(state, shadow=choice)
-        return _decided(home, history, change, "shadow", by, choice, _BY_HAND)
+        return _record_decision(home, history, change, "shadow", by, choice, _BY_HAND)
 
 
 def set_threshold(
@@ -337,10 +339,10 @@ def set_threshold(
             missed_share=state.missed_share if missed_share is None else missed_share,
         )
         kind: What = "missed" if threshold is None else "threshold"
-        return _decided(home, history, change, kind, by, state.in_use, _BY_HAND)
+        return _record_decision(home, history, change, kind, by, state.in_use, _BY_HAND)
 
 
-def _decided(
+def _record_decision(
     home: ClientHome,
     history: Adoption,
     change: Change,

@@ -167,7 +167,7 @@ def _write(
             examples[part.label] = _example(record, part)
         if isinstance(model.network, RecordTrunk):
             metadata["network"] = model.network.architecture
-            batch = network.prepared(model.network.architecture, [record] * 2)
+            batch = network.prepare_batch(model.network.architecture, [record] * 2)
             examples["prepared"] = torch.from_numpy(batch).float()
     if form == "onnx":
         data = _onnx(judged_model or model, examples, metadata)
@@ -242,7 +242,7 @@ class JudgedModel(nn.Module):
         return label, probability, distance, verdict, chances, logits
 
     def _chances(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Probabilities ``[n, K]``, as ``sure_calls.bounded`` has them."""
+        """Probabilities ``[n, K]``, as ``sure_calls.bound_probabilities`` has them."""
         if logits.shape[1] == 1:
             return torch.ones_like(logits)
         best = torch.nn.functional.one_hot(label, logits.shape[1]).bool()

@@ -62,7 +62,7 @@ class Novelty:
     bank: Singles
     scores: Singles
 
-    def placed(self, features: NDArray[np.floating]) -> Singles:
+    def coordinates_of(self, features: NDArray[np.floating]) -> Singles:
         """Records of local features ``[n, D]`` as the bank has them, ``[n, r + 1]``."""
         z = (features[:, : len(self.mean)].astype(np.float32) - self.mean) * self.scale
         along = z @ self.directions
@@ -72,7 +72,7 @@ class Novelty:
 
     def score(self, features: NDArray[np.floating]) -> Singles:
         """Score local features ``[n, D]`` by distance from the bank, ``[n]``, on any scale."""
-        return _unlike(self.placed(features), self.bank)
+        return _unlike(self.coordinates_of(features), self.bank)
 
     def likeness(self, features: NDArray[np.floating]) -> Singles:
         """Share of own records at least as unlike, ``[n]``; NaN where that is not known."""
@@ -151,7 +151,7 @@ def fit(features: NDArray[np.floating], labels: Ints) -> Novelty | None:
     scores, n = np.sort(scores), len(scores)
     if n:
         scores = scores[np.linspace(0, n - 1, min(n, SCORES_LIMIT)).round().astype(np.int64)]
-    return replace(_fitted(_first_features(features)[rows], labels[rows], rng), scores=scores)
+    return replace(_fit_novelty(_first_features(features)[rows], labels[rows], rng), scores=scores)
 
 
 def strangest_rows(features: NDArray[np.floating], labels: Ints) -> list[int]:
@@ -178,11 +178,11 @@ def _held_out_scores(
     scores = np.zeros(len(x), np.float32)
     for fold in np.unique(folds.assignment[0]):
         in_fold = folds.assignment[0] == fold
-        scores[in_fold] = _fitted(x[~in_fold], labels[~in_fold], rng).score(x[in_fold])
+        scores[in_fold] = _fit_novelty(x[~in_fold], labels[~in_fold], rng).score(x[in_fold])
     return rows, scores
 
 
-def _fitted(x: Singles, labels: Ints, rng: np.random.Generator) -> Novelty:
+def _fit_novelty(x: Singles, labels: Ints, rng: np.random.Generator) -> Novelty:
     n, d = x.shape
     mean, spread = x.mean(axis=0), x.std(axis=0)
     scale = (1 / (spread + 0.1 * spread.mean() + 1e-9)).astype(np.float32)
@@ -207,7 +207,7 @@ def _fitted(x: Singles, labels: Ints, rng: np.random.Generator) -> Novelty:
         scores=np.zeros(0, np.float32),
     )
     rows = np.sort(rng.permutation(n)[:BANK_LIMIT])
-    return replace(novelty, bank=novelty.placed(x[rows]))
+    return replace(novelty, bank=novelty.coordinates_of(x[rows]))
 
 
 def _shrinkage(within: Singles) -> float:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from wg_client.fitting.linear_head import Floats, Ints
-from wg_client.fitting.sure_calls import CONFIDENCE, bounded, probability_limit
+from wg_client.fitting.sure_calls import CONFIDENCE, bound_probabilities, probability_limit
 from wg_client.methods.base import LabelledRecords
 from wg_client.models import adoption, store
 from wg_client.models.manifest import ModelsManifest
@@ -153,7 +153,7 @@ def rule_of(
     rule = PassRule(missed_share=missed_share, least_defects=least_defects)
     if evidence is None:
         return rule
-    chances = bounded(evidence.logits, probability_limit(len(evidence.labels)))
+    chances = bound_probabilities(evidence.logits, probability_limit(len(evidence.labels)))
     defect, defective = chances[:, ~good].sum(axis=1), ~good[evidence.labels]
     scores = _smallest(defect[defective], evidence.units[defective])
     pass_limit = _MARGIN * tolerance_limit(scores, tolerated_share)

@@ -18,7 +18,7 @@ from wg_client.data.dataset import READING, RECORDS_CSV, is_record, lies_beside,
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_client.data.survey import load_dataset
 from wg_client.fitting.linear_head import Floats, head_from_tensors
-from wg_client.fitting.sure_calls import bounded, probability_limit
+from wg_client.fitting.sure_calls import bound_probabilities, probability_limit
 from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
 from wg_common.modalities import cells
@@ -73,7 +73,7 @@ def load_records(path: Path, labels: Sequence[str], reading: ReadingConfig = REA
         DataError: There is nothing to predict, or it cannot be read.
     """
     if path.is_file() and is_record(path) and not cells.holds_records(path, column=reading.text):
-        return _unlabelled(path, [path], labels)
+        return _unlabelled_data(path, [path], labels)
     by_class = (path / RECORDS_CSV).is_file() or any((path / label).is_dir() for label in labels)
     if path.is_dir() and not by_class:
         files = sorted(entry for entry in path.rglob("*") if entry.is_file() and is_record(entry))
@@ -81,7 +81,7 @@ def load_records(path: Path, labels: Sequence[str], reading: ReadingConfig = REA
         files = [entry for entry in files if entry not in texts]
         if not files:
             raise DataError(f"{path}: no {list_attribute('name', 'or')} found")
-        return _unlabelled(path, files, labels)
+        return _unlabelled_data(path, files, labels)
     return load_dataset(
         path, labels, split=None, reading=replace(reading, columns=(reading.columns[0], COLUMNS[1]))
     )
@@ -184,7 +184,7 @@ def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs
 def probabilities(values: Floats, manifest: ModelsManifest) -> Floats:
     """Probabilities of logits ``[n, K]``, none above what the plant's labels can know."""
     limit = probability_limit(manifest.judged_labels) if manifest.judged_labels else 1.0
-    return bounded(values, limit)
+    return bound_probabilities(values, limit)
 
 
 def predict(
@@ -209,7 +209,7 @@ def predictions(values: Floats, manifest: ModelsManifest, names: Sequence[str]) 
     ]
 
 
-def _unlabelled(path: Path, paths: Sequence[Path], labels: Sequence[str]) -> SiteData:
+def _unlabelled_data(path: Path, paths: Sequence[Path], labels: Sequence[str]) -> SiteData:
     records = records_of(path, paths)
     return SiteData(
         records=records,

@@ -57,7 +57,7 @@ def write(home: ClientHome, out: Path, seal: Seal, *, now: float | None = None) 
             if relative_path in _NOT_KEPT or relative_path.endswith(_LOGS):
                 continue
             if path.suffix == _SQLITE:
-                path = _copied(path, scratch / f"{len(sources)}{_SQLITE}")
+                path = _copy_database(path, scratch / f"{len(sources)}{_SQLITE}")
             sources.append((relative_path, path))
         return archive.write(out, sources, seal, kind=KIND, name=name, created=created)
 
@@ -115,7 +115,7 @@ def _newest(home: ClientHome, checkpoint: Path | None, *, give_up_ledger: bool) 
         raise VerificationError(f"{error}. {WHAT_TO_DO}") from error
 
 
-def _copied(path: Path, target: Path) -> Path:
+def _copy_database(path: Path, target: Path) -> Path:
     """A copy of a SQLite file, its write-ahead log included, that can be read from end to end."""
     try:
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as copy:

@@ -87,7 +87,7 @@ class Status:
     problems: tuple[str, ...]
 
 
-def connected(home: ClientHome, now: float | None = None) -> tuple[bool, Contact | None]:
+def connection_state(home: ClientHome, now: float | None = None) -> tuple[bool, Contact | None]:
     """Return whether the server answered the node lately, by the node's last word; and that word.
 
     Raises:
@@ -123,7 +123,7 @@ class _Looking:
     def status(self) -> Status:
         """Look at everything."""
         home, config = self._home, self._config
-        has_contact, word = connected(home, self._now)
+        has_contact, word = connection_state(home, self._now)
         running = _runs(home)
         good = has_contact and running
         works_alone = config.pin is None
@@ -131,7 +131,7 @@ class _Looking:
             self._judge_node(running, good, word)
         snapshot = self._snapshot()
         inbox = Inbox(home)
-        rejected_packages = len(inbox.rejected())
+        rejected_packages = len(inbox.rejected_packages())
         if rejected_packages:
             self._problems.append(
                 text(

@@ -307,10 +307,10 @@ def _no_machine(plant: Plant) -> str:
 def _mean(plant: Plant, noise: NoisyStatistics) -> MeanSight:
     """The exact mean of what a plant's machine reads as, and the noise that a release has."""
     exact = _exact(plant.snapshot)
-    units = max(round(exact.unlabelled()), 1)
+    units = max(round(exact.unlabelled_count()), 1)
     return MeanSight(
         numbers=noise.schema.dimension,
-        units=round(exact.unlabelled()),
+        units=round(exact.unlabelled_count()),
         length=float(np.linalg.norm(exact.moments())) / units,
         noise_length=noise.moment_std * math.sqrt(noise.schema.dimension) / units,
     )
@@ -318,7 +318,7 @@ def _mean(plant: Plant, noise: NoisyStatistics) -> MeanSight:
 
 def machine_units(snapshot: Snapshot) -> int:
     """Number of privacy units that machine statistics of a snapshot are of. Private."""
-    return round(_exact(snapshot).unlabelled())
+    return round(_exact(snapshot).unlabelled_count())
 
 
 def _exact(snapshot: Snapshot) -> NoisyStatistics:

@@ -46,6 +46,6 @@ def fit_alone(
     )
     manifest, files = record(plant, outcome, package_id=number, applied=int(now()))
     store.write(home, manifest, files)
-    adoption.arrived(home, manifest)
+    adoption.record_arrival(home, manifest)
     advice = write_report(home, plant, manifest, outcome)
     return AppliedModel(manifest=manifest, outcome=outcome, advice=(advice, outcome.reason))

@@ -31,7 +31,7 @@ def take_package(
 
     Raises:
         PolicyRefused: The plant does not accept packages.
-        WgError: As ``apply_package``, ``cosigning.keep`` and ``adoption.arrived``.
+        WgError: As ``apply_package``, ``cosigning.keep`` and ``adoption.record_arrival``.
     """
     data = (
         atomic.read_bytes(source, limit=protocol.WEIGHTS_LIMIT)
@@ -48,7 +48,7 @@ def take_package(
     applied = apply_package(home, plant, data, now=now, progress=progress, verified=verified)
     # A crash may have come between the models of a package and their adoption.
     if not applied.already or store.all_manifests(home)[-1] == applied.manifest:
-        adoption.arrived(home, applied.manifest)
+        adoption.record_arrival(home, applied.manifest)
     if applied.outcome is None:
         return applied
     advice = write_report(home, plant, applied.manifest, applied.outcome)

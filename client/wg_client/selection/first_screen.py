@@ -200,7 +200,7 @@ def _acceptance(judged: Acceptance) -> Iterator[Text]:
         yield text("Which labels are good is not known: name them (data.good).")
         return
     for words, errors in ((_PASS, kept_model.false_accepts), (_REJECTED, kept_model.false_rejects)):
-        upper_bound = f"{100 * errors.most():.1f}"
+        upper_bound = f"{100 * errors.largest_share():.1f}"
         yield text(words, wrong=errors.wrong, records=errors.records, most=upper_bound)
     local_accepts = None if local is None else local.false_accepts
     local_rejects = None if local is None else local.false_rejects

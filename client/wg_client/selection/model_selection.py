@@ -166,7 +166,7 @@ def _comparisons(
         if local is not None:
             out_of_fold, local_out_of_fold = model.fitted.out_of_fold, local.fitted.out_of_fold
             judged = out_of_fold is not None and local_out_of_fold is not None
-            if not package.informed or not (judged or model.made_for_machine):
+            if not package.says_anything or not (judged or model.made_for_machine):
                 continue
             if out_of_fold is not None and local_out_of_fold is not None:
                 groups = records.judged_groups
@@ -329,7 +329,7 @@ def _reason(kept_name: str, findings: Iterable[Finding], package: Package) -> Te
         return join_sentences(*(finding.message for finding in kept_findings))
     if not package.candidates and package.posterior is None:
         return text("Nothing was delivered: this model is made of your own labels alone.")
-    if not package.informed:
+    if not package.says_anything:
         return text(
             "No other site has released statistics of these classes, and the server has no records"
             " of this kind of plant: what was delivered knows no more of them than your own"

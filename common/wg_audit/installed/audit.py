@@ -70,7 +70,7 @@ class Report:
     narrower: float
 
     @property
-    def passed(self) -> bool:
+    def is_passed(self) -> bool:
         """All of it was looked at, and holds."""
         return self.bounds is not None and all(check.passed for check in self.checks)
 
@@ -119,7 +119,7 @@ def path_checks(bench: Bench) -> list[Check]:
     """Check what is certain, whatever noise is drawn: a correct program fails none of it."""
     if not bench.centred:
         bench.wrong[benches.CENTRED].append("all are at the origin")
-    bench.wrong[benches.FRESH] += _repeated(bench.values)
+    bench.wrong[benches.FRESH] += _repetitions(bench.values)
     releases = text("{count} releases of up to {most} records", count=bench.exact, most=probes.MANY)
     details = {
         benches.ANSWERED: text("{count} questions", count=bench.questions),
@@ -142,7 +142,7 @@ def _check(name: str, wrong: Sequence[str], right: str) -> Check:
     return Check(name=name, passed=not wrong, detail="; ".join(wrong[:3]) or right)
 
 
-def _repeated(values: dict[str, list[str]]) -> Iterator[str]:
+def _repetitions(values: dict[str, list[str]]) -> Iterator[str]:
     for name, words in values.items():
         if len(set(words)) < len(words):
             yield f"a {name} is there twice"

@@ -29,7 +29,7 @@ from wg_audit.installed.plant import (
     Setup,
     Watch,
     in_file_order,
-    opened,
+    read_release,
 )
 from wg_audit.installed.reference import Reference
 from wg_common.language import template
@@ -203,7 +203,7 @@ class Bench:
 
     def ask(self, plant: AuditedPlant, question: Question, sampler: Sampler | None) -> Opened:
         """Ask for a release, and take it apart."""
-        file = opened(plant.release(question, sampler))
+        file = read_release(plant.release(question, sampler))
         self.count_answer()
         if not isinstance(sampler, Watch) or sampler.parts:
             self.values["release id"].append(file.manifest.release_id)

@@ -34,7 +34,7 @@ from wg_audit.installed.plant import (
     charges,
     in_file_order,
     ledger_entries,
-    opened,
+    read_release,
 )
 from wg_core import numbers
 from wg_core.errors import RefusedError, WgError
@@ -142,7 +142,7 @@ def _ask_for_more(bench: Bench, plant: AuditedPlant, question: Question) -> None
     ):
         watch = Watch(near, plant.home, question.request_id)
         try:
-            file = opened(plant.release(other_question, watch))
+            file = read_release(plant.release(other_question, watch))
         except WgError:
             file = None
         if watch.parts or (file and file.manifest.epsilon != file.charge.epsilon):

@@ -47,7 +47,7 @@ class Noise:
     outputs: Integers
 
     @property
-    def scaled(self) -> Floats:
+    def in_deviations(self) -> Floats:
         """In standard deviations, ``[L]``."""
         return self.integers / self.sigma
 
@@ -62,11 +62,13 @@ class Pool:
     def __init__(self, groups: Mapping[tuple[int, int], Sequence[Noise]]) -> None:
         self.releases = [release for group in groups.values() for release in group]
         self.rows = {
-            shape: np.stack([release.scaled for release in group])
+            shape: np.stack([release.in_deviations for release in group])
             for shape, group in groups.items()
         }
         self.parts = [
-            release.scaled[part] for release in self.releases for part in release.blocks.values()
+            release.in_deviations[part]
+            for release in self.releases
+            for part in release.blocks.values()
         ]
         self.everything = np.concatenate([row.ravel() for row in self.rows.values()])
 
@@ -136,7 +138,7 @@ def _between_releases(pool: Pool) -> PValues:
         yield _normal(products[np.tril_indices(len(row), -1)])
     for name in ("counts", "sums"):  # the first block of each part, whatever its layout
         beginnings = [
-            release.scaled[release.blocks[name]][:_BEGINNING]
+            release.in_deviations[release.blocks[name]][:_BEGINNING]
             for release in pool.releases
             if name in release.blocks
         ]
@@ -166,7 +168,7 @@ def _shapes(pool: Pool) -> PValues:
     """The whole distribution, and what lies far out: nothing cut, and nothing too far."""
     yield _kolmogorov(pool.everything), 1
     for width in TAILS:
-        yield _beyond(pool.everything, width), 1
+        yield _test_tails(pool.everything, width), 1
 
 
 def _dependence(pool: Pool) -> PValues:
@@ -174,7 +176,7 @@ def _dependence(pool: Pool) -> PValues:
     every_noise, every_size = [], []
     for release in pool.releases:
         noise, exact_values = (
-            release.scaled,
+            release.in_deviations,
             (release.outputs - release.integers).astype(np.float64),
         )
         for name, part in release.blocks.items():
@@ -268,7 +270,7 @@ def _repeats(releases: Sequence[Noise]) -> float:
     return 1.0 if not number else float(pdtrc(number - 1, expected))
 
 
-def _beyond(values: Floats, width: float) -> float:
+def _test_tails(values: Floats, width: float) -> float:
     """Test how many entries are beyond so many standard deviations (binomial)."""
     from scipy.special import bdtr, bdtrc, ndtr
 

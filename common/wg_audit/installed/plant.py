@@ -260,7 +260,7 @@ def charges(home: Path) -> list[Charge]:
     return [entry for entry in ledger_entries(home) if isinstance(entry, Charge)]
 
 
-def opened(data: bytes) -> Opened:
+def read_release(data: bytes) -> Opened:
     """Take a covered release apart. Signature and proofs are not this audit's matter.
 
     Raises:

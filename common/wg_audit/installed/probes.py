@@ -46,7 +46,7 @@ from wg_audit.installed.plant import (
     Watch,
     charges,
     ledger_entries,
-    opened,
+    read_release,
 )
 from wg_audit.installed.process_copy import run_in_copy
 from wg_audit.installed.reference import Reference
@@ -223,7 +223,7 @@ def repeat_in_twins(bench: Bench) -> None:
             with plant.twin() as twin:
                 work = functools.partial(twin.release, make_question(0, machine=machine), None)
                 for data in _run_twice(twin, work, fixed_entropy=fixed_entropy):
-                    file = opened(data)
+                    file = read_release(data)
                     bench.count_answer()
                     if not fixed_entropy:
                         bench.values["release id"].append(file.manifest.release_id)

@@ -35,7 +35,7 @@ def seal_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @_passphrase
     @functools.wraps(command)
-    def sealed(
+    def choose_seal(
         *words: Any, recipients: tuple[str, ...], passphrase_file: Path | None, **options: Any
     ) -> Any:
         from wg_common.backup.archive import Seal
@@ -45,7 +45,7 @@ def seal_options(command: Callable[..., Any]) -> Callable[..., Any]:
         passphrase = _secret(passphrase_file) if passphrase_file else ""
         return command(*words, seal=Seal(recipients=recipients, passphrase=passphrase), **options)
 
-    return sealed
+    return choose_seal
 
 
 def key_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,7 +56,7 @@ def key_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @_passphrase
     @functools.wraps(command)
-    def opened(
+    def choose_opening(
         *words: Any, identity: Path | None, passphrase_file: Path | None, **options: Any
     ) -> Any:
         from wg_common.backup.archive import Key
@@ -70,7 +70,7 @@ def key_options(command: Callable[..., Any]) -> Callable[..., Any]:
         )
         return command(*words, key=key, **options)
 
-    return opened
+    return choose_opening
 
 
 def _secret(path: Path) -> str:

@@ -120,7 +120,7 @@ class Posterior:
         return int(self.precision.shape[1]) - 1
 
     @property
-    def informed(self) -> bool:
+    def says_anything(self) -> bool:
         """True if it says anything of a class: from another site, or from its name."""
         return bool(self.weighted[:, 1:].any())
 

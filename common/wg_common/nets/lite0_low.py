@@ -99,7 +99,7 @@ def _block(inputs: int, outputs: int, side: int, stride: int, expansion: int) ->
     )
 
 
-def prepared(images: Records) -> NDArray[np.uint8]:
+def prepare_images(images: Records) -> NDArray[np.uint8]:
     """Valid images of any size as one batch ``[n, 3, 64, 64]``, for training."""
     batch = np.zeros((len(images), 3, PIXELS, PIXELS), np.uint8)
     for start in range(0, len(images), _BATCH):
@@ -134,4 +134,4 @@ def _layer(conv: Any, norm: Any) -> list[tuple[str, Tensor]]:
     return [("conv.weight", conv.weight), ("norm.weight", norm.weight), ("norm.bias", norm.bias)]
 
 
-NETWORK = Kind(trunk=Low, prepare=prepared, features=FEATURES, published=base, site_norms=8)
+NETWORK = Kind(trunk=Low, prepare=prepare_images, features=FEATURES, published=base, site_norms=8)

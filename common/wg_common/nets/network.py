@@ -31,7 +31,7 @@ TRUNK = "trunk."  # Prefix of the trunk's tensors
 _BATCH = 64
 
 Batch = NDArray[Any]
-"""Records as ``prepared`` gives them: uint8 ``[n, 3, 64, 64]`` of images."""
+"""Records as ``prepare_batch`` gives them: uint8 ``[n, 3, 64, 64]`` of images."""
 Tensors = Mapping[str, NDArray[np.float32]]
 
 
@@ -102,7 +102,7 @@ def feature_count(architecture: str) -> int:
     return kind(architecture).features
 
 
-def prepared(architecture: str, records: Records) -> Batch:
+def prepare_batch(architecture: str, records: Records) -> Batch:
     """Records of any sizes as one batch.
 
     Raises:
@@ -231,7 +231,9 @@ class RecordTrunk(nn.Module):
 
     def features(self, records: Iterable[Record]) -> NDArray[np.float32]:
         """Features ``[n, width]`` of valid records; what is not finite counts as 0."""
-        return in_chunks(records, lambda chunk: features(self, prepared(self.architecture, chunk)))
+        return in_chunks(
+            records, lambda chunk: features(self, prepare_batch(self.architecture, chunk))
+        )
 
 
 def in_chunks(

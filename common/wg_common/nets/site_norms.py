@@ -160,7 +160,7 @@ class SiteNorms:
         self.norms = norms
         self.modulation: Modulation | None = None
 
-    def modulated(self, by: Modulation) -> None:
+    def modulate(self, by: Modulation) -> None:
         """Have the first norm change the affine maps of all."""
         self.modulation = by
         self.norms[0].heard = self._tell
@@ -176,7 +176,7 @@ class SiteNorms:
             for norm in self.norms:
                 norm.sites = 1
 
-    def measured(self) -> Floats:
+    def site_moments(self) -> Floats:
         """Mean and log spread ``[2, N]`` of the one site of the last batch."""
         moments = np.concatenate([norm.seen[0].numpy() for norm in self.norms], axis=1)
         return moments.astype(np.float64)
@@ -185,7 +185,7 @@ class SiteNorms:
         """Change weights so that plain norms do at one site what site norms do there.
 
         Args:
-            site: Of that site, ``[2, N]``, from ``measured``.
+            site: Of that site, ``[2, N]``, from ``site_moments``.
         """
         with torch.no_grad():
             for norm, (mean, spread), (log_factor, shift) in self._parts(site):
@@ -250,11 +250,11 @@ def at_site(architecture: str, tensors: Tensors, head: NetworkHead, batch: Tenso
     """
     trunk = network.load_trunk(architecture, tensors)
     norms = install(trunk)
-    norms.modulated(_modulation(head))
+    norms.modulate(_modulation(head))
     norms.unfold(head.norms)
     with torch.no_grad():
         trunk(batch)
-    norms.fold(norms.measured())
+    norms.fold(norms.site_moments())
     return network.trunk_tensors(trunk)
 
 

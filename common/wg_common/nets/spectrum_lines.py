@@ -83,7 +83,7 @@ def line_readings(inputs: Tensor, templates: Tensor) -> Tensor:
     return heights.reshape(machines, count, -1)
 
 
-def standardised(inputs: Tensor, shares: Tensor | None) -> Tensor:
+def standardise_inputs(inputs: Tensor, shares: Tensor | None) -> Tensor:
     """Inputs ``[m, n, INPUTS]``, each as it stands among those of its machine.
 
     Args:
@@ -103,7 +103,7 @@ def standardised_by(inputs: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
 
 
 def standardised_trunk(trunk: Tensors, batch: Batch) -> dict[str, NDArray[np.float32]]:
-    """Fold into the first layer that inputs are standardised by a batch, as ``standardised`` does.
+    """Fold into the first layer that inputs are standardised by a batch (``standardise_inputs``).
 
     Args:
         trunk: ``trunk.*`` tensors of a network that learnt on standardised inputs.
@@ -136,7 +136,7 @@ def at_speed(batch: Batch, factor: float) -> Batch:
     return np.hstack([at_new_speed.reshape(len(batch), -1), batch[:, ENVELOPES:]])
 
 
-def prepared(windows: Records) -> NDArray[np.float32]:
+def prepare_windows(windows: Records) -> NDArray[np.float32]:
     """Valid windows of any shapes as one batch, float32 ``[n, INPUTS]``."""
     batch = np.zeros((len(windows), INPUTS), np.float32)
     for row, window in enumerate(windows):
@@ -156,7 +156,7 @@ def _pieces(window: NDArray[np.floating]) -> Tensor:
 
 NETWORK = Kind(
     trunk=SpectrumLines,
-    prepare=prepared,
+    prepare=prepare_windows,
     fold_standardisation=standardised_trunk,
     at_speed=at_speed,
 )

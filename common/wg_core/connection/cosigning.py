@@ -124,7 +124,7 @@ def check_room(ledger: Ledger, config: ClientConfig) -> None:
     Raises:
         NoRoom: They do; the message says what to do.
     """
-    sizes = ledger.unanswered(config.server.witness_name)
+    sizes = ledger.unanswered_sizes(config.server.witness_name)
     if len(sizes) >= HANDED_OUT_LIMIT:
         raise NoRoom(
             f"{len(sizes)} files left since {config.server.name} last cosigned the ledger, and no"
@@ -139,7 +139,7 @@ def hand_out(ledger: Ledger, config: ClientConfig) -> None:
     Raises:
         NoRoom: As for ``check_room``.
     """
-    if ledger.size not in ledger.unanswered(config.server.witness_name):
+    if ledger.size not in ledger.unanswered_sizes(config.server.witness_name):
         check_room(ledger, config)
         ledger.hand_out()
 

@@ -76,7 +76,7 @@ class BoundedTransport(httpx.BaseTransport):
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
             max_connections=8,
-            network_backend=_Backend(backend or httpcore.SyncBackend(), self._left),
+            network_backend=_Backend(backend or httpcore.SyncBackend(), self._seconds_left),
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -119,7 +119,7 @@ class BoundedTransport(httpx.BaseTransport):
         """Close the connections."""
         self._pool.close()
 
-    def _left(self) -> float:
+    def _seconds_left(self) -> float:
         """Seconds that the call of this thread has left."""
         call: _Call | None = getattr(self._now, "call", None)
         return self._seconds if call is None else call.until - time.monotonic()
@@ -144,7 +144,7 @@ class _Body(httpx.SyncByteStream):
         self, inner: Iterable[bytes], limit: int, during: Callable[[], Any], request: httpx.Request
     ) -> None:
         self._inner = inner
-        self._left = limit
+        self._seconds_left = limit
         self._during = during
         self._request = request
 
@@ -155,8 +155,8 @@ class _Body(httpx.SyncByteStream):
                 part = next(parts, None)
             if part is None:
                 return
-            self._left -= len(part)
-            if self._left < 0:
+            self._seconds_left -= len(part)
+            if self._seconds_left < 0:
                 raise httpx.ReadError("the server's answer is too large", request=self._request)
             yield part
 
@@ -171,7 +171,7 @@ class _Backend(httpcore.NetworkBackend):
 
     def __init__(self, inner: httpcore.NetworkBackend, seconds_left: Callable[[], float]) -> None:
         self._inner = inner
-        self._left = seconds_left
+        self._seconds_left = seconds_left
 
     def connect_tcp(
         self,
@@ -182,24 +182,24 @@ class _Backend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         stream = self._inner.connect_tcp(
-            host, port, _wait(timeout, self._left()), local_address, socket_options
+            host, port, _wait(timeout, self._seconds_left()), local_address, socket_options
         )
-        return _Stream(stream, self._left)
+        return _Stream(stream, self._seconds_left)
 
     def sleep(self, seconds: float) -> None:
-        self._inner.sleep(min(seconds, max(self._left(), 0.0)))
+        self._inner.sleep(min(seconds, max(self._seconds_left(), 0.0)))
 
 
 class _Stream(httpcore.NetworkStream):
     def __init__(self, inner: httpcore.NetworkStream, seconds_left: Callable[[], float]) -> None:
         self._inner = inner
-        self._left = seconds_left
+        self._seconds_left = seconds_left
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, _wait(timeout, self._left()))
+        return self._inner.read(max_bytes, _wait(timeout, self._seconds_left()))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, _wait(timeout, self._left()))
+        self._inner.write(buffer, _wait(timeout, self._seconds_left()))
 
     def close(self) -> None:
         self._inner.close()
@@ -210,8 +210,10 @@ class _Stream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        stream = self._inner.start_tls(ssl_context, server_hostname, _wait(timeout, self._left()))
-        return _Stream(stream, self._left)
+        stream = self._inner.start_tls(
+            ssl_context, server_hostname, _wait(timeout, self._seconds_left())
+        )
+        return _Stream(stream, self._seconds_left)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)

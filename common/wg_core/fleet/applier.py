@@ -121,7 +121,7 @@ class Applier:
             log.exception("package %s", path.stem)
             self._reject(path, InternalError(f"{path}: {type(error).__name__}"))
         else:
-            self._inbox.done(path)
+            self._inbox.forget(path)
             log.info("package %s applied", path.stem)
 
     def _reject(self, path: Path, error: WgError) -> None:

@@ -31,7 +31,7 @@ class Inbox:
     home: ClientHome
 
     @property
-    def _received(self) -> Path:
+    def _received_folder(self) -> Path:
         return self.home.packages / "received"
 
     def receive(self, delivery: Delivery, payload: bytes) -> Receipt:
@@ -54,7 +54,7 @@ class Inbox:
 
     def receipt(self, request_id: str) -> Receipt | None:
         """The receipt of a request that was delivered, if it was."""
-        path = self._received / fleet.check_request_id(request_id)
+        path = self._received_folder / fleet.check_request_id(request_id)
         if not path.is_file():
             return None
         data = atomic.read_bytes(path, limit=protocol.MESSAGE_LIMIT)
@@ -63,14 +63,16 @@ class Inbox:
     def waiting(self) -> list[Path]:
         """Packages that wait to be applied, oldest first."""
         packages = self.home.waiting.glob("*.wgw")
-        received_packages = [path for path in packages if (self._received / path.stem).is_file()]
+        received_packages = [
+            path for path in packages if (self._received_folder / path.stem).is_file()
+        ]
         return sorted(received_packages, key=lambda path: path.stat().st_mtime_ns)
 
-    def rejected(self) -> list[Path]:
+    def rejected_packages(self) -> list[Path]:
         """Packages that were set aside."""
         return sorted((self.home.packages / "rejected").glob("*.wgw"))
 
-    def done(self, path: Path) -> None:
+    def forget(self, path: Path) -> None:
         """Forget a package that was applied; the home keeps its own copy.
 
         Raises:
@@ -113,5 +115,5 @@ class Inbox:
 
     def _give_receipt(self, delivery: Delivery) -> Receipt:
         receipt = Receipt(request_id=delivery.request_id, package_sha256=delivery.package_sha256)
-        atomic.write_bytes(self._received / delivery.request_id, canonical.encode(receipt))
+        atomic.write_bytes(self._received_folder / delivery.request_id, canonical.encode(receipt))
         return receipt

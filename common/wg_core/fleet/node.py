@@ -134,7 +134,7 @@ class Node:
                 log.info("online as %s", self._config.site)
                 on_beat()
                 last_request = time.monotonic()
-                while not (self._must_leave() or self._renewed()):
+                while not (self._must_leave() or self._renew_if_due()):
                     began = time.monotonic()
                     if self.serve_one(session):
                         applier.wake()
@@ -183,7 +183,7 @@ class Node:
         slot.send(reply)
         return True
 
-    def _renewed(self) -> bool:
+    def _renew_if_due(self) -> bool:
         """Renew the certificate if it is due, at most once in ``_LOOK_SECONDS``; return if it was.
 
         A session can last longer than a certificate, and than the server's authority.

@@ -63,7 +63,7 @@ class Anchors:
             raise ConfigError(f"witnesses: {self.quorum} must have cosigned, expected 1 or more")
 
     @property
-    def needed(self) -> int:
+    def quorum_size(self) -> int:
         """Number of witnesses that must have cosigned."""
         return len(self.witnesses) if self.quorum is None else self.quorum
 
@@ -71,15 +71,15 @@ class Anchors:
         """Return whether signatures of a key count, by its algorithms."""
         return not self.post_quantum or signing.ML_DSA_44 in key.algorithms
 
-    def covered(self, sizes: Sequence[int]) -> int:
+    def covered_size(self, sizes: Sequence[int]) -> int:
         """Up to which size enough witnesses have cosigned; zero if they have not.
 
         Args:
             sizes: For each witness, the largest size that it cosigned; zero if none.
         """
-        if not 0 < self.needed <= len(sizes):
+        if not 0 < self.quorum_size <= len(sizes):
             return 0
-        return sorted(sizes, reverse=True)[self.needed - 1]
+        return sorted(sizes, reverse=True)[self.quorum_size - 1]
 
 
 NOTHING = Anchors()  # Nothing is known from elsewhere

@@ -55,7 +55,7 @@ class CosignedLog(Log):
                 (database.HeadState.HANDED_OUT, state.size),
             )
 
-    def unanswered(self, witness: str) -> list[int]:
+    def unanswered_sizes(self, witness: str) -> list[int]:
         """Sizes that left above the newest whose cosignature by this witness is here, rising."""
         low = self.cosigned_size(witness, self._newest_key(witness))
         with database.explain_errors(self._path):
@@ -168,7 +168,7 @@ class CosignedLog(Log):
             path = merkle.inclusion_proof(state.leaves[:size], seq)
             return Proof(index=seq, path=tuple(path), note=note).encode()
         cosigned_sizes = {self.cosigned_size(witness, key) for key in state.witness_keys(witness)}
-        sizes = sorted({0, *cosigned_sizes, *self.unanswered(witness)})
+        sizes = sorted({0, *cosigned_sizes, *self.unanswered_sizes(witness)})
         requests = [self.witness_request(witness, old_size=size) for size in sizes]
         path = merkle.inclusion_proof(state.leaves, seq)
         extra = b"".join(request.head() for request in requests)
@@ -180,7 +180,7 @@ class CosignedLog(Log):
 
     def cosigned_size(self, witness: str, key: bytes) -> int:
         """Size of the newest checkpoint that a witness cosigned under a key; zero if none."""
-        return next((size for size, _ in self._cosigned(key, witness)), 0)
+        return next((size for size, _ in self._checkpoints_by(key, witness)), 0)
 
     def covered_by(self, seq: int, witness: str) -> bool:
         """Return whether a checkpoint that ``witness``'s newest key cosigned covers an entry."""
@@ -209,7 +209,7 @@ class CosignedLog(Log):
         keys = self._state.witness_keys(witness)
         return keys[0] if keys else b""
 
-    def _cosigned(self, key: bytes, witness: str) -> Iterator[tuple[int, Note]]:
+    def _checkpoints_by(self, key: bytes, witness: str) -> Iterator[tuple[int, Note]]:
         """Checkpoints that a witness cosigned under this key, newest first."""
         if not key:
             return
@@ -225,6 +225,6 @@ class CosignedLog(Log):
                     yield int(size), note
 
     def _cosigned_above(self, seq: int, witness: str) -> Note | None:
-        for size, note in self._cosigned(self._newest_key(witness), witness):
+        for size, note in self._checkpoints_by(self._newest_key(witness), witness):
             return note if size > seq else None
         return None

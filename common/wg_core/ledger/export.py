@@ -131,7 +131,7 @@ class ExportReader:
             self._spans = {span.name: span for span in spans}
             self.manifest = canonical.decode(
                 ExportManifest,
-                self._whole("manifest", _MANIFEST_LIMIT),
+                self._read_section("manifest", _MANIFEST_LIMIT),
                 subject="export manifest",
                 limit=_MANIFEST_LIMIT,
             )
@@ -192,7 +192,7 @@ class ExportReader:
         return [record.note.encode() for record in records]
 
     def _head_records(self) -> list[ExportedHead]:
-        data = self._whole("heads", _MANIFEST_LIMIT * 32)
+        data = self._read_section("heads", _MANIFEST_LIMIT * 32)
         if not data:
             return []
         if not data.endswith(b"\n"):
@@ -217,7 +217,7 @@ class ExportReader:
                     f"export: section {span.name!r} does not match its hash in the header"
                 )
 
-    def _whole(self, name: str, limit: int) -> bytes:
+    def _read_section(self, name: str, limit: int) -> bytes:
         span = self._spans[name]
         if span.size > limit:
             raise DecodeError(f"export: section {name!r} of {span.size} bytes, at most {limit}")

@@ -109,8 +109,8 @@ class History:
         With witnesses known from elsewhere only their keys count. Without, it is the newest size
         that any witness of the log's own choice has cosigned.
         """
-        if self.anchors.needed:
-            return self.anchors.covered([self.newest_of(x)[0] for x in self.anchors.witnesses])
+        if self.anchors.quorum_size:
+            return self.anchors.covered_size([self.newest_of(x)[0] for x in self.anchors.witnesses])
         return max((head.size for head in self.heads if head.cosignatures), default=0)
 
     def successors(self, witness: KnownWitness) -> list[KnownWitness]:
@@ -322,7 +322,7 @@ def _check_anchors(history: History) -> None:
                 f"the log is signed under Ed25519 alone by {signing.display(period.public_key)}"
                 f" from {period.from_size} entries on, ML-DSA-44 is asked for"
             )
-    if not anchors.needed or history.witnessed_size:
+    if not anchors.quorum_size or history.witnessed_size:
         return
     missing = [x for x in anchors.witnesses if not history.newest_of(x)[0]]
     names = ", ".join(
@@ -332,5 +332,6 @@ def _check_anchors(history: History) -> None:
     )
     raise VerificationError(
         f"{len(anchors.witnesses) - len(missing)} of {len(anchors.witnesses)} known witnesses "
-        f"cosigned this log, {anchors.needed} must have; none by {names or 'others: no more known'}"
+        f"cosigned this log, {anchors.quorum_size} must have; none by"
+        f" {names or 'others: no more known'}"
     )

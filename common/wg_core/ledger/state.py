@@ -149,7 +149,7 @@ class LedgerState:
         """The newest charge of equal data, schema and guarantee."""
         return self._by_fingerprint.get(fingerprint)
 
-    def burned(self) -> list[ChargeState]:
+    def open_charges(self) -> list[ChargeState]:
         """Charges without a release, oldest first."""
         return [charge for charge in self.charges.values() if charge.open]
 

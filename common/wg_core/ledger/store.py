@@ -155,7 +155,7 @@ class Ledger(CosignedLog):
             lineage=lineage.id,
             events=lineage.events(),
             charges=lineage.charges,
-            burned=sum(state.lineage(c.lineage) is lineage for c in state.burned()),
+            burned=sum(state.lineage(c.lineage) is lineage for c in state.open_charges()),
             epsilon=self._epsilon(lineage.events(), lineage.cap_delta),
             cap_epsilon=lineage.cap_epsilon,
             cap_delta=lineage.cap_delta,

@@ -45,7 +45,7 @@ class NoisyStatistics:
         """Records of each label, [K]; with noise they may be negative."""
         return self._block(0)[:-1] / self.schema.count_weight
 
-    def unlabelled(self) -> float:
+    def unlabelled_count(self) -> float:
         """Number of records without a label."""
         return float(self._block(0)[-1] / self.schema.count_weight)
 

@@ -32,7 +32,7 @@ class _Range:
     low: str
     high: str
 
-    def checked(self, name: str, value: Decimal | int) -> Decimal | int:
+    def check_number(self, name: str, value: Decimal | int) -> Decimal | int:
         """A number within the range, in its one spelling; ``DecodeError`` if it is not."""
         number = numbers.within(value, self.low, self.high, subject=name)
         return value if isinstance(value, int) else number
@@ -45,7 +45,7 @@ class _Machine:
     def __post_init__(self) -> None:
         for name, bounds in _BOUNDS[type(self)].items():
             if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, bounds.checked(name, value))
+                object.__setattr__(self, name, bounds.check_number(name, value))
         self._check_consistency()
 
     def _check_consistency(self) -> None:

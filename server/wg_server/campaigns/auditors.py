@@ -143,7 +143,7 @@ def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[Exported]:
                 raise ConfigError(f"site {site.name}: {site.state}, it never enrolled")
             folder = out / site.name
             size = 0
-            if store.witnessed(site.ledger_origin) is not None:
+            if store.last_cosigned(site.ledger_origin) is not None:
                 checkpoint = witness.attest(site)
                 atomic.write_bytes(folder / auditor_record.CHECKPOINT_FILE, checkpoint)
                 size = succession.size_of(checkpoint)

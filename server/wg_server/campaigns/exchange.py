@@ -160,7 +160,7 @@ class Exchange:
         """Give up messages that expired, whose node started anew, or that nobody waits for."""
         now = time.monotonic()
         for message_id, flight in list(self._flights.items()):
-            has_restarted = self._state.activated(flight.key[1]) > flight.sent
+            has_restarted = self._state.activation_time(flight.key[1]) > flight.sent
             if has_restarted or now > flight.expires or flight.key not in keys:
                 if self._run is not None:
                     self._run.forget(message_id)
@@ -211,20 +211,20 @@ class Exchange:
             isolate(self._queue, campaign_id, name, "answer"),
         ):
             if reply.envelope is None:
-                self._declined(ask, reply.error)
+                self._record_decline(ask, reply.error)
             elif reply.envelope.kind == "refusal":
-                self._refused(ask, reply.envelope)
+                self._record_refusal(ask, reply.envelope)
             else:
                 changes = ask.phase.accept(ask.campaign, ask.task, ask.site, reply.envelope)
                 self._queue.update(campaign_id, name, was=ask.task.state, **changes)
 
-    def _declined(self, ask: Ask, error: str) -> None:
+    def _record_decline(self, ask: Ask, error: str) -> None:
         if error != LOST:
             why = f"{error}: {fleet.MEANING.get(error, '')}"
             log.warning("campaign %s: %s declined: %s", ask.campaign.id, ask.task.site, why)
             self._queue.update(ask.campaign.id, ask.task.site, state="refused", code=error)
 
-    def _refused(self, ask: Ask, envelope: Envelope, *, transient_tries: int = 10) -> None:
+    def _record_refusal(self, ask: Ask, envelope: Envelope, *, transient_tries: int = 10) -> None:
         code = canonical.decode(Refusal, envelope.record, subject="refusal").code
         why = fleet.REFUSALS.get(code, "a word that this version does not know")
         if code != ask.task.code:

@@ -74,7 +74,7 @@ def accept(site: Site, data: bytes, terms: Asked, *, witness: Witness, now: floa
             raise VerificationError(
                 f"release of {site.name}: {field} is {actual}, asked was {want}"
             )
-    return _stored(site, data, statistics, plant, now)
+    return _release_row(site, data, statistics, plant, now)
 
 
 def accept_file(
@@ -92,7 +92,7 @@ def accept_file(
             for auditors: what is in it was charged, perhaps on another copy of the ledger.
     """
     statistics = _decode(data)
-    claimed_release = _claimed(statistics)
+    claimed_release = _claimed_recipient(statistics)
     site = store.site(claimed_release.site)
     if site.state != "enrolled":
         raise ConfigError(f"site {site.name}: {site.state}, expected enrolled")
@@ -105,7 +105,7 @@ def accept_file(
     by = (witness.name, witness.public_key) if is_cosigned else (None, None)
     plant = _open(site, statistics, *by)
     check_witnesses(site, statistics, witness)
-    release = _stored(site, data, statistics, plant, now)
+    release = _release_row(site, data, statistics, plant, now)
     stored_release = store.find_release(release.release_id)
     if not is_cosigned and (stored_release is None or stored_release.data != data):
         try:
@@ -127,7 +127,7 @@ def open_recipient(row: StoredRelease) -> Recipient:
 
 def stated_by(row: StoredRelease) -> Recipient:
     """The same without what it released; raises ``DecodeError``: the store is damaged."""
-    return _claimed(_decode(row.data))
+    return _claimed_recipient(_decode(row.data))
 
 
 def open_release(row: StoredRelease) -> Release:
@@ -148,7 +148,7 @@ def check_used(release: StoredRelease) -> None:
     Raises:
         VerificationError: It is in quarantine, or was rejected.
     """
-    if not release.used:
+    if not release.is_usable:
         reasons = "; ".join(release.reasons.splitlines()) or "no reason is on record"
         raise VerificationError(
             f"release {release.release_id} of {release.site}: {release.standing}: {reasons}."
@@ -164,7 +164,7 @@ def check_witnesses(site: Site, release: Covered, witness: Witness) -> None:
     """
     for text in release.proofs:
         note = proof.decode(text, subject="proof").note
-        count = 1 + sum(_cosigned(note, policy) for policy in witness.others)
+        count = 1 + sum(_is_cosigned(note, policy) for policy in witness.others)
         if count < witness.quorum:
             raise VerificationError(
                 f"release of {site.name}: its ledger is cosigned by {count} known witnesses,"
@@ -172,7 +172,7 @@ def check_witnesses(site: Site, release: Covered, witness: Witness) -> None:
             )
 
 
-def _cosigned(note: Note, witness: WitnessPolicy) -> bool:
+def _is_cosigned(note: Note, witness: WitnessPolicy) -> bool:
     key = signing.public_from_hex(witness.key)
     try:
         checkpoints.verify_cosignature(note, witness.name, key)
@@ -188,7 +188,7 @@ def _decode(data: bytes) -> Covered:
     return statistics_file.decode_covered(data)
 
 
-def _claimed(release: Covered) -> Recipient:
+def _claimed_recipient(release: Covered) -> Recipient:
     """The plant as a file names it; whether that holds is not checked."""
     if isinstance(release, CoveredStatistics):
         return releasing(statistics_file.read_manifest(release.release))
@@ -227,7 +227,7 @@ def _price(plant: Recipient) -> tuple[str, str]:
     return plant.release.manifest.epsilon, plant.release.manifest.delta
 
 
-def _stored(
+def _release_row(
     site: Site, data: bytes, release: Covered, plant: Recipient, now: float
 ) -> StoredRelease:
     identity, reasons = plant.release_id, ""

@@ -58,20 +58,20 @@ class MakingProcess:
         task = home.root, plant, request_id, identity
         for _ in range(tries):
             try:
-                return self._started().submit(_make, *task).result()
+                return self._start_process().submit(_make, *task).result()
             except BrokenProcessPool as error:
                 log.error("the process that makes packages was killed: %s", error)
-                self.rest()
+                self.stop_process()
         raise InternalError("the process that makes packages was killed again")
 
-    def rest(self) -> None:
+    def stop_process(self) -> None:
         """Let the process go."""
         if self._executor is not None:
             self._executor.shutdown()
             self._listener.stop()
             self._executor = None
 
-    def _started(self) -> ProcessPoolExecutor:
+    def _start_process(self) -> ProcessPoolExecutor:
         if self._executor is None:
             level = logging.getLogger("wg_server").getEffectiveLevel()
             self._executor = ProcessPoolExecutor(

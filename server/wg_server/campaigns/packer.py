@@ -161,7 +161,7 @@ class Packer:
 
 def _release_process(maker: MakePackage) -> None:
     if isinstance(maker, MakingProcess):
-        maker.rest()
+        maker.stop_process()
 
 
 def _better_id(task: Task) -> str:

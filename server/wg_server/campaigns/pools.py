@@ -69,7 +69,7 @@ class Pools:
         self._secret = secret
         self._table = PoolTable(store.engine, generator)
         self._next = 0.0
-        self._release: Callable[[str], Release] = lru_cache(4 * FEW)(self._opened)
+        self._release: Callable[[str], Release] = lru_cache(4 * FEW)(self._open_release)
         self._evidence: Callable[..., SiteEvidence] = lru_cache(4 * FEW)(self._evidence_of)
         self._root: Callable[..., tuple[str, int]] = lru_cache(KINDS_LIMIT)(self._tree)
         self._sum: Callable[[str, int], Pool] = lru_cache(KINDS_LIMIT)(self._read)
@@ -173,7 +173,7 @@ class Pools:
             changes = 1 + (0 if stored_pool is None else stored_pool.changes)
             rows = []
             for row in new_rows:  # each is read once: thousands do not stay in memory
-                rows.append(judged_row := self._judged(row, peers, labels, changes))
+                rows.append(judged_row := self._judge_release(row, peers, labels, changes))
                 if judged_row.used:
                     pool = pool + self._part(judged_row, labels)
             new_pool = StoredPool(
@@ -189,7 +189,7 @@ class Pools:
                 return
         raise StorageError(f"pool {kind[:16]}: {_TRIES} times another process was first")
 
-    def _judged(
+    def _judge_release(
         self,
         row: PooledRelease,
         peers: Iterable[PooledRelease],
@@ -255,7 +255,7 @@ class Pools:
         labels = labels_by_kind[kind]
         return {name for name, names in labels_by_kind.items() if len(names & labels) > 1}
 
-    def _opened(self, release_id: str) -> Release:
+    def _open_release(self, release_id: str) -> Release:
         return intake.open_release(self._store.release(release_id))
 
     def _tree(self, *kinds: tuple[str, int]) -> tuple[str, int]:

@@ -73,7 +73,7 @@ def of_campaign(campaign: Campaign, now: float, language: Code = ENGLISH.code) -
     say = Speaker(language)
     progress = campaign.progress
     received_count, served_count, count = (
-        progress.released,
+        progress.released_sites,
         progress.sites_served,
         progress.sites_asked,
     )
@@ -95,26 +95,26 @@ def _under_way(say: Speaker, campaign: Campaign, task: Task, sight: Sight, now: 
         return _reason_of_release(say, campaign, task, now)
     end = schedule.deadline(campaign, task) or now
 
-    def left(cause: str) -> str:
+    def with_time_left(cause: str) -> str:
         return say("left", what=cause, span=say.span(end - now)) if end > now else cause
 
     trouble = _reason_of_absence(say, *absence.of_site(sight, now), now)
     if trouble is not None:
-        return Reason(left(trouble.why), trouble.do)
+        return Reason(with_time_left(trouble.why), trouble.do)
     if task.state == "packaged":
-        return Reason(left(say("better offered" if task.served else "offered")))
+        return Reason(with_time_left(say("better offered" if task.served else "offered")))
     if task.code:
         meaning = say.of_plant(task.code) or task.code
         answer = say("answered", times=say.times(task.tries), meaning=meaning)
-        return Reason(left(answer), say(_DO.get(task.code, "")))
+        return Reason(with_time_left(answer), say(_DO.get(task.code, "")))
     if task.asked:
-        return Reason(left(say("asked", span=say.span(now - task.asked))))
-    return Reason(left(say("to ask")))
+        return Reason(with_time_left(say("asked", span=say.span(now - task.asked))))
+    return Reason(with_time_left(say("to ask")))
 
 
 def _when_enough(say: Speaker, campaign: Campaign) -> str:
     """When packages are made while there are too few releases for them."""
-    coming = campaign.progress.states["waiting"] + campaign.progress.released
+    coming = campaign.progress.states["waiting"] + campaign.progress.released_sites
     if coming < campaign.min_sites:
         return say("too few", wanted=campaign.min_sites, n=coming)
     return say("when enough", wanted=campaign.min_sites)

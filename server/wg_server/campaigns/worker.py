@@ -185,17 +185,17 @@ class CampaignWorker:
         for campaign_id in ids:
             with logs.about(campaign=campaign_id):
                 try:
-                    campaign = self._found(campaign_id, sites)
+                    campaign = self._current_campaign(campaign_id, sites)
                 except StorageError:
                     raise  # a full disk or a lost database: all wait, and fail by their deadlines
                 except WgError as error:  # its generator: nothing else is read from a file here
                     log.warning("campaign %s: %s", campaign_id, error)
-                    self._failed(campaign_id, str(error), reasons.GENERATOR)
+                    self._count_failure(campaign_id, str(error), reasons.GENERATOR)
                     continue
                 except Exception:
                     log.exception("campaign %s: internal error", campaign_id)
                     why = "internal error; see the server's log"
-                    self._failed(campaign_id, why, InternalError.code)
+                    self._count_failure(campaign_id, why, InternalError.code)
                     continue
             self._failures.pop(campaign_id, None)
             if campaign is None:
@@ -212,7 +212,7 @@ class CampaignWorker:
             self._packer.want(packages_due)
         return asks
 
-    def _found(self, campaign_id: str, sites: Mapping[str, Site]) -> Campaign | None:
+    def _current_campaign(self, campaign_id: str, sites: Mapping[str, Site]) -> Campaign | None:
         """One campaign as it is now, if it goes on; who leads takes it further first."""
         if self._holder is not None:
             return self._advance(campaign_id, sites)
@@ -222,7 +222,9 @@ class CampaignWorker:
             return None
         return campaign if campaign.state == "running" else None
 
-    def _failed(self, campaign_id: str, reason: str, code: str, *, work_tries: int = 5) -> None:
+    def _count_failure(
+        self, campaign_id: str, reason: str, code: str, *, work_tries: int = 5
+    ) -> None:
         """End a campaign that failed again and again; nobody is asked for it meanwhile."""
         self._failures[campaign_id] += 1
         if self._holder is None:

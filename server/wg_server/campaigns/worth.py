@@ -62,9 +62,9 @@ class Overlap:
             sharing=sharing,
             sites=len(self.names),
         )
-        if not shared:
+        if not shared_names:
             return sentence
-        names_shown = comma_list([f"{name} ({count})" for name, count in shared.items()])
+        names_shown = comma_list([f"{name} ({count})" for name, count in shared_names.items()])
         return text("{sentence}: {names}", sentence=sentence, names=names_shown)
 
 

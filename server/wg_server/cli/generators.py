@@ -54,7 +54,7 @@ def generator(home: ServerHome, use: str | None, as_json: bool) -> None:
 
 
 def _install(home: ServerHome, version: Version, as_json: bool) -> None:
-    failures = [str(check) for check in version.failed()]
+    failures = [str(check) for check in version.failed_checks()]
     with Store.open(home) as store, record_action(store, this_user(), "generator use", version.id):
         versions.use(home, version)
     short = version.id[:SHORT_ID]
@@ -77,7 +77,7 @@ def _install(home: ServerHome, version: Version, as_json: bool) -> None:
 
 def _row(version: Version, now: Pointer, in_use: set[str]) -> Mapping[str, Any]:
     try:
-        failures = [str(check) for check in version.failed()]
+        failures = [str(check) for check in version.failed_checks()]
     except DecodeError as error:
         failures = [str(error)]
     return {

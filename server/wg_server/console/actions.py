@@ -40,7 +40,7 @@ def revoke(visit: Visit, form: Form) -> Response:
     store = visit.source.store
     with record_action(store, visit.session.actor, "revoke", name):
         store.revoke(name, time.time())
-    return visit.done(f"/sites/{name}", "revoke")
+    return visit.confirm(f"/sites/{name}", "revoke")
 
 
 def judge(visit: Visit, form: Form) -> Response:
@@ -53,7 +53,7 @@ def judge(visit: Visit, form: Form) -> Response:
     store = visit.source.store
     with record_action(store, visit.session.actor, action, release_id):
         quarantine.judge(store.engine, release_id, standing)
-    return visit.done(f"/sites/{store.release(release_id).site}", word)
+    return visit.confirm(f"/sites/{store.release(release_id).site}", word)
 
 
 def start_campaign(visit: Visit, form: Form) -> Response:
@@ -74,7 +74,7 @@ def start_campaign(visit: Visit, form: Form) -> Response:
     home, store = visit.source.home, visit.source.store
     with record_action(store, visit.session.actor, "campaign start", order.id, order.summary):
         start(home, store, order)
-    return visit.done(f"/campaigns/{order.id}", "start")
+    return visit.confirm(f"/campaigns/{order.id}", "start")
 
 
 def change_campaign(visit: Visit, form: Form) -> Response:
@@ -91,7 +91,7 @@ def change_campaign(visit: Visit, form: Form) -> Response:
     stored_id = queue.show(campaign_id).id
     with record_action(visit.source.store, visit.session.actor, f"campaign {word}", stored_id):
         changes[word](stored_id)
-    return visit.done(f"/campaigns/{stored_id}", word)
+    return visit.confirm(f"/campaigns/{stored_id}", word)
 
 
 def retry(visit: Visit, form: Form) -> Response:
@@ -101,7 +101,7 @@ def retry(visit: Visit, form: Form) -> Response:
     name = protocol.check_site_name(field(form, "site"))
     with record_action(store, visit.session.actor, "campaign retry", campaign_id, name):
         starting.retry(home, store, campaign_id, name)
-    return visit.done(f"/campaigns/{campaign_id}", "retry")
+    return visit.confirm(f"/campaigns/{campaign_id}", "retry")
 
 
 def use_generator(visit: Visit, form: Form) -> Response:
@@ -111,7 +111,7 @@ def use_generator(visit: Visit, form: Form) -> Response:
     _check_confirmation(form, version.id[: versions.SHORT_ID])
     with record_action(store, visit.session.actor, "generator use", version.id):
         versions.use(home, version)
-    return visit.done("/generator", "use")
+    return visit.confirm("/generator", "use")
 
 
 _STANDINGS: dict[str, tuple[Standing, str]] = {

@@ -102,14 +102,14 @@ class _Measured:
             return
         status, start = "none", time.monotonic()
 
-        async def sent(message: Message) -> None:
+        async def send_counted(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = f"{message['status'] // 100}xx"
             await send(message)
 
         try:
-            await self._app(scope, receive, sent)
+            await self._app(scope, receive, send_counted)
         finally:
             self._requests.labels(self._listener, status).inc()
             self._seconds.labels(self._listener).observe(time.monotonic() - start)

@@ -77,7 +77,7 @@ class Shield(Guard):
         self._hosts = _HERE
 
     async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def guarded(message: Message) -> None:
+        async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 header_names = {name for name, _ in message["headers"]}
                 extra = {"cache-control": "no-store", **_HEADERS}
@@ -93,9 +93,9 @@ class Shield(Guard):
 
         host = dict(scope["headers"]).get(b"host", b"").decode("latin-1").lower()
         if not self._knows(host):
-            await PlainTextResponse(_ELSEWHERE, 421)(scope, receive, guarded)
+            await PlainTextResponse(_ELSEWHERE, 421)(scope, receive, send_guarded)
             return
-        await self._app(scope, receive, guarded)
+        await self._app(scope, receive, send_guarded)
 
     def _knows(self, host: str) -> bool:
         if self._outside and host == self._outside:
@@ -126,7 +126,7 @@ class Visit:
             self.request, self.speech, page, status, session=self.session, **values
         )
 
-    def done(self, path: str, action: str) -> Response:
+    def confirm(self, path: str, action: str) -> Response:
         """Go to a page that says what was done."""
         return RedirectResponse(f"{ROOT}{path}?did={action}", 303)
 
@@ -161,7 +161,7 @@ class Console:
             if session is None:
                 return RedirectResponse(f"{ROOT}/login", 303)
             visit = Visit(request, session, self.speech(request), self)
-            return self._guarded(visit, lambda: show(visit))
+            return self._run_guarded(visit, lambda: show(visit))
 
         return endpoint
 
@@ -180,7 +180,7 @@ class Console:
                 detail = speech("viewer")
                 return self.fail(request, speech, 403, detail, session=session)
             visit = Visit(request, session, speech, self)
-            return self._guarded(visit, lambda: act(visit, form))
+            return self._run_guarded(visit, lambda: act(visit, form))
 
         async def endpoint(request: Request) -> Response:
             form = _parse(await request.body())
@@ -350,7 +350,7 @@ class Console:
             return True
         return origin == f"http://{request.headers.get('host', '')}"
 
-    def _guarded(self, visit: Visit, work: Callable[[], Response]) -> Response:
+    def _run_guarded(self, visit: Visit, work: Callable[[], Response]) -> Response:
         """Run the work; answer a faulty request by a page rather than a traceback."""
         try:
             return work()

@@ -272,7 +272,7 @@ class FleetState:
         since = time.monotonic() - PRESENT_SECONDS
         return {name for name in connected_nodes if self._heard.get(name, 0.0) > since}
 
-    def activated(self, site: str) -> float:
+    def activation_time(self, site: str) -> float:
         """When (monotonic) a site's node last came online; 0 if never."""
         return self._activations.get(site, 0.0)
 

@@ -48,11 +48,11 @@ def routes(home: ServerHome, store: Store, witness: Witness, enrolment: Enrolmen
     def renew(site: Site, body: bytes) -> bytes:
         return enrolment.renew(site, body.decode("ascii", "replace")).encode()
 
-    def believed(site: Site, body: bytes) -> bytes:
+    def answer_trust(site: Site, body: bytes) -> bytes:
         return canonical.encode(trust.answer(home, store, site.name, body))
 
     post(protocol.WITNESS_PATH, "text/plain", witness.countersign)
     post(protocol.ROTATE_PATH, "text/plain", witness.rotate)
     post(protocol.RENEW_PATH, "application/x-pem-file", renew)
-    post(protocol.TRUST_PATH, "application/json", believed)
+    post(protocol.TRUST_PATH, "application/json", answer_trust)
     return router

@@ -66,13 +66,13 @@ class Unavailable(Guard):
     ) -> None:
         has_begun = False
 
-        async def watched(message: Message) -> None:
+        async def send_watched(message: Message) -> None:
             nonlocal has_begun
             has_begun = True
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, receive, send_watched)
         except StorageError as error:
             log.error("%s: %s", scope["path"], error)
             if has_begun:
@@ -99,13 +99,13 @@ class BodyLimit(Guard):
         elif length is not None and (not _LENGTH.fullmatch(length) or int(length) > self._limit):
             await PlainTextResponse("payload too large\n", 413)(scope, receive, send)
         else:
-            await self._app(scope, self._timed(receive), send)
+            await self._app(scope, self._with_deadline(receive), send)
 
-    def _timed(self, receive: Receive) -> Receive:
+    def _with_deadline(self, receive: Receive) -> Receive:
         deadline = time.monotonic() + self._seconds
         complete = False
 
-        async def timed() -> Message:
+        async def receive_in_time() -> Message:
             nonlocal complete
             if complete:
                 return await receive()
@@ -117,7 +117,7 @@ class BodyLimit(Guard):
             complete = not message.get("more_body", False)
             return message
 
-        return timed
+        return receive_in_time
 
 
 class BodyBudget(Guard):

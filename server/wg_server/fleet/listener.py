@@ -142,9 +142,11 @@ class _Server(uvicorn.Server):
                 continue
             visitor = self.door.enter(sock, address[0])
             welcome = self._keep(self._welcome(sock, visitor))
-            welcome.add_done_callback(functools.partial(self._left, sock, visitor))
+            welcome.add_done_callback(functools.partial(self._close_unwelcomed, sock, visitor))
 
-    def _left(self, sock: socket.socket, visitor: Visitor, welcome: asyncio.Task[None]) -> None:
+    def _close_unwelcomed(
+        self, sock: socket.socket, visitor: Visitor, welcome: asyncio.Task[None]
+    ) -> None:
         """Close what the server's end kept from a welcome, begun or not."""
         if welcome.cancelled():
             self.door.leave(visitor)

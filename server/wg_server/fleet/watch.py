@@ -27,13 +27,13 @@ class Watch(Guard):
     async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = 0
 
-        async def watched(message: Message) -> None:
+        async def send_watched(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
-        await self._app(scope, receive, watched)
+        await self._app(scope, receive, send_watched)
         now = time.time()
         skew = clock_skew(scope, now)
         if skew is None:

@@ -223,14 +223,14 @@ class _Pipeline:
             at_sites = {"head": entry.head_at_sites, "network": entry.network_at_sites}
             figures[name] = {
                 **{model: accuracy for model, accuracy in at_sites.items() if accuracy},
-                **_found("head", entry.head_found),
-                **_found("network", entry.network_found),
+                **_attack_figures("head", entry.head_found),
+                **_attack_figures("network", entry.network_found),
                 **last_figures,
             }
         return (OperatorFamilies(entry.layout, families) if families else None), figures
 
 
-def _found(model: str, figures: tuple[str, str]) -> dict[str, str]:
+def _attack_figures(model: str, figures: tuple[str, str]) -> dict[str, str]:
     """Figures of an attack on the records of a model, for the card."""
     area, error = figures
     return {f"{model}_found": area, f"{model}_found_error": error} if area else {}

@@ -104,7 +104,7 @@ class Version:
         """Architectures of which it makes weights."""
         return (self.summary.architecture, *([SPECTRUM_LINES] if self.summary.sheets else []))
 
-    def failed(self) -> list[Check]:
+    def failed_checks(self) -> list[Check]:
         """List the checks of its card that do not hold, those of networks for machines among them.
 
         Raises:
@@ -113,11 +113,11 @@ class Version:
         return self.failed_heads() + self.failed_networks()
 
     def failed_heads(self) -> list[Check]:
-        """List the checks of its heads that do not hold; errors as of ``failed``."""
+        """List the checks of its heads that do not hold; errors as of ``failed_checks``."""
         return [check for check in read_checks(self.card) if not check.passed]
 
     def failed_networks(self) -> list[Check]:
-        """List the checks of its networks that do not hold; errors as of ``failed``."""
+        """List the checks of its networks that do not hold; errors as of ``failed_checks``."""
         if not self.summary.sheets:
             return []
         return [check for check in read_checks(self.card["sheets"]) if not check.passed]
@@ -262,7 +262,7 @@ def installed_version(home: ServerHome) -> Version:
     if not candidates:
         raise ConfigError(f"no generator yet; run 'wg-server train --home {home.root}'")
     newest = candidates[0]
-    why = "; ".join(str(check) for check in newest.failed()) or "nobody has installed it"
+    why = "; ".join(str(check) for check in newest.failed_checks()) or "nobody has installed it"
     raise ConfigError(
         f"no generator is installed; of {newest.id[:SHORT_ID]}: {why}. Train on a larger zoo, or"
         f" run 'wg-server generator --home {home.root} --use {newest.id[:SHORT_ID]}'"

@@ -112,7 +112,7 @@ class Progress:
     enough: float | None
 
     @property
-    def released(self) -> int:
+    def released_sites(self) -> int:
         """Sites whose release is here."""
         return sum(self.states[state] for state in IN_TASKS)
 

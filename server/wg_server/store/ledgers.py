@@ -105,7 +105,7 @@ class LedgerTable:
         query = sa.select(table).where(table.c.site == site).order_by(table.c.origin)
         return {row.origin: bytes(row.data) for row in database.rows(self.engine, query)}
 
-    def witnessed(self, origin: str) -> bytes | None:
+    def last_cosigned(self, origin: str) -> bytes | None:
         """The last checkpoint cosigned for a ledger."""
         query = sa.select(schema.witness.c.checkpoint).where(schema.witness.c.origin == origin)
         row = database.first_row(self.engine, query)

@@ -39,7 +39,7 @@ class StoredRelease:
     statistics: Statistics = CLASSES
 
     @property
-    def used(self) -> bool:
+    def is_usable(self) -> bool:
         """True if packages may be made from it."""
         return self.standing in USED
 

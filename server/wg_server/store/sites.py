@@ -234,7 +234,7 @@ class Store(LedgerTable, ReleaseTable):
         query = sa.select(table).order_by(table.c.name).limit(rows)
         if state is not None:
             query = query.where(table.c.state == state)
-        while page := self._found(query.where(table.c.name > last)):
+        while page := self._read_sites(query.where(table.c.name > last)):
             yield page
             last = page[-1].name
 
@@ -248,7 +248,7 @@ class Store(LedgerTable, ReleaseTable):
         query = sa.select(schema.site).where(name.contains(text.lower(), autoescape=True))
         count = sa.select(sa.func.count().label("number")).select_from(query.subquery())
         row = database.first_row(self.engine, count)
-        page = self._found(query.order_by(name).offset(offset).limit(rows))
+        page = self._read_sites(query.order_by(name).offset(offset).limit(rows))
         return page, 0 if row is None else int(row.number)
 
     def taking_part(self, campaign_ids: Sequence[str]) -> dict[str, Site]:
@@ -256,9 +256,9 @@ class Store(LedgerTable, ReleaseTable):
         table = schema.site
         names = sa.select(schema.task.c.site).where(schema.task.c.campaign.in_(campaign_ids))
         query = sa.select(table).where(table.c.state == "enrolled", table.c.name.in_(names))
-        return {site.name: site for site in self._found(query)}
+        return {site.name: site for site in self._read_sites(query)}
 
-    def _found(self, query: sa.Select[Any]) -> list[Site]:
+    def _read_sites(self, query: sa.Select[Any]) -> list[Site]:
         return [Site(**row._mapping) for row in database.rows(self.engine, query)]
 
     def answers(self) -> bool:

@@ -104,7 +104,7 @@ def made_up_sites(
         chosen_rows = rng.permutation(drawn_rows)[:count]
         varied_records = [kind.augment_record(record, rng) for record in task.some(chosen_rows)]
         site_records = sources.at_site(varied_records, task.modality, site, rng)
-        yield network.prepared(architecture, site_records), task.labels[chosen_rows]
+        yield network.prepare_batch(architecture, site_records), task.labels[chosen_rows]
 
 
 def fine_tune_at_sites(
@@ -190,7 +190,7 @@ def _modulate(
     channels = norms.norms[0].channels
     modulation = Modulation(channels, norm_moments.shape[-1], rank, rng)
     modulation.look_at(torch.from_numpy(norm_moments[:, :, :channels].astype(np.float32)))
-    norms.modulated(modulation)
+    norms.modulate(modulation)
     return modulation
 
 
@@ -204,7 +204,7 @@ def _site_inputs(
     for batch, _ in sites:
         with torch.no_grad():
             features.append(trunk(network.as_input(torch.from_numpy(batch))).numpy())
-        norm_moments.append(norms.measured())
+        norm_moments.append(norms.site_moments())
     return np.stack(features), np.stack(norm_moments)
 
 
@@ -244,7 +244,7 @@ def figures_at_sites(
     layout, labels = Layout(network.feature_count(architecture), ()), task.labels[rows]
     losses, right = np.zeros(len(rows)), []
     for site in range(_JUDGED if len(held_out) else 0):
-        batch = network.prepared(
+        batch = network.prepare_batch(
             architecture, sources.at_site(task.some(rows), task.modality, site, rng)
         )
         inputs = network.as_input(torch.from_numpy(batch))

@@ -85,7 +85,7 @@ class FamilyEntry:
 
 def family_tasks(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
     """The first task of each of the operator's families."""
-    return [spec for spec in specs if spec.own and spec.site == 0]
+    return [spec for spec in specs if spec.is_own and spec.site == 0]
 
 
 def has(zoo: Zoo, spec: TaskSpec, encoder: str, sites: int, architecture: str = "") -> bool:

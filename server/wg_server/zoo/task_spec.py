@@ -32,6 +32,6 @@ class TaskSpec:
         return canonical.sha256_hex(canonical.encode(self) + encoder.encode())[:32]
 
     @property
-    def own(self) -> bool:
+    def is_own(self) -> bool:
         """True if its records are the operator's files, so that plants may be of their family."""
         return self.kind in FILES

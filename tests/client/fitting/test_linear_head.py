@@ -86,4 +86,4 @@ def test_a_head_survives_its_tensors_and_its_scale_changes_no_class() -> None:
     again = head_from_tensors(head.tensors())
     np.testing.assert_array_equal(again.weight, head.weight)
     x = np.random.default_rng(1).normal(size=(5, 3))
-    np.testing.assert_allclose(head.scaled(3.0).logits(x), 3 * head.logits(x))
+    np.testing.assert_allclose(head.scale_logits(3.0).logits(x), 3 * head.logits(x))

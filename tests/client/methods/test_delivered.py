@@ -135,6 +135,6 @@ def test_labels_choose_among_networks_out_of_fold() -> None:
     assert model.fitted.right.mean() > 0.7
     averaged, local = FINETUNED.fit(few, package), few.local
     assert averaged is not None and local is not None and averaged.fitted.out_of_fold is not None
-    mean = (local.head.padded(2 + D).weight + model.fitted.head.weight) / 2
+    mean = (local.head.pad_features(2 + D).weight + model.fitted.head.weight) / 2
     share = averaged.fitted.head.weight / mean
     np.testing.assert_allclose(share, share[0, 0])

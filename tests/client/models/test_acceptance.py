@@ -24,19 +24,19 @@ from wg_core.errors import UsageError
 
 @pytest.mark.parametrize(("wrong", "records"), [(0, 1), (0, 60), (1, 60), (7, 80), (79, 80)])
 def test_a_bound_is_the_largest_share_that_shows_so_few(wrong: int, records: int) -> None:
-    most = Errors(wrong, records).most()
+    most = Errors(wrong, records).largest_share()
     assert binom.cdf(wrong, records, most) == pytest.approx(0.05, rel=1e-6)
 
 
 def test_without_a_right_call_nothing_is_bounded() -> None:
-    assert Errors(3, 3).most() == Errors(0, 0).most() == 1.0
+    assert Errors(3, 3).largest_share() == Errors(0, 0).largest_share() == 1.0
 
 
 @pytest.mark.parametrize(("wrong", "records"), [(0, 0), (0, 60), (1, 60), (5, 400), (0, 299)])
 def test_so_many_more_records_show_one_in_a_hundred_and_no_fewer(wrong: int, records: int) -> None:
     total = records + Errors(wrong, records).missing()
-    assert Errors(wrong, total).most() <= 0.01
-    assert total == records or Errors(wrong, total - 1).most() > 0.01
+    assert Errors(wrong, total).largest_share() <= 0.01
+    assert total == records or Errors(wrong, total - 1).largest_share() > 0.01
     assert Errors(0, 0).missing() == 299
 
 
@@ -114,7 +114,7 @@ def test_a_notebook_shows_the_plant_its_curve_and_its_wrong_calls(judged: TestPl
     opened = weightgate.Plant.open(judged.home.root)
     page, curve = opened._repr_html_(), opened.acceptance_curve()._repr_html_()
     assert "plant-a" in page and "<svg" in page and "<svg" in curve and "<table" not in curve
-    manifest, name = opened.chosen(None, None)
+    manifest, name = opened.chosen_model(None, None)
     judgement = opened.acceptance().of(name)
     calls = opened.wrong_calls()
     assert judgement is not None and len(calls) >= judgement.wrong_labels.wrong

@@ -30,7 +30,7 @@ def _later(manifest: ModelsManifest, number: int, accuracy: float | None) -> Mod
 def _arrives(plant: TestPlant, manifest: ModelsManifest) -> ModelsManifest:
     """A package was applied; returns the manifest in use afterwards."""
     store.write(plant.home, manifest, {})
-    adoption.arrived(plant.home, manifest)
+    adoption.record_arrival(plant.home, manifest)
     return adoption.in_use(plant.home)[0]
 
 
@@ -80,7 +80,7 @@ def _doubted(manifest: ModelsManifest) -> ModelsManifest:
 def test_a_first_model_with_classes_of_few_sites_waits_for_a_person(plant: TestPlant) -> None:
     first = _doubted(_first(plant))
     (plant.home.models / adoption.FILE).unlink()
-    adoption.arrived(plant.home, replace(first, package_id="4" * 32))
+    adoption.record_arrival(plant.home, replace(first, package_id="4" * 32))
     history = adoption.read(plant.home)
     assert history.now.in_use is not None and history.now.in_use.model == "local-only"
     assert history.now.shadow is not None and history.now.shadow.model == first.kept
@@ -97,7 +97,7 @@ def test_a_plant_without_a_model_of_its_own_hears_what_waits(plant: TestPlant) -
     first = _doubted(_first(plant))
     kept = (first.entry(KEPT),)
     (plant.home.models / adoption.FILE).unlink()
-    adoption.arrived(plant.home, replace(first, models=kept))
+    adoption.record_arrival(plant.home, replace(first, models=kept))
     with pytest.raises(ConfigError, match="models use --shadow --few-sites"):
         adoption.in_use(plant.home)
 
@@ -113,7 +113,7 @@ def test_a_better_model_waits_in_shadow_until_a_person_uses_it(plant: TestPlant)
     assert _first(plant) == larger and adoption.shadow(plant.home) is None
     adoption.use(plant.home, first, KEPT, "QA lead")
     assert _first(plant) == first
-    adoption.arrived(plant.home, larger)  # applied again: what a person decided stays
+    adoption.record_arrival(plant.home, larger)  # applied again: what a person decided stays
     assert _first(plant) == first and adoption.shadow(plant.home) is None
     changes = adoption.read(plant.home).changes
     assert [change.what for change in changes] == ["use", "shadow", "use", "use"]
@@ -157,9 +157,9 @@ def test_a_crash_leaves_the_old_history_and_the_package_can_come_again(
     second = replace(first, package_id="7" * 32)
     with monkeypatch.context() as patch, pytest.raises(StorageError):
         patch.setattr(atomic, "write_bytes", _full_at(adoption.FILE, atomic.write_bytes))
-        adoption.arrived(plant.home, second)
+        adoption.record_arrival(plant.home, second)
     assert adoption.read(plant.home) == before
-    adoption.arrived(plant.home, second)
+    adoption.record_arrival(plant.home, second)
     subject = adoption.read(plant.home).now.subject
     assert subject is not None and subject.package_id == second.package_id
 

@@ -17,7 +17,7 @@ from tests.client.conftest import LABELS, TestPlant, pictures, plant_maker
 
 from wg_client.cli.prediction import Predictions
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.fitting.sure_calls import bounded, probability_limit, wrong_share
+from wg_client.fitting.sure_calls import bound_probabilities, probability_limit, wrong_share
 from wg_client.models import adoption
 from wg_client.models.export import VERDICTS, export_model
 from wg_client.models.predict import Prediction
@@ -139,12 +139,12 @@ def test_one_file_that_cannot_be_read_keeps_no_other(
 
 def test_no_probability_is_above_what_labels_can_know() -> None:
     logits = np.array([[900.0, 0, -900], [2, 1, 0], [0, 0, 0]])
-    chances = bounded(logits, 0.9)
+    chances = bound_probabilities(logits, 0.9)
     np.testing.assert_allclose(chances.sum(axis=1), 1)
     assert chances.max() == 0.9 and chances[0, 1] == pytest.approx(0.1)
     plain = np.exp(logits[1:]) / np.exp(logits[1:]).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(chances[1:], plain)  # what is below the limit stays
-    assert bounded(np.zeros((2, 1)), 0.9).tolist() == [[1], [1]]
+    assert bound_probabilities(np.zeros((2, 1)), 0.9).tolist() == [[1], [1]]
 
 
 def test_few_labels_can_show_a_larger_share_alone() -> None:

@@ -84,13 +84,13 @@ def test_a_probe_ends_as_a_supervisor_wants_it(plant: TestPlant, here: Json) -> 
 
 def test_a_word_that_is_old_counts_no_more(plant: TestPlant) -> None:
     ContactFile(plant.home).say("connected")
-    assert status.connected(plant.home)[0]
-    assert not status.connected(plant.home, time.time() + contact.STALE_SECONDS + 2)[0]
+    assert status.connection_state(plant.home)[0]
+    assert not status.connection_state(plant.home, time.time() + contact.STALE_SECONDS + 2)[0]
     with locks.node(plant.home):
         assert status.look(plant.home).connected
     assert not status.look(plant.home).connected  # it says so, and does not run
     plant.home.contact.write_bytes(b"half a wo")
-    assert status.connected(plant.home) == (False, None)
+    assert status.connection_state(plant.home) == (False, None)
 
 
 def test_a_node_that_does_the_same_writes_now_and_then(

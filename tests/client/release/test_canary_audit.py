@@ -218,7 +218,7 @@ def test_a_bug_of_the_noise_fails_the_whole_audit(
 ) -> None:
     """Noise of all probes is looked at together; whatever else fails for one fails for all."""
     PLANTED[bug].plant(monkeypatch)
-    assert not audited(encoder_package, SIZES.get(bug, SMALL)).passed
+    assert not audited(encoder_package, SIZES.get(bug, SMALL)).is_passed
 
 
 @pytest.mark.slow
@@ -235,14 +235,14 @@ def test_a_bug_that_is_missed_passes_the_whole_audit(
     bug: str, encoder_package: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     OUTSIDE[bug](monkeypatch)
-    assert audited(encoder_package, SMALL).passed
+    assert audited(encoder_package, SMALL).is_passed
 
 
 @pytest.mark.slow
 def test_the_code_as_it_is_passes_for_every_seed(encoder_package: bytes) -> None:
     for seed in SEEDS:
         report = audited(encoder_package, SMALL, seed)
-        assert report.passed, (seed, failed(report.checks))
+        assert report.is_passed, (seed, failed(report.checks))
         assert report.questions == probes.questions(SMALL)
         assert report.bounds is not None
         assert report.bounds.canaries == 16 * 2 * 4
@@ -291,7 +291,7 @@ def refusing(setup: Setup) -> Any:
 
 def test_what_cannot_be_looked_at_fails() -> None:
     report = installed.audit(refusing, size=SMALL)
-    assert not report.passed
+    assert not report.is_passed
     assert {bench.ANSWERED, bench.CENTRED} <= failed(report.checks)
     assert report.bounds is None
 

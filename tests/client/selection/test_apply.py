@@ -198,7 +198,7 @@ def test_a_network_that_is_none_is_refused(
 def test_a_head_on_other_features_than_its_source_says_is_refused(
     make_plant: MakePlant, heads: Heads, encoder_package: bytes, good_head: LinearHead, name: str
 ) -> None:
-    wide = good_head.padded(load_encoder(encoder_package).scaled_dimension)
+    wide = good_head.pad_features(load_encoder(encoder_package).scaled_dimension)
     wrong = {"kin": (good_head, SAME_FAMILY), "sample-0": (wide, "diffusion")}[name]
     plant = make_plant({0: 4, 1: 4})
     with pytest.raises(DecodeError, match=f"candidate {name}"):

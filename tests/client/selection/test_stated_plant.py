@@ -203,9 +203,9 @@ def test_inputs_are_standardised_by_the_plant_s_own_records(
     plain = {name: value for name, value in stored.items() if ".0.trunk." in name}
     assert len(folded) == len(plain) == 4
     data = predict.load_records(plant.home.root / "data", LABELS)
-    inputs = network.prepared(catalogue.SPECTRUM_LINES, data.records)
+    inputs = network.prepare_batch(catalogue.SPECTRUM_LINES, data.records)
     first, bias = (plain[f"spectrum-lines.0.trunk.first.{n}"] for n in ("weight", "bias"))
-    expected = spectrum_lines.standardised(torch.from_numpy(inputs)[None], None)[0].numpy()
+    expected = spectrum_lines.standardise_inputs(torch.from_numpy(inputs)[None], None)[0].numpy()
     weight, shift = (folded[f"spectrum-lines.1.trunk.first.{n}"] for n in ("weight", "bias"))
     np.testing.assert_allclose(inputs @ weight.T + shift, expected @ first.T + bias, atol=1e-3)
 
@@ -239,7 +239,7 @@ def _assert_exported_alike(plant: TestPlant, manifest: ModelsManifest, out: Path
             name: torch.cat([trunk.prepare([each]) for each in windows]).numpy()
             for name, trunk in trunks.items()
         },
-        "prepared": network.prepared(catalogue.SPECTRUM_LINES, list(windows)),
+        "prepared": network.prepare_batch(catalogue.SPECTRUM_LINES, list(windows)),
     }
     (logits,) = onnxruntime.InferenceSession(str(out)).run(["logits"], feeds)
     network_trunk = predict.load_network(plant.home, manifest, encoder)

@@ -16,7 +16,7 @@ NAME = "lite0-low"
 def _images(n: int = 8) -> torch.Tensor:
     rng = np.random.default_rng(3)
     records = list(rng.integers(0, 256, (n, 64, 64, 3)).astype(np.uint8))
-    return network.as_input(torch.from_numpy(network.prepared(NAME, records)).float())
+    return network.as_input(torch.from_numpy(network.prepare_batch(NAME, records)).float())
 
 
 def test_with_imagenet_s_own_statistics_it_is_the_encoder_s_lower_half() -> None:
@@ -46,7 +46,7 @@ def test_folded_at_a_site_plain_norms_do_what_site_norms_did_there() -> None:
     norms = site_norms.install(trunk)
     with torch.no_grad():
         seen = trunk(batch)
-    site = norms.measured()
+    site = norms.site_moments()
     assert site.shape == site_norms.shapes(NAME)["norms"]
     norms.fold(site)
     plain = network.load_trunk(NAME, network.trunk_tensors(trunk))

@@ -36,20 +36,20 @@ def test_tensors_survive_the_module(architecture: str) -> None:
 def test_records_do_not_change_each_other() -> None:
     trunk = network.load_trunk(NET, draw_trunk(NET, _rng()))
     records = _records(4)
-    together = network.features(trunk, network.prepared(NET, records))
-    alone = network.features(trunk, network.prepared(NET, records[:1]))
+    together = network.features(trunk, network.prepare_batch(NET, records))
+    alone = network.features(trunk, network.prepare_batch(NET, records[:1]))
     np.testing.assert_allclose(together[:1], alone, atol=1e-5)
 
 
 def test_no_records_are_an_empty_batch() -> None:
     trunk = network.load_trunk(NET, draw_trunk(NET, _rng()))
-    features = network.features(trunk, network.prepared(NET, []))
+    features = network.features(trunk, network.prepare_batch(NET, []))
     assert features.shape == (0, network.feature_count(NET))
 
 
 def test_prepared_takes_images_of_any_size_and_colour() -> None:
     grey, colour = np.full((30, 50), 9, np.uint8), np.full((64, 64, 3), 200, np.uint8)
-    batch = network.prepared(NET, [grey, colour])
+    batch = network.prepare_batch(NET, [grey, colour])
     assert batch.shape == (2, 3, 64, 64)
     assert (batch[0] == 9).all()
     assert (batch[1] == 200).all()
@@ -68,7 +68,7 @@ def test_trunks_of_records_give_features_of_any_number_of_them_side_by_side() ->
     windows = [_rng().normal(size=(2, 900 + 100 * i)) for i in range(70)]
     found = trunk.features(iter(windows))
     assert found.shape == (70, trunk.width) and trunk.features([]).shape == (0, trunk.width)
-    batch = network.prepared("spectrum-lines", windows)
+    batch = network.prepare_batch("spectrum-lines", windows)
     each = [network.features(network.load_trunk("spectrum-lines", part), batch) for part in tensors]
     np.testing.assert_allclose(found, np.hstack(each), atol=1e-5)
 

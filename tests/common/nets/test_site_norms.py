@@ -18,7 +18,7 @@ RANK = network.kind(NET).site_norms
 def _batch(n: int, seed: int) -> torch.Tensor:
     rng = np.random.default_rng(seed)
     records = list(rng.integers(0, 256, (n, 24, 24, 3)).astype(np.uint8))
-    return network.as_input(torch.from_numpy(network.prepared(NET, records)))
+    return network.as_input(torch.from_numpy(network.prepare_batch(NET, records)))
 
 
 def _tensors() -> dict[str, np.ndarray]:
@@ -36,7 +36,7 @@ def _modulated(norms: SiteNorms, seed: int = 5) -> Modulation:
     found = Modulation(norms.norms[0].channels, _size(), RANK, rng)
     with torch.no_grad():
         found.outer.copy_(torch.from_numpy(rng.normal(0, 0.1, found.outer.shape)))
-    norms.modulated(found)
+    norms.modulate(found)
     return found
 
 
@@ -79,7 +79,7 @@ def test_folded_at_a_site_plain_norms_do_what_site_norms_did_there(changed: bool
             _modulated(norms)
         seen = trunk(batch)
     assert torch.allclose(before, seen) != changed
-    site = norms.measured()
+    site = norms.site_moments()
     norms.fold(site)
     plain = network.load_trunk(NET, network.trunk_tensors(trunk))
     with torch.inference_mode():
@@ -99,7 +99,7 @@ def test_a_modulation_that_has_learnt_nothing_changes_nothing_whatever_sites_wer
         seen = torch.from_numpy(np.random.default_rng(2).normal(3, 2, (9, 2, channels))).float()
         raw = found.inner[:, :-1].clone()
         found.look_at(seen)
-        norms.modulated(found)
+        norms.modulate(found)
         torch.testing.assert_close(trunk(batch), before)
     flat = seen.flatten(1)
     alike = (flat - flat.mean(dim=0)) / (flat.std(dim=0) + 0.05)

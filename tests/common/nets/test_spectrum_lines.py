@@ -27,14 +27,16 @@ def test_any_channels_length_and_unit_give_bounded_numbers(
     seed: int, channels: int, time: int, decades: float
 ) -> None:
     window = np.random.default_rng(seed).normal(size=(channels, time)) * 10.0**decades
-    batch = spectrum_lines.prepared([window.astype(np.float32)])
+    batch = spectrum_lines.prepare_windows([window.astype(np.float32)])
     assert batch.shape == (1, INPUTS) and batch.dtype == np.float32
     assert np.abs(batch).max() < 20
 
 
 @pytest.mark.parametrize("value", [0.0, 1e15])
 def test_a_window_of_one_value_is_finite(value: float) -> None:
-    assert np.isfinite(spectrum_lines.prepared([np.full((1, WINDOW), value, np.float32)])).all()
+    assert np.isfinite(
+        spectrum_lines.prepare_windows([np.full((1, WINDOW), value, np.float32)])
+    ).all()
 
 
 @given(seed=st.integers(0, 1 << 30), gain=st.floats(-3, 3), offset=st.floats(-100, 100))
@@ -42,8 +44,8 @@ def test_a_window_of_one_value_is_finite(value: float) -> None:
 def test_gain_and_offset_change_nothing(seed: int, gain: float, offset: float) -> None:
     window = np.random.default_rng(seed).normal(size=(1, WINDOW))
     one, two = (
-        spectrum_lines.prepared([window]),
-        spectrum_lines.prepared([10.0**gain * window + offset]),
+        spectrum_lines.prepare_windows([window]),
+        spectrum_lines.prepare_windows([10.0**gain * window + offset]),
     )
     np.testing.assert_allclose(one, two, atol=5e-3)
 
@@ -53,7 +55,7 @@ def test_blows_are_a_line_at_their_rate(cycles: int) -> None:
     time = np.arange(WINDOW)
     carrier = np.sin(2 * np.pi * 0.2 * time) * (1 + np.cos(2 * np.pi * cycles * time / WINDOW))
     noise = 0.01 * np.random.default_rng(0).normal(size=WINDOW)
-    spectrum = spectrum_lines.prepared([(carrier + noise)[None]])[0]
+    spectrum = spectrum_lines.prepare_windows([(carrier + noise)[None]])[0]
     for band in (0, 2):  # Those that hold the carrier
         assert (
             abs(spectrum[band * HALF_BINS + 4 : (band + 1) * HALF_BINS].argmax() + 4 - 2 * cycles)
@@ -64,14 +66,14 @@ def test_blows_are_a_line_at_their_rate(cycles: int) -> None:
 def test_standardised_inputs_do_not_know_what_a_machine_adds() -> None:
     inputs = torch.randn(2, 9, INPUTS)
     shares = torch.rand(2, 9)
-    moved = spectrum_lines.standardised(inputs + torch.randn(2, 1, INPUTS), shares)
+    moved = spectrum_lines.standardise_inputs(inputs + torch.randn(2, 1, INPUTS), shares)
     torch.testing.assert_close(
-        moved, spectrum_lines.standardised(inputs, shares), atol=1e-3, rtol=1e-3
+        moved, spectrum_lines.standardise_inputs(inputs, shares), atol=1e-3, rtol=1e-3
     )
 
 
 def test_the_network_runs_as_every_whole_network_does() -> None:
     rng = np.random.default_rng(1)
-    batch = network.prepared("spectrum-lines", [rng.normal(size=(1, WINDOW))] * 3)
+    batch = network.prepare_batch("spectrum-lines", [rng.normal(size=(1, WINDOW))] * 3)
     trunk = network.load_trunk("spectrum-lines", draw_trunk("spectrum-lines", rng))
     assert network.features(trunk, batch).shape == (3, 64)

@@ -225,4 +225,4 @@ def test_a_cosignature_under_another_key_is_not_kept(world: World) -> None:
 def test_applying_a_package_keeps_the_cosignature(world: World) -> None:
     take_package(world.plant.home, world.generate(world.statistics("0.1")))
     with world.ledger() as ledger:
-        assert ledger.unanswered(NAME) == [] and ledger.covered_by(ledger.size - 1, NAME)
+        assert ledger.unanswered_sizes(NAME) == [] and ledger.covered_by(ledger.size - 1, NAME)

@@ -30,14 +30,14 @@ def test_a_package_waits_until_it_is_done(inbox: Inbox) -> None:
     receipt = inbox.receive(delivery(), PACKAGE)
     (path,) = inbox.waiting()
     assert path.read_bytes() == PACKAGE
-    inbox.done(path)
+    inbox.forget(path)
     assert inbox.waiting() == []
     assert inbox.receipt("0" * 32) == receipt
 
 
 def test_a_repeated_delivery_gets_the_same_receipt_and_waits_once(inbox: Inbox) -> None:
     first = inbox.receive(delivery(), PACKAGE)
-    inbox.done(inbox.waiting()[0])
+    inbox.forget(inbox.waiting()[0])
     assert inbox.receive(delivery(), PACKAGE) == first
     assert inbox.waiting() == []
 

@@ -33,7 +33,7 @@ def test_without_noise_statistics_are_those_of_the_data() -> None:
     found = simulate_statistics(schema, x, y, 0.0, np.random.default_rng(0))
     tolerance = N * R * 2 / schema.grid
     assert found.counts().tolist() == [(y == 0).sum(), (y == 1).sum()]
-    assert found.unlabelled() == (y == -1).sum()
+    assert found.unlabelled_count() == (y == -1).sum()
     u = x - found.centre()
     u *= np.minimum(1, found.sum_radius / np.linalg.norm(u, axis=1, keepdims=True))
     sums = np.stack([u[y == k].sum(axis=0) for k in range(2)])
@@ -78,7 +78,7 @@ def test_without_labels_there_are_no_sums() -> None:
     assert found.counts().shape == (0,)
     assert found.sums().shape == (0, D)
     assert found.sum_std == 0.0
-    assert found.unlabelled() == pytest.approx(N)
+    assert found.unlabelled_count() == pytest.approx(N)
 
 
 def test_integers_of_another_shape_or_type_are_refused() -> None:

@@ -138,7 +138,7 @@ def test_a_record_that_cannot_be_read_counts_as_zeros(
     snapshot = snapshots.current(plant.home)
     exact = NoisyStatistics(snapshot.schema(MACHINE), snapshot.statistics(MACHINE), 0.0)
     read = sum(int(picture[0, 0]) % 2 == 0 for picture in plant.look().data.records)
-    assert 0 < read < 24 and exact.unlabelled() == 24
+    assert 0 < read < 24 and exact.unlabelled_count() == 24
     np.testing.assert_allclose(exact.moments(), 0.1 * read, rtol=1e-3)
     np.testing.assert_array_equal(snapshot.statistics(), of_classes)
 

@@ -23,7 +23,7 @@ PLANT = Recipient(site="plant-a", encoder="ab" * 32, labels=("good", "bad"), dat
 def processes() -> Iterator[MakingProcess]:
     made = MakingProcess()
     yield made
-    made.rest()
+    made.stop_process()
 
 
 def asked(processes: MakingProcess, home: ServerHome) -> None:
@@ -52,7 +52,7 @@ def test_one_that_is_killed_is_followed_by_another(
 def test_one_that_is_let_go_ends(processes: MakingProcess, home: ServerHome) -> None:
     asked(processes, home)
     (pid,) = pids(processes)
-    processes.rest()
+    processes.stop_process()
     assert not alive(pid)
     asked(processes, home)
     assert pids(processes) != [pid]

@@ -49,7 +49,7 @@ def test_the_fleet_api_has_the_routes_that_were_reviewed() -> None:
 def test_nobody_is_online_and_nothing_comes_back_in_a_new_state() -> None:
     state = FleetState()
     assert state.online([]) == set()
-    assert state.activated("plant-a") == 0.0
+    assert state.activation_time("plant-a") == 0.0
     with state.run() as run:
         assert run.poll(set()) == []
         assert [reply.error for reply in run.poll({"0" * 64})] == ["lost"]

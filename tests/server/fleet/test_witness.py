@@ -54,7 +54,7 @@ def test_a_ledger_that_grows_is_cosigned_again_and_again(
     for _ in range(3):
         record_decision(ledger)
         ledger.countersign(witness.name, lambda body: witness.countersign(site, body))
-    assert store.witnessed(ORIGIN) is not None
+    assert store.last_cosigned(ORIGIN) is not None
     assert store.evidence() == []
 
 
@@ -65,11 +65,11 @@ def test_a_rolled_back_ledger_is_refused(
     old = ledger.witness_request(witness.name).encode()
     record_decision(ledger)
     ledger.countersign(witness.name, lambda body: witness.countersign(site, body))
-    before = store.witnessed(ORIGIN)
+    before = store.last_cosigned(ORIGIN)
     with pytest.raises(WitnessRefused) as info:
         witness.countersign(site, old)
     assert info.value.status == 409
-    assert store.witnessed(ORIGIN) == before
+    assert store.last_cosigned(ORIGIN) == before
 
 
 def test_a_forked_ledger_is_refused_and_the_evidence_kept(

@@ -131,7 +131,7 @@ def test_the_command_prints_one_document(
     result = CliRunner().invoke(command, words, catch_exceptions=False)
     document = json.loads(result.stdout)
     assert document["plan"]["episodes"] == 2
-    passes = not versions.read(home, document["version"]).failed()
+    passes = not versions.read(home, document["version"]).failed_checks()
     assert document["installed"] == passes
     assert (versions.installed_version(home).id == before.id) == (not passes)
     before.verify()  # what was installed is as it was

@@ -65,7 +65,7 @@ def test_names_in_another_language_than_the_notes_tell_classes(
         family = dataclasses.replace(family, labels=called)
         x, y = vectors(family, 0, notes)
         features = ((x - mean) @ projection).astype(np.float64)
-        named = fitted.named(called)
+        named = fitted.class_prior(called)
         assert named is not None
         posterior = blup.posterior(fitted.priors, [], len(called), named)
         weight, bias = posterior_head(posterior, features, np.full(len(y), -1))

@@ -35,7 +35,7 @@ def test_networks_from_data_sheets_are_part_of_a_version(home: ServerHome) -> No
     sheets = {"generator": canonical.sha256_hex(b"sheets"), "checks": [BAD.document()]}
     made = versions.write(home, card(home, b"heads") | {"sheets": sheets}, b"heads", b"sheets")
     assert made.architectures == ("lite0-head", "spectrum-lines")
-    assert [str(check) for check in made.failed()] == [str(BAD)]
+    assert [str(check) for check in made.failed_checks()] == [str(BAD)]
     made.verify()
     made.sheets.write_bytes(b"changed")
     with pytest.raises(VerificationError, match=r"sheets\.safetensors: not the package"):
@@ -103,7 +103,7 @@ def test_a_campaign_needs_an_installed_generator_and_the_message_says_how(home: 
 
 def test_what_a_card_says_of_itself_does_not_count(home: ServerHome) -> None:
     lying = {**BAD.document(), "passed": True}
-    assert [str(check) for check in candidate(home, checks=[lying]).failed()] == [str(BAD)]
+    assert [str(check) for check in candidate(home, checks=[lying]).failed_checks()] == [str(BAD)]
 
 
 def test_the_one_before_is_kept_and_comes_back(home: ServerHome) -> None:

@@ -244,7 +244,7 @@ def test_the_witness_remembers_and_a_refusal_changes_nothing(enrolled: Store) ->
         enrolled.witness(site, NOW, bad)
     enrolled.witness(site, NOW, good)
     assert seen == [b"0", b"checkpoint", b"checkpoint"]
-    assert enrolled.witnessed(site.ledger_origin) == b"checkpoint"
+    assert enrolled.last_cosigned(site.ledger_origin) == b"checkpoint"
 
 
 def test_memory_is_the_newest_release_of_every_other_site_in_good_standing(store: Store) -> None:

@@ -93,7 +93,7 @@ def test_made_up_sites_see_each_class_as_often_and_some_through_no_camera(
     sites = list(itertools.islice(networks.made_up_sites(NET, task, np.arange(20), rng), 11))
     for _, labels in sites:
         assert (np.sort(labels) == np.repeat([0, 1], 12)).all()
-    seen = {image.tobytes() for image in whole_networks.prepared(NET, task.records[:20])}
+    seen = {image.tobytes() for image in whole_networks.prepare_batch(NET, task.records[:20])}
     as_they_are = [all(image.tobytes() in seen for image in batch) for batch, _ in sites]
     assert as_they_are == [True, *[False] * 9, True]
 
@@ -108,7 +108,7 @@ def test_a_network_of_made_up_sites_is_right_under_a_camera_that_it_has_not_seen
     trunk = whole_networks.load_trunk(NET, made)
     for gain in (1.0, 0.8):
         dark = [(gain * record).astype(np.uint8) for record in new.records]
-        seen = whole_networks.prepared(NET, dark)
+        seen = whole_networks.prepare_batch(NET, dark)
         features = whole_networks.features(trunk, seen)
         weight, bias = head.at(features, layout)
         assert heads.accuracy(weight, bias, features, new.labels) > 0.9

@@ -128,7 +128,7 @@ sources:
         "plan",
     )
     (spec,) = own_families.family_tasks(tasks(plan))
-    assert spec.own and spec.site == 0
+    assert spec.is_own and spec.site == 0
     encoder, zoo = load_encoder(home.read_encoder()), Zoo(tmp_path)
     assert not own_families.has(zoo, spec, encoder.id, 10)
     entry = own_families.make(zoo, encoder, spec, 10)

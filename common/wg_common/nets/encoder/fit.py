@@ -83,8 +83,8 @@ def fit_encoder(
     projection = vectors @ axes
     projection = projection if reading is None else reading @ projection
     projection = projection @ shrink_site_directions(x @ projection, index)
-    projection = scaled(x, mean, projection, CLIP_RADIUS, _CLIP_QUANTILE)
-    local = scaled(x, mean, local, trunk.local_norm, 0.5)
+    projection = scale_projection(x, mean, projection, CLIP_RADIUS, _CLIP_QUANTILE)
+    local = scale_projection(x, mean, local, trunk.local_norm, 0.5)
     about = metadata(modality, trunk, settings, sources)
     return packages.pack(mean, projection, local, about, kinds)
 
@@ -172,7 +172,9 @@ def shrink_site_directions(features: Floats, index: Index) -> Floats:
     return np.asarray((vectors * gain) @ vectors.T)
 
 
-def scaled(x: Floats, mean: Floats, projection: Floats, radius: float, quantile: float) -> Floats:
+def scale_projection(
+    x: Floats, mean: Floats, projection: Floats, radius: float, quantile: float
+) -> Floats:
     """The projection with signs fixed, and scaled so that a share of norms is below ``radius``."""
     largest = np.abs(projection).argmax(axis=0)
     signed = projection * np.sign(projection[largest, np.arange(projection.shape[1])])

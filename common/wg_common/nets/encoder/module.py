@@ -78,7 +78,7 @@ class EncoderModule(nn.Module):
         raw, other_trunks = self.trunk.read(records)
         return torch.cat([self.project(raw), (raw - self.mean) @ self.local, *other_trunks], dim=1)
 
-    def released(self, records: Tensor) -> Tensor:
+    def released_features(self, records: Tensor) -> Tensor:
         """The features to be released alone, ``[n, d]``; arguments as of ``forward``."""
         return self.project(self.trunk(records))
 
@@ -164,7 +164,7 @@ class Encoder:
             for row in range(len(records)):
                 (record,) = chunk = list(records[row : row + 1])
                 modality_of(self.modality).check_all([record], row)
-                inputs = torch.from_numpy(spectrum_lines.prepared(chunk))
+                inputs = torch.from_numpy(spectrum_lines.prepare_windows(chunk))
                 numbers[row] = reading_map(readings(inputs[None], templates))[0, 0].numpy()
         return np.where(np.isfinite(numbers).all(axis=1, keepdims=True), numbers, np.float32(0))
 
@@ -188,7 +188,7 @@ class Encoder:
         Arguments, guarantee and errors as of ``encode_local``; if not ``one_by_one``, of
         ``encode_batched``. Zeros where the trunk failed on a record.
         """
-        run, trunk = self.module.released, self.module.trunk
+        run, trunk = self.module.released_features, self.module.trunk
         batch = 1 if one_by_one else trunk.batch
         return _zeros_for_failures(self._run(run, trunk, records, self.dimension, batch=batch))
 

@@ -112,7 +112,7 @@ class PlantTrunk(EncoderTrunk):
 
     def forward(self, batch: Tensor) -> Tensor:
         """Features ``[n, width]``."""
-        return torch.cat([self.rocket(batch), self._described(batch).flatten(1)], dim=1)
+        return torch.cat([self.rocket(batch), self._describe(batch).flatten(1)], dim=1)
 
     def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Features, block by block."""
@@ -120,7 +120,7 @@ class PlantTrunk(EncoderTrunk):
         ends = itertools.accumulate(self.local_blocks, initial=0)
         return features, [features[:, a:b] for a, b in itertools.pairwise(ends)]
 
-    def _described(self, x: Tensor) -> Tensor:
+    def _describe(self, x: Tensor) -> Tensor:
         """Moments and logarithms of the spectrum of each channel, ``[n, C, moments + bands]``."""
         mean = x.mean(dim=-1, keepdim=True)
         deviations = x - mean

@@ -94,7 +94,9 @@ class Plants:
         class_choice = _choose_classes(len(target.labels), rng)
         labels = tuple(target.labels[c] for c in class_choice)
         support, query = _split(target, class_choice, rng)
-        labelled, release = self._own(target, class_choice, support, labels, rng, scenario)
+        labelled, release = self._target_records(
+            target, class_choice, support, labels, rng, scenario
+        )
         other_releases = []
         count = int(rng.integers(0, SAME_FAMILY + 1))
         for index in order[1 : 1 + count]:
@@ -113,7 +115,7 @@ class Plants:
             family=family,
         )
 
-    def _own(
+    def _target_records(
         self,
         target: ZooTask,
         indices: NDArray[np.int64],

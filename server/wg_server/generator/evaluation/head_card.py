@@ -50,17 +50,17 @@ def heads(fitted_priors: FittedPriors, episode: Episode) -> dict[str, Head]:
     """Heads of all methods for one episode, on features as they are."""
     priors, labels = fitted_priors.priors, episode.labels
     pools = pooling.of_releases(priors, episode.release, episode.others)
-    name_prior = fitted_priors.named(labels)
+    name_prior = fitted_priors.class_prior(labels)
 
-    def finished(pools: Sequence[Pool], names: tuple[str, ...] = labels) -> Head:
+    def finish_head(pools: Sequence[Pool], names: tuple[str, ...] = labels) -> Head:
         return posterior_head(pooling.posterior(priors, pools, names, name_prior), *episode.own)
 
     unnamed_head = posterior_head(pooling.posterior(priors, pools, labels), *episode.own)
     return {
-        COMPLETED: finished(pools),
-        ALONE: finished(()),
+        COMPLETED: finish_head(pools),
+        ALONE: finish_head(()),
         # Each class with what was released of the one before.
-        EXCHANGED: finished(pools, (*labels[-1:], *labels[:-1])),
+        EXCHANGED: finish_head(pools, (*labels[-1:], *labels[:-1])),
         **({} if fitted_priors.names is None else {UNNAMED: unnamed_head}),
     }
 

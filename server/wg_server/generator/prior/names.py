@@ -80,7 +80,7 @@ class FittedPriors:
     priors: Priors
     names: NameMap | None = None
 
-    def named(self, labels: Sequence[str]) -> ClassPrior | None:
+    def class_prior(self, labels: Sequence[str]) -> ClassPrior | None:
         """Predict from class names, if they say anything."""
         return None if self.names is None else self.names.prior(self.priors, labels)
 

@@ -52,13 +52,13 @@ class Pool:
 
     def __add__(self, pool: Pool) -> Pool:
         """The sum of both, of the same classes."""
-        return self._combined(pool, 1)
+        return self._combine(pool, 1)
 
     def __sub__(self, pool: Pool) -> Pool:
         """Remove sites that were added before."""
-        return self._combined(pool, -1)
+        return self._combine(pool, -1)
 
-    def _combined(self, pool: Pool, sign: int) -> Pool:
+    def _combine(self, pool: Pool, sign: int) -> Pool:
         if pool.labels != self.labels:
             raise ValueError(f"a pool of {pool.labels} is none of {self.labels}")
         sites = self.sites + sign * pool.sites

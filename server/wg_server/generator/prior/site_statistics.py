@@ -106,7 +106,7 @@ def _energy(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, float]:
 
 def _extra(statistics: NoisyStatistics) -> float:
     """Records without a label, if they are more than noise."""
-    unlabelled_part = statistics.unlabelled()
+    unlabelled_part = statistics.unlabelled_count()
     return unlabelled_part if unlabelled_part > 3 * statistics.count_std else 0.0
 
 
@@ -133,7 +133,7 @@ def _presence(n: Floats, typical: float, statistics: NoisyStatistics) -> Floats:
 def _domain(statistics: NoisyStatistics, total: float) -> tuple[Floats, float, float]:
     """Mean over all records, its noise variance, and the number of records."""
     schema = statistics.schema
-    unlabelled_part = statistics.unlabelled()
+    unlabelled_part = statistics.unlabelled_count()
     prior = max(total, 1.0) ** 2
     extra = max(0.0, unlabelled_part) * prior / (prior + statistics.count_std**2)
     n = max(total + extra if schema.labels else unlabelled_part, 1.0)

@@ -99,7 +99,7 @@ def generate(
     if len(labels) < 2 or len(set(labels)) != len(labels):
         raise DataError(f"labels: {len(labels)} names, expected at least two different ones")
     parts = generator.parts
-    name_prior = parts.fitted_priors.named(labels)
+    name_prior = parts.fitted_priors.class_prior(labels)
     pooled_posterior = pooling.posterior(parts.priors, pools, labels, name_prior)
     sites = np.array([behind.get(name, 0) for name in labels], dtype=np.float64)
     pooled_posterior = replace(pooled_posterior, sites=sites)

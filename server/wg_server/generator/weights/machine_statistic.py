@@ -59,7 +59,7 @@ def of_release(statistics: NoisyStatistics) -> MachineStatistic | None:
     Raises:
         DecodeError: The release is of another dimension.
     """
-    records = statistics.unlabelled()
+    records = statistics.unlabelled_count()
     if records < 1:
         return None
     mean = statistics.moments() / records

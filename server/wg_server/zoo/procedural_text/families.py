@@ -86,7 +86,7 @@ def draw_site(family: Family, number: int, *, strength: float) -> Site:
     japanese, is_mixed = rng.random() < _JAPANESE, rng.random() < _MIXED
     languages = ("en", "ja") if is_mixed else ("ja",) if japanese else ("en",)
 
-    def some(words: Sequence[str]) -> tuple[str, ...]:
+    def draw_words(words: Sequence[str]) -> tuple[str, ...]:
         """Those that a site uses: fewer, the further it is from the nominal one."""
         count = max(1, round(len(words) * (1 - 0.6 * strength * rng.random())))
         return tuple(words[i] for i in rng.permutation(len(words))[:count])
@@ -95,7 +95,7 @@ def draw_site(family: Family, number: int, *, strength: float) -> Site:
     return Site(
         languages=languages,
         phrases={
-            language: tuple(some(getattr(concept, language)) for concept in family.concepts)
+            language: tuple(draw_words(getattr(concept, language)) for concept in family.concepts)
             for language in languages
         },
         objects={

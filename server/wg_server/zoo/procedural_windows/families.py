@@ -92,7 +92,7 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
 def draw_site(family: Family, number: int, *, strength: float) -> Site:
     """Site ``number`` of a family, ``strength`` (0 to 1) away from the nominal one."""
     rng = streams.rng(Stream.SITE, *family.seed, then=(number,))
-    machine = family.machine.shifted(rng, strength)
+    machine = family.machine.at_another_site(rng, strength)
     direct = family.kind == "process"
     chain = sensors.draw(rng, family.mixing, family.unit, strength, direct=direct)
     step = float(np.exp(rng.uniform(-0.25, 0.25) * strength))

@@ -52,7 +52,7 @@ class Plant:
         """Number of variables V."""
         return len(self.level)
 
-    def shifted(self, rng: np.random.Generator, strength: float) -> Plant:
+    def at_another_site(self, rng: np.random.Generator, strength: float) -> Plant:
         """Other resting values, couplings and strengths."""
         v = len(self.level)
         return dataclasses.replace(

@@ -78,7 +78,7 @@ class Rotor:
         """Two: near the fault, and far from it."""
         return 2
 
-    def shifted(self, rng: np.random.Generator, strength: float) -> Rotor:
+    def at_another_site(self, rng: np.random.Generator, strength: float) -> Rotor:
         """Another speed, other resonances, other severities."""
         return dataclasses.replace(
             self,

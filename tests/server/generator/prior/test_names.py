@@ -96,7 +96,7 @@ def test_without_the_extra_only_letters_count(monkeypatch: pytest.MonkeyPatch) -
 def test_means_of_classes_never_met_are_foretold(telling: FittedPriors) -> None:
     assert telling.names is not None and telling.names.explained.mean() > 0.5
     labels = ("newa", "thingaa", "thingff")
-    named = telling.named(labels)
+    named = telling.class_prior(labels)
     assert named is not None and (named.between < telling.priors.between).all()
     found = blup.predict(telling.priors, [no_evidence(3, D)], named)
     expected = 8 * made_up(labels) @ PROJECTION
@@ -108,7 +108,7 @@ def test_means_of_classes_never_met_are_foretold(telling: FittedPriors) -> None:
 
 
 def test_names_that_say_nothing_change_nothing(telling: FittedPriors) -> None:
-    assert telling.named(("thingaa", "class-2")) is None
-    assert telling.named(("thingaa", "THINGAA")) is None
+    assert telling.class_prior(("thingaa", "class-2")) is None
+    assert telling.class_prior(("thingaa", "THINGAA")) is None
     assert fit_public_priors(zoo(0.0), PROJECTION).names is None
     assert fit_public_priors(zoo(8.0)[:2], PROJECTION).names is None

@@ -79,13 +79,13 @@ def test_networks_applied_to_readings_are_the_networks_themselves(
 
 def network_inputs() -> int:
     """Inputs of a network."""
-    batch = network.prepared("spectrum-lines", [np.zeros((1, WINDOW))])
+    batch = network.prepare_batch("spectrum-lines", [np.zeros((1, WINDOW))])
     return int(batch.shape[1])
 
 
 def test_generated_tensors_are_the_networks_that_were_trained(generator: SheetGenerator) -> None:
     windows = np.random.default_rng(0).normal(size=(3, 1, WINDOW))
-    batch = network.prepared("spectrum-lines", list(windows))
+    batch = network.prepare_batch("spectrum-lines", list(windows))
     made = generator.generate(SHEET, LABELS, STATISTIC, samples=2, seed=5)
     assert [(one.name, one.inputs) for one in made] == [
         (f"{treatment}-{name}", treatment)
