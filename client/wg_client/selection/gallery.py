@@ -18,7 +18,6 @@ from wg_client.data.plant import Plant
 from wg_client.models import novelty
 from wg_client.selection.model_selection import Outcome
 from wg_common.charts import Axes, Drawing, Line
-from wg_common.language import Text, text
 from wg_common.modalities.base import Record
 from wg_common.modalities.images import Images
 from wg_common.modalities.texts import Texts
@@ -41,7 +40,8 @@ class Picture:
 
     Attributes:
         name: Name of the record.
-        caption: Sentence about it.
+        label: Label of the record, or empty.
+        called: Label by which the model calls it, or empty.
         image: Data URI of a thumbnail, or empty.
         words: The text, or empty.
         channel: Number of the channel that is drawn, from 1; 0: none is.
@@ -50,7 +50,8 @@ class Picture:
     """
 
     name: str
-    caption: Text
+    label: str = ""
+    called: str = ""
     image: str = ""
     words: str = ""
     channel: int = 0
@@ -72,12 +73,8 @@ def wrong_records(plant: Plant, outcome: Outcome) -> list[Picture]:
         _picture(
             plant,
             int(rows[at]),
-            text(
-                "It is {label}; the model calls it {called}.",
-                label=names[outcome.labels[at]],
-                called=names[calls[at]],
-            ),
             np.flatnonzero(outcome.records.all_labels == outcome.labels[at]),
+            called=names[calls[at]],
         )
         for at in surest[:SHOWN]
     ]
@@ -85,29 +82,22 @@ def wrong_records(plant: Plant, outcome: Outcome) -> list[Picture]:
 
 def strangest_records(plant: Plant) -> list[Picture]:
     """Draw the records that are most unlike all others of the plant, the strangest first."""
-    rows = novelty.strangest_rows(plant.features.local, plant.data.labels)[:SHOWN]
-    names, labels = plant.data.label_names, plant.data.labels
-    return [
-        _picture(
-            plant,
-            row,
-            text("It is {label}.", label=names[labels[row]])
-            if labels[row] >= 0
-            else text("It has no label."),
-            np.arange(len(labels)),
-        )
-        for row in rows
-    ]
+    labels = plant.data.labels
+    rows = novelty.strangest_rows(plant.features.local, labels)[:SHOWN]
+    return [_picture(plant, row, np.arange(len(labels))) for row in rows]
 
 
-def _picture(plant: Plant, row: int, caption: Text, neighbours: NDArray[np.intp]) -> Picture:
+def _picture(plant: Plant, row: int, neighbours: NDArray[np.intp], called: str = "") -> Picture:
     """Draw a record.
 
     Args:
         row: Place among the plant's records.
         neighbours: Places of the records that a typical spectrum is made of.
+        called: Label by which a model calls it.
     """
-    picture = Picture(name=plant.data.names[row], caption=caption)
+    class_index = plant.data.labels[row]
+    label = plant.data.label_names[class_index] if class_index >= 0 else ""
+    picture = Picture(name=plant.data.names[row], label=label, called=called)
     record = _read(plant, row)
     if record is None:
         return picture

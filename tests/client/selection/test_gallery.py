@@ -13,7 +13,6 @@ from tests.client.selection.example_reports import ENGLISH, plant_of
 from wg_client.models import novelty
 from wg_client.selection import gallery
 from wg_client.selection.gallery import strangest_records
-from wg_common.language import text
 from wg_common.modalities.images import Images
 from wg_common.modalities.texts import Texts
 from wg_common.modalities.windows import Windows
@@ -59,7 +58,7 @@ def test_a_window_is_drawn_by_the_channel_that_differs_and_a_typical_spectrum() 
     rng = np.random.default_rng(3)
     records = [rng.normal(size=(3, 512)).astype(np.float32) for _ in range(9)]
     records[0][2] += 5 * np.sin(np.arange(512))
-    picture = gallery.Picture(name="a", caption=text("It has no label."))
+    picture = gallery.Picture(name="a")
     drawn = gallery._curves(picture, records[0], records[1:])
     assert drawn.channel == 3
     assert drawn.spectrum is not None and len(drawn.spectrum.lines) == 2
