@@ -183,6 +183,10 @@ class AllAlike(dict[str, torch.Tensor]):
         return self.value
 
 
+def test_short_trainings_draw_small_pools_and_long_ones_what_is_asked() -> None:
+    assert [SMALL.in_steps(steps).pool for steps in (4, 800)] == [5, SMALL.pool]
+
+
 def test_a_card_fails_by_the_worse_mixture_and_by_collapsed_samples() -> None:
     good, bad = ({"gain": 0.5, "error": error} for error in (0.01, 0.3))
     pairs = (sheet_card.FIXED_PAIR, sheet_card.SHEET_PAIR)
