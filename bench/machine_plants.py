@@ -92,6 +92,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("bench/results/machine_plants.jsonl"))
     parser.add_argument("--machines", type=int, default=60)
     parser.add_argument("--draws", type=int, default=3, help="Of windows of the real bearing.")
+    parser.add_argument("--mixtures", nargs="+", choices=MIXTURES, default=MIXTURES)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--kind", choices=tuple(SHEETS), default=bearing.KIND.name)
@@ -131,7 +132,7 @@ def plants(options: argparse.Namespace) -> Iterator[tuple[str, int, int]]:
         return
     for seed in range(options.seed, options.seed + options.draws):
         for number in range(4 * len(SIZES)):
-            yield from ((mixture, number, seed) for mixture in MIXTURES)
+            yield from ((mixture, number, seed) for mixture in options.mixtures)
 
 
 def _job(job: tuple[str, str, int, int, argparse.Namespace]) -> Row:
@@ -196,6 +197,13 @@ def vetoes_of(generate: Generate, plant: MachinePlant) -> dict[str, float]:
     return found
 
 
+class _Data(SimpleNamespace):
+    """Records of a plant, without a home."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
 class Judge:
     """One plant's own choice among what is made for its sheet.
 
@@ -214,8 +222,8 @@ class Judge:
         seed: int,
     ) -> None:
         self._generate, self._plant, self._seed = generate, plant, seed
-        encoder = load_encoder(encoder_package)
-        self._encoded = encoder.encode_batched(list(plant.test[0]))
+        self._encoder = encoder = load_encoder(encoder_package)
+        self._encoded: NDArray[np.floating] | None = None
         self._recipient: Any = SimpleNamespace(
             features=Features(
                 local=encoder.encode_local(list(plant.own[0])).astype(np.float32),
@@ -239,7 +247,7 @@ class Judge:
             for name, model in ((KEPT, outcome.kept), (LOCAL, LOCAL))
             if model in outcome.models
         }
-        right = self._right(package, heads)
+        right = self._right(records, package, heads)
         source = {LOCAL: SOURCES[2], GENERATED: SOURCES[0]}.get(outcome.kept, SOURCES[1])
         kept = {name: float(name == source) for name in SOURCES}
         sample = package.candidates[0].name.rpartition("-")[2].isdigit()
@@ -262,10 +270,17 @@ class Judge:
                 kept[name] = select_model(records, package, POLICY).kept
         models = {fit.name: fit.model for fit in fits}
         heads = {name: model.head for name, of in kept.items() if (model := models[of])}
-        return self._right(package, heads)
+        return self._right(records, package, heads)
 
-    def _right(self, package: Any, heads: dict[str, LinearHead]) -> dict[str, float]:
-        network_features = package.network.module.features(list(self._plant.test[0]))
+    def _right(
+        self, records: LabelledRecords, package: Any, heads: dict[str, LinearHead]
+    ) -> dict[str, float]:
+        tests = list(self._plant.test[0])
+        if self._encoded is None:  # The trunk behind the encoder needs no label
+            trunk = records.plant_trunk
+            encoder = self._encoder if trunk is None else self._encoder.at_plant(trunk)
+            self._encoded = encoder.encode_batched(tests)
+        network_features = package.network.module.features(tests)
         features = np.hstack([self._encoded, network_features]).astype(np.float64)
         return {
             name: _balanced(head.logits(features[:, : head.weight.shape[1]]), self._plant.test[1])
@@ -276,7 +291,7 @@ class Judge:
         plant, labels = self._plant, np.full(len(self._plant.own[1]), -1)
         for label in range(len(plant.names)):
             labels[np.flatnonzero(plant.own[1] == label)[:labelled]] = label
-        self._recipient.data = SimpleNamespace(
+        self._recipient.data = _Data(
             labels=labels,
             label_names=plant.names,
             units=plant.units,
