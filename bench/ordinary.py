@@ -59,6 +59,6 @@ def main() -> None:
 
 if __name__ in ("__main__", "__mp_main__"):  # The latter in worker processes
     sources.at_site = at_site
-    Images.augment_record = Modality.augment_record  # type: ignore[assignment,method-assign]
+    Images.augment_record = Modality.augment_record  # type: ignore[method-assign]
 if __name__ == "__main__":
     main()

@@ -132,13 +132,10 @@ def worst(accounts: list[LineageAccount]) -> LineageAccount | None:
     return max(accounts, key=lambda account: account.primary / account.cap_epsilon, default=None)
 
 
-def _check(
-    account: LineageAccount,
-    *,
-    largest_difference: float = 1e-3,
+def _check(account: LineageAccount) -> None:
     # Relative: another machine's arithmetic may differ in the last digits from the site's.
-    relative_tolerance: float = 1e-7,
-) -> None:
+    relative_tolerance = 1e-7
+    largest_difference = 1e-3
     if account.primary > account.cap_epsilon * (1 + relative_tolerance):
         raise VerificationError(
             f"lineage {account.lineage}: epsilon {account.primary:.6g} at delta {account.delta}, "
@@ -166,12 +163,13 @@ def _columns(figures: StatedFigures) -> _Columns | None:
     )
 
 
-def check_stated(figures: StatedFigures, *, relative_tolerance: float = 1e-4) -> None:
+def check_stated(figures: StatedFigures) -> None:
     """Hold the epsilons that charges state against their own events.
 
     Raises:
         VerificationError: A charge states another epsilon than its events have.
     """
+    relative_tolerance = 1e-4
     columns = _columns(figures)
     if columns is None:
         return

@@ -83,12 +83,7 @@ def decode_checkpoint(data: bytes, source: str) -> OutsideCheckpoint:
 
 
 def judge(
-    history: History,
-    outside: Sequence[OutsideCheckpoint],
-    *,
-    now: int,
-    max_age: int | None,
-    clock_tolerance_seconds: int = 300,
+    history: History, outside: Sequence[OutsideCheckpoint], *, now: int, max_age: int | None
 ) -> Freshness:
     """Hold a log against checkpoints from outside, and its newest cosignatures against a clock.
 
@@ -101,6 +96,7 @@ def judge(
         VerificationError: The log is older than a checkpoint, or another one; or it was cosigned
             too long ago, or in the future.
     """
+    clock_tolerance_seconds = 300
     anchors = history.anchors
     newest_heads = {witness: history.newest_of(witness) for witness in anchors.witnesses}
     for outside_checkpoint in outside:

@@ -128,8 +128,9 @@ def _option(option: click.Option, context: click.Context, language: Language) ->
     return " ".join(filter(None, parts))
 
 
-def _row(name: str, help_text: str, *, name_columns: int = 28) -> Iterator[str]:
+def _row(name: str, help_text: str) -> Iterator[str]:
     """A name and beside it what it is, on as many lines as it takes."""
+    name_columns = 28
     lines = list(_broken(help_text, name_columns + 2)) or [""]
     if width(name) > name_columns - 2:
         yield f"  {name}"

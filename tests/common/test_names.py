@@ -67,11 +67,11 @@ ATTRIBUTE = re.compile(r"^ {4,8}\w+: (Of|Its|Likewise)\b", re.MULTILINE)
 
 CEILINGS = {
     "bare names": 380,
-    "bare functions": 62,
+    "bare functions": 60,
     "headless docstrings": 0,
     "headless attributes": 0,
-    "wide functions": 68,
-    "defaults that nobody passes": 69,
+    "wide functions": 66,
+    "defaults that nobody passes": 12,
 }
 """Offences in the tree today. They may only fall: whoever mends some lowers the number."""
 SLACK = 20

@@ -180,8 +180,9 @@ def _settle(
     ]
 
 
-def _in_two_units(groups: Iterable[tuple[str, bytes]], *, unit_characters: int = 40) -> list[str]:
+def _in_two_units(groups: Iterable[tuple[str, bytes]]) -> list[str]:
     """Explain contents that are in several privacy units."""
+    unit_characters = 40
     units: dict[bytes, list[str]] = {}
     for unit, digest in groups:
         units.setdefault(digest, []).append(unit)

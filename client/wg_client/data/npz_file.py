@@ -74,8 +74,9 @@ def survey_npz(
     )
 
 
-def _hints(path: Path, file: LabelledArrays, *, many_channels: int = 16) -> Iterator[str]:
+def _hints(path: Path, file: LabelledArrays) -> Iterator[str]:
     """Sentences on arrays that may be pictures."""
+    many_channels = 16
     x, kind = file.records, file.modality
     if file.from_floats:
         yield text("{path}: x is read as pictures that were saved as floats", path=path.name)

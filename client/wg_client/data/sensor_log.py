@@ -185,7 +185,8 @@ def _places(path: Path, names: Sequence[str], request: Wanted, numeric: Sequence
     return _Places(tuple(names[place].strip() for place in values), values, time, texts)
 
 
-def _from_csv(path: Path, request: Wanted, encoding: str, *, sniffed: int = 1 << 20) -> SensorLog:
+def _from_csv(path: Path, request: Wanted, encoding: str) -> SensorLog:
+    sniffed = 1 << 20
     with _open_regular(path) as stream:
         start = stream.read(sniffed)
         complete = len(start) < sniffed

@@ -331,14 +331,11 @@ def _folder_label(root: Path, file: Path, log: LogConfig) -> str:
 
 
 def _stretches(
-    sensor_log: SensorLog,
-    log: LogConfig,
-    codes: Sequence[NDArray[np.int64]],
-    *,
-    # A step of time this share of a sample longer or shorter than expected is a gap.
-    step_tolerance: float = 0.5,
+    sensor_log: SensorLog, log: LogConfig, codes: Sequence[NDArray[np.int64]]
 ) -> Iterator[tuple[int, int]]:
     """First and last row (exclusive) of each run without a gap, of one label and unit."""
+    # A step of time this share of a sample longer or shorter than expected is a gap.
+    step_tolerance = 0.5
     n = len(sensor_log)
     good: NDArray[np.bool_] = np.asarray(np.isfinite(sensor_log.values).all(axis=1))
     new = np.zeros(n, dtype=bool)
@@ -355,10 +352,9 @@ def _stretches(
             yield int(start), int(stop)
 
 
-def _check_rate(
-    path: Path, sensor_log: SensorLog, log: LogConfig, *, relative_tolerance: float = 0.05
-) -> None:
+def _check_rate(path: Path, sensor_log: SensorLog, log: LogConfig) -> None:
     """Compare a log's own times with the rate that the plant says."""
+    relative_tolerance = 0.05
     rate = sensor_log.rate
     if rate is None and sensor_log.times is not None and len(sensor_log) > 1:
         step = float(np.median(np.diff(sensor_log.times)))

@@ -284,14 +284,14 @@ def _enrolled_before(
     return config
 
 
-def check_room(
-    home: ClientHome, records: int, *, fixed_bytes: int = 64 << 20, record_bytes: int = 16 << 10
-) -> None:
+def check_room(home: ClientHome, records: int) -> None:
     """Refuse a disk that is surely too full, before the one-time token is spent on it.
 
     Raises:
         StorageError: It is, or the folder cannot be made.
     """
+    record_bytes = 16 << 10
+    fixed_bytes = 64 << 20
     needs = fixed_bytes + records * record_bytes
     home.make_private()
     with raised_as(StorageError, f"{home.root}: cannot be used"):

@@ -235,8 +235,9 @@ def _class_means(z: Singles, labels: Ints) -> Singles:
     return means
 
 
-def _unlike(x: Singles, bank: Singles, *, nearest: int = 2) -> Singles:
+def _unlike(x: Singles, bank: Singles) -> Singles:
     """Mean distance to the nearest of a bank, times the root of one minus the cosine to them."""
+    nearest = 2
     norms, record_norms = np.linalg.norm(bank, axis=1), np.linalg.norm(x, axis=1)[:, None]
     products = x[:, :-1] @ bank[:, :-1].T  # residuals are orthogonal to each other
     squares = np.maximum(record_norms**2 + norms**2 - 2 * products, 0)

@@ -57,7 +57,6 @@ def watch(
     *,
     left_out: Sequence[Problem] = (),
     progress: Callable[[int], None] | None = None,
-    fewest_records: int = 5,
 ) -> Watch:
     """Hold new records against the frozen ones.
 
@@ -69,6 +68,7 @@ def watch(
         ConfigError: There is no snapshot.
         DataError: There is no record that can be read, or too few are frozen.
     """
+    fewest_records = 5
     plant = plants.open_plant(home)
     plant_novelty = novelty.fit(plant.features.local, plant.data.labels)
     if plant_novelty is None or len(plant.data) < fewest_records:

@@ -236,10 +236,9 @@ def _of_nearest(cases: list[Case], facts: Facts, epsilon: float) -> Expected:
     )
 
 
-def _interval(
-    values: Floats, weights: Floats, units: int, *, coverage: float = 0.8
-) -> tuple[float, float, float]:
+def _interval(values: Floats, weights: Floats, units: int) -> tuple[float, float, float]:
     """Weighted mean, and the ends of an interval for one more unit."""
+    coverage = 0.8
     order = np.argsort(values, kind="stable")
     up = np.cumsum(weights[order]) / weights.sum()
     down = np.cumsum(weights[order][::-1]) / weights.sum()

@@ -66,15 +66,10 @@ def too_few(units: int) -> tuple[str, ...]:
     )
 
 
-def _caps(
-    units: int,
-    cap_epsilon: float,
-    cap_delta: float,
-    *,
-    large_epsilon: float = 20.0,
-    delta_share: float = 0.1,
-) -> list[str]:
+def _caps(units: int, cap_epsilon: float, cap_delta: float) -> list[str]:
     """Name what makes a budget promise little."""
+    delta_share = 0.1
+    large_epsilon = 20.0
     sentences: list[str] = []
     if cap_epsilon > large_epsilon:
         sentences.append(

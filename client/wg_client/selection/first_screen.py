@@ -285,7 +285,8 @@ def _privacy(plant: Plant, spend: Spend) -> list[Text]:
     ]
 
 
-def _unknown(outcome: Outcome, figures: Figures, *, rough_width: float = 0.1) -> Iterator[Text]:
+def _unknown(outcome: Outcome, figures: Figures) -> Iterator[Text]:
+    rough_width = 0.1
     named = figures.named
     if named is not None and named.kept.high - named.kept.low > rough_width:
         yield text(

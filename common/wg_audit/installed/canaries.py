@@ -36,15 +36,7 @@ class Bounds:
     parametric: float
 
 
-def bounds(
-    members: Floats,
-    non_members: Floats,
-    epsilon: float,
-    delta: float,
-    *,
-    clopper_pearson_confidence: float = 0.95,
-    parametric_confidence: float = 1 - 1e-5,
-) -> Bounds:
+def bounds(members: Floats, non_members: Floats, epsilon: float, delta: float) -> Bounds:
     """Lower bounds on the epsilon of what the scores are from.
 
     Args:
@@ -53,6 +45,8 @@ def bounds(
         epsilon: The claim.
         delta: Delta of the claim and of the bounds.
     """
+    parametric_confidence = 1 - 1e-5
+    clopper_pearson_confidence = 0.95
     from scipy.special import ndtri
 
     distance = _distance(members, non_members)

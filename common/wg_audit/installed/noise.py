@@ -82,13 +82,13 @@ def checks(groups: Mapping[tuple[int, int], Sequence[Noise]]) -> list[Check]:
     ]
 
 
-def detectable_shrinkage(entries: int, *, power: float = 0.99) -> float:
-    """Return the smallest relative shrinkage of the noise that is found with that power.
+def detectable_shrinkage(entries: int) -> float:
+    """Return the smallest relative shrinkage of the noise that is found 99 times in 100.
 
     Args:
         entries: Number of entries whose noise is looked at.
-        power: Probability of finding it.
     """
+    power = 0.99
     from scipy.special import ndtri
 
     error = math.sqrt(2 / entries)  # of the mean square

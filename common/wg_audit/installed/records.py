@@ -172,8 +172,9 @@ def owners(count: int) -> list[str]:
     ]
 
 
-def canaries(count: int, *, canary_length: float = 4.0) -> list[Record]:
+def canaries(count: int) -> list[Record]:
     """Vectors far beyond the clip, each alone in its class and along its own axis."""
+    canary_length = 4.0
     return [vector(canary_length * row, n, n, f"canary-{n}") for n, row in enumerate(np.eye(count))]
 
 

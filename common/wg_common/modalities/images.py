@@ -87,8 +87,9 @@ class Images(Modality):
                 f"{record.dtype} of shape {record.shape}, expected uint8 (h, w) or (h, w, 3)"
             )
 
-    def check_public(self, record: Record, *, shortest_side: int = 8) -> None:
+    def check_public(self, record: Record) -> None:
         """Refuse what is no image, or too small for a camera: ``DataError``."""
+        shortest_side = 8
         self.check(record)
         if min(record.shape[:2]) < shortest_side:
             raise DataError(f"{record.shape[1]} x {record.shape[0]} pixels, too small")
@@ -136,10 +137,9 @@ class Images(Modality):
         camera = cameras.draw_camera(rng, strength=strength, is_mounted=False)
         return [cameras.photograph_again(rng, record, camera) for record in records]
 
-    def augment_record(
-        self, record: Record, rng: np.random.Generator, *, smallest_share: float = 0.7
-    ) -> Picture:
+    def augment_record(self, record: Record, rng: np.random.Generator) -> Picture:
         """A square part of an image, as if the camera had been nearer or off the middle."""
+        smallest_share = 0.7
         from PIL import Image
 
         size = np.array(record.shape[:2])

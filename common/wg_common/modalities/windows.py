@@ -106,13 +106,12 @@ class Windows(Modality):
             )
         return [observations[row] for row in range(len(records))]
 
-    def augment_record(
-        self, record: Record, rng: np.random.Generator, *, largest_share: float = 0.1
-    ) -> Record:
+    def augment_record(self, record: Record, rng: np.random.Generator) -> Record:
         """The window of a machine that was caught a little earlier or later, faster or slower.
 
         What would lie beyond either end is seen backwards.
         """
+        largest_share = 0.1
         time = record.shape[1]
         start, pace = largest_share * rng.uniform(-1, 1, size=2)
         at = np.abs(start * time + (1 + pace) * np.arange(time))

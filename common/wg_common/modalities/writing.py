@@ -37,10 +37,9 @@ def draw(rng: np.random.Generator, strength: float) -> Manner:
     )
 
 
-def write_in_manner(
-    text: str, manner: Manner, rng: np.random.Generator, *, kept_letters: int = 5
-) -> str:
+def write_in_manner(text: str, manner: Manner, rng: np.random.Generator) -> str:
     """A text in a manner. Words of other scripts than Latin are left as they are."""
+    kept_letters = 5
     words = text.split(" ")
     for place, word in enumerate(words):
         if not (word.isascii() and word.isalpha()):

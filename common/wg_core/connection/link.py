@@ -167,10 +167,9 @@ def clock_skew(response: httpx.Response, now: float | None = None) -> float | No
     return (time.time() if now is None else now) - then
 
 
-def explain_status(
-    response: httpx.Response, now: float | None = None, *, clock_tolerance_seconds: float = 5.0
-) -> str:
+def explain_status(response: httpx.Response, now: float | None = None) -> str:
     """Say what an error status means; a 401 with a wrong clock is called a wrong clock."""
+    clock_tolerance_seconds = 5.0
     if response.headers.get(protocol.WHY_HEADER) == protocol.REVOKED:
         return (
             "the operator revoked this site, and the server takes nothing from it. Ask the operator"

@@ -85,10 +85,9 @@ class Session:
         fleet_url: str,
         options: NodeOptions,
         on_beat: Callable[[], None] = lambda: None,
-        *,
-        frame_bytes: int = 4096,
     ) -> None:
         """Prepare a session; ``on_beat`` is called whenever the server said that it is there."""
+        frame_bytes = 4096
         self._options = options
         self._on_beat = on_beat
         key = key_files.load_ec(home.node_key)
@@ -206,8 +205,9 @@ class Session:
             )
         )
 
-    def _send(self, reply: Message, *, send_tries: int = 5) -> None:
+    def _send(self, reply: Message) -> None:
         """Send a reply, trying again for a while if the line is bad; replies are idempotent."""
+        send_tries = 5
         reply.metadata.__dict__["_message_id"] = reply.object_id
         for attempt in range(1, send_tries + 1):
             try:

@@ -72,15 +72,14 @@ class NodeOptions:
     renew_again_seconds: float = 600.0
     apply_again_seconds: float = 60.0
 
-    def pause(
-        self, idle_seconds: float, answer_seconds: float = 0.0, *, busy_share: float = 10.0
-    ) -> float:
+    def pause(self, idle_seconds: float, answer_seconds: float = 0.0) -> float:
         """Pause before the next question for work.
 
         Args:
             idle_seconds: Nothing came for so long.
             answer_seconds: So long the server took to say so.
         """
+        busy_share = 10.0
         pause = max(idle_seconds / _IDLE_SHARE, answer_seconds * busy_share)
         return min(max(self.poll_seconds, pause), self.idle_poll_seconds)
 

@@ -176,8 +176,9 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     return database
 
 
-def bound_work(path: Path, database: sqlite3.Connection, *, work_step: int = 100_000) -> None:
+def bound_work(path: Path, database: sqlite3.Connection) -> None:
     """End a query of a stranger's file that would go on for ever, as one on a damaged file."""
+    work_step = 100_000
     size = path.stat().st_size
     steps_left = (_WORK_FREE + _WORK_A_BYTE * size) // work_step
 

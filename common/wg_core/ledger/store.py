@@ -425,9 +425,8 @@ class Ledger(CosignedLog):
         delta = lineage.cap_delta
         return self._epsilon(events, delta), self._epsilon(after.events(), delta)
 
-    def _epsilon(
-        self, events: tuple[PrivacyEvent, ...], delta: str, *, epsilons_kept: int = 8
-    ) -> float:
+    def _epsilon(self, events: tuple[PrivacyEvent, ...], delta: str) -> float:
+        epsilons_kept = 8
         key = (events, delta)
         if key not in self._epsilons:
             while len(self._epsilons) >= epsilons_kept:

@@ -87,14 +87,10 @@ def _epsilon(total: Fraction, delta: float) -> float:
     return math.inf if accountant is None else float(accountant.get_epsilon(delta))
 
 
-def _accountant(
-    total: Fraction,
-    *,
-    # Discretisation of privacy losses; with connected dots the error is of second order in
-    # it.
-    discretisation: float = 2e-4,
-) -> Any:
+def _accountant(total: Fraction) -> Any:
     """The accountant of a summed ``mu^2``; None where it is far beyond any use."""
+    # Of privacy losses; with connected dots the error is of second order in it.
+    discretisation = 2e-4
     mu = math.sqrt(total)
     if mu > _SIZE_LIMIT:
         return None

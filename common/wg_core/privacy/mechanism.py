@@ -48,15 +48,7 @@ class Bounded(Protocol):
         """Largest squared L2 change, squared grid units."""
 
 
-def sigma_for(
-    schema: Bounded,
-    epsilon: float,
-    delta: float,
-    *,
-    # Relative: a single release costs this much less than asked for, so that an accountant's
-    # pessimistic rounding (up to 1e-7) does not put it over a cap of the same epsilon.
-    calibration_margin: float = 1e-6,
-) -> float:
+def sigma_for(schema: Bounded, epsilon: float, delta: float) -> float:
     """Standard deviation of the noise for one (epsilon, delta)-DP release, in grid units.
 
     The squared mu that a ledger counts, rounded up to its unit, is within (epsilon, delta) too.
@@ -66,6 +58,9 @@ def sigma_for(
         PolicyRefused: The noise would be less than a tenth of the sensitivity, or outside of what
             the integer grid carries.
     """
+    # A single release costs this share less than asked for, so that an accountant's pessimistic
+    # rounding (up to 1e-7) does not put it over a cap of the same epsilon.
+    calibration_margin = 1e-6
     sensitivity_squared = Fraction(schema.sensitivity_squared())
     calibration.check_epsilon(epsilon)
     target = calibration.mu(epsilon * (1 - calibration_margin), delta)

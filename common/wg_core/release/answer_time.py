@@ -10,14 +10,7 @@ _SLOTS = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 """Slots that are suggested: few, since a slot can be seen."""
 
 
-def check_slot(
-    config: ClientConfig,
-    records: int,
-    dimension: int,
-    *,
-    # To check a file: a fifth of what SHA-256 takes with a processor's own instructions.
-    bytes_a_second: float = 2e8,
-) -> None:
+def check_slot(config: ClientConfig, records: int, dimension: int) -> None:
     """Refuse a time slot in which an answer might not be made: how many it takes would tell.
 
     An answer sums all records about a centre that is not known before, and checks the files of the
@@ -27,6 +20,8 @@ def check_slot(
     Raises:
         ConfigError: The slot is too short; the message names one that is not.
     """
+    # To check a file: a fifth of what SHA-256 takes with a processor's own instructions.
+    bytes_a_second = 2e8
     seconds_a_record = (
         _SECONDS_A_RECORD[config.data.unit_column is not None] + dimension * 4 / bytes_a_second
     )

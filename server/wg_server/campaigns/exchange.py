@@ -106,17 +106,17 @@ class Exchange:
             if ask is not None and ask.key == key:
                 self._handle(ask, reply)
 
-    def send(self, asks: Sequence[Ask], *, run_seconds: float = 3600.0) -> bool:
+    def send(self, asks: Sequence[Ask]) -> bool:
         """Send to each site that is there and has no message of this campaign on its way.
 
         Args:
             asks: All that sites are to be asked; what is on its way and not among it is withdrawn.
-            run_seconds: A run of Flower's is ended after this, when nothing is on its way: what it
-                holds is freed.
 
         Returns:
             As ``send_on``.
         """
+        # A run of Flower's is ended after this, when nothing is on its way: what it holds is freed.
+        run_seconds = 3600.0
         self._drop_lost({ask.key for ask in asks})
         self._unsent = self._ready(asks)
         unsent = self.send_on()
@@ -224,7 +224,8 @@ class Exchange:
             log.warning("campaign %s: %s declined: %s", ask.campaign.id, ask.task.site, why)
             self._queue.update(ask.campaign.id, ask.task.site, state="refused", code=error)
 
-    def _record_refusal(self, ask: Ask, envelope: Envelope, *, transient_tries: int = 10) -> None:
+    def _record_refusal(self, ask: Ask, envelope: Envelope) -> None:
+        transient_tries = 10
         code = canonical.decode(Refusal, envelope.record, subject="refusal").code
         why = fleet.REFUSALS.get(code, "a word that this version does not know")
         if code != ask.task.code:

@@ -222,10 +222,9 @@ class CampaignWorker:
             return None
         return campaign if campaign.state == "running" else None
 
-    def _count_failure(
-        self, campaign_id: str, reason: str, code: str, *, work_tries: int = 5
-    ) -> None:
+    def _count_failure(self, campaign_id: str, reason: str, code: str) -> None:
         """End a campaign that failed again and again; nobody is asked for it meanwhile."""
+        work_tries = 5
         self._failures[campaign_id] += 1
         if self._holder is None:
             return

@@ -16,8 +16,9 @@ from wg_server.fleet.guards import BodyLimit
 _STATIC = Path(__file__).parent / "static"
 
 
-def console_routes(source: Source, *, form_seconds: float = 20.0) -> list[BaseRoute]:
+def console_routes(source: Source) -> list[BaseRoute]:
     """Where the console's pages are."""
+    form_seconds = 20.0
     console = Console(source)
 
     def login_page(request: Request) -> Response:

@@ -142,10 +142,9 @@ def budget_of(store: Store, site: str) -> Budget | None:
     return Budget(at.epsilon_after, at.cap_epsilon, at.cap_delta, at.charges_before + 1)
 
 
-def campaign_rows(
-    source: Source, speech: Speech, now: float, *, campaigns_shown: int = 100
-) -> list[CampaignRow]:
+def campaign_rows(source: Source, speech: Speech, now: float) -> list[CampaignRow]:
     """The newest campaigns, newest first; their parts are counted alone."""
+    campaigns_shown = 100
     newest = CampaignQueue(source.store.engine).all(campaigns_shown, parts=False)
     return [campaign_row(speech, campaign, now) for campaign in newest]
 
@@ -171,14 +170,10 @@ def parts(source: Source, speech: Speech, campaign: Campaign, now: float) -> lis
 
 
 def alerts(
-    source: Source,
-    speech: Speech,
-    rows: Iterable[SiteRow],
-    newest: Sequence[CampaignRow],
-    *,
-    part_hours: float = 24.0,
+    source: Source, speech: Speech, rows: Iterable[SiteRow], newest: Sequence[CampaignRow]
 ) -> list[Alert]:
     """List the alerts, the worst first."""
+    part_hours = 24.0
     now = time.time()
     entries = [*_of_server(source, speech, now), *_of_sites(source, speech, rows, now)]
     since = now - part_hours * 3600
@@ -196,9 +191,8 @@ def alerts(
     return sorted(entries, key=lambda alert: alert.level != "bad")
 
 
-def _of_server(
-    source: Source, speech: Speech, now: float, *, backup_seconds: float = 2 * 86400.0
-) -> list[Alert]:
+def _of_server(source: Source, speech: Speech, now: float) -> list[Alert]:
+    backup_seconds = 2 * 86400.0
     home, entries = source.home, []
     for probe in source.probes:
         if probe.name != "generator" and not probe.ask():  # of that the page says why
@@ -216,16 +210,9 @@ def _of_server(
     return entries
 
 
-def _of_sites(
-    source: Source,
-    speech: Speech,
-    rows: Iterable[SiteRow],
-    now: float,
-    *,
-    # A site's certificate that ends within this, or a quarter of its life, was not renewed in
-    # time.
-    soon_seconds: float = 7 * 86400.0,
-) -> list[Alert]:
+def _of_sites(source: Source, speech: Speech, rows: Iterable[SiteRow], now: float) -> list[Alert]:
+    # A site's certificate that ends within this, or a quarter of its life, was not renewed in time.
+    soon_seconds = 7 * 86400.0
     entries, soon = [], min(soon_seconds, pki.CLIENT_LIFE.total_seconds() / 4)
     behind = trust.left_behind(source.home, source.store)
     for row in rows:

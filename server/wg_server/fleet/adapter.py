@@ -312,9 +312,8 @@ class FleetState:
                 state.finish_task(task_id, sub_status=outcome, details="")
                 state.cleanup_run(run_id)
 
-    def _heartbeat(
-        self, task_id: int, quiet: threading.Event, *, heartbeat_seconds: float = 10.0
-    ) -> None:
+    def _heartbeat(self, task_id: int, quiet: threading.Event) -> None:
+        heartbeat_seconds = 10.0
         while not quiet.wait(heartbeat_seconds):
             self._state.acknowledge_task_heartbeat(task_id)
 

@@ -189,10 +189,10 @@ class Identify(Guard):
             self._note(site.name, now)
         return site
 
-    def _note(
-        self, site: str, now: float, *, seen_seconds: float = 10.0, write_seconds: float = 1.0
-    ) -> None:
+    def _note(self, site: str, now: float) -> None:
         """Remember that a site was seen; all that were in a second are written down together."""
+        write_seconds = 1.0
+        seen_seconds = 10.0
         with self._lock:
             if now - self._seen.get(site, 0.0) > seen_seconds:
                 self._seen[site] = self._unwritten[site] = now

@@ -80,13 +80,10 @@ class _Protocol(H11Protocol):
         self._door.leave(self._visitor)
         super().connection_lost(exc)
 
-    def on_response_complete(
-        self,
-        *,
-        # How long a peer may read an answer that came before its body's end
-        linger_seconds: float = 1.0,
-    ) -> None:
+    def on_response_complete(self) -> None:
         """A request is answered: go on, unless much of its body would have to be read for it."""
+        # How long a peer may read an answer that came before its body's end
+        linger_seconds = 1.0
         if (
             self.conn.their_state is h11.SEND_BODY
             and _announced_bytes(self.headers) > DISCARD_LIMIT
@@ -131,7 +128,8 @@ class _Server(uvicorn.Server):
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _accept(self, listener: socket.socket, *, accept_again_seconds: float = 0.1) -> None:
+    async def _accept(self, listener: socket.socket) -> None:
+        accept_again_seconds = 0.1
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -170,15 +168,9 @@ class Listener:
     """One uvicorn server on a thread."""
 
     def __init__(
-        self,
-        name: str,
-        app: ASGIApp,
-        host: str,
-        port: int,
-        tls: ssl.SSLContext | None,
-        *,
-        keep_alive_seconds: int = 75,
+        self, name: str, app: ASGIApp, host: str, port: int, tls: ssl.SSLContext | None
     ) -> None:
+        keep_alive_seconds = 75
         self._name = name
         self._host, self._port = host, port
         options: dict[str, Any] = {}

@@ -48,9 +48,8 @@ class Watch(Guard):
             self._noted.pop(site, None)
             await run_in_threadpool(troubles.forget, self._store, site)
 
-    async def _note(
-        self, site: str, code: str, figure: float, now: float, *, note_seconds: float = 10.0
-    ) -> None:
+    async def _note(self, site: str, code: str, figure: float, now: float) -> None:
+        note_seconds = 10.0
         if now - self._noted.get(site, 0.0) > note_seconds:
             self._noted[site] = now
             self._well.discard(site)

@@ -171,8 +171,9 @@ def _warn_of_gaps(home: ServerHome) -> None:
         log.warning("no campaign can be started: %s", error)
 
 
-def _raise_file_limit(*, files_reserve: int = 256) -> None:
+def _raise_file_limit() -> None:
     """Let three full listeners and the store have file descriptors, where the system allows it."""
+    files_reserve = 256
     descriptors = 3 * CONNECTIONS + files_reserve
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= descriptors:

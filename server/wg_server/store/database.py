@@ -63,8 +63,9 @@ def open_home(home: ServerHome) -> Engine:
     return open_engine(home.database_url)
 
 
-def _connect(url: str, *, connect_seconds: int = 10) -> Engine:
+def _connect(url: str) -> Engine:
     """An engine for a database that is as it was."""
+    connect_seconds = 10
     try:
         parsed_url = sa.make_url(url)
     except sa.exc.ArgumentError as error:
