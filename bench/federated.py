@@ -129,7 +129,7 @@ def rendered(encoder: Encoder, family: int) -> Kind:
             )
         )
         keep = np.flatnonzero(task.labels < CLASSES)
-        x = encoder.encode(task.some(keep), one_by_one=False).astype(np.float64)
+        x = encoder.encode(task.records_at(keep), one_by_one=False).astype(np.float64)
         sites.append((x, task.labels[keep]))
     (x, y), odd = sites[0], np.arange(len(sites[0][1])) % 2 == 1
     names = tuple(map(str, range(y.max() + 1)))

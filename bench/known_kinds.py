@@ -258,7 +258,7 @@ def judge(
         further = [] if beside is None else [beside.module.features(data.test[0])]
         seen = np.hstack([test, *further]), data.test[1]
         scores[DELIVERED + ending] = 1 / k
-        if candidate is not None and candidate.ordered:
+        if candidate is not None and candidate.has_declared_order:
             scores[DELIVERED + ending] = right(candidate.trunk.outward(candidate.head), seen)
         if others is not None and family is not None and not ending:
             scores[WRONG] = _misled(encoder, made, data, others)

@@ -48,7 +48,7 @@ def judged(path: Path, seed: int) -> list[dict[str, float]]:
     test = np.flatnonzero(split == 1)
     for channel in varying[np.linspace(0, len(varying) - 1, CHANNELS).astype(int)]:
         values, others = x[:, channel].mean(axis=1), np.delete(x, channel, axis=1)
-        features = numbers.lagged(others)
+        features = numbers.lag_signals(others)
         model = numbers.fit(features[train], values[train], recordings[train])
         predictions = {
             OURS: model.predict(features[test]),

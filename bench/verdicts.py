@@ -169,17 +169,17 @@ def judge(
     x = features[asked].astype(np.float64)
     is_own = np.arange(len(x)) < here.test.sum()
     logits = trunk.outward(fitted.head).logits(x)
-    chances = bound_probabilities(logits, probability_limit(len(plant.judged)))
+    chances = bound_probabilities(logits, probability_limit(len(plant.judged_labels)))
     known = novelty.fit(features[labelled], plant.all_labels)
     is_new = novelty.new_records(None if known is None else known.tensors(), x)
     good = np.arange(classes) == 0
-    evidence = Evidence(fitted.logits[0], plant.judged, plant.judged_groups)
+    evidence = Evidence(fitted.logits[0], plant.judged_labels, plant.judged_groups)
     rule = rule_of(evidence, good, np.zeros(classes, dtype=bool), MISSED)
     defect = chances[:, ~good].sum(axis=1)
     reject = ~is_new & (defect >= EVEN)
     passes = ~is_new & ~reject & (defect < rule.limit)
-    wrong = wrong_share(len(plant.judged))
-    least = sure_above(fitted.logits, plant.judged, wrong) if wrong <= WRONG_LIMIT else NEVER
+    wrong = wrong_share(len(plant.judged_labels))
+    least = sure_above(fitted.logits, plant.judged_labels, wrong) if wrong <= WRONG_LIMIT else NEVER
     sure = ~is_new & ~reject & (chances.max(axis=1) >= least)
     truth = here.labels[here.test]
     parts = {"good": truth == 0, "defective": truth > 0}

@@ -42,7 +42,7 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
             DataError: Windows have gaps or no recordings, or there are too few values.
         """
         if _are_windows(X):
-            features, values = numbers.lagged(X), np.asarray(y, np.float64)
+            features, values = numbers.lag_signals(X), np.asarray(y, np.float64)
             if recordings is None:
                 raise DataError(
                     "recordings: None, expected the day, batch or recording of each window:"
@@ -78,7 +78,7 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
     def _features(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self, "sensor_")
         if _are_windows(X):
-            features = numbers.lagged(X)
+            features = numbers.lag_signals(X)
             expected = self.sensor_.model.ridge.n_features_in_
             if features.shape[1] != expected:
                 raise DataError(

@@ -138,7 +138,7 @@ def _check_extends(
             f"{source}: covers {head.size} entries, the log given has {state.size}: this copy is "
             "older than the checkpoint"
         )
-    roots = history.trusted()
+    roots = history.counted_keys()
     cosigned_heads = [
         (roots[key], time) for key, time in histories.cosignatures(outside_checkpoint.note, roots)
     ]

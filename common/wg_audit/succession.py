@@ -166,7 +166,7 @@ def _sightings(
             if link is not None:
                 _check_covers(link, head, "the server's record")
                 checkpoints.ended.add(head.origin)
-    trusted_keys = history.trusted()
+    trusted_keys = history.counted_keys()
     for checkpoint in outside:
         head = checkpoint.head
         checkpoints.sizes[head.origin] = max(head.size, checkpoints.sizes.get(head.origin, 0))

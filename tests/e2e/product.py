@@ -78,7 +78,7 @@ class Site:
 
     def spent(self) -> Spent:
         with Ledger.open(self.home.ledger, signing.load(self.home.ledger_key)) as ledger:
-            return ledger.spent(self.name)
+            return ledger.read_spent(self.name)
 
     def charged(self) -> int:
         return self.spent().charges

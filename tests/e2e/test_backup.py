@@ -91,7 +91,7 @@ def check_nothing_lost_or_double(
     for plant in plants:
         assert plant.applied == [tasks[plant.site].delivery_id]
         with plant.ledger() as ledger:
-            assert ledger.spent("line-1").charges == 1
+            assert ledger.read_spent("line-1").charges == 1
             (log,) = logs[plant.site]
             assert log.checkpoint is not None
             assert succession.size_of(log.checkpoint) == ledger.size
@@ -135,7 +135,7 @@ def test_a_plant_comes_back_from_its_newest_backup_and_goes_on(
         assert done["ledger_entries"] == ledger.size
     assert released(server, again).tasks[0].release_id == first.tasks[0].release_id
     with again.ledger() as ledger:
-        assert ledger.spent("line-1").charges == 1
+        assert ledger.read_spent("line-1").charges == 1
 
 
 def test_an_older_plant_is_refused_with_what_to_do(
@@ -210,5 +210,5 @@ def test_a_folder_that_was_copied_back_charges_nothing(
         wait_until(lambda: not node.is_alive(), "the node's end")
     assert "Restore the newest copy" in str(old.behind[0]) and old.behind[0].exit_code == 5
     with old.ledger() as ledger, Store.open(server) as store:
-        assert ledger.spent("line-1").charges == 0
+        assert ledger.read_spent("line-1").charges == 0
         assert store.forks() == 0

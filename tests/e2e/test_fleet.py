@@ -50,7 +50,7 @@ def test_a_campaign_brings_statistics_in_and_packages_out(
         assert each.applied == [task.delivery_id]
         assert task.state == "delivered" and task.bytes_received > 0 and task.bytes_sent > 0
         with each.ledger() as ledger:
-            assert ledger.spent("line-1").charges == 1
+            assert ledger.read_spent("line-1").charges == 1
     with Store.open(server) as store:
         releases = store.newest_ids(encoder=done.encoder, apart_from="nobody")
         assert [store.release(each).site for each in releases] == ["plant-a", "plant-b"]
@@ -97,7 +97,7 @@ def test_a_late_plant_holds_nobody_up_is_served_and_makes_the_others_packages_be
     assert other.applied[-1] == done.task("plant-b").delivery_id
     for each, charges in ((plant, 2), (other, 1), (late, 1)):
         with each.ledger() as ledger:
-            assert ledger.spent("line-1").charges == charges
+            assert ledger.read_spent("line-1").charges == charges
 
 
 def test_once_ends_after_one_package(server: ServerHome, plant: Plant) -> None:
@@ -163,7 +163,7 @@ def test_a_second_campaign_gets_the_stored_release_and_charges_nothing(
     assert first.tasks[0].release_id == second.tasks[0].release_id
     assert first.tasks[0].query_id != second.tasks[0].query_id
     with plant.ledger() as ledger:
-        assert ledger.spent("line-1").charges == 1
+        assert ledger.read_spent("line-1").charges == 1
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def check_once(home: ServerHome, plant: Plant, done: Campaign) -> None:
     """One charge, one release, one package applied."""
     assert done.state == "done"
     with plant.ledger() as ledger:
-        spent = ledger.spent("line-1")
+        spent = ledger.read_spent("line-1")
         assert (spent.charges, spent.burned) == (1, 0)
     assert plant.steps.count("charged") == 1
     wait_until(lambda: bool(plant.applied), "applying")
@@ -317,7 +317,7 @@ def test_two_copies_of_one_plant_release_once(
         # Whoever answered first extended the ledger; the other's story is a second one.
         other = copy if plant.steps else plant
         with plant.ledger() as one, copy.ledger() as two:
-            assert one.spent("line-1").charges + two.spent("line-1").charges >= 1
+            assert one.read_spent("line-1").charges + two.read_spent("line-1").charges >= 1
     assert releases(server, done.encoder) == ["plant-a"]
     if not other.steps:
         # Its ledger lacks what the witness has seen: its node ends before it is asked anything.
@@ -470,4 +470,4 @@ def test_a_process_whose_disk_is_full_goes_on_when_there_is_room(tmp_path: Path,
         wait_until(lambda: models(plant) == 1, "applying")
     assert done.state == "done" and len(answers(plant)) == 1
     with plant.ledger() as ledger:
-        assert (ledger.spent("line-1").charges, ledger.spent("line-1").burned) == (1, 0)
+        assert (ledger.read_spent("line-1").charges, ledger.read_spent("line-1").burned) == (1, 0)

@@ -67,7 +67,7 @@ def test_a_generator_whose_card_fails_takes_nothing_from_a_campaign_of_four(
         assert _made_with(server, done) == {first.summary.generator}
         for plant in plants:
             with plant.ledger() as ledger:
-                assert ledger.spent("line-1").charges == 1
+                assert ledger.read_spent("line-1").charges == 1
         # The next campaign begins with what is installed, and fails for a reason of its own.
         versions.use(server, versions.read(server, versions.pointer(server).before))
         again = _start(server, Order(sites=NAMES, epsilon="0.5", asks_unshared=True))
@@ -106,4 +106,4 @@ def test_a_server_without_a_usable_generator_serves_all_but_campaigns(
             assert CampaignQueue(store.engine).all() == []
             assert not quarantine.notes(store.engine)
         with plant.ledger() as ledger:
-            assert ledger.spent("line-1").charges == 0
+            assert ledger.read_spent("line-1").charges == 0

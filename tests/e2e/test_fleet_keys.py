@@ -104,7 +104,7 @@ def test_a_revoked_plant_is_out_at_once_and_comes_back_with_its_ledger(
     assert (first.state, second.state) == ("done", "done")
     assert second.tasks[0].release_id == first.tasks[0].release_id
     with plant.ledger() as ledger:
-        assert ledger.spent("line-1").charges == 1
+        assert ledger.read_spent("line-1").charges == 1
 
 
 def test_enrolling_again_needs_a_token_of_the_same_site(server: ServerHome, plant: Plant) -> None:
@@ -266,7 +266,7 @@ def test_after_a_compromise_the_spend_stands_on_a_new_log(server: ServerHome, pl
     assert changed == set(keys) - {"site.secret"}
     assert campaign(server, plant).state == "done"
     with plant.ledger() as ledger:
-        spent = ledger.spent("line-1")
+        spent = ledger.read_spent("line-1")
         assert spent.charges == 2 and spent.epsilon > done["epsilon_spent"]
     finding = audited(server, plant, previous=old).to_json()
     assert finding["origin"] == after.ledger_origin

@@ -73,7 +73,7 @@ def test_a_node_killed_at_a_step_goes_on_where_it_was(
     with process("node", plant.home.root, "--die-after", step) as node:
         assert node.wait(PATIENCE_SECONDS) == -signal.SIGKILL
     with plant.ledger() as ledger:
-        assert ledger.spent("line-1").charges == 1
+        assert ledger.read_spent("line-1").charges == 1
     with process("node", plant.home.root, "--once") as node:
         done = finished(server, campaign)
         assert node.wait(PATIENCE_SECONDS) == 0
@@ -81,7 +81,7 @@ def test_a_node_killed_at_a_step_goes_on_where_it_was(
     assert len(answers(plant)) == 1  # whatever was handed out, it was the same release
     assert models(plant) == 1
     with plant.ledger() as ledger:
-        spent = ledger.spent("line-1")
+        spent = ledger.read_spent("line-1")
         assert (spent.charges, spent.burned) == (1, 0)
 
 
@@ -138,4 +138,7 @@ def test_better_packages_survive_kills_of_the_server(tmp_path: Path, seed: int) 
     for plant in plants:
         assert len(answers(plant)) == 1
         with plant.ledger() as ledger:
-            assert (ledger.spent("line-1").charges, ledger.spent("line-1").burned) == (1, 0)
+            assert (ledger.read_spent("line-1").charges, ledger.read_spent("line-1").burned) == (
+                1,
+                0,
+            )

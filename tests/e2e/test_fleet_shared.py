@@ -78,7 +78,7 @@ def test_two_servers_serve_one_plant_under_one_budget(
     assert not (second.home.root / "ledger.sqlite").exists()
     assert not (second.home.keys / "ledger.pem").exists()
     with plant.ledger() as ledger:
-        spent, same = ledger.spent("line-1"), ledger.spent("line-2")
+        spent, same = ledger.read_spent("line-1"), ledger.read_spent("line-2")
         assert (spent.lineage, spent.epsilon) == (same.lineage, same.epsilon)
         assert spent.charges == 2 and 1.4 < spent.epsilon < 1.6
     anchors = Anchors(witnesses=(witness_of(plant), witness_of(second)), quorum=2)
@@ -135,7 +135,7 @@ def test_a_ledger_that_was_given_up_is_told_to_both_servers(
                 lineage="line-1",
             )
         )
-        assert ledger.spent("line-2").charges == 1  # what was spent on the old log
+        assert ledger.read_spent("line-2").charges == 1  # what was spent on the old log
     assert campaign(other_server, second, "0.5").state == "done"
     with Store.open(other_server) as store:
         assert store.forks() == 0

@@ -608,7 +608,7 @@ def test_a_node_outlives_whatever_the_server_answers(
             campaign = start_campaign(home, ["plant-a"], epsilon="0.1")
             assert finished(home, campaign).state == "done"
     with plant.ledger() as ledger:
-        assert ledger.spent("line-1").charges == 1
+        assert ledger.read_spent("line-1").charges == 1
 
 
 def test_an_encoder_that_is_a_pickle_is_refused_at_enrolment(

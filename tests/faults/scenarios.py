@@ -85,7 +85,7 @@ class LedgerAnswers:
     def check(self, world: World, given: bytes | None) -> None:
         site = RemoteSite(world)
         with site.open() as ledger:
-            charges, stored = ledger.spent("parts").charges, ledger.outbox("r1")
+            charges, stored = ledger.read_spent("parts").charges, ledger.outbox("r1")
         assert charges == 1 or (given is None and stored is None and charges == 0)
         released = self.act(world)
         assert given in (None, released) and stored in (None, released)
@@ -171,7 +171,7 @@ class PlantAnswers:
         home = ClientHome(world.disk / "plant")
         snapshots.current(home).check()
         with Ledger.open(home.ledger) as ledger:
-            charges, stored = ledger.spent("line-1").charges, ledger.outbox(REQUEST)
+            charges, stored = ledger.read_spent("line-1").charges, ledger.outbox(REQUEST)
         assert charges == 1 or (given is None and stored is None and charges == 0)
         answer = self.act(world)
         assert given in (None, answer) and self.act(world) == answer

@@ -53,12 +53,12 @@ def soft_sensor(
     what told them.
     """
     from wg_client.data.laboratory import read_hours
-    from wg_client.fitting.numbers import lagged
+    from wg_client.fitting.numbers import lag_signals
     from wg_client.models.soft_sensor import learn
 
     hours = read_hours(log, laboratory, target=target, time=time, samples=samples)
     with waiting(_LEARNING):
-        features = lagged(hours.windows)
+        features = lag_signals(hours.windows)
         sensor = learn(features, hours.values, hours.recordings)
     judgement, unlike = sensor.judgement, int(sensor.outside(features).sum())
     known_hours = sum(map(math.isfinite, hours.values.tolist()))

@@ -30,13 +30,13 @@ def fixed_base(head: LinearHead) -> BaseHead:
 def normalise(base: BaseHead) -> BaseHead:
     """The same, with centred logits of unit root mean square on the training records."""
 
-    def scaled(features: Floats, labels: Ints) -> LinearHead:
+    def fit_scaled(features: Floats, labels: Ints) -> LinearHead:
         head = base(features, labels)
         weight, bias = centre_rows(head.weight, head.bias)
         size = float(np.sqrt(np.mean((features @ weight.T + bias) ** 2)))
         return LinearHead(weight, bias).scale_logits(1.0 / size if size > 1e-9 else 0.0)
 
-    return scaled
+    return fit_scaled
 
 
 def fit_finetuned(

@@ -46,7 +46,7 @@ _PENALTIES = np.geomspace(0.1, 1e5, 13)
 _SHARES = np.linspace(0, 1, 5)  # Of trees in the average
 
 
-def lagged(windows: NDArray[np.floating]) -> Floats:
+def lag_signals(windows: NDArray[np.floating]) -> Floats:
     """Lagged signals ``[n, F]`` of windows ``[n, C, T]``.
 
     Raises:

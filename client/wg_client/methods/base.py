@@ -74,7 +74,7 @@ class LabelledRecords:
         return self.all_labels[self._is_labelled]
 
     @property
-    def judged(self) -> Ints:
+    def judged_labels(self) -> Ints:
         """Labels ``[m]`` of the records that are judged: of all but where there are thousands."""
         return self.labels[self.folds.rows]
 
@@ -136,7 +136,7 @@ class LabelledRecords:
         """Features ``[n, d]`` of the labelled records on a trunk."""
         return trunk.features[self._is_labelled]
 
-    def unlabelled(self, trunk: Trunk) -> Floats:
+    def unlabelled_features(self, trunk: Trunk) -> Floats:
         """Features ``[N - n, d]`` of the others."""
         return trunk.features[~self._is_labelled]
 
@@ -173,7 +173,7 @@ class Candidate:
         return self.source in FAMILIES
 
     @property
-    def ordered(self) -> bool:
+    def has_declared_order(self) -> bool:
         """True if its rows are the declared classes; else labels say which are."""
         return self.source == SAME_FAMILY or not self.of_kind
 
@@ -229,7 +229,7 @@ class Package:
         return max((c.unlikeness for c in self.candidates), default=0.0)
 
     @property
-    def known(self) -> bool:
+    def is_known_elsewhere(self) -> bool:
         """True if more than this plant's records and public data says something of its classes."""
         return self.others_released or self.family or self.stated
 
@@ -237,7 +237,7 @@ class Package:
     def says_anything(self) -> bool:
         """True if it says anything of the plant's classes, by their names or otherwise."""
         return (
-            self.known
+            self.is_known_elsewhere
             or self.unlike > LIMIT
             or (self.posterior is not None and self.posterior.says_anything)
         )

@@ -68,13 +68,13 @@ def first_or_best(candidates: Sequence[Candidate], classes: int) -> BaseHead:
         if not len(labels) or (len(candidates) == 1 and not first_candidate.of_kind):
             return (
                 first_candidate.head
-                if first_candidate.ordered
+                if first_candidate.has_declared_order
                 else reorder(first_candidate.head, features, labels, classes)
             )
         heads, prices = [], []
         for rank, candidate in enumerate(candidates, 1):
             price = float(np.log(rank))
-            if candidate.ordered:
+            if candidate.has_declared_order:
                 heads.append(candidate.head)
                 prices.append(price)
             if candidate.of_kind:

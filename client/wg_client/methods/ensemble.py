@@ -30,7 +30,7 @@ class Ensemble:
         if package.posterior is None or local is None:
             return None
         fitted_model = fit_finetuned(
-            mean_aligned(package.posterior, records.unlabelled(trunk)),
+            mean_aligned(package.posterior, records.unlabelled_features(trunk)),
             records.features(trunk),
             records.labels,
             records.folds,

@@ -90,7 +90,7 @@ def judged_tensors(
     if not out_of_fold:
         return {}
     units = records.judged_groups.astype(np.float32)
-    return {**out_of_fold, _LABELS: records.judged.astype(np.float32), _UNITS: units}
+    return {**out_of_fold, _LABELS: records.judged_labels.astype(np.float32), _UNITS: units}
 
 
 def pass_rule(

@@ -115,21 +115,21 @@ def _lines(simulation: Simulation, figures: Figures) -> list[Line]:
             ),
             _MEASURED,
         ),
-        Line(text("Right answers alone"), _alone(simulation.local), _MEASURED),
+        Line(text("Right answers alone"), _local_figure(simulation.local), _MEASURED),
         Line(
             text("Labels saved, once"),
-            _ranged(savings, text("labels")),
+            _range_words(savings, text("labels")),
             text("published plants like yours; the command stands below"),
         ),
-        _entered(text("Hours saved by that"), hours, text("hours"), "label_seconds"),
-        _entered(
+        _entry_line(text("Hours saved by that"), hours, text("hours"), "label_seconds"),
+        _entry_line(
             text("Labels, in money"),
             _times(hours, figures.hour_cost),
             figures.currency,
             "hour_cost",
         ),
-        _entered(text("Wrong calls avoided in a year"), errors, text("calls"), "records_a_year"),
-        _entered(
+        _entry_line(text("Wrong calls avoided in a year"), errors, text("calls"), "records_a_year"),
+        _entry_line(
             text("Wrong calls, in money a year"),
             _times(errors, figures.error_cost),
             figures.currency,
@@ -148,7 +148,7 @@ def _lines(simulation: Simulation, figures: Figures) -> list[Line]:
     ]
 
 
-def _alone(accuracy: Accuracy | None) -> Text:
+def _local_figure(accuracy: Accuracy | None) -> Text:
     """Right answers of local-only, with their interval."""
     if accuracy is None:
         return text("not judged: too few labels")
@@ -160,16 +160,16 @@ def _alone(accuracy: Accuracy | None) -> Text:
     )
 
 
-def _entered(name: Text, value: Range | None, unit: str | Text, field: str) -> Line:
+def _entry_line(name: Text, value: Range | None, unit: str | Text, field: str) -> Line:
     """A line that an entry of the engineer's is needed for."""
     if value is None:
         source = text("write {field} into a file, and name it: --figures FILE", field=field)
     else:
         source = text("computed with {field} of your figures", field=field)
-    return Line(name, _ranged(value, unit), source)
+    return Line(name, _range_words(value, unit), source)
 
 
-def _ranged(value: Range | None, unit: str | Text) -> Text:
+def _range_words(value: Range | None, unit: str | Text) -> Text:
     if value is None:
         return text("not known")
     digits = 1 if abs(value[0]) < 10 else 0

@@ -168,14 +168,16 @@ def simulate(
         ConfigError, DecodeError: The encoder cannot be read.
     """
     _check_usable(inspection, choice.path)
-    data = inspection.data.take(_drawn(len(inspection.data)))
+    data = inspection.data.take(_draw_rows(len(inspection.data)))
     offer_file = None if offer is None else read_offer(offer)
-    loaded = _encoder(encoder, data) if offer_file is None else _offered(offer_file, data)
+    loaded = (
+        _encoder(encoder, data) if offer_file is None else _load_offered_encoder(offer_file, data)
+    )
     started = time.process_time()
-    local = _encoded(loaded, data, stage)
+    local = _encode_records(loaded, data, stage)
     seconds_per_record = (time.process_time() - started) / len(data)
     _check_says_something(local, choice.path)
-    facts, accuracy = _judged(loaded, local, data, stage)
+    facts, accuracy = _judge_in_folds(loaded, local, data, stage)
     schema = _schema(loaded, data.label_names, choice.unit_column)
     sigma = mechanism.sigma_for(schema, epsilon, float(_DEFAULT.cap_delta))
     trial = None
@@ -200,7 +202,7 @@ def simulate(
     )
 
 
-def _offered(offer_file: OpenedOffer, data: SiteData) -> Encoder:
+def _load_offered_encoder(offer_file: OpenedOffer, data: SiteData) -> Encoder:
     """Load the encoder of an offer, after each of its files ran in a process of its own."""
     loaded = encoder_trial.try_encoder(offer_file.encoder)
     if loaded.modality != data.modality:
@@ -265,12 +267,12 @@ def _public_encoder(path: Path | None, data: SiteData) -> Encoder:
     return loaded
 
 
-def _drawn(count: int) -> list[int]:
+def _draw_rows(count: int) -> list[int]:
     """Rows that are looked at: all, or as many as are judged, evenly."""
     return [int(row) for row in np.linspace(0, count - 1, min(count, RECORDS)).round()]
 
 
-def _encoded(loaded: Encoder, data: SiteData, stage: Stage | None) -> np.ndarray:
+def _encode_records(loaded: Encoder, data: SiteData, stage: Stage | None) -> np.ndarray:
     """Local features ``[n, D]``, with memory for a part of the records at a time."""
     local = np.zeros((len(data), loaded.local_dimension), dtype=np.float32)
     done = 0
@@ -293,7 +295,7 @@ def _check_says_something(local: np.ndarray, path: Path) -> None:
         )
 
 
-def _judged(
+def _judge_in_folds(
     loaded: Encoder, local: np.ndarray, data: SiteData, stage: Stage | None
 ) -> tuple[Facts, Accuracy | None]:
     """Local-only in the plant's own folds, and what cases are looked up by."""
@@ -304,7 +306,7 @@ def _judged(
         progress("judged", 0, len(labels))
         layout = loaded.dimension, loaded.scaled_dimension, loaded.local_blocks
         trunk = encoder_trunk(local, *layout, loaded.trunk_blocks)
-        accuracy = _alone(trunk, data)
+        accuracy = _local_accuracy(trunk, data)
         progress("judged", len(labels), len(labels))
     unseen = len(data.label_names) - len(np.unique(labels)) if len(labels) else 0
     facts = Facts(
@@ -317,7 +319,7 @@ def _judged(
     return facts, accuracy
 
 
-def _alone(trunk: Trunk, data: SiteData) -> Accuracy | None:
+def _local_accuracy(trunk: Trunk, data: SiteData) -> Accuracy | None:
     records = LabelledRecords(
         all_labels=data.labels,
         classes=len(data.label_names),

@@ -95,7 +95,7 @@ def plants(encoder: bytes | None = None, *, load: LoadEncoder | None = None) -> 
     def package() -> bytes:
         return made_up_encoder() if encoder is None else encoder
 
-    cached_load = functools.cache(load or _installed)
+    cached_load = functools.cache(load or _load_encoder)
 
     def fresh(setup: Setup) -> AbstractContextManager[AuditedPlant]:
         if not setup.dimension:
@@ -106,7 +106,7 @@ def plants(encoder: bytes | None = None, *, load: LoadEncoder | None = None) -> 
     return fresh
 
 
-def _installed(package: bytes) -> RecordEncoder:
+def _load_encoder(package: bytes) -> RecordEncoder:
     from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
 
     return load_encoder(package)

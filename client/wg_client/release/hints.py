@@ -42,7 +42,7 @@ def hints(
     return (
         _worth(per_label, _POINTS.get(modality, "3–15")),
         *_caps(units, cap_epsilon, cap_delta),
-        *_lost(per_label, clip_radius, noise_std * math.sqrt(dimension)),
+        *_small_class_hints(per_label, clip_radius, noise_std * math.sqrt(dimension)),
     )
 
 
@@ -115,7 +115,7 @@ def _worth(per_label: Mapping[str, int], points: str) -> str:
     )
 
 
-def _lost(per_label: Mapping[str, int], clip_radius: float, noise: float) -> list[str]:
+def _small_class_hints(per_label: Mapping[str, int], clip_radius: float, noise: float) -> list[str]:
     """That classes have too few records for noise of this length."""
     # A sum of n vectors of length R is at most n R long; noise of d entries is about this long.
     lost_labels = [label for label, count in per_label.items() if 0 < count * clip_radius < noise]

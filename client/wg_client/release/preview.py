@@ -228,7 +228,7 @@ def check(
     cost = _cost(plant, home, request)
     if statistics not in privacy.statistics:
         cost = replace(cost, allowed=False, refused_by="policy")
-    sight, noise = _sight(plant), _nothing(schema, sigma)
+    sight, noise = _sight(plant), _empty_release(schema, sigma)
     cap, cap_delta = float(cost.cap_epsilon), float(cost.cap_delta)
     return Check(
         site=plant.config.site,
@@ -272,7 +272,7 @@ def _cost(plant: Plant, home: ClientHome, request: ChargeRequest) -> CostSight:
     """Price of a release that would be charged so, held against policy and budget."""
     privacy = plant.config.privacy
     with Ledger.open(home.ledger) as ledger:
-        spending = ledger.spent(plant.config.data.name)
+        spending = ledger.read_spent(plant.config.data.name)
     cap, cap_delta = float(spending.cap_epsilon), float(spending.cap_delta)
     cost = accounting.cost(spending.events, request.event, cap_delta)
     capacity = accounting.releases_left(spending.events, request.event, cap * (1 + 1e-6), cap_delta)
@@ -387,7 +387,7 @@ def change(plant: Plant) -> Change:
     )
 
 
-def _nothing(schema: StatisticsSchema, sigma: float) -> NoisyStatistics:
+def _empty_release(schema: StatisticsSchema, sigma: float) -> NoisyStatistics:
     """A release of nothing: it knows how large the noise is."""
     return NoisyStatistics(schema, np.zeros(schema.length, dtype=np.int64), sigma)
 
@@ -399,7 +399,7 @@ def departure(schema: StatisticsSchema, sigma: float, unit_column: str | None) -
         sigma: Standard deviation of the noise, grid units.
         unit_column: Names the privacy unit; None: each record is one.
     """
-    empty = _nothing(schema, sigma)
+    empty = _empty_release(schema, sigma)
     noise = {
         "counts": text("{noise:.3g} records", noise=empty.count_std),
         "sums": text("at most {noise:.3g} feature units an entry", noise=empty.sum_std),

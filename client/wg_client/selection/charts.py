@@ -36,7 +36,7 @@ class Cell:
     share: float
 
     @property
-    def shown(self) -> str:
+    def count_text(self) -> str:
         """For people."""
         return "" if not self.records else "<1" if self.records < 1 else f"{self.records:.0f}"
 

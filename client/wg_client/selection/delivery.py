@@ -41,11 +41,11 @@ def take_package(
     plant = plants.open_plant(home)
     check_message_type(plant.config, protocol.TRAIN_FINETUNE)
 
-    def verified(package: bytes) -> None:
+    def note_verified(package: bytes) -> None:
         acceptance_set.note_trained(home, plant.snapshot.records())
         keep_cosignature(home, package)
 
-    applied = apply_package(home, plant, data, now=now, progress=progress, verified=verified)
+    applied = apply_package(home, plant, data, now=now, progress=progress, verified=note_verified)
     # A crash may have come between the models of a package and their adoption.
     if not applied.already or store.all_manifests(home)[-1] == applied.manifest:
         adoption.record_arrival(home, applied.manifest)

@@ -24,7 +24,7 @@ has more right answers: a model that is never sure has a lower log loss than one
 surely wrong. Of those the one furthest above is kept. How many errors depends on what was known
 before: two of what others' noisy releases say of the classes (``standard_errors``), half where some
 have no record, which local-only never names; none of what was made for this kind of plant
-(``Comparison.asked``).
+(``Comparison.errors_asked``).
 Where none are asked, right answers must only be no fewer: ten records that both get right cannot
 show more. Of that kind the model trained on stands for what was delivered, where it may be kept.
 
@@ -80,7 +80,7 @@ class Gain:
         """The gain in log loss less some of its standard errors."""
         return self.log_loss - standard_errors * self.log_loss_se
 
-    def shown(self, standard_errors: float) -> bool:
+    def is_shown(self, standard_errors: float) -> bool:
         """Return whether the rule keeps the model: a gain is shown, with enough right answers."""
         return self.above(standard_errors) > 0 and self.enough(standard_errors)
 

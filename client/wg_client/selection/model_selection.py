@@ -70,7 +70,7 @@ class Outcome:
     @cached_property
     def labels(self) -> Ints:
         """Labels ``[m]`` of the judged records, in the order of predictions."""
-        return self.records.judged
+        return self.records.judged_labels
 
     def unseen(self, labels: Sequence[str]) -> tuple[str, ...]:
         """Declared labels that no labelled record has."""
@@ -120,7 +120,7 @@ def select_model(
     findings = checks.findings(comparisons.values())
     blocked = {finding.model for finding in findings if finding.blocks}
     if not len(records.labels):
-        kept_name, reason = _unchecked(models, blocked, package, policy)
+        kept_name, reason = _without_checks(models, blocked, package, policy)
         return Outcome(
             models=models,
             comparisons={},
@@ -191,7 +191,7 @@ def _gain(
     model: Model, out_of_fold: OutOfFold, local: OutOfFold, records: LabelledRecords, groups: Ints
 ) -> Gain:
     return gain.estimated_gain(
-        _alone(local.logits, local.labels, records) - out_of_fold.losses.mean(axis=0),
+        _local_loss(local.logits, local.labels, records) - out_of_fold.losses.mean(axis=0),
         out_of_fold.right - local.right,
         groups,
         records.folds.count,
@@ -201,11 +201,11 @@ def _gain(
 
 
 def _is_above_shares(made: OutOfFold, records: LabelledRecords) -> bool:
-    losses = _alone(made.logits, made.labels, records)
+    losses = _local_loss(made.logits, made.labels, records)
     return is_above_shares(losses, made.labels, records.labels)
 
 
-def _alone(logits: Floats, labels: Ints, records: LabelledRecords) -> Floats:
+def _local_loss(logits: Floats, labels: Ints, records: LabelledRecords) -> Floats:
     """Log loss by ``[repeats, m, K]`` on each record, ``[m]``, among classes with records.
 
     Of the others local-only knows nothing: what it loses by them is in ``gain``.
@@ -246,7 +246,7 @@ class _Contest:
         comparisons: Mapping[str, Comparison],
     ) -> None:
         self._models, self._records = models, records
-        self._margins = {name: comparison.asked for name, comparison in comparisons.items()}
+        self._margins = {name: comparison.errors_asked for name, comparison in comparisons.items()}
         self._delivered = next((name for name in comparisons if models[name].made_for_machine), "")
         by_model = {name: models[name].fitted.out_of_fold for name in (LOCAL, *comparisons)}
         self._predictions = {name: part for name, part in by_model.items() if part is not None}
@@ -255,7 +255,7 @@ class _Contest:
         """Return the name of the model to keep."""
         if LOCAL not in self._predictions:
             return self._delivered or LOCAL
-        return self._chosen(self._predictions, self._records.judged_groups)
+        return self._choose(self._predictions, self._records.judged_groups)
 
     def out_of_fold(self) -> OutOfFold | None:
         """Predict each record by the model that the rule keeps without the record's fold."""
@@ -270,11 +270,11 @@ class _Contest:
             for out in range(records.folds.count):
                 training = fold != out
                 parts = {name: part.of(repeat, out, training) for name, part in predictions.items()}
-                choice = self._chosen(parts, groups[training])
+                choice = self._choose(parts, groups[training])
                 logits[repeat, ~training] = predictions[choice].logits[repeat, ~training]
-        return OutOfFold(logits=logits, inner=local.inner[:repeats], labels=records.judged)
+        return OutOfFold(logits=logits, inner=local.inner[:repeats], labels=records.judged_labels)
 
-    def _chosen(self, predictions: Mapping[str, OutOfFold], groups: Ints) -> str:
+    def _choose(self, predictions: Mapping[str, OutOfFold], groups: Ints) -> str:
         """The rule, on some of the judged records.
 
         Of models of the plant's own kind the one that was trained on stands for all, where it may
@@ -292,7 +292,7 @@ class _Contest:
         better = {
             name: estimate.above(self._margins[name])
             for name, estimate in gains.items()
-            if estimate.shown(self._margins[name])
+            if estimate.is_shown(self._margins[name])
         }
         for finetuned_name in {HANDED_ON_FINETUNED, GENERATED_FINETUNED} & better.keys():
             if self._models[finetuned_name].of_kind:
@@ -317,7 +317,7 @@ class _Contest:
                 LeaveClassOut(),
             )
         errors = replacement_errors(len(np.unique(groups)), len(gains))
-        better = {name: g.above(errors) for name, g in gains.items() if g.shown(errors)}
+        better = {name: g.above(errors) for name, g in gains.items() if g.is_shown(errors)}
         return max(better, key=lambda name: better[name], default=self._delivered)
 
 
@@ -341,7 +341,7 @@ def _reason(kept_name: str, findings: Iterable[Finding], package: Package) -> Te
     )
 
 
-def _unchecked(
+def _without_checks(
     models: Mapping[str, Model],
     blocked: Collection[str],
     package: Package,
@@ -359,7 +359,7 @@ def _unchecked(
                 " blocks that, or no model passed the checks that need none"
             )
         )
-    if not package.known and package.unlike:
+    if not package.is_known_elsewhere and package.unlike:
         raise NotAcceptedError(
             text(
                 "WG-F12: the records here do not look like the server's own of the kind of plant"
@@ -367,7 +367,7 @@ def _unchecked(
                 " classes. Label some records, or wait for another site's release"
             )
         )
-    if not package.known:
+    if not package.is_known_elsewhere:
         raise NotAcceptedError(
             text(
                 "WG-F11: no local labels, and no reason to believe what was delivered: no other"

@@ -123,7 +123,7 @@ def page_context(
         "wrong_records": wrong_records(plant, outcome),
         "strangest_records": strangest_records(plant),
         "kept_findings": [f for f in outcome.findings if f.model == outcome.kept],
-        "rejected": _rejected(outcome),
+        "rejected": _rejected_models(outcome),
         "repeats": 0 if out_of_fold is None else len(out_of_fold.logits),
         "written": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(manifest.applied)),
         "version": __version__,
@@ -200,7 +200,7 @@ def acceptance_curve(judged: Acceptance) -> Drawing | None:
     return charts.shares([line for line in points.values() if line])
 
 
-def _rejected(outcome: Outcome) -> list[tuple[str, list[Finding]]]:
+def _rejected_models(outcome: Outcome) -> list[tuple[str, list[Finding]]]:
     """Each model that was compared and not kept, with what speaks against it."""
     failed = [f for f in outcome.findings if not f.passed]
     return [

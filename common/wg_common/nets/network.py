@@ -123,7 +123,7 @@ def trunk_at(
         architecture: Name in the catalogue.
         tensors: The network's; those beside ``trunk.*`` are left out.
         inputs: Treatment of what goes into it.
-        batch: All of the plant's records, from ``prepared``, at least one.
+        batch: All of the plant's records, from ``prepare_batch``, at least one.
 
     Raises:
         DecodeError: Inputs of this architecture cannot be standardised.
@@ -225,7 +225,7 @@ class RecordTrunk(nn.Module):
         self.width = len(trunks) * feature_count(architecture)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Features ``[n, width]`` of a batch from ``prepared``, one trunk's after another's."""
+        """Features ``[n, width]`` of a batch from ``prepare_batch``, one trunk's after another's."""
         values = batch.float()
         return torch.cat([trunk(values) for trunk in self.trunks], dim=1)
 
@@ -249,7 +249,7 @@ def in_chunks(
 
 
 def features(trunk: nn.Module, batch: Batch) -> NDArray[np.float32]:
-    """Features ``[n, F]`` of a batch from ``prepared``."""
+    """Features ``[n, F]`` of a batch from ``prepare_batch``."""
     blocks = []
     with torch.inference_mode():
         for start in range(0, max(len(batch), 1), _BATCH):

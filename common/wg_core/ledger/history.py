@@ -131,7 +131,7 @@ class History:
         )
         return max(handovers, default=(0, 0)) if self.anchors.counts(witness.key) else (0, 0)
 
-    def trusted(self) -> dict[KnownWitness, KnownWitness]:
+    def counted_keys(self) -> dict[KnownWitness, KnownWitness]:
         """Every key whose cosignatures count, and of which known witness it is."""
         return _trusted_witnesses(self.state, self.anchors)
 

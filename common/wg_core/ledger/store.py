@@ -142,7 +142,7 @@ class Ledger(CosignedLog):
             else Charged(charge_state.seq, charge_state.request_id, charge_state.open)
         )
 
-    def spent(self, dataset: str) -> Spent:
+    def read_spent(self, dataset: str) -> Spent:
         """Return the spending of a data set's lineage.
 
         Raises:

@@ -78,7 +78,7 @@ def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
                 f"{home.ledger}: does not know the data set {config.data.name!r}; run 'wg-client"
                 f" freeze --home {home.root}'"
             )
-        spending = ledger.spent(config.data.name)
+        spending = ledger.read_spent(config.data.name)
         ledger_entries = [entries.decode(ledger.entry(seq)) for seq in range(ledger.size)]
     sizes = {
         entry.charge: entry.payload_size for entry in ledger_entries if isinstance(entry, Release)

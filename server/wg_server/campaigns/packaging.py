@@ -80,7 +80,7 @@ def make_package(
     if networks is not None:
         condition, for_machine = networks
         candidates |= _manifest_entries(catalogue.SPECTRUM_LINES, for_machine)
-        if not releases.others:
+        if not releases.other_sites:
             heads = tuple(head for head in heads if head.source != catalogue.POSTERIOR)
             releases = NOTHING_POOLED
     elif not version.uses_heads:
@@ -101,7 +101,7 @@ def make_package(
         labels=plant.labels,
         own_release=plant.release_id,
         pool_root=releases.root,
-        pool_releases=releases.others,
+        pool_releases=releases.other_sites,
         candidates=tuple(candidates),
         tensors_sha256=canonical.sha256_hex(tensors),
         created=now,

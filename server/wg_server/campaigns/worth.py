@@ -37,14 +37,14 @@ class Overlap:
     names: Mapping[str, frozenset[str] | None]
 
     @property
-    def shared(self) -> dict[str, int]:
+    def common_names(self) -> dict[str, int]:
         """Number of sites with each name that more than one has, most sites first."""
         counts = Counter(name for names in self.names.values() for name in names or ())
         return {name: count for name, count in counts.most_common() if count > 1}
 
     def left_out(self) -> dict[str, str]:
         """Reasons why sites are not charged: names are not known, or nobody shares one."""
-        shared_names = self.shared.keys()
+        shared_names = self.common_names.keys()
         reasons = {}
         for site, names in self.names.items():
             if names is None:
@@ -55,7 +55,7 @@ class Overlap:
 
     def words(self) -> str:
         """Say how many sites share class names, and which names these are."""
-        shared_names = self.shared
+        shared_names = self.common_names
         sharing = len(self.names) - len(self.left_out())
         sentence = text(
             "{sharing} of {sites} sites have a class name in common",

@@ -163,7 +163,7 @@ def sites_of(
         rows = np.concatenate(
             [np.resize(rng.permutation(members), per_class) for members in of_class]
         )
-        records = sources.at_site(task.some(rows), task.modality, site, rng)
+        records = sources.at_site(task.records_at(rows), task.modality, site, rng)
         local.append(encoder.encode_batched(records))
         site_rows.append(rows)
     out = held_out(task.labels, len(of_class))

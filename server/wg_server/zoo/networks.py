@@ -102,7 +102,9 @@ def made_up_sites(
             [np.resize(rng.permutation(members), per_class) for members in of_class]
         )
         chosen_rows = rng.permutation(drawn_rows)[:count]
-        varied_records = [kind.augment_record(record, rng) for record in task.some(chosen_rows)]
+        varied_records = [
+            kind.augment_record(record, rng) for record in task.records_at(chosen_rows)
+        ]
         site_records = sources.at_site(varied_records, task.modality, site, rng)
         yield network.prepare_batch(architecture, site_records), task.labels[chosen_rows]
 
@@ -245,7 +247,7 @@ def figures_at_sites(
     losses, right = np.zeros(len(rows)), []
     for site in range(_JUDGED if len(held_out) else 0):
         batch = network.prepare_batch(
-            architecture, sources.at_site(task.some(rows), task.modality, site, rng)
+            architecture, sources.at_site(task.records_at(rows), task.modality, site, rng)
         )
         inputs = network.as_input(torch.from_numpy(batch))
         trunk = dict(site_norms.at_site(architecture, model.trunk, model.head, inputs))

@@ -50,7 +50,7 @@ class Task:
     licence: str
     modality: str
 
-    def some(self, rows: NDArray[np.intp]) -> list[Record]:
+    def records_at(self, rows: NDArray[np.intp]) -> list[Record]:
         """Return the records of these rows."""
         return [self.records[row] for row in rows]
 

@@ -24,22 +24,22 @@ def _windows(
 @pytest.mark.parametrize("count", [20, 60])
 def test_values_of_new_recordings_are_told_and_intervals_hold(count: int) -> None:
     windows, values, recordings = _windows(count, RNG)
-    model = numbers.fit(numbers.lagged(windows), values, recordings)
+    model = numbers.fit(numbers.lag_signals(windows), values, recordings)
     assert (model.trees is None) == (count < 40)
     new, truths, _ = _windows(400, RNG)
-    predictions = model.predict(numbers.lagged(new))
+    predictions = model.predict(numbers.lag_signals(new))
     assert Judgement.of(predictions, truths).r2 > 0.97
     assert np.mean(np.abs(predictions - truths) <= model.half_width) > 0.8
 
 
 def test_a_window_shorter_than_its_parts_is_read() -> None:
-    assert numbers.lagged(np.ones((3, 2, 2))).shape == (3, 8)
+    assert numbers.lag_signals(np.ones((3, 2, 2))).shape == (3, 8)
 
 
 @pytest.mark.parametrize("bad", [np.ones((3, 4)), np.full((2, 1, 4), np.nan), np.ones((2, 0, 4))])
 def test_windows_with_gaps_are_refused(bad: numbers.Floats) -> None:
     with pytest.raises(DataError, match="leave out windows with gaps"):
-        numbers.lagged(bad)
+        numbers.lag_signals(bad)
 
 
 @pytest.mark.parametrize(("count", "recordings"), [(4, [0, 1, 0, 1]), (6, [0] * 6)])

@@ -29,4 +29,4 @@ def test_a_matrix_counts_each_record_once_over_all_repeats() -> None:
     predictions, labels = np.array([[0, 1, 1], [0, 0, 1]]), np.array([0, 0, 1])
     (good, taken), (_, other) = charts.confusion(predictions, labels, 2)
     assert (good.records, good.share) == (1.5, 0.75)
-    assert (taken.records, other.shown) == (0.5, "1")
+    assert (taken.records, other.count_text) == (0.5, "1")

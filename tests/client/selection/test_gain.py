@@ -44,24 +44,24 @@ def test_the_gain_is_the_formula_of_the_module() -> None:
 @settings(max_examples=80, deadline=None)
 def test_a_model_that_is_never_better_is_never_kept(n: int, seed: int) -> None:
     losses = -np.random.default_rng(seed).exponential(size=n)
-    assert not _gain(losses).shown(1.0) and not _gain(losses).shown(0.0)
-    assert not _gain(np.zeros(n)).shown(0.0)
+    assert not _gain(losses).is_shown(1.0) and not _gain(losses).is_shown(0.0)
+    assert not _gain(np.zeros(n)).is_shown(0.0)
 
 
 def test_more_standard_errors_keep_less_and_fewer_right_answers_nothing() -> None:
     losses = np.array([0.5] * 20 + [0.0] * 10)
-    assert _gain(losses).shown(1.0) and not _gain(losses).shown(10.0)
-    assert not _gain(losses, np.full(30, -0.1)).shown(1.0)
-    assert _gain(losses, np.array([1.0, 1.0, -1.0] + [0.0] * 27)).shown(1.0)
+    assert _gain(losses).is_shown(1.0) and not _gain(losses).is_shown(10.0)
+    assert not _gain(losses, np.full(30, -0.1)).is_shown(1.0)
+    assert _gain(losses, np.array([1.0, 1.0, -1.0] + [0.0] * 27)).is_shown(1.0)
     as_many = _gain(losses, np.array([1.0, -1.0] + [0.0] * 28))
-    assert not as_many.shown(1.0)
-    assert as_many.shown(0.0)  # a head of the plant's own kind
-    assert not _gain(losses, np.array([1.0, -1.0, -1.0] + [0.0] * 27)).shown(0.0)
-    assert not _gain(np.array([3.0] + [0.0] * 19)).shown(1.0)  # one lucky record
+    assert not as_many.is_shown(1.0)
+    assert as_many.is_shown(0.0)  # a head of the plant's own kind
+    assert not _gain(losses, np.array([1.0, -1.0, -1.0] + [0.0] * 27)).is_shown(0.0)
+    assert not _gain(np.array([3.0] + [0.0] * 19)).is_shown(1.0)  # one lucky record
 
 
 def test_one_record_shows_nothing() -> None:
-    assert not _gain(np.ones(1)).shown(1.0)
+    assert not _gain(np.ones(1)).is_shown(1.0)
 
 
 def test_records_of_one_unit_count_as_one() -> None:
@@ -90,7 +90,7 @@ def _with_unseen(loss: float) -> Gain:
 
 
 def test_who_knows_classes_without_is_kept_and_who_says_even_odds_among_all_is_not() -> None:
-    assert _with_unseen(0.2).shown(1.0)
+    assert _with_unseen(0.2).is_shown(1.0)
     even = estimated_gain(
         np.full(40, np.log(8) - np.log(10)),  # even odds over ten classes, local-only over eight
         np.zeros(40),
@@ -100,7 +100,7 @@ def test_who_knows_classes_without_is_kept_and_who_says_even_odds_among_all_is_n
         LeaveClassOut(losses=np.full(8, np.log(10)), recalls=np.full(8, 0.1)),
     )
     assert even.log_loss == pytest.approx(0.0, abs=1e-9)
-    assert not even.shown(1.0)
+    assert not even.is_shown(1.0)
 
 
 @given(st.integers(1, 300), st.integers(0, 2**31))

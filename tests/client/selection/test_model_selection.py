@@ -238,7 +238,7 @@ def test_of_its_own_kind_the_head_that_is_trained_on_stands_for_the_one_as_deliv
     x, y = _draw(means, 4, 1, range(K))
     outcome = _select(x, y, [("s", "kin", _good(means))])
     gains = {name: outcome.comparisons[name].gain for name in (HANDED_ON, HANDED_ON_FINETUNED)}
-    assert gains[HANDED_ON].shown(0.0) and gains[HANDED_ON_FINETUNED].shown(0.0)
+    assert gains[HANDED_ON].is_shown(0.0) and gains[HANDED_ON_FINETUNED].is_shown(0.0)
     assert gains[HANDED_ON].log_loss > gains[HANDED_ON_FINETUNED].log_loss
     assert outcome.kept == HANDED_ON_FINETUNED
 
@@ -248,5 +248,5 @@ def test_where_the_head_trained_on_may_not_be_kept_the_one_as_delivered_still_ma
     x, y = _draw(means, 6, 11, range(K))
     outcome = _select(x, y, [("s", "kin", _good(means))])
     gains = {name: outcome.comparisons[name].gain for name in (HANDED_ON, HANDED_ON_FINETUNED)}
-    assert gains[HANDED_ON].shown(0.0) and not gains[HANDED_ON_FINETUNED].shown(0.0)
+    assert gains[HANDED_ON].is_shown(0.0) and not gains[HANDED_ON_FINETUNED].is_shown(0.0)
     assert outcome.kept == HANDED_ON

@@ -140,7 +140,7 @@ def test_a_table_of_texts_is_frozen_released_applied_and_predicted(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not minilm.installed(), reason=f"no {minilm.PACKAGE}")
+@pytest.mark.skipif(not minilm.is_installed(), reason=f"no {minilm.PACKAGE}")
 def test_minilm_may_be_a_further_trunk_of_which_nothing_is_released(
     plant: TestPlant, good: LinearHead, tmp_path: Path
 ) -> None:
@@ -168,7 +168,7 @@ def test_minilm_may_be_a_further_trunk_of_which_nothing_is_released(
     told = predict.predict(plant.home, manifest, KEPT, features, data.names)
     assert np.mean([row.label == LABELS[n // 3] for n, row in enumerate(told)]) > 0.7
     export_model(plant.home, manifest, KEPT, "onnx", tmp_path / "model")
-    words = minilm.prepared(data.records)
+    words = minilm.prepare_texts(data.records)
     inputs = {"texts": trunk_of("texts")().prepare(data.records).numpy(), network.label: words}
     (exported,) = onnxruntime.InferenceSession(str(tmp_path / "model")).run(["logits"], inputs)
     logits = predict.logits(plant.home, manifest, KEPT, features)

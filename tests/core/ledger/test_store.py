@@ -26,24 +26,24 @@ def test_a_charge_is_open_until_its_release(site: Site, ledger: Ledger) -> None:
 
 def test_a_repeated_request_is_charged_once(site: Site, ledger: Ledger) -> None:
     first = ledger.charge(site.request())
-    before = ledger.spent("parts")
+    before = ledger.read_spent("parts")
     for _ in range(3):
         assert ledger.charge(site.request()).seq == first.seq
-    assert ledger.spent("parts") == before and before.charges == 1
+    assert ledger.read_spent("parts") == before and before.charges == 1
 
 
 def test_the_same_question_under_a_new_id_is_not_charged_again(site: Site, ledger: Ledger) -> None:
     first = site.release(ledger, "r1")
     second = ledger.charge(site.request("r2"))
     assert (second.seq, second.open, second.request_id) == (first.seq, False, "r1")
-    assert ledger.spent("parts").charges == 1
+    assert ledger.read_spent("parts").charges == 1
 
 
 def test_a_request_id_cannot_change_its_question(site: Site, ledger: Ledger) -> None:
     ledger.charge(site.request("r1", "1"))
     with pytest.raises(RefusedError, match="burned"):
         ledger.charge(site.request("r1", "0.5"))
-    assert ledger.spent("parts").burned == 1
+    assert ledger.read_spent("parts").burned == 1
 
 
 def test_a_released_request_gets_its_bytes_whatever_it_asks_now(site: Site, ledger: Ledger) -> None:
@@ -77,12 +77,12 @@ def test_the_cap_holds_and_a_refusal_writes_nothing(site: Site, ledger: Ledger) 
     size = ledger.size
     with pytest.raises(BudgetExceeded, match="the cap is 3"):
         ledger.charge(site.request("r2", "2.8"))
-    assert ledger.size == size and ledger.spent("parts").epsilon < 3
+    assert ledger.size == size and ledger.read_spent("parts").epsilon < 3
 
 
 def test_a_release_of_exactly_the_cap_is_allowed(site: Site, ledger: Ledger) -> None:
     ledger.charge(site.request("r1", "3"))
-    assert ledger.spent("parts").epsilon == pytest.approx(3, abs=1e-5)
+    assert ledger.read_spent("parts").epsilon == pytest.approx(3, abs=1e-5)
     with pytest.raises(BudgetExceeded):
         ledger.charge(site.request("r2", "0.1"))
 
@@ -90,14 +90,14 @@ def test_a_release_of_exactly_the_cap_is_allowed(site: Site, ledger: Ledger) -> 
 def test_releases_compose_rather_than_add(site: Site, ledger: Ledger) -> None:
     for number in range(3):
         site.release(ledger, f"r{number}", str(1 + number / 100))
-    assert 1.5 < ledger.spent("parts").epsilon < 2.5
+    assert 1.5 < ledger.read_spent("parts").epsilon < 2.5
 
 
 def test_the_default_accountant_is_the_product_s(site: Site) -> None:
     site.create().close()
     with Ledger.open(site.path, site.key) as opened:
         opened.charge(site.request())
-        assert opened.spent("parts").epsilon == pytest.approx(1, abs=1e-4)
+        assert opened.read_spent("parts").epsilon == pytest.approx(1, abs=1e-4)
 
 
 def test_a_charge_states_the_budget_before_and_after(site: Site, ledger: Ledger) -> None:
@@ -108,7 +108,7 @@ def test_a_charge_states_the_budget_before_and_after(site: Site, ledger: Ledger)
     assert isinstance(entry, entries.Charge)
     assert entry.state.charges_before == 1
     assert float(entry.state.epsilon_before) == pytest.approx(1, abs=1e-5)
-    assert float(entry.state.epsilon_after) == pytest.approx(ledger.spent("parts").epsilon)
+    assert float(entry.state.epsilon_after) == pytest.approx(ledger.read_spent("parts").epsilon)
     assert entry.state.anchored_size == second.seq
 
 
@@ -155,7 +155,7 @@ def test_a_missing_or_foreign_file_is_refused(site: Site) -> None:
 def test_without_a_key_it_can_be_read_only(site: Site, ledger: Ledger) -> None:
     site.release(ledger)
     with Ledger.open(site.path) as reader:
-        assert reader.spent("parts").charges == 1
+        assert reader.read_spent("parts").charges == 1
         assert reader.origin == ledger.origin and reader.site == "plant-a"
         with pytest.raises(ConfigError, match="without the signing key"):
             reader.charge(site.request("r2"))
@@ -166,7 +166,7 @@ def test_two_open_ledgers_see_each_other(site: Site, ledger: Ledger) -> None:
         site.release(second, "r1")
         assert not ledger.charge(site.request("r1")).open
         site.release(ledger, "r2", "0.5")
-        assert second.spent("parts").charges == 2
+        assert second.read_spent("parts").charges == 2
 
 
 def test_find_knows_requests_and_fingerprints(site: Site, ledger: Ledger) -> None:

@@ -113,7 +113,7 @@ def test_the_charge_is_on_disk_before_noise_is_drawn(make_plant: MakePlant) -> N
 
     def sampler(exact: NDArray[np.int64], sigma: float) -> NDArray[np.int64]:
         with Ledger.open(plant.home.ledger) as ledger:
-            seen.append(ledger.spent(plant.config.data.name).charges)
+            seen.append(ledger.read_spent(plant.config.data.name).charges)
         return exact
 
     answer_query(plant.home, plant.query(), witness=plant.witness, sampler=sampler)

@@ -217,5 +217,5 @@ def test_init_makes_a_home_on_another_homes_budget(
     config = configuration.load(ClientHome(home))
     assert (config.privacy.cap_epsilon, config.privacy.max_request_epsilon) == ("1.5", "1.5")
     with open_ledger(first.home) as ledger:
-        spent = [ledger.spent(name).lineage for name in ("plant-a", "sounds")]
+        spent = [ledger.read_spent(name).lineage for name in ("plant-a", "sounds")]
     assert spent[0] == spent[1]

@@ -100,7 +100,7 @@ def test_a_site_sees_all_others_and_not_itself(fleet: Fleet) -> None:
     kept = fleet.pools()
     kept.refresh()
     found = kept.of_others(LABELS, "plant-002")
-    assert found.pools[0].sites == found.others == 5
+    assert found.pools[0].sites == found.other_sites == 5
     assert found.releases == 6
     assert found.root == root_of(names)
     assert the_sum(fleet).sites == 6

@@ -12,7 +12,7 @@ CODE = "WG-F02"
 
 def check(comparison: Comparison) -> Finding | None:
     """Passed if the lower confidence bound is above the share of the commonest class."""
-    labels = comparison.records.judged
+    labels = comparison.records.judged_labels
     if comparison.local is None or comparison.one_class:  # of one class its share is all
         return None
     right = float(comparison.model.fitted.right.mean())

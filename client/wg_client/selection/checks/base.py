@@ -46,7 +46,7 @@ class Comparison:
     is_incumbent: bool = False
 
     @property
-    def asked(self) -> float:
+    def errors_asked(self) -> float:
         """By how many of its standard errors the gain must be above zero.
 
         None are asked of what was made for this kind of plant, from records that the operator owns,
@@ -69,7 +69,11 @@ class Comparison:
     @property
     def one_class(self) -> bool:
         """True if labels cannot say which model is better, and others' word counts instead."""
-        return self.records.one_class and self.package.known and self.policy.without_labels
+        return (
+            self.records.one_class
+            and self.package.is_known_elsewhere
+            and self.policy.without_labels
+        )
 
     @property
     def least_recall(self) -> float:

@@ -21,8 +21,8 @@ def check(comparison: Comparison) -> Finding | None:
         return None
     if comparison.is_incumbent:
         return _of_stated_machine(comparison)
-    gain, margin = comparison.gain, comparison.asked
-    passed = gain.shown(margin)
+    gain, margin = comparison.gain, comparison.errors_asked
+    passed = gain.is_shown(margin)
     if comparison.one_class and not passed:
         return _of_one_class(comparison)
     return Finding(
@@ -47,7 +47,7 @@ def check(comparison: Comparison) -> Finding | None:
             asked=margin,
             right=100 * gain.mean,
             sd=100 * gain.sd,
-            more=_wanted(gain, margin),
+            more=_missing_answers(gain, margin),
         ),
     )
 
@@ -58,7 +58,7 @@ def _of_stated_machine(comparison: Comparison) -> Finding:
     return Finding(
         model=comparison.name,
         code=CODE,
-        passed=not gain.opposite().shown(errors),
+        passed=not gain.opposite().is_shown(errors),
         figures={
             "gain": gain.mean,
             "sd": gain.sd,
@@ -82,7 +82,7 @@ def _of_stated_machine(comparison: Comparison) -> Finding:
     )
 
 
-def _wanted(gain: Gain, margin: float) -> str:
+def _missing_answers(gain: Gain, margin: float) -> str:
     """Say which right answers are wanted; empty if they are there."""
     if gain.enough(margin):
         return ""
@@ -91,7 +91,7 @@ def _wanted(gain: Gain, margin: float) -> str:
 
 def _of_one_class(comparison: Comparison) -> Finding:
     """By the class's recall, as delivered, too: a head that is put around it knows it anyway."""
-    judged, fitted = comparison.records.judged, comparison.model.fitted
+    judged, fitted = comparison.records.judged_labels, comparison.model.fitted
     tried = fitted.leave_class_out.recalls
     learnt = float(fitted.right.mean())
     recall = min(learnt, float(tried.mean())) if len(tried) else 0.0

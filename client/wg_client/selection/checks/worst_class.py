@@ -15,8 +15,8 @@ def check(comparison: Comparison) -> Finding | None:
     if comparison.local is None:
         return None
     right = comparison.model.fitted.right
-    counts = np.bincount(records.judged, minlength=records.classes)
-    hits = np.bincount(records.judged, weights=right, minlength=records.classes)
+    counts = np.bincount(records.judged_labels, minlength=records.classes)
+    hits = np.bincount(records.judged_labels, weights=right, minlength=records.classes)
     recalls = np.divide(hits, counts, out=np.full(records.classes, np.inf), where=counts > 0)
     worst = int(np.argmin(recalls))
     least, recall = comparison.least_recall, float(recalls[worst])

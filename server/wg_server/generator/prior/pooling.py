@@ -98,7 +98,7 @@ class PooledReleases:
     behind: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def others(self) -> int:
+    def other_sites(self) -> int:
         """Number of other sites."""
         return sum(pool.sites for pool in self.pools)
 

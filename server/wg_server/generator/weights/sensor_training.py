@@ -48,7 +48,7 @@ class SensorObjective:
     def __init__(self, kind: str, sizes: Sizes, seed: int, tells_conditions: bool) -> None:
         self._workshop = workshop(kind, seed, Stream.SHEET_STEP)
         self._seed, self._tells_conditions = seed, tells_conditions
-        unit = told(self._workshop.unit, tells_conditions)
+        unit = with_conditions(self._workshop.unit, tells_conditions)
         self.model = SensorModel(unit, self._workshop.hidden_size, sizes)
         self.model.draw(torch.Generator().manual_seed(seed))
         public = self._draw(self._workshop, 200, torch.Generator().manual_seed(seed)).unlabelled
@@ -156,7 +156,7 @@ class Batch:
         return F.cross_entropy(outputs.flatten(0, 1), self._truths.flatten(), label_smoothing=0.02)
 
 
-def told(unit: ProcessUnit, tells_conditions: bool) -> ProcessUnit:
+def with_conditions(unit: ProcessUnit, tells_conditions: bool) -> ProcessUnit:
     """A kind of unit whose networks tell conditions, or state quantities."""
     return replace(unit, tells_conditions=tells_conditions)
 

@@ -164,12 +164,14 @@ def unpack(data: bytes) -> SheetGenerator:
             workshop = SIMULATORS[name](0)
             model = MachineModel(workshop.kind, workshop.hidden_size, Sizes(**about["sizes"]))
             model.load_state_dict(container.under(tensors, f"{name}."))
-            ships = {treatment: _shipped(about["ships"][treatment]) for treatment in TREATMENTS}
+            ships = {
+                treatment: _shipping_mode(about["ships"][treatment]) for treatment in TREATMENTS
+            }
             kinds[name] = KindGenerator(model.eval(), ships)
     return SheetGenerator(kinds)
 
 
-def _shipped(word: object) -> Shipped:
+def _shipping_mode(word: object) -> Shipped:
     return "template" if word == "template" else "conditioned"
 
 
