@@ -225,7 +225,7 @@ class RecordTrunk(nn.Module):
         self.width = len(trunks) * feature_count(architecture)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Features ``[n, width]`` of a batch from ``prepare_batch``, one trunk's after another's."""
+        """Features ``[n, width]`` of a batch from ``prepare_batch``, by trunk."""
         values = batch.float()
         return torch.cat([trunk(values) for trunk in self.trunks], dim=1)
 
