@@ -410,6 +410,7 @@ def test_the_log_is_told_in_the_reader_s_language(
     enrol(store, "plant-a")
     operator.login(token)
     fields = {"epsilon": "1", "delta": "1e-5", "purpose": "初回", "sites": "plant-a"}
+    fields["unshared"] = "on"
     started = operator.post("/campaigns", csrf=operator.csrf, **fields)
     campaign = started.headers["location"].split("?")[0].removeprefix("/console")
     operator.get("/language?to=ja&at=/console/audit")
