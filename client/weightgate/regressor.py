@@ -69,11 +69,12 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
 
     def predict_interval(self, X: ArrayLike) -> NDArray[np.float64]:
         """Lower and upper ends ``[n, 2]`` of intervals that hold nine values in ten."""
-        return self.sensor_.interval(self._features(X))
+        estimates = self.sensor_.estimates(self._features(X))
+        return np.stack([estimates.lower, estimates.upper], axis=1)
 
     def outside(self, X: ArrayLike) -> NDArray[np.bool_]:
         """Tell windows that are unlike all that was learnt, ``[n]``: believe no value there."""
-        return self.sensor_.outside(self._features(X))
+        return self.sensor_.estimates(self._features(X)).unlike
 
     def _features(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self, "sensor_")

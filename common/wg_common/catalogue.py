@@ -18,13 +18,18 @@ HEAD_BIAS: Final = "head.bias"  # Names of a head's tensors, [K, F] and [K], in 
 SPECTRUM_LINES: Final = "spectrum-lines"
 """Of rotating machines: made from a data sheet."""
 
-CandidateSource = Literal["diffusion", "posterior", "kin", "catalogue"]
+PROCESS_SENSOR: Final = "process-sensor"
+"""Of process units: a soft sensor (``wg_common.nets.process_sensor``), which has no classes, so
+that it stands in no ``architectures``."""
+
+CandidateSource = Literal["diffusion", "posterior", "kin", "catalogue", "conditioned"]
 """How a candidate of a weights package came about:
 
-``diffusion`` (a sample, or the mean that samples are drawn about), ``kin`` (a head on all local
-features, perhaps with networks beside it, from records of this kind of plant that the operator
-has), ``catalogue`` (the same of any kind, with classes of its own, for a plant whose class names
-say nothing) or ``posterior`` (no weights: a ``wg_common.inference.posterior.Posterior``).
+``diffusion`` (a sample, or the mean that samples are drawn about), ``conditioned`` (a network of
+all units of a kind, in which what one plant states and released is folded), ``kin`` (a head on all
+local features, perhaps with networks beside it, from records of this kind of plant that the
+operator has), ``catalogue`` (the same of any kind, with classes of its own, for a plant whose class
+names say nothing) or ``posterior`` (no weights: a ``wg_common.inference.posterior.Posterior``).
 """
 Inputs = Literal["raw", "standardised"]
 """Treatment of what goes into a network: as it is read, or every number minus its mean over all of
@@ -38,6 +43,8 @@ ANY_FAMILY: Final = "catalogue"
 FAMILIES: Final = frozenset({SAME_FAMILY, ANY_FAMILY})
 DIFFUSION: Final = "diffusion"
 """Of weights that were made for what the plant states of its machine."""
+CONDITIONED: Final = "conditioned"
+"""Of soft sensors."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,6 @@ from wg_server.cli.main import main_group as operator
 ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "client"
 COMMON = tuple(ROOT / f"common/{package}" for package in ("wg_core", "wg_audit", "wg_common"))
-SERVER = ROOT / "server/wg_server"
 OTHERS = CODES[1:]
 """Languages that have catalogues."""
 MARKS = {"text", "template"}
@@ -102,8 +101,8 @@ def shapes(*folders: Path) -> set[str]:
 
 @pytest.mark.parametrize("code", OTHERS)
 def test_every_shape_of_an_error_is_that_of_a_sentence_in_the_sources(code: Code) -> None:
-    there = shapes(CLIENT, SERVER, *COMMON) | {os.strerror(number) for number in errno.errorcode}
-    for folder in (PLANT, OPERATOR, translations.COMMON):
+    there = shapes(CLIENT, *COMMON) | {os.strerror(number) for number in errno.errorcode}
+    for folder in (PLANT, translations.COMMON):
         told = in_context(folder, code, "error")
         assert told
         assert [e for e in told if re.sub(r"{\w+}", "{}", e) not in there] == []
@@ -159,8 +158,7 @@ def test_nothing_is_left_of_a_sentence_that_is_gone(code: Code) -> None:
     used = said(CLIENT, *COMMON) | NAMED_BY_VALUE | set(in_help(group)) | set(in_help(auditor))
     assert sorted(set(speaks(code).catalogue) - used) == []
     used = said(*COMMON) | said_to_operators() | set(in_help(operator)) | set(in_help(auditor))
-    entries = translations.read(OPERATOR, code)
-    of_operators = {each.english for each in entries if not each.context}
+    of_operators = {each.english for each in translations.read(OPERATOR, code)}
     assert sorted(of_operators - used) == []
 
 

@@ -9,7 +9,8 @@ Not guaranteed: that samples were drawn when the laboratory says. Late times loo
 sensor.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,13 +44,26 @@ class Hours:
     channels: tuple[str, ...]
     unmatched: int
 
+    def of(self, channels: Sequence[str]) -> "Hours":
+        """These channels alone, in this order.
 
-def read_hours(log: Path, laboratory: Path, *, target: str, time: str, samples: int) -> Hours:
+        Raises:
+            DataError: One is missing.
+        """
+        if missing := sorted(set(channels) - set(self.channels)):
+            raise DataError(f"log: no column {missing[0]!r}, which the home's logs have")
+        columns = [self.channels.index(name) for name in channels]
+        return replace(self, windows=self.windows[:, columns], channels=tuple(channels))
+
+
+def read_hours(
+    log: Path, laboratory: Path | None, *, target: str, time: str, samples: int
+) -> Hours:
     """Cut a log into windows that end where values stand, and into others between them.
 
     Args:
         log: Signals, one row a moment.
-        laboratory: Values, one row a sample.
+        laboratory: Values, one row a sample; None: there are none.
         target: Column of values.
         time: Column of times, which both files have.
         samples: Rows of a window, at least 2.
@@ -61,18 +75,14 @@ def read_hours(log: Path, laboratory: Path, *, target: str, time: str, samples: 
     if samples < 2:
         raise DataError(f"samples: {samples}, expected at least 2 rows of the log")
     signals = _risen(log, read_log(log, Wanted(channels=None, time=time, texts=(time,)), AUTO))
-    table = read_log(laboratory, Wanted(channels=(target,), time=time), AUTO)
-    if target in signals.channels:
-        raise DataError(
-            f"{log}: has a column {target!r}, which is to be told; take it out of the log, or name"
-            " another target: what is measured needs no soft sensor"
-        )
-    rows = np.isfinite(table.values[:, 0])
-    times, values = _times(laboratory, table)[rows], table.values[rows, 0].astype(np.float64)
-    if len(np.unique(times)) < len(times):
-        raise DataError(f"{laboratory}: two values of {target!r} at one time; keep one of them")
-    if len(values) and np.ptp(values) == 0:
-        raise DataError(f"{laboratory}: all values of {target!r} are alike: nothing can be learnt")
+    times = values = np.empty(0)
+    if laboratory is not None:
+        if target in signals.channels:
+            raise DataError(
+                f"{log}: has a column {target!r}, which is to be told; take it out of the log, or"
+                " name another target: what is measured needs no soft sensor"
+            )
+        times, values = _values(laboratory, target, time)
     clock = _times(log, signals)
     whole = _Whole(signals, clock, samples)
     ends = np.searchsorted(clock, times + 1e-6, side="right")
@@ -81,13 +91,15 @@ def read_hours(log: Path, laboratory: Path, *, target: str, time: str, samples: 
         for end, moment, value in zip(ends, times, values, strict=True)
         if end and moment - clock[end - 1] <= _GAP * whole.step and whole.ends_at(int(end))
     }
-    if not value_at:
+    if laboratory is not None and not value_at:
         raise DataError(
             f"{laboratory}: none of {len(values)} values of {target!r} belongs to {samples} whole"
             f" rows of {log.name}; both need the same clock, and perhaps windows of fewer rows"
         )
     between = [end for end in range(samples, len(clock) + 1, samples) if whole.ends_at(end)]
     chosen_ends = sorted({*value_at, *between})
+    if not chosen_ends:
+        raise DataError(f"{log}: no {samples} rows without a gap in values or time")
     codes, words = signals.texts[time]
     return Hours(
         windows=np.stack([signals.values[end - samples : end].T for end in chosen_ends]),
@@ -97,6 +109,20 @@ def read_hours(log: Path, laboratory: Path, *, target: str, time: str, samples: 
         channels=signals.channels,
         unmatched=len(values) - len(value_at),
     )
+
+
+def _values(
+    laboratory: Path, target: str, time: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Times and values of a laboratory; errors as of ``read_hours``."""
+    table = read_log(laboratory, Wanted(channels=(target,), time=time), AUTO)
+    rows = np.isfinite(table.values[:, 0])
+    times, values = _times(laboratory, table)[rows], table.values[rows, 0].astype(np.float64)
+    if len(np.unique(times)) < len(times):
+        raise DataError(f"{laboratory}: two values of {target!r} at one time; keep one of them")
+    if len(values) and np.ptp(values) == 0:
+        raise DataError(f"{laboratory}: all values of {target!r} are alike: nothing can be learnt")
+    return times, values
 
 
 class _Whole:

@@ -11,9 +11,9 @@ Folds never split a recording, since neighbouring hours are alike.
 weighs alike. They hold on average over hours of recordings like those that were learnt from, and
 not for each hour or under drift.
 
-*The rule.* A delivered soft sensor stays unless values show local-only to be better: its squared
-error out of fold has to be lower by Student's bound over recordings, at a chance of 5 % that it
-gives way to one that is no better.
+*The rule.* A delivered soft sensor gives way to local-only, or to itself with a ridge regression
+on its residuals, whichever has the lower squared error out of fold, only where that is lower than
+its own by ``SURE`` standard errors over recordings.
 """
 
 import math
@@ -22,7 +22,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold
@@ -36,12 +35,14 @@ Ints = NDArray[np.int64]
 
 LEAST_VALUES = 5
 """Fewest values that anything is learnt from."""
+DELIVERED, CORRECTED, LOCAL = "delivered", "corrected", "local-only"
 COVERAGE = 0.9
 """Share of hours whose value an interval is to hold."""
 _PARTS = 6  # Of a window
 _FOLDS = 5
 _TREES_FROM = 40  # Values below which trees have nothing to split
-_SURE = 0.95  # Chance that a model which replaces what was delivered is better
+SURE = 1.0
+"""Standard errors by which a model that replaces what was delivered has to be better."""
 _PENALTIES = np.geomspace(0.1, 1e5, 13)
 _SHARES = np.linspace(0, 1, 5)  # Of trees in the average
 
@@ -90,13 +91,16 @@ class NumberModel:
         return out
 
 
-def fit(features: Floats, values: Floats, recordings: Ints) -> NumberModel:
+def fit(
+    features: Floats, values: Floats, recordings: Ints, trees_from: int = _TREES_FROM
+) -> NumberModel:
     """Learn a number.
 
     Args:
         features: ``[n, F]``.
         values: Finite ones, ``[n]``.
         recordings: Recording of each, ``[n]``.
+        trees_from: Values below which there are no trees.
 
     Raises:
         DataError: There are fewer than ``LEAST_VALUES`` values, or fewer than two recordings.
@@ -109,7 +113,7 @@ def fit(features: Floats, values: Floats, recordings: Ints) -> NumberModel:
             " a soft sensor is; give each day or batch a name of its own"
         )
     predictions = np.zeros((2, len(values)))
-    with_trees = len(values) >= _TREES_FROM
+    with_trees = len(values) >= trees_from
     for train, test in GroupKFold(min(_FOLDS, recording_count)).split(features, values, recordings):
         predictions[0, test] = _ridge().fit(features[train], values[train]).predict(features[test])
         if with_trees:
@@ -165,16 +169,51 @@ class Judgement(NamedTuple):
         )
 
 
-def keeps_delivered(delivered_errors: Floats, local_errors: Floats, recordings: Ints) -> bool:
-    """Tell whether a delivered soft sensor stays.
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """Soft sensor that a plant keeps where one was delivered.
 
-    Args:
-        delivered_errors: Errors of the delivered one, ``[n]``.
-        local_errors: Errors of local-only out of fold, ``[n]``.
-        recordings: Recording of each, ``[n]``.
+    Attributes:
+        name: ``DELIVERED``, ``CORRECTED`` or ``LOCAL``.
+        model: Model of the residuals, or of the values; None: the delivered one stays as it is.
+        out_of_fold: Values without the recording that they are of, ``[n]``.
+        half_width: Half of the width of an interval.
     """
-    gain = _Gain.of(np.square(delivered_errors) - np.square(local_errors), recordings)
-    return gain.mean <= gain.error * float(stdtrit(gain.clusters - 1, _SURE))
+
+    name: str
+    model: NumberModel | None
+    out_of_fold: Floats
+    half_width: float
+
+    def predict(self, features: Floats, delivered_values: Floats) -> Floats:
+        """Values of features ``[n, F]``, of which the delivered one says these ``[n]``."""
+        if self.model is None:
+            return delivered_values
+        values = self.model.predict(features)
+        return values if self.name == LOCAL else delivered_values + values
+
+
+def choose(features: Floats, values: Floats, recordings: Ints, delivered_values: Floats) -> Choice:
+    """Choose by a plant's values ``[n]``, of which a delivered soft sensor says others.
+
+    Raises:
+        DataError: As of ``fit``.
+    """
+    residuals = values - delivered_values
+    local = fit(features, values, recordings)
+    correction = fit(features, residuals, recordings, trees_from=len(values) + 1)
+    width = half_width(np.abs(residuals), recordings)
+    stays = Choice(DELIVERED, None, delivered_values, width)
+    corrected_values = delivered_values + correction.out_of_fold
+    alternatives = (
+        Choice(CORRECTED, correction, corrected_values, correction.half_width),
+        Choice(LOCAL, local, local.out_of_fold, local.half_width),
+    )
+    best = min(
+        alternatives, key=lambda choice: float(np.square(choice.out_of_fold - values).mean())
+    )
+    gain = _Gain.of(np.square(residuals) - np.square(best.out_of_fold - values), recordings)
+    return best if gain.mean > SURE * gain.error else stays
 
 
 class _Gain(NamedTuple):
@@ -182,14 +221,13 @@ class _Gain(NamedTuple):
 
     mean: float
     error: float
-    clusters: int
 
     @classmethod
     def of(cls, differences: Floats, recordings: Ints) -> "_Gain":
         names, rows = np.unique(recordings, return_inverse=True)
         sums, clusters = np.bincount(rows, differences - differences.mean()), len(names)
         variance = float(np.square(sums).sum()) * clusters / (clusters - 1)
-        return cls(float(differences.mean()), math.sqrt(variance) / len(differences), clusters)
+        return cls(float(differences.mean()), math.sqrt(variance) / len(differences))
 
 
 def _ridge() -> Pipeline:

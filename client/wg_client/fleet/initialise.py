@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from wg_client.data import plant as plants
+from wg_client.data import process_log
 from wg_client.data.dataset import READING, check_modality
 from wg_client.data.inspection import Inspection, inspect
 from wg_client.data.survey import survey
@@ -87,6 +88,7 @@ def look(choice: DataChoice, stage: Stage | None = None) -> Inspection:
     )
     configuration.check_labels(data_survey.data.label_names)
     _check_sheet(choice.data_sheet, data_survey.data.modality)
+    process_log.check(choice.data_sheet, choice.reading)
     return inspect(data_survey, units=choice.unit_column is not None, stage=stage)
 
 

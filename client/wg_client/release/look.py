@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wg_client.data import acceptance_set
+from wg_client.data import acceptance_set, process_log
 from wg_client.data.dataset import nothing_found
 from wg_client.data.inspection import Inspection, inspect
 from wg_client.data.survey import survey
@@ -33,6 +33,7 @@ def look(home: ClientHome, *, load: LoadEncoder, stage: Stage | None = None) -> 
         DataError: The data set as a whole cannot be read, or is of another modality.
     """
     config = configuration.load(home)
+    process_log.check(config.data_sheet, config.data.reading)
     encoder = load(encoder_pin.load(home, config))
     data_survey = survey(
         Path(config.data.path),

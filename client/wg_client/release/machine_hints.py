@@ -4,11 +4,17 @@ All of it follows from the data sheet and the class names, which are public, by 
 the server asks, so that a plant knows it before it joins.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from wg_common.language import Text, text
 from wg_core.errors import ConfigError
 from wg_core.wire.data_sheet import DataSheet
+
+if TYPE_CHECKING:  # torch is slow to import
+    from wg_common.machines.process import ProcessUnit
 
 
 def machine_hints(sheet: DataSheet | None, labels: Sequence[str]) -> tuple[Text, ...]:
@@ -17,6 +23,8 @@ def machine_hints(sheet: DataSheet | None, labels: Sequence[str]) -> tuple[Text,
         return ()
     from wg_common.machines import registry, words  # torch is slow to import
 
+    if (unit := registry.stated_unit(sheet)) is not None:
+        return _unit_hints(unit, sheet)
     try:
         kind = registry.stated_kind(sheet)
         kind.figures(sheet)
@@ -40,3 +48,12 @@ def machine_hints(sheet: DataSheet | None, labels: Sequence[str]) -> tuple[Text,
             )
         )
     return tuple(hints)
+
+
+def _unit_hints(unit: ProcessUnit, sheet: DataSheet) -> tuple[Text, ...]:
+    try:
+        unit.figures(sheet)
+    except ConfigError as error:
+        return (text("no soft sensor can be made for this unit. {why}", why=error.args[0]),)
+    quantities = ", ".join(f"{quantity.name} ({quantity.unit})" for quantity in unit.quantities)
+    return (text("a soft sensor can be made for {quantities}", quantities=quantities),)

@@ -24,11 +24,11 @@ from wg_client.models import novelty, passing, store
 from wg_client.models.manifest import ModelEntry, ModelsManifest, NetworkFile
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_common import catalogue, weights_file
-from wg_common.language import Text, plain
+from wg_common.language import Text, plain, text
 from wg_common.modalities.registry import modality
 from wg_common.weights_package import Condition, Tensors, WeightsManifest
 from wg_core import atomic
-from wg_core.errors import ConfigError, DecodeError, VerificationError
+from wg_core.errors import ConfigError, DecodeError, UsageError, VerificationError
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, signing
 
@@ -124,17 +124,20 @@ def verify(plant: Recipient, data: bytes) -> tuple[WeightsManifest, Mapping[str,
         DecodeError: Not a weights package, or not of an architecture that is known here.
         VerificationError: Signature, hash, recipient, encoder or labels do not hold, or the
             architecture is for other records.
+        UsageError: It holds a soft sensor, which is no model of classes.
     """
     key = signing.public_from_hex(plant.signing_key, subject="server.signing_key")
     package, tensors = weights_file.decode(data, key)
     short = package.package_id[:16]
-    for field, got, want in (
-        ("site", package.site, plant.site),
-        ("encoder", package.encoder, plant.encoder),
-        ("labels", package.labels, plant.data.label_names),
-    ):
-        if got != want:
-            raise VerificationError(f"package {short}: {field} is {got!r}, this plant has {want!r}")
+    check_recipient(plant, package)
+    if any(one.architecture == catalogue.PROCESS_SENSOR for one in package.candidates):
+        raise UsageError(
+            text(
+                "package {package}: holds a soft sensor, which tells no classes; use it by"
+                " 'wg-client soft-sensor --home HOME --package FILE'",
+                package=short,
+            )
+        )
     for candidate in package.candidates:
         try:
             architecture = catalogue.architecture_of(candidate.architecture)
@@ -145,8 +148,24 @@ def verify(plant: Recipient, data: bytes) -> tuple[WeightsManifest, Mapping[str,
                 f"package {short}: candidate {candidate.name}: architecture {architecture.name} is"
                 f" for {architecture.modality}, this plant has {plant.data.modality}"
             )
-    store.check_package_id(package.package_id)
     return package, tensors
+
+
+def check_recipient(plant: Recipient, package: WeightsManifest) -> None:
+    """Refuse a package that is for another plant, encoder or label domain: ``VerificationError``.
+
+    ``DecodeError`` where its id is none.
+    """
+    for field, got, want in (
+        ("site", package.site, plant.site),
+        ("encoder", package.encoder, plant.encoder),
+        ("labels", package.labels, plant.data.label_names),
+    ):
+        if got != want:
+            raise VerificationError(
+                f"package {package.package_id[:16]}: {field} is {got!r}, this plant has {want!r}"
+            )
+    store.check_package_id(package.package_id)
 
 
 def record(

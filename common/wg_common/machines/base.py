@@ -52,11 +52,6 @@ class MachineKind:
     stated_numbers: Callable[[Tensor], Tensor]
     templates: Callable[[Tensor], Tensor]
 
-    @property
-    def output_count(self) -> int:
-        """Number of a network's outputs, one a condition."""
-        return len(self.conditions)
-
 
 def line_bumps(places: Tensor, tolerance: float) -> Tensor:
     """Narrow and wide bumps over half bins, ``[m, n * BUMP_WIDTHS, HALF_BINS]``.

@@ -18,6 +18,7 @@ from torch import Tensor
 from wg_common.machines.process import (
     LARGEST_READING,
     Channel,
+    Limit,
     ProcessUnit,
     Quantity,
     log_share,
@@ -45,7 +46,6 @@ CHANNELS = (
     Channel("cold outlet temperature", "°C"),
     Channel("hot pressure drop", "kPa"),
 )
-CONDITIONS = ("normal", "fouling", "bypass", "plugged tubes")
 FILM_POWER, DROP_POWER = 0.8, 1.8
 _HEADROOM = 1.8  # Range of a flow meter over the nominal value
 _DROP_HEADROOM = 3.0
@@ -132,11 +132,32 @@ def readings(windows: Tensor, figures: Tensor) -> Tensor:
     return torch.cat([*plain, by_balance], dim=2)
 
 
+_LIMITS = (
+    Limit("hot flow, m3/h", 1, 100),
+    Limit("heat capacity of the hot fluid, kJ/(m3 K)", 1700, 4300),
+    Limit("heat capacity of the cold fluid, kJ/(m3 K)", 3500, 4300),
+    Limit("cold over hot heat capacity flow", 0.5, 2),
+    Limit("hot inlet, °C", 65, 120),
+    Limit("cold inlet, °C", 10, 30),
+    Limit("conductance over the lesser heat capacity flow", 0.6, 2.5),
+    Limit("hot pressure drop, kPa", 10, 100),
+    Limit("seconds from sample to sample", 1, 300),
+)
+
+
+def _limited_figures(figures: Tensor) -> tuple[Tensor, ...]:
+    hot, cold = (flow[0] for flow in capacity_flows(figures[None]))
+    transfer = figures[6] / torch.minimum(hot, cold)
+    return (figures[0], figures[2], figures[3], cold / hot, *figures[4:6], transfer, *figures[7:])
+
+
 UNIT = ProcessUnit(
     name="heat_exchanger",
+    figure_names=FIGURES,
+    limits=_LIMITS,
+    limited_figures=_limited_figures,
     channels=CHANNELS,
     quantities=(Quantity("heat duty", "kW", 5.0), Quantity("conductance", "kW/K", 5.0)),
-    conditions=CONDITIONS,
     condition_size=len(FIGURES),
     plain_count=28,
     reading_count=34,

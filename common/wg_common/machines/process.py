@@ -17,12 +17,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from wg_core.errors import ConfigError
+from wg_core.wire.data_sheet import DataSheet
+
+SAMPLES = 24
+"""Samples of a window."""
 WATER = 4180.0
 """Heat capacity of water by volume, kJ/(m3 K)."""
 LARGEST_READING = 8.0
 """Magnitude to which a balance is clamped."""
 LEAST_SHARE = 0.05
 """Share of its nominal value below which a flow, a duty or a level is not told."""
+_LEAST_SPREAD = 0.1  # Added to a reading's spread before it is divided by it
+_LEEWAY = 1.1  # Beyond what is simulated
 
 
 class Channel(NamedTuple):
@@ -46,40 +53,63 @@ class Quantity(NamedTuple):
     scale: float
 
 
+class Limit(NamedTuple):
+    """A figure of simulated units: its name with its unit, its least and its largest value."""
+
+    name: str
+    low: float
+    high: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessUnit:
     """A kind of process unit, of which f figures are stated.
 
     Attributes:
-        name: Name of the kind.
+        name: Field of the data sheet that states such a unit.
+        figure_names: Fields of the statement, in the order of the figures.
+        limits: Positive figures of the units that are simulated.
+        limited_figures: Those figures of one unit, of its stated figures ``[f]``.
         channels: The C instruments, in the order of a window's rows.
         quantities: Q numbers that a soft sensor may state.
-        conditions: Names of its conditions, the sound one first.
         condition_size: Number c of numbers from ``stated_numbers``.
         plain_count: Number of plain readings, which stand before those of balances.
         reading_count: Number R of all readings.
         stated_numbers: Turns figures ``[m, f]`` into numbers of order 1, ``[m, c]``.
         nominal: Nominal values of the quantities at stated figures, ``[m, Q]``.
         readings: Reads windows ``[m, n, C, T]`` at figures ``[m, f]`` as ``[m, n, R]``.
-        tells_conditions: Networks tell conditions apart in place of stating quantities.
     """
 
     name: str
+    figure_names: tuple[str, ...]
+    limits: tuple[Limit, ...]
+    limited_figures: Callable[[Tensor], tuple[Tensor, ...]]
     channels: tuple[Channel, ...]
     quantities: tuple[Quantity, ...]
-    conditions: tuple[str, ...]
     condition_size: int
     plain_count: int
     reading_count: int
     stated_numbers: Callable[[Tensor], Tensor]
     nominal: Callable[[Tensor], Tensor]
     readings: Callable[[Tensor, Tensor], Tensor]
-    tells_conditions: bool = False
 
-    @property
-    def output_count(self) -> int:
-        """Number of a network's outputs: a number a quantity, or one a condition."""
-        return len(self.conditions if self.tells_conditions else self.quantities)
+    def figures(self, sheet: DataSheet) -> Tensor:
+        """Figures ``[1, f]`` of a data sheet.
+
+        Raises:
+            ConfigError: The unit is unlike all that are simulated.
+        """
+        stated_figures = [float(getattr(sheet.machine, name)) for name in self.figure_names]
+        figures = torch.tensor(stated_figures)
+        for (name, low, high), value in zip(
+            self.limits, self.limited_figures(figures), strict=True
+        ):
+            if not low / _LEEWAY <= float(value) <= high * _LEEWAY:
+                raise ConfigError(
+                    f"data sheet: {name} {float(value):.3g}, units of {low:g} to {high:g} are"
+                    " known: see the unit's data sheet, or leave the statement out"
+                )
+        return figures[None]
 
     def scores(self, values: Tensor, figures: Tensor) -> Tensor:
         """Quantities ``[m, n, Q]`` in their units as numbers of order 1."""
@@ -122,3 +152,9 @@ def log_share(values: Tensor) -> Tensor:
 def hours(figures: Tensor, samples: int) -> Tensor:
     """Length of windows in hours, ``[m]``; the last figure is seconds between samples."""
     return figures[:, -1] * (samples - 1) / 3600
+
+
+def standardise(readings: Tensor, records: Tensor) -> Tensor:
+    """Readings ``[m, n, R]`` as they stand among those of a unit's records ``[m, k, R]``."""
+    spread = records.std(dim=1, correction=0, keepdim=True) + _LEAST_SPREAD
+    return (readings - records.mean(dim=1, keepdim=True)) / spread

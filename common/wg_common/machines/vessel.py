@@ -15,8 +15,10 @@ from torch import Tensor
 
 from wg_common.machines.process import (
     LARGEST_READING,
+    SAMPLES,
     WATER,
     Channel,
+    Limit,
     ProcessUnit,
     Quantity,
     hours,
@@ -46,7 +48,6 @@ CHANNELS = (
     Channel("coolant inlet temperature", "°C"),
     Channel("coolant outlet temperature", "°C"),
 )
-CONDITIONS = ("normal", "leak", "fouled jacket", "plugged valve")
 COOLANT = 18.0
 """Temperature of the coolant at nominal operation, °C."""
 _HEADROOM = 1.8  # Range of an instrument over the nominal value
@@ -115,11 +116,35 @@ def readings(windows: Tensor, figures: Tensor) -> Tensor:
     return torch.cat([*plain, by_balance], dim=2)
 
 
+_LIMITS = (
+    Limit("inflow, m3/h", 1, 100),
+    Limit("residence time, h", 0.3, 3),
+    Limit("level, m", 0.8, 4),
+    Limit("feed temperature, °C", 40, 80),
+    Limit("conductance over the heat capacity flow of the feed", 0.4, 2),
+    Limit("heat capacity flow of coolant over that of the feed", 0.6, 2),
+    Limit("heat capacity, kJ/(m3 K)", 1700, 4300),
+    Limit("length of a window over the residence time", 0.05, 0.5),
+)
+
+
+def _limited_figures(figures: Tensor) -> tuple[Tensor, ...]:
+    feed, coolant = (flow[0] for flow in capacity_flows(figures[None]))
+    residence = figures[1] / figures[0]
+    transfer, window = figures[4] / feed, hours(figures[None], SAMPLES)[0] / residence
+    return (
+        *(figures[0], residence, figures[2], figures[3]),
+        *(transfer, coolant / feed, figures[6], window),
+    )
+
+
 UNIT = ProcessUnit(
     name="stirred_vessel",
+    figure_names=FIGURES,
+    limits=_LIMITS,
+    limited_figures=_limited_figures,
     channels=CHANNELS,
     quantities=(Quantity("heat duty", "kW", 5.0), Quantity("inflow", "m3/h", 8.0)),
-    conditions=CONDITIONS,
     condition_size=len(FIGURES),
     plain_count=28,
     reading_count=36,

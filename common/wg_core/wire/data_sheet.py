@@ -1,10 +1,11 @@
 """The data sheet: what a plant states in public of the machine that its sensor is at.
 
-Of rolling bearings, pairs of gears and induction motors: of nothing else do generated networks
-depend on what is stated. One sheet is of one machine. The fields are the table: each has its bounds
-beside it, and its unit in its name. A sheet is no measurement of records. It costs no privacy,
-stands on the ledger, and whoever reads the ledger or a statistics file reads it. Real numbers
-travel as decimal text, each in one spelling, and may be bare numbers in YAML.
+Of rolling bearings, pairs of gears, induction motors, stirred vessels and heat exchangers: of
+nothing else do generated networks depend on what is stated. One sheet is of one machine. The fields
+are the table: each has its bounds beside it, and its unit in its name. A sheet is no measurement of
+records. It costs no privacy, stands on the ledger, and whoever reads the ledger or a statistics
+file reads it. Real numbers travel as decimal text, each in one spelling, and may be bare numbers in
+YAML.
 
 Not guaranteed: that a sheet is true. A wrong one brings worse weights, which the plant's own
 records then refuse. That generated networks exist for such a machine: ``wg_common.machines`` says
@@ -149,6 +150,68 @@ class InductionMotor(_Machine):
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StirredVessel(_Machine):
+    """A stirred vessel with a cooling jacket, at nominal operation, and its instruments.
+
+    Attributes:
+        inflow_m3_per_h: Flow of the feed.
+        volume_m3: Volume of the contents.
+        level_m: Level of the contents.
+        feed_temperature_c: Temperature of the feed.
+        conductance_kw_per_k: Conductance of the jacket, U times A.
+        coolant_flow_m3_per_h: Flow of water through the jacket.
+        heat_capacity_kj_per_m3_k: Heat capacity of the feed by volume.
+        sample_seconds: Time from sample to sample of the log.
+    """
+
+    inflow_m3_per_h: Annotated[Decimal, _Range("0.001", "100000")]
+    volume_m3: Annotated[Decimal, _Range("0.001", "100000")]
+    level_m: Annotated[Decimal, _Range("0.01", "100")]
+    feed_temperature_c: Annotated[Decimal, _Range("0", "500")]
+    conductance_kw_per_k: Annotated[Decimal, _Range("0.0001", "1000000")]
+    coolant_flow_m3_per_h: Annotated[Decimal, _Range("0.001", "100000")]
+    heat_capacity_kj_per_m3_k: Annotated[Decimal, _Range("100", "10000")]
+    sample_seconds: Annotated[Decimal, _Range("0.001", "100000")]
+
+    def _check_consistency(self) -> None:
+        pass  # Any such numbers may stand together
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeatExchanger(_Machine):
+    """A heat exchanger in counterflow, clean and at nominal operation, and its instruments.
+
+    Attributes:
+        hot_flow_m3_per_h: Flow of the hot fluid.
+        cold_flow_m3_per_h: Flow of the cold fluid.
+        hot_heat_capacity_kj_per_m3_k: Heat capacity of the hot fluid by volume.
+        cold_heat_capacity_kj_per_m3_k: Heat capacity of the cold fluid by volume.
+        hot_inlet_c: Temperature of the hot fluid at the inlet.
+        cold_inlet_c: Temperature of the cold fluid at the inlet.
+        conductance_kw_per_k: Conductance, U times A.
+        hot_pressure_drop_kpa: Drop of pressure of the hot fluid.
+        sample_seconds: Time from sample to sample of the log.
+    """
+
+    hot_flow_m3_per_h: Annotated[Decimal, _Range("0.001", "100000")]
+    cold_flow_m3_per_h: Annotated[Decimal, _Range("0.001", "100000")]
+    hot_heat_capacity_kj_per_m3_k: Annotated[Decimal, _Range("100", "10000")]
+    cold_heat_capacity_kj_per_m3_k: Annotated[Decimal, _Range("100", "10000")]
+    hot_inlet_c: Annotated[Decimal, _Range("0", "500")]
+    cold_inlet_c: Annotated[Decimal, _Range("0", "500")]
+    conductance_kw_per_k: Annotated[Decimal, _Range("0.0001", "1000000")]
+    hot_pressure_drop_kpa: Annotated[Decimal, _Range("0.001", "100000")]
+    sample_seconds: Annotated[Decimal, _Range("0.001", "100000")]
+
+    def _check_consistency(self) -> None:
+        if self.hot_inlet_c <= self.cold_inlet_c:
+            raise DecodeError(
+                f"hot_inlet_c: {self.hot_inlet_c}, but cold_inlet_c: {self.cold_inlet_c}; exchange"
+                " the fluids"
+            )
+
+
 _LARGEST_SLIP = 0.2  # Beyond the pull-out torque of usual motors, IEC 60034-12
 
 
@@ -157,7 +220,7 @@ _BOUNDS: dict[type[_Machine], dict[str, _Range]] = {
         name: hint.__metadata__[0]
         for name, hint in get_type_hints(kind, include_extras=True).items()
     }
-    for kind in (RotatingMachine, Gearbox, InductionMotor)
+    for kind in (RotatingMachine, Gearbox, InductionMotor, StirredVessel, HeatExchanger)
 }
 
 
@@ -173,6 +236,8 @@ class DataSheet:
     rotating_machine: RotatingMachine | UnsetType = UNSET
     gearbox: Gearbox | UnsetType = UNSET
     induction_motor: InductionMotor | UnsetType = UNSET
+    stirred_vessel: StirredVessel | UnsetType = UNSET
+    heat_exchanger: HeatExchanger | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if self.version != VERSION:
@@ -207,5 +272,5 @@ class DataSheet:
                 yield field.name, str(value)
 
 
-Machine = RotatingMachine | Gearbox | InductionMotor
+Machine = RotatingMachine | Gearbox | InductionMotor | StirredVessel | HeatExchanger
 KINDS: tuple[str, ...] = tuple(field.name for field in fields(DataSheet) if field.name != "version")

@@ -56,4 +56,5 @@ def _machines(version: Version) -> tuple[str, ...]:
     from wg_server.generator.weights import sheet_generation
 
     data = atomic.read_bytes(version.sheets, limit=sheet_generation.PACKAGE_LIMIT)
-    return tuple(sheet_generation.unpack(data).kinds)
+    sheets = sheet_generation.unpack(data)
+    return (*sheets.kinds, *sheets.sensors)

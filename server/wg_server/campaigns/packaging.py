@@ -55,7 +55,7 @@ def make_package(
     """Generate candidates for a plant and pack them, signed.
 
     They are networks for the machine that it states and the statistics of it that it released,
-    where the generator knows it; heads of known
+    where the generator knows it, and nothing else where these are a soft sensor; heads of known
     kinds; and what it finishes to heads on the encoder, from the sums of its classes' kinds: free
     post-processing of what other sites released. Where networks were made, and no other site has
     released anything of its classes, the last are left out: they would say what class names say.
@@ -71,24 +71,9 @@ def make_package(
         DataError: It is for another encoder than the plant's.
     """
     version = versions.read(home, identity)
-    heads, releases = (
-        _generate(version, pools, plant) if version.uses_heads else ((), NOTHING_POOLED)
+    condition, candidates, releases = _candidates(
+        version, pools, plant, seed=int(request_id[:8], 16)
     )
-    networks = stated.networks(version, plant, seed=int(request_id[:8], 16))
-    candidates: dict[Candidate, Tensors] = {}
-    condition = Condition()
-    if networks is not None:
-        condition, for_machine = networks
-        candidates |= _manifest_entries(catalogue.SPECTRUM_LINES, for_machine)
-        if not releases.other_sites:
-            heads = tuple(head for head in heads if head.source != catalogue.POSTERIOR)
-            releases = NOTHING_POOLED
-    elif not version.uses_heads:
-        raise ConfigError(
-            f"package for {plant.site}: it states no machine of which there are networks, and the"
-            " generator's heads fail their model card; train on a larger zoo"
-        )
-    candidates |= _manifest_entries(version.summary.architecture, heads)
     tensors = weights_package.pack_tensors({c.name: values for c, values in candidates.items()})
     now = int(time.time())
     manifest = WeightsManifest(
@@ -108,6 +93,30 @@ def make_package(
         expires=now + int(PACKAGE_LIFE.total_seconds()),
     )
     return weights_package.encode(manifest, tensors, signing.load(home.signing_key))
+
+
+def _candidates(
+    version: Version, pools: ReleasePools, plant: Recipient, *, seed: int
+) -> tuple[Condition, dict[Candidate, Tensors], PooledReleases]:
+    """Generate a plant's candidates: what networks were made for, tensors, and others' releases."""
+    networks = stated.networks(version, plant, seed=seed)
+    condition, architecture, for_machine = networks or (Condition(), "", ())
+    heads: tuple[GeneratedCandidate, ...] = ()
+    releases = NOTHING_POOLED
+    # A soft sensor has no classes, and heads state no numbers.
+    if version.uses_heads and architecture != catalogue.PROCESS_SENSOR:
+        heads, releases = _generate(version, pools, plant)
+    candidates = _manifest_entries(architecture, for_machine)
+    if candidates and not releases.other_sites:
+        heads = tuple(head for head in heads if head.source != catalogue.POSTERIOR)
+        releases = NOTHING_POOLED
+    elif not candidates and not version.uses_heads:
+        raise ConfigError(
+            f"package for {plant.site}: it states no machine of which there are networks, and the"
+            " generator's heads fail their model card; train on a larger zoo"
+        )
+    candidates |= _manifest_entries(version.summary.architecture, heads)
+    return condition, candidates, releases
 
 
 def _manifest_entries(

@@ -7,6 +7,7 @@ are made from the data sheet alone.
 import logging
 from dataclasses import replace
 
+from wg_common.catalogue import PROCESS_SENSOR, SPECTRUM_LINES
 from wg_common.weights_package import Condition
 from wg_core import atomic
 from wg_core.errors import ConfigError, VerificationError
@@ -20,12 +21,12 @@ log = logging.getLogger(__name__)
 
 def networks(
     version: Version, plant: Recipient, *, seed: int
-) -> tuple[Condition, tuple[GeneratedCandidate, ...]] | None:
+) -> tuple[Condition, str, tuple[GeneratedCandidate, ...]] | None:
     """Make networks for the machine that a plant states, those at the mean of latents first.
 
-    With the condition that they were made for. None where the plant states no machine, the version
-    has no generator for one, or the generator knows nothing of such a machine or of such class
-    names.
+    With the condition that they were made for, and their architecture. None where the plant states
+    no machine, the version has no generator for one, or the generator knows nothing of such a
+    machine or of such class names.
 
     Raises:
         DecodeError: The generator's package cannot be read.
@@ -34,6 +35,7 @@ def networks(
     if plant.data_sheet is None or version.summary.sheets is None or not version.uses_networks:
         return None
     # torch is slow to import
+    from wg_common.machines.registry import stated_unit
     from wg_server.generator.weights import machine_statistic, sheet_generation
 
     data = atomic.read_bytes(version.sheets, limit=sheet_generation.PACKAGE_LIMIT)
@@ -44,8 +46,15 @@ def networks(
     if statistic is not None and not statistic.suffices:
         log.info("package for %s: too few records for its statistic", plant.site)
     sheets = sheet_generation.unpack(data)
+    architecture = SPECTRUM_LINES
     try:
-        candidates = sheets.generate(plant.data_sheet, plant.labels, statistic, seed=seed)
+        if stated_unit(plant.data_sheet) is not None:
+            architecture = PROCESS_SENSOR
+            candidates: tuple[GeneratedCandidate, ...] = (
+                sheets.sensor(plant.data_sheet, statistic),
+            )
+        else:
+            candidates = sheets.generate(plant.data_sheet, plant.labels, statistic, seed=seed)
         is_used = (
             statistic is not None
             and statistic.suffices
@@ -59,4 +68,4 @@ def networks(
         condition = replace(
             condition, statistic=plant.release_id, epsilon=plant.release.manifest.epsilon
         )
-    return condition, candidates
+    return condition, architecture, candidates

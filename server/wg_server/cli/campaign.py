@@ -14,7 +14,6 @@ from wg_core.privacy.schema import CLASSES, KINDS, MACHINE, Statistics
 from wg_core.wire import canonical, protocol
 from wg_server.campaigns import reasons, schedule, starting, worth
 from wg_server.campaigns.starting import Order, retry, start
-from wg_server.cli.languages import say_state
 from wg_server.cli.options import Duration, format_time, home_option, this_user
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
@@ -196,7 +195,7 @@ def _list(store: Store, home: ServerHome, as_json: bool) -> None:
         return
     for campaign in campaigns:
         progress = campaign.progress
-        cli.say(f"{campaign.id}  {say_state(campaign.state, 10)} {format_time(campaign.created)}")
+        cli.say(f"{campaign.id}  {campaign.state:10} {format_time(campaign.created)}")
         cli.say(
             text(
                 "    {count}/{sites} served, epsilon {epsilon}, {statistics}: {purpose}",
@@ -258,13 +257,13 @@ def _show(store: Store, campaign: Campaign, as_json: bool) -> None:
         text(
             "campaign {id}: {state}: {summary}",
             id=campaign.id,
-            state=say_state(campaign.state),
+            state=campaign.state,
             summary=summary,
         )
     )
     for task in campaign.tasks:
         reason = reasons.of_task(campaign, task, sights[task.site], now, code)
-        cli.say(f"  {task.site:24} {say_state(task.state, 10)} {reason.why}".rstrip())
+        cli.say(f"  {task.site:24} {task.state:10} {reason.why}".rstrip())
         if reason.do:
             cli.say(text("  {space:35} do: {do}", space="", do=reason.do))
 
@@ -293,12 +292,8 @@ def _wait(queue: CampaignQueue, campaign: Campaign, home: ServerHome) -> Campaig
     try:
         while campaign.finished is None:
             states = Counter(task.state for task in campaign.tasks)
-            words = ", ".join(
-                f"{count} {say_state(state)}" for state, count in sorted(states.items())
-            )
-            line = text(
-                "campaign {state}: sites: {words}", state=say_state(campaign.state), words=words
-            )
+            words = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+            line = text("campaign {state}: sites: {words}", state=campaign.state, words=words)
             if line != last_line:
                 last_line = line
                 cli.note(last_line)

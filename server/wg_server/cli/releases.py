@@ -9,7 +9,6 @@ from wg_common import cli
 from wg_common.language import text
 from wg_core import logs
 from wg_core.errors import UsageError
-from wg_server.cli.languages import say_state
 from wg_server.cli.options import format_time, home_option, this_user
 from wg_server.site.home import ServerHome
 from wg_server.store import quarantine
@@ -52,8 +51,9 @@ def _list(home: ServerHome, standings: Sequence[Standing], as_json: bool) -> Non
         cli.emit({"releases": rows})
         return
     for note in notes:
-        standing = say_state(note.standing, 11)
-        cli.say(f"{note.release_id}  {note.site:24} {standing} {format_time(note.received)}")
+        cli.say(
+            f"{note.release_id}  {note.site:24} {note.standing:11} {format_time(note.received)}"
+        )
         for reason in note.reasons.splitlines():
             cli.say(f"  {logs.printable(reason)}")
 
@@ -64,7 +64,5 @@ def _judge(home: ServerHome, release_id: str, standing: Standing, as_json: bool)
             quarantine.judge(store.engine, release_id, standing)
         site = store.release(release_id).site
     document = {"release_id": release_id, "site": site, "standing": standing}
-    line = text(
-        "release {id} of {site}: {standing}", id=release_id, site=site, standing=say_state(standing)
-    )
+    line = text("release {id} of {site}: {standing}", id=release_id, site=site, standing=standing)
     cli.answer(as_json, document, line)

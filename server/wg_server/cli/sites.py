@@ -12,7 +12,6 @@ from wg_common.language import ENGLISH, Code, current, list_names, text
 from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_core.wire import protocol
 from wg_server.campaigns import reasons
-from wg_server.cli.languages import say_state
 from wg_server.cli.options import Duration, format_time, home_option, this_user
 from wg_server.fleet import trust
 from wg_server.fleet.enrolment import make_token
@@ -118,9 +117,7 @@ def _say(row: Mapping[str, Any]) -> bool:
     if row["quarantined"]:
         troubles.append(text("QUARANTINED: {count}", count=row["quarantined"]))
     last_seen = text("seen {time}", time=format_time(row["last_seen"] or 0))
-    words = list_names(
-        [f"{row['site']:24} {say_state(row['state'], 9)}", last_seen, *troubles], "  "
-    )
+    words = list_names([f"{row['site']:24} {row['state']:9}", last_seen, *troubles], "  ")
     cli.say(words)
     expiry = format_time(row["certificate_expires"] or 0)
     cli.say(text("    certificate until {time}", time=expiry))

@@ -15,7 +15,7 @@ from wg_core.errors import ExitCode
 from wg_server.cli.options import home_option, plan_option, this_user
 from wg_server.generator import pipeline, versions
 from wg_server.generator.plan import read_plan
-from wg_server.generator.weights import sheet_card
+from wg_server.generator.weights import sensor_training, sheet_card
 from wg_server.site.home import ServerHome
 from wg_server.store.operators import record_action
 from wg_server.store.queue import CampaignQueue
@@ -53,9 +53,7 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
     short = card["version"][: versions.SHORT_ID]
     lines = [text("generator {version}", version=card["version"]), *_table(card)]
     if "sheets" in card:
-        for machines in card["sheets"]["kinds"].values():
-            lines += sheet_card.table(machines)
-        lines += _requirements(card["sheets"])
+        lines += _sheets(card["sheets"])
     lines += [
         text("deleted: generator {version}", version=name[: versions.SHORT_ID])
         for name in pruned_versions
@@ -124,6 +122,17 @@ def _table(card: dict[str, Any]) -> list[str]:
             if not model.endswith("_error")
         )
         lines.append(f"  {family}: {shares}")
+    return lines + _requirements(card)
+
+
+def _sheets(card: dict[str, Any]) -> list[str]:
+    """Card of networks for machines, and of soft sensors."""
+    lines = []
+    for machines in card["kinds"].values():
+        lines += sheet_card.table(machines)
+    for units in card.get("sensors", {}).values():
+        lines += sensor_training.table(units)
+        lines += [f"  {words}" for words in _requirements(units)]
     return lines + _requirements(card)
 
 

@@ -25,6 +25,7 @@ from wg_core.errors import ConfigError
 from wg_core.privacy.schema import CLIP_RADIUS
 from wg_core.wire import canonical
 from wg_server.generator import versions
+from wg_server.generator.checks import read_checks
 from wg_server.generator.evaluation import head_card
 from wg_server.generator.evaluation.episodes import Plants
 from wg_server.generator.families import likeness
@@ -32,10 +33,19 @@ from wg_server.generator.families.heads import OperatorFamilies, OperatorFamily
 from wg_server.generator.plan import GeneratorPlan
 from wg_server.generator.prior.names import fit_public_priors
 from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
-from wg_server.generator.weights import machine_trial, sheet_card, sheet_generation, training
+from wg_server.generator.weights import (
+    machine_trial,
+    sensor_training,
+    sheet_card,
+    sheet_generation,
+    training,
+)
 from wg_server.generator.weights.head_package import Parts, pack
 from wg_server.generator.weights.machine_networks import Sizes
 from wg_server.generator.weights.machine_training import Draws, MachineObjective, workshop
+from wg_server.generator.weights.process_simulation import PROCESS_SIMULATORS
+from wg_server.generator.weights.sensor_network import SensorNetwork
+from wg_server.generator.weights.sensor_training import SensorObjective
 from wg_server.generator.weights.sheet_generation import KindGenerator, SheetGenerator
 from wg_server.generator.weights.training import Schedule
 from wg_server.site.home import ServerHome
@@ -112,24 +122,49 @@ class _Pipeline:
         card, packed_heads = self._heads(tasks, encoder)
         sheets, maps = None, encoders.unpack(encoder).maps
         if maps and self.plan.machine_steps:
-            sheets, card["sheets"] = self._sheets(maps)
+            sheets, about = self._sheets(maps)
+            if sheets is not None:
+                card["sheets"] = about
         self.progress(steps(self.home, self.plan), "writing the generator")
         version = versions.write(self.home, card, packed_heads, sheets)
         return {**version.card, "version": version.id}
 
-    def _sheets(self, maps: Maps) -> tuple[bytes, dict[str, Any]]:
-        """Train, measure and pack networks for machines; the package, and its card."""
-        generators, cards = {}, {}
+    def _sheets(self, maps: Maps) -> tuple[bytes | None, dict[str, Any]]:
+        """Train, measure and pack networks for machines, and soft sensors that hold; and the card.
+
+        None where no network was made.
+        """
+        generators, sensors, cards, sensor_cards = {}, {}, {}, {}
         for number, (kind, reading_map) in enumerate(maps.items()):
             before = _STEPS + number * self.plan.machine_steps
-            generators[kind], cards[kind] = self._machines(kind, reading_map, before)
-        packed_generator = sheet_generation.pack(SheetGenerator(generators))
-        checks = [check for card in cards.values() for check in card["checks"]]
-        return packed_generator, {
+            if kind in PROCESS_SIMULATORS:
+                network, sensor_cards[kind] = self._sensor(kind, reading_map, before)
+                if all(check.passed for check in read_checks(sensor_cards[kind])):
+                    sensors[kind] = network
+            else:
+                generators[kind], cards[kind] = self._machines(kind, reading_map, before)
+        packed_generator = sheet_generation.pack(SheetGenerator(generators, sensors))
+        shipped_cards = [*cards.values(), *(sensor_cards[kind] for kind in sensors)]
+        return packed_generator if shipped_cards else None, {
             "generator": canonical.sha256_hex(packed_generator),
             "kinds": cards,
-            "checks": checks,
+            "sensors": sensor_cards,
+            "checks": [check for card in shipped_cards for check in card["checks"]],
         }
+
+    def _sensor(
+        self, kind: str, reading_map: ReadingMap, before: int
+    ) -> tuple[SensorNetwork, dict[str, Any]]:
+        """Train and measure the soft sensors of process units of one kind; see ``_machines``."""
+        seed, draws = self.plan.seed, self.draws
+        objective = SensorObjective(kind, reading_map, draws.validation, seed)
+        state = training.train(
+            objective,
+            Schedule(steps=self.plan.machine_steps),
+            lambda step, words: self.progress(before + step, f"{kind}: {words}"),
+        )
+        card = sensor_training.judge(objective.model, draws.test, seed)
+        return objective.model.network, {"training": asdict(state), **card}
 
     def _machines(
         self, kind: str, reading_map: ReadingMap, before: int

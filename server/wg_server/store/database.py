@@ -272,11 +272,10 @@ def _check_tables(connection: Connection) -> None:
         stored_names = {column["name"] for column in columns.get((None, table.name), ())}
         if missing_names := set(table.columns.keys()) - stored_names:
             shown_url = connection.engine.url.render_as_string(hide_password=True)
-            column = f"{table.name}.{min(missing_names)}"
             raise ConfigError(
-                f"database {shown_url}: a program between two versions wrote it, without {column}:"
-                f" use that program, or restore a backup that weightgate {__version__} or a"
-                " released version made"
+                f"database {shown_url}: a program between two versions wrote it, without"
+                f" {table.name}.{min(missing_names)}: use that program, or restore a backup that"
+                f" weightgate {__version__} or a released version made"
             )
 
 

@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from wg_common import catalogue
-from wg_common.machines.registry import KINDS
+from wg_common.machines.registry import READ
 from wg_common.modalities.images import ENCODER_PIXELS, Images
 from wg_common.modalities.registry import modality as modality_of
 from wg_common.modalities.windows import Windows
@@ -140,7 +140,7 @@ class ZooPlan:
         networks: Whether a network stands beside the head of each of the operator's families.
         machine_steps: Training steps of the encoder's reading maps, of each kind of machine; 0:
             there are none, and no networks are made for machines of such a home.
-        machines: Kinds of machine that have one; empty: all.
+        machines: Kinds of machine and of process unit that have one; empty: all.
     """
 
     seed: int
@@ -170,8 +170,8 @@ class ZooPlan:
         self._check_private()
         if self.machine_steps and self.modality != Windows.name:
             raise ConfigError(f"machine_steps: machines have windows, and not {self.modality}")
-        if unknown := sorted(set(self.machines) - set(KINDS)):
-            raise ConfigError(f"machines: {unknown[0]!r} is none of {', '.join(KINDS)}")
+        if unknown := sorted(set(self.machines) - set(READ)):
+            raise ConfigError(f"machines: {unknown[0]!r} is none of {', '.join(READ)}")
         if self.networks and not self.family_network:
             raise ConfigError(f"networks: there are none for {modality_of(self.modality).title}")
 

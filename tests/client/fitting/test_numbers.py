@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wg_client.fitting import numbers
-from wg_client.fitting.numbers import Judgement, half_width, keeps_delivered
+from wg_client.fitting.numbers import Judgement, choose, half_width
 from wg_core.errors import DataError
 
 RNG = np.random.default_rng(1)
@@ -62,10 +62,19 @@ def test_half_widths_hold_nine_in_ten_of_what_is_new() -> None:
     assert 0.84 < np.mean(inside) < 0.97
 
 
-def test_what_was_delivered_stays_unless_it_is_surely_worse() -> None:
-    recordings, errors = np.arange(40) // 2, RNG.normal(size=40)
-    assert keeps_delivered(errors, errors, recordings)
-    assert keeps_delivered(errors, 2 * errors, recordings)
-    assert not keeps_delivered(3 * errors, errors, recordings)
-    one_bad = np.where(recordings == 3, 6.0, 1.0)  # A single recording is no proof
-    assert keeps_delivered(one_bad, np.ones(40), recordings)
+def _choice(delivered_error: float, bias: float = 0.0) -> str:
+    """What is kept of 40 values of 20 days that features say with an error of .3."""
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=40)
+    features = np.stack([values + 0.3 * rng.normal(size=40), rng.normal(size=40)], axis=1)
+    delivered = values + bias + delivered_error * rng.normal(size=40)
+    choice = choose(features, values, np.arange(40) // 2, delivered)
+    assert choice.predict(features, delivered).shape == (40,)
+    assert choice.half_width == half_width(np.abs(choice.out_of_fold - values), np.arange(40) // 2)
+    return choice.name
+
+
+def test_what_was_delivered_stays_unless_it_is_worse() -> None:
+    assert _choice(0.1) == "delivered"
+    assert _choice(0.05, bias=1.0) == "corrected"
+    assert _choice(3.0) == "local-only"

@@ -166,7 +166,7 @@ def test_its_package_holds_networks_for_the_machine_and_nothing_of_other_sites(
     def networks(_version: object, plant: Recipient, *, seed: int) -> object:
         asked.append(plant)
         candidate = GeneratedCandidate("raw-mean", "diffusion", {"w": np.zeros(3, np.float32)})
-        return CONDITION, (candidate,)
+        return CONDITION, catalogue.SPECTRUM_LINES, (candidate,)
 
     monkeypatch.setattr(stated, "networks", networks)
     monkeypatch.setattr(packaging, "_generate", lambda *_: ((), NOTHING_POOLED))

@@ -32,16 +32,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.language import text
-from wg_common.machines.registry import stated_kind
+from wg_common.machines.registry import stated_kind, stated_unit
 from wg_common.modalities.base import Record
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality as modality_of
-from wg_common.nets import spectrum_lines
 from wg_common.nets.encoder import isolation
 from wg_common.nets.encoder import package as packages
 from wg_common.nets.encoder.confined_trunk import NotStartedError, load_trunk
 from wg_common.nets.encoder.plant_trunk import PlantTrunk
-from wg_common.nets.encoder.reading_map import Maps, readings
+from wg_common.nets.encoder.reading_map import Maps, read_record
 from wg_common.nets.encoder.trunk import EncoderTrunk, Records, TrunkKind, trunk_of
 from wg_core.errors import ConfigError
 from wg_core.privacy.schema import CLIP_RADIUS, MACHINE_DIMENSION
@@ -146,7 +145,7 @@ class Encoder:
                 encoder has no map of.
             DataError: A record has another type or shape, or is of another modality.
         """
-        kind = stated_kind(data_sheet)
+        kind = stated_unit(data_sheet) or stated_kind(data_sheet)
         figures = kind.figures(data_sheet)
         if kind.name not in self.maps:
             raise ConfigError(
@@ -158,14 +157,13 @@ class Encoder:
                     kind=kind.name,
                 )
             )
-        reading_map, templates = self.maps[kind.name], kind.templates(figures)
+        reading_map = self.maps[kind.name]
         numbers = np.zeros((len(records), MACHINE_DIMENSION), np.float32)
         with isolation.one_thread(), torch.inference_mode():
             for row in range(len(records)):
-                (record,) = chunk = list(records[row : row + 1])
+                (record,) = records[row : row + 1]
                 modality_of(self.modality).check_all([record], row)
-                inputs = torch.from_numpy(spectrum_lines.prepare_windows(chunk))
-                numbers[row] = reading_map(readings(inputs[None], templates))[0, 0].numpy()
+                numbers[row] = reading_map(read_record(kind, figures, record)).numpy()
         return np.where(np.isfinite(numbers).all(axis=1, keepdims=True), numbers, np.float32(0))
 
     def at_plant(self, trunk: PlantTrunk) -> Encoder:

@@ -1,6 +1,7 @@
 """The reading map: numbers of a machine's record whose noisy sum conditions a generator.
 
-A window is read at its machine's stated lines: coarse spectrum and peaks, envelope spectra pooled
+A window of a process unit is read by its balances (``wg_common.machines.process``), one of another
+machine at its stated lines: coarse spectrum and peaks, envelope spectra pooled
 in groups, and envelopes at the templates of the kind (``wg_common.machines``). A small network that
 was trained with a generator's (``wg_server.generator.weights.reading_map_training``), and is frozen
 since, turns these readings into ``MACHINE_DIMENSION`` numbers: what a record says of what no sheet
@@ -27,8 +28,8 @@ from torch import Tensor, nn
 
 from wg_common.machines.base import HALF_BINS, MachineKind
 from wg_common.machines.process import ProcessUnit
-from wg_common.machines.registry import KINDS
-from wg_common.nets import spectrum_lines
+from wg_common.machines.registry import READ
+from wg_common.nets import process_sensor, spectrum_lines
 from wg_common.nets.spectrum_lines import BANDS, ENVELOPES, INPUTS
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.privacy.schema import CLIP_RADIUS, MACHINE_DIMENSION
@@ -97,6 +98,20 @@ def readings(inputs: Tensor, templates: Tensor) -> Tensor:
     return torch.cat([inputs[..., ENVELOPES:], group_means.flatten(2), at_lines], dim=2)
 
 
+def read_record(
+    kind: MachineKind | ProcessUnit, figures: Tensor, record: NDArray[np.floating]
+) -> Tensor:
+    """Readings ``[R]`` of one record ``[C, T]`` at stated figures ``[1, f]``.
+
+    Raises:
+        DataError: It has not the instruments and samples of a process unit's windows.
+    """
+    if isinstance(kind, ProcessUnit):
+        return process_sensor.readings(kind, figures, record[None])[0]
+    inputs = torch.from_numpy(spectrum_lines.prepare_windows([record]))
+    return readings(inputs[None], kind.templates(figures))[0, 0]
+
+
 def input_weights(weights: Tensor, templates: Tensor) -> Tensor:
     """Weights over inputs ``[m, w, INPUTS]`` of weights over their readings ``[m, w, R]``.
 
@@ -133,7 +148,7 @@ def read_maps(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, ReadingMa
     """
     maps = {}
     unread = dict(tensors)
-    for name, kind in KINDS.items():
+    for name, kind in READ.items():
         prefix = _prefix(name)
         values = {key: unread.pop(key) for key in tensors if key.startswith(prefix)}
         if not values:
@@ -154,7 +169,7 @@ def read_maps(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, ReadingMa
     if unread:
         raise DecodeError(
             f"encoder: {sorted(unread)[0][:64]!r} is a reading map of no kind of machine that is"
-            f" known here ({', '.join(KINDS)}); update this program"
+            f" known here ({', '.join(READ)}); update this program"
         )
     return maps
 

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from wg_common.catalogue import Inputs
 from wg_common.machines.base import MachineKind
-from wg_common.machines.process import ProcessUnit
 from wg_core.privacy.schema import MACHINE_DIMENSION
 from wg_server.generator.weights.machine_networks import (
     FixedNetwork,
@@ -69,7 +68,7 @@ class StatisticEmbedding(nn.Module):
 class ConditionedNetworks(nn.Module):
     """Networks for a condition and one treatment of inputs, and what their latents are like."""
 
-    def __init__(self, kind: MachineKind | ProcessUnit, hidden_size: int, sizes: Sizes) -> None:
+    def __init__(self, kind: MachineKind, hidden_size: int, sizes: Sizes) -> None:
         super().__init__()
         stated_size, latent = kind.condition_size, sizes.latent
         self.kind, self.latent = kind, latent

@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wg_common.machines.base import MachineKind
-from wg_common.machines.process import ProcessUnit
 from wg_common.nets.encoder import reading_map
 from wg_common.nets.spectrum_lines import INPUTS
 
@@ -107,10 +106,10 @@ class Mixture(nn.Module):
 class LineDecoder(nn.Module):
     """From conditions ``[m, c]`` to networks."""
 
-    def __init__(self, kind: MachineKind | ProcessUnit, condition: int, sizes: Sizes) -> None:
+    def __init__(self, kind: MachineKind, condition: int, sizes: Sizes) -> None:
         super().__init__()
         rank, width, features = sizes.rank, sizes.width, sizes.features
-        classes, inputs = kind.output_count, reading_map.reading_count(kind)
+        classes, inputs = len(kind.conditions), reading_map.reading_count(kind)
         self.factors = mlp(condition, sizes.hidden, rank)
         self.first = Mixture(rank, (width, inputs), inputs**-0.5)
         self.second = Mixture(rank, (features, width), width**-0.5)
@@ -135,11 +134,11 @@ class LineDecoder(nn.Module):
 class TemplateNetwork(nn.Module):
     """One network for all machines, on readings at each machine's lines."""
 
-    def __init__(self, kind: MachineKind | ProcessUnit, sizes: Sizes) -> None:
+    def __init__(self, kind: MachineKind, sizes: Sizes) -> None:
         super().__init__()
         self.first = nn.Linear(reading_map.reading_count(kind), sizes.width)
         self.second = nn.Linear(sizes.width, sizes.features)
-        self.head = nn.Linear(sizes.features, kind.output_count)
+        self.head = nn.Linear(sizes.features, len(kind.conditions))
 
     def forward(self, count: int) -> LineNetworks:
         """The network, for each of so many machines."""

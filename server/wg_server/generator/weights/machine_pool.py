@@ -154,9 +154,7 @@ def batch_of(machines: PooledMachines, generator: torch.Generator) -> Batch:
     square = torch.einsum("mk,mki->mi", shares, machines.squares)
     spread = (square - mean.square()).clamp(min=0).sqrt()
     standard_inputs = spectrum_lines.standardised_by(inputs, mean[:, None], spread[:, None])
-    low, high = (math.log(bound) for bound in _RECORDS)
-    records = torch.exp(low + (high - low) * torch.rand(count, generator=generator))
-    noises = torch.tensor([machine_statistic.release_noise(epsilon) for epsilon in _EPSILONS])
+    records, noises = releases(count, generator)
     return Batch(
         machines=machines,
         labels=labels,
@@ -166,8 +164,16 @@ def batch_of(machines: PooledMachines, generator: torch.Generator) -> Batch:
         },
         shares=shares,
         records=records,
-        noises=noises[torch.randint(len(_EPSILONS), (count,), generator=generator)],
+        noises=noises,
     )
+
+
+def releases(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Numbers of records ``[count]`` and noises ``[count, 2]`` of plants that release."""
+    low, high = (math.log(bound) for bound in _RECORDS)
+    records = torch.exp(low + (high - low) * torch.rand(count, generator=generator))
+    noises = torch.tensor([machine_statistic.release_noise(epsilon) for epsilon in _EPSILONS])
+    return records, noises[torch.randint(len(_EPSILONS), (count,), generator=generator)]
 
 
 def mixtures(count: int, conditions: int, generator: torch.Generator) -> Tensor:

@@ -6,9 +6,12 @@ frozen, since plants confirm it as a part of the encoder; whichever generators a
 learn through it.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from wg_common.machines.registry import PROCESS_UNITS, READ
 from wg_common.nets.encoder.reading_map import Maps, ReadingMap
 from wg_common.streams import Stream
 from wg_server.generator.weights import machine_pool, training
@@ -16,6 +19,7 @@ from wg_server.generator.weights.machine_model import TREATMENTS, StatisticEmbed
 from wg_server.generator.weights.machine_networks import LineDecoder, Sizes, draw_parameters
 from wg_server.generator.weights.machine_pool import Batch, MachinePool
 from wg_server.generator.weights.machine_training import Draws, loss, workshop
+from wg_server.generator.weights.sensor_training import SensorObjective
 from wg_server.generator.weights.simulators import SIMULATORS
 from wg_server.generator.weights.training import Evaluation, Progress, Schedule
 from wg_server.zoo.plan import ZooPlan
@@ -90,8 +94,12 @@ def train_maps(
     maps = {}
     with threads(1):
         steps = plan.machine_steps
-        for number, kind in enumerate(plan.machines or SIMULATORS):
-            objective = MapObjective(kind, Sizes(), draws.in_steps(steps), plan.seed)
+        for number, kind in enumerate(plan.machines or READ):
+            objective: Any = (
+                SensorObjective(kind, None, draws.validation, plan.seed)
+                if kind in PROCESS_UNITS
+                else MapObjective(kind, Sizes(), draws.in_steps(steps), plan.seed)
+            )
 
             def report(
                 step: int, words: str, before: int = number * steps, kind: str = kind

@@ -6,16 +6,16 @@ finds its template network as good, for one treatment of inputs or both, that is
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, Inputs
+from wg_common.catalogue import CONDITIONED, HEAD_BIAS, HEAD_WEIGHT, Inputs
 from wg_common.machines import bearing, words
 from wg_common.machines.base import MachineKind
-from wg_common.machines.registry import stated_kind
+from wg_common.machines.registry import PROCESS_UNITS, stated_kind, stated_unit
 from wg_core.errors import ConfigError
 from wg_core.wire.data_sheet import DataSheet
 from wg_server.generator import container
@@ -24,6 +24,7 @@ from wg_server.generator.weights.class_head import class_head
 from wg_server.generator.weights.machine_model import TREATMENTS, MachineModel
 from wg_server.generator.weights.machine_networks import Sizes, Weights
 from wg_server.generator.weights.machine_statistic import MachineStatistic, statistics_of
+from wg_server.generator.weights.sensor_network import SensorNetwork
 from wg_server.generator.weights.simulators import SIMULATORS
 
 SAMPLES = 16
@@ -81,9 +82,11 @@ class SheetGenerator:
 
     Attributes:
         kinds: Generators by the kind of machine.
+        sensors: Networks of soft sensors by the kind of process unit.
     """
 
     kinds: Mapping[str, KindGenerator]
+    sensors: Mapping[str, SensorNetwork] = field(default_factory=dict)
 
     def takes_statistic(self, sheet: DataSheet) -> bool:
         """Tell whether a statistic changes what is made for the machine of a sheet.
@@ -91,6 +94,8 @@ class SheetGenerator:
         Raises:
             ConfigError: The machine is of no kind that it knows.
         """
+        if sheet.kind in self.sensors:
+            return True
         return "conditioned" in self._kind(sheet)[1].ships.values()
 
     def generate(
@@ -125,6 +130,22 @@ class SheetGenerator:
                 for name, treatment, weights in generator.weights(figures, statistic, noise)
             )
 
+    def sensor(self, sheet: DataSheet, statistic: MachineStatistic | None) -> GeneratedCandidate:
+        """Make a soft sensor for a process unit, of its sheet and the statistic of its records.
+
+        Raises:
+            ConfigError: There is none for such a unit.
+        """
+        unit = stated_unit(sheet)
+        if unit is None or unit.name not in self.sensors:
+            raise ConfigError(
+                f"data sheet: this generator makes no soft sensor of a {sheet.kind}; train another"
+            )
+        network, figures = self.sensors[unit.name], unit.figures(sheet)
+        with torch.inference_mode():
+            tensors = network.tensors(figures, statistics_of(statistic))
+        return GeneratedCandidate("sensor", CONDITIONED, tensors, "standardised")
+
     def _kind(self, sheet: DataSheet) -> tuple[MachineKind, KindGenerator]:
         kind = stated_kind(sheet)
         if kind.name not in self.kinds:
@@ -137,16 +158,19 @@ class SheetGenerator:
 
 def pack(generator: SheetGenerator) -> bytes:
     """The generator's package."""
+    models: dict[str, nn.Module] = {name: part.model for name, part in generator.kinds.items()}
+    models |= generator.sensors
     tensors = {
         f"{name}.{key}": value
-        for name, part in generator.kinds.items()
-        for key, value in part.model.state_dict().items()
+        for name, model in models.items()
+        for key, value in model.state_dict().items()
     }
     kinds = {
         name: {"ships": dict(part.ships), "sizes": _sizes(part.model.sizes)}
         for name, part in generator.kinds.items()
     }
-    return container.pack(tensors, _KEY, {"format": _FORMAT, "version": _VERSION, "kinds": kinds})
+    document = {"kinds": kinds, "sensors": list(generator.sensors)}
+    return container.pack(tensors, _KEY, {"format": _FORMAT, "version": _VERSION, **document})
 
 
 def unpack(data: bytes) -> SheetGenerator:
@@ -158,7 +182,7 @@ def unpack(data: bytes) -> SheetGenerator:
     tensors, document = container.unpack(
         data, _KEY, form=_FORMAT, version=_VERSION, limit=PACKAGE_LIMIT
     )
-    kinds = {}
+    kinds, sensors = {}, {}
     with container.decoding(_KEY):
         for name, about in document["kinds"].items():
             workshop = SIMULATORS[name](0)
@@ -168,7 +192,11 @@ def unpack(data: bytes) -> SheetGenerator:
                 treatment: _shipping_mode(about["ships"][treatment]) for treatment in TREATMENTS
             }
             kinds[name] = KindGenerator(model.eval(), ships)
-    return SheetGenerator(kinds)
+        for name in document.get("sensors", []):
+            network = SensorNetwork(PROCESS_UNITS[name])
+            network.load_state_dict(container.under(tensors, f"{name}."))
+            sensors[name] = network.eval()
+    return SheetGenerator(kinds, sensors)
 
 
 def _shipping_mode(word: object) -> Shipped:

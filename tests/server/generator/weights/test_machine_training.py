@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from wg_common.machines import bearing
+from wg_common.machines.registry import READ
 from wg_common.nets import spectrum_lines
 from wg_common.nets.encoder.reading_map import ReadingMap, readings
 from wg_server.generator.weights import (
@@ -25,7 +26,6 @@ from wg_server.generator.weights.machine_networks import Sizes, draw_parameters
 from wg_server.generator.weights.machine_pool import LABELLED, MachinePool
 from wg_server.generator.weights.machine_training import Draws, MachineObjective
 from wg_server.generator.weights.machine_trial import EVEN, MOSTLY_SOUND, Trial
-from wg_server.generator.weights.simulators import SIMULATORS
 from wg_server.generator.weights.training import Schedule
 from wg_server.zoo.plan import SourcePlan, ZooPlan
 
@@ -118,7 +118,7 @@ def test_maps_of_all_kinds_are_trained_by_seed() -> None:
         return {name: part.state_dict() for name, part in maps.items()}
 
     one, again, other = train(1), train(1), train(2)
-    assert list(one) == list(SIMULATORS)
+    assert list(one) == list(READ)
     assert list(train(1, KIND)) == [KIND]
     weight = "layers.0.weight"
     assert torch.equal(one[KIND][weight], again[KIND][weight])

@@ -1,30 +1,46 @@
-"""Process units: balances that close, instruments that do not, networks that know both."""
+"""Process units: balances that close, instruments that do not, a network that knows both."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from bench import soft_sensors
+from tests.tutorial import blocks
 from torch import Tensor
 
-from wg_server.generator.weights import training
-from wg_server.generator.weights.machine_networks import Sizes
+from wg_common.machines import process
+from wg_common.machines.registry import PROCESS_UNITS
+from wg_common.nets import process_sensor
+from wg_core.errors import ConfigError, DataError, DecodeError
+from wg_core.wire.data_sheet import DataSheet, HeatExchanger
+from wg_server.generator.weights import sensor_training, sheet_generation, training
 from wg_server.generator.weights.process_simulation import (
     PROCESS_SIMULATORS,
-    ProcessWorkshop,
+    ProcessSimulator,
     Units,
 )
-from wg_server.generator.weights.sensor_model import RAW, STANDARDISED, WHITENED, Moments
 from wg_server.generator.weights.sensor_training import SensorObjective
+from wg_server.generator.weights.sheet_generation import SheetGenerator
 from wg_server.generator.weights.training import Schedule
 
-SOUND = torch.zeros(40, dtype=torch.long)
+SHEET = {
+    "hot_flow_m3_per_h": 20,
+    "cold_flow_m3_per_h": 12,
+    "hot_heat_capacity_kj_per_m3_k": 2100,
+    "cold_heat_capacity_kj_per_m3_k": 4100,
+    "hot_inlet_c": 90,
+    "cold_inlet_c": 20,
+    "conductance_kw_per_k": 15,
+    "hot_pressure_drop_kpa": 40,
+    "sample_seconds": 60,
+}
 
 
 @pytest.fixture(params=PROCESS_SIMULATORS)
-def shop(request: pytest.FixtureRequest) -> ProcessWorkshop:
+def shop(request: pytest.FixtureRequest) -> ProcessSimulator:
     return PROCESS_SIMULATORS[request.param](1)
 
 
@@ -41,13 +57,13 @@ def _perfect(units: Units) -> Units:
     )
 
 
-def _balances(shop: ProcessWorkshop, units: Units) -> tuple[Tensor, Tensor]:
-    windows = shop.windows(units, SOUND)
+def _balances(shop: ProcessSimulator, units: Units) -> tuple[Tensor, Tensor]:
+    windows = shop.windows(units, 40)
     readings = shop.unit.readings(windows.values, units.figures)
     return readings[..., shop.unit.plain_count :], shop.unit.scores(windows.truths, units.figures)
 
 
-def test_the_duty_of_perfect_instruments_is_that_of_the_balances(shop: ProcessWorkshop) -> None:
+def test_the_duty_of_perfect_instruments_is_that_of_the_balances(shop: ProcessSimulator) -> None:
     balances, truths = _balances(shop, _perfect(shop.units(50)))
     for place in (0, 1):
         errors = (balances[..., place] - truths[..., 0]).abs()
@@ -55,28 +71,27 @@ def test_the_duty_of_perfect_instruments_is_that_of_the_balances(shop: ProcessWo
     assert truths[..., 0].std() > 0.5
 
 
-def test_faulty_instruments_open_balances(shop: ProcessWorkshop) -> None:
+def test_faulty_instruments_open_balances(shop: ProcessSimulator) -> None:
     units = shop.units(200)
     balances, truths = _balances(shop, units)
     errors = (balances[..., 0] - truths[..., 0]).square().mean(dim=1)
-    loose = units.tolerance > units.tolerance.median()
+    care = (units.gain - 1).abs().mean(dim=1)
+    loose = care > care.median()
     assert errors[loose].median() > 2 * errors[~loose].median()
 
 
-def test_units_and_windows_are_drawn_by_their_seed(shop: ProcessWorkshop) -> None:
+def test_units_and_windows_are_drawn_by_their_seed(shop: ProcessSimulator) -> None:
     other = PROCESS_SIMULATORS[shop.unit.name](1)
     one, two = shop.units(5), other.units(5)
-    conditions = torch.arange(len(shop.unit.conditions)).repeat(2)
-    first, again = (s.windows(u, conditions) for s, u in ((shop, one), (other, two)))
+    first, again = (s.windows(u, 8) for s, u in ((shop, one), (other, two)))
     assert torch.equal(first.values, again.values) and first.values.isfinite().all()
     assert first.values.shape[2] == len(shop.unit.channels)
-    assert one.hidden.shape == (5, shop.hidden_size)
     assert shop.unit.stated_numbers(one.figures).shape == (5, shop.unit.condition_size)
 
 
-def test_scores_become_values_again(shop: ProcessWorkshop) -> None:
+def test_scores_become_values_again(shop: ProcessSimulator) -> None:
     units = shop.units(5)
-    truths = shop.windows(units, SOUND).truths
+    truths = shop.windows(units, 40).truths
     scores = shop.unit.scores(truths, units.figures)
     assert torch.allclose(shop.unit.values(scores, units.figures), truths, rtol=1e-4)
 
@@ -84,7 +99,7 @@ def test_scores_become_values_again(shop: ProcessWorkshop) -> None:
 def test_readings_do_not_depend_on_the_size_of_a_vessel() -> None:
     shop = PROCESS_SIMULATORS["stirred_vessel"](3)
     units = shop.units(4)
-    values = shop.windows(units, SOUND).values
+    values = shop.windows(units, 40).values
     large, larger = units.figures.clone(), values.clone()
     large[:, [0, 1, 4, 5]] *= 7
     larger[:, :, [0, 1, 6]] *= 7
@@ -92,33 +107,103 @@ def test_readings_do_not_depend_on_the_size_of_a_vessel() -> None:
     assert torch.allclose(small, same, atol=1e-2)
 
 
-def test_moments_standardise_and_whiten_readings() -> None:
-    readings = torch.randn(2, 500, 6) @ torch.randn(6, 6) + 3
-    views = Moments.of(readings, torch.full((2, 500), 1 / 500)).views(readings, 4)
-    assert torch.equal(views[RAW], readings)
-    assert views[STANDARDISED].mean(dim=1).abs().max() < 1e-4
-    covariance = torch.cov(views[WHITENED][0].T)
-    assert (covariance - torch.eye(4)).abs().max() < 0.3
+def test_readings_are_standardised_by_the_records_of_their_own_unit() -> None:
+    records = torch.randn(2, 500, 6) @ torch.randn(6, 6) + 3
+    rows = process.standardise(records, records)
+    assert rows.mean(dim=1).abs().max() < 1e-4 and (rows.std(dim=1) <= 1).all()
 
 
-@pytest.mark.parametrize("tells_conditions", [False, True])
-def test_a_trained_model_and_its_rivals_are_judged(
-    tells_conditions: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(soft_sensors, "UNITS", 12)
-    sizes = Sizes(width=16, features=16, latent=2, rank=2, hidden=16)
-    objective = SensorObjective("heat_exchanger", sizes, 1, tells_conditions)
-    before = float(objective.loss(0).detach())
+def test_every_simulated_unit_can_be_stated(shop: ProcessSimulator) -> None:
+    for row in shop.units(100).figures:
+        for (name, low, high), value in zip(
+            shop.unit.limits, shop.unit.limited_figures(row), strict=True
+        ):
+            assert low * 0.999 <= float(value) <= high * 1.001, name
+
+
+def _sheet(**changes: object) -> DataSheet:
+    return DataSheet(heat_exchanger=HeatExchanger(**(SHEET | changes)))  # type: ignore[arg-type]
+
+
+def test_a_unit_unlike_all_that_are_simulated_is_refused() -> None:
+    unit = PROCESS_UNITS["heat_exchanger"]
+    assert unit.figures(_sheet()).shape == (1, len(unit.figure_names))
+    with pytest.raises(ConfigError, match="conductance over the lesser"):
+        unit.figures(_sheet(conductance_kw_per_k=150))
+    with pytest.raises(DecodeError, match="exchange the fluids"):
+        _sheet(hot_inlet_c=15)
+
+
+def test_a_condition_is_folded_into_the_network_of_a_plant() -> None:
+    unit = PROCESS_UNITS["heat_exchanger"]
+    model = SensorObjective(unit.name, None, 2, 1).model
+    plants = sensor_training.draw(PROCESS_SIMULATORS[unit.name](5), 1, 7, 20)
+    statistics = plants.statistics(model.map, 1.0, torch.Generator().manual_seed(1))
+    wanted = model.network(plants.readings, plants.figures, statistics)[0]
+    tensors = model.network.tensors(plants.figures, statistics)
+    simulator = PROCESS_SIMULATORS[unit.name](5)
+    windows = simulator.windows(simulator.units(1), 3)
+    records = windows.values[0].numpy()
+    sensor = process_sensor.read(unit, plants.figures, tensors, records)
+    scores = sensor.scores(plants.readings[0].double().numpy())
+    assert torch.allclose(torch.from_numpy(scores).float(), wanted, atol=1e-5)
+    with pytest.raises(DecodeError, match="tensors"):
+        process_sensor.read(unit, plants.figures, tensors | {"more": tensors["head.bias"]}, records)
+    with pytest.raises(DataError, match="7 instruments and 24 samples"):
+        sensor.features(records[:, :, 1:])
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_trained_network_is_judged_packed_and_made_for_a_sheet(frozen: bool) -> None:
+    kind = "heat_exchanger"
+    objective = SensorObjective(kind, None, 4, 1)
+    if frozen:
+        objective = SensorObjective(kind, objective.model.map, 4, 2)
+    before, first = (
+        float(objective.loss(0).detach()),
+        objective.model.map.state_dict()["layers.0.weight"].clone(),
+    )
     schedule = Schedule(steps=8, learning_rate=2e-2, average=0.5, evaluate_every=8)
     training.train(objective, schedule, lambda *_: None)
     with torch.inference_mode():
         assert float(objective.loss(9)) < before
-        if tells_conditions:
-            by_mixture = soft_sensors.conditions(objective.model, 1)
-            assert all(0.1 < float(part.mean()) < 1 for part in by_mixture["even"].values())
-            assert list(soft_sensors.condition_table(objective.model, by_mixture))
-        else:
-            rows = soft_sensors.quantities(objective.model, 1)
-            own_mean = rows["the unit's own mean"].mean()
-            assert rows["ridge on 100 values"].mean() < 0.5 * own_mean
-            assert list(soft_sensors.quantity_table(objective.model, rows))
+    assert torch.equal(objective.model.map.state_dict()["layers.0.weight"], first) is frozen
+    card = sensor_training.judge(objective.model, 10, 1)
+    assert len(sensor_training.table(card)) == 4 and 0 < card["coverage"] <= 1
+    generator = SheetGenerator({}, {kind: objective.model.network})
+    again = sheet_generation.unpack(sheet_generation.pack(generator))
+    one, two = (each.sensor(_sheet(), None).tensors for each in (generator, again))
+    assert all(
+        (one[name] == two[name]).all() for name in process_sensor.tensor_shapes(PROCESS_UNITS[kind])
+    )
+    assert again.takes_statistic(_sheet()) and (one["half_width"] > 0).all()
+
+
+def test_the_unit_of_the_page_is_trained_and_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: dict[str, Any] = {}
+    for block in blocks("soft-sensors", "python")[1:]:
+        exec(compile(block, "docs/soft-sensors.md", "exec"), names)
+    monkeypatch.setitem(PROCESS_SIMULATORS, "pump_line", names["Pumps"])
+    windows = names["Pumps"](1).windows(names["Pumps"](1).units(3), 4)
+    assert windows.values.shape == (3, 4, 3, process.SAMPLES) and windows.values.isfinite().all()
+    objective = SensorObjective("pump_line", None, 4, 1)
+    before = float(objective.loss(0).detach())
+    schedule = Schedule(steps=40, learning_rate=5e-3, average=0.5, evaluate_every=40)
+    training.train(objective, schedule, lambda *_: None)
+    with torch.inference_mode():
+        assert float(objective.loss(9)) < before
+    assert "efficiency, %" in sensor_training.judge(objective.model, 10, 1)["error"]["sheet alone"]
+
+
+def test_the_bench_trains_every_rival_and_prints_its_tables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(soft_sensors, "UNITS", 12)
+    monkeypatch.setattr(soft_sensors, "KEPT", {5: 2, 20: 2})
+    objective = soft_sensors.Objective("heat_exchanger", 1)
+    training.train(objective, Schedule(steps=2), lambda *_: None)
+    with torch.inference_mode():
+        rows = soft_sensors.quantities(objective.model, 1)
+        assert rows["ridge on 100 values"].mean() < 0.5 * rows[soft_sensors.MEAN].mean()
+        assert list(soft_sensors.quantity_table(objective.model.unit, rows))
+        assert list(soft_sensors.kept_table(objective.model, 1))

@@ -1,0 +1,61 @@
+"""Logs of a stated process unit: the instruments in their order, and the length of windows."""
+
+import re
+from collections.abc import Sequence
+
+from wg_common.language import text
+from wg_core.errors import ConfigError
+from wg_core.site.reading import ReadingConfig
+from wg_core.wire.data_sheet import DataSheet, HeatExchanger, StirredVessel
+
+
+def check(sheet: DataSheet | None, reading: ReadingConfig) -> None:
+    """Refuse logs that are not read as those of the stated process unit, if one is stated.
+
+    Raises:
+        ConfigError: Columns are others, or in another order; windows have another length.
+    """
+    if sheet is None or not isinstance(sheet.machine, StirredVessel | HeatExchanger):
+        return
+    from wg_common.machines.process import SAMPLES  # torch is slow to import
+    from wg_common.machines.registry import PROCESS_UNITS
+
+    unit, seconds = PROCESS_UNITS[sheet.kind], float(sheet.machine.sample_seconds)
+    log = reading.log
+    if log is None or log.window != SAMPLES or abs(log.rate * seconds - 1) > _TOLERANCE:
+        raise ConfigError(
+            text(
+                "data sheet: a {kind} with a sample every {seconds:g} s is read in windows of"
+                " {samples} samples: --window {window:g} --rate {rate:.6g}",
+                kind=sheet.kind,
+                seconds=seconds,
+                samples=SAMPLES,
+                window=SAMPLES * seconds,
+                rate=1 / seconds,
+            )
+        )
+    names = [channel.name for channel in unit.channels]
+    if [_plain(name) for name in log.channels] != [_plain(name) for name in names]:
+        raise ConfigError(
+            text(
+                "channels {channels}: the instruments of a {kind} are {instruments}. Name the"
+                " columns so, and give their order: --channels '{names}'",
+                channels=", ".join(log.channels),
+                kind=sheet.kind,
+                instruments=", ".join(f"{name} ({symbol})" for name, symbol in unit.channels),
+                names=",".join(_spellings(log.channels, names)),
+            )
+        )
+
+
+_TOLERANCE = 0.05  # Part of the rate by which it may be off
+
+
+def _spellings(columns: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Columns of a log for instruments, as they are spelt there; else the instruments' names."""
+    spellings = {_plain(column): column for column in columns}
+    return [spellings.get(_plain(name), name) for name in names]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", " ", name).strip().casefold()

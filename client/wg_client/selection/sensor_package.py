@@ -1,0 +1,135 @@
+"""A package with a soft sensor: verified, kept, and read at its plant's process unit."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wg_client.data import plant as plants
+from wg_client.models.soft_sensor import Scale
+from wg_client.selection.apply import check_recipient
+from wg_client.selection.delivery import keep_cosignature
+from wg_common import catalogue, weights_file
+from wg_common.language import text
+from wg_common.machines import registry
+from wg_common.machines.process import Quantity
+from wg_common.nets import process_sensor
+from wg_common.nets.process_sensor import ProcessSensor
+from wg_common.weights_package import Condition
+from wg_core import atomic
+from wg_core.errors import ConfigError, DecodeError, UsageError, VerificationError
+from wg_core.site.home import ClientHome
+from wg_core.site.policy import check_message_type
+from wg_core.wire import protocol, signing
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SensorPackage:
+    """A soft sensor at its plant.
+
+    Attributes:
+        sensor: The network.
+        condition: What it was made for.
+        channels: Columns of the plant's logs that are instruments, in their order.
+    """
+
+    sensor: ProcessSensor
+    condition: Condition
+    channels: tuple[str, ...]
+
+    def place(self, target: str, quantity: str | None) -> int:
+        """Find the quantity that a laboratory's column has, by its name or that of the column.
+
+        Raises:
+            UsageError: There is none of this name, or the column states another unit.
+        """
+        quantities = self.sensor.unit.quantities
+        name, symbol = _name_and_unit(target)
+        for place, stated_quantity in enumerate(quantities):
+            if (quantity or name).casefold() == stated_quantity.name:
+                _check_unit(target, symbol, stated_quantity)
+                return place
+        raise UsageError(
+            text(
+                "--target {target}: this soft sensor states {quantities}; say which: --quantity",
+                target=repr(target),
+                quantities=", ".join(f"{part.name} ({part.unit})" for part in quantities),
+            )
+        )
+
+    def scale(self, place: int) -> Scale:
+        """Scale of the quantity at a place."""
+        unit = self.sensor.unit
+        nominal = float(unit.nominal(self.sensor.figures)[0, place])
+        return Scale(nominal, unit.quantities[place].scale)
+
+
+def take(home: ClientHome, path: Path) -> SensorPackage:
+    """Verify a package, keep it and its cosignature, and read its soft sensor.
+
+    A package that was taken before is taken again after it expired.
+
+    Raises:
+        ConfigError: The home states no process unit, or one unlike all that are simulated.
+        UsageError: The package has no soft sensor.
+        DecodeError, VerificationError, PolicyRefused: As of ``delivery.take_package``.
+    """
+    data = atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
+    plant = plants.open_plant(home)
+    check_message_type(plant.config, protocol.TRAIN_FINETUNE)
+    key = signing.public_from_hex(plant.signing_key, subject="server.signing_key")
+    package, tensors = weights_file.decode(data, key)
+    check_recipient(plant, package)
+    log, sheet = plant.config.data.reading.log, plant.config.data_sheet
+    unit = registry.stated_unit(sheet)
+    if unit is None or sheet is None or log is None:
+        raise ConfigError(f"{home.data_sheet}: states no process unit; no soft sensor is for it")
+    candidates = package.candidates
+    if [candidate.architecture for candidate in candidates] != [catalogue.PROCESS_SENSOR]:
+        raise UsageError(
+            text("{path}: holds no soft sensor; 'wg-client apply' takes it", path=path)
+        )
+    if package.condition.data_sheet != unit.name:
+        raise DecodeError(
+            f"package {package.package_id[:16]}: for a {package.condition.data_sheet}, and this"
+            f" plant states a {unit.name}"
+        )
+    stored_file = home.packages / f"{package.package_id}.wgw"
+    was_taken = (
+        stored_file.exists()
+        and atomic.read_bytes(stored_file, limit=protocol.WEIGHTS_LIMIT) == data
+    )
+    if not was_taken and time.time() >= package.expires:
+        raise VerificationError(f"package {package.package_id[:16]}: expired: ask for another")
+    if not len(plant.data):
+        raise ConfigError(f"{home.root}: no record is frozen, by which inputs are standardised")
+    records = np.stack([np.asarray(record) for record in plant.data.records])
+    network = tensors[candidates[0].name]
+    sensor = process_sensor.read(unit, unit.figures(sheet), network, records)
+    atomic.write_bytes(stored_file, data, mode=atomic.PRIVATE)
+    keep_cosignature(home, data)
+    return SensorPackage(sensor, package.condition, log.channels)
+
+
+def _name_and_unit(target: str) -> tuple[str, str]:
+    """Name and unit of a column ``name [unit]``; an empty unit is not stated."""
+    match = re.fullmatch(r"\s*([^\[(]*?)\s*[\[(]([^\])]*)[\])]\s*", target)
+    name, symbol = match.groups() if match else (target, "")
+    return re.sub(r"[\s_]+", " ", name).strip(), symbol.strip()
+
+
+def _check_unit(target: str, symbol: str, quantity: Quantity) -> None:
+    """Refuse a column that states another unit: ``UsageError``."""
+    if symbol and symbol != quantity.unit:
+        raise UsageError(
+            text(
+                "--target {target}: {name} is stated in {unit} here; convert the column",
+                target=repr(target),
+                name=quantity.name,
+                unit=quantity.unit,
+            )
+        )

@@ -1,0 +1,87 @@
+"""Soft sensors of process units: one network for a kind, and the weights of one plant.
+
+The network has the condition, which is data sheet and statistic with its noise
+(``machine_statistic``), beside the readings of a window, standardised by the plant's own records.
+At one plant the condition is constant, so it is folded into the biases of the first layer: what a
+package holds is an ordinary small network for this plant.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
+from wg_common.machines.process import ProcessUnit
+from wg_common.nets.encoder.reading_map import ReadingMap
+from wg_common.nets.process_sensor import HALF_WIDTH, WIDTH
+from wg_server.generator.weights.candidates import Tensors
+from wg_server.generator.weights.machine_model import StatisticEmbedding
+from wg_server.generator.weights.machine_networks import draw_parameters
+from wg_server.generator.weights.machine_statistic import Statistics
+
+
+class SensorNetwork(nn.Module):
+    """The network of a kind of process unit.
+
+    Attributes:
+        unit: The kind.
+        half_width: Half of the width of an interval that holds nine scores in ten, at units that
+            training has not seen, ``[Q]``.
+    """
+
+    half_width: Tensor
+
+    def __init__(self, unit: ProcessUnit) -> None:
+        super().__init__()
+        self.unit, self.embedding = unit, StatisticEmbedding()
+        condition = unit.condition_size + self.embedding.size
+        self.first = nn.Linear(unit.reading_count + condition, WIDTH)
+        self.second = nn.Linear(WIDTH, WIDTH)
+        self.head = nn.Linear(WIDTH, len(unit.quantities))
+        self.register_buffer("half_width", torch.zeros(len(unit.quantities)))
+
+    def forward(self, readings: Tensor, figures: Tensor, statistics: Statistics) -> Tensor:
+        """Scores ``[m, n, Q]`` of standardised readings ``[m, n, R]`` of units."""
+        weight, bias = self._first_layer(figures, statistics)
+        x = F.gelu(torch.baddbmm(bias[:, None], readings, weight.mT.expand(len(bias), -1, -1)))
+        out: Tensor = self.head(F.gelu(self.second(x)))
+        return out
+
+    def tensors(self, figures: Tensor, statistics: Statistics) -> Tensors:
+        """Weights for one unit, of stated figures ``[1, f]``, as a package holds them."""
+        weight, bias = self._first_layer(figures, statistics)
+        values = {
+            "trunk.first.weight": weight,
+            "trunk.first.bias": bias[0],
+            "trunk.second.weight": self.second.weight,
+            "trunk.second.bias": self.second.bias,
+            HEAD_WEIGHT: self.head.weight,
+            HEAD_BIAS: self.head.bias,
+            HALF_WIDTH: self.half_width,
+        }
+        return {name: value.detach().numpy().astype(np.float32) for name, value in values.items()}
+
+    def _first_layer(self, figures: Tensor, statistics: Statistics) -> tuple[Tensor, Tensor]:
+        """Weights over readings, and biases ``[m, WIDTH]`` with the condition in them."""
+        numbers = [self.unit.stated_numbers(figures), self.embedding(statistics)]
+        weight, readings = self.first.weight, self.unit.reading_count
+        over_readings, over_condition = weight[:, :readings], weight[:, readings:]
+        return over_readings, self.first.bias + torch.cat(numbers, dim=1) @ over_condition.mT
+
+
+class SensorModel(nn.Module):
+    """The network of a kind of process unit, and the map that gives its statistic.
+
+    Attributes:
+        network: The network.
+        map: The map; it learns with the network, or is frozen.
+    """
+
+    def __init__(self, network: SensorNetwork, reading_map: ReadingMap | None, seed: int) -> None:
+        super().__init__()
+        self.network, self.map = network, ReadingMap(network.unit)
+        draw_parameters(self, torch.Generator().manual_seed(seed))
+        if reading_map is not None:
+            self.map.load_state_dict(reading_map.state_dict())
+            self.map.requires_grad_(False)

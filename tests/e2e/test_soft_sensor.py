@@ -1,0 +1,173 @@
+"""Soft sensors of three heat exchangers by the real commands, from logs to an auditor's verdict."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from tests.e2e import file_support
+from tests.e2e.fleet_support import running
+from tests.e2e.test_windows import TRAINING, ZOO
+from tests.tutorial import Shell, shell
+
+from wg_common.machines import exchanger
+from wg_common.machines.process import SAMPLES
+from wg_core.wire import protocol
+from wg_server.fleet.enrolment import make_token
+from wg_server.generator.weights.process_simulation import Exchangers, Units
+from wg_server.generator.weights.reading_map_training import train_maps
+from wg_server.site.home import ServerHome
+from wg_server.store.sites import Store
+from wg_server.zoo.build import build
+
+pytestmark = pytest.mark.slow
+KIND, STEPS, WINDOWS, VALUES = exchanger.UNIT.name, 150, 320, 40
+PLANTS = ("north", "south", "east")
+_GAP = 5 * SAMPLES + 7  # Row of a log that lacks a value
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> ServerHome:
+    """A server whose encoder reads heat exchangers, and whose generator makes sensors of them."""
+    home = file_support.without_encoder(tmp_path_factory.mktemp("soft") / "server")
+    plan = replace(ZOO, machine_steps=STEPS, machines=(KIND,))
+    build(home, plan, workers=1, progress=lambda *_: None, train_maps=train_maps)
+    version = file_support.trained(home, replace(TRAINING, machine_steps=STEPS))
+    assert list(version.card["sheets"]["sensors"]) == [KIND]
+    assert all(check["passed"] for check in version.card["sheets"]["checks"])
+    return home
+
+
+class PlantFiles:
+    """Log, laboratory file and data sheet of a unit, and what is true.
+
+    Columns of the log stand in the order in which somebody exported them, and those of the
+    laboratory's file are swapped; some of its values are missing, and one of the log.
+    """
+
+    def __init__(self, folder: Path, units: Units, values: np.ndarray[Any, Any], duty: Any) -> None:
+        folder.mkdir()
+        figures = dict(zip(exchanger.FIGURES, units.figures[0].tolist(), strict=True))
+        figures["sample_seconds"] = round(figures["sample_seconds"])
+        sheet = {KIND: {name: f"{value:.6g}" for name, value in figures.items()}}
+        self.sheet, self.log = folder / "sheet.yaml", folder / "log.csv"
+        self.laboratory, self.out = folder / "laboratory.csv", folder / "values.csv"
+        self.sheet.write_text(yaml.safe_dump(sheet), "utf-8")
+        self.seconds = int(figures["sample_seconds"])
+        names = [channel.name.replace(" ", "_") for channel in exchanger.CHANNELS]
+        rows = values.transpose(0, 2, 1).reshape(-1, len(names))  # [n * T, C]
+        times = np.arange(len(rows)) * self.seconds
+        order = np.random.default_rng(1).permutation(len(names))
+        with self.log.open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["time", *(names[place] for place in order)])
+            for number, (moment, row) in enumerate(zip(times, rows, strict=True)):
+                cells = [f"{row[place]:.5f}" for place in order]
+                writer.writerow([moment, *(cells if number != _GAP else ["", *cells[1:]])])
+        ends = times[SAMPLES - 1 :: SAMPLES]
+        self.truth = dict(zip((str(end) for end in ends), duty.tolist(), strict=True))
+        with self.laboratory.open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["heat duty [kW]", "time"])
+            for number, end in enumerate(ends):
+                if number % (WINDOWS // VALUES) == 0:
+                    writer.writerow(["" if number == 0 else f"{duty[number]:.3f}", end])
+
+    def errors(self) -> tuple[float, float]:
+        """Relative error of ``values.csv`` without a value, and truths within intervals."""
+        errors, inside = [], []
+        for row in csv.DictReader(self.out.read_text("utf-8").splitlines()):
+            if row["time"] in self.truth and not row["laboratory"]:
+                truth, value = self.truth[row["time"]], float(row["heat duty [kW]"])
+                errors.append((value / truth - 1) ** 2)
+                inside.append(float(row["lower"]) <= truth <= float(row["upper"]))
+        assert len(errors) > WINDOWS // 2
+        return float(np.mean(errors)) ** 0.5, float(np.mean(inside))
+
+
+def plant_files(folder: Path, seed: int) -> PlantFiles:
+    simulator = Exchangers(seed)
+    units = simulator.units(1)
+    units.figures[:, -1] = 150  # Two weeks
+    windows = simulator.windows(units, WINDOWS)
+    return PlantFiles(folder, units, windows.values[0].numpy(), windows.truths[0, :, 0].numpy())
+
+
+def enrolled(server: ServerHome, folder: Path, site: str, files: PlantFiles, run: Shell) -> None:
+    """``wg-client init``: refused as the columns stand, and done as it says."""
+    with Store.open(server) as store:
+        token = protocol.encode_token(make_token(server, store, site, 600.0))
+    (folder / "token").write_text(token)
+    words: list[object] = ["wg-client", "init", "--home", folder / "home"]
+    words += ["--join-file", folder / "token", "--data", files.log, "--labels", "heat duty"]
+    words += ["--data-sheet", files.sheet, "--time-column", "time", "--json"]
+    words += ["--window", SAMPLES * files.seconds]
+    refusal = json.loads(run(words, codes=(3,)))["error"]["message"]
+    remedy = re.search("--channels '([^']*)'", refusal)
+    assert remedy is not None
+    run([*words, "--channels", remedy[1]])
+
+
+Document = Callable[..., Any]
+"""Runs a command, and returns what it prints as JSON."""
+
+
+@pytest.fixture
+def document(capfd: pytest.CaptureFixture[str]) -> Document:
+    run = shell(capfd)
+    return lambda *words: json.loads(run([*words, "--json"]))
+
+
+def test_three_units_get_soft_sensors_and_an_auditor_verifies_what_they_cost(
+    server: ServerHome, tmp_path: Path, capfd: pytest.CaptureFixture[str], document: Document
+) -> None:
+    run = shell(capfd)
+    for number, site in enumerate(PLANTS):
+        files = plant_files(tmp_path / site, 50 + number)
+        home, package = tmp_path / site / "home", tmp_path / f"{site}.wgw"
+        statistics, exported = tmp_path / f"{site}.wgs", tmp_path / f"{site}.export"
+        with running(server):
+            enrolled(server, tmp_path / site, site, files, run)
+            of_machine = ("--home", home, "--of", "machine", "--epsilon", "1")
+            released = document("wg-client", "statistics", *of_machine, "--out", statistics)
+        assert released["charged"] and released["cosigned"] and released["epsilon_spent"] < 1.01
+        of_server = ("--home", server.root)
+        run(["wg-server", "generate", *of_server, "--statistics", statistics, "--out", package])
+        check_values(files, ("--home", home, "--package", package), document)
+        run(["wg-client", "apply", "--home", home, package], codes=(2,))
+        run(["wg-server", "export", *of_server, "--site", site, "--out", exported])
+        of_auditor = ("--server", exported, "--statistics", statistics)
+        verdict = document("wg-audit", "verify", home, *of_auditor)
+        assert verdict["charges"] == 1 and verdict["headline"]["files_compared"] == 1
+        assert verdict["epsilon"]["independent"] == pytest.approx(1, abs=1e-3)
+
+    folder, of_another = tmp_path / PLANTS[1], tmp_path / f"{PLANTS[0]}.wgw"
+    command = ("wg-client", "soft-sensor", folder / "log.csv", "--time", "time")
+    of_home = ("--home", folder / "home", "--package")
+    run([*command, "--target", "heat duty", *of_home, of_another], codes=(5,))
+    other_unit = ("--target", "heat duty [MW]", *of_home, tmp_path / f"{PLANTS[1]}.wgw")
+    run([*command, *other_unit], codes=(2,))
+
+
+def check_values(files: PlantFiles, of_package: Sequence[object], document: Document) -> None:
+    """Hold values without and with a laboratory's against the truth and the plant's own model."""
+    command = ("wg-client", "soft-sensor", files.log)
+    words = ("--target", "heat duty [kW]", "--time", "time", "--out", files.out)
+    unlabelled = document(*command, *words, *of_package)
+    assert (unlabelled["kept"], unlabelled["epsilon"]) == ("delivered", "1")
+    error, inside = files.errors()
+    labelled = document(*command, files.laboratory, *words, *of_package)
+    assert labelled["values"] == VALUES - 1 and labelled["delivered"]["r2"] > 0.7
+    kept, _ = files.errors()
+    document(*command, files.laboratory, *words, "--samples", SAMPLES)
+    alone, _ = files.errors()
+    assert error < 0.12 and inside > 0.7
+    assert kept <= 1.1 * min(error, alone)
