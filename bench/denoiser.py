@@ -28,8 +28,8 @@ from wg_common.inference.posterior import (
     observe,
 )
 
-WIDTH, STEPS, SAMPLES, FLOW_STEPS = 96, 4000, 16, 12
-CHECKED = 100  # Steps between looks at families that are held out
+WIDTH, STEPS, SAMPLES, FLOW_STEPS = 96, 800, 16, 12
+CHECKED = 50  # Steps between looks at families that are held out
 SHARES = 0.0, 0.25, 0.5, 0.75, 1.0
 MOST = 15  # Classes of a case
 _BATCH, _RATE, _EVEN = 16, 5e-4, 0.25
