@@ -28,8 +28,8 @@ from wg_common.inference.posterior import (
     observe,
 )
 
-WIDTH, STEPS, SAMPLES, FLOW_STEPS = 96, 800, 16, 12
-CHECKED = 50  # Steps between looks at families that are held out
+WIDTH, STEPS, SAMPLER_STEPS, SAMPLES, FLOW_STEPS = 96, 240, 800, 16, 12
+CHECKED = 20  # Steps between looks at families that are held out
 SHARES = 0.0, 0.25, 0.5, 0.75, 1.0
 MOST = 15  # Classes of a case
 _BATCH, _RATE, _EVEN = 16, 5e-4, 0.25
@@ -189,13 +189,15 @@ def loss_of_heads(batch: dict[str, Tensor], shift: Tensor) -> Tensor:
     return F.cross_entropy(logits.flatten(0, 1), batch["answers"].flatten())
 
 
-def _fit(network: Denoiser, cases: Batch, held: Batch, objective: Objective) -> tuple[int, float]:
+def _fit(
+    network: Denoiser, cases: Batch, held: Batch, objective: Objective, steps: int
+) -> tuple[int, float]:
     """Train a network, and leave it as it was best on what is held out: the step, and its loss."""
     generator = torch.Generator().manual_seed(0)
     optimiser = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, STEPS)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, steps)
     best = 0, _loss(held, objective), {k: v.clone() for k, v in network.state_dict().items()}
-    for step in range(1, STEPS + 1):
+    for step in range(1, steps + 1):
         rows = torch.randint(len(cases["mean"]), (_BATCH,), generator=generator)
         loss = objective({name: value[rows] for name, value in cases.items()})
         optimiser.zero_grad()
@@ -229,7 +231,7 @@ def fit(cases: Sequence[Case], held_cases: Sequence[Case]) -> tuple[Denoiser, De
     def finished(batch: dict[str, Tensor]) -> Tensor:
         return loss_of_heads(batch, batch["spread"] * network(batch["inputs"], batch["absent"]))
 
-    step, loss = _fit(network, stacked, held, finished)
+    step, loss = _fit(network, stacked, held, finished, STEPS)
     shift = network(held["inputs"], held["absent"]).detach() * held["spread"]
     losses = [float(loss_of_heads(held, share * shift)) for share in SHARES]
     share = SHARES[int(np.argmin(losses))]
@@ -248,7 +250,7 @@ def fit(cases: Sequence[Case], held_cases: Sequence[Case]) -> tuple[Denoiser, De
         gap: Tensor = (flow(inputs, batch["absent"]) - clean).square() * here
         return gap.sum() / (here.sum() * dimension)
 
-    step, loss = _fit(flow, stacked, held, denoised)
+    step, loss = _fit(flow, stacked, held, denoised, SAMPLER_STEPS)
     print(f"sampler: step {step}; error held out {loss:.4f}")
     return network, flow
 

@@ -52,7 +52,7 @@ from wg_server.zoo.store import Zoo
 
 EPSILONS = 0.5, 1.0, 4.0
 OTHERS, DRAWS, RECORDS = 3, 3, 20
-EPISODES, HELD = 2000, 300  # Simulated plants; those of families that are held out
+EPISODES, HELD = 700, 200  # Simulated plants; those of families that are held out
 SETS: Mapping[str, Sequence[str]] = {
     "images": plants.DATASETS,
     "windows": window_plants.DATASETS,
