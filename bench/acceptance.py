@@ -37,7 +37,7 @@ from wg_client.methods.names import LOCAL
 from wg_client.models import novelty
 from wg_client.models.acceptance import score
 from wg_client.models.adoption import EVEN, MISSED
-from wg_client.models.passing import Evidence, rule_of
+from wg_client.models.passing import Evidence, defect_odds, rule_of
 from wg_client.selection import defects
 from wg_client.selection.model_selection import Outcome
 from wg_client.selection.verdict import Change, change_of
@@ -234,9 +234,9 @@ def told(
     evidence = None
     if out_of_fold is not None:
         evidence = Evidence(out_of_fold[0], outcome.labels, outcome.records.judged_groups)
-    pass_limit = rule_of(evidence, good, gone, MISSED).limit
+    passes = rule_of(evidence, good, gone, MISSED).passes(defect_odds(logits, good))
     parts = [
-        score(chances[half], y[half], good, is_new[half], pass_limit).at(EVEN)
+        score(chances[half], y[half], good, is_new[half], passes[half]).at(EVEN)
         for half in np.split(rows, [len(y) // 5])
     ]
     pairs = zip(*((each.false_accepts, each.false_rejects) for each in parts), strict=True)

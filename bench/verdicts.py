@@ -34,7 +34,7 @@ from wg_client.methods.base import LabelledRecords
 from wg_client.models import novelty
 from wg_client.models.acceptance import score
 from wg_client.models.adoption import EVEN, MISSED
-from wg_client.models.passing import Evidence, rule_of
+from wg_client.models.passing import Evidence, defect_odds, rule_of
 from wg_common.modalities.registry import modality
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder.module import Encoder, plant_features
@@ -163,8 +163,8 @@ def judge(
     plant, features = _plant(encoder, here, records, features, labelled)
     classes, trunk = plant.classes, plant.public
     fitted = plant.local
-    if fitted is None or fitted.logits is None:
-        raise ValueError("no label was held out")
+    if fitted is None:
+        raise ValueError("a plant without labels")
     asked = np.append(here.test, np.ones(len(records) - len(here.test), dtype=bool))
     x = features[asked].astype(np.float64)
     is_own = np.arange(len(x)) < here.test.sum()
@@ -173,20 +173,25 @@ def judge(
     known = novelty.fit(features[labelled], plant.all_labels)
     is_new = novelty.new_records(None if known is None else known.tensors(), x)
     good = np.arange(classes) == 0
-    evidence = Evidence(fitted.logits[0], plant.judged_labels, plant.judged_groups)
+    evidence = None
+    if fitted.logits is not None:
+        evidence = Evidence(fitted.logits[0], plant.judged_labels, plant.judged_groups)
     rule = rule_of(evidence, good, np.zeros(classes, dtype=bool), MISSED)
     defect = chances[:, ~good].sum(axis=1)
+    may_pass = rule.passes(defect_odds(logits, good))
     reject = ~is_new & (defect >= EVEN)
-    passes = ~is_new & ~reject & (defect < rule.limit)
+    passes = ~is_new & ~reject & may_pass
     wrong = wrong_share(len(plant.judged_labels))
-    least = sure_above(fitted.logits, plant.judged_labels, wrong) if wrong <= WRONG_LIMIT else NEVER
+    least = NEVER
+    if fitted.logits is not None and wrong <= WRONG_LIMIT:
+        least = sure_above(fitted.logits, plant.judged_labels, wrong)
     sure = ~is_new & ~reject & (chances.max(axis=1) >= least)
     truth = here.labels[here.test]
     parts = {"good": truth == 0, "defective": truth > 0}
     sides = {
         name: np.append(part, np.zeros(len(x) - len(part), bool)) for name, part in parts.items()
     }
-    counted = score(chances[is_own], truth, good, is_new[is_own], rule.limit).at(EVEN)
+    counted = score(chances[is_own], truth, good, is_new[is_own], may_pass[is_own]).at(EVEN)
     if (
         counted.false_accepts is None
         or counted.false_accepts.wrong != passes[sides["defective"]].sum()

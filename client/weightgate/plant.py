@@ -138,9 +138,10 @@ class Plant:
         if records is None:
             raise DataError("there is no acceptance set to judge it: name one (data.acceptance)")
         inputs = acceptance_inputs(self.home, site, records, manifest)
-        rows = predict.predict(self.home, manifest, name, inputs, records.listing.names)
+        logits = predict.logits(self.home, manifest, name, inputs)
+        rows = predict.predictions(logits, manifest, records.listing.names)
         judge = Judge.of_model(self.home, manifest, name)
-        calls = zip(judge.judge(rows, inputs), records.records.labels, strict=True)
+        calls = zip(judge.judge(rows, inputs, logits), records.records.labels, strict=True)
         return [
             {
                 "name": prediction.name,
@@ -189,8 +190,9 @@ class Plant:
         judge, predictions = Judge.of_model(self.home, manifest, name), []
         for data in self.read(X):
             inputs = predict.encode_records(self.home, manifest, data)
-            rows = predict.predict(self.home, manifest, name, inputs, data.names)
-            predictions += judge.judge(rows, inputs)
+            logits = predict.logits(self.home, manifest, name, inputs)
+            rows = predict.predictions(logits, manifest, data.names)
+            predictions += judge.judge(rows, inputs, logits)
         return predictions
 
     def chosen_model(self, package: str | None, model: str | None) -> tuple[ModelsManifest, str]:

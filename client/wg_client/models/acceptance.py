@@ -24,7 +24,7 @@ from wg_client.fitting.linear_head import Floats, Ints
 from wg_client.models import adoption, novelty, predict, store
 from wg_client.models.adoption import Chosen
 from wg_client.models.manifest import ModelsManifest
-from wg_client.models.passing import PassRule, pass_rule
+from wg_client.models.passing import PassRule, defect_odds, pass_rule
 from wg_client.models.predict import Inputs
 from wg_core.site.home import ClientHome
 
@@ -96,20 +96,20 @@ class Scores:
         good: Whether each record is good, ``[a]``; None where no label says what is good.
         right: Whether it is called by its own label, ``[a]``.
         new: True for each record that is new, ``[a]``.
-        pass_limit: Probability of a defect below which a record may pass (``passing``).
+        passes: True for each record that may pass (``passing``), ``[a]``.
     """
 
     defect: Floats
     good: NDArray[np.bool_] | None
     right: NDArray[np.bool_]
     new: NDArray[np.bool_]
-    pass_limit: float
+    passes: NDArray[np.bool_]
 
     def at(self, threshold: float) -> Judgement:
         """Count at a threshold."""
         accepts = rejects = None
         reject = ~self.new & (self.defect >= threshold)
-        passes = ~self.new & ~reject & (self.defect < self.pass_limit)
+        passes = ~self.new & ~reject & self.passes
         if self.good is not None:
             accepts = Errors(int((passes & ~self.good).sum()), int((~self.good).sum()))
             rejects = Errors(int((reject & self.good).sum()), int(self.good.sum()))
@@ -170,18 +170,16 @@ def acceptance(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> Acce
     truth = records.records.labels[rows]
     names = [entry.name for entry in manifest.models]
     is_new = novelty.new_records(store.load_novelty(home, manifest), inputs)
+
+    def scores_of(name: str) -> Scores:
+        logits, passes = predict.logits(home, manifest, name, inputs), np.zeros(len(truth), bool)
+        if good is not None:
+            passes = pass_rule(home, manifest, name, good).passes(defect_odds(logits, good))
+        return score(predict.probabilities(logits, manifest), truth, good, is_new, passes)
+
     return Acceptance(
         kept=manifest.kept,
-        scores={
-            name: score(
-                predict.probabilities(predict.logits(home, manifest, name, inputs), manifest),
-                truth,
-                good,
-                is_new,
-                pass_rule(home, manifest, name, good).limit,
-            )
-            for name in names
-        },
+        scores={name: scores_of(name) for name in names},
         thresholds={name: threshold(home, manifest, name) for name in names},
         passing=passing,
     )
@@ -225,14 +223,14 @@ def score(
     truth: Ints,
     good: NDArray[np.bool_] | None,
     is_new: NDArray[np.bool_],
-    pass_limit: float,
+    passes: NDArray[np.bool_],
 ) -> Scores:
     """Score probabilities ``[a, K]`` against labels ``[a]``.
 
     Args:
         good: Which labels mean "no defect", ``[K]``; None: not known.
         is_new: Which records are new, ``[a]``.
-        pass_limit: Probability of a defect below which a record may pass.
+        passes: Which records may pass, ``[a]``.
     """
     defects = np.ones(chances.shape[1], dtype=bool) if good is None else ~good
     return Scores(
@@ -240,5 +238,5 @@ def score(
         good=None if good is None else good[truth],
         right=chances.argmax(axis=1) == truth,
         new=is_new,
-        pass_limit=pass_limit,
+        passes=passes,
     )

@@ -2,7 +2,7 @@
 
 *Verdict.* ``look`` where the record is new, or nothing tells whether it is; else, where labels say
 what is good, ``reject`` where its probability of a defect is at least the model's threshold,
-``pass`` where it is below that and below the limit of ``passing``, and ``look`` between.
+``pass`` where it is below that and its log odds below the limit of ``passing``; ``look`` between.
 
 ``sure`` and ``unsure`` are told apart by the probability, at the least value above which, out of
 fold, at most a tenth of the calls is wrong, or what few labels can show (``fitting.sure_calls``).
@@ -23,11 +23,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_client.fitting.linear_head import Floats
 from wg_client.fitting.sure_calls import NEVER, wrong_share
 from wg_client.models import acceptance, adoption, novelty, store
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.novelty import Novelty
-from wg_client.models.passing import PassRule, pass_rule
+from wg_client.models.passing import PassRule, defect_odds, pass_rule
 from wg_client.models.predict import Inputs, Prediction
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
@@ -81,16 +82,23 @@ class Judge:
             return judge
         return replace(judge, novelty=novelty.from_tensors(tensors, "novelty"))
 
-    def judge(self, predictions: Sequence[Prediction], inputs: Inputs) -> list[Prediction]:
+    def judge(
+        self, predictions: Sequence[Prediction], inputs: Inputs, logits: Floats
+    ) -> list[Prediction]:
         """Predictions with what they are worth.
 
         Args:
             predictions: Of records, from ``predict``.
             inputs: What the model saw of them.
+            logits: What it made of that, ``[n, K]``.
         """
+        passes = np.zeros(len(logits), bool)
+        if self.good is not None:
+            passes = self.passing.passes(defect_odds(logits, self.good))
         likeness, distances = self.likeness(inputs), self.distances(inputs)
         judgements = []
-        for prediction, like, distance in zip(predictions, likeness, distances, strict=True):
+        rows = zip(predictions, likeness, distances, passes.tolist(), strict=True)
+        for prediction, like, distance, may_pass in rows:
             has_distance = not np.isnan(like)
             new = has_distance and self._limit < distance
             judgements.append(
@@ -99,7 +107,9 @@ class Judge:
                     likeness=float(like) if has_distance else None,
                     distance=float(distance) if has_distance else None,
                     call=self._word(prediction, new),
-                    verdict=self._verdict(prediction) if has_distance and not new else LOOK,
+                    verdict=LOOK
+                    if new or not has_distance
+                    else self._verdict(prediction, may_pass),
                 )
             )
         return judgements
@@ -114,13 +124,13 @@ class Judge:
             return np.full(len(inputs), np.nan, np.float32)
         return self.novelty.score(inputs)
 
-    def _verdict(self, prediction: Prediction) -> str:
+    def _verdict(self, prediction: Prediction, may_pass: bool) -> str:
         if self.good is None:
             return ""
         defect = float(np.array(prediction.probabilities)[~self.good].sum())
         if defect >= self.threshold:
             return REJECT
-        return PASS if defect < self.passing.limit else LOOK
+        return PASS if may_pass else LOOK
 
     def _is_sure(self, prediction: Prediction) -> bool:
         least = NEVER if self.sure is None else self.sure

@@ -7,7 +7,7 @@ metadata say so. A *private head* (``export_private``) was trained by
 Both hold the *whole* model: the frozen encoder, a network that may stand beside it, and the head.
 ONNX gives what ``wg-client predict`` says: ``label`` (its index), ``probability``, ``distance``
 (from the plant's own records; the metadata have the limit, ``new_above``) and ``verdict`` (an index
-into ``verdicts``, at the ``threshold`` and ``pass_limit`` of the metadata), with all
+into ``verdicts``, at the ``threshold`` and ``pass_limit`` (log odds) of the metadata), with all
 ``probabilities`` and ``logits``.
 The input is a batch ``[n, 3, p, p]`` of pixel values 0 to 255, gray images with their one channel
 repeated; labels, p and provenance stand in the metadata.
@@ -45,6 +45,7 @@ from wg_client.fitting.sure_calls import probability_limit
 from wg_client.models import store
 from wg_client.models.calls import LOOK, PASS, REJECT, Judge
 from wg_client.models.manifest import ModelsManifest
+from wg_client.models.passing import MARGIN
 from wg_client.models.predict import load_encoder, load_network
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, architecture_of
 from wg_common.modalities.base import Modality, Record
@@ -213,7 +214,7 @@ class JudgedModel(nn.Module):
             self.new_above = float(novelty.limit)
             for part in ("mean", "scale", "directions", "weights", "bank"):
                 self.register_buffer(part, torch.from_numpy(getattr(novelty, part)))
-        self.pass_limit = judge.passing.limit
+        self.pass_limit = -np.inf if judge.passing.limit is None else judge.passing.limit - MARGIN
         self.judges = judge.good is not None
         if judge.good is not None:
             self.register_buffer("defect", torch.from_numpy((~judge.good).astype(np.float32)))
@@ -230,7 +231,10 @@ class JudgedModel(nn.Module):
         verdict = torch.full_like(label, VERDICTS.index(""))
         if self.judges:
             defect = chances @ cast(torch.Tensor, self.defect)
-            passes = defect < self.pass_limit
+            is_defect = cast(torch.Tensor, self.defect).bool()
+            of_defects = logits.masked_fill(~is_defect, -1e30).logsumexp(dim=1)
+            odds = of_defects - logits.masked_fill(is_defect, -1e30).logsumexp(dim=1)
+            passes = odds < self.pass_limit
             by_limit = torch.where(passes, VERDICTS.index(PASS), VERDICTS.index(LOOK))
             verdict = torch.where(defect >= self.threshold, VERDICTS.index(REJECT), by_limit)
         distance = torch.full_like(probability, torch.nan)
@@ -276,7 +280,7 @@ def _verdict_metadata(judge: Judge) -> dict[str, str]:
     return {
         "verdicts": json.dumps(VERDICTS),
         "threshold": repr(judge.threshold),
-        "pass_limit": repr(judge.passing.limit),
+        "pass_limit": "" if judge.passing.limit is None else repr(judge.passing.limit),
         "new_above": repr(judge.novelty.limit) if tells and judge.novelty else "",
     }
 

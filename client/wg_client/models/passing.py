@@ -1,11 +1,11 @@
 """The rule by which a record may pass: of defective ones at most a share that the plant chooses.
 
 The limit is a tolerance limit (Wilks 1941, *Annals of Mathematical Statistics* 12(1)): of n
-labelled defective records, judged out of fold, the k-th smallest probability of a defect has a
-share of further defective ones below it that is beta distributed, with k and n + 1 - k; the
-largest k is taken with which that share is small enough, with a confidence of ``CONFIDENCE``. It
-needs no calibrated probability, and no mix of classes on the line. Of a privacy unit its smallest
-probability counts, once. Of a class of defects without a record here all are taken to pass.
+labelled defective records, judged out of fold, the k-th smallest log odds of a defect have a share
+of further defective ones below them that is beta distributed, with k and n + 1 - k; the largest k
+is taken with which that share is small enough, with a confidence of ``CONFIDENCE``. It needs no
+calibrated probability, and no mix of classes on the line. Of a privacy unit the smallest odds
+count, once. Of a class of defects without a record here all are taken to pass.
 
 Not guaranteed: anything for defects of other kinds than those labelled, or in another mix.
 """
@@ -17,17 +17,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv
+from scipy.special import betaincinv, logsumexp
 
 from wg_client.fitting.linear_head import Floats, Ints
-from wg_client.fitting.sure_calls import CONFIDENCE, bound_probabilities, probability_limit
+from wg_client.fitting.sure_calls import CONFIDENCE
 from wg_client.methods.base import LabelledRecords
 from wg_client.models import adoption, store
 from wg_client.models.manifest import ModelsManifest
 from wg_common.language import Text, text
 from wg_core.site.home import ClientHome
 
-_MARGIN = 0.999  # Factor on the limit, so that exports that round otherwise give the same verdict
+MARGIN = 1e-3  # Below the limit, so that exports that round otherwise give the same verdict
 _LABELS, _UNITS, _LOGITS = "labels", "units", "logits."
 
 
@@ -36,18 +36,22 @@ class PassRule:
     """The rule of one model.
 
     Attributes:
-        limit: Probability of a defect below which a record passes; 0: none passes.
+        limit: Log odds of a defect below which a record passes; None: none passes.
         missed_share: Largest share of defective records that may pass, as the plant chose it.
         defects: Defective records, of their units, that it rests on.
         least_defects: Such records without which none passes; 0: no number is enough.
         good_share: Share of the plant's own good records that would pass, out of fold.
     """
 
-    limit: float = 0.0
+    limit: float | None = None
     missed_share: float = 0.0
     defects: int = 0
     least_defects: int = 0
     good_share: float = 0.0
+
+    def passes(self, odds: Floats) -> NDArray[np.bool_]:
+        """Tell which records may pass by their log odds of a defect, ``[n]``."""
+        return odds < (-np.inf if self.limit is None else self.limit - MARGIN)
 
     @property
     def sentence(self) -> Text:
@@ -74,6 +78,12 @@ class PassRule:
             missed=in_hundred,
             passed=100 * self.good_share,
         )
+
+
+def defect_odds(logits: Floats, good: NDArray[np.bool_]) -> Floats:
+    """Log odds of a defect, ``[n]``, of logits ``[n, K]``."""
+    odds: Floats = logsumexp(logits[:, ~good], axis=1) - logsumexp(logits[:, good], axis=1)
+    return odds
 
 
 def judged_tensors(
@@ -153,27 +163,22 @@ def rule_of(
     rule = PassRule(missed_share=missed_share, least_defects=least_defects)
     if evidence is None:
         return rule
-    chances = bound_probabilities(evidence.logits, probability_limit(len(evidence.labels)))
-    defect, defective = chances[:, ~good].sum(axis=1), ~good[evidence.labels]
-    scores = _smallest(defect[defective], evidence.units[defective])
-    pass_limit = _MARGIN * tolerance_limit(scores, tolerated_share)
-    return replace(
-        rule,
-        limit=pass_limit,
-        defects=len(scores),
-        good_share=float((defect[~defective] < pass_limit).mean()) if (~defective).any() else 0.0,
-    )
+    odds, defective = defect_odds(evidence.logits, good), ~good[evidence.labels]
+    scores = _smallest(odds[defective], evidence.units[defective])
+    rule = replace(rule, limit=tolerance_limit(scores, tolerated_share), defects=len(scores))
+    passes = rule.passes(odds[~defective])
+    return replace(rule, good_share=float(passes.mean()) if len(passes) else 0.0)
 
 
-def tolerance_limit(scores: Floats, share: float) -> float:
-    """Score below which at most a share of further ones lie, surely; 0: there is none.
+def tolerance_limit(scores: Floats, share: float) -> float | None:
+    """Score below which at most a share of further ones lie, surely; None: there is none.
 
     Args:
         scores: Scores of independent records, in any order.
     """
     ranks = np.arange(1, len(scores) + 1)
     small_enough = np.flatnonzero(betaincinv(ranks, len(scores) + 1 - ranks, CONFIDENCE) <= share)
-    return float(np.sort(scores)[small_enough[-1]]) if len(small_enough) else 0.0
+    return float(np.sort(scores)[small_enough[-1]]) if len(small_enough) else None
 
 
 def _smallest(scores: Floats, units: Ints) -> Floats:

@@ -76,7 +76,7 @@ class Predictor:
         """Predictions with their verdicts."""
         logits = self.head.logits(inputs[:, : self.head.weight.shape[1]])
         rows = predict.predictions(logits, self.manifest, data.names)
-        return self.judge.judge(rows, inputs)
+        return self.judge.judge(rows, inputs, logits)
 
     def predict_file(self, path: Path) -> list[Prediction]:
         """Predict the records of one file.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +17,11 @@ from wg_client.selection import defects
 from wg_client.selection.defects import Share
 from wg_client.selection.model_selection import select_model
 from wg_common import catalogue
+from wg_common.catalogue import CandidateSource
+from wg_common.inference.hostile_tensors import split_prefix
 from wg_common.modalities.registry import modality
-from wg_common.offer import OFFER_LIMIT, Offer, OpenedOffer, decode
+from wg_common.nets import family_network
+from wg_common.offer import OFFER_LIMIT, Offer, OfferedKind, OpenedOffer, decode
 from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
@@ -90,17 +94,11 @@ def try_offer(
         DecodeError: Tensors of the offer are not those of heads.
     """
     offer, kind = offer_file.offer, modality(data.modality)
-    classes = len(data.label_names)
-    usable = [n for n, family in enumerate(offer.kinds) if len(family.labels) >= classes]
+    source, usable = _matched_kinds(offer.kinds, data.label_names)
     pays, share = False, None
     if usable and (data.labels >= 0).any():
         candidates = tuple(
-            Candidate(
-                name=f"{catalogue.ANY_FAMILY}-{n}",
-                source=catalogue.ANY_FAMILY,
-                architecture=kind.head,
-                inputs="raw",
-            )
+            Candidate(name=f"{source}-{n}", source=source, architecture=kind.head, inputs="raw")
             for n in usable
         )
         manifest = _manifest(offer, data, candidates)
@@ -116,7 +114,10 @@ def try_offer(
             encoder_package=offer_file.encoder,
             acceptance=AcceptanceConfig(standard_errors=kind.standard_errors),
         )
-        tensors = {c.name: offer_file.tensors[n] for c, n in zip(candidates, usable, strict=True)}
+        tensors = {
+            candidate.name: _of_classes(offer_file.tensors[n], rows, kind.family_network)
+            for candidate, (n, rows) in zip(candidates, usable.items(), strict=True)
+        }
         records, package = read_package(plant, manifest, tensors)
         outcome = select_model(records, package, plant.acceptance, data.label_names)
         pays = outcome.accepted
@@ -129,6 +130,44 @@ def try_offer(
         sites=offer.sites_with(data.label_names),
         machine=sheet is not None and sheet.kind in offer.machines,
     )
+
+
+def _matched_kinds(
+    kinds: Sequence[OfferedKind], labels: Sequence[str]
+) -> tuple[CandidateSource, dict[int, NDArray[np.int64]]]:
+    """Source of the candidates that a server would send for class names, and rows by kind.
+
+    Kinds that have most of the names, word for word; where none has, all of as many classes. A
+    server also knows names in other words.
+    """
+    wanted = [name.strip().casefold() for name in labels]
+    large_enough, same_names = {}, {}
+    for n, kind in enumerate(kinds):
+        if len(kind.labels) < len(wanted):
+            continue
+        large_enough[n] = np.arange(len(kind.labels))
+        places = {name.strip().casefold(): row for row, name in enumerate(kind.labels)}
+        own_rows = [places.get(name) for name in wanted]
+        others = iter(sorted(set(range(len(kind.labels))) - set(own_rows)))
+        if sum(row is not None for row in own_rows) > len(wanted) / 2:
+            rows = [next(others) if row is None else row for row in own_rows]
+            same_names[n] = np.array(rows, dtype=np.int64)
+    if same_names:
+        return catalogue.SAME_FAMILY, same_names
+    return catalogue.ANY_FAMILY, large_enough
+
+
+def _of_classes(
+    tensors: Mapping[str, NDArray[np.float32]], rows: NDArray[np.int64], architecture: str
+) -> dict[str, NDArray[np.float32]]:
+    """Tensors of a kind for some of its classes, in this order; errors as of ``try_offer``."""
+    head, network = split_prefix(tensors, family_network.PREFIX)
+    if not {"weight", "bias"} <= head.keys() or len(rows) > len(np.atleast_1d(head["bias"])):
+        raise DecodeError("offer: a kind of plants lacks the head of its classes")
+    delivered_network = family_network.unpack_network(network, architecture, len(head["bias"]))
+    part = None if delivered_network is None else delivered_network.of_classes(rows)
+    chosen = {**head, "weight": head["weight"][rows], "bias": head["bias"][rows]}
+    return chosen | family_network.pack_network(part)
 
 
 def _manifest(offer: Offer, data: SiteData, candidates: tuple[Candidate, ...]) -> WeightsManifest:

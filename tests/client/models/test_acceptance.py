@@ -44,7 +44,9 @@ def test_a_threshold_trades_false_accepts_for_false_rejects() -> None:
     rng = np.random.default_rng(1)
     good = rng.random(200) < 0.6
     defect = np.clip(rng.normal(0.7 - 0.4 * good, 0.2), 0, 1)
-    scores = Scores(defect=defect, good=good, right=good, new=np.zeros(200, bool), pass_limit=1.0)
+    scores = Scores(
+        defect=defect, good=good, right=good, new=np.zeros(200, bool), passes=np.ones(200, bool)
+    )
     curve = scores.curve(points=11)
     accepts = [row.false_accepts.wrong for row in curve if row.false_accepts]
     rejects = [row.false_rejects.wrong for row in curve if row.false_rejects]

@@ -95,7 +95,7 @@ def _judged(outcome: Outcome) -> Acceptance:
                 good=good,
                 right=rng.random(80) < 0.8,
                 new=np.zeros(80, bool),
-                pass_limit=1.0,
+                passes=np.ones(80, bool),
             )
             for name in outcome.models
         },
