@@ -72,6 +72,14 @@ class PassRule:
                 defective=self.defects,
                 more=self.least_defects - self.defects,
             )
+        if not self.good_share:
+            return text(
+                "no record passes: too many of your {defective} labelled defective ones look good"
+                " to the model for at most {missed:g} in 100 to pass; label more, or accept more"
+                " (models threshold --missed)",
+                defective=self.defects,
+                missed=in_hundred,
+            )
         return text(
             "of defective records at most {missed:g} in 100 pass, with 90 % confidence; of your"
             " good ones {passed:.0f} in 100 do, the others are rejected or looked at",

@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 from tests.client.cli.conftest import Json, here, shown
 from tests.client.conftest import LABELS, pictures, write_npz
-from tests.client.families import family_head, likeness
+from tests.client.families import ARCHITECTURE, family_head, likeness
+from tests.server.generator.families.test_heads import FAMILIES, HIDDEN, WORDS
 
+from wg_client.pilot import offers as trials
 from wg_common import offer as offers
 from wg_common.inference.family_head import FamilyHead
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.offer import Offer, OfferedKind
 from wg_core.errors import ExitCode
 from wg_core.wire import canonical, signing
+from wg_server.generator.families.heads import candidates_for
 
 __all__ = ["here", "shown"]
 
@@ -79,3 +82,29 @@ def test_a_changed_offer_is_refused(
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         codes = (ExitCode.CONFIG, ExitCode.VERIFICATION)
         here("simulate", "--data", data, "--offer", path, code=codes)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        WORDS["family-2"][::-1],
+        WORDS["family-5"],
+        tuple(name.upper() for name in WORDS["family-2"][1:]),
+        ("river", "class-0", "window", "salt"),
+        HIDDEN,
+    ],
+)
+def test_a_trial_has_the_candidates_that_a_server_would_send(labels: tuple[str, ...]) -> None:
+    sent = list(candidates_for(FAMILIES, labels))
+    families = list(FAMILIES.families.values())
+    kinds = [OfferedKind(name="x", labels=family.labels) for family in families]
+    source, rows_of_kinds = trials._matched_kinds(kinds, labels)
+    assert {source} == {candidate_source for candidate_source, _ in sent}
+    assert len(sent) == len(rows_of_kinds)
+    for (_, expected), (n, rows) in zip(sent, rows_of_kinds.items(), strict=True):
+        whole = families[n].tensors_of(np.arange(len(families[n].labels)))
+        tensors = {name: value.astype(np.float32) for name, value in whole.items()}
+        got = trials._of_classes(tensors, rows, ARCHITECTURE)
+        assert got.keys() == expected.keys()
+        for name, value in expected.items():
+            np.testing.assert_allclose(got[name], value, rtol=1e-3, err_msg=name)
