@@ -140,21 +140,21 @@ def _matched_kinds(
     Kinds that have most of the names, word for word; where none has, all of as many classes. A
     server also knows names in other words.
     """
-    wanted = [name.strip().casefold() for name in labels]
-    large_enough, same_names = {}, {}
+    plant_names = [name.strip().casefold() for name in labels]
+    all_rows, same_names = {}, {}
     for n, kind in enumerate(kinds):
-        if len(kind.labels) < len(wanted):
+        if len(kind.labels) < len(plant_names):
             continue
-        large_enough[n] = np.arange(len(kind.labels))
+        all_rows[n] = np.arange(len(kind.labels))
         places = {name.strip().casefold(): row for row, name in enumerate(kind.labels)}
-        own_rows = [places.get(name) for name in wanted]
-        others = iter(sorted(set(range(len(kind.labels))) - set(own_rows)))
-        if sum(row is not None for row in own_rows) > len(wanted) / 2:
-            rows = [next(others) if row is None else row for row in own_rows]
+        own_rows = [places.get(name) for name in plant_names]
+        spare_rows = iter(sorted(set(range(len(kind.labels))) - set(own_rows)))
+        if sum(row is not None for row in own_rows) > len(plant_names) / 2:
+            rows = [next(spare_rows) if row is None else row for row in own_rows]
             same_names[n] = np.array(rows, dtype=np.int64)
     if same_names:
         return catalogue.SAME_FAMILY, same_names
-    return catalogue.ANY_FAMILY, large_enough
+    return catalogue.ANY_FAMILY, all_rows
 
 
 def _of_classes(
@@ -166,8 +166,8 @@ def _of_classes(
         raise DecodeError("offer: a kind of plants lacks the head of its classes")
     delivered_network = family_network.unpack_network(network, architecture, len(head["bias"]))
     part = None if delivered_network is None else delivered_network.of_classes(rows)
-    chosen = {**head, "weight": head["weight"][rows], "bias": head["bias"][rows]}
-    return chosen | family_network.pack_network(part)
+    own_tensors = {**head, "weight": head["weight"][rows], "bias": head["bias"][rows]}
+    return own_tensors | family_network.pack_network(part)
 
 
 def _manifest(offer: Offer, data: SiteData, candidates: tuple[Candidate, ...]) -> WeightsManifest:
