@@ -71,7 +71,7 @@ def write(record: Any, path: Path) -> Path:
         Image.fromarray(record).save(path)
     else:
         path = path.with_suffix(".npy")
-        np.save(path, record)
+        np.save(path, record.astype(np.float32))
     return path
 
 
