@@ -4,15 +4,15 @@
 
 Every data set of the modality that lies in a folder is drawn from: so many labels a class, three
 draws, the same records for all; groups stand on one side of the test split. Where sizes of damage
-are stated, types are also asked for at a size that no label is of. Local-only is the
-product's, on the usual trunk; its interval is one of right answers among the test records. Rivals
-of images are *two lines* of scikit-learn (logistic regression, C = 10, on the normalised last map
-of EfficientNet-Lite0 at 128 pixels), shrunk linear discriminants and five nearest neighbours; of
-windows MiniRocket with ridge regression, as it is and standardised, and discriminants on statistics
-of each channel; of texts logistic regression on each encoder's vectors, on both, and on TF-IDF of
-words and pieces of words; beside them local-only with MiniLM, left out where it is not installed.
-The further trunks of a zoo's plan stand beside the usual one where it is named. Rows are kept in
-``--results``; a run goes on there.
+are stated, types are also asked for at a size that no label is of. Local-only is the product's, on
+the usual trunk; its interval is one of right answers among the test records. Rivals of images are
+*two lines* of scikit-learn (logistic regression, C = 10, on the normalised last map of
+EfficientNet-Lite0 at 128 pixels, at 224, and on both), shrunk linear discriminants and five nearest
+neighbours; of windows MiniRocket with ridge regression, as it is and standardised, and
+discriminants on statistics of each channel; of texts logistic regression on each encoder's vectors,
+on both, and on TF-IDF of words and pieces of words; beside them local-only with e5, left out where
+it is not installed. The further trunks of a zoo's plan stand beside the usual one where it is
+named. Rows are kept in ``--results``; a run goes on there.
 """
 
 import argparse
@@ -43,15 +43,16 @@ from wg_client.selection.gain import expected
 from wg_common.modalities.registry import modality, of_array
 from wg_common.nets.encoder.minirocket import MiniRocket
 from wg_common.nets.encoder.module import plant_features, raw_features
+from wg_common.nets.encoder.object_trunk import ObjectTrunk
 from wg_common.nets.encoder.plant_trunk import PlantTrunk
 from wg_common.nets.encoder.trunk import trunk_of
 from wg_common.nets.encoder.unfitted import unfitted_encoder
 from wg_core.errors import ConfigError
-from wg_minilm.trunk import MiniLmTrunk
+from wg_e5.trunk import E5Trunk
 from wg_server.zoo import trunks
 from wg_server.zoo.plan import read_plan
 
-VERSION = 6
+VERSION = 7
 POOL, TESTS, CLASSES = 25, 250, 12  # Records of a class to draw from, test records, classes
 DIMENSION = 64
 SIZES = 7, 14, 21  # Of damage, in thousandths of an inch: each is held out in a draw
@@ -239,13 +240,17 @@ def _classifier(model: object, train: Floats, draw: Draw, test: Floats) -> Ints:
 def of_images(draw: Draw) -> dict[str, Ints]:
     """What the baselines of images say of the test records."""
     rows = normalize(draw.block.astype(np.float64))
+    large = _of_trunk(draw.cut, "images", ObjectTrunk.label).astype(np.float64)
     train, test = rows[draw.rows], rows[draw.cut.test]
     models = {
         "two lines": LogisticRegression(C=10, max_iter=2000),
         "LDA": LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
         "kNN": KNeighborsClassifier(min(5, len(train))),
     }
-    return {name: _classifier(model, train, draw, test) for name, model in models.items()}
+    said = {name: _classifier(model, train, draw, test) for name, model in models.items()}
+    said["two lines, 224"] = _regression(draw, large)
+    said["two lines, both"] = _regression(draw, np.hstack([rows, large]))
+    return said
 
 
 def of_windows(draw: Draw) -> dict[str, Ints]:
@@ -291,7 +296,7 @@ def of_texts(draw: Draw) -> dict[str, Ints]:
     vectors = draw.block.astype(np.float64)
     said = {"USE, LR": _regression(draw, vectors), "TF-IDF, LR": _regression(draw, weighted)}
     try:
-        further = _minilm(draw.cut)
+        further = _of_trunk(draw.cut, "texts", E5Trunk.label)
     except ConfigError:
         return said
     both = np.hstack([vectors, further])
@@ -299,15 +304,15 @@ def of_texts(draw: Draw) -> dict[str, Ints]:
     columns = np.hstack([draw.features, further])
     layout = released, scaled, (*blocks, further.shape[1]), (*counts, 1)
     wider = replace(draw, features=columns, layout=layout)
-    said[f"{LOCAL}, MiniLM beside"] = local_only(wider)[0]
-    return said | {"MiniLM, LR": _regression(draw, further), "both, LR": _regression(draw, both)}
+    said[f"{LOCAL}, e5 beside"] = local_only(wider)[0]
+    return said | {"e5, LR": _regression(draw, further), "both, LR": _regression(draw, both)}
 
 
 @lru_cache(maxsize=1)
-def _minilm(cut: Cut) -> NDArray[np.float32]:
-    """Vectors of all texts of a data set, for all draws from it; ``ConfigError``: not installed."""
-    trunk = trunk_of("texts", MiniLmTrunk.label)
-    return raw_features(cut.records, modality="texts", trunk=trunk)
+def _of_trunk(cut: Cut, modality_name: str, label: str) -> NDArray[np.float32]:
+    """Raw features of a data set, for all draws from it; ``ConfigError``: not installed."""
+    trunk = trunk_of(modality_name, label)
+    return raw_features(list(cut.records), modality=modality_name, trunk=trunk)
 
 
 RIVALS: Mapping[str, Callable[[Draw], dict[str, Ints]]] = {

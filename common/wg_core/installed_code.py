@@ -34,7 +34,7 @@ FILES_LIMIT = 4096
 BYTES_LIMIT = 64 << 20
 _CACHE = "__pycache__"
 _IN_WHEEL = frozenset(
-    {PACKAGE, "wg_audit", "wg_common", "wg_client", "wg_server", "wg_minilm", "weightgate"}
+    {PACKAGE, "wg_audit", "wg_common", "wg_client", "wg_server", "wg_e5", "weightgate"}
 )
 
 

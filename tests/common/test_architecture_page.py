@@ -138,7 +138,7 @@ def test_packages_stand_on_each_other_as_the_page_says() -> None:
     assert [set(layer.split(" | ")) for layer in whole["layers"]] == [
         {"weightgate"},
         {"wg_server", "wg_client"},
-        {"wg_audit", "wg_minilm"},
+        {"wg_audit", "wg_e5"},
         {"wg_common"},
         {"wg_core"},
     ]

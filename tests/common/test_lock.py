@@ -89,7 +89,7 @@ def test_setup_uses_the_lock_where_the_version_of_python_fits(
     recipe = made(*words, "setup")
     assert ("--require-hashes --requirement requirements/dev.txt" in recipe) is locked_by_default
     assert (f"the lock is for Python 3.11, this is {version}" in recipe) is not locked_by_default
-    assert "requirements/dev.txt" not in made(*words, "LOCKED=", "setup").replace("minilm", "")
+    assert "requirements/dev.txt" not in made(*words, "LOCKED=", "setup").replace("e5", "")
 
 
 @pytest.mark.parametrize(

