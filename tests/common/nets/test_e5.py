@@ -56,7 +56,7 @@ def test_vectors_are_those_of_the_packages_own_engine() -> None:
     ("text", "pieces"),
     [
         ("pump 3 leaks", [42874, 138, 95, 24251]),
-        ("don't\u200b $5", [2301, 25, 18, 147307, 106]),
+        ("don't\u200b $5", [2301, 25, 18, 147307]),
         ("①  ﾊﾞﾙﾌﾞ", [106, 6, 28642, 246514]),
         ("𠀋", [6, 3]),
         ("</s>", None),
