@@ -5,7 +5,7 @@
 Every data set of the modality that lies in a folder is drawn from: so many labels a class, three
 draws, the same records for all; groups stand on one side of the test split. Where sizes of damage
 are stated, types are also asked for at a size that no label is of. Local-only is the product's, on
-the usual trunk; its interval is one of right answers among the test records. Rivals of images are
+the usual trunks; its interval is one of right answers among the test records. Rivals of images are
 *two lines* of scikit-learn (logistic regression, C = 10, on the normalised last map of
 EfficientNet-Lite0 at 128 pixels, at 224, and on both), shrunk linear discriminants and five nearest
 neighbours; of windows MiniRocket with ridge regression, as it is and standardised, and
@@ -344,7 +344,8 @@ def _prefix(options: argparse.Namespace) -> str:
 def run(options: argparse.Namespace, rows: Rows) -> None:
     """Judge what is missing."""
     encoder = unfitted_encoder(options.modality)
-    further = trunks.read(read_plan(options.plan))[1:] if options.plan else ()
+    listed = trunks.read(read_plan(options.plan)) if options.plan else ()
+    further = listed[len(encoder.trunk_blocks) :]
     blocks = (*encoder.local_blocks, *(kind.width for kind in further))
     counts = (*encoder.trunk_blocks, *(1 for _ in further))
     layout = encoder.dimension, encoder.scaled_dimension, blocks, counts

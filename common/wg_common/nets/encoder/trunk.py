@@ -219,18 +219,24 @@ class NamedTrunk(EncoderTrunk):
         """Refuse settings out of range, without building anything: ``DecodeError``."""
 
 
+def own_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
+    """The trunks of a modality that come with the program; ``DecodeError``: no such modality."""
+    modules = modality(name).trunks
+    imported = [getattr(_import_trunks(name, at), "TRUNK", None) for at in range(len(modules))]
+    return _checked(dict(zip(modules, imported, strict=True)))
+
+
 def named_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
     """The trunks of a modality that are installed; ``DecodeError``: no such modality."""
-    trunks_by_name: dict[str, Any] = {
-        module: getattr(_import_trunks(name, place), "TRUNK", None)
-        for place, module in enumerate(modality(name).trunks)
-    }
     extras = [point for point in entry_points(group=EXTRAS) if point.name == name]
-    trunks_by_name |= {point.value: point.load() for point in extras}
-    for source, trunk in trunks_by_name.items():
+    return own_trunks(name) + _checked({point.value: point.load() for point in extras})
+
+
+def _checked(trunks: Mapping[str, Any]) -> tuple[type[NamedTrunk], ...]:
+    for source, trunk in trunks.items():
         if not (isinstance(trunk, type) and issubclass(trunk, NamedTrunk)):
             raise ConfigError(f"{source}: no trunk")
-    return tuple(trunks_by_name.values())
+    return tuple(trunks.values())
 
 
 def trunk_of(name: str, label: str = "") -> type[NamedTrunk]:
