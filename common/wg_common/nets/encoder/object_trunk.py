@@ -17,13 +17,13 @@ from wg_common.nets.encoder import published_weights
 from wg_common.nets.encoder.image_trunk import LAST, Stages, channels_last, encoder_batch
 from wg_common.nets.encoder.trunk import NamedTrunk
 
-SIDE = 224
+_SIDE = 224
 
 
 class ObjectTrunk(NamedTrunk):
     """Images to the last feature map's mean, of unit length: ``[n, 1280]``."""
 
-    label = f"{published_weights.NAME}-{SIDE}"
+    label = f"{published_weights.NAME}-{_SIDE}"
     width = LAST
     batch = 16
     needs_process = False
@@ -50,7 +50,7 @@ class ObjectTrunk(NamedTrunk):
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
         """Images as one batch ``[n, 3, 224, 224]``, channels last."""
-        return encoder_batch(records, SIDE)
+        return encoder_batch(records, _SIDE)
 
     def forward(self, images: Tensor) -> Tensor:
         """Unit vectors of images ``[n, 3, 224, 224]``, 0 to 255."""
