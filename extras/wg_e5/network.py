@@ -35,7 +35,7 @@ _SPACE = "\u2581"
 
 
 class E5(nn.Module):
-    """A batch of ``prepared`` to unit vectors ``[n, 384]``.
+    """A batch of ``prepare_texts`` to unit vectors ``[n, 384]``.
 
     Raises:
         ConfigError: The package of the weights is missing.
@@ -122,7 +122,7 @@ def _norm(source: Weights, name: str) -> nn.LayerNorm:
     return layer
 
 
-def prepared(texts: Sequence[Record] | Record) -> NDArray[np.int32]:
+def prepare_texts(texts: Sequence[Record] | Record) -> NDArray[np.int32]:
     """Valid texts as one batch: numbers of pieces of words, ``[n, 128]``, padded behind the end.
 
     Raises:

@@ -57,7 +57,7 @@ class E5Trunk(NamedTrunk):
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
         """Numbers of pieces of words ``[n, T]``, as many as the longest text has."""
-        batch = network.prepared(records)
+        batch = network.prepare_texts(records)
         longest = int((batch != network.PADDING).sum(axis=1).max())
         return torch.from_numpy(batch[:, :longest])
 

@@ -20,7 +20,7 @@ encoder of windows has a second input, ``prepared``: what ``wg_common.nets.netwo
 of windows for the architecture that the metadata name (``network``). A head for texts has
 vectors ``[n, 2560]``, as ``TextTrunk.prepare`` of ``wg_common.nets.encoder.text_trunk`` makes them;
 the metadata name the package (``trunk``). Each further trunk of the encoder has an input of its
-name: numbers of pieces of words ``[n, 128]`` of ``wg_e5.network.prepared``. What a plant fits
+name: numbers of pieces of words ``[n, 128]`` of ``wg_e5.network.prepare_texts``. What a plant fits
 on its windows is such a trunk, and takes windows ``[n, C, T]`` as they are.
 """
 

@@ -169,7 +169,7 @@ def test_e5_may_be_a_further_trunk_of_which_nothing_is_released(
     told = predict.predict(plant.home, manifest, KEPT, features, data.names)
     assert np.mean([row.label == LABELS[n // 3] for n, row in enumerate(told)]) > 0.7
     export_model(plant.home, manifest, KEPT, "onnx", tmp_path / "model")
-    words = e5.prepared(data.records)
+    words = e5.prepare_texts(data.records)
     inputs = {"texts": trunk_of("texts")().prepare(data.records).numpy(), network.label: words}
     (exported,) = onnxruntime.InferenceSession(str(tmp_path / "model")).run(["logits"], inputs)
     logits = predict.logits(plant.home, manifest, KEPT, features)

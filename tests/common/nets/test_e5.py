@@ -40,7 +40,9 @@ def unread() -> Iterator[None]:
 
 def run(*texts: str) -> NDArray[np.float32]:
     with torch.inference_mode():
-        vectors: Tensor = trunk()(torch.from_numpy(network.prepared([np.array(t) for t in texts])))
+        vectors: Tensor = trunk()(
+            torch.from_numpy(network.prepare_texts([np.array(t) for t in texts]))
+        )
     return vectors.numpy()
 
 
