@@ -77,8 +77,8 @@ class _Embedding(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         words = (self.values[ids].float() - 8) * self.scales[ids].repeat_interleave(BLOCK, dim=-1)
-        embedded: Tensor = self.norm(words + self.places[: ids.shape[1]])
-        return embedded
+        vectors: Tensor = self.norm(words + self.places[: ids.shape[1]])
+        return vectors
 
 
 class _Block(nn.Module):
@@ -100,15 +100,15 @@ class _Block(nn.Module):
             for layer in (self.query, self.key, self.value)
         )
         mask = present[:, None, None, :]
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        x = self.mix_norm(x + self.mix(attended.transpose(1, 2).reshape(n, t, width)))
+        mixture = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        x = self.mix_norm(x + self.mix(mixture.transpose(1, 2).reshape(n, t, width)))
         out: Tensor = self.narrow_norm(x + self.narrow(F.gelu(self.widen(x))))
         return out
 
 
 def _linear(source: Weights, name: str, columns: int) -> nn.Linear:
-    packed = source.matrix(f"{name}w", columns)
-    numbers = (packed.values.astype(np.float32) - 8) * packed.scales.repeat(BLOCK, axis=1)
+    matrix = source.matrix(f"{name}w", columns)
+    numbers = (matrix.values.astype(np.float32) - 8) * matrix.scales.repeat(BLOCK, axis=1)
     layer = nn.Linear(columns, len(numbers))
     bias = torch.from_numpy(source.vectors[f"{name}b"].copy())
     layer.load_state_dict({"weight": torch.from_numpy(numbers), "bias": bias})

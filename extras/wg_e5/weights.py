@@ -62,10 +62,10 @@ class Quantised:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weights:
-    """What the file holds.
+    """Contents of the file.
 
     Attributes:
-        words: Its tokenizer's.
+        words: Pieces of words of the tokenizer.
         vectors: Float32 tensors by name, flat.
         matrices: Quantised tensors by name, as blocks ``[m, 18]`` of bytes.
     """

@@ -222,8 +222,8 @@ class NamedTrunk(EncoderTrunk):
 def own_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
     """The trunks of a modality that come with the program; ``DecodeError``: no such modality."""
     modules = modality(name).trunks
-    imported = [getattr(_import_trunks(name, at), "TRUNK", None) for at in range(len(modules))]
-    return _checked(dict(zip(modules, imported, strict=True)))
+    classes = [getattr(_import_trunks(name, at), "TRUNK", None) for at in range(len(modules))]
+    return _checked(dict(zip(modules, classes, strict=True)))
 
 
 def named_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
