@@ -69,13 +69,12 @@ def test_a_network_that_labels_show_worse_gives_way() -> None:
     assert finding.blocks
 
 
-def test_records_that_speak_against_the_sheet_veto_it() -> None:
-    vetoed = _kept(_good(), 3, 5, fit=-1.0)
-    assert vetoed.kept == LOCAL
-    assert {f.model for f in vetoed.findings if f.code == "WG-F14" and f.blocks} == {
-        GENERATED,
-        GENERATED_FINETUNED,
-    }
+def test_records_that_speak_against_the_sheet_are_a_warning() -> None:
+    doubted = _kept(_good(), 3, 5, fit=-1.0)
+    assert doubted.kept == _kept(_good(), 3, 5).kept
+    warnings = [f for f in doubted.findings if f.code == "WG-F14" and not f.passed]
+    assert {f.model for f in warnings} == {GENERATED, GENERATED_FINETUNED}
+    assert not any(f.blocks for f in warnings)
 
 
 def test_a_network_at_chance_does_not_stay_by_its_word() -> None:
