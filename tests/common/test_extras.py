@@ -39,6 +39,7 @@ NOT_IMPORTED = {
     "onnx": "torch's ONNX exporter imports it",
     "onnxscript": "torch's ONNX exporter is written in it",
     "torchvision": "efficientnet_lite_pytorch imports it",
+    "defusedxml": "openpyxl refuses XML entities where it is installed",
     "psycopg": "SQLAlchemy imports it by the name of the driver",
 }
 SIDES = {"": "common", "server": "server", "client": "client"}

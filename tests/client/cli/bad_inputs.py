@@ -264,7 +264,7 @@ DATA = [
     ),
     _data("a text file", lambda root: _beside("x", b"")(root) or root / "ok" / "x", "expected a"),
     _data("split", _folders("train", "val"), "'train', 'val'", "split", "--labels"),
-    _data("segmentation", _folders("images", "masks"), "'images', 'masks'", "segmentation"),
+    _data("segmentation", _folders("images", "masks"), "'images'", "segmentation"),
     _data("case", _folders("OK", "ok"), "'OK' and 'ok'", "case"),
     _data("two spellings", _folders("\u304c", "\u304b\u3099"), "look the same"),
     _data("empty, labels", lambda root: None, "folder is empty", more=("--labels", "a")),

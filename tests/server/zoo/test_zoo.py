@@ -145,7 +145,7 @@ sources:
         "what another version wrote is made anew"
     )
     assert not list(own_families.entries(zoo, encoder.id))
-    path.write_text(written.replace('"classes"', '"class"'))
+    path.write_text(written.replace('"labels"', '"label"'))
     with pytest.raises(DecodeError, match="json"):
         own_families.has(zoo, spec, encoder.id, 10)
     path.write_text(written)

@@ -25,8 +25,8 @@ def check(comparison: Comparison) -> Finding | None:
         else text(
             "Your records do not show the lines that your data sheet states: those of other speeds"
             " say as much. Compare speed, sampling rate and bearing with the machine. Of true"
-            " sheets of simulated bearings {simulated:.0f} in 100 at most look as strange, of a real"
-            " one's {real:.0f}: label some records, and they decide.",
+            " sheets of simulated bearings {simulated:.0f} in 100 at most look as strange, of a"
+            " real one's {real:.0f}: label some records, and they decide.",
             simulated=100 * SHEET_RATE,
             real=100 * REAL_SHEET_RATE,
         ),
