@@ -23,6 +23,8 @@ EVENTS_LIMIT = 100_000  # Most scalars and brackets of a YAML document
 
 SCALAR_LIMIT = 4096  # Longest single value in a YAML document, in characters
 
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, if there
+
 
 def read_yaml(data: bytes, *, subject: str) -> object:
     """Read one YAML document: dictionaries, lists and scalars.
@@ -36,8 +38,10 @@ def read_yaml(data: bytes, *, subject: str) -> object:
     try:
         text = data.decode("utf-8")
         _check_work(text, subject)
-        _check_once(yaml.compose(text, Loader=yaml.SafeLoader), subject)
-        return yaml.safe_load(text)
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        _check_once(node, subject)
+        return None if node is None else loader.construct_document(node)
     # ValueError and OverflowError: a date, number or base64 that is none.
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise ConfigError(f"{subject}: not YAML: {error}") from error
@@ -101,7 +105,7 @@ def _unknown(document: object, example: object, prefix: str) -> list[str]:
 
 def _check_work(text: str, subject: str) -> None:
     depth = 0
-    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+    for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
         if isinstance(event, yaml.AliasEvent):
             raise ConfigError(f"{subject}: alias *{event.anchor}: aliases are not read")
         if isinstance(event, yaml.CollectionStartEvent):
