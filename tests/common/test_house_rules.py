@@ -126,7 +126,7 @@ def test_numbers_and_settings_are_parsed_in_one_place(trees: dict[str, ast.AST])
             if function in parser and place not in arithmetic.get(function, set()):
                 assert place == parser[function], f"{n}: {function}, use {parser[function]}"
                 found.add(function)
-    assert found == set(parser)
+    assert found == set(parser) - {"yaml.safe_load"}  # settings.py builds what it has composed
 
 
 def test_a_path_of_one_machine_is_nowhere(trees: dict[str, ast.AST]) -> None:
