@@ -72,7 +72,7 @@ from wg_server.site.home import ServerHome
 
 MEAN, KEPT = "raw-mean", "kept"
 FIXED, TEMPLATE = "fixed", "template"  # By treatment of inputs
-VETOED, VETOED_WRONG = "own sheet vetoed", "another's vetoed"
+VETOED, VETOED_WRONG = "own sheet in doubt", "another's in doubt"
 SIMULATED, MOSTLY_SOUND = "simulated", "simulated, 9 in 10 sound"
 SAMPLE_TAKEN = "a sample taken"
 OWN_SHEET, ANOTHER_SHEET = "own sheet", "another machine's sheet"

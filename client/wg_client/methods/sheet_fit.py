@@ -8,10 +8,11 @@ other speeds ``J``::
     fit = SHARE * I - J    (nats)
 
 Where a fit is below ``SHEET_LIMIT``, what the network tells it does not tell by the stated lines:
-the sheet is another machine's. The limit is a third beyond the lowest fit of 96 true sheets of
-simulated bearings. Of another machine's sheet the records refuse three in ten there where their
-conditions are even, and none where nine in ten are sound: sound machines hardly show lines. Nothing
-is said of other kinds, on which nobody has measured it. ``bench.machine_plants`` counts both rates.
+the sheet is in doubt, and the plant is warned. The limit is a third beyond the lowest fit of 96
+true sheets of simulated bearings; of a real one's, 5 of 48 are below it. Another machine's sheet is
+in doubt at three plants in ten of simulated ones where their conditions are even, and at none where
+nine in ten are sound: sound machines hardly show lines. Nothing is said of other kinds, on which
+nobody has measured it. ``bench.machine_plants`` counts both rates.
 """
 
 import numpy as np
