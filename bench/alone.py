@@ -11,8 +11,8 @@ EfficientNet-Lite0 at 128 pixels, at 224, and on both), shrunk linear discrimina
 neighbours; of windows MiniRocket with ridge regression, as it is and standardised, and
 discriminants on statistics of each channel; of texts logistic regression on each encoder's vectors,
 on both, and on TF-IDF of words and pieces of words; beside them local-only with e5, left out where
-it is not installed. The further trunks of a zoo's plan stand beside the usual one where it is
-named. Rows are kept in ``--results``; a run goes on there.
+it is not installed. Trunks that a zoo's plan names stand beside the usual ones. Rows are kept in
+``--results``; a run goes on there.
 """
 
 import argparse
@@ -45,7 +45,7 @@ from wg_common.nets.encoder.minirocket import MiniRocket
 from wg_common.nets.encoder.module import plant_features, raw_features
 from wg_common.nets.encoder.object_trunk import ObjectTrunk
 from wg_common.nets.encoder.plant_trunk import PlantTrunk
-from wg_common.nets.encoder.trunk import trunk_of
+from wg_common.nets.encoder.trunk import own_trunks, trunk_of
 from wg_common.nets.encoder.unfitted import unfitted_encoder
 from wg_core.errors import ConfigError
 from wg_e5.trunk import E5Trunk
@@ -345,7 +345,8 @@ def run(options: argparse.Namespace, rows: Rows) -> None:
     """Judge what is missing."""
     encoder = unfitted_encoder(options.modality)
     listed = trunks.read(read_plan(options.plan)) if options.plan else ()
-    further = listed[len(encoder.trunk_blocks) :]
+    usual_labels = {kind.label for kind in own_trunks(options.modality)}
+    further = [kind for kind in listed if kind.label not in usual_labels]
     blocks = (*encoder.local_blocks, *(kind.width for kind in further))
     counts = (*encoder.trunk_blocks, *(1 for _ in further))
     layout = encoder.dimension, encoder.scaled_dimension, blocks, counts
