@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 import yaml
+from yaml.constructor import BaseConstructor
 
 from wg_core import typed
 from wg_core.errors import ConfigError, DecodeError
@@ -35,13 +36,28 @@ def read_yaml(data: bytes, *, subject: str) -> object:
     Raises:
         ConfigError: Not YAML, an alias, or deeper, longer or larger than anything of ours.
     """
+    return read_yaml_twice(data, subject=subject)[0]
+
+
+def read_yaml_twice(data: bytes, *, subject: str) -> tuple[object, object]:
+    """Read one YAML document by one parser, as values and as the texts that stand in it.
+
+    Returns:
+        The document as ``read_yaml`` has it, and the same with each scalar a text as written.
+
+    Raises:
+        ConfigError: As of ``read_yaml``.
+    """
     try:
         text = data.decode("utf-8")
         _check_work(text, subject)
         loader = _Loader(text)
         node = loader.get_single_node()
         _check_once(node, subject)
-        return None if node is None else loader.construct_document(node)
+        if node is None:
+            return None, None
+        written = BaseConstructor().construct_document(node)  # First: values may change the node
+        return loader.construct_document(node), written
     # ValueError and OverflowError: a date, number or base64 that is none.
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise ConfigError(f"{subject}: not YAML: {error}") from error

@@ -371,12 +371,10 @@ def load(home: ClientHome) -> ClientConfig:
 
 def _settings(home: ClientHome) -> ClientSettings:
     data = atomic.read_bytes(home.config, limit=CONFIG_LIMIT)
-    document = settings.read_yaml(data, subject=str(home.config))
+    document, words = settings.read_yaml_twice(data, subject=str(home.config))
     if not isinstance(document, dict):
         kind = "an empty file" if document is None else type(document).__name__
         raise ConfigError(f"{home.config}: found {kind}, expected fields and values")
-    # A second time, every scalar as it is written; its work was bounded by the first.
-    words = yaml.BaseLoader(data.decode("utf-8")).get_single_data()
     try:
         config = typed.convert(_with_exact_numbers(document, words), ClientSettings)
     except msgspec.ValidationError as error:
