@@ -138,7 +138,7 @@ def make_plant(folder: Path, number: int) -> None:  # long: one release, from ke
             log_key=ledger_key.public_key(),
             witness_name=name,
             witness_key=witness_key,
-            now=int(time.time()),
+            current_time=int(time.time()),
         )
         memory.append(signed.state)
         return signed.lines
@@ -246,9 +246,11 @@ class StandIns:
 
     def poll(self, message_ids: set[str]) -> list[Any]:
         """See ``FleetRun``."""
-        now = time.monotonic()
+        current_time = time.monotonic()
         due = [
-            key for key, (when, _) in self._waiting.items() if when <= now and key in message_ids
+            key
+            for key, (when, _) in self._waiting.items()
+            if when <= current_time and key in message_ids
         ]
         return [self._answer(key) for key in due]
 
@@ -441,7 +443,9 @@ def package_cost(root: Path, size: int) -> dict[str, float]:
             witness = Witness.of(home, store)
             for number, site in enumerate(store.sites()):
                 data = (root.parent / "plants" / f"{number:05}.wgs").read_bytes()
-                store.add_release(intake.accept(site, data, terms, witness=witness, now=number))
+                store.add_release(
+                    intake.accept(site, data, terms, witness=witness, current_time=number)
+                )
         pools = StoredPools(home, store)
         for number in range(PACKAGES):
             stored = next(store.releases(f"plant-{number % size:05}"))

@@ -130,7 +130,7 @@ class Forger:
             witness: Any = SimpleNamespace(
                 name=WITNESS, public_key=self._site.witness_key.public_key(), others=(), quorum=1
             )
-            stored = intake.accept(enrolled, data, terms, witness=witness, now=5.0)
+            stored = intake.accept(enrolled, data, terms, witness=witness, current_time=5.0)
             return TAKEN if stored.is_usable else APART
 
         return use

@@ -64,7 +64,7 @@ def create(path: Path) -> tuple[Ledger, Callable[[], bytes]]:
             log_key=key.public_key(),
             witness_name=WITNESS,
             witness_key=watcher,
-            now=int(time.time()),
+            current_time=int(time.time()),
         )
         memory = found.state
         return found.lines

@@ -92,7 +92,7 @@ class Plant:
             (text("labels"), ", ".join(self.labels)),
             (text("privacy spent"), f"ε {spend.epsilon:.2f} / {spend.cap_epsilon}"),
         ]
-        if adoption.read(self.home).now.in_use is not None:
+        if adoption.read(self.home).latest.in_use is not None:
             manifest, name = self.chosen_model(None, None)
             rows.append((text("model in use"), text(registry.title(name))))
             picture = acceptance_curve(self.acceptance(manifest.package_id))

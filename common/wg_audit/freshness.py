@@ -83,13 +83,17 @@ def decode_checkpoint(data: bytes, source: str) -> OutsideCheckpoint:
 
 
 def judge(
-    history: History, outside: Sequence[OutsideCheckpoint], *, now: int, max_age: int | None
+    history: History,
+    outside: Sequence[OutsideCheckpoint],
+    *,
+    current_time: int,
+    max_age: int | None,
 ) -> Freshness:
     """Hold a log against checkpoints from outside, and its newest cosignatures against a clock.
 
     Args:
         history: The verified log.
-        now: Unix time, seconds.
+        current_time: Unix time, seconds.
         max_age: Oldest newest cosignature that is accepted, seconds.
 
     Raises:
@@ -103,16 +107,16 @@ def judge(
         for witness, time in _check_extends(history, outside_checkpoint):
             newest_heads[witness] = max(newest_heads[witness], (outside_checkpoint.head.size, time))
     for witness, (_, time) in newest_heads.items():
-        if time > now + clock_tolerance_seconds:
+        if time > current_time + clock_tolerance_seconds:
             raise VerificationError(
-                f"age: {witness.name} cosigned {time - now} s after this machine's clock: its clock"
-                " or this one is wrong"
+                f"age: {witness.name} cosigned {time - current_time} s after this machine's clock:"
+                " its clock or this one is wrong"
             )
     # Who lags behind the others cannot know what came after.
     size = anchors.covered_size([size for size, _ in newest_heads.values()])
     newest = anchors.covered_size([time if at >= size else 0 for at, time in newest_heads.values()])
     fresh = Freshness(
-        checked=now,
+        checked=current_time,
         newest=newest or None,
         max_age=max_age,
         extends=tuple(Extended(checkpoint.source, checkpoint.head.size) for checkpoint in outside),

@@ -367,13 +367,13 @@ def _word(anchors: Anchors, open_questions: tuple[str, ...]) -> str:
     return PARTLY_VERIFIED if open_questions else VERIFIED
 
 
-def _witness(view: WitnessView, now: int) -> str:
+def _witness(view: WitnessView, current_time: int) -> str:
     latest = (
         text(
             "{size} entries, {when} UTC, {age} ago",
             size=view.size,
             when=utc(view.time),
-            age=duration(now - view.time),
+            age=duration(current_time - view.time),
         )
         if view.size
         else text("has not cosigned")

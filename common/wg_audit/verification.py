@@ -137,7 +137,7 @@ class Finding:
                 seq=entry.head.seq,
                 name=handover.name,
                 use=_USES[handover.use],
-                now=signing.display(bytes.fromhex(handover.now)),
+                current_time=signing.display(bytes.fromhex(handover.now)),
                 before=signing.display(bytes.fromhex(handover.before)),
             )
         if self.succession.predecessor:
@@ -240,7 +240,7 @@ class Brought(TypedDict, total=False):
         server: Folder that ``wg-server export`` wrote: keys, checkpoints, received files and
             earlier logs of the site, by the server's word.
         max_age: Largest age of the newest cosignature, seconds.
-        now: Unix time, seconds; this machine's clock if it is not given.
+        current_time: Unix time, seconds; this machine's clock if it is not given.
     """
 
     statistics: Iterable[Path]
@@ -248,7 +248,7 @@ class Brought(TypedDict, total=False):
     checkpoints: Iterable[Path]
     server: Path | None
     max_age: int | None
-    now: int
+    current_time: int
 
 
 def verify(path: Path, anchors: Anchors = NOTHING, **evidence_options: Unpack[Brought]) -> Finding:
@@ -405,7 +405,7 @@ def _compare_from_outside(
     fresh = freshness.judge(
         history,
         [x for x in outside if x.head.origin == history.state.origin],
-        now=evidence_options.get("now", int(time.time())),
+        current_time=evidence_options.get("current_time", int(time.time())),
         max_age=evidence_options.get("max_age"),
     )
     before = succession.judge(

@@ -163,7 +163,7 @@ def a_cosignature_whose_time_was_changed(t: Truth) -> Forgery:
         return dataclasses.replace(note, signatures=lines)
 
     edit_head(path, later)
-    return Forgery(path, {"anchors": t.keys, "max_age": DAY, "now": WHEN + 9 * DAY})
+    return Forgery(path, {"anchors": t.keys, "max_age": DAY, "current_time": WHEN + 9 * DAY})
 
 
 @forgery(alone=True)
@@ -203,7 +203,9 @@ def an_old_export_beside_the_servers_record(t: Truth) -> Forgery:
 
 @forgery(alone=True)
 def a_stale_log_where_a_fresh_one_is_asked_for(t: Truth) -> Forgery:
-    return Forgery(t.export, {"anchors": t.keys, "max_age": 7 * DAY, "now": WHEN + 30 * DAY})
+    return Forgery(
+        t.export, {"anchors": t.keys, "max_age": 7 * DAY, "current_time": WHEN + 30 * DAY}
+    )
 
 
 @forgery(alone=True)

@@ -277,10 +277,10 @@ def cosignatures_from_the_future(t: Truth) -> Words:
     size = t.rng.choice([5, 10])
     path = write(t.folder / "old.sqlite", t.entries[:size], t.site.key, t.heads)
     note = checkpoints.decode(t.heads[size])[1]
-    now = _now()
+    current_time = _now()
     age = ["--max-age", t.rng.choice(["1d", "30d"])]
     if t.rng.random() < 0.5:
-        when = t.rng.choice([now + DAY, now + 366 * DAY, 3_976_214_400, 1 << 62])
+        when = t.rng.choice([current_time + DAY, current_time + 366 * DAY, 3_976_214_400, 1 << 62])
         signed = note.replacing(checkpoints.cosign(note, NAME, t.site.witness_key, when))
         target = t.folder / "future.note"
         target.write_bytes(signed.encode())
@@ -289,7 +289,7 @@ def cosignatures_from_the_future(t: Truth) -> Words:
     second = t.site.signing_key
     lagging = checkpoints.decode(t.heads[5])[1]
     own = tuple(x for x in lagging.signatures if x.name == ORIGIN)
-    lines = checkpoints.cosign(lagging, "second.example/w", second, now - 60)
+    lines = checkpoints.cosign(lagging, "second.example/w", second, current_time - 60)
     target = t.folder / "lagging.note"
     target.write_bytes(notes.Note(lagging.text, (*own, *lines)).encode())
     later = write(t.folder / "later.sqlite", t.entries[:10], t.site.key, t.heads)

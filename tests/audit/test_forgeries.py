@@ -29,7 +29,7 @@ def test_the_truth_passes_with_all_that_refutes_the_forgeries(truth: Truth) -> N
             checkpoints=[truth.checkpoint],
             server=truth.exported.folder,
             max_age=3600,
-            now=WHEN + 60,
+            current_time=WHEN + 60,
         )
         assert not found.verdict.problems and found.verdict.cosigned_to == found.verdict.entries
         assert sum(account.charges for account in found.accounts) == 7

@@ -67,7 +67,9 @@ def full(site: Site, exported: Exported) -> bytes:
 def test_with_the_servers_folder_everything_is_checked_by_the_servers_word(
     site: Site, exported: Exported, full: bytes
 ) -> None:
-    found = verification.verify(site.path, server=exported.folder, now=site.now + 3 * DAY)
+    found = verification.verify(
+        site.path, server=exported.folder, current_time=site.current_time + 3 * DAY
+    )
     verdict = found.verdict
     assert not found.verdict.problems and verdict.word == "verified"
     assert verdict.ledger_key.source == "the server's word"
@@ -201,29 +203,29 @@ def test_a_checkpoint_must_be_signed_by_somebody_known(
 def test_an_old_cosignature_is_refused_where_an_age_is_asked_for(
     site: Site, full: bytes, tmp_path: Path
 ) -> None:
-    then = site.now
+    then = site.current_time
     later = then + 8 * DAY
     for age, good in ((9 * DAY, True), (7 * DAY, False)):
         if good:
-            verification.verify(site.path, anchors(site), max_age=age, now=later)
+            verification.verify(site.path, anchors(site), max_age=age, current_time=later)
             continue
         with pytest.raises(VerificationError, match=f"is {8 * DAY} s old, at most {age} s"):
-            verification.verify(site.path, anchors(site), max_age=age, now=later)
+            verification.verify(site.path, anchors(site), max_age=age, current_time=later)
     with pytest.raises(VerificationError, match="no key of a witness is known"):
-        verification.verify(site.path, max_age=9 * DAY, now=later)
+        verification.verify(site.path, max_age=9 * DAY, current_time=later)
     # The witness looked again: nothing was added, so the same log is fresh once more.
     note = checkpoints.decode(full)[1]
     again = checkpoints.cosign(note, NAME, site.witness_key, later - DAY)
     path = tmp_path / "checkpoint.note"
     path.write_bytes(note.with_signatures(again).encode())
     found = verification.verify(
-        site.path, anchors(site), checkpoints=[path], max_age=7 * DAY, now=later
+        site.path, anchors(site), checkpoints=[path], max_age=7 * DAY, current_time=later
     )
     assert found.fresh.age == DAY
 
 
 def test_the_logs_own_witnesses_make_nothing_fresh(site: Site, full: bytes) -> None:
-    found = verification.verify(site.path, now=site.now + DAY)
+    found = verification.verify(site.path, current_time=site.current_time + DAY)
     assert found.fresh.newest is None and found.fresh.age is None
 
 
@@ -253,7 +255,7 @@ def successor(
     ) as new:
         new.enrol_witness(NAME, signing.public_bytes(site.witness_key))
         note = checkpoints.decode(new.checkpoint())[1]
-        lines = checkpoints.cosign(note, NAME, site.witness_key, site.now)
+        lines = checkpoints.cosign(note, NAME, site.witness_key, site.current_time)
         return new.add_cosignature(note.with_signatures(lines).encode(), NAME)
 
 
@@ -415,7 +417,7 @@ def test_a_log_between_that_the_server_leaves_out_is_followed_by_its_word(
     ).close()
     with Ledger.open(path, site.key) as new:
         note = checkpoints.decode(new.checkpoint())[1]
-        lines = checkpoints.cosign(note, NAME, site.witness_key, site.now)
+        lines = checkpoints.cosign(note, NAME, site.witness_key, site.current_time)
         new.enrol_witness(NAME, signing.public_bytes(site.witness_key))
         checkpoint = new.add_cosignature(note.with_signatures(lines).encode(), NAME)
     words: dict[Succession, bool] = {"names its predecessor": True, "first": False}
@@ -554,9 +556,10 @@ def test_the_export_and_the_home_get_the_same_verdict(
     home = tmp_path / "home"
     home.mkdir()
     shutil.copy(site.path, home / "ledger.sqlite")
-    now = site.now + DAY
+    current_time = site.current_time + DAY
     found = [
-        verification.verify(x, server=exported.folder, now=now).to_json() for x in (path, home)
+        verification.verify(x, server=exported.folder, current_time=current_time).to_json()
+        for x in (path, home)
     ]
     assert found[0] == found[1]
 

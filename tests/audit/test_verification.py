@@ -162,7 +162,9 @@ def test_names_are_escaped_in_the_report(site: Site, ledger: Ledger) -> None:
 
 
 def test_a_report_on_an_empty_log_renders(site: Site, ledger: Ledger) -> None:
-    page = report.render(answers.read(site.path, verification.verify(site.path, now=1_700_000_000)))
+    page = report.render(
+        answers.read(site.path, verification.verify(site.path, current_time=1_700_000_000))
+    )
     assert "Nothing was charged" in page and "2023-11-14" in page
 
 

@@ -36,8 +36,8 @@ def test_rows_that_nobody_asked_for_are_in_no_table(tmp_path: Path) -> None:
 def test_plants_are_held_against_the_same_ones_of_before() -> None:
     """By data set, draw and cell, whatever version and generator made the rows."""
     cell = "S1 few labels eps=4 n=5"
-    now, then = {"selector": 0.7, "local-only": 0.5}, {"selector": 0.4, "local-only": 0.5}
-    rows = [_row("v2 aa one 0", cell, now), _row("v2 aa two 0", cell, now)]
+    current_time, then = {"selector": 0.7, "local-only": 0.5}, {"selector": 0.4, "local-only": 0.5}
+    rows = [_row("v2 aa one 0", cell, current_time), _row("v2 aa two 0", cell, current_time)]
     before = [_row("v1 bb one 0", cell, then), _row("v1 bb two 1", cell, then)]
     text = "\n".join(tables.against(rows, before))
     assert f"| {cell} | 1, 1 |  | +0.0 ± nan | +30.0 ± nan | +20.0 ± nan | -10.0 ± nan |" in text

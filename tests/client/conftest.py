@@ -133,7 +133,7 @@ class TestWitness:
             log_key=signing.public_from_bytes(self.log_key),
             witness_name=WITNESS,
             witness_key=self.key,
-            now=int(time.time()),
+            current_time=int(time.time()),
         )
         self.state = signed.state
         return signed.lines
@@ -219,7 +219,7 @@ class TestPlant:
                 for name, (value, _) in weights.items()
             }
         )
-        now = int(time.time())
+        current_time = int(time.time())
         fields: dict[str, Any] = {
             "package_id": secrets.token_hex(16),
             "request_id": secrets.token_hex(16),
@@ -240,8 +240,8 @@ class TestPlant:
                 for name, (_, source) in weights.items()
             ),
             "tensors_sha256": hashlib.sha256(tensors).hexdigest(),
-            "created": now,
-            "expires": now + 3600,
+            "created": current_time,
+            "expires": current_time + 3600,
         }
         fields.update(changes)
         return weights_package.encode(WeightsManifest(**fields), tensors, key or self.server_key)

@@ -95,7 +95,7 @@ def head_package(
 ) -> bytes:
     """A package of one head for records of a kind, as the server would send it."""
     tensors = weights_package.pack_tensors({"sample-0": head.tensors()})
-    now = int(time.time())
+    current_time = int(time.time())
     manifest = WeightsManifest(
         package_id=secrets.token_hex(16),
         request_id=secrets.token_hex(16),
@@ -110,7 +110,7 @@ def head_package(
             Candidate(name="sample-0", source="diffusion", architecture=modality(kind).head),
         ),
         tensors_sha256=hashlib.sha256(tensors).hexdigest(),
-        created=now,
-        expires=now + 3600,
+        created=current_time,
+        expires=current_time + 3600,
     )
     return weights_package.encode(manifest, tensors, signing.load(server.signing_key))

@@ -56,9 +56,9 @@ def node(home: ClientHome, once: bool, fatal: str, stop: threading.Event) -> Non
         query: StatisticsQuery,
         *,
         witness: Witness | None,
-        now: Callable[[], float],
+        clock: Callable[[], float],
     ) -> bytes:
-        data = answer_synthetic(home, query, witness=witness, on_step=step, now=now)
+        data = answer_synthetic(home, query, witness=witness, on_step=step, clock=clock)
         with (home.root / "answers.log").open("ab") as log:
             log.write(data)
             log.write(b"\n--end--\n")

@@ -118,7 +118,7 @@ def package_of(
 ) -> bytes:
     """A signed package of these candidates, for an hour."""
     tensors = weights_package.pack_tensors(heads)
-    now = int(time.time())
+    current_time = int(time.time())
     assert isinstance(pools, StoredPools)
     others = pools.store.newest_ids(encoder=own.encoder, apart_from=own.site)
     manifest = WeightsManifest(
@@ -135,8 +135,8 @@ def package_of(
             Candidate(name=name, source="diffusion", architecture="lite0-head") for name in heads
         ),
         tensors_sha256=hashlib.sha256(tensors).hexdigest(),
-        created=now,
-        expires=now + 3600,
+        created=current_time,
+        expires=current_time + 3600,
     )
     return weights_package.encode(manifest, tensors, signing.load(home.signing_key))
 
@@ -199,11 +199,13 @@ class Plant:
         query: StatisticsQuery,
         *,
         witness: Witness | None,
-        now: Callable[[], float],
+        clock: Callable[[], float],
     ) -> bytes:
         self.before_answer()
-        self.asked.append(now())
-        return answer_synthetic(home, query, witness=witness, on_step=self.steps.append, now=now)
+        self.asked.append(clock())
+        return answer_synthetic(
+            home, query, witness=witness, on_step=self.steps.append, clock=clock
+        )
 
     def apply(self, home: ClientHome, source: Path) -> object:
         self.before_apply()
@@ -290,7 +292,7 @@ def answer_synthetic(
     *,
     witness: Witness | None,
     on_step: Callable[[str], None] = lambda step: None,
-    now: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.time,
 ) -> bytes:
     """Charge, sample, record, cosign: a release of synthetic features under the real ledger."""
     config = configuration.load(home)
@@ -304,7 +306,7 @@ def answer_synthetic(
         )
         labels = np.arange(60) % len(LABELS)
     records = rng.normal(size=(60, schema.dimension)) * 0.3, labels, None
-    clock = lambda: int(now())  # noqa: E731 - the ledger's clock stands still meanwhile
+    clock = lambda: int(clock())  # noqa: E731 - the ledger's clock stands still meanwhile
     with Ledger.open(home.ledger, signing.load(home.ledger_key), clock=clock) as ledger:
         place = {"dataset": config.data.name, "recipient": config.server.name}
         key = signing.load(home.signing_key)

@@ -100,7 +100,7 @@ def test_a_change_that_was_cut_off_is_finished_by_running_it_again(
         with pytest.raises(CutOff):
             operation.rotate_authority(server)
     found = operation.rotate_authority(server)
-    assert found.before == before != found.now  # one change, not two
+    assert found.before == before != found.after  # one change, not two
     assert not server.next_authority.exists() and len(pki.links(server)) == 1
     assert [path.name for path in server.ca_cert.parent.iterdir() if path.name[0] == "."] == []
     with plant.running():

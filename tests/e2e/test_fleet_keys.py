@@ -77,7 +77,9 @@ def test_a_session_that_outlives_its_certificate_renews_it(
     with plant.running():
         wait_until(lambda: site_of(server, plant).last_seen > 0, "the node")
         monkeypatch.setattr(
-            certificate, "renewal_due", lambda home, now: home.certificate.read_bytes() == before
+            certificate,
+            "renewal_due",
+            lambda home, current_time: home.certificate.read_bytes() == before,
         )
         wait_until(lambda: plant.home.certificate.read_bytes() != before, "the renewal")
         assert finished(server, start_campaign(server, [plant.site])).state == "done"

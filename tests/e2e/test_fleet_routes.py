@@ -145,15 +145,15 @@ def of_another_authority(home: ServerHome, plant: Plant, folder: Path) -> ssl.SS
 def of_itself(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
     key = key_files.load_ec(plant.home.tls_key)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "plant-a")])
-    now = datetime.datetime.now(datetime.UTC)
+    current_time = datetime.datetime.now(datetime.UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(pki.load_certificate(home.ca_cert).subject)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
+        .not_valid_before(current_time - datetime.timedelta(hours=1))
+        .not_valid_after(current_time + datetime.timedelta(hours=1))
         .sign(key, hashes.SHA256())
     )
     return with_certificate(home, pki.to_pem(certificate), plant.home.tls_key, folder)

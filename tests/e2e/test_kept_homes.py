@@ -46,9 +46,9 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @every_version
 def test_a_kept_home_predicts_as_it_did(root: Path) -> None:
     before = json.loads((root / make.DATA / make.PREDICTIONS).read_text())
-    now = make.predictions(root)
-    assert [row["label"] for row in now] == [row["label"] for row in before]
-    assert [row["probability"] for row in now] == pytest.approx(
+    latest = make.predictions(root)
+    assert [row["label"] for row in latest] == [row["label"] for row in before]
+    assert [row["probability"] for row in latest] == pytest.approx(
         [row["probability"] for row in before], abs=1e-3
     )
 

@@ -200,7 +200,7 @@ class PlantAnswers:
                 log_key=signing.load(home.ledger_key).public_key(),
                 witness_name="central/witness",
                 witness_key=signing.load(world.elsewhere / "witness.pem"),
-                now=int(time.time()),
+                current_time=int(time.time()),
             )
             kept.write_bytes(signed.state.checkpoint)
             return signed.lines

@@ -50,7 +50,7 @@ def threshold(
             raise UsageError("--by: say who decides; a role will do")
         adoption.set_threshold(home, value, missed_share=missed_share, by=by)
     judged = acceptance(home, plants.open_plant(home), manifest)
-    in_force = adoption.read(home).now.threshold
+    in_force = adoption.read(home).latest.threshold
     passing = Judge.of_model(home, manifest, name).passing
     curve = judged.scores[name].curve(points=11) if judged.scores else []
     lines: list[str] = [text("threshold: {value:g}", value=in_force)]

@@ -123,7 +123,7 @@ def _list(home: ClientHome, as_json: bool) -> None:
 
     home.require()
     manifests, adoption_state = store.all_manifests(home), adoption.read(home)
-    state = adoption_state.now
+    state = adoption_state.latest
     rows: list[dict[str, Any]] = [
         {
             "package": manifest.package_id,

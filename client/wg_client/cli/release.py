@@ -86,7 +86,7 @@ def statistics(
     _warn(readiness.ready_snapshot(home, statistics), statistics)
     with by_file.reachable_server(home, config) as witness:
         with locks.release(home), open_ledger(home) as ledger:
-            policy.check_query(config, query, encoder=query.encoder, now=time.time())
+            policy.check_query(config, query, encoder=query.encoder, current_time=time.time())
             approval.by_hand(config, ledger, query, by)
         before = read_spend(home, config).charges
         data = answer_query(home, query, witness=witness)

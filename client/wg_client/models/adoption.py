@@ -83,7 +83,7 @@ class Adoption:
     changes: tuple[Change, ...] = ()
 
     @property
-    def now(self) -> Change:
+    def latest(self) -> Change:
         """Return the present state of the change."""
         no_change = Change(when=0, what="arrived", by=PROGRAM, subject=None, why="")
         return self.changes[-1] if self.changes else no_change
@@ -91,9 +91,9 @@ class Adoption:
     @property
     def stage(self) -> str:
         """Where the plant stands: ``pilot``, ``in use`` or ``shadow``."""
-        if self.now.in_use is None:
+        if self.latest.in_use is None:
             return "pilot"
-        return "in use" if self.now.shadow is None else "shadow"
+        return "in use" if self.latest.shadow is None else "shadow"
 
     def threshold_of(self, model: Chosen | None) -> float:
         """The threshold that a model had when it was last in use; even odds before that."""
@@ -123,7 +123,7 @@ def in_use(home: ClientHome) -> tuple[ModelsManifest, str]:
     Raises:
         ConfigError: No package was applied yet.
     """
-    state = read(home).now
+    state = read(home).latest
     if state.in_use is None:
         message = _NO_MODEL if state.shadow is None else _WAITS
         raise ConfigError(message.format(models=home.models))
@@ -132,7 +132,7 @@ def in_use(home: ClientHome) -> tuple[ModelsManifest, str]:
 
 def shadow(home: ClientHome) -> tuple[ModelsManifest, str] | None:
     """The package and model that predict beside those in use, if there are any."""
-    choice = read(home).now.shadow
+    choice = read(home).latest.shadow
     return None if choice is None else (_manifest(home, choice), choice.model)
 
 
@@ -171,7 +171,7 @@ def record_arrival(home: ClientHome, new: ModelsManifest) -> str:
     """
     with locks.models(home):
         history = read(home)
-        state = history.now
+        state = history.latest
         choice = Chosen(package_id=new.package_id, model=new.kept)
         for change in history.changes:
             if change.subject is not None and change.subject.package_id == new.package_id:
@@ -290,7 +290,7 @@ def use(
         )
     with locks.models(home):
         history = read(home)
-        state = history.now
+        state = history.latest
         if choice == state.in_use:
             raise ConfigError(f"{choice}: is in use already")
         shadow = None if choice == state.shadow else state.shadow
@@ -308,7 +308,7 @@ def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -
     choice = Chosen(package_id=package.package_id, model=package.entry(model).name)
     with locks.models(home):
         history = read(home)
-        state = history.now
+        state = history.latest
         if choice == state.in_use:
             raise ConfigError(f"{choice}: is in use, and cannot be its own shadow")
         change = replace(state, shadow=choice)
@@ -330,7 +330,7 @@ def set_threshold(
     """
     with locks.models(home):
         history = read(home)
-        state = history.now
+        state = history.latest
         if state.in_use is None:
             raise ConfigError(_NO_MODEL.format(models=home.models))
         change = replace(

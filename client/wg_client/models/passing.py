@@ -127,7 +127,7 @@ def pass_rule(
     """
     if good is None:
         return PassRule()
-    missed_share = adoption.read(home).now.missed_share
+    missed_share = adoption.read(home).latest.missed_share
     unseen = np.isin(manifest.labels, manifest.unseen)
     tensors = store.load_judged(home, manifest) or {}
     logits = tensors.get(f"{_LOGITS}{manifest.entry(name).name}")

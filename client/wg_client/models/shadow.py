@@ -51,7 +51,7 @@ class Shadow:
         """The shadow of a model, if it is the one in use and has one."""
         choice = Chosen(package_id=used.package_id, model=used.entry(name).name)
         shadow = adoption.shadow(home)
-        if shadow is None or adoption.read(home).now.in_use != choice:
+        if shadow is None or adoption.read(home).latest.in_use != choice:
             return None
         manifest, model = shadow
         shares_inputs = _sees_with(used) == _sees_with(manifest)

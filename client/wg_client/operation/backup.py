@@ -41,14 +41,16 @@ WHAT_TO_DO = (
 )
 
 
-def write(home: ClientHome, out: Path, seal: Seal, *, now: float | None = None) -> Manifest:
+def write(
+    home: ClientHome, out: Path, seal: Seal, *, current_time: float | None = None
+) -> Manifest:
     """Back a home up. Its node may run meanwhile; an answer waits until this is done.
 
     Raises:
         ConfigError: The home is not initialised, or a recipient is none.
         StorageError: Something cannot be read, or the file cannot be written.
     """
-    created = int(time.time() if now is None else now)
+    created = int(time.time() if current_time is None else current_time)
     name = configuration.load(home).site
     with locks.release(home), archive.scratch(home.root) as scratch:
         sources: list[Source] = []

@@ -87,7 +87,9 @@ class Status:
     problems: tuple[str, ...]
 
 
-def connection_state(home: ClientHome, now: float | None = None) -> tuple[bool, Contact | None]:
+def connection_state(
+    home: ClientHome, current_time: float | None = None
+) -> tuple[bool, Contact | None]:
     """Return whether the server answered the node lately, by the node's last word; and that word.
 
     Raises:
@@ -95,29 +97,29 @@ def connection_state(home: ClientHome, now: float | None = None) -> tuple[bool, 
     """
     home.require()
     word = contact.read(home)
-    since = (time.time() if now is None else now) - contact.STALE_SECONDS
+    since = (time.time() if current_time is None else current_time) - contact.STALE_SECONDS
     return word is not None and word.written > since and word.state == "connected", word
 
 
-def look(home: ClientHome, now: float | None = None) -> Status:
+def look(home: ClientHome, current_time: float | None = None) -> Status:
     """Look at a plant.
 
     Raises:
         ConfigError: The home is not initialised.
     """
-    now = time.time() if now is None else now
+    current_time = time.time() if current_time is None else current_time
     config = configuration.load(home)
-    examination = _Looking(home, config, now)
+    examination = _Looking(home, config, current_time)
     return examination.status()
 
 
 class _Looking:
     """One look, and the problems that it meets."""
 
-    def __init__(self, home: ClientHome, config: ClientConfig, now: float) -> None:
+    def __init__(self, home: ClientHome, config: ClientConfig, current_time: float) -> None:
         self._home = home
         self._config = config
-        self._now = now
+        self._now = current_time
         self._problems: list[str] = []
 
     def status(self) -> Status:

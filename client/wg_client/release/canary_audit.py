@@ -239,7 +239,7 @@ class CanaryPlant:
             load=self._load,
             set_aside=True,
             allow_empty=True,
-            now=lambda: self._time,
+            clock=lambda: self._time,
         ).snapshot
         judges: frozenset[int] = frozenset()
         if data := frozen.acceptance():
@@ -299,7 +299,7 @@ class CanaryPlant:
             StatisticsQuery(**(fields | dict(question.changes))),
             witness=functools.partial(self._witness, trouble=trouble),
             on_step=die,
-            now=lambda: self._time,
+            clock=lambda: self._time,
         )
         return answer() if sampler is None else answer(sampler=sampler)
 
@@ -327,7 +327,7 @@ class _Witness:
             log_key=self._log_key,
             witness_name=WITNESS,
             witness_key=signing.generate_pair() if is_forgery else self.key,
-            now=self.time,
+            current_time=self.time,
         )
         if not is_forgery:
             self._state = signed.state

@@ -72,7 +72,7 @@ def freeze_data(
     set_aside: bool = False,
     allow_empty: bool = False,
     stage: Stage | None = None,
-    now: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.time,
 ) -> Frozen:
     """Freeze what was looked at, unless something in it cannot be used.
 
@@ -80,13 +80,13 @@ def freeze_data(
         set_aside: Leave out what cannot be used.
         allow_empty: Freeze no record at all.
         stage: Told how far it is.
-        now: Unix time, seconds; asked once, as the freeze begins.
+        clock: Unix time, seconds; asked once, as the freeze begins.
 
     Raises:
         DataError: Something cannot be used; nothing changed.
         WgError: As of ``wg_core.release.freeze.freeze``.
     """
-    start_time = now()
+    start_time = clock()
     config = configuration.load(home)
     source = Path(config.data.path)
     if refusal := why_not(inspection, set_aside=set_aside, allow_empty=allow_empty, source=source):
@@ -95,7 +95,7 @@ def freeze_data(
     inspection, acceptance = acceptance_set.take_out(home, config, inspection, encoder)
     data = b"" if acceptance is None else acceptance.encode()
     return freezing.freeze(
-        home, inspection, load=load, acceptance=data, stage=stage, now=lambda: start_time
+        home, inspection, load=load, acceptance=data, stage=stage, clock=lambda: start_time
     )
 
 

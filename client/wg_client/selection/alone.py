@@ -18,7 +18,7 @@ from wg_core.wire import canonical
 
 
 def fit_alone(
-    home: ClientHome, *, progress: Progress | None = None, now: Callable[[], float] = time.time
+    home: ClientHome, *, progress: Progress | None = None, clock: Callable[[], float] = time.time
 ) -> AppliedModel:
     """Fit local-only on the snapshot in use, adopt it where none is better, write the report.
 
@@ -44,7 +44,7 @@ def fit_alone(
         plant.data.label_names,
         progress,
     )
-    manifest, files = record(plant, outcome, package_id=number, applied=int(now()))
+    manifest, files = record(plant, outcome, package_id=number, applied=int(clock()))
     store.write(home, manifest, files)
     adoption.record_arrival(home, manifest)
     advice = write_report(home, plant, manifest, outcome)

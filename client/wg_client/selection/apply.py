@@ -72,7 +72,7 @@ def apply_package(
     plant: Recipient,
     data: bytes,
     *,
-    now: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.time,
     progress: Progress | None = None,
     verified: Callable[[bytes], object] = lambda data: None,
 ) -> AppliedModel:
@@ -82,7 +82,7 @@ def apply_package(
         home: The plant's home.
         plant: The plant, opened.
         data: The ``.wgw``.
-        now: Unix time, seconds.
+        clock: Unix time, seconds.
         progress: Told of how far the comparison is.
         verified: Called with the package once it is verified, before anything is made of it.
 
@@ -99,9 +99,9 @@ def apply_package(
         if stored_manifest.package_sha256 != digest:
             raise VerificationError(f"package {package.package_id[:16]}: other bytes than before")
         return AppliedModel(manifest=stored_manifest)
-    if now() >= package.expires:
+    if clock() >= package.expires:
         raise VerificationError(
-            f"package {package.package_id[:16]}: expired at {package.expires}, it is {now():.0f}"
+            f"package {package.package_id[:16]}: expired at {package.expires}, it is {clock():.0f}"
         )
     path = home.packages / f"{package.package_id}.wgw"
     atomic.write_bytes(path, data, mode=atomic.PRIVATE)
@@ -109,7 +109,7 @@ def apply_package(
     policy = plant.acceptance
     outcome = select_model(records, contents, policy, package.labels, progress)
     manifest, files = record(
-        plant, outcome, package_id=package.package_id, applied=int(now()), package=package
+        plant, outcome, package_id=package.package_id, applied=int(clock()), package=package
     )
     manifest = _with_network(replace(manifest, package_sha256=digest), files, contents.network)
     store.write(home, manifest, files)

@@ -24,7 +24,7 @@ def take_package(
     home: ClientHome,
     source: bytes | Path,
     *,
-    now: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.time,
     progress: Progress | None = None,
 ) -> AppliedModel:
     """Apply a package, keep its cosignature if it carries one, adopt a model, write the report.
@@ -45,7 +45,9 @@ def take_package(
         acceptance_set.note_trained(home, plant.snapshot.records())
         keep_cosignature(home, package)
 
-    applied = apply_package(home, plant, data, now=now, progress=progress, verified=note_verified)
+    applied = apply_package(
+        home, plant, data, clock=clock, progress=progress, verified=note_verified
+    )
     # A crash may have come between the models of a package and their adoption.
     if not applied.already or store.all_manifests(home)[-1] == applied.manifest:
         adoption.record_arrival(home, applied.manifest)

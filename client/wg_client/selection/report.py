@@ -48,7 +48,7 @@ def write_report(
 ) -> Text:
     """Render the report on a package in every language, write it; returns what it recommends."""
     spend = read_spend(home, plant.config)
-    current = adoption.read(home).now.in_use
+    current = adoption.read(home).latest.in_use
     in_use = current is not None and current.package_id == manifest.package_id
     judged = acceptance(home, plant, manifest)
     context = page_context(home, plant, manifest, outcome, spend, judged, in_use=in_use)

@@ -155,7 +155,7 @@ def describe(error: Exception) -> str:
     return f"cannot be reached: {text or type(error).__name__}"
 
 
-def clock_skew(response: httpx.Response, now: float | None = None) -> float | None:
+def clock_skew(response: httpx.Response, current_time: float | None = None) -> float | None:
     """Seconds by which this machine's clock is ahead of the server's; none if it does not say."""
     text = response.headers.get("date")
     if not text:
@@ -164,10 +164,10 @@ def clock_skew(response: httpx.Response, now: float | None = None) -> float | No
         then = email.utils.parsedate_to_datetime(text).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):  # whatever a server calls a date
         return None
-    return (time.time() if now is None else now) - then
+    return (time.time() if current_time is None else current_time) - then
 
 
-def explain_status(response: httpx.Response, now: float | None = None) -> str:
+def explain_status(response: httpx.Response, current_time: float | None = None) -> str:
     """Say what an error status means; a 401 with a wrong clock is called a wrong clock."""
     clock_tolerance_seconds = 5.0
     if response.headers.get(protocol.WHY_HEADER) == protocol.REVOKED:
@@ -176,7 +176,7 @@ def explain_status(response: httpx.Response, now: float | None = None) -> str:
             " for a join token (wg-server enroll), and run 'wg-client init --replace': ledger and"
             " budget stay as they are"
         )
-    skew = clock_skew(response, now)
+    skew = clock_skew(response, current_time)
     if response.status_code == 401 and skew is not None and abs(skew) > clock_tolerance_seconds:
         direction = "ahead of" if skew > 0 else "behind"
         return f"this machine's clock is {abs(skew):.0f} s {direction} the server's"

@@ -60,7 +60,7 @@ class Answers:
                     self._home,
                     query,
                     witness=server_witness(connection, slot),
-                    now=lambda: slot.arrived,
+                    clock=lambda: slot.arrived,
                 )
             log.info("request %s: answered with %d bytes", query.request_id, len(payload))
             return Envelope("statistics", b"", payload)

@@ -71,14 +71,14 @@ def read_root(home: ClientHome) -> x509.Certificate:
 
 
 def newest_root(
-    pinned_root: x509.Certificate, data: bytes, now: datetime.datetime
+    pinned_root: x509.Certificate, data: bytes, current_time: datetime.datetime
 ) -> x509.Certificate:
     """The root of today, if links lead to it from the pinned one.
 
     Args:
         pinned_root: The root that is trusted.
         data: PEM: the root of today, then links in any order.
-        now: The time at which all must be good.
+        current_time: The time at which all must be good.
 
     Raises:
         DecodeError: It is not 1 to ``LINKS_LIMIT`` + 1 certificates.
@@ -95,10 +95,12 @@ def newest_root(
     path = way(
         pinned_root,
         links,
-        follow=lambda certificate, link: link if _vouches(certificate, link, now) else None,
+        follow=lambda certificate, link: (
+            link if _vouches(certificate, link, current_time) else None
+        ),
         is_destination=lambda certificate: certificate.public_key() == root.public_key(),
     )
-    if path is None or not _vouches(root, root, now):
+    if path is None or not _vouches(root, root, current_time):
         raise VerificationError(
             "authority: the server names one that the pinned authority does not vouch for; nothing"
             " was changed. Ask the operator; if the authority was replaced after a theft, enrol"
@@ -116,7 +118,9 @@ def issued_by(certificate: x509.Certificate, root: x509.Certificate) -> bool:
     return True
 
 
-def _vouches(issuer: x509.Certificate, link: x509.Certificate, now: datetime.datetime) -> bool:
+def _vouches(
+    issuer: x509.Certificate, link: x509.Certificate, current_time: datetime.datetime
+) -> bool:
     """Return whether one authority signed that another of the same name is one, too."""
     try:
         basic = link.extensions.get_extension_for_class(x509.BasicConstraints).value
@@ -126,6 +130,6 @@ def _vouches(issuer: x509.Certificate, link: x509.Certificate, now: datetime.dat
         basic.ca
         and isinstance(link.public_key(), ec.EllipticCurvePublicKey)
         and link.subject == issuer.subject
-        and link.not_valid_before_utc <= now <= link.not_valid_after_utc
+        and link.not_valid_before_utc <= current_time <= link.not_valid_after_utc
         and issued_by(link, issuer)
     )

@@ -36,7 +36,7 @@ def expiry(home: ClientHome) -> float:
     return certificate.not_valid_after_utc.timestamp()
 
 
-def renewal_due(home: ClientHome, now: float) -> bool:
+def renewal_due(home: ClientHome, current_time: float) -> bool:
     """Return whether a third of the certificate's life is over, or its authority is replaced.
 
     So early that a plant may be off for the other two thirds, at any time, and still renew.
@@ -46,7 +46,7 @@ def renewal_due(home: ClientHome, now: float) -> bool:
         return True
     start = certificate.not_valid_before_utc.timestamp()
     end = certificate.not_valid_after_utc.timestamp()
-    return now > start + (end - start) / 3
+    return current_time > start + (end - start) / 3
 
 
 def check(pem: bytes, home: ClientHome) -> bytes:

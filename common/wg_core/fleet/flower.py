@@ -257,10 +257,13 @@ class Session:
     def _heartbeat(self) -> None:
         """Beat where a question for work does not say the same; it is one less request a minute."""
         while not self._quiet.wait(_LOOK_SECONDS):
-            now = time.monotonic()
-            if now - self._answered < _QUIET_SECONDS and now - self._beaten < _BEAT_SECONDS:
+            current_time = time.monotonic()
+            if (
+                current_time - self._answered < _QUIET_SECONDS
+                and current_time - self._beaten < _BEAT_SECONDS
+            ):
                 continue
-            self._beaten = now
+            self._beaten = current_time
             try:
                 self._client.SendNodeHeartbeat(
                     SendNodeHeartbeatRequest(node=self.node, heartbeat_interval=_BEAT_SECONDS)

@@ -29,7 +29,7 @@ class AnswerQuery(Protocol):
         query: StatisticsQuery,
         *,
         witness: Witness | None,
-        now: Callable[[], float],
+        clock: Callable[[], float],
     ) -> bytes:
         """Answer, or refuse by raising; ``now`` is when the question came."""
 

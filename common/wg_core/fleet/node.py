@@ -140,8 +140,10 @@ class Node:
                         applier.wake()
                         last_request = time.monotonic()
                     else:
-                        now = time.monotonic()
-                        self._stop.wait(self._options.pause(now - last_request, now - began))
+                        current_time = time.monotonic()
+                        self._stop.wait(
+                            self._options.pause(current_time - last_request, current_time - began)
+                        )
                     self._backoff = self._options.backoff_seconds
         except Stopped:
             log.info("stopped before an answer was due; it is kept")
@@ -199,9 +201,9 @@ class Node:
 
         Not again at once: under a clock that is wrong every new certificate is due.
         """
-        now = time.monotonic()
-        self._look_again = now + _LOOK_SECONDS
-        if now < self._renew_again or not certificate.renewal_due(self._home, time.time()):
+        current_time = time.monotonic()
+        self._look_again = current_time + _LOOK_SECONDS
+        if current_time < self._renew_again or not certificate.renewal_due(self._home, time.time()):
             return False
         try:
             certificate.renew(self._home, self._config)
@@ -209,7 +211,7 @@ class Node:
             log.warning("certificate not renewed: %s", error)
             return False
         log.info("certificate renewed")
-        self._renew_again = now + self._options.renew_again_seconds
+        self._renew_again = current_time + self._options.renew_again_seconds
         if certificate.renewal_due(self._home, time.time()):
             log.warning(
                 "the new certificate is old already: this machine's clock is ahead of the"

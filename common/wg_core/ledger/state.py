@@ -415,7 +415,7 @@ class LedgerState:
     def _handover(self, entry: KeyHandover) -> None:
         handover = entry.handover
         handover.verify()
-        before, now = bytes.fromhex(handover.before), _public_key(handover.now, "new key")
+        before, successor = bytes.fromhex(handover.before), _public_key(handover.now, "new key")
         if len(self.handovers) >= WITNESSES_LIMIT:
             raise VerificationError(f"more than {WITNESSES_LIMIT} keys are handed over")
         if handover.use == handovers.WITNESS:
@@ -424,7 +424,7 @@ class LedgerState:
                 raise VerificationError(
                     f"witness {handover.name}: {handover.before} is not its key"
                 )
-            self._add_witness(handover.name, now, before)
+            self._add_witness(handover.name, successor, before)
         self.handovers.append(entry)
 
     def _add_witness(self, name: str, key: bytes, before: bytes) -> None:

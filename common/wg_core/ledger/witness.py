@@ -157,7 +157,7 @@ def countersign(
     log_key: PublicKey,
     witness_name: str,
     witness_key: PrivateKey,
-    now: int,
+    current_time: int,
 ) -> Countersigned:
     """Cosign a checkpoint that extends what the witness remembers.
 
@@ -166,7 +166,7 @@ def countersign(
         request: Body of ``add-checkpoint``.
         origin: Origin of the log that the caller is known to own.
         log_key: Key that the witness trusts for this log.
-        now: Unix time in seconds, by the witness's clock.
+        current_time: Unix time in seconds, by the witness's clock.
 
     Raises:
         WitnessRefused: With the HTTP status to answer: 400, 403, 404, 409 or 422.
@@ -199,7 +199,9 @@ def countersign(
             ForkEvidence(state.checkpoint, checkpoint_request.note.encode()),
         ) from error
     lines = notes.lines_of(checkpoint_request.note, origin, notes.LOG, log_key)
-    return _signed(Note(checkpoint_request.note.text, tuple(lines)), witness_name, witness_key, now)
+    return _signed(
+        Note(checkpoint_request.note.text, tuple(lines)), witness_name, witness_key, current_time
+    )
 
 
 def _read(request: bytes, origin: str, log_key: PublicKey) -> tuple[WitnessRequest, Checkpoint]:
@@ -225,12 +227,12 @@ def _read(request: bytes, origin: str, log_key: PublicKey) -> tuple[WitnessReque
 
 
 def attest(
-    state: WitnessState, *, witness_name: str, witness_key: PrivateKey, now: int
+    state: WitnessState, *, witness_name: str, witness_key: PrivateKey, current_time: int
 ) -> Countersigned:
     """Cosign the remembered checkpoint anew: as of now, no larger one of this log was seen."""
     head, note = checkpoints.decode(state.checkpoint, subject="remembered checkpoint")
     log_note = Note(note.text, tuple(x for x in note.signatures if x.name == head.origin))
-    return _signed(log_note, witness_name, witness_key, now)
+    return _signed(log_note, witness_name, witness_key, current_time)
 
 
 def read_reply(status: int, body: bytes) -> bytes:
@@ -245,7 +247,7 @@ def read_reply(status: int, body: bytes) -> bytes:
     raise WitnessRefused(status, f"refused with status {status}", size=size)
 
 
-def _signed(note: Note, name: str, key: PrivateKey, now: int) -> Countersigned:
-    cosignatures = checkpoints.cosign(note, name, key, now)
+def _signed(note: Note, name: str, key: PrivateKey, current_time: int) -> Countersigned:
+    cosignatures = checkpoints.cosign(note, name, key, current_time)
     state = WitnessState(note.with_signatures(cosignatures).encode())
     return Countersigned("".join(f"{x.encode()}\n" for x in cosignatures).encode(), state)

@@ -16,7 +16,7 @@ def hold(
     start_time: float,
     slot: float,
     *,
-    now: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """Sleep until the end of the current slot.
@@ -24,7 +24,7 @@ def hold(
     Args:
         start_time: ``now()`` when the request arrived, before private data was touched.
         slot: Length of a slot, seconds.
-        now: A monotonic clock, seconds.
+        clock: A monotonic clock, seconds.
         sleep: Sleeps for at least so many seconds.
 
     Returns:
@@ -35,8 +35,8 @@ def hold(
     """
     if not 0 < slot < math.inf:
         raise ConfigError(f"time slot: {slot!r} seconds, expected a positive number")
-    slots = max(1, math.ceil((now() - start_time) / slot))
+    slots = max(1, math.ceil((clock() - start_time) / slot))
     end = start_time + slots * slot
-    while (seconds_left := end - now()) > 0:
+    while (seconds_left := end - clock()) > 0:
         sleep(seconds_left)
     return slots

@@ -73,7 +73,11 @@ class Waiting:
 
 
 def check(
-    home: ClientHome, config: ClientConfig, ledger: Ledger, query: StatisticsQuery, now: float
+    home: ClientHome,
+    config: ClientConfig,
+    ledger: Ledger,
+    query: StatisticsQuery,
+    current_time: float,
 ) -> None:
     """Let a request pass if nobody must decide it, or somebody approved it.
 
@@ -86,7 +90,7 @@ def check(
     request_id = query.request_id
     decision = ledger.decision(config.data.name, request_id)
     if decision is None:
-        _keep(home, query, now)
+        _keep(home, query, current_time)
         raise ApprovalPending(
             f"request {request_id}: waits for a person; see 'wg-client requests --home"
             f" {home.root} {request_id}'"
@@ -168,7 +172,7 @@ def recipient_of(config: ClientConfig, kind: Released) -> str:
     return HOLDERS if kind == GRADIENTS else config.server.name
 
 
-def waiting(home: ClientHome, now: float) -> list[Waiting]:
+def waiting(home: ClientHome, current_time: float) -> list[Waiting]:
     """Requests that are kept, oldest first; what has expired is forgotten.
 
     Raises:
@@ -178,21 +182,23 @@ def waiting(home: ClientHome, now: float) -> list[Waiting]:
     for path in sorted(home.requests.glob("*.json")):
         data = atomic.read_bytes(path, limit=_FILE_LIMIT)
         request = canonical.decode(Waiting, data, subject=str(path), limit=_FILE_LIMIT)
-        if now >= request.query.expires:
+        if current_time >= request.query.expires:
             path.unlink(missing_ok=True)
         else:
             requests.append(request)
     return sorted(requests, key=lambda request: request.came)
 
 
-def find(home: ClientHome, prefix: str, now: float) -> Waiting:
+def find(home: ClientHome, prefix: str, current_time: float) -> Waiting:
     """A request by its id, or the beginning of it.
 
     Raises:
         ConfigError: None, or several.
     """
     matches = [
-        request for request in waiting(home, now) if request.query.request_id.startswith(prefix)
+        request
+        for request in waiting(home, current_time)
+        if request.query.request_id.startswith(prefix)
     ]
     if len(matches) != 1 or not prefix:
         raise ConfigError(
@@ -202,14 +208,14 @@ def find(home: ClientHome, prefix: str, now: float) -> Waiting:
     return matches[0]
 
 
-def _keep(home: ClientHome, query: StatisticsQuery, now: float) -> None:
+def _keep(home: ClientHome, query: StatisticsQuery, current_time: float) -> None:
     """Keep a request, once, if there is room."""
     fleet.check_request_id(query.request_id)
-    request = Waiting(query=query, came=int(now))
+    request = Waiting(query=query, came=int(current_time))
     path = home.requests / f"{query.request_id}.json"
     if path.is_file():
         return
-    if len(waiting(home, now)) >= WAITING_LIMIT:
+    if len(waiting(home, current_time)) >= WAITING_LIMIT:
         log.warning("request %s: not kept: %d wait already", query.request_id, WAITING_LIMIT)
         return
     atomic.write_bytes(path, canonical.encode(request), mode=atomic.PRIVATE)

@@ -150,7 +150,7 @@ def freeze(
     load: LoadEncoder,
     acceptance: bytes = b"",
     stage: Stage | None = None,
-    now: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.time,
 ) -> Frozen:
     """Make the next snapshot, and put it in use.
 
@@ -159,7 +159,7 @@ def freeze(
         load: Loads the encoder package.
         acceptance: The acceptance set, which no release reads; it is fixed with the rest.
         stage: Told how far it is.
-        now: Unix time, seconds; asked once, as the freeze begins.
+        clock: Unix time, seconds; asked once, as the freeze begins.
 
     Raises:
         ConfigError: The home is not initialised, its ledger has another cap, its time slot is too
@@ -167,7 +167,7 @@ def freeze(
         DataError: Something cannot be used; nothing changed.
         StorageError: The disk is full; nothing changed.
     """
-    start_time = now()
+    start_time = clock()
     config = configuration.load(home)
     package = encoder_pin.load(home, config)
     encoder = load(package)

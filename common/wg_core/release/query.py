@@ -80,7 +80,7 @@ def answer_query(
     witness: Witness | None,
     on_step: Step = lambda step: None,
     sampler: Sampler = opendp_sampler,
-    now: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.time,
 ) -> bytes:
     """Answer a statistics query with a covered statistics file (``.wgs``).
 
@@ -89,7 +89,7 @@ def answer_query(
             file then countersigns the checkpoint that is in it.
         on_step: Called after each of ``STEPS``; for tests.
         sampler: Adds the noise; another one than OpenDP's in tests only.
-        now: Unix time, seconds, at which the question came; entries of the ledger bear it.
+        clock: Unix time, seconds, at which the question came; entries of the ledger bear it.
 
     Raises:
         PolicyRefused: The plant's policy forbids it, a person denied it, or its request was
@@ -102,11 +102,11 @@ def answer_query(
         WitnessRefused: The server does not cosign. The release is kept, and sent when asked again.
         TooFewWitnesses: Others of ``client.yaml`` do not; the same.
     """
-    arrival = now()
+    arrival = clock()
     config = configuration.load(home)
     check_message_type(config, protocol.QUERY_STATISTICS)
     encoder = canonical.sha256_hex(encoder_pin.load(home, config))
-    check_query(config, query, encoder=encoder, now=arrival)
+    check_query(config, query, encoder=encoder, current_time=arrival)
     with locks.release(home), open_ledger(home, at=arrival) as ledger:
         cosigning.enrol(ledger, config)
         if query.is_free:

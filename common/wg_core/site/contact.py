@@ -65,16 +65,16 @@ class ContactFile:
 
     def say(self, state: State, reason: str = "") -> None:
         """Write how it stands now."""
-        now, before = int(time.time()), self._said
-        since = before.since if before is not None and before.state == state else now
-        last = now if state == "connected" else (before.last if before is not None else 0)
+        current_time, before = int(time.time()), self._said
+        since = before.since if before is not None and before.state == state else current_time
+        last = current_time if state == "connected" else (before.last if before is not None else 0)
         contact = Contact(
-            state=state, since=since, written=now, last=last, reason=reason[:_REASON_LIMIT]
+            state=state, since=since, written=current_time, last=last, reason=reason[:_REASON_LIMIT]
         )
         if (
             before is not None
             and replace(contact, written=0, last=0) == replace(before, written=0, last=0)
-            and now - before.written < BEAT_SECONDS / 2
+            and current_time - before.written < BEAT_SECONDS / 2
         ):
             return
         self._said = contact

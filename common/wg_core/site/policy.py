@@ -41,7 +41,9 @@ def check_message_type(config: ClientConfig, message_type: str) -> None:
         )
 
 
-def check_query(config: ClientConfig, query: StatisticsQuery, *, encoder: str, now: float) -> None:
+def check_query(
+    config: ClientConfig, query: StatisticsQuery, *, encoder: str, current_time: float
+) -> None:
     """Refuse a query that the plant's policy does not cover at ``now``, Unix seconds.
 
     ``encoder`` is the id of the encoder that the plant holds, hex.
@@ -55,7 +57,7 @@ def check_query(config: ClientConfig, query: StatisticsQuery, *, encoder: str, n
         fleet.check_request_id(query.request_id)
     except DecodeError as error:
         raise PolicyRefused(str(error)) from error
-    if now >= query.expires:
+    if current_time >= query.expires:
         raise PolicyRefused(f"query {query.request_id}: expired at {query.expires}")
     if query.encoder != encoder:
         raise PolicyRefused(

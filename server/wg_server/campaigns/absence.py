@@ -16,23 +16,23 @@ SILENT = "no-answer"
 NOT_FETCHED = "not-fetched"
 
 
-def of_site(sight: Sight, now: float) -> tuple[str, float]:
+def of_site(sight: Sight, current_time: float) -> tuple[str, float]:
     """Why a site is not there, or nothing; the figure is a time, or for a clock seconds."""
-    if sight.certificate is not None and sight.certificate <= now:
+    if sight.certificate is not None and sight.certificate <= current_time:
         return CERTIFICATE, sight.certificate
     trouble = sight.trouble
-    if trouble is not None and now - trouble.seen < PRESENT_SECONDS:
+    if trouble is not None and current_time - trouble.seen < PRESENT_SECONDS:
         return trouble.code, trouble.figure
     if not sight.last_seen:
         return NEVER, 0.0
-    if now - sight.last_seen > PRESENT_SECONDS:
+    if current_time - sight.last_seen > PRESENT_SECONDS:
         return AWAY, sight.last_seen
     return "", 0.0
 
 
-def of_overdue(task: Task, sight: Sight, now: float) -> tuple[str, float]:
+def of_overdue(task: Task, sight: Sight, current_time: float) -> tuple[str, float]:
     """Why a site did not do in time what it was asked for."""
-    code, figure = of_site(sight, now)
+    code, figure = of_site(sight, current_time)
     if code:
         return code, figure
     if task.code:

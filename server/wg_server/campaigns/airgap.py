@@ -72,7 +72,7 @@ def _accept(
     """
     try:
         return intake.accept_file(
-            store, data, encoder=home.encoder_id(), witness=witness, now=time.time()
+            store, data, encoder=home.encoder_id(), witness=witness, current_time=time.time()
         )
     except VerificationError as error:
         raise VerificationError(

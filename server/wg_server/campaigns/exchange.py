@@ -158,10 +158,10 @@ class Exchange:
 
     def _drop_lost(self, keys: set[tuple[str, str, str]]) -> None:
         """Give up messages that expired, whose node started anew, or that nobody waits for."""
-        now = time.monotonic()
+        current_time = time.monotonic()
         for message_id, flight in list(self._flights.items()):
             has_restarted = self._state.activation_time(flight.key[1]) > flight.sent
-            if has_restarted or now > flight.expires or flight.key not in keys:
+            if has_restarted or current_time > flight.expires or flight.key not in keys:
                 if self._run is not None:
                     self._run.forget(message_id)
                 del self._flights[message_id]
@@ -173,17 +173,21 @@ class Exchange:
             return
         online = self._state.online({ask.site.name: ask.site for ask in asks}.values())
         flying = {flight.key for flight in self._flights.values()}
-        now = time.monotonic()
+        current_time = time.monotonic()
         for ask in asks:
             key = ask.key
-            if ask.task.site not in online or key in flying or now < self._not_before.get(key, 0.0):
+            if (
+                ask.task.site not in online
+                or key in flying
+                or current_time < self._not_before.get(key, 0.0)
+            ):
                 continue
             is_undecided = ask.task.code == fleet.APPROVAL
             if ask.task.tries >= MESSAGE_TRIES and not is_undecided:
                 self._queue.update(ask.campaign.id, ask.task.site, state="failed", code="tries")
                 continue
             pause = _PERSON_SECONDS if is_undecided else min(2.0 ** min(ask.task.tries, 5), 30.0)
-            self._not_before[key] = now + pause
+            self._not_before[key] = current_time + pause
             yield ask
 
     def _send(self, run: FleetRun, ask: Ask) -> int:

@@ -50,7 +50,9 @@ class Asked:
     statistics: Statistics = CLASSES
 
 
-def accept(site: Site, data: bytes, terms: Asked, *, witness: Witness, now: float) -> StoredRelease:
+def accept(
+    site: Site, data: bytes, terms: Asked, *, witness: Witness, current_time: float
+) -> StoredRelease:
     """Verify a covered release of a site against what it was asked.
 
     Raises:
@@ -74,11 +76,11 @@ def accept(site: Site, data: bytes, terms: Asked, *, witness: Witness, now: floa
             raise VerificationError(
                 f"release of {site.name}: {field} is {actual}, asked was {want}"
             )
-    return _release_row(site, data, statistics, plant, now)
+    return _release_row(site, data, statistics, plant, current_time)
 
 
 def accept_file(
-    store: Store, data: bytes, *, encoder: str, witness: Witness, now: float
+    store: Store, data: bytes, *, encoder: str, witness: Witness, current_time: float
 ) -> StoredRelease:
     """Verify what came as a file, witness its ledger if nobody did, and keep it.
 
@@ -105,14 +107,14 @@ def accept_file(
     by = (witness.name, witness.public_key) if is_cosigned else (None, None)
     plant = _open(site, statistics, *by)
     check_witnesses(site, statistics, witness)
-    release = _release_row(site, data, statistics, plant, now)
+    release = _release_row(site, data, statistics, plant, current_time)
     stored_release = store.find_release(release.release_id)
     if not is_cosigned and (stored_release is None or stored_release.data != data):
         try:
             witness.countersign_file(site, verify.witness_requests(statistics))
         except WitnessRefused as refusal:
             if refusal.status in CONTRADICTIONS:
-                store.keep_refused_file(site.ledger_origin, data, now)
+                store.keep_refused_file(site.ledger_origin, data, current_time)
             raise
     return store.add_release(release)
 
@@ -228,7 +230,7 @@ def _price(plant: Recipient) -> tuple[str, str]:
 
 
 def _release_row(
-    site: Site, data: bytes, release: Covered, plant: Recipient, now: float
+    site: Site, data: bytes, release: Covered, plant: Recipient, current_time: float
 ) -> StoredRelease:
     identity, reasons = plant.release_id, ""
     if isinstance(release, CoveredStatement):
@@ -244,7 +246,7 @@ def _release_row(
         encoder=plant.encoder,
         epsilon=epsilon,
         delta=delta,
-        received=now,
+        received=current_time,
         signing_key=site.signing_key,
         data=data,
         standing="quarantined" if reasons else "plausible",

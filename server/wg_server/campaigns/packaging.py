@@ -75,7 +75,7 @@ def make_package(
         version, pools, plant, seed=int(request_id[:8], 16)
     )
     tensors = weights_package.pack_tensors({c.name: values for c, values in candidates.items()})
-    now = int(time.time())
+    current_time = int(time.time())
     manifest = WeightsManifest(
         package_id=secrets.token_hex(16),
         request_id=request_id,
@@ -89,8 +89,8 @@ def make_package(
         pool_releases=releases.other_sites,
         candidates=tuple(candidates),
         tensors_sha256=canonical.sha256_hex(tensors),
-        created=now,
-        expires=now + int(PACKAGE_LIFE.total_seconds()),
+        created=current_time,
+        expires=current_time + int(PACKAGE_LIFE.total_seconds()),
     )
     return weights_package.encode(manifest, tensors, signing.load(home.signing_key))
 

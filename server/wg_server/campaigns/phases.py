@@ -66,7 +66,9 @@ def collecting(store: Store, witness: Witness) -> Phase:
             delta=campaign.delta,
             statistics=campaign.statistics,
         )
-        release = intake.accept(site, answer.payload, terms, witness=witness, now=time.time())
+        release = intake.accept(
+            site, answer.payload, terms, witness=witness, current_time=time.time()
+        )
         stored_release = store.find_release(release.release_id)  # the operator may have had a word
         is_used = release.is_usable if stored_release is None else stored_release.is_usable
         log.info("campaign %s: %s released %s", campaign.id, task.site, release.release_id)

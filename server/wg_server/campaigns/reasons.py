@@ -26,12 +26,12 @@ class Reason:
 
 
 def of_task(
-    campaign: Campaign, task: Task, sight: Sight, now: float, language: Code = ENGLISH.code
+    campaign: Campaign, task: Task, sight: Sight, current_time: float, language: Code = ENGLISH.code
 ) -> Reason:
     """Why a site's part of a campaign stands where it does.
 
     Args:
-        now: Unix time.
+        current_time: Unix time.
     """
     say = Speaker(language)
     if task.state in OPEN_TASKS:
@@ -39,9 +39,9 @@ def of_task(
             return Reason(say("paused"), say("do resume"))
         if campaign.state == "queued":
             return Reason(say("not begun"), say("do serve"))
-        return _under_way(say, campaign, task, sight, now)
+        return _under_way(say, campaign, task, sight, current_time)
     if task.state == "delivered":
-        return _reason_of_delivery(say, campaign, task, now)
+        return _reason_of_delivery(say, campaign, task, current_time)
     if task.code == NOT_WORTH:
         return Reason(say("not worth"), say("do worth"))
     if task.code == NO_NAMES:
@@ -50,14 +50,16 @@ def of_task(
         return Reason(say("no machine"), say("do machine"))
     if task.state == "cancelled":
         return Reason(say("cancelled" if campaign.state == "cancelled" else ""))
-    return _reason_of_end(say, task, sight, now)
+    return _reason_of_end(say, task, sight, current_time)
 
 
-def of_site(sight: Sight, now: float, language: Code = ENGLISH.code) -> Reason:
+def of_site(sight: Sight, current_time: float, language: Code = ENGLISH.code) -> Reason:
     """Why an enrolled site is not there; empty if it is, or is not enrolled."""
     if sight.state != "enrolled":
         return Reason("")
-    return _reason_of_absence(Speaker(language), *absence.of_site(sight, now), now) or Reason("")
+    return _reason_of_absence(
+        Speaker(language), *absence.of_site(sight, current_time), current_time
+    ) or Reason("")
 
 
 def of_keys(follows: bool, language: Code = ENGLISH.code) -> Reason:
@@ -68,7 +70,7 @@ def of_keys(follows: bool, language: Code = ENGLISH.code) -> Reason:
     return Reason(say("keys not followed"), say("do enrol again"))
 
 
-def of_campaign(campaign: Campaign, now: float, language: Code = ENGLISH.code) -> str:
+def of_campaign(campaign: Campaign, current_time: float, language: Code = ENGLISH.code) -> str:
     """Say in one sentence what a campaign waits for, or how it ended."""
     say = Speaker(language)
     progress = campaign.progress
@@ -85,20 +87,26 @@ def of_campaign(campaign: Campaign, now: float, language: Code = ENGLISH.code) -
     if begin is None:
         release_words = say("in", n=received_count, of=count)
         return say("and", what=release_words, more=_when_enough(say, campaign))
-    if begin > now:
-        return say("in, begin", n=received_count, of=count, span=say.span(begin - now))
+    if begin > current_time:
+        return say("in, begin", n=received_count, of=count, span=say.span(begin - current_time))
     return say("in, served", n=received_count, of=count, served=served_count)
 
 
-def _under_way(say: Speaker, campaign: Campaign, task: Task, sight: Sight, now: float) -> Reason:
+def _under_way(
+    say: Speaker, campaign: Campaign, task: Task, sight: Sight, current_time: float
+) -> Reason:
     if task.state == "released":
-        return _reason_of_release(say, campaign, task, now)
-    end = schedule.deadline(campaign, task) or now
+        return _reason_of_release(say, campaign, task, current_time)
+    end = schedule.deadline(campaign, task) or current_time
 
     def with_time_left(cause: str) -> str:
-        return say("left", what=cause, span=say.span(end - now)) if end > now else cause
+        return (
+            say("left", what=cause, span=say.span(end - current_time))
+            if end > current_time
+            else cause
+        )
 
-    trouble = _reason_of_absence(say, *absence.of_site(sight, now), now)
+    trouble = _reason_of_absence(say, *absence.of_site(sight, current_time), current_time)
     if trouble is not None:
         return Reason(with_time_left(trouble.why), trouble.do)
     if task.state == "packaged":
@@ -108,7 +116,7 @@ def _under_way(say: Speaker, campaign: Campaign, task: Task, sight: Sight, now: 
         answer = say("answered", times=say.times(task.tries), meaning=meaning)
         return Reason(with_time_left(answer), say(_DO.get(task.code, "")))
     if task.asked:
-        return Reason(with_time_left(say("asked", span=say.span(now - task.asked))))
+        return Reason(with_time_left(say("asked", span=say.span(current_time - task.asked))))
     return Reason(with_time_left(say("to ask")))
 
 
@@ -120,35 +128,37 @@ def _when_enough(say: Speaker, campaign: Campaign) -> str:
     return say("when enough", wanted=campaign.min_sites)
 
 
-def _reason_of_release(say: Speaker, campaign: Campaign, task: Task, now: float) -> Reason:
+def _reason_of_release(say: Speaker, campaign: Campaign, task: Task, current_time: float) -> Reason:
     begin = schedule.packages_from(campaign)
     if begin is None:
         return Reason(_when_enough(say, campaign))
-    if begin > now:
-        return Reason(say("making in", span=say.span(begin - now)))
+    if begin > current_time:
+        return Reason(say("making in", span=say.span(begin - current_time)))
     return Reason(say("making better" if task.served else "making"))
 
 
-def _reason_of_delivery(say: Speaker, campaign: Campaign, task: Task, now: float) -> Reason:
+def _reason_of_delivery(
+    say: Speaker, campaign: Campaign, task: Task, current_time: float
+) -> Reason:
     if task.code:
         return Reason(say("better failed", said=say.of_plant(task.code) or task.code))
     begin = schedule.better_from(campaign, task) if campaign.state == "running" else None
     if begin is None:
         return Reason("")
-    if begin > now:
-        return Reason(say("better in", span=say.span(begin - now)))
+    if begin > current_time:
+        return Reason(say("better in", span=say.span(begin - current_time)))
     return Reason(say("better now"))
 
 
-def _reason_of_end(say: Speaker, task: Task, sight: Sight, now: float) -> Reason:
+def _reason_of_end(say: Speaker, task: Task, sight: Sight, current_time: float) -> Reason:
     """Why a part is refused, failed or expired."""
     if sight.state == "revoked":
         return Reason(say("site revoked"), say("do revoked"))
     trouble = _reason_of_absence(say, task.code, task.figure, task.updated)
     if trouble is not None:
-        late = now > task.updated
+        late = current_time > task.updated
         why = (
-            say("left out", span=say.span(now - task.updated), why=trouble.why)
+            say("left out", span=say.span(current_time - task.updated), why=trouble.why)
             if late
             else say("left out now", why=trouble.why)
         )
@@ -162,7 +172,9 @@ def _reason_of_end(say: Speaker, task: Task, sight: Sight, now: float) -> Reason
     return Reason(why or say("error", code=task.code), say("do, retry", do=do))
 
 
-def _reason_of_absence(say: Speaker, code: str, figure: float, now: float) -> Reason | None:
+def _reason_of_absence(
+    say: Speaker, code: str, figure: float, current_time: float
+) -> Reason | None:
     """Give the reason that keeps a site away, from the word and figure of ``absence``."""
     if code not in _AWAY:
         return None
@@ -170,7 +182,7 @@ def _reason_of_absence(say: Speaker, code: str, figure: float, now: float) -> Re
     if code == troubles.CLOCK:
         key = "clock ahead" if figure > 0 else "clock behind"
         return Reason(say(key, n=f"{abs(figure):.0f}"), do)
-    return Reason(say(code, span=say.span(now - figure)), do)
+    return Reason(say(code, span=say.span(current_time - figure)), do)
 
 
 _WHY = {

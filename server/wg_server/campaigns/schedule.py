@@ -37,10 +37,10 @@ def deadline(campaign: Campaign, task: Task) -> float | None:
     return None
 
 
-def overdue(campaign: Campaign, now: float) -> list[Task]:
+def overdue(campaign: Campaign, current_time: float) -> list[Task]:
     """Parts whose time is over."""
     ends = [(task, deadline(campaign, task)) for task in campaign.tasks]
-    return [task for task, end in ends if end is not None and now > end]
+    return [task for task, end in ends if end is not None and current_time > end]
 
 
 def packages_from(campaign: Campaign) -> float | None:
@@ -51,10 +51,10 @@ def packages_from(campaign: Campaign) -> float | None:
     return None if progress.enough is None else progress.enough + campaign.grace_seconds
 
 
-def to_package(campaign: Campaign, now: float) -> list[Task]:
+def to_package(campaign: Campaign, current_time: float) -> list[Task]:
     """Parts whose package is to be made; those that have none come first."""
     begin = packages_from(campaign)
-    if begin is None or now < begin:
+    if begin is None or current_time < begin:
         return []
     release_tasks = (task for task in campaign.tasks if task.state == "released")
     return sorted(release_tasks, key=attrgetter("served"))
@@ -72,13 +72,13 @@ def better_from(campaign: Campaign, task: Task) -> float | None:
     return 0.0 if complete and task.served < 2 else task.made + DAY_SECONDS
 
 
-def to_improve(campaign: Campaign, sites: Collection[str], now: float) -> list[Task]:
+def to_improve(campaign: Campaign, sites: Collection[str], current_time: float) -> list[Task]:
     """Parts of ``sites`` for which a better package is to be made."""
     begins = [(task, better_from(campaign, task)) for task in campaign.tasks if task.site in sites]
-    return [task for task, begin in begins if begin is not None and now >= begin]
+    return [task for task, begin in begins if begin is not None and current_time >= begin]
 
 
-def is_over(campaign: Campaign, sites: Collection[str], now: float) -> bool:
+def is_over(campaign: Campaign, sites: Collection[str], current_time: float) -> bool:
     """Return whether nothing is left to do, also nothing better for ``sites`` that is due."""
     open_tasks = any(task.state in OPEN_TASKS for task in campaign.tasks)
-    return not open_tasks and not to_improve(campaign, sites, now)
+    return not open_tasks and not to_improve(campaign, sites, current_time)

@@ -257,27 +257,27 @@ class CampaignWorker:
 
     def _tidy_up(self, campaign: Campaign, sites: Mapping[str, Site]) -> bool:
         """End parts whose time or site is gone, and begin better packages; whether any was."""
-        now = time.time()
+        current_time = time.time()
         removed_ids = [
             task for task in campaign.tasks if task.state in OPEN_TASKS and task.site not in sites
         ]
         for task in removed_ids:
             self._queue.update(campaign.id, task.site, state="failed", code="revoked")
-        late = [task for task in schedule.overdue(campaign, now) if task.site in sites]
+        late = [task for task in schedule.overdue(campaign, current_time) if task.site in sites]
         if late:
-            self._expire(campaign, late, now)
-        better = [task.site for task in schedule.to_improve(campaign, sites, now)]
+            self._expire(campaign, late, current_time)
+        better = [task.site for task in schedule.to_improve(campaign, sites, current_time)]
         if better:
             log.info("campaign %s: better packages for %d sites?", campaign.id, len(better))
             newest = max(task.received for task in campaign.tasks)
-            self._queue.improve(campaign.id, better, max(now, newest))
+            self._queue.improve(campaign.id, better, max(current_time, newest))
         return bool(removed_ids or late or better)
 
-    def _expire(self, campaign: Campaign, late: list[Task], now: float) -> None:
+    def _expire(self, campaign: Campaign, late: list[Task], current_time: float) -> None:
         """Leave sites out whose time is over, and remember why."""
         sights = troubles.sights(self._store, campaign=campaign.id)
         for task in late:
-            code, figure = absence.of_overdue(task, sights[task.site], now)
+            code, figure = absence.of_overdue(task, sights[task.site], current_time)
             log.warning("campaign %s: %s is left out: %s", campaign.id, task.site, code)
             self._queue.update(campaign.id, task.site, state="expired", code=code, figure=figure)
 

@@ -40,16 +40,21 @@ def generator(home: ServerHome, use: str | None, as_json: bool) -> None:
     with Store.open(home) as store:
         in_use = CampaignQueue(store.engine).generators()
     try:
-        now = versions.pointer(home)
+        installation = versions.pointer(home)
     except DecodeError:
-        now = Pointer()
+        installation = Pointer()
     try:
         versions.ready(home)
         wrong = ""
     except WgError as error:
         wrong = str(error)
-    rows = [_row(version, now, in_use) for version in versions.present(home)]
-    document = {"installed": now.version, "before": now.before, "wrong": wrong, "versions": rows}
+    rows = [_row(version, installation, in_use) for version in versions.present(home)]
+    document = {
+        "installed": installation.version,
+        "before": installation.before,
+        "wrong": wrong,
+        "versions": rows,
+    }
     cli.show(document, _lines(rows, wrong), as_json)
 
 
@@ -75,15 +80,15 @@ def _install(home: ServerHome, version: Version, as_json: bool) -> None:
     )
 
 
-def _row(version: Version, now: Pointer, in_use: set[str]) -> Mapping[str, Any]:
+def _row(version: Version, installation: Pointer, in_use: set[str]) -> Mapping[str, Any]:
     try:
         failures = [str(check) for check in version.failed_checks()]
     except DecodeError as error:
         failures = [str(error)]
     return {
         "id": version.id,
-        "installed": version.id == now.version,
-        "before": version.id == now.before,
+        "installed": version.id == installation.version,
+        "before": version.id == installation.before,
         "running": version.id in in_use,
         "created": version.summary.created,
         "architectures": list(version.architectures),

@@ -40,7 +40,7 @@ def _authority(home: ServerHome, as_json: bool) -> None:
     cli.answer(
         as_json,
         canonical.to_builtins(rotation),
-        text("CA {ca}, good until {time}", ca=rotation.now, time=format_time(rotation.expires)),
+        text("CA {ca}, good until {time}", ca=rotation.after, time=format_time(rotation.expires)),
         text("CA {ca} is retired; its key is deleted", ca=rotation.before),
         text("join tokens that were made before name the old one: make them again"),
         cli.next_step("wg-server backup --home {home} ...", home=home.root),

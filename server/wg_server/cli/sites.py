@@ -82,7 +82,7 @@ def sites(home: ServerHome, as_json: bool) -> None:
 
 def _documents(home: ServerHome, store: Store, code: Code) -> Iterator[Mapping[str, Any]]:
     """Yield the ``--json`` document of each site, with reasons in a language."""
-    now, laggards = time.time(), trust.left_behind(home, store)
+    current_time, laggards = time.time(), trust.left_behind(home, store)
     forked_origins = {origin for origin, *_ in store.evidence()}
     quarantine_counts = Counter(note.site for note in quarantine.notes(store.engine, "quarantined"))
     for page in store.pages():
@@ -90,7 +90,7 @@ def _documents(home: ServerHome, store: Store, code: Code) -> Iterator[Mapping[s
         sights = troubles.sights(store, names=names)
         successions = succession.of_sites(page, store.logs(names))
         for site in page:
-            absence = reasons.of_site(sights[site.name], now, code)
+            absence = reasons.of_site(sights[site.name], current_time, code)
             behind = reasons.of_keys(laggards[site.name], code) if site.name in laggards else None
             yield {
                 "site": site.name,

@@ -22,18 +22,20 @@ STATES: tuple[TaskState, ...] = (
 
 def filters(speech: Speech) -> Mapping[str, object]:
     """Functions that templates call."""
-    now = time.time()
+    current_time = time.time()
 
     def ago(seconds: float | None) -> str:
         if not seconds:
             return speech("never")
-        return speech("ago", span=speech.span(max(now - seconds, 1.0)))
+        return speech("ago", span=speech.span(max(current_time - seconds, 1.0)))
 
     def ahead(seconds: float | None) -> str:
         if not seconds:
             return speech("none")
         return (
-            speech("in time", span=speech.span(seconds - now)) if seconds > now else speech("over")
+            speech("in time", span=speech.span(seconds - current_time))
+            if seconds > current_time
+            else speech("over")
         )
 
     functions: dict[str, Callable[..., object]] = {
@@ -44,7 +46,7 @@ def filters(speech: Speech) -> Mapping[str, object]:
         "bar": bar,
         "size": size,
     }
-    return {**functions, "now": now, "states": STATES, "open_campaigns": OPEN_CAMPAIGNS}
+    return {**functions, "now": current_time, "states": STATES, "open_campaigns": OPEN_CAMPAIGNS}
 
 
 def format_time(seconds: float) -> str:

@@ -35,13 +35,13 @@ _OF_FAMILIES = (*_FIGURES, "epsilon", "delta")
 
 def overview(visit: Visit) -> Response:
     """Show alerts, and the figures of the whole."""
-    source, speech, now = visit.source, visit.speech, time.time()
-    newest = views.campaign_rows(source, speech, now)
+    source, speech, current_time = visit.source, visit.speech, time.time()
+    newest = views.campaign_rows(source, speech, current_time)
     figures: Counter[str] = Counter()
 
     def rows() -> Iterator[SiteRow]:
         for page in source.store.pages():
-            for row in views.sites(source, speech, now, page):
+            for row in views.sites(source, speech, current_time, page):
                 figures["enrolled"] += row.site.state == "enrolled"
                 figures["online"] += row.online
                 figures["releases"] += row.releases
@@ -111,7 +111,7 @@ def campaigns(visit: Visit) -> Response:
 
 def campaign(visit: Visit) -> Response:
     """One campaign: each site with its reason, and what can be done."""
-    now = time.time()
+    current_time = time.time()
     try:
         stored_campaign = CampaignQueue(visit.source.store.engine).show(
             visit.request.path_params["id"]
@@ -120,8 +120,8 @@ def campaign(visit: Visit) -> Response:
         raise NotFound(str(error)) from error
     return visit.render(
         "campaign",
-        row=views.campaign_row(visit.speech, stored_campaign, now),
-        parts_of=views.parts(visit.source, visit.speech, stored_campaign, now),
+        row=views.campaign_row(visit.speech, stored_campaign, current_time),
+        parts_of=views.parts(visit.source, visit.speech, stored_campaign, current_time),
         retried=RETRIED,
     )
 
@@ -171,15 +171,17 @@ def _versions(visit: Visit) -> list[Mapping[str, Any]]:
     """List the generators for the page, the installed one first."""
     home = visit.source.home
     try:
-        now = versions.pointer(home)
+        installation = versions.pointer(home)
     except WgError:
-        now = Pointer()
+        installation = Pointer()
     in_use = CampaignQueue(visit.source.store.engine).generators()
     rows = [
         {
             "id": version.id,
             "created": version.summary.created,
-            "standing": {now.version: "installed", now.before: "before"}.get(version.id, ""),
+            "standing": {installation.version: "installed", installation.before: "before"}.get(
+                version.id, ""
+            ),
             "running": version.id in in_use,
             **_card(version.card),
         }

@@ -80,9 +80,9 @@ class Sessions:
         self, operator: str, role: Role = "operator", *, token_sha256: str = ""
     ) -> tuple[str, Session]:
         """Begin a session of somebody who is known: its cookie, and what is known of it."""
-        now, cookie = self._clock(), secrets.token_urlsafe(32)
+        current_time, cookie = self._clock(), secrets.token_urlsafe(32)
         csrf = secrets.token_urlsafe(32)
-        session = Session(operator, csrf, now, now, token_sha256, role)
+        session = Session(operator, csrf, current_time, current_time, token_sha256, role)
         with self._lock:
             self._by_hash[_hash(cookie)] = session
             while len(self._by_hash) > SESSIONS_LIMIT:
@@ -95,16 +95,19 @@ class Sessions:
         Args:
             live: The request is made by the page by itself, and is no sign of a person.
         """
-        now, key = self._clock(), _hash(cookie)
+        current_time, key = self._clock(), _hash(cookie)
         with self._lock:
             session = self._by_hash.get(key)
             if session is None:
                 return None
-            if now - session.used > IDLE_SECONDS or now - session.began > session.longest:
+            if (
+                current_time - session.used > IDLE_SECONDS
+                or current_time - session.began > session.longest
+            ):
                 del self._by_hash[key]
                 return None
             if not live:
-                session.used = now
+                session.used = current_time
                 self._by_hash.move_to_end(key)
         digest = session._token_sha256
         if digest and operators.of_hash(self._store, digest) != session.operator:

@@ -102,7 +102,9 @@ class CampaignRow:
     summary: str
 
 
-def sites(source: Source, speech: Speech, now: float, page: Sequence[Site]) -> list[SiteRow]:
+def sites(
+    source: Source, speech: Speech, current_time: float, page: Sequence[Site]
+) -> list[SiteRow]:
     """Build the rows of some sites, without their budgets."""
     store, names = source.store, [site.name for site in page]
     sights = troubles.sights(store, names=names)
@@ -115,7 +117,7 @@ def sites(source: Source, speech: Speech, now: float, page: Sequence[Site]) -> l
         SiteRow(
             site=site,
             online=site.name in online,
-            away=reasons.of_site(sights[site.name], now, speech.language),
+            away=reasons.of_site(sights[site.name], current_time, speech.language),
             certificate=sights[site.name].certificate,
             forked=site.ledger_origin in forked_origins,
             budget_unknown=successions.get(site.name) == BUDGET_UNKNOWN,
@@ -142,27 +144,27 @@ def budget_of(store: Store, site: str) -> Budget | None:
     return Budget(at.epsilon_after, at.cap_epsilon, at.cap_delta, at.charges_before + 1)
 
 
-def campaign_rows(source: Source, speech: Speech, now: float) -> list[CampaignRow]:
+def campaign_rows(source: Source, speech: Speech, current_time: float) -> list[CampaignRow]:
     """The newest campaigns, newest first; their parts are counted alone."""
     campaigns_shown = 100
     newest = CampaignQueue(source.store.engine).all(campaigns_shown, parts=False)
-    return [campaign_row(speech, campaign, now) for campaign in newest]
+    return [campaign_row(speech, campaign, current_time) for campaign in newest]
 
 
-def campaign_row(speech: Speech, campaign: Campaign, now: float) -> CampaignRow:
+def campaign_row(speech: Speech, campaign: Campaign, current_time: float) -> CampaignRow:
     """A campaign at a glance."""
-    summary = reasons.of_campaign(campaign, now, speech.language)
+    summary = reasons.of_campaign(campaign, current_time, speech.language)
     sentence = speech.error(summary) if campaign.reason else summary
     return CampaignRow(campaign, sentence)
 
 
-def parts(source: Source, speech: Speech, campaign: Campaign, now: float) -> list[PartRow]:
+def parts(source: Source, speech: Speech, campaign: Campaign, current_time: float) -> list[PartRow]:
     """The parts of a campaign, by site."""
     sights = troubles.sights(source.store, campaign=campaign.id)
     return [
         PartRow(
             task,
-            reasons.of_task(campaign, task, sights[task.site], now, speech.language),
+            reasons.of_task(campaign, task, sights[task.site], current_time, speech.language),
             schedule.deadline(campaign, task),
         )
         for task in campaign.tasks
@@ -174,9 +176,12 @@ def alerts(
 ) -> list[Alert]:
     """List the alerts, the worst first."""
     part_hours = 24.0
-    now = time.time()
-    entries = [*_of_server(source, speech, now), *_of_sites(source, speech, rows, now)]
-    since = now - part_hours * 3600
+    current_time = time.time()
+    entries = [
+        *_of_server(source, speech, current_time),
+        *_of_sites(source, speech, rows, current_time),
+    ]
+    since = current_time - part_hours * 3600
     for row in newest:
         if row.campaign.finished is None or row.campaign.finished > since:
             for state in ("refused", "failed", "expired"):
@@ -191,26 +196,30 @@ def alerts(
     return sorted(entries, key=lambda alert: alert.level != "bad")
 
 
-def _of_server(source: Source, speech: Speech, now: float) -> list[Alert]:
+def _of_server(source: Source, speech: Speech, current_time: float) -> list[Alert]:
     backup_seconds = 2 * 86400.0
     home, entries = source.home, []
     for probe in source.probes:
         if probe.name != "generator" and not probe.ask():  # of that the page says why
             entries.append(Alert("bad", speech(f"alert probe {probe.name}"), "/help"))
     for name, end in expiries(home).items():
-        if end - now < SERVER_ENDS_SOON[name]:
-            words = speech(f"alert certificate {name}", span=speech.span(max(end - now, 1.0)))
+        if end - current_time < SERVER_ENDS_SOON[name]:
+            words = speech(
+                f"alert certificate {name}", span=speech.span(max(end - current_time, 1.0))
+            )
             entries.append(Alert("warn", words, "/help"))
     backup = LastBackup.load(home)
     if backup is None:
         entries.append(Alert("warn", speech("alert no backup"), "/help"))
-    elif now - backup.created > backup_seconds:
-        words = speech("alert backup", span=speech.span(now - backup.created))
+    elif current_time - backup.created > backup_seconds:
+        words = speech("alert backup", span=speech.span(current_time - backup.created))
         entries.append(Alert("warn", words, "/help"))
     return entries
 
 
-def _of_sites(source: Source, speech: Speech, rows: Iterable[SiteRow], now: float) -> list[Alert]:
+def _of_sites(
+    source: Source, speech: Speech, rows: Iterable[SiteRow], current_time: float
+) -> list[Alert]:
     # A site's certificate that ends within this, or a quarter of its life, was not renewed in time.
     soon_seconds = 7 * 86400.0
     entries, soon = [], min(soon_seconds, pki.CLIENT_LIFE.total_seconds() / 4)
@@ -233,8 +242,10 @@ def _of_sites(source: Source, speech: Speech, rows: Iterable[SiteRow], now: floa
         if row.away.why:
             words = speech("alert away", site=name, why=row.away.why, do=row.away.do)
             entries.append(Alert("warn", words, link))
-        elif row.certificate is not None and row.certificate - now < soon:
-            words = speech("alert ends", site=name, span=speech.span(row.certificate - now))
+        elif row.certificate is not None and row.certificate - current_time < soon:
+            words = speech(
+                "alert ends", site=name, span=speech.span(row.certificate - current_time)
+            )
             entries.append(Alert("warn", words, link))
     return entries
 

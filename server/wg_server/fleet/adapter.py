@@ -506,11 +506,11 @@ def _error(head: Message) -> str:
     return reason if reason in refusals else LOST
 
 
-def clock_skew(scope: Scope, now: float) -> float | None:
+def clock_skew(scope: Scope, current_time: float) -> float | None:
     """Seconds by which the clock of who signed a request is ahead; None if nobody signed it."""
     text = Headers(scope=scope).get(TIMESTAMP_HEADER, "")
     try:
-        return datetime.fromisoformat(text).timestamp() - now
+        return datetime.fromisoformat(text).timestamp() - current_time
     except (ValueError, OverflowError):
         return None
 

@@ -23,12 +23,12 @@ from wg_server.store.sites import Store
 log = logging.getLogger(__name__)
 
 
-def adopt(store: Store, recovery: Recovery, der: bytes, now: float) -> Site | None:
+def adopt(store: Store, recovery: Recovery, der: bytes, current_time: float) -> Site | None:
     """The site that an unknown certificate belongs to, if it is one of those; it is taken in.
 
     Args:
         der: A certificate that TLS has verified.
-        now: Unix time.
+        current_time: Unix time.
     """
     try:
         certificate = x509.load_der_x509_certificate(der)
@@ -39,10 +39,10 @@ def adopt(store: Store, recovery: Recovery, der: bytes, now: float) -> Site | No
     issue_time = certificate.not_valid_before_utc.timestamp() + slack
     expires = certificate.not_valid_after_utc.timestamp()
     since, end = recovery.since - slack, recovery.until + slack
-    if not since <= issue_time <= end or expires <= now:
+    if not since <= issue_time <= end or expires <= current_time:
         return None
     fingerprint = pki.fingerprint(certificate)
     if store.adopt_certificate(str(name.value), fingerprint, expires):
         log.warning("site %s: its certificate is newer than the backup; taken in", name.value)
     # Else it is known: revoked, or another request brought it just now.
-    return store.authenticate(fingerprint, now)
+    return store.authenticate(fingerprint, current_time)

@@ -97,13 +97,13 @@ class Enrolment:
         for field in ("signing_key", "ledger_key"):
             signing.public_from_hex(getattr(request, field), subject=f"enrolment request: {field}")
         ledger, first_note = succession.read_first_entry(request)
-        now = time.time()
+        current_time = time.time()
         witness = Witness.of(self._home, self._store)
         beginning = Beginning(
             ledger.prev.hex(),
             ledger.genesis.predecessor if ledger.genesis else None,
             succession.read_replaced(request, ledger),
-            partial(witness.begin, request, first_note, now),
+            partial(witness.begin, request, first_note, current_time),
         )
 
         def issue() -> tuple[str, float, str]:
@@ -112,9 +112,9 @@ class Enrolment:
             return pki.fingerprint(certificate), expires, pki.to_pem(certificate)
 
         try:
-            with witness.evidence(request.ledger_origin, now):
+            with witness.evidence(request.ledger_origin, current_time):
                 certificate_pem, cosignature = self._store.enrol(
-                    request, node_key, tls_key, now, issue, beginning
+                    request, node_key, tls_key, current_time, issue, beginning
                 )
         except WitnessRefused as error:
             raise RefusedError(f"enrolment: ledger: {error}") from error

@@ -181,24 +181,24 @@ class Identify(Guard):
             await self._app(scope, receive, send)
 
     def _look_up(self, der: bytes) -> Site | None:
-        now = time.time()
-        site = self._store.authenticate(_fingerprint(der), now)
+        current_time = time.time()
+        site = self._store.authenticate(_fingerprint(der), current_time)
         if site is None and self._recovery is not None:
-            site = adopt(self._store, self._recovery, der, now)
+            site = adopt(self._store, self._recovery, der, current_time)
         if site is not None:
-            self._note(site.name, now)
+            self._note(site.name, current_time)
         return site
 
-    def _note(self, site: str, now: float) -> None:
+    def _note(self, site: str, current_time: float) -> None:
         """Remember that a site was seen; all that were in a second are written down together."""
         write_seconds = 1.0
         seen_seconds = 10.0
         with self._lock:
-            if now - self._seen.get(site, 0.0) > seen_seconds:
-                self._seen[site] = self._unwritten[site] = now
-            if not self._unwritten or now - self._written < write_seconds:
+            if current_time - self._seen.get(site, 0.0) > seen_seconds:
+                self._seen[site] = self._unwritten[site] = current_time
+            if not self._unwritten or current_time - self._written < write_seconds:
                 return
-            due, self._unwritten, self._written = self._unwritten, {}, now
+            due, self._unwritten, self._written = self._unwritten, {}, current_time
         self._store.saw(due)
 
 
@@ -230,9 +230,9 @@ class RateLimit(Guard):
 
     def _take(self, site: str) -> bool:
         burst = 10 * self._rate
-        now = self._clock()
-        level, then = self._buckets.get(site, (burst, now))
-        level = min(burst, level + (now - then) * self._rate)
+        current_time = self._clock()
+        level, then = self._buckets.get(site, (burst, current_time))
+        level = min(burst, level + (current_time - then) * self._rate)
         is_allowed = level >= 1
-        self._buckets[site] = (level - 1 if is_allowed else level, now)
+        self._buckets[site] = (level - 1 if is_allowed else level, current_time)
         return is_allowed

@@ -17,14 +17,14 @@ class Tries:
 
     def allow(self, key: str, *, window_seconds: float = 60.0) -> bool:
         """Count a try of ``key``; false if there were ``limit`` within a minute already."""
-        now = self._clock()
+        current_time = self._clock()
         times = self._seen.setdefault(key, deque())
         self._seen.move_to_end(key)
-        while times and now - times[0] >= window_seconds:
+        while times and current_time - times[0] >= window_seconds:
             times.popleft()
         if len(times) >= self._limit:
             return False
-        times.append(now)
+        times.append(current_time)
         while len(self._seen) > self._keys:
             self._seen.popitem(last=False)
         return True

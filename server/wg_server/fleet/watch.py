@@ -34,23 +34,23 @@ class Watch(Guard):
             await send(message)
 
         await self._app(scope, receive, send_watched)
-        now = time.time()
-        skew = clock_skew(scope, now)
+        current_time = time.time()
+        skew = clock_skew(scope, current_time)
         if skew is None:
             return  # not of Flower's, which alone asks for a clock and a node key
         site = scope["state"][SITE_STATE].name
         if status == 401 and is_refused(skew):
-            await self._note(site, troubles.CLOCK, skew, now)
+            await self._note(site, troubles.CLOCK, skew, current_time)
         elif status == 403 and TROUBLE_STATE in scope["state"]:
-            await self._note(site, scope["state"][TROUBLE_STATE], 0.0, now)
+            await self._note(site, scope["state"][TROUBLE_STATE], 0.0, current_time)
         elif 200 <= status < 300 and site not in self._well:
             self._well.add(site)
             self._noted.pop(site, None)
             await run_in_threadpool(troubles.forget, self._store, site)
 
-    async def _note(self, site: str, code: str, figure: float, now: float) -> None:
+    async def _note(self, site: str, code: str, figure: float, current_time: float) -> None:
         note_seconds = 10.0
-        if now - self._noted.get(site, 0.0) > note_seconds:
-            self._noted[site] = now
+        if current_time - self._noted.get(site, 0.0) > note_seconds:
+            self._noted[site] = current_time
             self._well.discard(site)
-            await run_in_threadpool(troubles.note, self._store, site, code, figure, now)
+            await run_in_threadpool(troubles.note, self._store, site, code, figure, current_time)

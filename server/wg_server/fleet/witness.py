@@ -65,10 +65,10 @@ class Witness:
         Raises:
             WitnessRefused: With the HTTP status to answer; evidence of a fork is kept.
         """
-        now = time.time()
-        decide = partial(self._decide, site.ledger_origin, site.ledger_key, request, now)
-        with self.evidence(site.ledger_origin, now):
-            return self._store.witness(site, now, decide)
+        current_time = time.time()
+        decide = partial(self._decide, site.ledger_origin, site.ledger_key, request, current_time)
+        with self.evidence(site.ledger_origin, current_time):
+            return self._store.witness(site, current_time, decide)
 
     def countersign_file(self, site: Site, requests: Sequence[WitnessRequest]) -> bytes:
         """Cosign a checkpoint that came in a file, from whichever size was cosigned last.
@@ -81,7 +81,7 @@ class Witness:
             WitnessRefused: None leads from the size that was cosigned last, or the one that does
                 is refused; evidence of a fork is kept.
         """
-        now = time.time()
+        current_time = time.time()
 
         def decide(checkpoint: bytes | None) -> tuple[bytes, int, bytes]:
             size = 0 if checkpoint is None else WitnessState(checkpoint).head.size
@@ -96,10 +96,12 @@ class Witness:
                     size=size,
                 )
             request = fit[0].encode()
-            return self._decide(site.ledger_origin, site.ledger_key, request, now, checkpoint)
+            return self._decide(
+                site.ledger_origin, site.ledger_key, request, current_time, checkpoint
+            )
 
-        with self.evidence(site.ledger_origin, now):
-            return self._store.witness(site, now, decide)
+        with self.evidence(site.ledger_origin, current_time):
+            return self._store.witness(site, current_time, decide)
 
     def attest(self, site: Site) -> bytes:
         """The newest checkpoint of a site's ledger that was cosigned, cosigned as of now.
@@ -107,7 +109,7 @@ class Witness:
         Raises:
             ConfigError: None was.
         """
-        now = time.time()
+        current_time = time.time()
 
         def decide(checkpoint: bytes | None) -> tuple[bytes, int, bytes]:
             if checkpoint is None:
@@ -116,11 +118,11 @@ class Witness:
                 WitnessState(checkpoint),
                 witness_name=self.name,
                 witness_key=self._key,
-                now=int(now),
+                current_time=int(current_time),
             )
             return signed.state.checkpoint, signed.state.head.size, signed.state.checkpoint
 
-        return self._store.witness(site, now, decide)
+        return self._store.witness(site, current_time, decide)
 
     def rotate(self, site: Site, data: bytes) -> bytes:
         """Learn a site's new ledger key, and cosign the checkpoint that came with it.
@@ -144,28 +146,32 @@ class Witness:
         entry = notice.entry.encode()
         rotation_proof = proof.decode(notice.proof.encode(), subject="key rotation: proof")
         body = rotation_proof.extra + rotation_proof.note.encode()
-        now = time.time()
+        current_time = time.time()
 
         def decide(known_key: str, checkpoint: bytes | None) -> tuple[bytes, int, bytes]:
             key = verify.verify_rotation(
                 entry, rotation_proof, origin=site.ledger_origin, old_key=bytes.fromhex(known_key)
             )
-            return self._decide(site.ledger_origin, key.hex(), body, now, checkpoint)
+            return self._decide(site.ledger_origin, key.hex(), body, current_time, checkpoint)
 
         new_key = verify.read_new_key(entry)
-        with self.evidence(site.ledger_origin, now):
-            line = self._store.rotate_ledger_key(site, new_key, now, decide)
+        with self.evidence(site.ledger_origin, current_time):
+            line = self._store.rotate_ledger_key(site, new_key, current_time, decide)
         log.info("site %s: its ledger is signed by another key now", site.name)
         return line
 
     def begin(
-        self, request: EnrolmentRequest, first_note: Note, now: float, checkpoint: bytes | None
+        self,
+        request: EnrolmentRequest,
+        first_note: Note,
+        current_time: float,
+        checkpoint: bytes | None,
     ) -> tuple[bytes, int, bytes]:
         """Cosign the first checkpoint of a ledger, unless a larger one was cosigned already.
 
         Args:
             first_note: The checkpoint of size 1.
-            now: Unix time.
+            current_time: Unix time.
             checkpoint: The checkpoint of this ledger that was cosigned last.
 
         Returns:
@@ -182,21 +188,27 @@ class Witness:
             old_size=head.size if head else 0, path=(), note=first_note
         )
         return self._decide(
-            request.ledger_origin, request.ledger_key, witness_request.encode(), now, checkpoint
+            request.ledger_origin,
+            request.ledger_key,
+            witness_request.encode(),
+            current_time,
+            checkpoint,
         )
 
     @contextmanager
-    def evidence(self, origin: str, now: float) -> Iterator[None]:
+    def evidence(self, origin: str, current_time: float) -> Iterator[None]:
         """Keep the evidence of a fork, after the transaction that found it is over."""
         try:
             yield
         except WitnessFork as fork:
             log.error("ledger %s: %s; evidence kept", origin, fork)
-            self._store.keep_evidence(origin, fork.evidence.earlier, fork.evidence.later, now)
+            self._store.keep_evidence(
+                origin, fork.evidence.earlier, fork.evidence.later, current_time
+            )
             raise
 
     def _decide(
-        self, origin: str, key: str, request: bytes, now: float, checkpoint: bytes | None
+        self, origin: str, key: str, request: bytes, current_time: float, checkpoint: bytes | None
     ) -> tuple[bytes, int, bytes]:
         signed = rules.countersign(
             None if checkpoint is None else WitnessState(checkpoint),
@@ -205,7 +217,7 @@ class Witness:
             log_key=signing.public_from_hex(key),
             witness_name=self.name,
             witness_key=self._key,
-            now=int(now),
+            current_time=int(current_time),
         )
         return signed.state.checkpoint, signed.state.head.size, signed.lines
 

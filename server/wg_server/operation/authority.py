@@ -40,10 +40,10 @@ _PIECES = ("ca.key", "ca.pem", "links.pem")
 
 @dataclass(frozen=True, slots=True)
 class RotatedAuthority:
-    """SHA-256 of the certificates of the authorities before and now, hex; when the new one ends."""
+    """SHA-256 of the certificates of both authorities, hex; the time at which the new one ends."""
 
     before: str
-    now: str
+    after: str
     expires: float
 
 

@@ -35,7 +35,9 @@ _FOLDERS = ("pki", "keys", "packages", "generator/versions")
 _PUBLIC = ("encoder", "installed_generator")
 
 
-def write(home: ServerHome, out: Path, seal: Seal, *, now: float | None = None) -> Manifest:
+def write(
+    home: ServerHome, out: Path, seal: Seal, *, current_time: float | None = None
+) -> Manifest:
     """Back a home up. A server may serve it meanwhile.
 
     The zoo is not in it, but for the public encoder: it is public, and can be built again.
@@ -44,7 +46,7 @@ def write(home: ServerHome, out: Path, seal: Seal, *, now: float | None = None) 
         ConfigError: The home is not initialised, or a recipient is none.
         StorageError: The store cannot be read, or the file cannot be written.
     """
-    created = int(time.time() if now is None else now)
+    created = int(time.time() if current_time is None else current_time)
     config = home.config()
     with changing_keys(home), versions.changing(home), archive.scratch(home.root) as scratch:
         with Store.open(home) as store:
@@ -66,7 +68,7 @@ def restore(
     actor: Actor,
     *,
     database: str = "",
-    now: float | None = None,
+    current_time: float | None = None,
 ) -> Manifest:
     """Make a home from a backup. It is whole or not there.
 
@@ -75,7 +77,7 @@ def restore(
         actor: Who restores it, for the operators' log.
         database: SQLAlchemy URL of an empty database, if not the one of the backup's
             configuration; ``sqlite`` for a file in the home.
-        now: Unix time.
+        current_time: Unix time.
 
     Raises:
         ConfigError: There is something at ``home``, or the database is not empty.
@@ -83,7 +85,7 @@ def restore(
         VerificationError: It is damaged, or the key does not open it.
         StorageError: The disk or the database cannot be written.
     """
-    end = time.time() if now is None else now
+    end = time.time() if current_time is None else current_time
     with archive.new_home(home.root) as folder:
         restored_home = ServerHome(folder)
         manifest = archive.extract(path, folder, key, kind=KIND)

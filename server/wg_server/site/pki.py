@@ -67,8 +67,8 @@ def authority_certificate(
         issuer: Who says so; itself for a root.
         until: End of validity, if earlier than ``CA_YEARS`` from now.
     """
-    now = _current_second()
-    end = now + datetime.timedelta(days=365 * CA_YEARS)
+    current_time = _current_second()
+    end = current_time + datetime.timedelta(days=365 * CA_YEARS)
     public = issuer_key.public_key()
     return (
         x509.CertificateBuilder()
@@ -76,7 +76,7 @@ def authority_certificate(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - CLOCK_SLACK)
+        .not_valid_before(current_time - CLOCK_SLACK)
         .not_valid_after(min(end, until) if until else end)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(sign_certificates=True), critical=True)
@@ -209,15 +209,15 @@ def _leaf(
 ) -> x509.CertificateBuilder:
     ca, _ = _load_authority(home)
     issuer = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    now = _current_second()
+    current_time = _current_second()
     return (
         x509.CertificateBuilder()
         .subject_name(_name(name))
         .issuer_name(ca.subject)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - CLOCK_SLACK)
-        .not_valid_after(min(now + life, ca.not_valid_after_utc))
+        .not_valid_before(current_time - CLOCK_SLACK)
+        .not_valid_after(min(current_time + life, ca.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(sign_certificates=False), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)

@@ -33,31 +33,34 @@ class LedgerTable:
     engine: Engine
 
     def witness(
-        self, site: Site, now: float, decide: Callable[[bytes | None], tuple[bytes, int, T]]
+        self,
+        site: Site,
+        current_time: float,
+        decide: Callable[[bytes | None], tuple[bytes, int, T]],
     ) -> T:
         """Let ``decide`` see the last checkpoint of a site's ledger, and store the new one.
 
         Args:
-            now: Unix time.
+            current_time: Unix time.
             decide: Takes the remembered checkpoint, returns the new one, its size and a result;
                 what it raises leaves the memory as it was.
         """
         with self.engine.begin() as connection:
             find_site(connection, site.name, lock=True)  # there may be no checkpoint to lock yet
-            return cosign(connection, site, now, decide)
+            return cosign(connection, site, current_time, decide)
 
     def rotate_ledger_key(
         self,
         site: Site,
         new_key: str,
-        now: float,
+        current_time: float,
         decide: Callable[[str, bytes | None], tuple[bytes, int, T]],
     ) -> T:
         """Let ``decide`` see a site's ledger key and checkpoint, and store the new ones.
 
         Args:
             new_key: The new ledger key, hex.
-            now: Unix time.
+            current_time: Unix time.
             decide: As for ``witness``, with the ledger key that is known before the checkpoint.
 
         Raises:
@@ -74,7 +77,9 @@ class LedgerTable:
             ).first()
             if stored_site is None or stored_site.state != "enrolled" or holder is not None:
                 raise RefusedError("rotation: not enrolled, or another site uses this key")
-            result = cosign(connection, stored_site, now, partial(decide, stored_site.ledger_key))
+            result = cosign(
+                connection, stored_site, current_time, partial(decide, stored_site.ledger_key)
+            )
             connection.execute(
                 table.update().where(table.c.name == site.name).values(ledger_key=new_key)
             )
@@ -111,7 +116,7 @@ class LedgerTable:
         row = database.first_row(self.engine, query)
         return None if row is None else bytes(row.checkpoint)
 
-    def keep_evidence(self, origin: str, earlier: bytes, later: bytes, now: float) -> None:
+    def keep_evidence(self, origin: str, earlier: bytes, later: bytes, current_time: float) -> None:
         """Keep two signed checkpoints that contradict each other, if they are news.
 
         One pair proves a fork. A site that goes on forking adds nothing: of one log at most
@@ -127,7 +132,9 @@ class LedgerTable:
             if len(rows) >= EVIDENCE_LIMIT or (earlier, later) in pairs:
                 return
             connection.execute(
-                table.insert().values(origin=origin, received=now, earlier=earlier, later=later)
+                table.insert().values(
+                    origin=origin, received=current_time, earlier=earlier, later=later
+                )
             )
 
     def evidence(self) -> list[tuple[str, float, bytes, bytes]]:
@@ -171,7 +178,7 @@ class LedgerTable:
 
 
 def begin_log(
-    connection: Connection, request: EnrolmentRequest, beginning: Beginning, now: float
+    connection: Connection, request: EnrolmentRequest, beginning: Beginning, current_time: float
 ) -> None:
     """Remember the ledger that a site enrols with, unless it contradicts what is known of it."""
     if beginning.replaced is not None:
@@ -189,7 +196,7 @@ def begin_log(
                 genesis=beginning.genesis,
                 predecessor=predecessor.origin if predecessor else "",
                 predecessor_checkpoint=predecessor.checkpoint if predecessor else "",
-                first_seen=now,
+                first_seen=current_time,
             )
         )
         return
@@ -207,7 +214,7 @@ def begin_log(
 def cosign(
     connection: Connection,
     site: Site,
-    now: float,
+    current_time: float,
     decide: Callable[[bytes | None], tuple[bytes, int, T]],
 ) -> T:
     """Let ``decide`` see the last checkpoint, and store the new one; within a transaction.
@@ -220,7 +227,7 @@ def cosign(
     table = schema.witness
     row = connection.execute(sa.select(table).where(table.c.origin == site.ledger_origin)).first()
     checkpoint, size, result = decide(None if row is None else row.checkpoint)
-    values = {"checkpoint": checkpoint, "size": size, "updated": now}
+    values = {"checkpoint": checkpoint, "size": size, "updated": current_time}
     if row is None:
         connection.execute(
             table.insert().values(origin=site.ledger_origin, site=site.name, **values)

@@ -78,7 +78,7 @@ class LogEntry:
     digest: str
 
 
-def add(store: Store, name: str, now: float) -> str:
+def add(store: Store, name: str, current_time: float) -> str:
     """Let an operator in, or give one a new token; the token, of which only a hash is kept.
 
     Raises:
@@ -91,18 +91,23 @@ def add(store: Store, name: str, now: float) -> str:
         connection.execute(table.delete().where(table.c.name == name))
         connection.execute(
             table.insert().values(
-                name=name, token_sha256=hash_secret(token), created=now, removed=None
+                name=name, token_sha256=hash_secret(token), created=current_time, removed=None
             )
         )
     return token
 
 
-def remove(store: Store, name: str, now: float) -> None:
+def remove(store: Store, name: str, current_time: float) -> None:
     """Shut an operator out, from the next request on; ``ConfigError`` if there is none."""
     table = schema.operator
     condition = sa.and_(table.c.name == name, table.c.removed.is_(None))
     with store.engine.begin() as connection:
-        if connection.execute(table.update().where(condition).values(removed=now)).rowcount != 1:
+        if (
+            connection.execute(
+                table.update().where(condition).values(removed=current_time)
+            ).rowcount
+            != 1
+        ):
             raise ConfigError(f"operator {name}: unknown; see 'wg-server operators'")
 
 

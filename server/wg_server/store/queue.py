@@ -62,7 +62,7 @@ class CampaignQueue:
         grace_seconds: float = GRACE_SECONDS,
         campaign_id: str = "",
         generator: str = "",
-        now: float | None = None,
+        current_time: float | None = None,
         statistics: Statistics = CLASSES,
         left_out: Mapping[str, str] = MappingProxyType({}),
     ) -> Campaign:
@@ -74,7 +74,7 @@ class CampaignQueue:
             ConfigError: No site, a site twice, one that is not enrolled, or ``min_sites`` is not
                 one of their numbers.
         """
-        now = time.time() if now is None else now
+        current_time = time.time() if current_time is None else current_time
         if not sites or len(set(sites)) != len(sites):
             raise ConfigError("campaign: expected at least one site, and each once")
         if min_sites is None:
@@ -87,7 +87,7 @@ class CampaignQueue:
             connection.execute(
                 schema.campaign.insert().values(
                     id=campaign_id,
-                    created=now,
+                    created=current_time,
                     purpose=purpose,
                     epsilon=epsilon,
                     delta=delta,
@@ -103,7 +103,7 @@ class CampaignQueue:
             parts = [(site, "waiting", "") for site in sites]
             parts += [(site, "cancelled", code) for site, code in left_out.items()]
             rows = [
-                _waiting(campaign_id, site, now) | {"state": state, "code": code}
+                _waiting(campaign_id, site, current_time) | {"state": state, "code": code}
                 for site, state, code in parts
             ]
             connection.execute(schema.task.insert(), rows)
@@ -169,7 +169,7 @@ class CampaignQueue:
         row = database.first_row(self._engine, query.where(table.c.state == "queued"))
         return None if row is None or row.oldest is None else float(row.oldest)
 
-    def active(self, now: float | None = None) -> list[str]:
+    def active(self, current_time: float | None = None) -> list[str]:
         """Ids of the campaigns to work on, oldest first; those that were queued begin here.
 
         One that another process holds just now, to cancel it say, is passed over until later.
@@ -179,12 +179,12 @@ class CampaignQueue:
             queued_id = connection.execute(sa.select(table.c.id).where(table.c.state == "queued"))
             campaign_ids = [row.id for row in queued_id]
         if campaign_ids:
-            self._begin(time.time() if now is None else now)
+            self._begin(time.time() if current_time is None else current_time)
         query = sa.select(table.c.id).where(table.c.state.in_(_WORKED_ON))
         order = table.c.created, table.c.id
         return [row.id for row in database.rows(self._engine, query.order_by(*order))]
 
-    def _begin(self, now: float) -> None:
+    def _begin(self, current_time: float) -> None:
         """Begin whatever is queued: the clocks of its sites start."""
         campaign, task = schema.campaign, schema.task
         with self._engine.begin() as connection:
@@ -192,9 +192,13 @@ class CampaignQueue:
             rows = connection.execute(query.with_for_update(skip_locked=True))
             ids = [row.id for row in rows]
             connection.execute(
-                campaign.update().where(campaign.c.id.in_(ids)).values(state="running", started=now)
+                campaign.update()
+                .where(campaign.c.id.in_(ids))
+                .values(state="running", started=current_time)
             )
-            connection.execute(task.update().where(task.c.campaign.in_(ids)).values(opened=now))
+            connection.execute(
+                task.update().where(task.c.campaign.in_(ids)).values(opened=current_time)
+            )
         for campaign_id in ids:
             log.info("campaign %s: begun", campaign_id)
 
@@ -212,7 +216,7 @@ class CampaignQueue:
                 _finish(connection, campaign_id, "cancelled", "", time.time())
             return campaigns.load(connection, campaign_id)
 
-    def pause(self, campaign_id: str, now: float | None = None) -> Campaign:
+    def pause(self, campaign_id: str, current_time: float | None = None) -> Campaign:
         """Ask nobody more until it is resumed; the time until then counts for no deadline.
 
         Raises:
@@ -223,11 +227,11 @@ class CampaignQueue:
             if campaign.state == "cancelling":
                 raise ConfigError(f"campaign {campaign_id}: it is being cancelled")
             if campaign.state != "paused":
-                at = time.time() if now is None else now
+                at = time.time() if current_time is None else current_time
                 _set_campaign(connection, campaign_id, state="paused", paused_at=at)
             return campaigns.load(connection, campaign_id)
 
-    def resume(self, campaign_id: str, now: float | None = None) -> Campaign:
+    def resume(self, campaign_id: str, current_time: float | None = None) -> Campaign:
         """Go on with a campaign that is paused.
 
         Raises:
@@ -238,7 +242,9 @@ class CampaignQueue:
             campaign = campaigns.load(connection, campaign_id, lock=True)
             if campaign.state != "paused":
                 raise ConfigError(f"campaign {campaign_id}: {campaign.state}, expected paused")
-            pause = max((time.time() if now is None else now) - campaign.paused_at, 0.0)
+            pause = max(
+                (time.time() if current_time is None else current_time) - campaign.paused_at, 0.0
+            )
             condition = sa.and_(table.c.campaign == campaign_id, table.c.state.in_(OPEN_TASKS))
             for clock in (table.c.opened, table.c.asked):
                 connection.execute(
@@ -249,7 +255,7 @@ class CampaignQueue:
             return campaigns.load(connection, campaign_id)
 
     def retry(
-        self, campaign_id: str, site: str, *, generator: str = "", now: float | None = None
+        self, campaign_id: str, site: str, *, generator: str = "", current_time: float | None = None
     ) -> Campaign:
         """Try one site again whose part ended without a package, also after the campaign ended.
 
@@ -264,7 +270,7 @@ class CampaignQueue:
                 one that did not end so, or it is not enrolled; or its release is in quarantine.
         """
         table = schema.task
-        now = time.time() if now is None else now
+        current_time = time.time() if current_time is None else current_time
         with self._engine.begin() as connection:
             campaign = campaigns.load(connection, campaign_id, lock=True)
             if campaign.state in ("cancelling", "cancelled"):
@@ -276,10 +282,10 @@ class CampaignQueue:
                     f" expected one of {', '.join(RETRIED)}"
                 )
             _check_retried(connection, site, task.release_id)
-            again = _waiting(campaign_id, site, now)
+            again = _waiting(campaign_id, site, current_time)
             if task.state == "expired":
                 del again["query_id"]
-            again |= {"opened": now, "state": "released" if task.release_id else "waiting"}
+            again |= {"opened": current_time, "state": "released" if task.release_id else "waiting"}
             again |= {"code": "", "package_sha256": "", "served": 0, "tries": 0}
             again |= dict.fromkeys(("asked", "made", "figure"), 0.0)
             connection.execute(
@@ -292,12 +298,12 @@ class CampaignQueue:
                 values["generator"] = generator
             if campaign.state not in OPEN_CAMPAIGNS:
                 values |= {"state": "running", "reason": "", "finished": None}
-                values["started"] = campaign.started or now
+                values["started"] = campaign.started or current_time
             if values:
                 _set_campaign(connection, campaign_id, **values)
             return campaigns.load(connection, campaign_id)
 
-    def improve(self, campaign_id: str, sites: Sequence[str], now: float) -> None:
+    def improve(self, campaign_id: str, sites: Sequence[str], current_time: float) -> None:
         """Let better packages be made for sites that have one: from all releases of by now.
 
         What they are delivered under is known when they are made.
@@ -309,7 +315,7 @@ class CampaignQueue:
                 table.update()
                 .where(table.c.campaign == campaign_id, is_delivered)
                 .values(state="released", code="", tries=0)
-                .values(opened=now, asked=0.0, made=now, updated=now)
+                .values(opened=current_time, asked=0.0, made=current_time, updated=current_time)
             )
 
     def finish(self, campaign_id: str, *, reason: str = "", code: str = "") -> Campaign:
@@ -406,23 +412,28 @@ def _check_enrolled(connection: Connection, sites: Sequence[str]) -> None:
         raise ConfigError(f"campaign: not enrolled: {', '.join(missing)}")
 
 
-def _waiting(campaign_id: str, site: str, now: float) -> dict[str, object]:
+def _waiting(campaign_id: str, site: str, current_time: float) -> dict[str, object]:
     """The row of a task whose site was not asked yet; the rest is as the table has it."""
     ids = {"query_id": secrets.token_hex(16), "delivery_id": secrets.token_hex(16)}
-    return {"campaign": campaign_id, "site": site, **ids, "updated": now}
+    return {"campaign": campaign_id, "site": site, **ids, "updated": current_time}
 
 
 def _finish(
-    connection: Connection, campaign_id: str, state: str, reason: str, now: float, code: str = ""
+    connection: Connection,
+    campaign_id: str,
+    state: str,
+    reason: str,
+    current_time: float,
+    code: str = "",
 ) -> None:
     table = schema.task
     ending = {"cancelled": "cancelled", "failed": "failed"}.get(state, "expired")
     connection.execute(
         table.update()
         .where(table.c.campaign == campaign_id, table.c.state.in_(OPEN_TASKS))
-        .values(state=_ending(ending), updated=now, **({"code": code} if code else {}))
+        .values(state=_ending(ending), updated=current_time, **({"code": code} if code else {}))
     )
-    _set_campaign(connection, campaign_id, state=state, reason=reason, finished=now)
+    _set_campaign(connection, campaign_id, state=state, reason=reason, finished=current_time)
 
 
 def _set_campaign(connection: Connection, campaign_id: str, **values: object) -> None:

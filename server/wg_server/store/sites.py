@@ -87,7 +87,7 @@ class Store(LedgerTable, ReleaseTable):
         request: EnrolmentRequest,
         node_key: str,
         tls_key: str,
-        now: float,
+        current_time: float,
         issue: Callable[[], tuple[str, float, T]],
         beginning: Beginning,
     ) -> tuple[T, bytes]:
@@ -101,7 +101,7 @@ class Store(LedgerTable, ReleaseTable):
                 was spent on the same keys.
             node_key: The checked node key, PEM.
             tls_key: SHA-256 of the public key that the certificate is for, hex.
-            now: Unix time.
+            current_time: Unix time.
             issue: Makes the certificate: fingerprint, expiry, and what to return.
             beginning: How the site's ledger begins; what its ``cosign`` raises is passed on.
 
@@ -121,23 +121,23 @@ class Store(LedgerTable, ReleaseTable):
         }
         digest = _digest_of([tls_key, beginning.genesis, *keys.values()])
         with self.engine.begin() as connection:
-            again = _spend_token(connection, request, digest, now)
+            again = _spend_token(connection, request, digest, current_time)
             database.lock_table(connection, sites)  # "nobody else has this key" is about all rows
             if again:
                 _check_enrolled_with(known_site(connection, request.site), keys)
             _check_not_taken(connection, request.site, keys)
-            begin_log(connection, request, beginning, now)
+            begin_log(connection, request, beginning, current_time)
             fingerprint, expires, result = issue()
             if not again:
-                _revoke_certificates(connection, request.site, now)
+                _revoke_certificates(connection, request.site, current_time)
                 connection.execute(
                     sites.update()
                     .where(sites.c.name == request.site)
-                    .values(state="enrolled", enrolled=now, **keys)
+                    .values(state="enrolled", enrolled=current_time, **keys)
                 )
             _add_certificate(connection, request.site, fingerprint, expires)
             site = known_site(connection, request.site)
-            return result, cosign(connection, site, now, beginning.cosign)
+            return result, cosign(connection, site, current_time, beginning.cosign)
 
     def add_certificate(self, site: str, fingerprint: str, expires: float) -> None:
         """Record a renewed certificate; older ones stay good until they expire, if they are few."""
@@ -161,7 +161,7 @@ class Store(LedgerTable, ReleaseTable):
             )
             return True
 
-    def revoke(self, site: str, now: float) -> None:
+    def revoke(self, site: str, current_time: float) -> None:
         """Shut a site out: its certificates and unused tokens are worth nothing from now on.
 
         Raises:
@@ -170,17 +170,17 @@ class Store(LedgerTable, ReleaseTable):
         with self.engine.begin() as connection:
             if find_site(connection, site, lock=True) is None:
                 raise ConfigError(f"site {site}: unknown; see 'wg-server sites'")
-            _revoke_certificates(connection, site, now)
+            _revoke_certificates(connection, site, current_time)
             connection.execute(
                 schema.site.update().where(schema.site.c.name == site).values(state="revoked")
             )
             connection.execute(
                 schema.join_token.update()
                 .where(schema.join_token.c.site == site, schema.join_token.c.used.is_(None))
-                .values(used=now)
+                .values(used=current_time)
             )
 
-    def authenticate(self, fingerprint: str, now: float) -> Site | None:
+    def authenticate(self, fingerprint: str, current_time: float) -> Site | None:
         """The enrolled site that a client certificate belongs to, if it is good now."""
         sites, certificates = schema.site, schema.certificate
         query = (
@@ -189,7 +189,7 @@ class Store(LedgerTable, ReleaseTable):
             .where(
                 certificates.c.fingerprint == fingerprint,
                 certificates.c.revoked.is_(None),
-                certificates.c.expires > now,
+                certificates.c.expires > current_time,
                 sites.c.state == "enrolled",
             )
         )
@@ -270,7 +270,7 @@ class Store(LedgerTable, ReleaseTable):
 
 
 def _spend_token(
-    connection: Connection, request: EnrolmentRequest, keys_sha256: str, now: float
+    connection: Connection, request: EnrolmentRequest, keys_sha256: str, current_time: float
 ) -> bool:
     """Spend a join token on a site's keys; whether it was spent on these keys before.
 
@@ -283,15 +283,15 @@ def _spend_token(
     )
     spent_row = connection.execute(
         table.update()
-        .where(this, table.c.used.is_(None), table.c.expires > now)
-        .values(used=now, keys_sha256=keys_sha256)
+        .where(this, table.c.used.is_(None), table.c.expires > current_time)
+        .values(used=current_time, keys_sha256=keys_sha256)
     )
     if spent_row.rowcount == 1:
         return False
     token = connection.execute(sa.select(table).where(this)).first()
     if token is None:
         raise RefusedError("join token: unknown, or of another site")
-    if token.expires <= now:
+    if token.expires <= current_time:
         raise RefusedError(f"join token: expired; {_NEW_TOKEN}")
     if token.keys_sha256 != keys_sha256:
         raise RefusedError(f"join token: used already, with other keys than these; {_NEW_TOKEN}")
@@ -328,10 +328,12 @@ def hash_secret(secret: str) -> str:
     return hashlib.sha256(secret.encode("ascii", "replace")).hexdigest()
 
 
-def _revoke_certificates(connection: Connection, site: str, now: float) -> None:
+def _revoke_certificates(connection: Connection, site: str, current_time: float) -> None:
     table = schema.certificate
     connection.execute(
-        table.update().where(table.c.site == site, table.c.revoked.is_(None)).values(revoked=now)
+        table.update()
+        .where(table.c.site == site, table.c.revoked.is_(None))
+        .values(revoked=current_time)
     )
 
 

@@ -43,12 +43,14 @@ class Sight:
     trouble: Trouble | None
 
 
-def note(store: Store, site: str, code: str, figure: float, now: float) -> None:
+def note(store: Store, site: str, code: str, figure: float, current_time: float) -> None:
     """Remember what kept a site out; what was known before is forgotten."""
     table = schema.trouble
     with store.engine.begin() as connection:
         connection.execute(table.delete().where(table.c.site == site))
-        connection.execute(table.insert().values(site=site, code=code, figure=figure, seen=now))
+        connection.execute(
+            table.insert().values(site=site, code=code, figure=figure, seen=current_time)
+        )
 
 
 def forget(store: Store, site: str) -> None:

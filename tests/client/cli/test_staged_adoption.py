@@ -31,8 +31,8 @@ def test_a_shadow_predicts_beside_and_changes_no_call(
     here("models", "shadow", "--home", home, package, "--model", model, "--by", "QA")
     rows = here("models", "show", "--home", home)["models"]
     assert [row["model"] for row in rows if row["shadow"]] == [model]
-    now = here("predict", "--home", home, records)
-    assert now["results"] == before["results"] and now["shadow"]["compared"] == 15
+    latest = here("predict", "--home", home, records)
+    assert latest["results"] == before["results"] and latest["shadow"]["compared"] == 15
     alone = here("predict", "--home", home, records, "--model", model)
     differ = [
         one["name"]
@@ -41,7 +41,7 @@ def test_a_shadow_predicts_beside_and_changes_no_call(
         )
         if one["label"] != other["label"]
     ]
-    assert [each["name"] for each in now["shadow"]["differences"]] == differ
+    assert [each["name"] for each in latest["shadow"]["differences"]] == differ
     assert alone["shadow"]["compared"] == 0  # it was asked by name
     here("models", "use", "--home", home, "--shadow", "--by", "QA")
     assert here("predict", "--home", home, records)["model"] == model

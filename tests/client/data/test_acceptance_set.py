@@ -58,9 +58,13 @@ def test_a_share_leaves_the_data_set_and_moves_nothing_else(
     arrays |= {name: arrays[name][:-1] for name in ("x", "y", "group")}
     np.savez(plant.config.data.path, **arrays)
     plant.freeze()
-    now = {bytes(row) for row in _acceptance(plant).records.contents}
+    acceptance_set = {bytes(row) for row in _acceptance(plant).records.contents}
     fewer = {bytes(row) for row in plants.open_plant(plant.home).snapshot.records().contents}
-    assert now <= aside and fewer <= main and len(now | fewer) == len(aside | main) - 1
+    assert (
+        acceptance_set <= aside
+        and fewer <= main
+        and len(acceptance_set | fewer) == len(aside | main) - 1
+    )
 
 
 def test_units_are_set_aside_whole_and_one_record_of_each_is_judged(make_plant: MakePlant) -> None:

@@ -30,15 +30,15 @@ def certificate(
     public: ec.EllipticCurvePublicKey, key: ec.EllipticCurvePrivateKey, hours: float = 3.0
 ) -> x509.Certificate:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    current_time = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     return (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(public)
         .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(hours=hours))
+        .not_valid_before(current_time)
+        .not_valid_after(current_time + datetime.timedelta(hours=hours))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )

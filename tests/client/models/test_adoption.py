@@ -82,15 +82,15 @@ def test_a_first_model_with_classes_of_few_sites_waits_for_a_person(plant: TestP
     (plant.home.models / adoption.FILE).unlink()
     adoption.record_arrival(plant.home, replace(first, package_id="4" * 32))
     history = adoption.read(plant.home)
-    assert history.now.in_use is not None and history.now.in_use.model == "local-only"
-    assert history.now.shadow is not None and history.now.shadow.model == first.kept
+    assert history.latest.in_use is not None and history.latest.in_use.model == "local-only"
+    assert history.latest.shadow is not None and history.latest.shadow.model == first.kept
     store.write(plant.home, replace(first, package_id="4" * 32), {})
     waiting = adoption.shadow(plant.home)
     assert waiting is not None
     with pytest.raises(ConfigError, match="--few-sites"):
         adoption.use(plant.home, *waiting, "QA")
     change = adoption.use(plant.home, *waiting, "QA", accept_few=True)
-    assert change.in_use == history.now.shadow and change.shadow is None
+    assert change.in_use == history.latest.shadow and change.shadow is None
 
 
 def test_a_plant_without_a_model_of_its_own_hears_what_waits(plant: TestPlant) -> None:
@@ -122,11 +122,11 @@ def test_a_better_model_waits_in_shadow_until_a_person_uses_it(plant: TestPlant)
 
 def test_a_repeated_campaign_with_equal_scores_changes_neither_model(plant: TestPlant) -> None:
     first = _first(plant)
-    state = adoption.read(plant.home).now
+    state = adoption.read(plant.home).latest
     for number in range(3):
         assert _arrives(plant, replace(first, package_id=f"{number:032x}")) == first
-    now = adoption.read(plant.home).now
-    assert (now.in_use, now.shadow) == (state.in_use, state.shadow)
+    latest = adoption.read(plant.home).latest
+    assert (latest.in_use, latest.shadow) == (state.in_use, state.shadow)
     assert len(adoption.read(plant.home).changes) == 4  # and each is in the log
 
 
@@ -160,7 +160,7 @@ def test_a_crash_leaves_the_old_history_and_the_package_can_come_again(
         adoption.record_arrival(plant.home, second)
     assert adoption.read(plant.home) == before
     adoption.record_arrival(plant.home, second)
-    subject = adoption.read(plant.home).now.subject
+    subject = adoption.read(plant.home).latest.subject
     assert subject is not None and subject.package_id == second.package_id
 
 

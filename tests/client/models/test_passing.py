@@ -49,7 +49,7 @@ def test_a_plant_reads_how_many_labels_are_missing_and_chooses_its_risk(
     assert "label 6 more" in plant.home.report.read_text(encoding="utf-8")
     assert "at most 20 in 100 pass" in call("models", "threshold", "--missed", "0.2", "--by", "qa")
     manifest, name = adoption.in_use(plant.home)
-    assert adoption.read(plant.home).now.missed_share == 0.2
+    assert adoption.read(plant.home).latest.missed_share == 0.2
     rule = Judge.of_model(plant.home, manifest, name).passing
     assert (
         rule.limit is not None
@@ -57,7 +57,7 @@ def test_a_plant_reads_how_many_labels_are_missing_and_chooses_its_risk(
         and rule.good_share > 0.5
     )
     adoption.use(plant.home, manifest, manifest.models[-1].name, by="qa")
-    assert adoption.read(plant.home).now.missed_share == 0.2  # of the plant, whatever the model
+    assert adoption.read(plant.home).latest.missed_share == 0.2  # of the plant, whatever the model
     good = np.array([label == "bars" for label in LABELS])
     (store.folder(plant.home, manifest.package_id) / "judged.safetensors").unlink()
     with pytest.raises(WgError, match="judged"):

@@ -102,8 +102,8 @@ def test_a_node_that_does_the_same_writes_now_and_then(
         written.append(canonical.decode(Contact, data, subject="contact"))
 
     monkeypatch.setattr(atomic, "write_bytes", write)
-    now = 1000.0
-    monkeypatch.setattr("wg_core.site.contact.time.time", lambda: now)
+    current_time = 1000.0
+    monkeypatch.setattr("wg_core.site.contact.time.time", lambda: current_time)
     said = ContactFile(plant.home)
     for seconds, state, reason in (
         (0, "connected", ""),
@@ -113,7 +113,7 @@ def test_a_node_that_does_the_same_writes_now_and_then(
         (62, "waiting", "clock"),
         (70, "stopped", ""),
     ):
-        now = 1000.0 + seconds
+        current_time = 1000.0 + seconds
         said.say(state, reason)  # type: ignore[arg-type]
     assert [(each.written - 1000, each.state, each.since - 1000) for each in written] == [
         (0, "connected", 0),

@@ -313,7 +313,7 @@ def patched(monkeypatch: pytest.MonkeyPatch, outsider: Outsider) -> Iterator[Non
         patch.setattr(time, "time", outsider.clock.time)
         patch.setattr(time, "monotonic", outsider.clock.monotonic)
         patch.setattr(
-            timing, "hold", lambda *a, **k: hold(*a, **{**k, "now": outsider.clock.monotonic})
+            timing, "hold", lambda *a, **k: hold(*a, **{**k, "clock": outsider.clock.monotonic})
         )
         yield
 
@@ -348,7 +348,7 @@ def freeze(home: ClientHome, encoder: TinyEncoder | None = None) -> freezing.Fro
         set_aside=True,
         allow_empty=True,
         load=load,
-        now=lambda: START - 500,
+        clock=lambda: START - 500,
     )
 
 

@@ -91,7 +91,7 @@ def member(
     data = replace(plant.config.data, path=str(root / "data.npz"), acceptance=acceptance)
     plant.configure(data=data)
     seen = look(plant.home, load=load)
-    frozen = freeze_data(plant.home, seen, load=load, set_aside=True, now=lambda: START - 500)
+    frozen = freeze_data(plant.home, seen, load=load, set_aside=True, clock=lambda: START - 500)
     return plant, frozen
 
 
@@ -166,7 +166,7 @@ def observed(
                     replace(query, request_id="3" * 32),
                     witness=None,
                     sampler=noise,
-                    now=clock.time,
+                    clock=clock.time,
                 )
             ]
             with Ledger.open(plant.home.ledger) as ledger:

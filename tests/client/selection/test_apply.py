@@ -70,7 +70,7 @@ def test_a_report_is_written_where_the_only_model_waits_for_a_person(
     monkeypatch.setattr(adoption, "LOCAL", "a model that is not there")
     plant = make_plant({0: 4, 1: 4})
     applied = take_package(plant.home, plant.package(heads))
-    assert adoption.read(plant.home).now.in_use is None
+    assert adoption.read(plant.home).latest.in_use is None
     waiting = adoption.shadow(plant.home)
     assert waiting is not None and waiting[0] == applied.manifest
     assert plant.home.report.is_file()
@@ -214,7 +214,7 @@ def test_a_package_is_applied_once(make_plant: MakePlant, heads: Heads) -> None:
     first = take_package(plant.home, data)
     again = take_package(plant.home, data)
     assert again.already and again.manifest == first.manifest
-    late = take_package(plant.home, data, now=lambda: time.time() + 1e6)
+    late = take_package(plant.home, data, clock=lambda: time.time() + 1e6)
     assert late.already  # what was applied stays applied after it expired
     with pytest.raises(VerificationError, match="other bytes"):
         take_package(plant.home, plant.package(heads, package_id=first.manifest.package_id))

@@ -151,10 +151,10 @@ def test_e5_may_be_a_further_trunk_of_which_nothing_is_released(
     plant.home.encoder.write_bytes(package)
     plant.configure(data=replace(plant.config.data, encoder=canonical.sha256_hex(package)))
     plant.freeze()
-    now = snapshots.current(plant.home)
-    np.testing.assert_array_equal(sums, now.statistics())
-    np.testing.assert_array_equal(released, now.features()[:, : -e5.FEATURES])
-    further = now.features()[:, -e5.FEATURES :]
+    snapshot = snapshots.current(plant.home)
+    np.testing.assert_array_equal(sums, snapshot.statistics())
+    np.testing.assert_array_equal(released, snapshot.features()[:, : -e5.FEATURES])
+    further = snapshot.features()[:, -e5.FEATURES :]
     np.testing.assert_allclose(np.linalg.norm(further, axis=1), 1, atol=1e-5)
     network = E5Trunk()
     texts = [np.array(row["text"]) for row in rows(2, 6)]

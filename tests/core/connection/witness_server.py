@@ -80,9 +80,9 @@ class SpecWitness:
         return 200, "text/plain", self.cosign(text)
 
     def cosign(self, text: bytes) -> bytes:
-        now = int(time.time())
-        message = b"cosignature/v1\ntime %d\n" % now + text
-        signature = now.to_bytes(8, "big") + self.key.sign(message)
+        current_time = int(time.time())
+        message = b"cosignature/v1\ntime %d\n" % current_time + text
+        signature = current_time.to_bytes(8, "big") + self.key.sign(message)
         identifier = hashlib.sha256(self.name.encode() + b"\n\x04" + self.public_key).digest()[:4]
         line = base64.b64encode(identifier + signature).decode()
         return f"— {self.name} {line}\n".encode()
@@ -141,15 +141,15 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     """A certificate for loopback that signs itself, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "witness")])
-    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    current_time = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     found = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=3))
+        .not_valid_before(current_time - datetime.timedelta(hours=1))
+        .not_valid_after(current_time + datetime.timedelta(hours=3))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False

@@ -119,7 +119,7 @@ class _Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        hold = functools.partial(timing.hold, now=lambda: self.now)
+        hold = functools.partial(timing.hold, clock=lambda: self.now)
         monkeypatch.setattr(timing, "hold", hold)
 
     def wait(self, seconds: float | None = None) -> bool:
@@ -369,9 +369,9 @@ def test_a_heartbeat_goes_out_where_no_question_says_the_same(
         def SendNodeHeartbeat(self, request: Any) -> None:
             sent.append(request.heartbeat_interval)
 
-    now = time.monotonic()
+    current_time = time.monotonic()
     session._client = Client()  # type: ignore[assignment]
-    session._answered, session._beaten = now - answered, now - beaten
+    session._answered, session._beaten = current_time - answered, current_time - beaten
     session._on_beat = lambda: None
     session._quiet = threading.Event()
     session.node = Node(node_id=1)

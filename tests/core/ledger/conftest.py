@@ -64,7 +64,7 @@ class Site:
     witness_key: PrivateKey = field(default_factory=lambda: key(2))
     signing_key: PrivateKey = field(default_factory=lambda: key(3))
     memory: WitnessState | None = None
-    now: int = 1_700_000_000
+    current_time: int = 1_700_000_000
     cap: str = "3"
 
     @property
@@ -77,7 +77,7 @@ class Site:
             origin=ORIGIN,
             key=self.key,
             site="plant-a",
-            clock=lambda: self.now,
+            clock=lambda: self.current_time,
             on_step=on_step,
         )
         ledger.accountant = closed_form
@@ -86,7 +86,7 @@ class Site:
         return ledger
 
     def open(self, on_step: Callable[[str], None] | None = None) -> Ledger:
-        ledger = Ledger.open(self.path, self.key, clock=lambda: self.now, on_step=on_step)
+        ledger = Ledger.open(self.path, self.key, clock=lambda: self.current_time, on_step=on_step)
         ledger.accountant = closed_form
         return ledger
 
@@ -150,7 +150,7 @@ class Site:
             log_key=self.key.public_key(),
             witness_name=WITNESS,
             witness_key=self.witness_key,
-            now=self.now,
+            current_time=self.current_time,
         )
         self.memory = found.state
         return found.lines

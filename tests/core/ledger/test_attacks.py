@@ -217,7 +217,7 @@ def test_a_witness_that_is_demanded_must_have_cosigned(site: Site) -> None:
 def test_a_clock_that_jumps_changes_nothing(site: Site, jump: int) -> None:
     with site.create() as ledger:
         site.release(ledger, "r1", "1")
-        site.now += jump
+        site.current_time += jump
         site.release(ledger, "r2", "0.5")
         spent = ledger.read_spent("parts")
     assert spent.charges == 2

@@ -45,7 +45,9 @@ def read(path: Path) -> history.History:
 def test_an_export_says_what_the_ledger_says(site: Site, exported: Path) -> None:
     one, two = read(exported), read(site.path)
     assert (one.root, one.heads, one.bytes) == (two.root, two.heads, two.bytes)
-    found = (verification.verify(path, now=site.now) for path in (exported, site.path))
+    found = (
+        verification.verify(path, current_time=site.current_time) for path in (exported, site.path)
+    )
     assert next(found).to_json() == next(found).to_json()
 
 

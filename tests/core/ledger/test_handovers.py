@@ -75,7 +75,7 @@ def test_an_auditor_who_knows_the_old_key_believes_the_new_one_on_its_word(site:
         cosign(ledger, NEW, 1_700_000_500)
         size = ledger.size
     old = known(site.witness_key)
-    finding = verification.verify(site.path, Anchors(witnesses=(old,)), now=1_700_000_600)
+    finding = verification.verify(site.path, Anchors(witnesses=(old,)), current_time=1_700_000_600)
     assert finding.history.witnessed_size == size
     (view,) = finding.verdict.witnesses
     assert (view.public_key, view.handovers) == (signing.public_bytes(NEW).hex(), 1)
@@ -88,7 +88,9 @@ def test_an_auditor_who_knows_the_old_key_believes_the_new_one_on_its_word(site:
     assert document["witnesses"][-1]["word_of"] == old.public_key.hex()
     assert [each["use"] for each in document["handovers"]] == ["witness", "packages"]
     # Who knows the new key alone knows nothing of what the old one saw.
-    later = verification.verify(site.path, Anchors(witnesses=(known(NEW),)), now=1_700_000_600)
+    later = verification.verify(
+        site.path, Anchors(witnesses=(known(NEW),)), current_time=1_700_000_600
+    )
     assert later.history.witnessed_size == size
     assert later.verdict.witnesses[0].handovers == 0
 

@@ -180,12 +180,12 @@ def test_a_checkpoint_that_is_cosigned_again_and_again_keeps_the_newest_line(
 ) -> None:
     """A plant that waits for another witness asks this one each time."""
     for _ in range(40):
-        site.now += 60
+        site.current_time += 60
         signed = site.cosign(ledger)
     _, note = checkpoints.decode(signed)
     assert [line.name for line in note.signatures] == [LOG, LOG, NAME, NAME]
     key = site.witness_key.public_key()
-    assert checkpoints.verify_cosignature(note, NAME, key) == site.now
+    assert checkpoints.verify_cosignature(note, NAME, key) == site.current_time
 
 
 def test_a_lost_answer_is_made_up_for(site: Site, ledger: Ledger) -> None:

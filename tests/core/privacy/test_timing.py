@@ -13,7 +13,7 @@ class Clock:
         self.time = 100.0
         self.short = False
 
-    def now(self) -> float:
+    def current_time(self) -> float:
         return self.time
 
     def sleep(self, seconds: float) -> None:
@@ -25,21 +25,21 @@ class Clock:
 def test_any_work_within_a_slot_is_answered_at_its_end(work: float) -> None:
     clock = Clock()
     clock.time += work
-    assert hold(100.0, 5.0, now=clock.now, sleep=clock.sleep) == 1
+    assert hold(100.0, 5.0, clock=clock.current_time, sleep=clock.sleep) == 1
     assert clock.time == pytest.approx(105.0)
 
 
 def test_longer_work_is_answered_at_the_end_of_a_later_slot() -> None:
     clock = Clock()
     clock.time += 12.0
-    assert hold(100.0, 5.0, now=clock.now, sleep=clock.sleep) == 3
+    assert hold(100.0, 5.0, clock=clock.current_time, sleep=clock.sleep) == 3
     assert clock.time == pytest.approx(115.0)
 
 
 def test_a_sleep_that_returns_early_is_taken_up_again() -> None:
     clock = Clock()
     clock.short = True
-    hold(100.0, 5.0, now=clock.now, sleep=clock.sleep)
+    hold(100.0, 5.0, clock=clock.current_time, sleep=clock.sleep)
     assert clock.time >= 105.0
 
 

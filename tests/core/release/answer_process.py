@@ -41,7 +41,7 @@ def main() -> None:
             log_key=log_key,
             witness_name=config.server.witness_name,
             witness_key=signing.load(home.root / "test-witness.pem"),
-            now=int(time.time()),
+            current_time=int(time.time()),
         )
         atomic.write_bytes(memory, signed.state.checkpoint)
         return signed.lines

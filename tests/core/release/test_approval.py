@@ -131,13 +131,13 @@ def test_a_server_cannot_fill_the_disk_and_what_expired_is_forgotten(
 ) -> None:
     monkeypatch.setattr(approval, "WAITING_LIMIT", 2)
     queries = [_wait(plant) for _ in range(3)]
-    now = time.time()
-    assert len(approval.waiting(plant.home, now)) == 2
+    current_time = time.time()
+    assert len(approval.waiting(plant.home, current_time)) == 2
     with pytest.raises(errors.ConfigError, match="0 requests begin with it"):
-        approval.find(plant.home, queries[2].request_id, now)
+        approval.find(plant.home, queries[2].request_id, current_time)
     with pytest.raises(errors.ConfigError, match="2 requests"):
-        approval.find(plant.home, "", now)
-    assert approval.waiting(plant.home, now + 10_000) == []
+        approval.find(plant.home, "", current_time)
+    assert approval.waiting(plant.home, current_time + 10_000) == []
     assert not list(plant.home.requests.iterdir())
 
 

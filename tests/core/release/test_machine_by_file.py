@@ -74,8 +74,10 @@ def test_the_one_is_not_taken_for_the_other(world: World, sent: Any, asked: Any)
         data = answer_query(plant.home, query, witness=lambda body: witness.countersign(site, body))
         terms = Asked(encoder=plant.encoder, epsilon="1", delta="1e-5", statistics=asked)
         with pytest.raises(VerificationError, match=f"statistics is {sent}, asked was {asked}"):
-            intake.accept(site, data, terms, witness=witness, now=0.0)
-        right = intake.accept(site, data, replace(terms, statistics=sent), witness=witness, now=0.0)
+            intake.accept(site, data, terms, witness=witness, current_time=0.0)
+        right = intake.accept(
+            site, data, replace(terms, statistics=sent), witness=witness, current_time=0.0
+        )
         assert right.statistics == sent
 
 

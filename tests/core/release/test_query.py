@@ -217,7 +217,7 @@ def test_entries_bear_the_time_at_which_the_question_came(make_plant: MakePlant)
         return exact
 
     answer_query(
-        plant.home, plant.query(), witness=plant.witness, sampler=slow, now=lambda: came + 0.9
+        plant.home, plant.query(), witness=plant.witness, sampler=slow, clock=lambda: came + 0.9
     )
     with Ledger.open(plant.home.ledger) as ledger:
         times = [entries.decode(ledger.entry(seq)).head.time for seq in range(ledger.size)]

@@ -141,13 +141,19 @@ def test_the_ledger_shows_when_a_freeze_began_and_not_how_long_it_took(
     look = plant.look()
     seconds = iter([newest + 100.0, newest + 900.0, newest + 9000.0])
     freeze_data(
-        plant.home, look, load=lambda _: Failing(FAILURES["error"], None), now=lambda: next(seconds)
+        plant.home,
+        look,
+        load=lambda _: Failing(FAILURES["error"], None),
+        clock=lambda: next(seconds),
     )
     with Ledger.open(plant.home.ledger) as ledger:
         assert entries.decode(ledger.entry(ledger.size - 1)).head.time == newest + 100
     # A clock that went back since the newest entry is no step back on the ledger.
     freeze_data(
-        plant.home, look, load=lambda _: Failing(FAILURES["error"], None), now=lambda: newest - 50.0
+        plant.home,
+        look,
+        load=lambda _: Failing(FAILURES["error"], None),
+        clock=lambda: newest - 50.0,
     )
     with Ledger.open(plant.home.ledger) as ledger:
         assert entries.decode(ledger.entry(ledger.size - 1)).head.time == newest + 100

@@ -38,8 +38,8 @@ def _config(**privacy: Any) -> ClientConfig:
 
 
 def test_a_query_within_the_policy_passes() -> None:
-    policy.check_query(_config(), QUERY, encoder=ENCODER, now=NOW)
-    policy.check_query(_config(purposes=("pilot",)), QUERY, encoder=ENCODER, now=NOW)
+    policy.check_query(_config(), QUERY, encoder=ENCODER, current_time=NOW)
+    policy.check_query(_config(purposes=("pilot",)), QUERY, encoder=ENCODER, current_time=NOW)
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_a_query_within_the_policy_passes() -> None:
 def test_a_query_outside_of_the_policy_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(PolicyRefused):
         policy.check_query(
-            _config(), dataclasses.replace(QUERY, **change), encoder=ENCODER, now=NOW
+            _config(), dataclasses.replace(QUERY, **change), encoder=ENCODER, current_time=NOW
         )
 
 
 def test_purposes_are_compared_word_for_word() -> None:
     with pytest.raises(PolicyRefused):
-        policy.check_query(_config(purposes=("Pilot",)), QUERY, encoder=ENCODER, now=NOW)
+        policy.check_query(_config(purposes=("Pilot",)), QUERY, encoder=ENCODER, current_time=NOW)
 
 
 def test_message_types_are_a_list_of_what_is_allowed() -> None:
@@ -86,4 +86,4 @@ def test_message_types_are_a_list_of_what_is_allowed() -> None:
 def test_no_record_enters_the_decision() -> None:
     for function in (policy.check_query, policy.check_message_type):
         names = set(inspect.signature(function).parameters)
-        assert names <= {"config", "query", "encoder", "now", "message_type"}
+        assert names <= {"config", "query", "encoder", "current_time", "message_type"}

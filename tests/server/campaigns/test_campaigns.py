@@ -39,7 +39,7 @@ def test_a_campaign_does_not_wait_for_another_ones_site(stage: Stage) -> None:
 
 
 def test_a_site_that_was_queued_for_long_is_asked_before_its_time_runs(stage: Stage) -> None:
-    campaign = stage.start(now=time.time() - 3600.0)
+    campaign = stage.start(current_time=time.time() - 3600.0)
     with stage.working():
         assert set(stage.ended(campaign).values()) == {SERVED}
 
@@ -171,16 +171,18 @@ def test_packages_wait_for_so_many_releases_and_for_the_grace(stage: Stage) -> N
 
 
 def test_what_is_left_out_has_a_reason(stage: Stage, store: Store) -> None:
-    now = time.time()
+    current_time = time.time()
     with store.engine.begin() as connection:
         connection.execute(
             schema.certificate.insert().values(
-                fingerprint="f", site="plant-b", expires=now - 2 * 86400
+                fingerprint="f", site="plant-b", expires=current_time - 2 * 86400
             )
         )
-        connection.execute(schema.site.update().values(last_seen=now - 7200.0))
+        connection.execute(schema.site.update().values(last_seen=current_time - 7200.0))
         connection.execute(
-            schema.trouble.insert().values(site="plant-c", code="clock", figure=600.0, seen=now)
+            schema.trouble.insert().values(
+                site="plant-c", code="clock", figure=600.0, seen=current_time
+            )
         )
     stage.nodes.away = {"plant-a", "plant-b", "plant-c"}
     with stage.working():
@@ -195,16 +197,16 @@ def test_what_is_left_out_has_a_reason(stage: Stage, store: Store) -> None:
 def test_nobody_is_asked_while_a_campaign_is_paused_and_no_time_runs(stage: Stage) -> None:
     stage.nodes.answers = {"plant-a": lambda asked: None}
     campaign = stage.start(["plant-a"])
-    begun = stage.queue.active(now=1000.0)
+    begun = stage.queue.active(current_time=1000.0)
     assert begun == [campaign.id]
     stage.queue.update(campaign.id, "plant-a", messages=1, asked=1010.0)
-    assert stage.queue.pause(campaign.id, now=1020.0).state == "paused"
-    stage.queue.pause(campaign.id, now=1025.0)  # twice is once
+    assert stage.queue.pause(campaign.id, current_time=1020.0).state == "paused"
+    stage.queue.pause(campaign.id, current_time=1025.0)  # twice is once
     with stage.working():
         time.sleep(0.05)
         assert stage.nodes.asked == []
         assert stage.queue.show(campaign.id).state == "paused"
-    (task,) = stage.queue.resume(campaign.id, now=5020.0).tasks
+    (task,) = stage.queue.resume(campaign.id, current_time=5020.0).tasks
     assert (task.opened, task.asked) == (5000.0, 5010.0)
     with pytest.raises(ConfigError, match="expected paused"):
         stage.queue.resume(campaign.id)
@@ -292,7 +294,7 @@ def test_a_worker_that_ends_and_starts_again_and_again_makes_each_package_once(
             stage.nodes.away = set()
         before = moved(found)
         with stage.working():
-            stage.wait(campaign, lambda now, before=before: moved(now) != before)  # type: ignore[misc]
+            stage.wait(campaign, lambda current_time, before=before: moved(current_time) != before)  # type: ignore[misc]
         found = stage.queue.show(campaign.id)
         lives += 1
     assert lives > 3
@@ -308,10 +310,10 @@ def test_a_bug_in_one_campaign_ends_that_one_alone(
     broken, good = stage.start(min_sites=1), stage.start()
     real = schedule.overdue
 
-    def overdue(campaign: Campaign, now: float) -> object:
+    def overdue(campaign: Campaign, current_time: float) -> object:
         if campaign.id == broken.id:
             raise RuntimeError
-        return real(campaign, now)
+        return real(campaign, current_time)
 
     monkeypatch.setattr(schedule, "overdue", overdue)
     with stage.working():

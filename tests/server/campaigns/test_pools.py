@@ -127,7 +127,7 @@ def test_quarantine_revocation_and_a_newer_release_take_the_old_one_back(fleet: 
     judge(fleet.store.engine, names[1], "accepted")
     fleet.pools().refresh()
     assert same(the_sum(fleet), before)
-    fleet.store.revoke("plant-003", now=1.0)
+    fleet.store.revoke("plant-003", current_time=1.0)
     fleet.release(4, again=1)
     fleet.pools().refresh()
     found = fleet.pools().of_others(LABELS, "nobody")

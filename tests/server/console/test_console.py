@@ -187,31 +187,31 @@ def test_an_operator_who_is_removed_is_out_at_once(
 
 
 def test_a_session_ends_when_nobody_is_there_or_after_half_a_day(store: Store, token: str) -> None:
-    now = [0.0]
-    found = Sessions(store, clock=lambda: now[0])
+    current_time = [0.0]
+    found = Sessions(store, clock=lambda: current_time[0])
     begun = found.login(token)
     assert begun is not None
     cookie = begun[0]
-    now[0] = sessions.IDLE_SECONDS - 1
+    current_time[0] = sessions.IDLE_SECONDS - 1
     assert found.find(cookie, live=True) is not None  # a page that is left open is no person
-    now[0] = sessions.IDLE_SECONDS + 1
+    current_time[0] = sessions.IDLE_SECONDS + 1
     assert found.find(cookie) is None
     begun = found.login(token)
     assert begun is not None
-    while now[0] < sessions.SESSION_SECONDS + 3 * sessions.IDLE_SECONDS:
+    while current_time[0] < sessions.SESSION_SECONDS + 3 * sessions.IDLE_SECONDS:
         alive = found.find(begun[0]) is not None
-        now[0] += sessions.IDLE_SECONDS / 2
+        current_time[0] += sessions.IDLE_SECONDS / 2
     assert not alive
 
 
 def test_a_session_from_the_provider_ends_after_an_hour(store: Store) -> None:
-    now = [0.0]
-    found = Sessions(store, clock=lambda: now[0])
+    current_time = [0.0]
+    found = Sessions(store, clock=lambda: current_time[0])
     cookie, _ = found.begin("aiko@example.org (localhost)")
-    while now[0] < sessions.SIGN_ON_SECONDS:
+    while current_time[0] < sessions.SIGN_ON_SECONDS:
         assert found.find(cookie) is not None
-        now[0] += sessions.IDLE_SECONDS / 2
-    now[0] = sessions.SIGN_ON_SECONDS + 1
+        current_time[0] += sessions.IDLE_SECONDS / 2
+    current_time[0] = sessions.SIGN_ON_SECONDS + 1
     assert found.find(cookie) is None
 
 

@@ -34,25 +34,29 @@ def issue(home: ServerHome, site: str) -> x509.Certificate:
     return pki.issue_client(home, site, pem, datetime.timedelta(hours=24))
 
 
-def adopted(store: Store, made: x509.Certificate, since: float, until: float, now: float) -> bool:
+def adopted(
+    store: Store, made: x509.Certificate, since: float, until: float, current_time: float
+) -> bool:
     recovery = Recovery(since=int(since), until=int(until))
     der = made.public_bytes(serialization.Encoding.DER)
-    return adoption.adopt(store, recovery, der, now) is not None
+    return adoption.adopt(store, recovery, der, current_time) is not None
 
 
 def test_a_certificate_of_the_forgotten_time_is_let_in_from_then_on(
     store: Store, certificate: x509.Certificate
 ) -> None:
-    now = time.time()
-    window = (now - HOUR, now + HOUR)
-    assert store.authenticate(pki.fingerprint(certificate), now) is None
-    assert adopted(store, certificate, *window, now)
-    assert adopted(store, certificate, *window, now)  # and again: two requests came at once
-    assert store.authenticate(pki.fingerprint(certificate), now) is not None
+    current_time = time.time()
+    window = (current_time - HOUR, current_time + HOUR)
+    assert store.authenticate(pki.fingerprint(certificate), current_time) is None
+    assert adopted(store, certificate, *window, current_time)
+    assert adopted(
+        store, certificate, *window, current_time
+    )  # and again: two requests came at once
+    assert store.authenticate(pki.fingerprint(certificate), current_time) is not None
 
 
 @pytest.mark.parametrize(
-    ("since", "until", "now"),
+    ("since", "until", "current_time"),
     [
         (1, 2, 0),  # it is older than the backup
         (-2, -1, 0),  # made after the restore: the store knows those
@@ -61,20 +65,20 @@ def test_a_certificate_of_the_forgotten_time_is_let_in_from_then_on(
     ids=["older", "younger", "expired"],
 )
 def test_no_other_certificate_is(
-    store: Store, certificate: x509.Certificate, since: int, until: int, now: int
+    store: Store, certificate: x509.Certificate, since: int, until: int, current_time: int
 ) -> None:
     made = certificate.not_valid_before_utc.timestamp()
-    times = (made + hours * HOUR for hours in (since, until, now))
+    times = (made + hours * HOUR for hours in (since, until, current_time))
     assert not adopted(store, certificate, *times)
 
 
 def test_a_revocation_that_is_known_holds(
     home: ServerHome, store: Store, certificate: x509.Certificate
 ) -> None:
-    now = time.time()
-    window = (now - HOUR, now + HOUR, now)
+    current_time = time.time()
+    window = (current_time - HOUR, current_time + HOUR, current_time)
     assert not adopted(store, issue(home, "plant-b"), *window)  # not enrolled
     assert adopted(store, certificate, *window)
-    store.revoke("plant-a", now)
+    store.revoke("plant-a", current_time)
     assert not adopted(store, certificate, *window)
     assert not adopted(store, issue(home, "plant-a"), *window)

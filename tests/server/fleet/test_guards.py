@@ -86,7 +86,7 @@ def test_a_revoked_site_is_told_so_and_nobody_else_is(store: Store) -> None:
 
 def test_a_store_that_cannot_be_read_is_answered_503(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
-        def authenticate(self, fingerprint: str, now: float) -> Site:
+        def authenticate(self, fingerprint: str, current_time: float) -> Site:
             raise StorageError("database: cannot be read or written")
 
     app = Unavailable(Identify(Recorder(), Broken()))  # type: ignore[arg-type]
@@ -128,19 +128,19 @@ def test_sites_that_are_seen_at_once_are_written_down_together(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found with 1,000 plants: a durable write for each of them kept the store from all else."""
-    now = [1000.0]
-    monkeypatch.setattr("wg_server.fleet.guards.time.time", lambda: now[0])
+    current_time = [1000.0]
+    monkeypatch.setattr("wg_server.fleet.guards.time.time", lambda: current_time[0])
     written: list[list[str]] = []
     monkeypatch.setattr(store, "saw", lambda seen: written.append(sorted(seen)))
     app = Identify(Recorder(), store)
     for name in "abc":
-        app._note(name, now[0])
+        app._note(name, current_time[0])
     assert written == [["a"]]
-    now[0] += 2
-    app._note("a", now[0])  # seen lately: it only brings the others along
+    current_time[0] += 2
+    app._note("a", current_time[0])  # seen lately: it only brings the others along
     assert written == [["a"], ["b", "c"]]
-    now[0] += 20
-    app._note("a", now[0])
+    current_time[0] += 20
+    app._note("a", current_time[0])
     assert written[-1] == ["a"]
 
 
@@ -160,12 +160,12 @@ def test_only_a_certificate_in_good_standing_is_let_through(store: Store) -> Non
 
 
 def test_a_site_has_a_burst_and_then_a_rate_of_its_own() -> None:
-    now = 0.0
+    current_time = 0.0
     site = site_named("a")
-    app = RateLimit(Recorder(), rate=2.0, clock=lambda: now)
+    app = RateLimit(Recorder(), rate=2.0, clock=lambda: current_time)
     codes = [ask(app, {SITE_STATE: site}) for _ in range(25)]
     assert codes == [200] * 20 + [429] * 5
-    now += 1.0
+    current_time += 1.0
     assert [ask(app, {SITE_STATE: site}) for _ in range(3)] == [200, 200, 429]
 
 

@@ -6,11 +6,11 @@ from wg_server.fleet.tries import Tries, network_of
 
 
 def test_a_key_is_let_in_as_often_as_it_may_and_again_after_a_minute() -> None:
-    now = 0.0
-    tries = Tries(3, 10, clock=lambda: now)
+    current_time = 0.0
+    tries = Tries(3, 10, clock=lambda: current_time)
     assert [tries.allow("a") for _ in range(5)] == [True] * 3 + [False] * 2
     assert tries.allow("b")
-    now = 60.0
+    current_time = 60.0
     assert tries.allow("a")
 
 

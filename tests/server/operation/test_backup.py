@@ -45,11 +45,13 @@ def test_a_restored_home_is_the_home_without_the_zoo(home: ServerHome, tmp_path:
     home.package("ab" * 16).write_bytes(b"a package")
     with Store.open(home) as store:
         store.invite("plant-a", "secret", 1.0)
-        backup.write(home, tmp_path / "b", SEAL, now=100.0)  # what is in the log of SQLite counts
+        backup.write(
+            home, tmp_path / "b", SEAL, current_time=100.0
+        )  # what is in the log of SQLite counts
     before = files(home.root)
     assert LastBackup.load(home) == LastBackup(created=100)
     other = ServerHome(tmp_path / "new" / "server")
-    backup.restore(tmp_path / "b", other, KEY, ACTOR, now=200.0)
+    backup.restore(tmp_path / "b", other, KEY, ACTOR, current_time=200.0)
     after = files(other.root)
     assert before.pop("zoo/entries/task.json")
     assert after.pop("recovery.json") and after == before
@@ -61,14 +63,14 @@ def test_a_restored_home_is_the_home_without_the_zoo(home: ServerHome, tmp_path:
 
 
 def test_generators_come_back_with_which_is_installed(home: ServerHome, tmp_path: Path) -> None:
-    before, now = install(home, b"before"), install(home, b"now", passes=False)
+    before, latest = install(home, b"before"), install(home, b"now", passes=False)
     (home.generator_versions / ("ab" * 32)).mkdir()  # of a training that was killed
     backup.write(home, tmp_path / "b", SEAL)
     other = ServerHome(tmp_path / "new")
     backup.restore(tmp_path / "b", other, KEY, ACTOR)
-    assert versions.pointer(other) == versions.Pointer(version=now.id, before=before.id)
-    assert versions.ready(other).id == now.id
-    assert {version.id for version in versions.present(other)} == {before.id, now.id}
+    assert versions.pointer(other) == versions.Pointer(version=latest.id, before=before.id)
+    assert versions.ready(other).id == latest.id
+    assert {version.id for version in versions.present(other)} == {before.id, latest.id}
     for version in versions.present(other):
         version.verify()
 
@@ -76,9 +78,9 @@ def test_generators_come_back_with_which_is_installed(home: ServerHome, tmp_path
 def test_a_restore_is_in_the_operators_log_and_keeps_the_time_of_the_backup(
     home: ServerHome, tmp_path: Path
 ) -> None:
-    backup.write(home, tmp_path / "b", SEAL, now=1_795_000_000.0)
+    backup.write(home, tmp_path / "b", SEAL, current_time=1_795_000_000.0)
     other = ServerHome(tmp_path / "new")
-    backup.restore(tmp_path / "b", other, KEY, ACTOR, now=1_795_086_400.0)
+    backup.restore(tmp_path / "b", other, KEY, ACTOR, current_time=1_795_086_400.0)
     assert LastBackup.load(other) == LastBackup(created=1_795_000_000)
     with Store.open(other) as store:
         (found,) = operators.entries(store, limit=9)

@@ -48,7 +48,7 @@ def test_the_fleet_listener_says_503(
 ) -> None:
     add_sites(store, SITES)
     site: Site = store.site("plant-a")
-    monkeypatch.setattr(Store, "authenticate", lambda self, fingerprint, now: site)
+    monkeypatch.setattr(Store, "authenticate", lambda self, fingerprint, current_time: site)
     monkeypatch.setattr(Store, where, gone)
     app = fleet_app(
         home, store, FleetState(), Witness.of(home, store), Enrolment(home, home.config(), store)

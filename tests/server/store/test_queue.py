@@ -25,7 +25,7 @@ def queue(store: Store) -> CampaignQueue:
     return CampaignQueue(store.engine)
 
 
-def add(queue: CampaignQueue, *sites: str, now: float | None = None) -> Campaign:
+def add(queue: CampaignQueue, *sites: str, current_time: float | None = None) -> Campaign:
     return queue.add(
         sites or ("a", "b"),
         epsilon="1",
@@ -34,7 +34,7 @@ def add(queue: CampaignQueue, *sites: str, now: float | None = None) -> Campaign
         encoder="e",
         collect_seconds=60.0,
         deliver_seconds=60.0,
-        now=now,
+        current_time=current_time,
     )
 
 
@@ -114,9 +114,9 @@ def test_an_unknown_campaign_says_so(queue: CampaignQueue) -> None:
 
 
 def test_all_campaigns_are_worked_on_beside_one_another(queue: CampaignQueue) -> None:
-    older, newer = add(queue, now=1.0), add(queue, now=2.0)
-    assert queue.active(now=3.0) == [older.id, newer.id]
-    assert queue.active(now=4.0) == [older.id, newer.id]  # also after a restart
+    older, newer = add(queue, current_time=1.0), add(queue, current_time=2.0)
+    assert queue.active(current_time=3.0) == [older.id, newer.id]
+    assert queue.active(current_time=4.0) == [older.id, newer.id]  # also after a restart
     for each in (older, newer):
         found = queue.show(each.id)
         assert (found.state, found.started) == ("running", 3.0)
@@ -128,7 +128,7 @@ def test_all_campaigns_are_worked_on_beside_one_another(queue: CampaignQueue) ->
 def test_a_campaign_that_is_held_keeps_no_other_waiting(queue: CampaignQueue, store: Store) -> None:
     if store.engine.dialect.name == "sqlite":
         pytest.skip("on SQLite all writers wait for one another")
-    first, second = add(queue, now=1.0), add(queue, now=2.0)
+    first, second = add(queue, current_time=1.0), add(queue, current_time=2.0)
     with store.engine.begin() as connection:
         connection.execute(
             sa.select(schema.campaign).where(schema.campaign.c.id == first.id).with_for_update()

@@ -28,15 +28,15 @@ def enrol(
     store: Store,
     asked: EnrolmentRequest,
     fingerprint: str,
-    now: float = NOW,
+    current_time: float = NOW,
     tls_key: str = "tls key",
 ) -> str:
     result, _ = store.enrol(
         asked,
         f"node {asked.signing_key}",
         tls_key,
-        now,
-        lambda: (fingerprint, now + 100, "certificate"),
+        current_time,
+        lambda: (fingerprint, current_time + 100, "certificate"),
         UNSEEN,
     )
     return result
@@ -91,16 +91,16 @@ def test_a_used_token_does_not_undo_what_came_after_it(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("site", "secret", "now"),
+    ("site", "secret", "current_time"),
     [("plant-b", "s1", NOW), ("plant-a", "s2", NOW), ("plant-a", "s1", NOW + 61)],
 )
 def test_a_token_of_another_site_or_secret_or_time_is_refused(
-    store: Store, site: str, secret: str, now: float
+    store: Store, site: str, secret: str, current_time: float
 ) -> None:
     store.invite("plant-a", "s1", NOW + 60)
     store.invite("plant-b", "s9", NOW + 60)
     with pytest.raises(RefusedError):
-        enrol(store, request(site, secret), "f1", now)
+        enrol(store, request(site, secret), "f1", current_time)
     enrol(store, request(), "f1")  # and the refusal spent nothing
 
 
