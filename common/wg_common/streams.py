@@ -39,8 +39,6 @@ class Stream(Enum):
     CAMERA = "task", 6
     ENCODER_RECORDS = "task", 8
     NETWORK = "task", 10
-    # Of a zoo's plan: (seed, number).
-    ENCODER_COMPARISON = "zoo", 32
     # Of a plant: fixed seeds, so that a plant gets the same model each time.
     SELECTION_FOLDS = "plant", 20240501
     NOVELTY = "plant", 9

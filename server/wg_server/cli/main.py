@@ -17,7 +17,6 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "campaign",
         template("Ask sites for statistics, and deliver weights made from them."),
     ),
-    "encoder": ("encoder", template("Which networks the fleet's encoder stands on.")),
     "enroll": ("sites", template("Print a one-time join token for SITE.")),
     "export": ("auditors", template("Write all that an auditor needs.")),
     "offer": (
@@ -34,7 +33,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         template("Make a home: certificate authority, keys, database, server.yaml."),
     ),
     "keys": ("keys", template("Keys and certificates: shown, and made anew.")),
-    "operators": ("operators", template("Who may use the console, and what operators did.")),
+    "operators": (
+        "operators",
+        template("Change who may use the console, or list what operators did."),
+    ),
     "releases": ("releases", template("List releases in quarantine; accept or reject one.")),
     "restore": ("keeping", template("Make a new home from a backup.")),
     "revoke": ("sites", template("Shut SITE out, from its next request on.")),
@@ -47,7 +49,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
 
 _SECTIONS: Mapping[str, Sequence[str]] = {
     text("Every day"): ("serve", "enroll", "sites", "campaign", "releases"),
-    text("A new server"): ("init", "encoder", "zoo", "train", "generator"),
+    text("A new server"): ("init", "zoo", "train", "generator"),
     text("Files instead of a network"): ("generate", "offer"),
     text("Auditors, keys, people"): ("export", "keys", "operators", "revoke"),
     text("For years"): ("backup", "restore"),

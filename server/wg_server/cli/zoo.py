@@ -8,13 +8,17 @@ import click
 
 from wg_common import cli
 from wg_common.language import text
+from wg_core.errors import ConfigError
 from wg_core.wire import canonical
-from wg_server.cli.options import home_option, plan_option
+from wg_server.cli.options import home_option, plan_option, this_user
 from wg_server.generator.weights.reading_map_training import train_maps
 from wg_server.site.home import ServerHome
+from wg_server.store.operators import record_action
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.sites import Store
 from wg_server.zoo import trunks
-from wg_server.zoo.build import build, steps
-from wg_server.zoo.plan import read_plan
+from wg_server.zoo.build import build, steps, use
+from wg_server.zoo.plan import ZooPlan, read_plan
 
 
 @click.group()
@@ -26,14 +30,23 @@ def zoo() -> None:
 @home_option
 @plan_option("default, demo, windows, text")
 @click.option("--workers", type=click.IntRange(1, 1024), default=1, help="Processes.")
+@click.option(
+    "--new-encoder",
+    is_flag=True,
+    help="Put the plan's encoder in the place of the home's; then each site joins again.",
+)
 @cli.json_option
-def build_command(home: ServerHome, plan: Path | None, workers: int, as_json: bool) -> None:
+def build_command(
+    home: ServerHome, plan: Path | None, workers: int, new_encoder: bool, as_json: bool
+) -> None:
     """Build the zoo; run again, it goes on where it stopped.
 
     A home serves pictures (plans default and demo), sensor windows and machines (windows), or texts
     (text).
     """
     zoo_plan = read_plan(plan)
+    if new_encoder:
+        _replace_encoder(home, zoo_plan, workers)
     with cli.progress("zoo", steps(zoo_plan)) as bar:
         result = build(home, zoo_plan, workers=workers, progress=bar.update, train_maps=train_maps)
     counts = {"made": result.made, "before": result.kept}
@@ -44,4 +57,24 @@ def build_command(home: ServerHome, plan: Path | None, workers: int, as_json: bo
         text("encoder {encoder}", encoder=result.encoder),
         *trunks.advice(zoo_plan),
         cli.next_step("wg-server train --home {home}", home=home.root),
+    )
+
+
+def _replace_encoder(home: ServerHome, plan: ZooPlan, workers: int) -> None:
+    """Fit the plan's encoder and keep it as the home's.
+
+    Raises:
+        ConfigError: A campaign is open.
+    """
+    with Store.open(home) as store:
+        if CampaignQueue(store.engine).generators():
+            raise ConfigError("campaigns are open: end or cancel them before another encoder")
+        with record_action(store, this_user(), "encoder", plan.architecture):
+            identity = use(home, plan, workers=workers, train_maps=train_maps)
+    cli.note(
+        text(
+            "encoder {encoder}; after 'train', 'enroll --replace' each site: its owner is asked for"
+            " this hash, and freezes anew",
+            encoder=identity,
+        )
     )

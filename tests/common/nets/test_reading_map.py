@@ -95,7 +95,7 @@ def test_maps_are_a_part_of_the_encoder_that_its_hash_covers(
 
 
 def test_an_encoder_without_a_map_says_what_to_do(plain: bytes) -> None:
-    with pytest.raises(ConfigError, match="encoder --use"):
+    with pytest.raises(ConfigError, match="zoo build --new-encoder"):
         load_encoder(plain).machine_numbers([], SHEET)
 
 

@@ -1,15 +1,22 @@
+from contextlib import nullcontext
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from wg_common import cli
 from wg_common.inference.family_head import Layout
 from wg_common.modalities.images import Images
 from wg_common.nets.encoder.module import load_encoder
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.settings import parse
+from wg_server.cli.zoo import zoo
 from wg_server.site.home import ServerHome
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.sites import Store
 from wg_server.zoo import heads, own_families, sources
 from wg_server.zoo.build import build
 from wg_server.zoo.plan import ZooPlan, read_plan, tasks
@@ -159,3 +166,27 @@ sources:
         *head.at(local := encoder.encode_local(task.records), layout), local, task.labels
     )
     assert right > 0.9
+
+
+def test_another_encoder_takes_the_place_of_the_home_s_while_no_campaign_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = ServerHome(tmp_path / "server")
+    home.encoder.parent.mkdir(parents=True)
+    home.encoder.write_bytes(b"old")
+    plan = tmp_path / "plan.yaml"
+    plan.write_bytes(PLAN)
+    queue: Any = set()
+    monkeypatch.setattr(Store, "open", lambda _: nullcontext(SimpleNamespace(engine=None)))
+    monkeypatch.setattr(CampaignQueue, "generators", lambda _: queue)
+    monkeypatch.setattr("wg_server.cli.zoo.record_action", lambda *_: nullcontext())
+    words = ["build", "--home", str(home.root), "--plan", str(plan), "--new-encoder", "--json"]
+    queue.add("a")
+    with pytest.raises(SystemExit) as refusal:
+        cli.run(zoo, words)
+    assert refusal.value.code == 3 and home.encoder.read_bytes() == b"old"
+    queue.clear()
+    with pytest.raises(SystemExit) as ended:
+        cli.run(zoo, words)
+    assert ended.value.code in (0, None)
+    assert {entry.encoder for entry in Zoo(home.zoo).entries()} == {home.encoder_id()}

@@ -152,7 +152,7 @@ class Encoder:
                 text(
                     "encoder {encoder}: no reading map of {kind}, so that its records have no"
                     " machine statistics; its operator fits another encoder with 'wg-server"
-                    " encoder --use'",
+                    " zoo build --new-encoder'",
                     encoder=self.id[:16],
                     kind=kind.name,
                 )
