@@ -7,18 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from demo.languages import speaks as demo_speaks
 from tests.browser import axe, chromium
 from tests.browser.chromium import Browser
-from tests.client.conftest import LABELS, fitted_encoder, write_npz
 from tests.client.selection.example_reports import CASES, context
 from tests.core.ledger.conftest import Site
 from tests.e2e import test_demo_stories
 
 from wg_audit import answers, verification
 from wg_audit.report import render as render_audit
-from wg_client.cli.main import group
 from wg_client.languages import speaks
 from wg_client.selection.report import render
 from wg_common.language import CODES, Language
@@ -109,17 +106,4 @@ def test_faults_of_a_page_are_found(browser: Browser, tmp_path: Path) -> None:
 def test_the_demo_s_page(browser: Browser, tmp_path: Path, language: Language) -> None:
     page = tmp_path / f"demo.{language.code}.html"
     page.write_text(test_demo_stories.rendered(test_demo_stories.summary(), language), "utf-8")
-    assert wrong(browser, page, tmp_path) == []
-
-
-@pytest.mark.parametrize("language", LANGUAGES, ids=lambda each: each.code)
-def test_the_sheet_of_what_it_is_worth(
-    browser: Browser, tmp_path: Path, language: Language
-) -> None:
-    data = write_npz(tmp_path / "data.npz", {0: 4, 1: 4}, seed=3, labels=LABELS)
-    encoder, page = tmp_path / "encoder.safetensors", tmp_path / f"sheet.{language.code}.html"
-    encoder.write_bytes(fitted_encoder(64))
-    words = ["--language", language.code, "simulate", "--data", data, "--encoder", encoder]
-    called = CliRunner().invoke(group, [*map(str, words), "--sheet", str(page)])
-    assert called.exit_code == 0, called.output
     assert wrong(browser, page, tmp_path) == []

@@ -132,7 +132,6 @@ def run(running: Processes, words: list[str]) -> None:
         "auditor-guide",
         "first-server",
         "operations",
-        "pilot-to-watched",
         "plant-guide",
         "../README",
         "../README.ja",

@@ -174,7 +174,6 @@ def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: 
     for folder in ("DIR", "NEW_IMAGES", "TEST_FOLDER"):
         pictures(Path(folder))
     logs_of_sensors(Path("logs"), "time", "state")
-    Path("figures.yaml").write_text("label_seconds: 20\n")
     small = ["--encoder", "server/zoo/encoder.safetensors"]  # seconds instead of minutes
 
     def person(words: Words) -> None:
@@ -208,7 +207,6 @@ def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: 
                 scene, packages.encoder
             ),
             "wg-client simulate": lambda words: words + small,
-            "wg-client --language ja simulate": lambda words: words + small,
             "wg-client run": person,
             "wg-client requests": scene.named,
             "wg-client statistics --home plant --out": without_a_person,
@@ -219,7 +217,7 @@ def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: 
         },
         {"wg-client apply": (0, 6), "wg-client watch": (0, 6)},
     )
-    for made in ("sheet.html", "result.csv", "model.onnx"):
+    for made in ("result.csv", "model.onnx"):
         assert Path(made).is_file(), made
     assert [one for one in Path().glob("plant-20??-??-??") if one.is_file()]
     scene.running.check()

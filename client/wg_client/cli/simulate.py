@@ -17,10 +17,8 @@ from wg_client.cli.options import data_sheet_option, words_of
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_client.pilot import published
 from wg_client.pilot.sentences import figure, offer_lines, verdict
-from wg_common.cli import json_option, next_step, note, show, waiting
-from wg_common.language import current, pad_columns, text
-from wg_common.options import OUT_FILE
-from wg_core import atomic
+from wg_common.cli import json_option, next_step, show, waiting
+from wg_common.language import pad_columns, text
 from wg_core.errors import UsageError
 from wg_core.logs import printable
 from wg_core.site.config import RECORD, read_data_sheet
@@ -65,14 +63,6 @@ _SIMULATING = text("simulating, %")
 @reading_options
 @data_sheet_option
 @click.option(
-    "--sheet", type=OUT_FILE, help="Also write a return-on-investment sheet, one HTML page."
-)
-@click.option(
-    "--figures",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="YAML file with what only you know, for the sheet: label_seconds, hour_cost, ...",
-)
-@click.option(
     "--price",
     type=click.Choice([f"{epsilon:g}" for epsilon in published.EPSILONS]),
     default="4",
@@ -88,26 +78,20 @@ def simulate(
     encoder: Path | None,
     offer: Path | None,
     data_sheet: Path | None,
-    sheet: Path | None,
-    figures: Path | None,
     price: str,
     as_json: bool,
     **reading: Any,
 ) -> None:
     """Simulate, on your records alone: what may be gained, what would leave, what it would cost.
 
-    Needs no server and no token. Sends nothing, charges nothing; writes the sheet, if asked.
+    Needs no server and no token. Sends nothing, charges nothing, writes nothing.
     """
     with waiting(_SIMULATING):
         from wg_client.fleet.initialise import DataChoice, look
-        from wg_client.pilot import sheet as sheets
         from wg_client.pilot import simulation
 
     if offer is not None and encoder is not None:
         raise UsageError("--offer: has an encoder; leave --encoder out")
-    if figures is not None and sheet is None:
-        raise UsageError("--figures: for a sheet; say where to write it: --sheet FILE.html")
-    entered = sheets.Figures() if figures is None else sheets.read_figures(figures)
     choice = DataChoice(
         path=data,
         labels=None if labels is None else words_of(labels),
@@ -125,10 +109,6 @@ def simulate(
             epsilon=float(price),
             stage=stage,
         )
-    if sheet is not None:
-        page = sheets.render(outcome, published.read_published(), entered, language=current())
-        atomic.write_bytes(sheet, page.encode("utf-8"), mode=atomic.PRIVATE)
-        note(text("sheet: {path}", path=str(sheet)))
     show(canonical.to_builtins(outcome), fit_columns(_lines(outcome, _shared_options())), as_json)
 
 

@@ -354,8 +354,6 @@ STAGES = [
     _simulated("an empty folder", "no folder names a class", data="empty"),
     _simulated("no record that works", "0 bytes", data="zero"),
     _simulated("an encoder that is none", "e.bin", "--encoder", "e.bin", data="one"),
-    _simulated("figures and no sheet", "--sheet", "--figures", "f.yaml", code=2),
-    _simulated("no such figures", "f.yaml", "--sheet", "s.html", "--figures", "f.yaml"),
 ]
 TABLE = [
     *YAML,

@@ -1,11 +1,9 @@
-"""``wg-client simulate`` on a folder: nothing is written or sent, and the sheet is honest."""
+"""``wg-client simulate`` on a folder: nothing is written or sent."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,14 +15,6 @@ from wg_common.nets.encoder.unfitted import unfitted_encoder
 from wg_core import errors
 
 __all__ = ["here", "shown"]
-
-FIGURES = """\
-currency: EUR
-label_seconds: 20
-hour_cost: 45
-records_a_year: 200000
-error_cost: 3.5
-"""
 
 
 @pytest.fixture
@@ -76,29 +66,6 @@ def test_files_that_cannot_be_used_are_named_before_there_is_a_home(
     (tmp_path / "data/ok/傷.png").touch()
     out, _ = shown("simulate", "--data", tmp_path / "data", "--encoder", encoder)
     assert "files that cannot be used: 1" in out and "cannot be used: ok/傷.png: " in out
-
-
-def test_the_sheet_says_where_each_number_is_from(
-    encoder: Path, tmp_path: Path, here: Json
-) -> None:
-    data = write_npz(tmp_path / "<b>.npz", {0: 6, 1: 6}, seed=3, labels=LABELS)
-    figures = tmp_path / "figures.yaml"
-    words: list[Any] = ["simulate", "--data", data, "--encoder", encoder, "--sheet"]
-    here(*words, tmp_path / "empty.html")
-    page = (tmp_path / "empty.html").read_text("utf-8")
-    assert "not known" in page and "<b>.npz" not in page and "&lt;b&gt;.npz" in page
-    figures.write_text(FIGURES)
-    full = [tmp_path / "full.html", "--figures", figures]
-    here("--language", "ja", *words, *full, "--price", "1")
-    page = (tmp_path / "full.html").read_text("utf-8")
-    assert "不明" not in page and "EUR" in page
-    rows = re.findall(r"<tr><td>(.+?)</td><td>(.*?)</td><td>(.*?)</td></tr>", page)
-    assert len(rows) == 8
-    assert all(not name.isascii() and value and source for name, value, source in rows)
-    figures.write_text("error_cost: -1\n")
-    wrong = here(*words, *full, code=errors.ExitCode.CONFIG)
-    assert "error_cost" in wrong["error"]["message"]
-    here(*words[:-1], "--figures", figures, code=errors.ExitCode.USAGE)
 
 
 def test_without_an_operators_encoder_the_installed_trunk_judges() -> None:
