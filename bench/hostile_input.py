@@ -6,8 +6,8 @@ with one byte changed. Each goes to the server's own ``intake.accept``. A lie th
 give is among them: nothing can find it.
 
 *YAML*: documents that ask for more work than they are long, as every file that a person writes:
-``client.yaml``, ``server.yaml``, plans of zoo and generator, a pilot's figures, a local encoder's
-description. Each is read by the product's reader, and must be refused with its name.
+``client.yaml``, ``server.yaml``, plans of zoo and generator. Each is read by the
+product's reader, and must be refused with its name.
 
 Counted are refusals; measured are the longest time and the most memory that one file took.
 """
@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from tests.core.ledger.conftest import DELTA, ORIGIN, WITNESS, Site
 from tests.core.test_settings import HOSTILE
 
-from wg_client.pilot import sheet
 from wg_core.errors import WgError
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
@@ -243,5 +242,4 @@ READERS: dict[str, Callable[[Path], object]] = {
     "server.yaml": _as_server,
     "a zoo's plan": zoo_plan.read_plan,
     "a generator's plan": generator_plan.read_plan,
-    "a pilot's figures": sheet.read_figures,
 }
