@@ -1,7 +1,8 @@
-"""weightgate from Python: what ``wg-client`` does, for scripts and notebooks at the plant.
+"""Python API of the plant's client, for scripts and notebooks.
 
-A thin layer over the functions of the commands. Nothing here releases anything: what leaves the
-plant leaves by ``wg-client run`` and ``wg-client statistics``, through policy and ledger. ::
+A thin layer over the functions behind the ``wg-client`` commands. Nothing here releases anything:
+data leave the plant only by ``wg-client run`` and ``wg-client statistics``, through policy and
+ledger. ::
 
     import weightgate
 
@@ -11,8 +12,8 @@ plant leaves by ``wg-client run`` and ``wg-client statistics``, through policy a
         print(one.name, one.label, one.call)
 
 ``weightgate.Classifier`` is a scikit-learn classifier, and ``weightgate.Regressor`` a soft sensor
-in its manner, for which ``weightgate.read_hours`` cuts a log at a laboratory's values. They need
-the extra ``client``.
+with the interface of a scikit-learn regressor; ``weightgate.read_hours`` cuts a log into windows
+with laboratory values for it. They need the extra ``client``.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -41,12 +42,12 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    """All names, those of scikit-learn's manner among them before they are imported."""
+    """Return all public names, including the lazily imported estimators."""
     return __all__
 
 
 def __getattr__(name: str) -> Any:
-    """``Classifier`` and ``Regressor``, which alone need scikit-learn."""
+    """Import ``Classifier`` and ``Regressor`` on first use, since only they need scikit-learn."""
     if name == "Classifier":
         from weightgate.classifier import Classifier
 

@@ -1,8 +1,8 @@
-"""A scikit-learn classifier that starts from a kept model, or from nothing.
+"""Scikit-learn classifier that starts from a plant's selected model, or from scratch.
 
-With a home, records go in, as for ``Plant.predict``: ``load`` takes a kept model as it is, ``fit``
-trains on from it as the plant does. Without a home, features ``[n, d]`` go in, and ``fit`` is the
-plant's local-only learner: what delivered weights have to beat.
+With a home, ``X`` is records, as for ``Plant.predict``: ``load`` uses a stored model unchanged, and
+``fit`` fine-tunes it as the plant does. Without a home, ``X`` is features ``[n, d]``, and ``fit``
+trains the plant's local-only model: the baseline that delivered weights have to beat.
 """
 
 from typing import Any, Self
@@ -27,17 +27,18 @@ from wg_core.errors import ConfigError, DataError
 
 
 class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklearn has no types
-    """See the module.
+    """Scikit-learn classifier on a plant's records, or on features; see the module.
 
     Args:
-        home: A plant's home folder; None: features instead of records, and no kept model.
-        package: Id of a package, or its beginning; None: that of the model in use.
-        model: Name of a model; None: the one in use, or the one that was kept of the package.
+        home: A plant's home folder; None: features instead of records, and no stored model.
+        package: Id of a package, or its beginning; None: the package of the model in use.
+        model: Name of a model; None: the model in use, or the kept model of the package.
 
     Attributes:
-        classes_: ``[K]``: with a home the plant's label domain in its order, else sorted labels.
+        classes_: Labels, ``[K]``: the plant's label domain in its order with a home, otherwise the
+            sorted labels of ``y``.
         n_features_in_: Number of features; without a home only.
-        head_: The linear model on features, once ``fit`` was called.
+        head_: Linear model on features; set by ``fit``.
     """
 
     def __init__(
@@ -48,11 +49,11 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
         self.model = model
 
     def load(self) -> Self:
-        """Take the kept model as it is; nothing is trained.
+        """Use the stored model unchanged, without training.
 
         Raises:
             ConfigError: There is no home or no such model.
-            VerificationError: Its file is not the one that was written.
+            VerificationError: The model's file differs from the one that was stored.
         """
         plant, manifest, name = self._chosen_model()
         store.load_tensors(plant.home, manifest, name)  # it must be there, and be that one
@@ -62,14 +63,14 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
         return self
 
     def fit(self, X: ArrayLike | Records, y: ArrayLike) -> Self:
-        """Learn from labelled records, or features.
+        """Train on labelled records, or on features.
 
         Args:
             X: Records with a home, else features ``[n, d]``.
-            y: Their labels; with a home, of the plant's label domain.
+            y: Labels of the records, ``[n]``; with a home, from the plant's label domain.
 
         Raises:
-            DataError: A label is not of the plant's.
+            DataError: A label is not in the plant's label domain.
         """
         if self.home is None:
             features, y = validate_data(self, X, y, dtype=np.float64)
@@ -92,16 +93,16 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
         return self
 
     def predict_proba(self, X: ArrayLike | Records) -> NDArray[np.float64]:
-        """Probabilities ``[n, K]`` of ``classes_``."""
+        """Return the probabilities of ``classes_``, ``[n, K]``."""
         return np.asarray(softmax(self.decision_scores(X), axis=1))
 
     def predict(self, X: ArrayLike | Records) -> NDArray[Any]:
-        """The most likely label of each, ``[n]``."""
+        """Return the most likely label of each record, ``[n]``."""
         best = self.decision_scores(X).argmax(axis=1)
         return np.asarray(self.classes_[best])
 
     def decision_scores(self, X: ArrayLike | Records) -> Floats:
-        """Logits ``[n, K]``."""
+        """Return the logits of ``classes_``, ``[n, K]``."""
         check_is_fitted(self, "classes_")
         if self.home is None:
             features = validate_data(self, X, dtype=np.float64, reset=False)

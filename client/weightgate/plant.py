@@ -1,4 +1,4 @@
-"""A plant's home, from Python."""
+"""Python interface to a plant's home."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ An image is uint8 ``[h, w]`` or ``[h, w, 3]``, a window floating ``[channels, sa
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Plant:
-    """One plant.
+    """A plant's home: its budget, models, predictions and release preview.
 
     Attributes:
         home: Home folder.
@@ -62,8 +62,8 @@ class Plant:
         """Open a home that ``wg-client init`` made.
 
         Raises:
-            UsageError: It is no path.
-            ConfigError: There is none, or ``client.yaml`` is wrong.
+            UsageError: ``home`` is not a path.
+            ConfigError: There is no home, or ``client.yaml`` is wrong.
         """
         if not isinstance(home, str | Path):
             raise UsageError(f"home: {home!r}, expected a path")
@@ -85,7 +85,7 @@ class Plant:
         return f"Plant({self.site!r}, home={str(self.home.root)!r})"
 
     def _repr_html_(self) -> str:
-        """Show what a notebook has room for: labels, budget, the model in use, and its curve."""
+        """Summarise the plant for a notebook: labels, budget, model in use, acceptance curve."""
         spend, picture = self.budget, None
         rows: list[tuple[str, str]] = [
             (text("plant"), self.site),
@@ -100,21 +100,21 @@ class Plant:
 
     @property
     def budget(self) -> Spend:
-        """Read the spending, release by release, and the cap; raises as ``budget.read_spend``."""
+        """Read the cap and what each release spent; raises as ``budget.read_spend``."""
         return read_spend(self.home, self.config)
 
     @property
     def models(self) -> list[ModelsManifest]:
-        """List the models of each applied package, with the findings and the kept one."""
+        """List the models of each applied package, with the findings and the kept model."""
         return store.all_manifests(self.home)
 
     @property
     def report(self) -> Path:
-        """The page on the newest package, once there is one."""
+        """Path of the report on the newest package; the file exists once a package was applied."""
         return self.home.report
 
     def acceptance(self, package: str | None = None) -> Acceptance:
-        """The models of a package on the acceptance set; arguments and errors as of ``predict``."""
+        """Evaluate a package on the acceptance set; arguments and errors as of ``predict``."""
         manifest, _ = self.chosen_model(package, None)
         return acceptance(self.home, plants.open_plant(self.home), manifest)
 
@@ -125,7 +125,7 @@ class Plant:
     def wrong_calls(
         self, *, package: str | None = None, model: str | None = None
     ) -> list[dict[str, str | float | None]]:
-        """List the records of the acceptance set that a model calls by another label than theirs.
+        """List the acceptance records that a model labels wrongly.
 
         Arguments and errors as of ``predict``.
 
@@ -157,15 +157,17 @@ class Plant:
         ]
 
     def check(self, *, epsilon: str | None = None, delta: str | None = None) -> Check:
-        """Preview a release: what would leave, and its cost. Sends and charges nothing.
+        """Preview a release: its contents and its cost. Nothing is sent or charged.
 
         Args:
-            epsilon: Of the release, as a decimal string; None: the largest that the policy allows.
-            delta: Likewise.
+            epsilon: Epsilon of the release, as a decimal string; None: the largest that the policy
+                allows.
+            delta: Delta of the release, as a decimal string; None: the largest that the policy
+                allows.
 
         Raises:
-            UsageError: A number is no decimal string.
-            ConfigError: Nothing was frozen, or a number is none.
+            UsageError: ``epsilon`` or ``delta`` is not a string.
+            ConfigError: Nothing was frozen, or a string is not a decimal number.
         """
         for name, value in (("epsilon", epsilon), ("delta", delta)):
             if not (value is None or isinstance(value, str)):
@@ -175,16 +177,17 @@ class Plant:
     def predict(
         self, X: Records, *, package: str | None = None, model: str | None = None
     ) -> list[Prediction]:
-        """Labels, probabilities, likeness and the worth of each call, as ``wg-client predict``.
+        """Predict label, probabilities and likeness of each record, as ``wg-client predict``.
 
         Args:
-            package: Id of a package, or its beginning; None: that of the model in use.
-            model: Name of a model; None: the one in use, or the one that was kept of the package.
+            X: Files, folders or arrays; see ``Records``.
+            package: Id of a package, or its beginning; None: the package of the model in use.
+            model: Name of a model; None: the model in use, or the kept model of the package.
 
         Raises:
             ConfigError: There is no such model.
-            DataError: A record cannot be read, or is not what the model takes.
-            VerificationError: The model's file, or the encoder, is another one.
+            DataError: A record cannot be read, or the model does not take its kind.
+            VerificationError: The model's file or the encoder has changed.
         """
         manifest, name = self.chosen_model(package, model)
         judge, predictions = Judge.of_model(self.home, manifest, name), []
@@ -196,14 +199,15 @@ class Plant:
         return predictions
 
     def chosen_model(self, package: str | None, model: str | None) -> tuple[ModelsManifest, str]:
-        """The models of a package, and the name of one; arguments as of ``predict``."""
+        """Return a package's models and the selected name; arguments as of ``predict``."""
         return adoption.chosen_model(self.home, package, model)
 
     def read(self, X: Records) -> list[SiteData]:
-        """Records, decoded, in parts that fit in memory.
+        """Decode records, in parts that fit in memory.
 
         Raises:
-            DataError: One of them cannot be read; its name is in the message.
+            UsageError: ``X`` is neither paths nor arrays.
+            DataError: A record cannot be read; the message has its name.
         """
         if isinstance(X, str | Path):
             X = [X]
@@ -220,11 +224,11 @@ class Plant:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A table and a picture for a notebook.
+    """Table and chart for a notebook.
 
     Attributes:
-        rows: What each line of the table is called, and what it says.
-        picture: Curve of false accepts and rejects; None: no acceptance set tells.
+        rows: Name and value of each line of the table.
+        picture: Curve of false accepts and false rejects; None: there is no acceptance set.
     """
 
     rows: Sequence[tuple[str, str]] = ()

@@ -1,7 +1,8 @@
-"""A soft sensor in scikit-learn's manner: the plant's own, from its laboratory's values.
+"""Soft sensor with scikit-learn's interface, trained on the plant's laboratory values.
 
-Windows ``[n, channels, samples]`` go in, or features ``[n, d]``. It is local-only: nothing leaves,
-nothing is charged, and no home is needed. How it learns stands in ``wg_client.fitting.numbers``.
+``X`` is windows ``[n, channels, samples]``, or features ``[n, d]``. The model is local-only:
+nothing leaves, nothing is charged, and no home is needed. The algorithm is in
+``wg_client.fitting.numbers``.
 """
 
 from typing import Any, Self, TypeGuard
@@ -21,22 +22,22 @@ _WINDOW_AXES = 3
 
 
 class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn has no types
-    """See the module.
+    """Scikit-learn regressor on windows or features; see the module.
 
     Attributes:
-        n_features_in_: Number of features; of features only.
-        sensor_: The learnt soft sensor, once ``fit`` was called.
-        judgement_: Error, bias and R² of recordings that had no part in what told them.
+        n_features_in_: Number of features; set only if ``X`` is features.
+        sensor_: The trained soft sensor; set by ``fit``.
+        judgement_: Error, bias and R² on recordings that were held out from training.
     """
 
     def fit(self, X: ArrayLike, y: ArrayLike, recordings: ArrayLike | None = None) -> Self:
-        """Learn a number.
+        """Train the soft sensor.
 
         Args:
             X: Windows ``[n, channels, samples]``, or features ``[n, d]``.
-            y: Values ``[n]``; of windows NaN where there is none.
-            recordings: Day, batch or recording of each, ``[n]``; windows need them. Error and
-                intervals are those of recordings that were not learnt from.
+            y: Values ``[n]``; for windows, NaN where there is no value.
+            recordings: Day, batch or recording of each row, ``[n]``; required for windows. Error
+                and intervals are measured on recordings that were held out from training.
 
         Raises:
             DataError: Windows have gaps or no recordings, or there are too few values.
@@ -63,17 +64,17 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Values ``[n]``."""
+        """Return the predicted values, ``[n]``."""
         features = self._features(X)
         return self.sensor_.model.predict(features)
 
     def predict_interval(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Lower and upper ends ``[n, 2]`` of intervals that hold nine values in ten."""
+        """Return lower and upper ends ``[n, 2]`` of intervals that cover 90 % of values."""
         estimates = self.sensor_.estimates(self._features(X))
         return np.stack([estimates.lower, estimates.upper], axis=1)
 
     def outside(self, X: ArrayLike) -> NDArray[np.bool_]:
-        """Tell windows that are unlike all that was learnt, ``[n]``: believe no value there."""
+        """Flag rows unlike all training data, ``[n]``, whose predictions are not to be trusted."""
         return self.sensor_.estimates(self._features(X)).unlike
 
     def _features(self, X: Any) -> NDArray[np.float64]:

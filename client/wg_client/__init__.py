@@ -1,1 +1,1 @@
-"""The plant: data set, release, node, acceptance, fine-tuning."""
+"""The plant's client: data set, release, node, model selection, fine-tuning."""

@@ -1,4 +1,4 @@
-"""The languages of everything that a person at the plant reads."""
+"""Languages of all texts that people at the plant read."""
 
 from pathlib import Path
 
@@ -9,5 +9,5 @@ PLANT = Path(__file__).parent / "locale"
 
 
 def speaks(code: Code) -> Language:
-    """A language with the sentences of the plant's commands, pages and errors."""
+    """Return a language with the texts of the plant's commands, pages and errors."""
     return translations.language_of(code, translations.COMMON, PLANT)

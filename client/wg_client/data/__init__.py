@@ -1,1 +1,1 @@
-"""The plant's records: found, read strictly, inspected, and fixed in a snapshot."""
+"""The plant's records: finding, strict reading, inspection, and the acceptance set."""

@@ -1,13 +1,13 @@
-"""The acceptance set: labelled records that judge models, and are never released or trained on.
+"""Acceptance set: labelled records that judge models, and are never released or trained on.
 
 ``data.acceptance`` in ``client.yaml`` names a folder of them, or a share of the data set that
-``freeze`` sets aside. They are encoded, and fixed by their hash in the snapshot. A record that a
-release or a model has met before, by its content or its privacy unit, is left out and named.
+``freeze`` reserves. They are encoded, and fixed by their hash in the snapshot. A record whose
+content or privacy unit was in a release or in training before is left out and listed.
 
-*Guarantee.* Whether a unit is set aside depends on its own keyed digest and on public settings
-alone, never on how many records a class has: one record more or less moves no other, and the
-sensitivity of a release is that of a data set without those set aside. That every class has
-labels enough to spare is therefore the owner's to judge (``freeze`` says what there is).
+*Guarantee.* Whether a unit is reserved depends only on its own keyed digest and on public settings,
+never on the number of records of a class: adding or removing one record moves no other record, so
+the sensitivity of a release is the same as without the reserved records. The owner must therefore
+check that every class keeps enough labels (``freeze`` prints the counts).
 """
 
 import io
@@ -39,13 +39,13 @@ _LISTING_LIMIT = 1 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AcceptanceSet:
-    """Acceptance set of a snapshot.
+    """Acceptance set of a snapshot, of a records.
 
     Attributes:
         features: Local features, float32 ``[a, D]``.
-        records: Labels, keyed digests, places.
-        listing: Names, and the folder or file that they are below.
-        failures: Whether the encoder failed on each, ``[a]``: its features are zeros.
+        records: Labels, keyed digests and rows of the records.
+        listing: Names of the records, and the folder or file that holds them.
+        failures: Records on which the encoder failed, ``[a]``; their features are zeros.
     """
 
     features: NDArray[np.float32]
@@ -58,13 +58,13 @@ class AcceptanceSet:
 
     @property
     def independent(self) -> NDArray[np.intp]:
-        """One record of each privacy unit, by chance: bounds take records as independent."""
+        """Row of one random record per privacy unit, since bounds assume independence."""
         order = np.lexsort((self.records.contents[:, 0], self.records.contents[:, 1]))
         firsts = np.unique(self.records.units[order], axis=0, return_index=True)[1]
         return np.sort(order[firsts])
 
     def encode(self) -> bytes:
-        """Encode as the snapshot keeps it."""
+        """Encode the set as bytes for the snapshot."""
         buffer = io.BytesIO()
         listing = np.frombuffer(canonical.encode(self.listing), dtype=np.uint8)
         arrays = self.records.arrays() | {"failures": self.failures}
@@ -73,10 +73,10 @@ class AcceptanceSet:
 
 
 def decode(data: bytes, subject: str) -> AcceptanceSet:
-    """From a snapshot's bytes.
+    """Decode the acceptance set from a snapshot's bytes.
 
     Raises:
-        VerificationError: They are none.
+        VerificationError: The bytes are not an acceptance set.
     """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
@@ -99,16 +99,17 @@ def decode(data: bytes, subject: str) -> AcceptanceSet:
 def take_out(
     home: ClientHome, config: ClientConfig, inspection: Inspection, encoder: RecordEncoder
 ) -> tuple[Inspection, AcceptanceSet | None]:
-    """Split a data set into what may be released and trained on, and the acceptance set.
+    """Split an inspected data set into records for release and training, and the acceptance set.
 
-    What was left out of the acceptance set is among the problems of the inspection returned.
+    Records that the acceptance set may not use are listed in the problems of the returned
+    inspection.
 
     Args:
-        inspection: The data set, looked through.
-        encoder: Makes the features.
+        inspection: The inspected data set.
+        encoder: Encoder that computes the features.
 
     Raises:
-        DataError: The folder cannot be read, or something in it cannot be used.
+        DataError: The acceptance folder cannot be read, or a record in it cannot be used.
     """
     setting = config.data.acceptance
     if setting is None:
@@ -160,10 +161,10 @@ _UNLABELLED = "not in the acceptance set: it has no label"
 
 
 def note_trained(home: ClientHome, records: FrozenRecords) -> None:
-    """Note records that a model is trained on: they judge none from now on.
+    """Store the digests of records that a model is trained on: from now on they judge no model.
 
     Raises:
-        StorageError: It cannot be written.
+        StorageError: The file cannot be written.
     """
     digests = _trained_digests(home) | _digests(records)
     home.units.mkdir(mode=0o700, exist_ok=True)
@@ -189,7 +190,7 @@ def _folder(config: ClientConfig, path: Path, modality: str) -> Inspection:
 
 
 def _chances(records: FrozenRecords) -> NDArray[np.float64]:
-    """A number of [0, 1) for each record that its privacy unit's keyed digest alone decides."""
+    """Return a number in [0, 1) per record, derived only from its privacy unit's keyed digest."""
     words = np.ascontiguousarray(records.units[:, :8]).view(">u8")
     return np.asarray(words.ravel() / 2.0**64, dtype=np.float64)
 
@@ -197,7 +198,7 @@ def _chances(records: FrozenRecords) -> NDArray[np.float64]:
 def _encode_all(
     spare: Inspection, encoder: RecordEncoder
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Local features of records ``[a, D]``, and whether the encoder failed on each, ``[a]``."""
+    """Return local features ``[a, D]``, and the records on which the encoder failed, ``[a]``."""
     parts = [np.zeros((0, encoder.local_dimension), dtype=np.float32)]
     failures = [np.zeros(0, dtype=bool)]
     for start in range(0, len(spare.data), _CHUNK):

@@ -1,7 +1,7 @@
-"""A data set in one table each of whose rows is a record (``wg_common.modalities.cells``).
+"""Data set in one table, one record per row (``wg_common.modalities.cells``).
 
-Columns beside the record's own: ``label`` (empty or missing: no label), the unit column, and
-``split``, which is 0 for the plant's records and 1 for those held out.
+Columns beside the record itself: ``label`` (empty or missing: no label), the unit column, and
+``split``, which is 0 for the plant's records and 1 for records that are held out.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def survey_cells(
     modality: str | None,
     reading: ReadingConfig,
 ) -> dataset.Survey:
-    """Look a table through; ``table`` is the file, other arguments as of ``survey.survey``.
+    """Survey a table; ``table`` is the file, other arguments as of ``survey.survey``.
 
     Raises:
         DataError: The table as a whole cannot be used.
@@ -87,7 +87,7 @@ def _read(
     modality: str | None,
     reading: ReadingConfig,
 ) -> cells.CellTable:
-    """Read a table with the columns that are asked for; errors as of ``survey_cells``."""
+    """Read a table with the requested columns; errors as of ``survey_cells``."""
     columns = [label_column, _SPLIT, *([unit_column] if unit_column else [])]
     cell_table = cells.read(table, columns, reading.encoding, reading.text)
     if reading.label and reading.label not in cell_table.columns:
@@ -102,13 +102,13 @@ def _read(
 def _domain(
     table: Path, labels: Sequence[str] | None, cell_labels: Sequence[str], reasons: Sequence[str]
 ) -> Sequence[str]:
-    """Return the labels that are declared, or those that the table has.
+    """Return the declared labels, or the labels that the table has.
 
     Args:
-        reasons: Causes for which rows cannot be used; the first is named where there is no label.
+        reasons: Reasons why rows cannot be used; the first is reported if there is no label.
 
     Raises:
-        DataError: There are none, or two of the table's may be one class.
+        DataError: There are no labels, or two labels of the table may be one class.
     """
     if labels is None:
         labels = sorted({label for label in cell_labels if label})

@@ -1,7 +1,7 @@
-"""The plant's data set: its records, what is wrong with it, and the words for both.
+"""Contents of a plant's data set, the modality of its files, and messages about problems in it.
 
-A data set has one modality (``wg_common.modalities``); ``survey`` looks one through, whatever its
-layout. Class names are compared in Unicode's composed form: a Mac writes them in the other.
+A data set has one modality (``wg_common.modalities``). Class names are compared in Unicode NFC,
+since file names on macOS may be in NFD.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Survey:
     """Contents of a data set, before its records are read.
 
     Attributes:
-        data: Records that can be used as far as names and tables say.
-        problems: What cannot.
-        strays: Files of no kind that is read; for predictions they do not matter.
-        hints: What a person should know, and nothing is refused for.
+        data: Records that can be used as far as names and tables tell.
+        problems: Records that cannot be used, each with its reason.
+        strays: Files of no supported kind; predictions ignore them.
+        hints: Remarks for a person; nothing is refused because of them.
     """
 
     data: SiteData
@@ -44,30 +44,30 @@ class Survey:
     hints: tuple[str, ...] = ()
 
 
-READING = ReadingConfig()  # Files as they are
+READING = ReadingConfig()  # Default settings: files are read as they are
 
 
 def reader(name: str, reading: ReadingConfig) -> Modality:
-    """Return the modality that reads files in the way that the plant says."""
+    """Return the modality that reads files with the plant's settings."""
     if name == Windows.name:
         return Windows(reading.channels)
     return Images(reading.bits) if name == Images.name else modality_of(name)
 
 
 def with_reading(data: SiteData, reading: ReadingConfig) -> SiteData:
-    """Records of which files are read as the plant says."""
+    """Return the records with their files read by the plant's settings."""
     if not isinstance(data.records, StoredRecords) or not data.records.paths:
         return data
     return replace(data, records=stored_files(reader(data.modality, reading), data.records.paths))
 
 
 def compose(name: str) -> str:
-    """A name in Unicode's composed form."""
+    """Return a name in Unicode NFC."""
     return unicodedata.normalize("NFC", name)
 
 
 def nothing_found(path: Path, strays: Sequence[Problem]) -> str:
-    """Explain an empty data set: what is read, and what lies there instead."""
+    """Describe an empty data set: supported file names, and what was found instead."""
     suffixes = ", ".join(
         sorted({suffix for kind in registry.MODALITIES.values() for suffix in kind.suffixes})
     )
@@ -78,13 +78,13 @@ def nothing_found(path: Path, strays: Sequence[Problem]) -> str:
 def records_of(
     path: Path, files: Sequence[Path], reading: ReadingConfig = READING
 ) -> StoredRecords:
-    """Files as records of the one modality that their names say.
+    """Return files as records of the one modality that their names imply.
 
     Args:
-        files: Each a record; none counts as images.
+        files: Files of one record each; an empty sequence counts as images.
 
     Raises:
-        DataError: They are of several modalities.
+        DataError: The files have several modalities.
     """
     example_of: dict[str, Path] = {}
     for entry in files:
@@ -98,7 +98,7 @@ def records_of(
 
 
 def lies_beside(paths: Sequence[Path]) -> set[Path]:
-    """Files that are no records, since they lie beside records of another modality: a read-me."""
+    """Return files that are not records but accompany records of another modality (a read-me)."""
     kinds = {path: registry.of_file(path.name) for path in paths}
     if all(kind is None or kind.beside for kind in kinds.values()):
         return set()
@@ -106,28 +106,28 @@ def lies_beside(paths: Sequence[Path]) -> set[Path]:
 
 
 def is_record(entry: Path) -> bool:
-    """Return whether a file's name says that it holds a record."""
+    """Return whether a file's name implies a record."""
     return entry.name != RECORDS_CSV and registry.of_file(entry.name) is not None
 
 
 def modality_name(entry: Path) -> str:
-    """The modality that a file's name says, or nothing."""
+    """Return the modality that a file's name implies, or an empty string."""
     modality = registry.of_file(entry.name)
     return "" if modality is None else modality.name
 
 
 def check_modality(expected: str, actual: str, path: str | Path) -> None:
-    """Refuse records that the encoder is not made for.
+    """Refuse records of another modality than the encoder's.
 
     Raises:
-        DataError: They are of another modality.
+        DataError: The modalities differ.
     """
     if expected != actual:
         raise DataError(f"{path}: {other_kind(expected, actual)}")
 
 
 def other_kind(expected: str, actual: str) -> str:
-    """Explain records that the encoder is not made for."""
+    """Describe records of another modality than the encoder's."""
     title = modality_of(actual).title
     return (
         f"holds {title}, but this home's encoder, which came from the server, is for"
@@ -136,23 +136,23 @@ def other_kind(expected: str, actual: str) -> str:
 
 
 def label_index(names: Sequence[str]) -> dict[str, int]:
-    """Position of each label in the domain, by its composed form."""
+    """Return the position of each label in the domain, by its name in Unicode NFC."""
     return {compose(name): index for index, name in enumerate(names)}
 
 
 def list_names(names: Sequence[str]) -> str:
-    """Names for a message, at most twenty."""
+    """Format names for a message, at most twenty."""
     shown_names = ", ".join(repr(name) for name in list(names)[:20])
     return shown_names + (", ..." if len(names) > 20 else "")
 
 
 def explain_undeclared(label: str, domain: Sequence[str]) -> str:
-    """Explain a label outside the domain."""
+    """Describe a label outside the declared domain."""
     shown_label = repr(label if len(label) <= _SHOWN else f"{label[:_SHOWN]}...")
     return f"label {shown_label} is not declared; declared are {list_names(domain)}"
 
 
 def check_count(path: Path, count: int) -> None:
-    """Refuse more records than a schema is made for: ``DataError``."""
+    """Raise ``DataError`` if there are more records than a schema allows."""
     if count > RECORD_LIMIT:
         raise DataError(f"{path}: {count} records, at most {RECORD_LIMIT} are read")

@@ -1,8 +1,8 @@
-"""A data set in folders: one for each class. What lies there and is no record is named.
+"""Data set in folders, one for each class; files that are not records are listed with a reason.
 
-A folder that no declared label names is a class only where its name can be one: halves of a split
-(``train``, ``val``), sides of a segmentation (``images``, ``masks``) and what archives leave behind
-are told from classes, and names that differ in case alone are asked for.
+Without declared labels, a folder counts as a class only if its name can be one. Parts of a split
+(``train``, ``val``), parts of a segmentation (``images``, ``masks``) and folders left behind by
+archive programs are not classes; names that differ only in case are refused.
 """
 
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ _MASKS = frozenset(("mask", "masks", "ground_truth", "groundtruth"))
 _ARCHIVE = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"))
 """Folders that programs leave behind."""
 _FILES_OF_PROGRAMS = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini"))
-"""What Windows hides in folders, as other systems do by a dot."""
+"""Hidden files of Windows; on other systems hidden names begin with a dot."""
 ADVICE = {
     ".heic": "save it as JPEG or PNG",
     ".heif": "save it as JPEG or PNG",
@@ -84,7 +84,7 @@ ADVICE = {
 
 @dataclass(slots=True)
 class Found:
-    """Files, each with its label and unit, while a folder or table is read."""
+    """Files with their labels and units, collected while a folder or table is read."""
 
     paths: list[Path] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
@@ -97,10 +97,10 @@ class Found:
 def survey_folder(
     path: Path, labels: Sequence[str] | None, modality: str | None, reading: ReadingConfig
 ) -> Survey:
-    """Look a folder of class folders through; arguments as of ``dataset.survey``.
+    """Survey a folder of class folders; arguments as of ``survey.survey``.
 
     Raises:
-        DataError: It cannot be read, or its folders cannot be classes.
+        DataError: The folder cannot be read, or its folders cannot be classes.
     """
     sorted_files = Found()
     entries = [entry for entry in listing(path) if not _left_behind(path, entry, sorted_files)]
@@ -158,10 +158,10 @@ def finish(
     *,
     with_units: bool,
 ) -> Survey:
-    """A survey of the files that were found below ``root``.
+    """Return the survey of the files that were found below ``root``.
 
     Raises:
-        DataError: Too many, or of several modalities where none was asked for.
+        DataError: There are too many files, or several modalities where none was requested.
     """
     check_count(root, len(sorted_files.paths))
     records = (
@@ -193,10 +193,10 @@ def finish(
 
 
 def window_columns(path: Path) -> tuple[str, ...] | None:
-    """Names of the columns of a folder's first window file; None: it has none, or other records.
+    """Return the column names of a folder's first window file; None if it holds no such file.
 
     Raises:
-        DataError: The file is no text, or no CSV.
+        DataError: The file is not text or not CSV.
     """
     if not path.is_dir():
         return None
@@ -212,10 +212,10 @@ def window_columns(path: Path) -> tuple[str, ...] | None:
 
 
 def listing(folder: Path) -> list[Path]:
-    """List a folder without hidden entries, in the order of names.
+    """List a folder in the order of names, without hidden entries.
 
     Raises:
-        DataError: It cannot be read.
+        DataError: The folder cannot be read.
     """
     with raised_as(DataError, f"{folder}: cannot be read"):
         return sorted(
@@ -226,7 +226,7 @@ def listing(folder: Path) -> list[Path]:
 
 
 def inside(root: Path, entry: Path) -> bool:
-    """Return whether a path, all links followed, leads to something below ``root``."""
+    """Return whether a path, with all links resolved, lies below ``root``."""
     try:
         return entry.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError):  # a loop of links
@@ -234,12 +234,12 @@ def inside(root: Path, entry: Path) -> bool:
 
 
 def printable_name(name: str) -> str:
-    """A file's name, also where its bytes are no UTF-8."""
+    """Return a file's name as printable text, even if its bytes are not UTF-8."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _check_classes(path: Path, names: Sequence[str]) -> None:
-    """Refuse folders that are no classes, or that may be one class or two."""
+    """Refuse folders that are not classes, or names that may mean the same class."""
     plain = {name: compose(name).casefold() for name in names}
     words = {_part_name(name) for name in names}
     if words and words <= _SPLITS | _PARTS:
@@ -273,12 +273,12 @@ def _check_classes(path: Path, names: Sequence[str]) -> None:
 
 
 def _part_name(name: str) -> str:
-    """A folder's name as words of splits and parts are: small letters, no year behind it."""
+    """Return a folder's name in lower case and without digits at its end, to match ``_PARTS``."""
     return compose(name).casefold().rstrip("0123456789_- ")
 
 
 def _check_nested(path: Path, folders: Sequence[Path]) -> None:
-    """Refuse folders each of which is a data set with parts of a split: ``DataError``."""
+    """Raise ``DataError`` if a folder is itself a data set with parts of a split."""
     for folder in folders:
         words = {_part_name(entry.name) for entry in listing(folder) if entry.is_dir()}
         if words & _SPLITS and words <= _SPLITS | _PARTS:
@@ -289,7 +289,7 @@ def _check_nested(path: Path, folders: Sequence[Path]) -> None:
 
 
 def _mask_folders(entries: Sequence[Path], labels: Sequence[str] | None) -> list[Path]:
-    """Folders of masks beside class folders: everything in them is named as something in these."""
+    """Return mask folders beside class folders: each file in them is named after a record."""
     folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
     masks = [entry for entry in folders if compose(entry.name).casefold() in _MASKS]
     if labels is not None or not masks:
@@ -305,9 +305,10 @@ def _mask_folders(entries: Sequence[Path], labels: Sequence[str] | None) -> list
 
 
 def _anomaly_parts(entries: Sequence[Path], labels: Sequence[str] | None) -> list[Path]:
-    """Parts of a data set as MVTec AD and anomalib lay it out; none of another layout.
+    """Return the split folders of an MVTec AD or anomalib layout; empty for another layout.
 
-    Good records alone are for training, good and defective ones for tests, masks lie beside them.
+    In that layout the training part has good records only, the test part good and defective ones,
+    and masks lie beside them.
     """
     folders = {e: compose(e.name).casefold() for e in entries if e.is_dir() and not e.is_symlink()}
     parts = [entry for entry, name in folders.items() if name in _SPLITS]
@@ -321,7 +322,7 @@ def _anomaly_parts(entries: Sequence[Path], labels: Sequence[str] | None) -> lis
 
 
 def _left_behind(root: Path, entry: Path, sorted_files: Found) -> bool:
-    """Return whether a program left a folder behind, and name it then."""
+    """Return whether a program left a folder behind, and list it as a stray if so."""
     if entry.name in _ARCHIVE:
         name = str(entry.relative_to(root))
         sorted_files.strays.append(Problem(name=name, reason="left behind by a program; delete it"))
@@ -330,7 +331,7 @@ def _left_behind(root: Path, entry: Path, sorted_files: Found) -> bool:
 
 
 def _sort_in(root: Path, entry: Path, label: int, sorted_files: Found) -> None:
-    """Put one file where it belongs: records, problems, strays."""
+    """Add one file to the records, the problems or the strays."""
     name = str(entry.relative_to(root))
     try:
         name.encode("utf-8")
@@ -354,9 +355,9 @@ def _sort_in(root: Path, entry: Path, label: int, sorted_files: Found) -> None:
 
 
 def _set_tables_aside(root: Path, sorted_files: Found, modality: str | None) -> None:
-    """A text beside other records is none; nor is a CSV file that lies alone beside images.
+    """Move texts beside other records, and CSV files beside images, from the records to the strays.
 
-    Where the modality is known, a file of another one says nothing about the others.
+    If the modality is known, files of other modalities say nothing about the others.
     """
     texts = lies_beside(sorted_files.paths) if modality is None else set()
     for row in reversed(range(len(sorted_files.paths))):
@@ -382,7 +383,7 @@ _TABLE = (
 
 
 def why_no_record(entry: Path) -> str:
-    """Explain a file that holds no record, and what may be done about it."""
+    """Explain why a file holds no record, and suggest a remedy."""
     if entry.name == RECORDS_CSV:
         return "no table of records: its first line has no columns file and label"
     advice = ADVICE.get(entry.suffix.lower(), "")
@@ -392,7 +393,7 @@ def why_no_record(entry: Path) -> str:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Files below a folder at any depth, hidden ones apart; links to folders are not followed."""
+    """List files below a folder at any depth, without hidden files; folder links are skipped."""
     files: list[Path] = []
     for entry in listing(folder):
         if entry.is_dir() and not entry.is_symlink():

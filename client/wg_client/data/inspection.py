@@ -1,17 +1,17 @@
-"""Every record of a data set, decoded once: can it be, what is its content, and is it there twice?
+"""Inspection of a data set: decode each record once, hash its content, and resolve duplicates.
 
 The content of a record is its decoded values, whatever file they came from. With the unit rule
-``record`` a content is one privacy unit, however many files hold it: it is kept once. The rules
-below look at the files of one content alone, and at one unit alone where units have several
-records, so that one record, or one unit, more or less changes nothing about any other:
+``record`` each distinct content is one privacy unit and counts once, however many files hold it.
+The rules below look only at files with the same content, and within one unit if units have several
+records, so that adding or removing one record, or one unit, changes nothing about any other:
 
-* the same content under two labels: none of its files is kept, and all are problems;
-* the same content, also without a label: the labelled one counts;
-* the same content under one label: it counts once, and is named.
+* the same content under two labels: no file counts, and all are problems;
+* the same content with and without a label: the labelled file counts;
+* the same content under one label: one file counts, and the others are listed as duplicates.
 
-So a content that is in two units counts in each, as if the other were not there. To join the units,
-or to leave the content out of both, would let one unit more change what another one adds to the
-statistics, and the sensitivity would not hold.
+A content that is in two units therefore counts in each. If the units were joined, or the content
+left out of both, one more unit could change the contribution of another to the statistics, and the
+sensitivity would not hold.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ _STEP = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Inspection:
-    """Part of a data set that can be frozen.
+    """Records of a data set that can be frozen, and the problems of the others.
 
     Attributes:
-        data: The records that count.
-        digests: SHA-256 of each one's content, in their order.
-        shapes: int64 ``[n, 2]``: first two sides of each record, 0 where it has one only.
-        problems: What cannot be used, and why; all of it.
-        duplicates: What counts once with another record.
-        hints: What a person should know, and nothing is refused for.
+        data: The usable records.
+        digests: SHA-256 of each record's content, in their order.
+        shapes: int64 ``[n, 2]``: first two sides of each record; 0 for a missing second side.
+        problems: All records that cannot be used, each with its reason.
+        duplicates: Files whose content another file already counts for.
+        hints: Remarks for a person; nothing is refused because of them.
     """
 
     data: SiteData
@@ -57,11 +57,11 @@ class Inspection:
 
     @property
     def paths(self) -> Sequence[Path] | None:
-        """File of each record; None: all are in the one file of the data set."""
+        """File of each record; None if all records are in one file."""
         return getattr(self.data.records, "paths", None) or None
 
     def take(self, rows: Sequence[int]) -> Inspection:
-        """Some of the records; what is said of others stays."""
+        """Return some of the records; problems, duplicates and hints stay."""
         return replace(
             self,
             data=self.data.take(rows),
@@ -70,7 +70,7 @@ class Inspection:
         )
 
     def read(self, row: int) -> tuple[Record, bytes]:
-        """One record's values and the SHA-256 of its content, or ``DataError``."""
+        """Return a record and the SHA-256 of its content; raises as ``decode``."""
         record = decode(self.data, row)
         return record, content_digest(record)
 
@@ -79,8 +79,8 @@ def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspe
     """Decode and hash every record of a survey.
 
     Args:
-        units: Whether the unit column says what a privacy unit is; else each content is one.
-        stage: Told how far it is.
+        units: The unit column names the privacy units; otherwise each content is one unit.
+        stage: Receives the progress.
     """
     data = survey.data
     problems = [*survey.problems, *survey.strays]
@@ -119,10 +119,10 @@ def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspe
 
 
 def decode(data: SiteData, row: int) -> Record:
-    """One record's values.
+    """Decode one record.
 
     Raises:
-        DataError: It cannot be decoded, for whatever reason.
+        DataError: The record cannot be decoded, for whatever reason.
     """
     try:
         return data.records[row]
@@ -133,9 +133,9 @@ def decode(data: SiteData, row: int) -> Record:
 
 
 def decoded_parts(data: SiteData) -> Iterator[tuple[SiteData, tuple[Problem, ...]]]:
-    """Records in parts of at most 64, decoded, and beside each part what cannot be.
+    """Decode records in parts of at most 64, and yield each part with the problems in it.
 
-    One damaged file ends nothing, and no more than one part is in memory.
+    A damaged file does not stop the iteration, and only one part is in memory at a time.
     """
     for start in range(0, len(data), _STEP):
         decodable: list[int] = []
@@ -158,7 +158,7 @@ def _settle(
     problems: list[Problem],
     duplicates: list[Duplicate],
 ) -> None:
-    """Decide which files of one content, of one unit, count."""
+    """Choose the file that counts among those with the same content in one unit."""
     if len(rows) == 1:
         counts.append(rows[0])
         return
@@ -181,7 +181,7 @@ def _settle(
 
 
 def _in_two_units(groups: Iterable[tuple[str, bytes]]) -> list[str]:
-    """Explain contents that are in several privacy units."""
+    """Describe contents that are in several privacy units."""
     unit_characters = 40
     units: dict[bytes, list[str]] = {}
     for unit, digest in groups:
@@ -201,7 +201,7 @@ def _in_two_units(groups: Iterable[tuple[str, bytes]]) -> list[str]:
 
 
 def _without_path(data: SiteData, row: int, error: DataError) -> str:
-    """A decoder's words without the file's name, which stands beside them."""
+    """Return an error's message without the file's name, which is shown beside it."""
     words = str(error)
     paths = getattr(data.records, "paths", None)
     for prefix in (f"{paths[row]}: " if paths else "", f"{data.names[row]}: "):

@@ -1,8 +1,8 @@
 """Labels of sensor logs by interval: a table of start, end and label.
 
-Rows from start up to, and without, end have the label. The table may have a column ``file`` (a
-log's name), and the column of the privacy unit. Times are written as in the log; without a column
-of times they are seconds from the log's first row. Two intervals of one log do not overlap.
+Rows from start (inclusive) to end (exclusive) have the label. The table may have a column ``file``
+(a log's name), and the column of the privacy unit. Times are written as in the log; if the log has
+no time column, they are seconds from its first row. Intervals of one log must not overlap.
 """
 
 import csv
@@ -22,13 +22,13 @@ from wg_core.errors import DataError
 from wg_core.site.reading import LogConfig
 
 FILE, INTERVAL = "file", "interval"
-"""Units that need no column: all windows of one log, and of one interval."""
+"""Privacy units without a column: all windows of one log, or of one interval."""
 INTERVALS_LIMIT = 16 << 20  # Largest table of intervals, in bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """One line of the table of intervals."""
+    """One row of the table of intervals."""
 
     start: float
     end: float
@@ -41,7 +41,7 @@ class Interval:
 def rows_of(
     file: Path, name: str, sensor_log: SensorLog, log: LogConfig, intervals: Sequence[Interval]
 ) -> NDArray[np.int64]:
-    """Number of the interval that each row lies in, or -1.
+    """Return the index of the interval that each row lies in, or -1.
 
     Raises:
         DataError: Two intervals of one log overlap.
@@ -66,10 +66,10 @@ def rows_of(
 def read_intervals(
     root: Path, log: LogConfig, unit_column: str | None, encoding: str, *, lenient: bool
 ) -> list[Interval]:
-    """The table of intervals, if there is one.
+    """Read the table of intervals; an empty list if there is no table.
 
     Raises:
-        DataError: It cannot be read; file, line and column are named.
+        DataError: The table cannot be read; the message has file, line and column.
     """
     if log.intervals is None:
         return []

@@ -1,6 +1,6 @@
-"""A data set in a folder with ``records.csv``: columns file, label and, if named, the unit column.
+"""Data set in a folder with ``records.csv``: columns file, label and, if named, the unit column.
 
-Encodings, delimiters and how columns are found: ``wg_common.modalities.tables``.
+Encodings, delimiters and the search for columns are in ``wg_common.modalities.tables``.
 """
 
 import csv
@@ -24,7 +24,7 @@ _HEADER_LIMIT = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One line of the table."""
+    """One row of the table."""
 
     file: str
     label: str
@@ -38,7 +38,7 @@ def survey_table(
     modality: str | None,
     reading: ReadingConfig,
 ) -> dataset.Survey:
-    """Look a table and its files through; arguments as of ``dataset.survey``.
+    """Survey a table and its files; arguments as of ``survey.survey``.
 
     Raises:
         DataError: The table as a whole cannot be read.
@@ -70,7 +70,7 @@ def survey_table(
 
 
 def why_none(table: Path, unit_column: str | None, reading: ReadingConfig) -> str:
-    """Why a file is no table of records, by its first line alone; or nothing."""
+    """Explain from its first line why a file is not a table of records; empty if it is."""
     try:
         with table.open("rb") as stream:
             header = stream.read(_HEADER_LIMIT).partition(b"\n")[0]
@@ -90,10 +90,10 @@ def _lines(content: str) -> Iterator[tuple[int, list[str] | str]]:
 def _columns(
     header: Sequence[str] | str, unit_column: str | None, label_column: str, table: Path
 ) -> list[int]:
-    """Where the columns file, label and that of the unit stand.
+    """Return the positions of the columns file, label and unit.
 
     Raises:
-        DataError: One is missing, or stands there twice.
+        DataError: A column is missing, or its name occurs twice.
     """
     if isinstance(header, str):
         raise DataError(f"{table}: line 1: {header}")
@@ -115,7 +115,7 @@ def _columns(
 def _read(
     table: Path, unit_column: str | None, reading: ReadingConfig, sorted_files: Found
 ) -> dict[int, _Row | str]:
-    """Rows by the number of their line, or why they cannot be used."""
+    """Return rows by line number; a string in place of a row says why it cannot be used."""
     data = read_file(table, CSV_LIMIT)
     content, encoding = tables.decode_table(data, str(table), reading.encoding)
     if encoding == "cp932" and reading.encoding == AUTO:
@@ -147,10 +147,10 @@ def _read(
 
 
 def check_case(table: Path, labels: Sequence[str]) -> None:
-    """Refuse labels that may be one class or two.
+    """Refuse labels that may mean the same class.
 
     Raises:
-        DataError: Two differ in case or space alone.
+        DataError: Two labels differ only in case or surrounding space.
     """
     spellings: dict[str, str] = {}
     for label in labels:
@@ -163,7 +163,7 @@ def check_case(table: Path, labels: Sequence[str]) -> None:
 
 
 def _row_problem(path: Path, row: _Row, labels: Sequence[str], index: dict[str, int]) -> str:
-    """Why a row of the table cannot be used, or nothing."""
+    """Explain why a row of the table cannot be used; empty if it can."""
     entry = path / row.file
     try:
         good = inside(path, entry) and dataset.is_record(entry) and entry.is_file()

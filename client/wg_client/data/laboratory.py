@@ -1,12 +1,11 @@
-"""A laboratory's values beside a log: which window of signals each value belongs to.
+"""Laboratory values beside a sensor log, each matched with the window that ends at its time.
 
-Both are tables that are read as logs are (``sensor_log``): one column of times, and channels or the
-one column of values, in which a gap is no value. A value belongs to the window that ends at its
-time. A window with a gap in it, in values or in time, is left out, and counted. A day is a
-recording.
+Both files are read as logs (``sensor_log``): one time column, and the channels or the one value
+column, in which a gap means no value. Windows with a gap in values or in time are left out; values
+that belong to no remaining window are counted. All windows of a day are one recording.
 
-Not guaranteed: that samples were drawn when the laboratory says. Late times look like a bad soft
-sensor.
+Not guaranteed: that samples were drawn at the recorded times. Late times make any soft sensor look
+bad.
 """
 
 from collections.abc import Sequence
@@ -26,15 +25,15 @@ _GAP = 1.5  # Steps of the log from row to row, at most
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hours:
-    """Windows of a log with the values that belong to them.
+    """Windows of a log with their laboratory values.
 
     Attributes:
         windows: float32 ``[n, C, samples]``.
-        values: Value of each, float64 ``[n]``; NaN where there is none.
-        times: Time at the end of each, as it stands in the log.
-        recordings: Day of each, ``[n]``.
+        values: Laboratory value of each window, float64 ``[n]``; NaN where there is none.
+        times: Time at the end of each window, as the log writes it.
+        recordings: Day of each window, ``[n]``.
         channels: Names of the C channels.
-        unmatched: Number of values without a whole window.
+        unmatched: Number of values without a complete window.
     """
 
     windows: NDArray[np.float32]
@@ -45,10 +44,10 @@ class Hours:
     unmatched: int
 
     def of(self, channels: Sequence[str]) -> "Hours":
-        """These channels alone, in this order.
+        """Return the windows with only these channels, in this order.
 
         Raises:
-            DataError: One is missing.
+            DataError: A channel is missing.
         """
         if missing := sorted(set(channels) - set(self.channels)):
             raise DataError(f"log: no column {missing[0]!r}, which the home's logs have")
@@ -59,18 +58,18 @@ class Hours:
 def read_hours(
     log: Path, laboratory: Path | None, *, target: str, time: str, samples: int
 ) -> Hours:
-    """Cut a log into windows that end where values stand, and into others between them.
+    """Cut a log into windows that end at laboratory values, and further windows between them.
 
     Args:
-        log: Signals, one row a moment.
-        laboratory: Values, one row a sample; None: there are none.
+        log: Log of signals, one row per time step.
+        laboratory: Table of values, one row per sample; None: there are no values.
         target: Column of values.
         time: Column of times, which both files have.
         samples: Rows of a window, at least 2.
 
     Raises:
-        DataError: A file cannot be read, times do not rise, the log has the target as a channel,
-            no value belongs to a window, or values do not vary.
+        DataError: A file cannot be read, times do not increase, the log has the target as a
+            channel, no value belongs to a window, or values do not vary.
     """
     if samples < 2:
         raise DataError(f"samples: {samples}, expected at least 2 rows of the log")
@@ -114,7 +113,7 @@ def read_hours(
 def _values(
     laboratory: Path, target: str, time: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Times and values of a laboratory; errors as of ``read_hours``."""
+    """Read times and values of the laboratory; errors as of ``read_hours``."""
     table = read_log(laboratory, Wanted(channels=(target,), time=time), AUTO)
     rows = np.isfinite(table.values[:, 0])
     times, values = _times(laboratory, table)[rows], table.values[rows, 0].astype(np.float64)
@@ -126,10 +125,10 @@ def _values(
 
 
 class _Whole:
-    """Tells windows without a gap in values or time.
+    """Test for windows without a gap in values or time.
 
     Attributes:
-        step: Usual time from row to row, seconds.
+        step: Median time from row to row, seconds.
     """
 
     def __init__(self, signals: SensorLog, clock: NDArray[np.float64], samples: int) -> None:
@@ -140,7 +139,7 @@ class _Whole:
         self._breaks_before = np.concatenate([[0, 0], np.cumsum(steps > _GAP * self.step)])
 
     def ends_at(self, end: int) -> bool:
-        """Tell whether a window that ends before a row is whole."""
+        """Return whether the window that ends before row ``end`` has no gap."""
         start = end - self._samples
         return (
             start >= 0
@@ -156,7 +155,7 @@ def _times(path: Path, table: SensorLog) -> NDArray[np.float64]:
 
 
 def _risen(path: Path, log: SensorLog) -> SensorLog:
-    """Refuse a log whose times do not rise."""
+    """Refuse a log whose times do not increase."""
     falls = np.flatnonzero(np.diff(_times(path, log)) <= 0)
     if len(log) < 2 or len(falls):
         at = int(falls[0]) + 3 if len(falls) else 2

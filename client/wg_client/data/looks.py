@@ -1,7 +1,7 @@
-"""What a person should look at in records that can all be read: nearly black images, odd channels.
+"""Hints about readable but suspicious records: nearly black images, odd channels.
 
-Nothing is refused for it, and nothing of it leaves: one record more must not change what becomes of
-another.
+Nothing is refused because of a hint, and no hint leaves the plant: one record must not change what
+happens to another.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from wg_common.modalities.windows import Windows
 
 
 class Looks:
-    """Gathers what records look like, one by one."""
+    """Collector of suspicious properties, record by record."""
 
     def __init__(self, modality: str) -> None:
         self._modality = modality
@@ -35,7 +35,7 @@ class Looks:
         # An image nowhere brighter than this, of 255, is black to a network. 4095 of 65535 is 15
         dark: int = 16,
     ) -> None:
-        """Look at a record that was decoded."""
+        """Add a decoded record."""
         if self._modality == Images.name:
             if record.size and int(record.max()) < dark:
                 self._dark += 1
@@ -48,7 +48,7 @@ class Looks:
                 self._first_constant = self._first_constant or name
 
     def hints(self) -> Iterator[str]:
-        """Sentences for a person."""
+        """Yield hints for a person."""
         if self._dark:
             yield text(
                 "{count} images are nearly black, such as {name}: if a camera of 10, 12 or 14 bits"

@@ -1,6 +1,6 @@
-"""A data set in one ``.npz`` file (``wg_common.modalities.arrays``), looked through.
+"""Survey of a data set in one ``.npz`` file (``wg_common.modalities.arrays``).
 
-``y`` may have -1 for no label; ``split`` is 0 for the plant's records, 1 for those held out; a
+In ``y``, -1 means no label; ``split`` is 0 for the plant's records and 1 for held-out records; a
 further array may name the privacy unit of each record.
 """
 
@@ -27,7 +27,7 @@ def survey_npz(
     split: int | None,
     modality: str | None,
 ) -> dataset.Survey:
-    """Look a file through; arguments as of ``dataset.survey``.
+    """Survey a ``.npz`` file; arguments as of ``survey.survey``.
 
     Raises:
         DataError: The file as a whole cannot be used.
@@ -75,7 +75,7 @@ def survey_npz(
 
 
 def _hints(path: Path, file: LabelledArrays) -> Iterator[str]:
-    """Sentences on arrays that may be pictures."""
+    """Yield hints about arrays that may be pictures."""
     many_channels = 16
     x, kind = file.records, file.modality
     if file.from_floats:
@@ -102,7 +102,7 @@ def _check_records(
 def _npz_labels(
     y: NDArray[np.int64] | None, classes: tuple[str, ...], domain: tuple[str, ...], n: int
 ) -> tuple[NDArray[np.int64], dict[int, str]]:
-    """Labels in the order of the domain, and what is wrong with which row's."""
+    """Return labels as indices into the domain, and the problem of each wrong row."""
     if y is None:
         return np.full(n, UNLABELLED, dtype=np.int64), {}
     wrong = (y < UNLABELLED) | (y >= len(classes))

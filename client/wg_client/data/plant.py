@@ -1,8 +1,8 @@
-"""The plant, opened: configuration and the snapshot that its models learn from.
+"""Opened plant: its configuration and the snapshot that its models are trained on.
 
-Everything here comes from the snapshot (``snapshot``), never from the data folder, but for the
-records themselves, which networks beside the encoder see: they are read from their files, and
-each is checked against its content digest when it is read.
+Everything comes from the snapshot (``snapshot``), never from the data folder, except raw records
+for networks beside the encoder: these are read from their files, and each is checked against its
+content digest.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ class Plant:
 
     Attributes:
         config: ``client.yaml``.
-        snapshot: The snapshot in use.
-        data: The records that it holds; ``units`` are keyed digests, in hex.
-        features: Their features.
+        snapshot: The current snapshot.
+        data: Records of the snapshot; ``units`` are keyed digests, in hex.
+        features: Features of the records.
         encoder: Id of the encoder that the plant holds, hex.
         encoder_package: Encoder package, as bytes.
-        acceptance_set: Records that only judge models; None: there are none.
+        acceptance_set: Records that only judge models; None: there is no acceptance set.
     """
 
     config: ClientConfig
@@ -70,12 +70,12 @@ class Plant:
 
     @property
     def signing_key(self) -> str:
-        """Raw key that signs its packages, hex."""
+        """Raw public key that verifies its packages, hex."""
         return self.config.server.signing_key
 
     @property
     def acceptance(self) -> AcceptanceConfig:
-        """When delivered weights replace the local model."""
+        """Rules by which delivered weights replace the local model."""
         return self.config.acceptance
 
     @property
@@ -84,16 +84,16 @@ class Plant:
         return self.snapshot.manifest.commitment
 
     def load_encoder(self) -> Encoder:
-        """The encoder of all local features; errors as of ``encoder_loader``."""
+        """Load the encoder of all local features; errors as of ``encoder_loader``."""
         return encoder_loader()(self.encoder_package)
 
 
 def load_encoder_package(home: ClientHome) -> bytes:
-    """Bytes of the encoder package; their SHA-256 is the encoder's id.
+    """Read the encoder package; the SHA-256 of its bytes is the encoder's id.
 
     Raises:
         ConfigError: The home is not initialised, or ``client.yaml`` is wrong.
-        VerificationError: It is not the encoder that the owner confirmed.
+        VerificationError: The package is not the encoder that the owner confirmed.
     """
     return encoder_pin.load(home, configuration.load(home))
 
@@ -142,15 +142,15 @@ def open_plant(home: ClientHome) -> Plant:
 def stored_records(
     home: ClientHome, config: ClientConfig, listing: Listing, records: FrozenRecords, modality: str
 ) -> StoredRecords:
-    """Frozen records, to be read from their files."""
+    """Return the frozen records, each read from its file on access."""
     return StoredRecords(listing, records, modality, home.load_secret(), config.data.reading)
 
 
 def encoder_loader() -> Callable[[bytes], Encoder]:
-    """Return a loader of encoder packages that reads each once.
+    """Return a function that loads encoder packages, each once.
 
-    What it gives raises ``DecodeError``, ``VerificationError`` or ``ConfigError`` where a package
-    is none, could overflow on a record, or stands on a trunk that is not installed.
+    The function raises ``DecodeError``, ``VerificationError`` or ``ConfigError`` if the bytes are
+    not an encoder package, could overflow on a record, or need a trunk that is not installed.
     """
 
     @functools.cache
@@ -163,13 +163,13 @@ def encoder_loader() -> Callable[[bytes], Encoder]:
 
 
 def pinned_encoder(home: ClientHome, sha256: str) -> Encoder:
-    """The home's encoder, if it is the one that models stand on.
+    """Load the home's encoder, if the models were made for it.
 
     Args:
         sha256: Id of the encoder that the models were made for, hex.
 
     Raises:
-        VerificationError: The home holds another one.
+        VerificationError: The home holds another encoder.
     """
     package = load_encoder_package(home)
     digest = canonical.sha256_hex(package)
@@ -181,7 +181,7 @@ def pinned_encoder(home: ClientHome, sha256: str) -> Encoder:
 
 
 def statistics_schema(plant: Plant) -> StatisticsSchema:
-    """Layout of this plant's releases."""
+    """Return the layout of this plant's releases."""
     return readiness.schema_for(
         plant.config,
         encoder=plant.encoder,
@@ -191,7 +191,7 @@ def statistics_schema(plant: Plant) -> StatisticsSchema:
 
 
 class StoredRecords(Sequence[Record]):
-    """The records of a snapshot, each read from its file when it is asked for, and checked."""
+    """Records of a snapshot, each read from its file and checked on access."""
 
     def __init__(
         self,

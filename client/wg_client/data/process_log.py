@@ -1,4 +1,4 @@
-"""Logs of a stated process unit: the instruments in their order, and the length of windows."""
+"""Logs of a declared process unit: its instruments in order, and the length of windows."""
 
 import re
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from wg_core.wire.data_sheet import DataSheet, HeatExchanger, StirredVessel
 
 
 def check(sheet: DataSheet | None, reading: ReadingConfig) -> None:
-    """Refuse logs that are not read as those of the stated process unit, if one is stated.
+    """Refuse logs that do not match the declared process unit, if there is one.
 
     Raises:
-        ConfigError: Columns are others, or in another order; windows have another length.
+        ConfigError: Columns or their order differ, or windows have another length.
     """
     if sheet is None or not isinstance(sheet.machine, StirredVessel | HeatExchanger):
         return
@@ -48,11 +48,11 @@ def check(sheet: DataSheet | None, reading: ReadingConfig) -> None:
         )
 
 
-_TOLERANCE = 0.05  # Part of the rate by which it may be off
+_TOLERANCE = 0.05  # Largest relative error of the rate
 
 
 def _spellings(columns: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Columns of a log for instruments, as they are spelt there; else the instruments' names."""
+    """Return the log's spelling of each instrument's name; the name itself if it is missing."""
     spellings = {_plain(column): column for column in columns}
     return [spellings.get(_plain(name), name) for name in names]
 

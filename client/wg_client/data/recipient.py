@@ -1,6 +1,6 @@
-"""What a plant has that a package is applied to: its records, and what it asks of models.
+"""Interface of a plant that a package is applied to: its records and its acceptance rules.
 
-``plant.Plant`` is one; a package is applied to whatever else has these attributes just as well.
+``plant.Plant`` implements it; tests and benches pass other objects with the same attributes.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from wg_client.data.site_data import SiteData
 from wg_core.site.acceptance import AcceptanceConfig
 
-Progress = Callable[[int, int], None]  # Called with (steps done, steps in all)
+Progress = Callable[[int, int], None]  # Called with (steps done, total steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Features:
-    """Encoded records.
+    """Encoded records of a plant.
 
     Attributes:
         local: Local features, float32 ``[n, D]``; they never leave the plant.
-        dimension: Number d of them that are released.
-        scaled: Number of them that have a public scale.
+        dimension: Number d of local features that are released.
+        scaled: Number of local features that have a public scale.
         clip_radius: Public clip radius of the encoder, feature units.
     """
 
@@ -36,7 +36,7 @@ class Features:
 
     @property
     def values(self) -> NDArray[np.float32]:
-        """The features that are released, ``[n, d]``."""
+        """Released features, ``[n, d]``."""
         return self.local[:, : self.dimension]
 
 
@@ -49,11 +49,11 @@ class Recipient(Protocol):
 
     @property
     def signing_key(self) -> str:
-        """Raw key that signs its packages, hex."""
+        """Raw public key that verifies its packages, hex."""
 
     @property
     def acceptance(self) -> AcceptanceConfig:
-        """When delivered weights replace the local model."""
+        """Rules by which delivered weights replace the local model."""
 
     @property
     def commitment(self) -> str:
@@ -65,12 +65,12 @@ class Recipient(Protocol):
 
     @property
     def features(self) -> Features:
-        """Their features."""
+        """Features of the records."""
 
     @property
     def encoder(self) -> str:
-        """Id of the encoder that it holds, hex."""
+        """Id of the plant's encoder, hex."""
 
     @property
     def encoder_package(self) -> bytes:
-        """Bytes of that encoder."""
+        """Encoder package, as bytes."""

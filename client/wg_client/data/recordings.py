@@ -1,7 +1,7 @@
-"""Which records of a data set lie in one recording, where its files or arrays say so.
+"""Recordings of a data set, where its files or arrays name them.
 
-Records of one recording are alike. Where they are not one unit, cross-validation learns from the
-neighbours of what it judges: accuracies and sure calls are then too good.
+Records of one recording are alike. If a recording is not one unit, cross-validation trains on
+neighbours of the records that it tests on: accuracies and sure calls are then too optimistic.
 """
 
 import zipfile
@@ -16,10 +16,10 @@ GROUP = "group"  # Name of an array of a .npz file
 
 
 def recording_unit(path: Path, reading: ReadingConfig) -> str:
-    """Name the unit that is a recording, for ``--unit-column``; empty: nothing says which are.
+    """Return the ``--unit-column`` that makes each recording a unit; empty if nothing names them.
 
-    Sensor logs are recordings where there are several, and intervals where a table lists them; in a
-    ``.npz`` file an array ``group`` names them.
+    Each sensor log is a recording if there are several, and each interval if a table lists them; in
+    a ``.npz`` file an array ``group`` names the recordings.
     """
     if reading.log is not None:
         if reading.log.intervals is not None:
@@ -33,7 +33,7 @@ def recording_unit(path: Path, reading: ReadingConfig) -> str:
 
 
 def hint(unit: str) -> Text:
-    """Remind a person of the unit that was not named."""
+    """Return a hint that the unit of recordings was not named."""
     return text(
         "records of one {unit} are alike, and each counts by itself: accuracies here are too good,"
         " and a release protects one record, not the recording. 'wg-client init --unit-column"

@@ -1,11 +1,11 @@
-"""One long sensor log, read strictly: CSV or WAV, as float32 with what stands beside it.
+"""Strict reader of one long sensor log: CSV or WAV to float32 channels, times and texts.
 
-A CSV file has one line of names, and may have one line of units below it; a row is a moment.
-Encodings, delimiters and decimal commas are ``wg_common.modalities.tables``'s. A WAV file says its
-rate itself; its channels are called 1, 2, and so on. What a logger writes where it has no value (an
-empty cell, ``NaN``, ``---``) is a gap.
+A CSV file has one line of names, and may have one line of units below it; each further row is a
+time step. Encodings, delimiters and decimal commas are handled by ``wg_common.modalities.tables``.
+A WAV file declares its rate; its channels are called 1, 2, and so on. A logger's marks for a
+missing value (an empty cell, ``NaN``, ``---``) are gaps.
 
-Not guaranteed: that times are right. They are compared with the rate that the plant says.
+Not guaranteed: that times are right. They are compared with the rate that the plant declared.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which columns of a log are read.
+    """Columns of a log that are to be read.
 
     Attributes:
-        channels: Names, in order; None: every column of numbers but those below.
+        channels: Names of the channels, in order; None: every numeric column except those below.
         time: Column of times, or None.
-        texts: Columns of labels and units; one that a file lacks is left out if ``lenient``.
-        lenient: For predictions: a new log has no labels yet.
+        texts: Columns of labels and units; a missing column is skipped if ``lenient``.
+        lenient: Allow missing text columns: for prediction, a new log has no labels yet.
     """
 
     channels: tuple[str, ...] | None
@@ -66,8 +66,8 @@ class SensorLog:
         channels: Names of its C channels.
         values: float32 ``[n, C]``; NaN where the logger had no value.
         times: Seconds, float64 ``[n]``, or None.
-        texts: For each column of texts its n values, as codes, and the values by code.
-        rate: Hz, where the file itself says it.
+        texts: For each text column the codes of its n values, and the values by code.
+        rate: Sampling rate in Hz, if the file declares it.
     """
 
     channels: tuple[str, ...]
@@ -85,10 +85,12 @@ def read_log(path: Path, request: Wanted, encoding: str) -> SensorLog:
 
     Args:
         path: A file whose suffix is one of ``SUFFIXES``.
-        encoding: Encoding of a text, as of ``tables.encoding_of``.
+        request: Columns to read.
+        encoding: Text encoding, as of ``tables.encoding_of``.
 
     Raises:
-        DataError: Damaged, too large, or a column is missing or holds something else; named.
+        DataError: The file is damaged or too large, or a column is missing or has unexpected
+            values; the message names it.
     """
     suffix = path.suffix.lower()
     try:
@@ -102,13 +104,13 @@ def read_log(path: Path, request: Wanted, encoding: str) -> SensorLog:
 
 
 def seconds(text: str) -> float:
-    """A time in seconds: a number (also with a decimal comma), or a date and time.
+    """Parse a time in seconds: a number (decimal commas allowed), or a date and time.
 
-    Dates are of ISO 8601, also with slashes. One without a zone is taken as UTC; only differences
-    count.
+    Dates follow ISO 8601, also with slashes. A date without a time zone is taken as UTC, since only
+    differences matter.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: The text is neither.
     """
     text = text.strip()
     if len(text) > 64:
@@ -129,7 +131,7 @@ def seconds(text: str) -> float:
 
 @contextmanager
 def _open_regular(path: Path) -> Iterator[io.BufferedReader]:
-    """A regular file of bounded size, open for reading."""
+    """Open a regular file of bounded size for reading."""
     try:
         handle = os.open(path, _FLAGS)
     except (OSError, ValueError) as error:
@@ -147,7 +149,7 @@ def _open_regular(path: Path) -> Iterator[io.BufferedReader]:
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Where the wanted columns stand."""
+    """Positions of the requested columns."""
 
     channels: tuple[str, ...]
     values: tuple[int, ...]
@@ -156,7 +158,7 @@ class _Places:
 
 
 def _places(path: Path, names: Sequence[str], request: Wanted, numeric: Sequence[int]) -> _Places:
-    """Find the columns; ``numeric`` are those that may be channels if none is named."""
+    """Find the columns; ``numeric`` are the possible channels if no channel is named."""
 
     def find(name: str) -> int:
         place = tables.find_column(names, name)
@@ -256,7 +258,7 @@ def _add(
     times: array[float],
     codes: Sequence[tuple[array[int], dict[str, int]]],
 ) -> None:
-    """Take one row in."""
+    """Append one row."""
     place = -1
     try:
         for place in places.values:
@@ -290,7 +292,7 @@ def _is_value(cell: str, delimiter: str) -> bool:
 
 
 def _is_units(cells: Sequence[str], delimiter: str) -> bool:
-    """Return whether the line below the names says units: texts such as m3/h, no number or time."""
+    """Return whether the line below the names holds units: texts such as m3/h, no numbers."""
     return not any(cell.strip()[:1].isdecimal() for cell in cells) and not any(
         _is_value(cell, delimiter) for cell in cells if cell.strip()
     )
@@ -325,7 +327,7 @@ def _from_wav(path: Path, request: Wanted) -> SensorLog:
 
 
 def _samples(raw: NDArray[np.uint8], width: int) -> Floats:
-    """Samples of -1 to 1 from their bytes ``[n, C, width]``, low byte first."""
+    """Return samples in -1 to 1 from little-endian bytes ``[n, C, width]``."""
     if width == 1:
         return np.asarray((raw[..., 0].astype(np.float32) - 128) / 128, dtype=np.float32)
     integers = np.zeros(raw.shape[:2], dtype=np.int64)

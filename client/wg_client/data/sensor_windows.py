@@ -1,17 +1,17 @@
-"""Windows of long sensor logs: found, labelled and cut by public rules alone.
+"""Windows of long sensor logs, labelled and cut by public rules only.
 
 ::
 
     log.csv, log.wav                    one log
-    DIR/**/*.csv                        many; each by itself
-    DIR/CLASS/**/*.csv                  the folder is the label, unless a column or a table says it
+    DIR/**/*.csv                        many logs, each cut separately
+    DIR/CLASS/**/*.csv                  the folder is the label, unless a column or table gives it
 
-A log falls into *stretches*: runs of rows without a gap in time, without a missing value, of one
-label and one unit. Windows are cut from the start of each stretch, every hop, and lie in it whole;
-what is left over is used for nothing. Labels by interval: ``intervals``.
+A log is divided into *stretches*: runs of rows with one label and one unit, without a gap in time
+or a missing value. Windows start at the beginning of a stretch and then at every hop, and lie
+entirely within it; remaining rows are not used. Labels by interval: ``intervals``.
 
-What a window is depends on its log and on ``LogConfig``, which is fixed: the rate is compared with
-the time stamps, and never estimated. Names say file and first row: ``press/04.csv[12000]``.
+The windows depend only on their log and on ``LogConfig``, which is fixed: the rate is compared with
+the time stamps, never estimated. Names give file and first row: ``press/04.csv[12000]``.
 """
 
 import threading
@@ -44,12 +44,12 @@ from wg_core.site.config import UNLABELLED_FOLDER
 from wg_core.site.reading import LogConfig, ReadingConfig
 from wg_core.snapshot import Problem
 
-CACHE_LIMIT = 512 << 20  # Logs that are held in memory, at most, beside the one that is read
+CACHE_LIMIT = 512 << 20  # Most bytes of cached logs, apart from the log last read
 
 
 @dataclass(slots=True)
 class _Cut:
-    """Windows that were cut from all logs so far."""
+    """Windows cut from the logs so far."""
 
     paths: list[Path] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
@@ -60,7 +60,7 @@ class _Cut:
 
 
 class LogReader:
-    """Reads windows of logs; keeps those that were read last in memory."""
+    """Reader of windows that caches the logs read last."""
 
     def __init__(self, reading: ReadingConfig) -> None:
         if reading.log is None:
@@ -71,10 +71,10 @@ class LogReader:
         self._lock = threading.Lock()
 
     def read(self, path: Path, *, texts: Sequence[str] = (), lenient: bool = False) -> SensorLog:
-        """A log with its channels; ``texts`` are columns of labels and units.
+        """Read a log with its channels; ``texts`` are columns of labels and units.
 
         Raises:
-            DataError: It cannot be read, or its rate is another one.
+            DataError: The log cannot be read, or its rate differs from the declared rate.
         """
         request = Wanted(
             channels=self.log.channels, time=self.log.time, texts=tuple(texts), lenient=lenient
@@ -93,10 +93,10 @@ class LogReader:
         return sensor_log
 
     def window(self, path: Path, start: int) -> Record:
-        """One window, float32 ``[C, time]``.
+        """Return one window, float32 ``[C, time]``.
 
         Raises:
-            DataError: The log cannot be read, or is shorter than it was.
+            DataError: The log cannot be read, or has become shorter.
         """
         with self._lock:
             sensor_log = self._held.get(path)
@@ -110,7 +110,7 @@ class LogReader:
         return np.ascontiguousarray(sensor_log.values[start:stop].T)
 
     def named_window(self, path: Path, name: str) -> Record:
-        """A window of the data at ``path`` by its name in a snapshot; errors as of ``window``."""
+        """Return the window with this name in a snapshot of ``path``; errors as of ``window``."""
         row = name.removesuffix("]").rpartition("[")[2]
         if not row.isascii() or not row.isdecimal() or len(row) > 12:
             raise DataError(f"{name}: not the name of a window of a log")
@@ -118,12 +118,12 @@ class LogReader:
 
 
 def file_of(path: Path, name: str) -> Path:
-    """The log of a window, by the window's name."""
+    """Return the log that a window's name refers to."""
     return path / (name.rpartition("[")[0] or name) if path.is_dir() else path
 
 
 def logs_at(path: Path, table: str | None) -> list[Path]:
-    """All logs at a path, but for the table of intervals.
+    """List all logs at a path, without the table of intervals.
 
     Raises:
         DataError: The folder cannot be read.
@@ -132,7 +132,7 @@ def logs_at(path: Path, table: str | None) -> list[Path]:
 
 
 def is_log(path: Path) -> bool:
-    """Return whether a file's name says that it is a sensor log."""
+    """Return whether a file's suffix is one of a sensor log."""
     return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
@@ -145,9 +145,9 @@ def survey_logs(
     *,
     lenient: bool = False,
 ) -> Survey:
-    """Look logs through; arguments as of ``dataset.survey``.
+    """Survey sensor logs; arguments as of ``survey.survey``.
 
-    With ``lenient``, for predictions, a column or table of labels may be missing.
+    With ``lenient``, for predictions, the label column or table may be missing.
 
     Raises:
         DataError: There is no log, or the table of intervals cannot be read.
@@ -183,7 +183,7 @@ def survey_logs(
 def _unknown_logs(
     table: str, intervals: Sequence[Interval], files: Sequence[Path], root: Path
 ) -> Iterator[Problem]:
-    """Intervals of logs that are not there."""
+    """Yield a problem for each interval whose log does not exist."""
     names = {name for file in files for name in (str(file.relative_to(root)), file.name, file.stem)}
     for interval in intervals:
         if interval.file is not None and interval.file not in names:
@@ -252,7 +252,7 @@ def _survey(
 
 
 def _files(path: Path, root: Path, table: str | None, strays: list[Problem]) -> Iterator[Path]:
-    """Logs at a path, in the order of their names; what is none is named."""
+    """Yield the logs at a path in the order of names; other files are added to ``strays``."""
     if not path.is_dir():
         yield path
         return
@@ -280,10 +280,10 @@ def _cut(
     *,
     lenient: bool,
 ) -> None:
-    """Cut one log's windows.
+    """Cut one log into windows.
 
     Raises:
-        DataError: It cannot be read, or its intervals contradict each other.
+        DataError: The log cannot be read, or its intervals overlap.
     """
     log, name = logs.log, str(file.relative_to(root))
     in_column = unit_column if unit_column not in (None, FILE, INTERVAL) else None
@@ -323,7 +323,7 @@ def _cut(
 
 
 def _folder_label(root: Path, file: Path, log: LogConfig) -> str:
-    """The class folder that a log lies in, where nothing else says its label."""
+    """Return the log's class folder as its label, if no column or table gives labels."""
     if log.label is not None or log.intervals is not None:
         return ""
     top, *inner = file.relative_to(root).parts
@@ -333,8 +333,8 @@ def _folder_label(root: Path, file: Path, log: LogConfig) -> str:
 def _stretches(
     sensor_log: SensorLog, log: LogConfig, codes: Sequence[NDArray[np.int64]]
 ) -> Iterator[tuple[int, int]]:
-    """First and last row (exclusive) of each run without a gap, of one label and unit."""
-    # A step of time this share of a sample longer or shorter than expected is a gap.
+    """Yield first and last row (exclusive) of each stretch."""
+    # Deviation of a time step from the expected step, in samples, beyond which it is a gap.
     step_tolerance = 0.5
     n = len(sensor_log)
     good: NDArray[np.bool_] = np.asarray(np.isfinite(sensor_log.values).all(axis=1))
@@ -353,7 +353,7 @@ def _stretches(
 
 
 def _check_rate(path: Path, sensor_log: SensorLog, log: LogConfig) -> None:
-    """Compare a log's own times with the rate that the plant says."""
+    """Compare the rate of a log's time stamps with the declared rate."""
     relative_tolerance = 0.05
     rate = sensor_log.rate
     if rate is None and sensor_log.times is not None and len(sensor_log) > 1:
@@ -380,10 +380,10 @@ def propose(
 ) -> LogConfig:
     """Propose the cutting rule that ``init`` writes down, from options and the first log.
 
-    A rate is taken from the first log's times, once, and is a public setting from then on.
+    If no rate is given, it is taken from the first log's times once, and is public from then on.
 
     Raises:
-        DataError: There is no log, or it says too little.
+        DataError: There is no log, or the log does not determine the rule.
         ConfigError: A value is out of range.
     """
     root = path if path.is_dir() else path.parent

@@ -1,4 +1,4 @@
-"""The records of one plant, with their labels."""
+"""Records of one plant, with their labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from wg_common.modalities.base import Record
 from wg_common.modalities.stored import StoredRecords
 
-UNLABELLED = -1  # Instead of an index into the label names
+UNLABELLED = -1  # Label of a record without one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -24,7 +24,7 @@ class SiteData:
         labels: int64 ``[n]``, index into ``label_names``; -1 = unlabelled.
         label_names: The declared label domain.
         names: A name for each record, for messages and predictions.
-        units: Privacy unit of each record, or None: the record is its own.
+        units: Privacy unit of each record; None: each record is its own unit.
         rows: Row of each record in its ``.npz`` file or table; None: each record is a file.
     """
 
@@ -41,12 +41,12 @@ class SiteData:
 
     @property
     def present(self) -> tuple[str, ...]:
-        """Labels that have a record here. Private: the domain is public, this is not."""
+        """Labels that occur among the records. Private: only the domain is public."""
         indices = np.unique(self.labels[self.labels >= 0])
         return tuple(self.label_names[index] for index in indices)
 
     def take(self, rows: Sequence[int]) -> SiteData:
-        """Some of the records, in the order given."""
+        """Return some of the records, in the order given."""
         files = self.records
         return replace(
             self,

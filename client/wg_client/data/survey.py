@@ -1,20 +1,20 @@
-"""The plant's data set, looked through before anything uses it.
+"""Survey of a plant's data set before it is used, whatever its layout.
 
 Layouts of a folder::
 
     DIR/CLASS/**/image.png           label = name of the first folder; "_unlabelled" has none
-    DIR/CLASS/**/window.csv          the same for another modality
+    DIR/CLASS/**/window.csv          the same layout for another modality
     DIR/records.csv + files          columns file, label and, if named, the unit column; a file of
                                      this name with other columns, beside class folders, is a stray
     DIR/image.png                    no labels at all
 
-Further: one ``.npz`` file (``npz_file``), long sensor logs (``sensor_windows``), and tables each of
-whose rows is a record (``cell_table``), also as a folder's ``records.csv``.
+Other layouts: one ``.npz`` file (``npz_file``), long sensor logs (``sensor_windows``), and tables
+with one record per row (``cell_table``), also as a folder's ``records.csv``.
 
-``survey`` names *everything* that cannot be used, each with its reason, and goes on; that is what
-``wg-client freeze`` shows. ``load_dataset`` refuses the first such thing, for data that are only
-predicted. What a survey says of a file depends on that file alone, and on public settings: one
-file more or less changes nothing about the others.
+``survey`` lists *all* records that cannot be used, each with its reason, for ``wg-client freeze``.
+``load_dataset`` raises on the first of them, for data that are only predicted. The result for a
+file depends only on that file and on public settings: adding or removing one file changes nothing
+about the others.
 
 Not guaranteed: that a file can be decoded; see ``inspection``.
 """
@@ -42,12 +42,13 @@ def load_dataset(
     split: int | None = 0,
     reading: ReadingConfig = READING,
 ) -> SiteData:
-    """Read a data set of which everything must be usable; stray files are left out.
+    """Read a data set in which every record must be usable; stray files are ignored.
 
     Arguments as of ``survey``.
 
     Raises:
-        DataError: Missing, damaged, an undeclared label, or nothing in it; the file is named.
+        DataError: The data set is missing, damaged or empty, or has an undeclared label; the
+            message names the file.
     """
     data_survey = survey(path, labels, unit_column=unit_column, split=split, reading=reading)
     for problem in data_survey.problems:
@@ -67,18 +68,18 @@ def survey(
     modality: str | None = None,
     reading: ReadingConfig = READING,
 ) -> Survey:
-    """Look a data set through, without decoding a record.
+    """Survey a data set without decoding a record.
 
     Args:
         path: Folder, ``.npz`` file or table.
         labels: Declared label domain; None: the folders' names or the file's ``classes``.
         unit_column: Column or array that names the privacy unit.
-        split: For a ``.npz`` or table with ``split``: keep records of this value; None keeps all.
-        modality: What the records are to be; None: what they are, and of one kind.
+        split: Value of ``split``, in a ``.npz`` file or table, whose records are used; None: all.
+        modality: Required modality; None: the one modality that all records have.
 
     Raises:
-        DataError: It is missing, or its table or archive as a whole cannot be read, or no record
-            is of the modality; named.
+        DataError: The data set is missing, its table or archive as a whole cannot be read, or no
+            record has the modality; the message names it.
     """
     if not path.exists():
         raise DataError(f"{path}: not there")
@@ -86,7 +87,7 @@ def survey(
         return survey_logs(path, labels, unit_column, reading, modality)
     if path.is_dir():
         table = path / RECORDS_CSV
-        # A stray file of this name keeps no class folders, and no empty home, from being read.
+        # A stray file of this name must not hide class folders, or an empty folder.
         entries = listing(path)
         folders = any(entry.is_dir() for entry in entries)
         stray = unit_column is None and (

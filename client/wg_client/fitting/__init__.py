@@ -1,1 +1,1 @@
-"""Fitting models on labelled records at the plant. Nothing here chooses between models."""
+"""Fitting of models on the plant's labelled records, without selection between methods."""

@@ -1,1 +1,1 @@
-"""The plant as a member of a fleet: enrolment, the node that answers, keys, packages."""
+"""The plant's side of a fleet: set-up, enrolment, re-enrolment and key rotation."""

@@ -1,4 +1,4 @@
-"""Methods: each makes one model of a package and the plant's records; one module a method.
+"""Methods, one module each: a method makes one model from a package and the plant's records.
 
-To add one: a module with a ``Method`` (``base``), and its line in ``registry``.
+To add a method, write a module with a ``Method`` (``base``) and list it in ``registry``.
 """

@@ -1,1 +1,1 @@
-"""Kept models: stored, used for prediction, exported."""
+"""Models at the plant: storage, adoption, prediction, export."""

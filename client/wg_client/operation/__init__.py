@@ -1,1 +1,1 @@
-"""A plant from day to day: backup and restore of its home, and how it is."""
+"""Day-to-day operation of a plant: backup and restore of its home, status, watch."""

@@ -1,1 +1,1 @@
-"""Before anything leaves: what a plant may expect, and what that is worth to it."""
+"""The pilot, before anything leaves the plant: expected gain and its value to the plant."""

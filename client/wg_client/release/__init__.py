@@ -1,1 +1,1 @@
-"""What leaves the plant: frozen data, charged statistics, and what they cost."""
+"""Preview of a release: its contents, its cost, hints, and the canary audit."""

@@ -1,1 +1,1 @@
-"""Model selection: candidates of a package against local-only, on records that none has seen."""
+"""Model selection: a package's candidates against local-only, on held-out records."""

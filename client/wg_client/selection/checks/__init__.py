@@ -1,4 +1,4 @@
-"""Acceptance checks: each says one thing of a model before it may be kept; one module a check.
+"""Acceptance checks, one module each: conditions that a model must pass before it is kept.
 
-To add one: a module with an ``AcceptanceCheck`` (``base``), and its line in ``registry``.
+To add a check, write a module with an ``AcceptanceCheck`` (``base``) and list it in ``registry``.
 """
