@@ -1,4 +1,4 @@
-"""Rows matched with columns, each at most once."""
+"""Linear assignment of rows to columns."""
 
 import numpy as np
 
@@ -6,9 +6,9 @@ from wg_client.fitting.linear_head import Floats, Ints
 
 
 def best_columns(scores: Floats) -> Ints:
-    """Column of each row of ``[r, c]``, r at most c, such that the sum of scores is the largest."""
+    """Assign each row of ``[r, c]``, r at most c, its own column, for the largest total score."""
     columns = np.asarray(scores.argmax(axis=1))
-    if len(np.unique(columns)) == len(columns):  # no row gives way to another: nothing is larger
+    if len(np.unique(columns)) == len(columns):  # each row has its best column
         return columns
     from scipy.optimize import linear_sum_assignment  # half a second to import, and seldom needed
 
@@ -16,14 +16,14 @@ def best_columns(scores: Floats) -> Ints:
 
 
 def rows_of_labels(logits: Floats, labels: Ints, classes: int) -> Ints:
-    """The likeliest row of R logits for each of K classes, ``[K]``; each row at most once.
+    """Assign each of K classes the likeliest of R rows of logits, ``[K]``, each row at most once.
 
-    A softmax's denominator is the same for all orders, so that the likeliest one is a linear
-    assignment of the sums of logits. Classes without records take the first rows that are left.
+    A softmax's denominator is the same for all orders of rows, so the likeliest assignment is a
+    linear assignment on sums of logits. Classes without records take the first free rows.
 
     Args:
         logits: Logits of labelled records, ``[n, R]``.
-        labels: Theirs, ``[n]``.
+        labels: Labels of the records, ``[n]``.
         classes: K, at most R.
     """
     present = np.unique(labels)

@@ -1,10 +1,11 @@
-"""Means of fitted heads: models that err on different records, judged out of fold.
+"""Averages of fitted heads that err on different records, evaluated out of fold.
 
-Two models that err on different records are better together than the better of them, and no choice
-has to be made from a handful of labels. Logits of each are at their best temperature, so that a
-mean is one of log odds (a logarithmic opinion pool; Heskes 1998, NIPS 10). It is a linear head.
-Where shares are given, each counts by its share times ``exp(-LOSS_WEIGHT * log loss)``: the mean
-out of fold, and for the records of a fold of what is known without that fold.
+Such an average is better than its best member, and nothing has to be selected by a handful of
+labels. The logits of each member are at their best temperature, and their mean is a logarithmic
+opinion pool (Heskes 1998, NIPS 10). The average is again a linear head.
+
+If shares are given, the weight of a member is its share times ``exp(-LOSS_WEIGHT * log loss)``,
+with the mean out-of-fold loss; for the records of a fold, the loss on the other folds.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ LOSS_WEIGHT = 6.0
 
 
 def mean_head(heads: Sequence[LinearHead], weights: Floats | None = None) -> LinearHead:
-    """The head whose logits are the mean of those of heads, some on further features behind."""
+    """Average heads' weights and biases; narrower heads are padded with zero weights."""
     widest = max(head.weight.shape[1] for head in heads)
     return LinearHead(
         np.average([head.pad_features(widest).weight for head in heads], axis=0, weights=weights),
@@ -31,13 +32,13 @@ def mean_head(heads: Sequence[LinearHead], weights: Floats | None = None) -> Lin
 def average_models(
     members: Sequence[Fitted], folds: Folds, shares: Floats | None = None
 ) -> Fitted | None:
-    """Average fitted heads, and judge the average out of fold; None if nothing was held out.
+    """Average fitted heads, and evaluate the average out of fold; None if nothing was held out.
 
     Args:
-        members: At least one, on the same folds; settings of the last are kept. Heads of some may
-            stand on further features behind those of others.
-        folds: These.
-        shares: Shares of each member, ``[members]``; None: an even mean.
+        members: Fitted heads, at least one, on the same folds; the result has the settings of the
+            last one. Some heads may use further features after those of the others.
+        folds: Folds of all members.
+        shares: Share of each member, ``[members]``; None: equal weights.
     """
     judged_members = [member.out_of_fold for member in members if member.out_of_fold is not None]
     if len(judged_members) < len(members):
@@ -63,6 +64,6 @@ def average_models(
 
 
 def _weights(shares: Floats, losses: Sequence[Floats]) -> Floats:
-    """Weigh members, ``[members]``, by the losses of each; weights add up to one."""
+    """Return weights ``[members]``, with sum 1, from shares and mean losses."""
     weights = shares * np.exp([-LOSS_WEIGHT * float(loss.mean()) for loss in losses])
     return np.asarray(weights / weights.sum())

@@ -1,4 +1,4 @@
-"""What stands before a head at a plant: the shared encoder, and a network that may be beside it."""
+"""Inputs of a head at a plant: features of the shared encoder, and of networks beside it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,23 +17,23 @@ class Scaled(Protocol):
     """An affine map of local features."""
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
-        """Compute the inputs of the head, for any records."""
+        """Return the inputs of the head for any records."""
 
     def outward(self, head: LinearHead) -> LinearHead:
-        """The same function of local features as a head is of what they are turned into."""
+        """Return a head on local features that equals ``head`` on the map's output."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trunk:
-    """A trunk, seen through the plant's records.
+    """Features of the plant's records on one trunk.
 
     Attributes:
-        features: float64 ``[n, d]`` of all local records.
-        scaling: What turned the encoder's local features into ``features``; None: nothing.
-        columns: Number of local features that it stands on.
-        blocks: Sizes of the blocks of features that a plant's own learners see one by one, the
-            last of the features; none: they see all.
-        trunk_blocks: Number of blocks of each of the encoder's trunks; none: all are of one.
+        features: Features of all records, float64 ``[n, d]``.
+        scaling: Map from the encoder's local features to ``features``; None: identity.
+        columns: Number of local features that the trunk uses.
+        blocks: Sizes of the blocks of features that the plant's learners use one by one, the last
+            features of all; empty: learners use all features together.
+        trunk_blocks: Number of blocks of each of the encoder's trunks; empty: there is one trunk.
     """
 
     features: Floats
@@ -43,7 +43,7 @@ class Trunk:
     trunk_blocks: tuple[int, ...] = ()
 
     def outward(self, head: LinearHead) -> LinearHead:
-        """A head on ``features`` as one on what the trunk gives of any record."""
+        """Return a head on the encoder's local features that equals ``head`` on ``features``."""
         return head if self.scaling is None else self.scaling.outward(head)
 
 
@@ -54,7 +54,7 @@ def encoder_trunk(
     blocks: Sequence[int],
     trunk_blocks: Sequence[int] = (),
 ) -> Trunk:
-    """The encoder's trunk; arguments as of ``feature_scaling`` and ``Trunk``."""
+    """Return the encoder's trunk; arguments as of ``feature_scaling`` and ``Trunk``."""
     scaling = feature_scaling(local, released, scaled, blocks)
     if scaling is None:
         return Trunk(local.astype(np.float64), columns=local.shape[1])
@@ -64,11 +64,11 @@ def encoder_trunk(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WithNetwork:
-    """Local features as a trunk has them, and behind them those of a network, as they are.
+    """Affine map of local features, with a network's features appended unchanged.
 
     Attributes:
-        scaling: Scaling of local features; None: nothing.
-        columns: Number of these.
+        scaling: Scaling of the local features; None: identity.
+        columns: Number of local features.
         width: Number of the network's features.
     """
 
@@ -77,7 +77,7 @@ class WithNetwork:
     width: int
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
-        """Compute the inputs of the head, for any records."""
+        """Return the inputs of the head for any records."""
         plain = features.astype(np.float64)
         encoder_features = plain[:, : self.columns]
         scaled_features = (
@@ -86,7 +86,7 @@ class WithNetwork:
         return np.hstack([scaled_features, plain[:, self.columns :]])
 
     def outward(self, head: LinearHead) -> LinearHead:
-        """The same function of local features as a head is of what they are turned into."""
+        """Return a head on local and network features that equals ``head`` on the map's output."""
         front = LinearHead(head.weight[:, : -self.width], head.bias)
         if self.scaling is not None:
             front = self.scaling.outward(front)
@@ -94,6 +94,6 @@ class WithNetwork:
 
 
 def with_network(encoder: Trunk, features: NDArray[np.floating]) -> Trunk:
-    """The encoder's trunk with a network's features ``[n, F]`` of all local records behind it."""
+    """Append a network's features ``[n, F]`` of all records to the encoder's trunk."""
     scaling = WithNetwork(encoder.scaling, encoder.columns, features.shape[1])
     return Trunk(np.hstack([encoder.features, features]).astype(np.float64), scaling=scaling)

@@ -1,13 +1,13 @@
-"""Feature scaling at the plant: many local features as few numbers, whatever units they are in.
+"""Feature scaling at the plant: standardisation and principal directions of local features.
 
-Local features beyond the released ones come in blocks that have no scale in common: one plant's
-windows are in bars and another's in millivolts, and what tells marks on steel apart is a hundredth
-of what tells photographs apart. The plant divides each by how much its own records vary in it,
-gives each block the same variance, and takes its leading principal directions. The blocks stand
-side by side, so that a learner may see one of them or all. The
-released features stand before them, and quietly, since the blocks say all that they say. No label
-is looked at, so held-out predictions stay honest. Every model is learnt on scaled features, and its
-head is turned back into one on local features, which is what is kept, exported and run.
+Local features beyond the released ones come in blocks without a common scale: one plant's windows
+are in bars and another's in millivolts, and features that distinguish marks on steel vary a
+hundredth as much as those that distinguish photographs. The plant divides each feature by its
+spread over its own records, gives each block the same variance, and projects it on its leading
+principal directions. The blocks are concatenated, so a learner may use one of them or all. The
+released features come before them, with less variance, since the blocks contain their information.
+No label is used, so held-out predictions stay valid. Every model is trained on scaled features, and
+its head is converted to a head on local features, which is stored, exported and run.
 """
 
 from collections.abc import Sequence
@@ -20,20 +20,20 @@ from wg_client.fitting.linear_head import Floats, LinearHead
 from wg_common.inference.block_scale import block_scale
 from wg_common.inference.discriminants import principal
 
-RECORDS = 2000  # Directions are those of as many records at most, spread evenly
-DIRECTIONS = 256  # Of a block, at most
-_LOUDER = 4.0  # Root of the total variance of a block, over that of the released features
+RECORDS = 2000  # Most records, evenly spread, from which directions are computed
+DIRECTIONS = 256  # Most directions of a block
+_LOUDER = 4.0  # Ratio of a block's root total variance to that of the released features
 _CHUNK = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureScaling:
-    """An affine map: the released features as they are, and directions of each block.
+    """Affine map to the released features and the principal directions of each block.
 
     Attributes:
         released: Number d of features that are released; they come first.
-        scaled: Number P of features that have a public scale; the blocks come behind them.
-        means: Means of each block, ``[B]``.
+        scaled: Number P of features that have a public scale; the blocks come after them.
+        means: Mean of each block, ``[B]``.
         directions: Directions of each block, ``[B, r]``.
     """
 
@@ -48,7 +48,7 @@ class FeatureScaling:
         return tuple(directions.shape[1] for directions in self.directions)
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
-        """Scaled features ``[n, d + R]`` of local features ``[n, D]``; R is the sum of r."""
+        """Map local features ``[n, D]`` to scaled features ``[n, d + R]``; R is the sum of r."""
         output = np.zeros((len(features), self.released + sum(self.blocks)))
         for start in range(0, len(features), _CHUNK):
             rows = features[start : start + _CHUNK].astype(np.float64)
@@ -60,7 +60,7 @@ class FeatureScaling:
         return output
 
     def outward(self, head: LinearHead) -> LinearHead:
-        """The same function of local features as a head ``[K, d + R]`` is of scaled ones."""
+        """Return a head on local features that equals a head ``[K, d + R]`` on scaled ones."""
         released_part, *parts = np.split(
             head.weight, self.released + np.cumsum((0, *self.blocks))[:-1], axis=1
         )
@@ -73,17 +73,17 @@ class FeatureScaling:
 def feature_scaling(
     features: NDArray[np.floating], released: int, scaled: int, blocks: Sequence[int]
 ) -> FeatureScaling | None:
-    """The scaling that a plant's records ask for, with and without labels.
+    """Fit the scaling on a plant's records, with and without labels.
 
     Args:
         features: Local features ``[n, D]``, n at least 1.
-        released: Number d of them that are released; they come first.
-        scaled: Number P of them that have a public scale; they come before the others. Those of
-            them that are not released have no part: the others say the same, and more.
-        blocks: Sizes of the blocks of the others; they add up to D - P.
+        released: Number d of features that are released; they come first.
+        scaled: Number P of features that have a public scale; they come before the blocks. Those
+            that are not released are ignored: the blocks contain their information, and more.
+        blocks: Sizes of the blocks; they add up to D - P.
 
     Returns:
-        None where there are no blocks: nothing is scaled.
+        None if there are no blocks: nothing is scaled.
     """
     if not blocks:
         return None

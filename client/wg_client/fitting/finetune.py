@@ -1,13 +1,14 @@
-"""Local training that starts at delivered weights and can always walk away from them.
+"""Fine-tuning of delivered weights on the plant's records, free to discard the weights.
 
-The base head enters with a scale s beside a part that is fitted on the plant's records
-(``learners``); at s = 0 it is ignored. Cross-validation chooses with a prior.
+The model is the base head, scaled by s, plus a part that is fitted on the plant's records
+(``learners``); at s = 0 the base head is ignored. Cross-validation with a prior selects s and the
+learner.
 
-Classes without local records are not trained: a softmax over the seen classes only is fitted, and
-the others keep the base head's rows, at the same scale, with one common bias. How they would do is
-measured by leave-class-out. With m the share of future records that the acceptance policy expects
-from them, learner and bias minimise the log loss of a mixture: m of records of classes left out,
-1 - m of the others.
+Classes without local records are not trained: the softmax is fitted over classes with records, and
+the others keep the base head's rows, at the same scale, with one common bias. Their accuracy is
+estimated by leave-class-out. With m the expected share of future records from these classes,
+learner and bias minimise the log loss of a mixture: m of records of classes left out, 1 - m of the
+others.
 """
 
 from dataclasses import replace
@@ -23,12 +24,12 @@ from wg_common.inference.discriminants import centre_rows
 
 
 def fixed_base(head: LinearHead) -> BaseHead:
-    """A base head that no local record changes."""
+    """Return a base head that does not depend on local records."""
     return lambda features, labels: head
 
 
 def normalise(base: BaseHead) -> BaseHead:
-    """The same, with centred logits of unit root mean square on the training records."""
+    """Centre a base head's logits and scale them to unit RMS on the training records."""
 
     def fit_scaled(features: Floats, labels: Ints) -> LinearHead:
         head = base(features, labels)
@@ -42,14 +43,14 @@ def normalise(base: BaseHead) -> BaseHead:
 def fit_finetuned(
     delivered: BaseHead, features: Floats, labels: Ints, folds: Folds, *, unseen_mass: float
 ) -> Fitted:
-    """Train on from a head on the plant's records.
+    """Fine-tune a head on the plant's records.
 
     Args:
-        delivered: Delivered head of K classes; ``fixed_base`` for a delivered head.
-        features: Float64 ``[n, d]`` of labelled records, n at least 1.
-        labels: ``[n]``.
-        folds: From ``folds.stratified``.
-        unseen_mass: Share m of future records that belong to classes without local records.
+        delivered: Base head over K classes; ``fixed_base`` makes one from a delivered head.
+        features: Features of labelled records, float64 ``[n, d]``, n at least 1.
+        labels: Labels of the records, ``[n]``.
+        folds: From ``folds.stratify``.
+        unseen_mass: Expected share m of future records of classes without local records.
     """
     base = normalise(delivered)
     classes_present = np.unique(labels)
@@ -80,7 +81,7 @@ def fit_finetuned(
     if trials is not None:
         fitted_head = replace(fitted_head, leave_class_out=trials.of(trial))
     elif folds.usable and unseen:
-        # Before any local record has moved it: a head around these would know them by that alone.
+        # Evaluated without local records: after fitting on them the head would know these classes.
         before = delivered(features[:0], labels[:0]).logits(features)
         fitted_head = replace(fitted_head, leave_class_out=of_logits(before, labels))
     settings = {"local_part": learner.name, "offset_scale": repr(learner.scale)}
@@ -88,7 +89,7 @@ def fit_finetuned(
 
 
 def _train(base: BaseHead, features: Floats, labels: Ints, learner: Learner) -> LinearHead:
-    """The base head with what a learner adds; unseen classes keep its rows."""
+    """Fit a learner around the base head; classes without records keep the base head's rows."""
     start = base(features, labels)
     (part,), rows = fit_parts((learner,), features, labels, start.logits(features))
     weight, bias = learner.unseen_scale * start.weight, learner.unseen_scale * start.bias

@@ -1,4 +1,4 @@
-"""A fitted head with its out-of-fold predictions: what every method hands to model search."""
+"""Fitted heads with out-of-fold predictions: the result of every method."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class OutOfFold:
-    """Logits of models and choices that no label of the record had a part in.
+    """Out-of-fold logits: no label of a record took part in its model or in the model's selection.
 
     Attributes:
-        logits: ``[repeats, m, K]`` of the m judged records.
-        inner: The same for choices among models: ``[repeats, folds, m, K]``, of models that saw
-            neither the fold nor the record; zeros for records of the fold.
-        labels: ``[m]``.
+        logits: ``[repeats, m, K]`` of the m evaluated records.
+        inner: Logits for selection among models, ``[repeats, folds, m, K]``, from fits without the
+            fold and without the record; zeros for records of the fold.
+        labels: Labels of the evaluated records, ``[m]``.
     """
 
     logits: Floats
@@ -29,16 +29,16 @@ class OutOfFold:
     labels: Ints
 
     def of(self, repeat: int, fold: int, in_training: NDArray[np.bool_]) -> OutOfFold:
-        """Return the model's predictions by which one may choose without a fold.
+        """Return the predictions by which a selection may be made without one fold.
 
         Args:
-            in_training: Which records are in other folds, ``[m]``.
+            in_training: Mask of the records in other folds, ``[m]``.
         """
         inner = self.inner[repeat, fold, in_training][None]
         return OutOfFold(logits=inner, inner=inner[None], labels=self.labels[in_training])
 
     def rise(self, assignment: Ints) -> float:
-        """Accuracy beyond that of models that saw one fold less, which is in ``inner``; 0 or more.
+        """Return the gain in accuracy over fits with one fold less (``inner``); at least 0.
 
         Args:
             assignment: Fold of each record in each repeat, ``[repeats, m]``.
@@ -50,17 +50,17 @@ class OutOfFold:
 
     @property
     def losses(self) -> Floats:
-        """Log loss, nats, ``[repeats, m]``."""
+        """Log loss of each record, nats, ``[repeats, m]``."""
         return np.stack([log_loss(logits, self.labels) for logits in self.logits])
 
     @property
     def predictions(self) -> Ints:
-        """Classes, int64 ``[repeats, m]``."""
+        """Predicted classes, int64 ``[repeats, m]``."""
         return np.asarray(self.logits.argmax(axis=2))
 
     @property
     def right(self) -> Floats:
-        """Share of repeats in which each record was right, ``[m]``."""
+        """Share of repeats with a correct prediction, per record, ``[m]``."""
         return np.asarray((self.predictions == self.labels).mean(axis=0))
 
 
@@ -69,10 +69,10 @@ class Fitted:
     """A model fitted on all labelled records.
 
     Attributes:
-        head: Over the whole declared label domain, at its temperature.
-        out_of_fold: How it was judged; None if nothing was held out.
-        settings: What cross-validation chose, for the manifest.
-        leave_class_out: How it does on classes without records.
+        head: Head over the whole declared label domain, with calibrated logits.
+        out_of_fold: Out-of-fold predictions; None if nothing was held out.
+        settings: Settings that cross-validation selected, for the manifest.
+        leave_class_out: Estimated quality on classes without records.
     """
 
     head: LinearHead
@@ -87,12 +87,12 @@ class Fitted:
 
     @property
     def losses(self) -> Floats:
-        """Their log loss, nats, ``[repeats, m]``; ``[0, 0]`` if nothing was held out."""
+        """Out-of-fold log loss, nats, ``[repeats, m]``; ``[0, 0]`` if nothing was held out."""
         return np.zeros((0, 0)) if self.out_of_fold is None else self.out_of_fold.losses
 
     @property
     def right(self) -> Floats:
-        """Right answers of ``out_of_fold``; ``[0]`` if nothing was held out."""
+        """Share of repeats with a correct prediction, ``[m]``; ``[0]`` if nothing was held out."""
         return np.zeros(0) if self.out_of_fold is None else self.out_of_fold.right
 
 
@@ -108,16 +108,16 @@ def cross_validated(
     prior: Floats,
     tilt: Tilt | None = None,
 ) -> tuple[Fitted, int]:
-    """Choose a configuration by nested cross-validation and fit it on all records.
+    """Select a configuration by nested cross-validation, and fit it on all records.
 
     Args:
-        predict: As for ``folds.nested``.
+        predict: As for ``folds.cross_validate_nested``.
         refit: Fits one configuration.
         features: Features of all labelled records, ``[n, d]``.
-        labels: ``[n]``.
-        folds: From ``folds.stratified``; without three non-empty folds the prior alone decides.
+        labels: Labels of the records, ``[n]``.
+        folds: From ``folds.stratify``; without three non-empty folds the prior alone decides.
         prior: Penalty of each configuration, nats.
-        tilt: Where classes have no records.
+        tilt: Correction for classes without records; None: every class has records.
 
     Returns:
         The fit, and the index of its configuration.

@@ -1,12 +1,14 @@
-"""Nested cross-validation: no figure of a record comes from a choice that its label had a part in.
+"""Nested cross-validation: a record's label takes no part in selections that it is evaluated by.
 
-Records are dealt into folds. To judge those of fold a, a configuration and its temperature are
-chosen by models that saw neither fold a nor the records they predict: one model without folds a and
-b serves the choice for a on the records of b, and the choice for b on those of a, so that k folds
-ask for k (k - 1) / 2 fits of all configurations. The configuration chosen is then fitted without
-fold a, and predicts it. (Stone 1974, *JRSS B* 36(2); Varma and Simon 2006, *BMC Bioinformatics* 7.)
+To evaluate the records of fold a, a configuration and its temperature are selected with models that
+were trained neither on fold a nor on the records they predict. One model without folds a and b
+serves the selection for a on the records of b, and the selection for b on the records of a, so k
+folds need k (k - 1) / 2 fits of all configurations. The selected configuration is then fitted
+without fold a, and predicts it. (Stone 1974, *JRSS B* 36(2); Varma and Simon 2006, *BMC
+Bioinformatics* 7.)
 
-Not guaranteed: that out-of-fold figures are those of the final model, which has seen more records.
+Not guaranteed: that out-of-fold figures equal those of the final model, which is trained on more
+records.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,22 +22,22 @@ from wg_client.fitting.linear_head import Floats, Ints, best_temperature, log_lo
 
 RowIndex = NDArray[np.intp]
 LEAST_UNITS = 3
-"""Units of a class below which its records are not judged: with one held out, and one for the
-choice, no other would be left to learn the class from."""
+"""Fewest units of a class for its records to be evaluated: one is held out, one is used for
+selection, and one is needed for training."""
 JUDGED = 2000
-"""Records that are judged, at most: more would change no choice, and time grows with them."""
+"""Most records that are evaluated: more would change no selection, and take more time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Folds:
-    """Fold of each judged record in each repeat.
+    """Fold of each evaluated record in each repeat.
 
     Attributes:
         assignment: int64 ``[repeats, m]`` in 0..count-1.
         count: Number of folds.
-        rows: Place of the judged records among the labelled ones, ``[m]``, rising.
-        training_only: Place of records that are in every training part and never judged, rising:
-            those of units with a class of which there are too few units.
+        rows: Indices of the evaluated records among the labelled records, ``[m]``, increasing.
+        training_only: Indices of the labelled records that are in every training set and never
+            evaluated, increasing: records of units with a class of which there are too few units.
     """
 
     assignment: Ints
@@ -45,36 +47,36 @@ class Folds:
 
     @property
     def usable(self) -> bool:
-        """True if every repeat has records in three folds at least: choices are nested."""
+        """True if every repeat has records in at least three folds, as nested selection needs."""
         return all(len(np.unique(row)) > 2 for row in self.assignment)
 
     def training(self, among: NDArray[np.bool_]) -> RowIndex:
-        """Return the place of records that a model learns from, among the labelled ones.
+        """Return the indices of the training records among the labelled records.
 
         Args:
-            among: Judged records that are among them, ``[m]``.
+            among: Mask of the evaluated records that are used for training, ``[m]``.
         """
         return np.concatenate([self.rows[among], self.training_only])
 
 
 def shape(records: int) -> tuple[int, int]:
-    """Repeats, and folds of each, for so many labelled records."""
+    """Return the numbers of repeats and of folds for a number of labelled records."""
     return (2, 5) if records < 200 else (1, 5) if records < 1000 else (1, 3)
 
 
 def stratify(
     labels: Ints, rng: np.random.Generator, units: NDArray[np.intp] | None = None
 ) -> Folds:
-    """Folds that spread each class evenly and split no unit.
+    """Assign records to folds that spread each class evenly and split no unit.
 
-    Five folds twice below 200 records, once below 1,000; three once beyond. A class with fewer than
-    ``LEAST_UNITS`` units is not judged, nor is any other record of these units: all are learnt from
-    in every fold.
+    Below 200 records there are five folds, repeated twice; below 1,000 five folds once; else three
+    folds once. Units with a class that occurs in fewer than ``LEAST_UNITS`` units are not
+    evaluated: all their records are used for training in every fold.
 
     Args:
-        labels: ``[n]``.
+        labels: Labels of the records, ``[n]``.
         rng: Source of the assignment.
-        units: Index of each record's unit, or None: each record is its own.
+        units: Index of each record's unit; None: each record is its own unit.
     """
     n = len(labels)
     repeats, count = shape(n)
@@ -108,17 +110,18 @@ def stratify(
 def _deal(
     labels: Ints, position: RowIndex, pool: NDArray[np.bool_], count: int, rng: np.random.Generator
 ) -> Ints:
-    """Fold of each group, so that every fold has its share of every class, as far as groups allow.
+    """Assign groups to folds so that every fold has its share of every class, as far as possible.
 
-    A unit may have records of several classes. Were it dealt by one of them, folds would lack
-    others, and a class is seldomer in training the more of it is held out: figures of what learns
-    here alone fall below chance. The largest groups come first; each goes where the squared shares
-    of classes grow least, among equals to the fold with the fewest records.
+    A unit may have records of several classes. If it were assigned by one of them, folds would lack
+    the others, and a class would be rarer in training the more of it is held out: figures of
+    local-only models would fall below chance. The largest groups come first; each goes to the fold
+    where the squared class shares grow least, and among equal folds to the one with the fewest
+    records.
 
     Args:
-        labels: ``[n]``.
+        labels: Labels of the records, ``[n]``.
         position: Group of each record, ``[n]``.
-        pool: Groups that are judged; the others are in fold 0.
+        pool: Mask of the groups that are evaluated; the others stay in fold 0.
         rng: Source of the order of groups of one size, and of folds.
     """
     classes, dense = np.unique(labels, return_inverse=True)
@@ -138,10 +141,10 @@ def _deal(
 
 
 def _judgeable(labels: Ints, position: RowIndex) -> NDArray[np.bool_]:
-    """Units ``[u]`` all of whose classes occur in ``LEAST_UNITS`` units of this kind.
+    """Return a mask of units ``[u]`` all of whose classes occur in ``LEAST_UNITS`` such units.
 
     Args:
-        labels: ``[n]``.
+        labels: Labels of the records, ``[n]``.
         position: Unit of each record, ``[n]``.
     """
     classes, dense = np.unique(labels, return_inverse=True)
@@ -157,8 +160,8 @@ def _judgeable(labels: Ints, position: RowIndex) -> NDArray[np.bool_]:
 
 
 Tilt = Callable[[NDArray[np.bool_]], tuple[Floats, Floats]]
-"""What is known of classes without records when only these judged records ``[m]`` are used: added
-logits ``[configurations, K]`` and nats ``[configurations]``."""
+"""Correction for classes without records, from a mask ``[m]`` of the evaluated records to use:
+logits to add, ``[configurations, K]``, and expected loss in nats, ``[configurations]``."""
 Predict = Callable[[RowIndex, RowIndex], Sequence[Floats]]
 """(training rows, held-out rows) -> for each configuration the logits ``[held out, K]``."""
 Judge = Callable[[RowIndex, RowIndex, int], Floats]
@@ -167,15 +170,15 @@ Judge = Callable[[RowIndex, RowIndex, int], Floats]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Nested:
-    """Choices of nested cross-validation, and its predictions.
+    """Selections of nested cross-validation, and the out-of-fold predictions.
 
     Attributes:
-        chosen: Index of the configuration chosen on all judged records.
-        factor: Factor on its logits with the least loss, its temperature's inverse.
-        choices: Configuration chosen without each fold, int64 ``[repeats, folds]``.
-        factors: Factors that were chosen, ``[repeats, folds]``.
+        chosen: Index of the configuration selected on all evaluated records.
+        factor: Factor on its logits with the least loss: the inverse temperature.
+        choices: Configuration selected without each fold, int64 ``[repeats, folds]``.
+        factors: Inverse temperature selected without each fold, ``[repeats, folds]``.
         logits: Out-of-fold logits, factors applied, ``[repeats, m, K]``.
-        inner: Logits of models that saw neither a fold nor the record, factors applied,
+        inner: Logits of fits without a fold and without the record, factors applied,
             ``[repeats, folds, m, K]``; zeros for records of that fold.
     """
 
@@ -195,18 +198,18 @@ def cross_validate_nested(
     prior: Floats,
     tilt: Tilt | None = None,
 ) -> Nested:
-    """Choose a configuration by out-of-fold log loss plus a prior in nats, and judge the choice.
+    """Select a configuration by out-of-fold log loss plus a prior, and evaluate the selection.
 
-    At a handful of records a vote among configurations is mostly noise: ``prior`` says how many
-    nats of evidence a configuration must show beyond the default's. Logits of each configuration
-    get one temperature, so that families with and without a scale of their own compare.
+    With a handful of records, differences between configurations are mostly noise: ``prior`` is the
+    evidence in nats that a configuration must show beyond the default. The logits of each
+    configuration get one temperature, so that learners with and without calibrated logits compare.
 
     Args:
         predict: Fits all configurations on some rows and predicts others.
-        judge: Fits one.
+        judge: Fits one configuration.
         labels: Labels of all labelled records, ``[n]``.
         prior: Penalty of each configuration, nats, ``[configurations]``.
-        tilt: Where classes have no records.
+        tilt: Correction for classes without records; None: every class has records.
     """
     y, rows = labels[folds.rows], folds.rows
     m, repeats = len(y), len(folds.assignment)
@@ -253,7 +256,7 @@ _NOTHING = np.zeros((1, 1)), np.zeros(1)
 
 
 def _table(predict: Predict, fold: Ints, folds: Folds, configurations: int) -> Floats:
-    """Logits ``[folds, configurations, m, K]`` of models without a fold and without the record."""
+    """Return logits ``[folds, configurations, m, K]`` of fits without fold and record."""
     table: Floats | None = None
     for fold_a, fold_b in combinations(range(folds.count), 2):
         in_training = (fold != fold_a) & (fold != fold_b)
@@ -274,7 +277,7 @@ def _table(predict: Predict, fold: Ints, folds: Folds, configurations: int) -> F
 def _best(
     logits: Floats, labels: Ints, prior: Floats, unseen: Floats, records: int
 ) -> tuple[int, float]:
-    """The best of configurations by logits ``[configurations, n, K]``, and its factor."""
+    """Return the best configuration by logits ``[configurations, n, K]``, and its factor."""
     factors = [best_temperature(candidate_logits, labels) for candidate_logits in logits]
     losses = [
         records * float(log_loss(candidate_logits * factor, labels).mean())
@@ -287,15 +290,15 @@ def _best(
 def temper(
     logits: Floats, inner: Floats, labels: Ints, folds: Folds
 ) -> tuple[Floats, Floats, float]:
-    """Bring logits to their best temperature, chosen for each fold without it.
+    """Scale logits to their best temperature, selected for each fold without that fold.
 
     Args:
-        logits: As of ``Nested``.
-        inner: Records of the inner fold, as indices.
-        labels: Labels of the judged records, ``[m]``.
+        logits: Out-of-fold logits, as of ``Nested``.
+        inner: Logits for selection, as of ``Nested``.
+        labels: Labels of the evaluated records, ``[m]``.
 
     Returns:
-        Both with factors applied, and the factor for the final model.
+        Both arrays with factors applied, and the factor for the final model.
     """
     logits, inner = logits.copy(), inner.copy()
     final = best_temperature(np.concatenate(logits), np.tile(labels, len(logits)))

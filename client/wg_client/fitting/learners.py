@@ -1,9 +1,9 @@
-"""Ways to fit a linear head on labelled records, alone or around the logits of a base head.
+"""Learners: linear heads fitted on labelled records, alone or around the logits of a base head.
 
 Alone: shrunk linear discriminants, ridge regression on the classes, and logistic regression. Around
-a base head with logits b, the head is ``s * b + fitted part``: a logistic regression that has
-``s * b`` as an offset, so that its penalty pulls towards the base, or discriminants that are fitted
-by themselves and added, a product of experts. At s = 0 the base head is ignored.
+a base head with logits b, the head is ``s * b + fitted part``: a logistic regression with ``s * b``
+as offset, whose penalty shrinks it towards the base, or separately fitted discriminants that are
+added (a product of experts). At s = 0 the base head is ignored.
 """
 
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ RIDGE = "ridge"
 
 @dataclass(frozen=True, slots=True)
 class Learner:
-    """One way to fit a head.
+    """Configuration of one learner.
 
     Attributes:
         kind: ``LDA``, ``LOGISTIC`` or ``RIDGE``.
-        strength: Shrinkage, C, or penalty, in this order.
-        prior: Nats of evidence that it must show beyond the default.
-        scale: Factor s on the logits of the base head; 0 without one.
+        strength: Shrinkage (LDA), C (logistic) or penalty (ridge).
+        prior: Evidence in nats that it must show beyond the default.
+        scale: Factor s on the logits of the base head; 0 without a base head.
     """
 
     kind: str
@@ -41,12 +41,12 @@ class Learner:
 
     @property
     def name(self) -> str:
-        """For the manifest."""
+        """Name in the manifest."""
         return f"{self.kind}-{self.strength:g}"
 
     @property
     def unseen_scale(self) -> float:
-        """Scale of the base head's rows of classes without records; s, unless that is 0."""
+        """Scale of the base head's rows of classes without records: s, or 1 if s is 0."""
         return self.scale or 1.0
 
 
@@ -66,17 +66,17 @@ AROUND_A_BASE = (
         for s, q in ((0.0, 1.0), (1.5, 0.0), (3.0, 0.0), (6.0, 0.5))
     ),
 )
-"""What cross-validation chooses from around a base head."""
+"""Learners around a base head among which cross-validation selects."""
 
 
 def fit_parts(
     learners: Sequence[Learner], features: Floats, labels: Ints, base: Floats | None = None
 ) -> tuple[list[LinearHead], RowIndex]:
-    """Fit the part that each learner adds.
+    """Fit each learner's part, without the base head.
 
     Args:
-        features: ``[n, d]``, n at least 1.
-        labels: ``[n]`` in 0..K-1.
+        features: Features of the records, ``[n, d]``, n at least 1.
+        labels: Labels of the records, ``[n]`` in 0..K-1.
         base: Logits of the base head, ``[n, K]``; None is zero.
 
     Returns:

@@ -1,12 +1,12 @@
-"""Leave-class-out: how classes without local records would fare, measured on those with some.
+"""Leave-class-out: quality on classes without local records, estimated on classes with records.
 
-Each seen class in turn is treated as if it had no records: a model is fitted without any of them,
-and asked for them with every class in the running that has none. Around a base head classes without
-records keep the base head's rows and get one common bias: ``LearnerTrials`` finds the bias and what
-it costs, from any part of the records.
+Each class with records in turn is treated as if it had none: a model is fitted without its records
+and predicts them, with all other classes without records as alternatives. Around a base head,
+classes without records keep the base head's rows and get one common bias: ``LearnerTrials``
+selects this bias and returns its loss, from any subset of the records.
 
-With fewer than three seen classes none can be left out. Then the seen ones stand in, by the head
-*as delivered*, before any local record has moved it.
+With fewer than three classes with records no class can be left out. The estimate is then the
+delivered head's quality on these classes, before training on any local record.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,13 +21,13 @@ from wg_client.fitting.learners import Learner, fit_parts
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss, robust_loss
 
 _BIASES = np.concatenate([[-50.0], np.linspace(-10, 10, 41)])
-"""Biases of classes without records that are tried; the first: they are never predicted."""
-_CLASSES = 8  # Classes that are left out in turn, at most
+"""Candidate biases of classes without records; with the first they are never predicted."""
+_CLASSES = 8  # Most classes that are left out in turn
 _SMALL, _FEW = 500, 4
-"""Records beyond which learners around a base head leave out fewer classes, on one fold."""
+"""Number of records above which only so few classes are left out, on one fold."""
 
 BaseHead = Callable[[Floats, Ints], LinearHead]
-"""(features, labels) of training records -> the head over all K classes that they train on from.
+"""(features, labels) of training records -> the base head over all K classes for fine-tuning.
 
 Without any record: the head as delivered.
 """
@@ -40,11 +40,11 @@ def _no_figures() -> Floats:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LeaveClassOut:
-    """Figures of classes of which a model saw no record; empty if none was tried.
+    """Quality on classes that were left out of training; empty if no class was left out.
 
     Attributes:
         losses: Log loss on the records of each class left out, nats, ``[C]``.
-        recalls: Share of them that was recognised, ``[C]``.
+        recalls: Recall of each class left out, ``[C]``.
     """
 
     losses: Floats = field(default_factory=_no_figures)
@@ -52,18 +52,18 @@ class LeaveClassOut:
 
 
 def of_logits(logits: Floats, labels: Ints) -> LeaveClassOut:
-    """Judge logits ``[n, K]`` in which no record of the record's class had a part."""
+    """Evaluate logits ``[n, K]`` of models that were trained without the record's class."""
     losses, right = log_loss(logits, labels), logits.argmax(axis=1) == labels
     return LeaveClassOut(class_means(losses, labels), class_means(right, labels))
 
 
 def class_means(values: NDArray[np.generic], labels: Ints) -> Floats:
-    """Mean of values ``[n]`` over the records of each class that occurs."""
+    """Return the mean of values ``[n]`` over the records of each class that occurs."""
     return np.array([values[labels == label].mean() for label in np.unique(labels)])
 
 
 def held_out_classes(labels: Ints, limit: int = _CLASSES) -> Ints:
-    """Classes that are left out in turn, spread evenly over those with records."""
+    """Return the classes that are left out in turn, spread evenly over those with records."""
     tried_classes = np.unique(labels)
     return tried_classes[
         np.linspace(0, len(tried_classes) - 1, min(limit, len(tried_classes)))
@@ -74,16 +74,16 @@ def held_out_classes(labels: Ints, limit: int = _CLASSES) -> Ints:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
-    """One class left out under one learner: what it says of each record that it was asked for.
+    """Predictions of one learner for records evaluated with one class left out.
 
     Attributes:
-        record: Index among the judged records, ``[r]``.
-        own: Whether it is of the class left out.
-        true: Logit of its class.
+        record: Index among the evaluated records, ``[r]``.
+        own: Mask of the records of the class left out.
+        true: Logit of the record's class.
         seen: Log-sum-exp of the logits of classes with records.
-        unseen: The same of those without, the class left out among them.
-        margin: Logit of its class minus the largest of the others with records.
-        first: Whether its class has the largest logit of those without records.
+        unseen: Log-sum-exp of the logits of classes without records, including the class left out.
+        margin: Logit of the record's class minus the largest logit of classes with records.
+        first: Mask of records whose class has the largest logit of classes without records.
     """
 
     record: Ints
@@ -95,7 +95,7 @@ class _Asked:
     first: Mask
 
     def losses(self, in_training: Mask, unseen_mass: float, classes: int) -> Floats:
-        """Mean log loss of the mixture of known records at each bias, ``[len(_BIASES)]``."""
+        """Return the mean log loss of the mixture at each bias, ``[len(_BIASES)]``."""
         total = np.zeros(len(_BIASES))
         for of_held_out, share in ((True, unseen_mass), (False, 1 - unseen_mass)):
             rows = in_training[self.record] & (self.own == of_held_out)
@@ -104,11 +104,11 @@ class _Asked:
         return total
 
     def own_loss(self, bias: float, classes: int) -> float:
-        """Mean log loss on the class left out."""
+        """Return the mean log loss on the class left out."""
         return float(self._of(self.own, True, classes, np.array([bias])).mean())
 
     def recall(self, bias: float) -> float:
-        """Share of the class left out that is recognised."""
+        """Return the recall of the class left out."""
         return float(np.mean(self.first[self.own] & (self.margin[self.own] + bias > 0)))
 
     def _of(self, rows: Mask, of_held_out: bool, classes: int, biases: Floats = _BIASES) -> Floats:
@@ -117,7 +117,7 @@ class _Asked:
 
 
 class LearnerTrials:
-    """Classes left out of what each learner makes of a base head, each once."""
+    """Leave-class-out fits of each learner around a base head, each made once."""
 
     def __init__(
         self,
@@ -128,12 +128,12 @@ class LearnerTrials:
         learners: Sequence[Learner],
         unseen_mass: float,
     ) -> None:
-        """Fit them.
+        """Fit each learner without each class.
 
         Args:
-            features: Of labelled records, ``[n, d]``; three seen classes at least.
-            labels: ``[n]``.
-            unseen_mass: Share of future records expected from classes without any here.
+            features: Features of labelled records, ``[n, d]``, of at least three classes.
+            labels: Labels of the records, ``[n]``.
+            unseen_mass: Expected share of future records of classes without records.
         """
         self._mass, self._judged = unseen_mass, len(folds.rows)
         x, y = features[folds.rows], labels[folds.rows]
@@ -146,14 +146,14 @@ class LearnerTrials:
         ]
 
     def __call__(self, in_training: Mask) -> tuple[Floats, Floats]:
-        """The best common bias of each learner, and its log loss: ``folds.Tilt``."""
+        """Return the best common bias of each learner, and its log loss: a ``folds.Tilt``."""
         bias, losses = self._best(self._losses(in_training))
         class_bias = np.zeros((len(bias), self._classes))
         class_bias[:, self._unseen] = bias[:, None]
         return class_bias, losses
 
     def of(self, learner: int) -> LeaveClassOut:
-        """Judge one learner on each class left out, at the bias that the others ask for."""
+        """Evaluate one learner on each class left out, at the bias selected on the others."""
         by_class = self._losses(np.ones(self._judged, dtype=bool))
         losses, recalls = [], []
         for index, class_number in enumerate(self._tried):
@@ -164,7 +164,7 @@ class LearnerTrials:
         return LeaveClassOut(np.array(losses), np.array(recalls))
 
     def _losses(self, in_training: Mask) -> Floats:
-        """``[classes left out, learners, biases]``."""
+        """Return losses ``[classes left out, learners, biases]``."""
         return np.array(
             [
                 [answer.losses(in_training, self._mass, self._classes) for answer in class_number]
@@ -180,9 +180,9 @@ class LearnerTrials:
 def _splits(
     labels: Ints, folds: Folds, limit: int, count: int
 ) -> Iterator[Iterator[tuple[int, Mask, Mask]]]:
-    """For each class left out: (class, training records, records asked for) at each fold.
+    """Yield, per class left out and fold: (class, training mask, evaluation mask).
 
-    At one fold all records of the class are asked for, since none was trained on.
+    With one fold all records of the class are evaluated, since none was used for training.
     """
     for label in held_out_classes(labels, limit):
         members = labels == label
@@ -200,7 +200,7 @@ def _bias_asked(
     splits: Sequence[tuple[int, Mask, Mask]],
     unseen: Ints,
 ) -> list[_Asked]:
-    """One class left out, under each learner."""
+    """Fit and evaluate each learner with one class left out."""
     by_learner: list[list[tuple[NDArray[np.generic], ...]]] = [[] for _ in learners]
     for label, train, test in splits:
         if not train.any() or not test.any():

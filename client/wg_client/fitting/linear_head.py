@@ -1,7 +1,6 @@
-"""Linear heads on frozen features, and closed forms to fit one. Pure functions.
+"""Linear heads on frozen features, and closed forms that fit them. Pure functions.
 
-A learner is given only classes that occur, and the head that it returns covers those; ``spread``
-places it in the declared label domain.
+A fit covers only classes that occur; ``spread`` extends its head to the declared label domain.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ Ints = NDArray[np.int64]
 NEVER = -1e4  # Bias of a class that a head cannot predict; finite, since exports refuse infinities
 
 
-_AT_ONCE = 1 << 18  # Numbers that are held at a time when temperatures are tried
+_AT_ONCE = 1 << 18  # Numbers in memory at a time while temperatures are tried
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,20 +35,20 @@ class LinearHead:
     bias: Floats
 
     def logits(self, features: Floats) -> Floats:
-        """Logits ``[n, K]`` of features ``[n, d]``."""
+        """Return logits ``[n, K]`` of features ``[n, d]``."""
         return features @ self.weight.T + self.bias
 
     def scale_logits(self, factor: float) -> LinearHead:
-        """The head whose logits are ``factor`` times as large."""
+        """Return the head with logits multiplied by ``factor``."""
         return LinearHead(self.weight * factor, self.bias * factor)
 
     def pad_features(self, dimension: int) -> LinearHead:
-        """The same function of more features ``[n, dimension]``, of which it uses the first."""
+        """Return the same head on more features ``[n, dimension]``; those added are ignored."""
         padding = dimension - self.weight.shape[1]
         return LinearHead(np.pad(self.weight, ((0, 0), (0, padding))), self.bias)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Tensors of the architecture ``lite0-head``."""
+        """Return the tensors of the architecture ``lite0-head``."""
         return {
             HEAD_WEIGHT: self.weight.astype(np.float32),
             HEAD_BIAS: self.bias.astype(np.float32),
@@ -57,7 +56,7 @@ class LinearHead:
 
 
 def head_from_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> LinearHead:
-    """The head among a network's tensors, which ``tensor_set.check_tensors`` has accepted."""
+    """Return the head of a network's tensors that ``tensor_set.check_tensors`` accepted."""
     return LinearHead(
         tensors[HEAD_WEIGHT].astype(np.float64), tensors[HEAD_BIAS].astype(np.float64)
     )
@@ -65,7 +64,7 @@ def head_from_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> LinearHead:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scaling:
-    """Shift and one scale that give features zero mean and unit mean variance.
+    """Shift and single scale that give features zero mean and unit mean variance.
 
     Attributes:
         mean: float64 ``[d]``.
@@ -76,29 +75,29 @@ class Scaling:
     scale: float
 
     def apply(self, features: Floats) -> Floats:
-        """Scaled features ``[n, d]``."""
+        """Return scaled features ``[n, d]``."""
         return (features - self.mean) / self.scale
 
     def unscale(self, head: LinearHead) -> LinearHead:
-        """The same function as a head on features that are not scaled."""
+        """Return a head on unscaled features that equals ``head`` on scaled ones."""
         weight = head.weight / self.scale
         return LinearHead(weight, head.bias - weight @ self.mean)
 
 
 def scaling(features: Floats) -> Scaling:
-    """Scaling of features ``[n, d]``; a constant set has scale 1."""
+    """Fit the scaling of features ``[n, d]``; constant features get scale 1."""
     mean = features.mean(axis=0)
     scale = float(np.sqrt(np.mean((features - mean) ** 2)))
     return Scaling(mean, scale if scale > 1e-12 else 1.0)
 
 
 def fit_ridge(features: Floats, labels: Ints, classes: int, penalty: float) -> LinearHead:
-    """Least squares on the classes' indicators with a penalty on the weights (Hoerl 1970).
+    """Fit least squares on class indicators with an L2 penalty on the weights (Hoerl 1970).
 
     Args:
         features: Centred, of unit mean variance, ``[n, d]``.
-        labels: ``[n]`` in 0..classes-1, each class at least once.
-        penalty: In units of the mean squared length of records, d.
+        labels: Labels of the records, ``[n]`` in 0..classes-1, each class at least once.
+        penalty: Penalty in units of the mean squared length of records, d.
     """
     d = features.shape[1]
     hot = np.eye(classes)[labels]
@@ -109,7 +108,7 @@ def fit_ridge(features: Floats, labels: Ints, classes: int, penalty: float) -> L
 
 
 def spread(head: LinearHead, rows: NDArray[np.intp], classes: int) -> LinearHead:
-    """A head over all ``classes`` of which only ``rows`` can be predicted."""
+    """Extend a head to all ``classes``; classes outside ``rows`` are never predicted."""
     weight = np.zeros((classes, head.weight.shape[1]))
     bias = np.full(classes, NEVER)
     weight[rows] = head.weight
@@ -118,10 +117,10 @@ def spread(head: LinearHead, rows: NDArray[np.intp], classes: int) -> LinearHead
 
 
 def log_loss(logits: Floats, labels: Ints) -> Floats:
-    """Loss of each record in nats, ``[n]``, under 95 % of the softmax and 5 % of even odds.
+    """Return the log loss of each record, nats, ``[n]``, under 0.95 softmax + 0.05 uniform.
 
-    The even odds bound what one mislabelled record, or one of a class that a training fold lacks,
-    can say.
+    The uniform part bounds the influence of a mislabelled record, and of a record whose class the
+    training fold lacks.
     """
     n, k = logits.shape
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -129,10 +128,10 @@ def log_loss(logits: Floats, labels: Ints) -> Floats:
 
 
 def best_temperature(logits: Floats, labels: Ints) -> float:
-    """Factor on the logits with the smallest log loss, on a coarse logarithmic grid.
+    """Return the factor on the logits with the smallest log loss, on a coarse logarithmic grid.
 
-    To the records comes one that is like all of them and has each label with even odds: a handful
-    that all happen to be right do not show that a model is never wrong (Platt 1999, section 2.2).
+    One average record with every label at equal weight is added to the records: a handful of
+    correct predictions does not show that a model is never wrong (Platt 1999, section 2.2).
     """
     grid = np.geomspace(1e-3, 1e2, 41)
     below = logits - logits.max(axis=1, keepdims=True)
@@ -147,11 +146,11 @@ def best_temperature(logits: Floats, labels: Ints) -> float:
 
 
 def robust_loss(chances: Floats, classes: int) -> Floats:
-    """Log loss of probabilities of the true class, under the same 5 % of even odds."""
+    """Return the log loss of probabilities of the true class, mixed with 5 % uniform."""
     return np.asarray(-np.log(0.95 * chances + 0.05 / classes))
 
 
 def tempered_loss(head: LinearHead, features: Floats, labels: Ints) -> float:
-    """Log loss in nats of a head over all records, at its best temperature."""
+    """Return the total log loss of a head over all records, nats, at its best temperature."""
     logits = head.logits(features)
     return float(log_loss(logits * best_temperature(logits, labels), labels).sum())

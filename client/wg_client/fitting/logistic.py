@@ -1,4 +1,4 @@
-"""Multinomial logistic regression around an offset: many strengths and offsets, one set of records.
+"""Multinomial logistic regression with offsets: many strengths and offsets on the same records.
 
 Minimises, for each problem of a batch,
 
@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 
 GAP = 1e-7
-"""How far from the least loss a fit may end: a share of the loss, and no less nats than this."""
+"""Largest suboptimality of a fit, relative to its loss, or in nats if the loss is below one."""
 _BIAS = np.sqrt(10.0)
-"""The constant beside the features, whose square is how much freer the bias is."""
+"""Constant feature of the bias; its square is the factor by which the bias is penalised less."""
 _FORCING = 0.3
-"""Share of the gradient, in the preconditioner's norm, that conjugate gradients may leave."""
+"""Relative residual, in the preconditioner's norm, at which conjugate gradients stop."""
 
 
 def fit_logistics(
@@ -40,17 +40,17 @@ def fit_logistics(
     strengths: Sequence[float],
     offsets: Sequence[Floats],
 ) -> list[LinearHead]:
-    """Fits of several strengths and offsets to the same records, in one go.
+    """Fit several strengths and offsets to the same records in one batch.
 
     Args:
-        features: Scaled, ``[n, d]``.
-        labels: ``[n]`` in 0..classes-1.
+        features: Scaled features, ``[n, d]``.
+        labels: Labels of the records, ``[n]`` in 0..classes-1.
         classes: Number of classes K.
         strengths: C of each of b fits.
-        offsets: Logits ``[n, K]`` of each.
+        offsets: Logits ``[n, K]`` of each fit's offset.
 
     Returns:
-        What each has learnt; the model's logits are ``offset + head.logits(features)``.
+        Head of each fit; the model's logits are ``offset + head.logits(features)``.
     """
     if not len(strengths):
         return []
@@ -73,7 +73,7 @@ def fit_logistics(
 
 
 def _rotate(rows: Floats) -> tuple[Floats, Floats]:
-    """Coordinates ``[n, r]`` of rows ``[n, D]`` along their principal directions ``[r, D]``."""
+    """Return coordinates ``[n, r]`` of rows ``[n, D]``, and the principal directions ``[r, D]``."""
     n, d = rows.shape
     if n < d:  # from products of rows: five times faster than a singular value decomposition
         squares, left_vectors = np.linalg.eigh(rows @ rows.T)
@@ -105,25 +105,25 @@ class _Problem:
     offset: Floats
 
     def part(self, keep: NDArray[np.bool_]) -> _Problem:
-        """Some fits of the batch."""
+        """Return some fits of the batch."""
         return _Problem(
             self.records, self.squares, self.hot, self.strength[keep], self.offset[:, keep]
         )
 
     def forward(self, x: Floats) -> Floats:
-        """Return the part of the unknowns in the logits, ``[K, b, n]``."""
+        """Return the contribution of the unknowns to the logits, ``[K, b, n]``."""
         k, b, r = x.shape
         flat = (x * np.sqrt(self.strength)[:, None]).reshape(k * b, r) @ self.records.T
         return flat.reshape(k, b, -1)
 
     def backward(self, v: Floats) -> Floats:
-        """The transpose of ``forward``."""
+        """Apply the transpose of ``forward``."""
         k, b, n = v.shape
         flat = v.reshape(k * b, n) @ self.records
         return flat.reshape(k, b, -1) * np.sqrt(self.strength)[:, None]
 
     def loss(self, x: Floats) -> tuple[Floats, Floats]:
-        """Loss ``[b]`` and probabilities ``[K, b, n]``."""
+        """Return loss ``[b]`` and probabilities ``[K, b, n]``."""
         logits = self.offset + self.forward(x)
         logits -= logits.max(axis=0)
         chances = np.exp(logits)
@@ -133,11 +133,11 @@ class _Problem:
         return (np.log(total) - true_logits).sum(axis=1) + 0.5 * _dot(x, x), chances
 
     def gradient(self, x: Floats, chances: Floats) -> Floats:
-        """Gradient at x, ``[K, b, r]``."""
+        """Return the gradient at x, ``[K, b, r]``."""
         return self.backward(chances - self.hot) + x
 
     def newton(self, chances: Floats, gradient: Floats, *, inner: int = 100) -> Floats:
-        """A direction ``[K, b, r]`` that solves Newton's equations to ``_FORCING``."""
+        """Return a direction ``[K, b, r]`` that solves Newton's equations to ``_FORCING``."""
         spread = np.mean(chances * (1 - chances), axis=2)  # [K, b]
         curvature = (self.strength * spread)[:, :, None] * self.squares + 1
         direction = np.zeros_like(gradient)
@@ -165,7 +165,7 @@ class _Problem:
 
 
 def _minimise(problem: _Problem, *, steps: int = 200) -> Floats:
-    """The minimisers, ``[K, b, r]``; a fit leaves the batch when it is done."""
+    """Return the minimisers, ``[K, b, r]``; converged fits leave the batch."""
     fits = len(problem.strength)
     minimisers = np.zeros((len(problem.hot), fits, len(problem.squares)))
     unfinished_fits = np.arange(fits)
@@ -203,6 +203,6 @@ def _step(
 
 
 def _dot(a: Floats, b: Floats) -> Floats:
-    """Inner product of each fit, ``[b]``."""
+    """Return the inner product of each fit, ``[b]``."""
     products: Floats = np.einsum("kbr,kbr->b", a, b)
     return products

@@ -1,10 +1,10 @@
-"""What records without labels say of classes that a head knows: clusters, found from the head on.
+"""Unsupervised refinement of a head: clusters of unlabelled records, initialised by the head.
 
 Expectation-maximisation (Dempster, Laird and Rubin, J. R. Stat. Soc. B 39, 1977) for a mixture of
-one Gaussian a class, all of one variance in every direction. What the head says of a record is its
-prior, times the shares of classes among the records. Records count in part only
-(``TEMPER``): where most are of one class, or some classes have none, what is
-one cluster would be split.
+one Gaussian per class, all with the same isotropic variance. The prior of a record's class is the
+head's prediction times the class shares among the records. The variance is inflated by ``TEMPER``:
+otherwise a single cluster would be split where most records are of one class, or some classes have
+no record.
 """
 
 import numpy as np
@@ -13,20 +13,20 @@ from scipy.special import softmax
 from wg_client.fitting.linear_head import Floats, LinearHead
 
 TEMPER = 8.0
-"""So many times the variance of a cluster is taken for it."""
+"""Factor by which the variance of clusters is inflated."""
 
 
 def refine(
     head: LinearHead, features: Floats, *, rounds: int = 20, records: int = 4096
 ) -> LinearHead:
-    """A head with what clusters of records say added.
+    """Add the clusters of unlabelled records to a head.
 
     Args:
-        head: Over K classes, on the features.
-        features: ``[n, d]`` of records without labels, n at least 1.
+        head: Head over K classes, on the features.
+        features: Features of records without labels, ``[n, d]``, n at least 1.
 
     Returns:
-        A head on the same features; the same head where all records are alike.
+        A head on the same features; the same head if all records are alike.
     """
     rows = np.linspace(0, len(features) - 1, min(len(features), records)).astype(int)
     centre = features[rows].mean(axis=0)

@@ -1,19 +1,19 @@
-"""Local-only soft sensors: a number of each window, learnt from the windows that have a value.
+"""Local-only soft sensors: regression of a value per window, trained on windows that have a value.
 
-A window is read as lagged signals: of each channel the means of equal parts in their order, its
-change and its spread. A ridge regression stands on these and, where there are values enough,
-boosted trees; both are averaged, in the proportion that has the least squared error out of fold.
-Folds never split a recording, since neighbouring hours are alike.
+The features of a window are lagged signals: per channel the means of equal parts in order, the
+change from first to last part, and the standard deviation. A ridge regression and, with enough
+values, boosted trees are fitted on them and averaged, with the weight of least squared out-of-fold
+error. Folds never split a recording, since neighbouring hours are alike.
 
 *Intervals* are split conformal (Vovk et al., *Algorithmic Learning in a Random World*, Springer,
 2005; over folds: Barber et al., *Predictive inference with the jackknife+*, Annals of Statistics
-49, 2021): a value lies within the quantile of the residuals out of fold, in which every recording
-weighs alike. They hold on average over hours of recordings like those that were learnt from, and
-not for each hour or under drift.
+49, 2021): the half-width is a quantile of the absolute out-of-fold residuals, in which every
+recording has the same weight. Coverage holds on average over recordings like those of the training
+data, not for each hour and not under drift.
 
-*The rule.* A delivered soft sensor gives way to local-only, or to itself with a ridge regression
-on its residuals, whichever has the lower squared error out of fold, only where that is lower than
-its own by ``SURE`` standard errors over recordings.
+*Selection rule.* A delivered soft sensor is replaced by local-only, or by itself plus a ridge
+regression on its residuals, whichever has the lower squared out-of-fold error, only if that error
+is lower than its own by ``SURE`` standard errors over recordings.
 """
 
 import math
@@ -34,24 +34,24 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 LEAST_VALUES = 5
-"""Fewest values that anything is learnt from."""
+"""Fewest values for training."""
 DELIVERED, CORRECTED, LOCAL = "delivered", "corrected", "local-only"
 COVERAGE = 0.9
-"""Share of hours whose value an interval is to hold."""
-_PARTS = 6  # Of a window
+"""Nominal coverage of the intervals."""
+_PARTS = 6  # Parts of a window
 _FOLDS = 5
-_TREES_FROM = 40  # Values below which trees have nothing to split
+_TREES_FROM = 40  # Fewest values with which trees are fitted
 SURE = 1.0
-"""Standard errors by which a model that replaces what was delivered has to be better."""
+"""Standard errors by which a model must be better to replace the delivered soft sensor."""
 _PENALTIES = np.geomspace(0.1, 1e5, 13)
-_SHARES = np.linspace(0, 1, 5)  # Of trees in the average
+_SHARES = np.linspace(0, 1, 5)  # Candidate weights of trees in the average
 
 
 def lag_signals(windows: NDArray[np.floating]) -> Floats:
-    """Lagged signals ``[n, F]`` of windows ``[n, C, T]``.
+    """Return the lagged signals ``[n, F]`` of windows ``[n, C, T]``.
 
     Raises:
-        DataError: There are not three axes, or a number is not finite.
+        DataError: The array does not have three axes, or a number is not finite.
     """
     x = np.asarray(windows, np.float64)
     if x.ndim != 3 or 0 in x.shape or not np.isfinite(x).all():
@@ -71,9 +71,9 @@ class NumberModel:
     Attributes:
         ridge: Regression on standardised features.
         trees: Boosted trees; None: too few values.
-        share: Share of trees in the average.
+        share: Weight of trees in the average.
         half_width: Half of the width of an interval.
-        out_of_fold: Values without the recording that they are of, ``[n]``.
+        out_of_fold: Predictions from fits without the value's recording, ``[n]``.
     """
 
     ridge: Pipeline
@@ -83,7 +83,7 @@ class NumberModel:
     out_of_fold: Floats
 
     def predict(self, features: Floats) -> Floats:
-        """Values ``[n]`` of features ``[n, F]``."""
+        """Predict values ``[n]`` from features ``[n, F]``."""
         values: Floats = self.ridge.predict(features)
         if self.trees is None or not self.share:
             return values
@@ -94,13 +94,13 @@ class NumberModel:
 def fit(
     features: Floats, values: Floats, recordings: Ints, trees_from: int = _TREES_FROM
 ) -> NumberModel:
-    """Learn a number.
+    """Train a soft sensor.
 
     Args:
-        features: ``[n, F]``.
-        values: Finite ones, ``[n]``.
-        recordings: Recording of each, ``[n]``.
-        trees_from: Values below which there are no trees.
+        features: Features of the windows, ``[n, F]``.
+        values: Finite values, ``[n]``.
+        recordings: Recording of each value, ``[n]``.
+        trees_from: Fewest values with which trees are fitted.
 
     Raises:
         DataError: There are fewer than ``LEAST_VALUES`` values, or fewer than two recordings.
@@ -133,9 +133,9 @@ def fit(
 
 
 def half_width(residuals: Floats, recordings: Ints) -> float:
-    """Quantile of residuals ``[n]`` that a new one is below with a chance of ``COVERAGE``.
+    """Return the conformal quantile of absolute residuals ``[n]`` at level ``COVERAGE``.
 
-    Every recording weighs alike, and the new one, of which nothing is known, as much as a residual.
+    Every recording has the same weight; the new, unknown residual has the weight of one residual.
     """
     _, rows, counts = np.unique(recordings, return_inverse=True, return_counts=True)
     order = np.argsort(residuals)
@@ -148,9 +148,9 @@ class Judgement(NamedTuple):
     """Quality of a soft sensor, in the unit of its values.
 
     Attributes:
-        error: Root of the mean squared error.
+        error: Root mean squared error.
         bias: Mean error.
-        r2: Share of the variance that it explains.
+        r2: Coefficient of determination.
     """
 
     error: float
@@ -159,7 +159,7 @@ class Judgement(NamedTuple):
 
     @classmethod
     def of(cls, predictions: Floats, values: Floats) -> "Judgement":
-        """Judge predictions ``[n]`` of values ``[n]``."""
+        """Evaluate predictions ``[n]`` of values ``[n]``."""
         errors = predictions - values
         spread = float(values.var())
         return cls(
@@ -171,12 +171,13 @@ class Judgement(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """Soft sensor that a plant keeps where one was delivered.
+    """Soft sensor that a plant selected after one was delivered.
 
     Attributes:
         name: ``DELIVERED``, ``CORRECTED`` or ``LOCAL``.
-        model: Model of the residuals, or of the values; None: the delivered one stays as it is.
-        out_of_fold: Values without the recording that they are of, ``[n]``.
+        model: Model of the residuals, or of the values; None: the delivered soft sensor is
+            unchanged.
+        out_of_fold: Predictions from fits without the value's recording, ``[n]``.
         half_width: Half of the width of an interval.
     """
 
@@ -186,7 +187,7 @@ class Choice:
     half_width: float
 
     def predict(self, features: Floats, delivered_values: Floats) -> Floats:
-        """Values of features ``[n, F]``, of which the delivered one says these ``[n]``."""
+        """Predict values of features ``[n, F]``, given the delivered predictions ``[n]``."""
         if self.model is None:
             return delivered_values
         values = self.model.predict(features)
@@ -194,7 +195,7 @@ class Choice:
 
 
 def choose(features: Floats, values: Floats, recordings: Ints, delivered_values: Floats) -> Choice:
-    """Choose by a plant's values ``[n]``, of which a delivered soft sensor says others.
+    """Select a soft sensor by a plant's values ``[n]`` and the delivered predictions of them.
 
     Raises:
         DataError: As of ``fit``.

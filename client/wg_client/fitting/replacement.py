@@ -1,18 +1,18 @@
-"""When labels put one model in the place of another; the delivered one is the first, if any is.
+"""Decision rule by which labels replace the delivered model by another.
 
-Let ``g`` be the mean over records of what another of A models gains in log loss, and ``s`` its
-standard error with U units as clusters (Liang and Zeger 1986, *Biometrika* 73(1)). It replaces the
-delivered one only where ::
+Let ``g`` be the mean gain in log loss of one of A alternative models over the delivered one, and
+``s`` its standard error with U units as clusters (Liang and Zeger 1986, *Biometrika* 73(1)). The
+alternative replaces the delivered model only if ::
 
     g > t(1 - RISK / A; U - 1) * s
 
-with Student's quantile (Student 1908, *Biometrika* 6(1)), and the share of each model as of
-Bonferroni. What was delivered then gives way to models that are no better at one plant in
-``1 / RISK`` at most. Labels of one recording are one unit, however many they are.
+with Student's quantile (Student 1908, *Biometrika* 6(1)) and a Bonferroni correction. The delivered
+model is then replaced by a model that is no better at one plant in ``1 / RISK`` at most. All labels
+of one recording are one unit.
 
-What was delivered has that place only where its log loss is below that of the shares of classes
-among the labels (``is_above_shares``): one at chance is compared like any other model. A bound is
-not asked for that, since few units show little of a good network, too.
+The delivered model has this precedence only if its log loss is below that of the class shares among
+the labels (``is_above_shares``); otherwise it is compared like any other model. That test has no
+confidence bound, since few units show little even of a good network.
 """
 
 import math
@@ -23,11 +23,11 @@ from scipy.special import stdtrit
 from wg_client.fitting.linear_head import Floats, Ints
 
 RISK = 0.05
-"""Chance that what was delivered gives way to models that are no better."""
+"""Probability that the delivered model is replaced by a model that is no better."""
 
 
 def replacement_errors(units: int, alternatives: int) -> float:
-    """Return how many standard errors a model must gain to replace the delivered one.
+    """Return the number of standard errors that a model must gain to replace the delivered one.
 
     Args:
         units: Number U of units.
@@ -37,7 +37,7 @@ def replacement_errors(units: int, alternatives: int) -> float:
 
 
 def standard_error(values: Floats, groups: Ints) -> float:
-    """Standard error of the mean of values ``[m]`` that are dependent within groups; inf of one."""
+    """Return the clustered standard error of the mean of values ``[m]``; inf with one group."""
     deviations = np.bincount(groups, weights=values - values.mean())
     count = int((np.bincount(groups) > 0).sum())
     if count < 2:
@@ -46,7 +46,7 @@ def standard_error(values: Floats, groups: Ints) -> float:
 
 
 def replacing(losses: Floats, groups: Ints) -> int:
-    """Return the place of the model to take: the first, unless another is shown to be better.
+    """Return the index of the model to use: the first, unless another is shown to be better.
 
     Args:
         losses: Log loss of each model on each record, nats, ``[1 + A, m]``, m at least 1.
@@ -67,15 +67,15 @@ def replacing(losses: Floats, groups: Ints) -> int:
 
 
 def is_above_shares(losses: Floats, judged: Ints, labels: Ints) -> bool:
-    """Tell whether a model has a lower log loss than the shares of classes among all labels.
+    """Return whether a model has a lower log loss than the class shares among all labels.
 
-    Labels of one class say nothing against a model: their share is all, and no model beats it. Nor
-    do those where some class has too few units to be judged.
+    True if the labels have one class only, since no model beats its share, or if some class has too
+    few units to be evaluated.
 
     Args:
         losses: Log loss of the model among the classes that have labels, nats, ``[m]``.
-        judged: Label of each judged record, ``[m]``.
-        labels: All labels, ``[n]``: which classes are judged depends on their units.
+        judged: Label of each evaluated record, ``[m]``.
+        labels: All labels, ``[n]``; classes with too few units are missing from ``judged``.
     """
     counts = np.bincount(labels)
     surprises = -np.log(counts[judged] / len(labels))

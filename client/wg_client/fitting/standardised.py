@@ -1,12 +1,12 @@
-"""A head of the plant's family beside what the plant learns on by itself.
+"""Logits of a family head as further features of the plant's trunk.
 
-The head stands on local features that the plant standardises; what the plant learns on are other
-directions of the same features (``feature_scaling``). The logits of the head stand beside these as
-further features, as loud as the released ones, so that training goes on from the head in a space
-that is no poorer than that of a model of the plant's own.
+The family head uses local features that the plant standardises; the plant's own models use other
+directions of the same features (``feature_scaling``). The head's logits are appended to these as
+features, scaled to the variance of the released ones, so that fine-tuning starts from the head in a
+space that contains the local-only model's.
 
-Where a network of the family came with the head, its features stand behind the local ones, and its
-logits beside the head's: training goes on from the mean of both, which is one of log odds.
+If a network of the family came with the head, its features are appended to the local ones, and its
+logits to the head's: fine-tuning starts from the mean of both logits.
 """
 
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ _TINY = 1e-12
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadBeside:
-    """A network of the family at a plant: a head on F features that the plant standardises.
+    """A family's network at a plant: its head, on F features that the plant standardises.
 
     Attributes:
-        head: The head.
+        head: The network's head.
         features: Features of all of the plant's records, ``[n, F]``.
     """
 
@@ -34,18 +34,18 @@ class HeadBeside:
     features: NDArray[np.floating]
 
     def at(self) -> LinearHead:
-        """The head on its features as they are."""
+        """Return the head on its features before standardisation."""
         return LinearHead(*self.head.at(self.features, Layout(self.features.shape[1], ())))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WithLogits:
-    """An affine map of local features: those of another one, and the logits of heads.
+    """Affine map of local features, with the logits of heads appended.
 
     Attributes:
-        scaling: The other one, of the first columns; None: local features as they are.
-        columns: Number of these.
-        heads: On all columns, one below the other.
+        scaling: Map of the first columns; None: identity.
+        columns: Number of these columns.
+        heads: Stacked heads, on all columns.
         loudness: Factor on each of their logits.
     """
 
@@ -55,7 +55,7 @@ class WithLogits:
     loudness: Floats
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
-        """Compute the inputs of the head, for any records."""
+        """Return the inputs of the head for any records."""
         plain = features.astype(np.float64)
         encoder_features = plain[:, : self.columns]
         scaled_features = (
@@ -64,7 +64,7 @@ class WithLogits:
         return np.hstack([scaled_features, self.loudness * self.heads.logits(plain)])
 
     def outward(self, head: LinearHead) -> LinearHead:
-        """The same function of local features as a head is of what they are turned into."""
+        """Return a head on local features that equals ``head`` on the map's output."""
         count = head.weight.shape[1] - len(self.loudness)
         front = LinearHead(head.weight[:, :count], head.bias)
         if self.scaling is not None:
@@ -84,13 +84,13 @@ def family_view(
     released: int,
     network: HeadBeside | None = None,
 ) -> tuple[Trunk, LinearHead]:
-    """Return the inputs of a family's head at a plant, and the head.
+    """Return the trunk of a family head at a plant, and the head on it.
 
     Args:
         local: Local features of all of the plant's records, ``[n, D]``.
         layout: Layout of the encoder's local features.
         released: Number of features that are released; they come first.
-        network: The family's network, whose features come behind all of these.
+        network: The family's network, whose features come after all others.
     """
     shared_features = local[:, : layout.scaled + sum(layout.blocks)]
     columns, heads = local.astype(np.float64), [LinearHead(*family.at(shared_features, layout))]
@@ -112,5 +112,5 @@ def family_view(
 
 
 def _size(features: NDArray[np.floating]) -> float:
-    """Root of the total variance; positive."""
+    """Return the root of the total variance; positive."""
     return float(np.sqrt(features.var(axis=0, dtype=np.float64).sum())) + _TINY

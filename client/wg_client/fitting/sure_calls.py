@@ -1,9 +1,9 @@
-"""Sure calls of a model, by their probability, and the most that a probability can be.
+"""Sure calls: predictions above a probability threshold, and an upper limit of probabilities.
 
-Of sure calls at most ``WRONG`` are wrong, with a confidence of ``CONFIDENCE``; where labels are so
-few that one wrong call would rule that out, as many as n labels with one wrong call show. No
-probability is above what n right calls leave to expect (Laplace's rule of succession): 1 - 1 / (n +
-2).
+At most ``WRONG`` of the sure calls are wrong, with a confidence of ``CONFIDENCE``; with so few
+labels that one wrong call would exceed this bound, the bound is what n labels with one wrong call
+show. Probabilities are limited to 1 - 1 / (n + 2), the estimate after n correct calls (Laplace's
+rule of succession).
 """
 
 import numpy as np
@@ -11,28 +11,28 @@ from scipy.special import betaincinv, softmax
 
 from wg_client.fitting.linear_head import Floats, Ints
 
-WRONG = 0.1  # Share of calls said to be sure that may be wrong
-CONFIDENCE = 0.9  # That no more are, of records like these
-WRONG_LIMIT = 1 / 3  # Largest share of sure calls that may be wrong; with more nothing is said
-NEVER = 2.0  # Instead of a probability: no call is sure
+WRONG = 0.1  # Largest share of sure calls that may be wrong
+CONFIDENCE = 0.9  # Confidence of that bound, for records like these
+WRONG_LIMIT = 1 / 3  # Share of wrong sure calls above which no call is sure
+NEVER = 2.0  # Threshold that no probability reaches: no call is sure
 
 
 def wrong_share(labels: int) -> float:
-    """Share of sure calls that may be wrong, which ``labels`` out-of-fold calls can show."""
+    """Return the share of wrong sure calls that ``labels`` out-of-fold calls can bound."""
     if labels < 2:
         return 1.0
     return max(WRONG, float(betaincinv(2, labels - 1, CONFIDENCE)))
 
 
 def probability_limit(labels: int) -> float:
-    """Largest probability that ``labels`` labelled records can stand for."""
+    """Return the largest probability that ``labels`` labelled records can support."""
     return 1 - 1 / (labels + 2)
 
 
 def bound_probabilities(logits: Floats, limit: float) -> Floats:
-    """Probabilities of classes, ``[..., K]``, none of them above a limit.
+    """Return class probabilities ``[..., K]``, none of them above a limit.
 
-    What is above it goes to the other classes, in proportion to theirs.
+    The excess goes to the other classes, in proportion to their probabilities.
     """
     best = logits.argmax(axis=-1, keepdims=True)
     others_logits = logits.copy()
@@ -46,19 +46,19 @@ def bound_probabilities(logits: Floats, limit: float) -> Floats:
 
 
 def sure_above(logits: Floats, labels: Ints, wrong: float, unseen_mass: float = 0.0) -> float:
-    """Least probability of a sure call.
+    """Return the lowest probability threshold of a sure call.
 
     Args:
-        logits: Out of fold, ``[repeats, n, K]``; the first repeat is used.
-        labels: ``[n]``, n at least 1.
-        wrong: Share of sure calls that may be wrong: the exact upper bound of it, at a threshold
-            (Clopper and Pearson 1934). Of thresholds that do the lowest is taken, so that the
+        logits: Out-of-fold logits, ``[repeats, n, K]``; the first repeat is used.
+        labels: Labels of the records, ``[n]``, n at least 1.
+        wrong: Largest share of sure calls that may be wrong, as the exact upper bound at a
+            threshold (Clopper and Pearson 1934). The lowest threshold that meets it is used, so the
             confidence is nominal.
-        unseen_mass: Share of future records of classes without any here. Nothing tells how they
-            are called, so that all of them count as sure and wrong.
+        unseen_mass: Expected share of future records of classes without records. Nothing is known
+            of their calls, so all of them count as sure and wrong.
 
     Returns:
-        ``NEVER`` if no threshold does it.
+        ``NEVER`` if no threshold meets the bound.
     """
     chances = bound_probabilities(logits[0], probability_limit(len(labels)))
     best = chances.max(axis=1)

@@ -1,4 +1,4 @@
-"""What is tried of an encoder that came, before its owner is asked, and who is asked."""
+"""Trial of a delivered encoder before it is stored, and the type of the owner's confirmation."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.package import About
 
 Confirm = Callable[["About"], None]
-"""Called before anything of an encoder is kept; raises where the owner does not want it."""
+"""Callback before an encoder is stored; raises if the owner refuses it."""
 
 
 def try_encoder(package: bytes) -> Encoder:
-    """A package that came, loaded, after each of its files ran in a process of its own.
+    """Load a delivered encoder package, after running each of its files in a separate process.
 
     Raises:
         DecodeError, VerificationError, ConfigError: As of ``module.load_encoder`` and

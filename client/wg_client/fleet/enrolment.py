@@ -1,17 +1,17 @@
-"""Enrolment: a one-time join token for a certificate, with keys made on site.
+"""Enrolment: exchange of a one-time join token for a certificate, with keys made on site.
 
-The token carries the SHA-256 of the server's CA certificate. The certificate itself is fetched
-first, unauthenticated, and used only if it has that hash; everything secret (the token's secret)
-goes over a second connection that trusts this CA alone. So nobody in the middle sees the secret,
-and nobody but the token's server can answer. The token carries the SHA-256 of the encoder as well:
-the server can hand out that one and no other (``encoder_pin``).
+The token holds the SHA-256 of the server's CA certificate. The certificate itself is fetched
+first, unauthenticated, and used only if its hash matches; the token's secret is sent over a second
+connection that trusts only this CA. So nobody in the middle sees the secret, and only the token's
+server can answer. The token also holds the SHA-256 of the encoder: the server cannot deliver
+another one (``encoder_pin``).
 
-The plant's ledger exists before it enrols: the request shows its first entry, so that the server
-knows how this log began. A ledger that replaces another shows that one whole, so that the server
-sees that all of its spend was inherited; no released number is in it.
+The plant's ledger exists before enrolment: the request contains its first entry, so the server
+knows how the log began. If the ledger replaces another one, the request contains the whole old
+ledger, so the server can check that all of its spend was inherited; it has no released number.
 
-Keys and ledger are on disk before the request is sent. So a plant that was cut off at any moment
-asks again with the same ones, and while the token lasts the server answers again.
+Keys and ledger are on disk before the request is sent. A plant that was interrupted at any moment
+repeats the request with the same keys, and the server answers again until the token expires.
 """
 
 import base64
@@ -68,22 +68,22 @@ def enrol(
     replaced_home: Path | None = None,
     confirm: Callable[[bytes], None] | None = None,
 ) -> Enrolment:
-    """Enrol this home with a join token, and write certificate, CA and encoder into it.
+    """Enrol this home with a join token, and store certificate, CA and encoder in it.
 
-    The ledger knows the server as its witness afterwards.
+    Afterwards the ledger knows the server as its witness.
 
     Args:
-        home: The home; keys and a ledger that are not there are made.
+        home: The home; missing keys and a missing ledger are made.
         ledger: The plant's ledger, if it is not the home's own.
         predecessor: The ledger that a new one replaces after a compromise.
-        replaced_home: That ledger's file; without it, the one kept beside the plant's ledger.
-        confirm: Called with the encoder package before anything that came is written; raises
-            where it is not wanted.
+        replaced_home: File of the replaced ledger; None: the copy kept beside the plant's ledger.
+        confirm: Callback with the encoder package before anything received is written; raises if
+            the owner refuses it.
 
     Raises:
         DecodeError: The token or the reply is damaged.
         ConfigError: The token has expired, or the ledger is shared with a server of the same name.
-        VerificationError: The server, or the encoder, is not the one that the token names.
+        VerificationError: The server or the encoder differs from the one that the token names.
         PeerError: The server cannot be reached or refuses.
     """
     token = _read_token(token_text)
@@ -120,19 +120,19 @@ def enrol(
 
 
 def kept_name(origin: str) -> str:
-    """File name of a ledger of this origin that was replaced and is kept for auditors."""
+    """Return the file name under which a replaced ledger of this origin is kept for auditors."""
     return f"ledger-{origin.rpartition('/')[2]}.sqlite"
 
 
 def _show_replaced(ledger: Ledger, ledger_path: Path) -> str:
-    """Export of the ledger that this one replaces, base64; empty if there is none.
+    """Export the ledger that this one replaces as base64; empty if it replaces none.
 
     Args:
-        ledger_path: The ledger that is replaced, or one beside which it is kept.
+        ledger_path: File of the replaced ledger, or of a ledger beside which it is kept.
 
     Raises:
-        ConfigError: It is larger than a server takes.
-        VerificationError: It does not hold.
+        ConfigError: The export is larger than a server accepts.
+        VerificationError: The replaced ledger is not valid.
     """
     genesis = entries.decode(ledger.entry(0))
     if not isinstance(genesis, Genesis) or genesis.predecessor is None:
@@ -160,7 +160,7 @@ def _export(ledger: Path) -> str:
 
 
 def _read_token(text: str) -> JoinToken:
-    """A join token that has not expired; ``DecodeError`` or ``ConfigError``."""
+    """Decode a join token; raise ``DecodeError``, or ``ConfigError`` if it has expired."""
     token = protocol.decode_token(text.strip())
     if token.expires <= time.time():
         raise ConfigError(
@@ -173,7 +173,7 @@ def _read_token(text: str) -> JoinToken:
 def open_ledger(
     home: ClientHome, ledger: Path | None, site: str, predecessor: Predecessor | None
 ) -> Ledger:
-    """The ledger to enrol with: the one given, the home's, or a new one in the home."""
+    """Open the ledger to enrol with: the given one, the home's, or a new one in the home."""
     key = signing.load(home.ledger_key)
     if ledger is not None:
         return Ledger.open(ledger, key)
@@ -194,7 +194,7 @@ def open_ledger(
 
 
 def _fetch_ca(token: JoinToken) -> bytes:
-    """Fetch the CA certificate without trust, and trust it only by its hash."""
+    """Fetch the CA certificate over an untrusted connection, and check its hash."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
@@ -216,10 +216,10 @@ def _fetch_ca(token: JoinToken) -> bytes:
 
 
 def _one_certificate(pem: bytes) -> bytes:
-    """The DER bytes of a PEM text that holds one certificate and nothing else.
+    """Return the DER bytes of a PEM text that holds exactly one certificate.
 
-    A second certificate in it would be trusted like the first, and only the first has a hash in
-    the token: somebody in the middle could add his own.
+    A second certificate would be trusted like the first, but only the first has a hash in the
+    token: an attacker in the middle could add one.
     """
     try:
         text = pem.decode("ascii").strip()
@@ -241,7 +241,7 @@ def _exchange(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) -> Enr
         limit=protocol.ENROLMENT_REPLY_LIMIT,
         seconds=transport.TRANSFER_SECONDS,
     ) as client:
-        # Who shows it may send more than a stranger may.
+        # With the secret a request may be larger than without.
         client.headers["authorization"] = f"Bearer {token.secret}"
         status, body = link.post(client, protocol.ENROL_PATH, canonical.encode(request))
     if status != 200:
@@ -253,7 +253,7 @@ def _exchange(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) -> Enr
 
 
 def _check_reply(reply: EnrolmentReply, token: JoinToken, home: ClientHome) -> tuple[bytes, bytes]:
-    """The client certificate (PEM, nothing beside it) and the encoder."""
+    """Return the client certificate (PEM, nothing else) and the encoder of a reply."""
     ca = certificate.load(reply.ca_pem.encode("ascii", "replace"))
     if ca.fingerprint(hashes.SHA256()).hex() != token.ca_sha256:
         raise VerificationError("enrolment reply: another CA than the join token names")

@@ -1,14 +1,13 @@
-"""``wg-client init``: make the ledger, enrol, write ``client.yaml``, freeze; in a repeatable order.
+"""``wg-client init``: make the ledger, enrol, write ``client.yaml`` and freeze, resumably.
 
 The data set is read first, so that a wrong path or a damaged file does not use up the join token;
-``client.yaml`` is written when all that enrolment gives is there, and the data set is frozen last.
-Without a token nobody is asked: the home stands on the built-in encoder and works alone, until
-``reenrolment.join``.
+``client.yaml`` is written after enrolment, and the data set is frozen last. Without a token no
+server is contacted: the home uses the built-in encoder and works alone, until ``reenrolment.join``.
 
-Whatever cut it off, the same command goes on, until there is a snapshot: without ``client.yaml``
-the site enrols again with the keys and the ledger that are there, which costs nothing and which the
-server answers while the token lasts (``enrolment``); with it, only the freeze is left, which needs
-neither server nor token, and goes on with what was encoded.
+After an interruption the same command continues, until there is a snapshot. Without
+``client.yaml`` the site enrols again with its existing keys and ledger, which costs nothing and
+which the server answers until the token expires (``enrolment``). With ``client.yaml`` only the
+freeze is left, which needs neither server nor token, and reuses the records already encoded.
 """
 
 import re
@@ -51,11 +50,12 @@ class DataChoice:
     """Choice of a data set by the plant; see ``config.DataConfig``.
 
     Attributes:
-        set_aside: Leave out what cannot be used.
-        allow_empty: Go on without a record; needs declared labels.
+        set_aside: Exclude records that cannot be used.
+        allow_empty: Accept a data set without records; requires declared labels.
         budget_of: The home whose budget it draws on; None: the new home has its own.
-        reading: How files are read.
-        data_sheet: What it states in public of the source of its records; None: nothing.
+        reading: Settings for reading files.
+        data_sheet: Public data sheet of the machine that the records come from; None: no data
+            sheet.
     """
 
     path: Path
@@ -70,16 +70,16 @@ class DataChoice:
 
 
 def check_new(home: ClientHome) -> None:
-    """Refuse a home that is initialised, with a snapshot of its data set: ``ConfigError``."""
+    """Raise ``ConfigError`` if the home is initialised and has a snapshot."""
     if home.config.exists() and snapshots.newest(home) is not None:
         raise ConfigError(f"{home.config}: this home is initialised; --replace enrols it again")
 
 
 def look(choice: DataChoice, stage: Stage | None = None) -> Inspection:
-    """Decode and hash every record of a data set, before anything is enrolled.
+    """Decode and hash every record of a data set, before enrolment.
 
     Raises:
-        ConfigError: Windows overlap and no unit is subject, or a label cannot be.
+        ConfigError: Windows overlap although no unit is declared, or a label is not allowed.
         DataError: The data set as a whole cannot be read.
     """
     choice.reading.check_record(choice.unit_column)
@@ -93,7 +93,7 @@ def look(choice: DataChoice, stage: Stage | None = None) -> Inspection:
 
 
 def _check_sheet(sheet: DataSheet | None, records: str) -> None:
-    """Refuse a data sheet where no record is a machine's."""
+    """Refuse a data sheet for records that are not sensor windows."""
     if sheet is not None and records != Windows.name:
         raise ConfigError(
             f"--data-sheet: it is of a machine ({sheet.kind}), but the records are {records};"
@@ -102,15 +102,15 @@ def _check_sheet(sheet: DataSheet | None, records: str) -> None:
 
 
 def check_token(token: str, encoder: str | None) -> JoinToken:
-    """Read a join token, before records are.
+    """Read a join token, before records are read.
 
     Args:
         encoder: Hash of the encoder that the owner wants, or its beginning; None: the token's.
 
     Raises:
-        DecodeError: It is none.
-        UsageError: ``encoder`` is no hash.
-        VerificationError: It names another encoder.
+        DecodeError: The text is not a join token.
+        UsageError: ``encoder`` is not a hash.
+        VerificationError: The token names another encoder.
     """
     subject = protocol.decode_token(token.strip())
     encoder_pin.check_named(encoder, subject.encoder)
@@ -128,20 +128,20 @@ def initialise(
     scan: Inspection | None = None,
     stage: Stage | None = None,
 ) -> tuple[ClientConfig, Frozen]:
-    """Make a plant's home, or go on with one that an earlier call was cut off from making.
+    """Make a plant's home, or continue an earlier call that was interrupted.
 
     Args:
-        home: Where; must not hold a snapshot.
+        home: New home; must not hold a snapshot.
         token: Join token; None: the home works alone.
         encoder: Hash of the encoder that the owner wants, or its beginning; None: the token's.
-        confirm: Asks the owner, before anything of the encoder is kept; None: nobody is asked.
-        scan: From ``look``; None: look now.
-        stage: Told how far reading and encoding are.
+        confirm: Asks the owner before the encoder is stored; None: nobody is asked.
+        scan: Result of ``look``; None: call it now.
+        stage: Receives the progress of reading and encoding.
 
     Raises:
-        ConfigError: The home is initialised already, an option is wrong, or is another one than
-            the call before had.
-        UsageError: ``encoder`` is no hash.
+        ConfigError: The home is initialised already, an option is wrong, or an option differs from
+            the interrupted call.
+        UsageError: ``encoder`` is not a hash.
         DataError: The data set cannot be used.
         DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
     """
@@ -174,7 +174,7 @@ def initialise(
 
 @dataclass(frozen=True, slots=True)
 class _Alone:
-    """Name of a site that no server knows, and the id and bytes of the built-in encoder."""
+    """Name of a site without a server, and id and bytes of the built-in encoder."""
 
     site: str
     encoder: str
@@ -200,7 +200,7 @@ def _begin(
     data: DataConfig,
     privacy: PrivacyConfig,
 ) -> ClientConfig:
-    """Make keys and ledger of a home that no server knows, and write ``client.yaml``."""
+    """Make keys and ledger of a home without a server, and write ``client.yaml``."""
     check_room(home, len(inspection.data))
     with locks.node(home):
         identity.create(home, subject.site)
@@ -259,10 +259,10 @@ def _enrolled_before(
     data: DataConfig,
     privacy: PrivacyConfig,
 ) -> ClientConfig:
-    """The configuration that a call wrote before it was cut off, if it is what this one asks for.
+    """Return the configuration of an interrupted call, if it matches this call.
 
     Raises:
-        ConfigError: It is of another site or encoder, or of other options.
+        ConfigError: Its site, encoder or options differ.
     """
     config = configuration.load(home)
     if (config.site, config.data.encoder) != (subject.site, subject.encoder):
@@ -287,10 +287,10 @@ def _enrolled_before(
 
 
 def check_room(home: ClientHome, records: int) -> None:
-    """Refuse a disk that is surely too full, before the one-time token is spent on it.
+    """Refuse a disk that is certainly too full, before the one-time token is spent on it.
 
     Raises:
-        StorageError: It is, or the folder cannot be made.
+        StorageError: The disk is too full, or the folder cannot be made.
     """
     record_bytes = 16 << 10
     fixed_bytes = 64 << 20
@@ -306,7 +306,7 @@ def check_room(home: ClientHome, records: int) -> None:
 
 
 def _see(inspection: Inspection, path: Path, confirm: Confirm | None, package: bytes) -> None:
-    """Check the encoder that came against the data set, and have the owner confirm it."""
+    """Check a delivered encoder against the data set, and ask the owner to confirm it."""
     records = encoder_trial.try_encoder(package).modality
     if len(inspection.data):
         check_modality(records, inspection.data.modality, path)
@@ -315,10 +315,10 @@ def _see(inspection: Inspection, path: Path, confirm: Confirm | None, package: b
 
 
 def share(home: ClientHome, choice: DataChoice, privacy: PrivacyConfig, site: str) -> bool:
-    """Let a new home draw on the budget that ``choice`` names; whether it has no ledger then.
+    """Let a new home draw on the budget that ``choice`` names; return whether it does.
 
     Raises:
-        ConfigError: It cannot be; see ``sharing``.
+        ConfigError: The budget cannot be shared; see ``sharing``.
     """
     if choice.budget_of is None:
         if place.read(home.root) is not None:
@@ -332,7 +332,7 @@ def share(home: ClientHome, choice: DataChoice, privacy: PrivacyConfig, site: st
 
 
 def server_of(reply: EnrolmentReply) -> PinnedServer:
-    """Return the pins of the server that answered, for the home."""
+    """Return the pinned server of an enrolment reply."""
     return PinnedServer(
         fleet_url=reply.fleet_url,
         name=reply.server_name,

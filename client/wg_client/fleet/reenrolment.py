@@ -1,17 +1,17 @@
-"""Enrolling a home again: with the same ledger, or with a new one after a compromise.
+"""Re-enrolment of a home: with the same ledger, or with a new one after a compromise.
 
-*Crash safety.* All that is new is made in ``successor/`` below the home, with its ``client.yaml``,
-before anything of the home changes. Then each piece takes its place, ``client.yaml`` last. A
-command that was cut off is finished by running it again with the same token: it asks with the keys
-that it made before, and the server answers again (``enrolment``).
+*Crash safety.* All new files are made in ``successor/`` below the home, with their ``client.yaml``,
+before the home changes. Then each file is moved into place, ``client.yaml`` last. An interrupted
+command is finished by running it again with the same token: it repeats the request with the same
+keys, and the server answers again (``enrolment``).
 
-*What changes.* ``replace``: TLS and node keys, certificate, and what the server says of itself.
-Statistics key, ledger and its key stay: releases that were made stay good. ``compromise``: all
-keys, and the ledger: a new log under a new origin, whose first entry holds the old one's last
-checkpoint and all that was spent. Data set, policy and the secret of the data
-commitment stay, and so does the encoder, unless the owner names another. The old log is kept as
-``ledger-ORIGIN.sqlite`` for auditors. A home that shares the ledger of another one (``sharing``) is
-replaced only: its server learns that ledger as it is now.
+*Changes.* ``replace`` renews TLS and node keys, the certificate and the server's pins. Statistics
+key, ledger and ledger key stay: earlier releases stay valid. ``compromise`` renews all keys and the
+ledger: a new log under a new origin, whose first entry holds the old log's last checkpoint and all
+of its spend. Data set, policy, the secret of the data commitment and the encoder stay, unless the
+owner names another encoder. The old log is kept as ``ledger-ORIGIN.sqlite`` for auditors. A home
+that shares the ledger of another home (``sharing``) can only use ``replace``: its server receives
+the ledger in its current state.
 """
 
 import dataclasses
@@ -42,8 +42,8 @@ def replace(home: ClientHome, token: str, *, encoder: str | None = None) -> Clie
     """Enrol an initialised home again: new transport keys, the same ledger and budget.
 
     Args:
-        encoder: Hash of the encoder that the owner wants, where it is to be another one than the
-            home's; see ``encoder_pin``.
+        encoder: Hash of the encoder that the owner wants, if it is not the home's; see
+            ``encoder_pin``.
 
     Raises:
         ConfigError: The home is not initialised, its node runs, or the token is of another site.
@@ -53,7 +53,7 @@ def replace(home: ClientHome, token: str, *, encoder: str | None = None) -> Clie
 
     def enrol(stage: ClientHome, config: ClientConfig, confirm: Confirm) -> Enrolment:
         if (stage.root / place.LEDGER).exists():
-            _fresh(stage)  # of a ``compromise`` that came to nothing
+            _fresh(stage)  # left by an interrupted ``compromise``
         shares_ledger = sharing.pass_on(home, stage)
         atomic.copy(home.signing_key, stage.signing_key, mode=atomic.PRIVATE)
         if not shares_ledger:
@@ -64,10 +64,10 @@ def replace(home: ClientHome, token: str, *, encoder: str | None = None) -> Clie
 
 
 def join(home: ClientHome, token: str, *, encoder: str | None = None) -> ClientConfig:
-    """Enrol a home that works alone: the same ledger and keys, and the snapshot where it fits.
+    """Enrol a home that works alone: ledger and keys stay, and the snapshot if the encoder fits.
 
-    Arguments and errors as of ``replace``. Another encoder than the built-in one takes its place:
-    then the data set is frozen anew before anything can be released.
+    Arguments and errors as of ``replace``. If the token names another encoder than the built-in
+    one, the data set must be frozen again before anything can be released.
 
     Raises:
         ConfigError: The home is enrolled, or the token is of another site.
@@ -86,15 +86,15 @@ def join(home: ClientHome, token: str, *, encoder: str | None = None) -> ClientC
 def compromise(
     home: ClientHome, token: str, reason: str, *, encoder: str | None = None
 ) -> ClientConfig:
-    """Give up a ledger whose key was lost or stolen; the spend moves to a new one.
+    """Replace a ledger whose key was lost or stolen; the new ledger inherits the spend.
 
-    Arguments as of ``replace``; ``reason`` goes on the new ledger.
+    Arguments as of ``replace``; ``reason`` is written to the new ledger.
 
     Raises:
         ConfigError: The home is not initialised, its node runs, or the token is of another site.
         VerificationError: The token is for another encoder than the owner confirmed or named.
-        DecodeError, PeerError, VerificationError: Enrolment failed, or the old ledger does not
-            hold: then put the newest copy or export that does in its place.
+        DecodeError, PeerError, VerificationError: Enrolment failed, or the old ledger is not valid:
+            then restore its newest valid copy or export first.
     """
     sharing.check_holds(home, "giving up a ledger", then="init --replace")
 
@@ -129,7 +129,7 @@ def _again(
     encoder: str | None,
     enrol: Callable[[ClientHome, ClientConfig, Confirm], Enrolment],
 ) -> ClientConfig:
-    """Enrol in a folder of its own, unless that was done, and put what is new in its place."""
+    """Enrol in a separate folder, unless an earlier call did, and move the new files into place."""
     config = configuration.load(home)
     stage = ClientHome(home.root / "successor")
     with locks.node(home), locks.release(home):
@@ -146,7 +146,7 @@ def _again(
 
 
 def _install(home: ClientHome, stage: ClientHome) -> ClientConfig:
-    """Put what is new in its place, piece by piece; ``client.yaml`` last."""
+    """Move the new files into place one by one; ``client.yaml`` last."""
     shares_ledger = place.read(home.root) is not None
     _set_aside(home, stage)
     if not shares_ledger and (stage.ledger.exists() or not home.ledger.exists()):
@@ -160,7 +160,7 @@ def _install(home: ClientHome, stage: ClientHome) -> ClientConfig:
         atomic.move(stage.encoder, home.encoder)
     if place.read(stage.root) is not None:
         atomic.move(stage.root / place.BUDGET_OF, home.root / place.BUDGET_OF)
-    # A copy: a call that goes on asks again whether the witness is another one.
+    # A copy: a resumed call compares the witness again.
     atomic.copy(stage.pinned_server, home.pinned_server, mode=atomic.PRIVATE)
     atomic.move(stage.config, home.config)
     shutil.rmtree(stage.root)
@@ -176,9 +176,9 @@ def _keep_old(home: ClientHome) -> None:
 
 
 def _set_aside(home: ClientHome, stage: ClientHome) -> None:
-    """Covered files bear the old witness's or ledger's signature: they are made anew when asked.
+    """Set aside covered files, whose proofs bear the old witness's or ledger's signature.
 
-    The released bytes themselves are on the ledger.
+    They are made again on demand; the released bytes themselves are on the ledger.
     """
     if not home.pinned_server.exists():
         return
@@ -195,7 +195,7 @@ def _set_aside(home: ClientHome, stage: ClientHome) -> None:
 def _check_token(
     home: ClientHome, config: ClientConfig, token: str, encoder: str | None
 ) -> Confirm:
-    """Check a token before it is spent; what is returned checks the encoder that comes."""
+    """Check a token before it is spent; return a check of the delivered encoder."""
     join_token = protocol.decode_token(token.strip())
     if join_token.site != config.site:
         raise ConfigError(
@@ -205,7 +205,7 @@ def _check_token(
     encoder_pin.check_same(config.data.encoder, join_token.encoder, encoder)
 
     def look(package: bytes) -> None:
-        # Enrolment has held the package against the token.
+        # Enrolment has checked the package against the token.
         if join_token.encoder != config.data.encoder:
             encoder_trial.try_encoder(package)
 
@@ -213,7 +213,7 @@ def _check_token(
 
 
 def _succeeds(stage: ClientHome, predecessor: Predecessor) -> bool:
-    """Return whether the folder holds a log that replaces the old one as that is now."""
+    """Return whether the folder holds a log that replaces the old one in its current state."""
     if not database.holds_ledger(stage.root / place.LEDGER):
         return False
     with Ledger.open(stage.ledger) as ledger:
@@ -222,7 +222,7 @@ def _succeeds(stage: ClientHome, predecessor: Predecessor) -> bool:
 
 
 def _fresh(stage: ClientHome) -> None:
-    """An empty folder: what another try left goes."""
+    """Make the folder anew, without remains of an earlier attempt."""
     with raised_as(ConfigError, f"{stage.root}: cannot be made"):
         shutil.rmtree(stage.root)
     stage.make_private()

@@ -1,18 +1,18 @@
-"""A new key for the ledger: the old key signs for it, and the server learns it. Repeatable.
+"""Rotation of the ledger key: the old key signs the new key, and the server learns it. Resumable.
 
-The order is fixed, and ``keys/ledger.next.pem`` is there from the first step to the last, so that
-a command that was cut off is finished by running it again:
+The order is fixed, and ``keys/ledger.next.pem`` exists from the second step to the last, so an
+interrupted command is finished by running it again:
 
-1. the server cosigns the ledger as it is: it is there, and knows the key of today;
+1. the server cosigns the ledger, which shows that it is reachable and knows the current key;
 2. the new key is saved beside the old one;
 3. the ledger gets its ROTATION entry, signed by both keys;
-4. the new key takes the old one's place;
-5. the server is told, checks both signatures, and cosigns under the new key;
-6. covered files that hold proofs under the old key are set aside: they are made anew when asked
-   for, from the same released bytes.
+4. the new key replaces the old one;
+5. the server receives the new key, checks both signatures, and cosigns under the new key;
+6. covered files with proofs under the old key are set aside; they are made again on demand, from
+   the same released bytes.
 
-A home that shares another home's ledger changes no key: it tells its own server of the change that
-was made there (steps 5 and 6).
+A home that shares another home's ledger changes no key: it only informs its own server of the
+rotation at that home (steps 5 and 6).
 """
 
 import logging
@@ -38,20 +38,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """Result of a rotation: index of its entry, and the key that signs now, hex."""
+    """Result of a rotation: index of its ledger entry, and the new public key, hex."""
 
     entry: int
     key: str
 
 
 def rotate_key(home: ClientHome, *, on_step: Callable[[str], None] = lambda step: None) -> Rotated:
-    """Change the ledger's signing key, or finish a change that was cut off.
+    """Rotate the ledger's signing key, or finish an interrupted rotation.
 
     ``on_step`` is called with the name of each step, for tests.
 
     Raises:
         PeerError: The server cannot be reached or refuses; run it again later.
-        VerificationError: The ledger, or an answer of the server, does not hold.
+        VerificationError: The ledger, or an answer of the server, is not valid.
     """
     config = configuration.load(home)
     name = config.server.witness_name
@@ -84,7 +84,7 @@ def rotate_key(home: ClientHome, *, on_step: Callable[[str], None] = lambda step
 
 
 def _tell_of_shared(home: ClientHome, config: ClientConfig, budget: BudgetOf) -> Rotated:
-    """Tell this home's server of the key that the shared ledger got at its own home."""
+    """Send this home's server the key that the shared ledger got at its own home."""
     with (
         locks.release(home),
         link.Link.open(home, config.server.fleet_url) as connection,
@@ -101,7 +101,7 @@ def _tell_of_shared(home: ClientHome, config: ClientConfig, budget: BudgetOf) ->
 
 
 def _tell(ledger: Ledger, connection: link.Link, witness: str) -> int:
-    """Let the server learn the key, and keep its cosignature."""
+    """Send the server the new key, and store its cosignature."""
     seq = ledger.rotation
     if seq is None:
         raise VerificationError(f"{ledger.path}: holds no rotation")

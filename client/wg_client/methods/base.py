@@ -1,6 +1,6 @@
-"""The seam of methods: what one sees of the plant's records and of a package, and what it makes.
+"""Interface of methods: their inputs (the plant's records and a package) and the resulting model.
 
-Nothing here chooses between models; ``wg_client.selection`` does.
+Selection between models is in ``wg_client.selection``.
 """
 
 from __future__ import annotations
@@ -32,26 +32,28 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
 
 
 SHEET_LIMIT = -0.12
-"""Fit of a data sheet (``sheet_fit``), nats, below which it is another machine's."""
+"""Fit of a data sheet (``sheet_fit``), nats, below which it counts as another machine's."""
 SHEET_RATE = 0.03
-"""Share of true sheets below it, at most: none of 96 simulated plants, 95 % bound."""
+"""Upper 95 % bound of the share of correct sheets below the limit: none of 96 simulated plants."""
 REAL_SHEET_RATE = 0.10
-"""The same of a real bearing: 5 of 48 plants, over two trainings."""
+"""Share of correct sheets of a real bearing below the limit: 5 of 48 plants, over two trainings."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LabelledRecords:
-    """A plant's records; out-of-fold figures are those of the judged ones among the labelled.
+    """A plant's records; out-of-fold figures are those of the evaluated records among the labelled.
 
     Attributes:
         all_labels: int64 ``[N]``, -1 = unlabelled.
         classes: Size K of the declared label domain.
-        public: What local-only stands on: the encoder.
+        public: Trunk of local-only: the encoder.
         units: Privacy units, or None.
-        patterns: What records that repeat one another share (``Modality.patterns``), or None; taken
-            for units where there are none. Folds split no unit.
-        plant_trunk: What is fitted on the records and stands behind the encoder; None: nothing.
-        columns: Local features of all records, its features last, ``[N, D]``; None: not kept.
+        patterns: Key that repetitions of a record share (``Modality.patterns``), or None; they
+            replace units where there are none. Folds split no unit.
+        plant_trunk: Trunk fitted on the records, whose features follow the encoder's; None: there
+            is no such trunk.
+        columns: Local features of all records, including those of ``plant_trunk``, ``[N, D]``;
+            None: not stored.
     """
 
     all_labels: Ints
@@ -77,17 +79,17 @@ class LabelledRecords:
 
     @property
     def judged_labels(self) -> Ints:
-        """Labels ``[m]`` of the records that are judged: of all but where there are thousands."""
+        """Labels ``[m]`` of the evaluated records, which are a sample if there are thousands."""
         return self.labels[self.folds.rows]
 
     @cached_property
     def judged_groups(self) -> Ints:
-        """Index of each judged record's privacy unit, ``[m]``; its own where there is none."""
+        """Index of each evaluated record's unit, ``[m]``; without units, each record's own."""
         return np.unique(self.groups[self.folds.rows], return_inverse=True)[1]
 
     @cached_property
     def groups(self) -> Ints:
-        """Index of each labelled record's privacy unit, ``[n]``; its own where there is none."""
+        """Index of each labelled record's unit, ``[n]``; without units, each record's own."""
         return np.arange(len(self.labels)) if self._groups is None else self._groups
 
     @cached_property
@@ -104,60 +106,60 @@ class LabelledRecords:
 
     @cached_property
     def one_class(self) -> bool:
-        """True if all labelled records are of one of several classes: no head can learn another."""
+        """True if all labelled records have one class although several are declared."""
         return self.classes > 1 and len(np.unique(self.labels)) == 1
 
     @cached_property
     def independent(self) -> int:
-        """Number of labelled records that say something anew: of their units, where these count."""
+        """Number of independent labelled records: of their units, if there are units."""
         return len(self.labels) if self._groups is None else len(np.unique(self._groups))
 
     @cached_property
     def unseen_mass(self) -> float:
-        """Share m of future records expected from declared classes without local records.
+        """Expected share m of future records of declared classes without local records.
 
-        Each counts as an average class.
+        Each such class counts as an average class.
         """
         local_classes = len(np.unique(self.labels))
         return (self.classes - local_classes) / self.classes
 
     @cached_property
     def folds(self) -> Folds:
-        """Folds of the labelled records; not usable where they are too few."""
+        """Folds of the labelled records; not usable if there are too few records."""
         return stratify(self.labels, streams.rng(Stream.SELECTION_FOLDS), self._groups)
 
     @cached_property
     def local(self) -> Fitted | None:
-        """The best head that labels alone give on the encoder; None without labels."""
+        """Local-only head on the encoder; None without labels."""
         if not len(self.labels):
             return None
         features, sizes = self.features(self.public), (self.public.blocks, self.public.trunk_blocks)
         return fit_local(features, self.labels, self.classes, self.folds, *sizes)
 
     def features(self, trunk: Trunk) -> Floats:
-        """Features ``[n, d]`` of the labelled records on a trunk."""
+        """Return features ``[n, d]`` of the labelled records on a trunk."""
         return trunk.features[self._is_labelled]
 
     def unlabelled_features(self, trunk: Trunk) -> Floats:
-        """Features ``[N - n, d]`` of the others."""
+        """Return features ``[N - n, d]`` of the unlabelled records on a trunk."""
         return trunk.features[~self._is_labelled]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """One delivered head, seen from the plant.
+    """A delivered head, prepared for the plant's records.
 
     Attributes:
         name: Name in the package.
         source: As in ``wg_common.weights_package.Candidate``.
-        trunk: What its head stands on.
-        head: Head over the declared label domain; of a family whose class names are others,
-            over that family's classes.
+        trunk: Trunk of its head.
+        head: Head over the declared label domain; for a family with other class names, over that
+            family's classes.
         unlikeness: Distance of the plant's records from a family's (``inference.likeness``).
-        fitted: How it does out of fold, where it was chosen among several networks: judged with the
-            choice of it.
+        fitted: Out-of-fold evaluation, if it was selected among several networks; the evaluation
+            includes that selection.
         architecture: Name of a network's architecture in the catalogue; empty: a head.
-        inputs: Treatment of what goes into it.
+        inputs: Treatment of the network's inputs.
     """
 
     name: str
@@ -171,25 +173,25 @@ class Candidate:
 
     @property
     def of_kind(self) -> bool:
-        """True if it was learnt from the operator's records of one kind of plant."""
+        """True if it was trained on the operator's records of one kind of plant."""
         return self.source in FAMILIES
 
     @property
     def has_declared_order(self) -> bool:
-        """True if its rows are the declared classes; else labels say which are."""
+        """True if its rows are the declared classes; otherwise labels determine the order."""
         return self.source == SAME_FAMILY or not self.of_kind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlantNetwork:
-    """Networks of one architecture that came with a package, and stand beside the encoder.
+    """Networks of one architecture from a package, used beside the encoder.
 
     Attributes:
         architecture: Name in the catalogue.
         trunk: Their tensors, as of ``wg_common.nets.network.with_numbers``.
-        module: The trunks, at work.
+        module: Their trunks as a module in evaluation mode.
         features: Features of all of the plant's records, ``[n, F]``.
-        head: Head of a family's network, on the features.
+        head: Head of a family's network on these features; None for other networks.
     """
 
     architecture: str
@@ -201,16 +203,16 @@ class PlantNetwork:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Package:
-    """Contents of a package, seen through the plant's records.
+    """Contents of a package, prepared for the plant's records.
 
     Attributes:
         candidates: Delivered heads, in the server's order.
-        posterior: What it says of class means without this plant; None if nothing.
-        others_released: Whether other sites have released any of what it was made from.
-        stated: Whether a network in it was made for what the plant states in public of its source.
-        network: What stands beside the encoder under what was delivered; None if nothing came.
-        sheet_fit: Fit of the plant's data sheet and its records (``methods.sheet_fit``); None: not
-            known.
+        posterior: Knowledge of class means from other sites; None if there is none.
+        others_released: Other sites released statistics that the package was made from.
+        stated: A network in the package was made for the plant's declared machine.
+        network: Delivered network that runs beside the encoder; None if there is none.
+        sheet_fit: Fit of the plant's data sheet and its records (``methods.sheet_fit``); None:
+            unknown.
     """
 
     candidates: Sequence[Candidate]
@@ -222,22 +224,22 @@ class Package:
 
     @property
     def family(self) -> bool:
-        """True if the server hands on heads of a kind of plant that this one's records are like."""
+        """True if the package has a head of a family that the plant's records resemble."""
         return any(c.of_kind and c.unlikeness <= LIMIT for c in self.candidates)
 
     @property
     def unlike(self) -> float:
-        """Distance of the records from those of the kind that class names say; 0 without one."""
+        """Distance of the records from those of the candidates' families; 0 without families."""
         return max((c.unlikeness for c in self.candidates), default=0.0)
 
     @property
     def is_known_elsewhere(self) -> bool:
-        """True if more than this plant's records and public data says something of its classes."""
+        """True if the package knows more of the classes than this plant and public data."""
         return self.others_released or self.family or self.stated
 
     @property
     def says_anything(self) -> bool:
-        """True if it says anything of the plant's classes, by their names or otherwise."""
+        """True if the package says anything about the plant's classes."""
         return (
             self.is_known_elsewhere
             or self.unlike > LIMIT
@@ -247,18 +249,17 @@ class Package:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Model:
-    """Model that a method made.
+    """A model that a method made.
 
     Attributes:
-        trunk: What its head stands on.
+        trunk: Trunk of its head.
         fitted: The head on the trunk's features, and its out-of-fold predictions.
         origin: Name of the candidate that it started from, or an empty string.
-        of_kind: Whether it was made for this kind of plant, or for the machine that it states, by
-            the server's word, and without any other plant's.
-        made_for_machine: Whether it is what was delivered for the machine that the plant states,
-            as it came.
-        unchecked_rank: Place among the models that may be kept where there is no label to check
-            any, the largest first; None: never.
+        of_kind: The server made it for this kind of plant or for the declared machine, without any
+            other plant's statistics.
+        made_for_machine: It is the network that was delivered for the declared machine, unchanged.
+        unchecked_rank: Priority among the models that may be kept without labels, highest first;
+            None: it is never kept without labels.
     """
 
     trunk: Trunk
@@ -270,32 +271,32 @@ class Model:
 
     @property
     def head(self) -> LinearHead:
-        """Over the declared label domain, on local features or the model's own trunk."""
+        """Head over the declared label domain, on local features or the model's own trunk."""
         return self.trunk.outward(self.fitted.head)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Those of its head; logits at the temperature that held-out records ask for."""
+        """Return the tensors of its head, at the temperature selected by held-out records."""
         return self.head.tensors()
 
 
 class Method(Protocol):
-    """One way to make a model."""
+    """Interface of a method: one way to make a model."""
 
     @property
     def name(self) -> str:
-        """In manifests and commands; see ``names``."""
+        """Name in manifests and commands; see ``names``."""
 
     @property
     def title(self) -> str:
-        """For people."""
+        """Title for people."""
 
     @property
     def reference(self) -> bool:
-        """True if it is only compared with, and never itself delivered."""
+        """True if the method uses nothing delivered and only serves as the baseline."""
 
     def fit(self, records: LabelledRecords, package: Package) -> Model | None:
-        """Make the model and judge it out of fold; None if records or package lack what it needs.
+        """Make the model and evaluate it out of fold; None if records or package lack its inputs.
 
-        Out-of-fold predictions of a record come from fits and choices that did not see its label
+        Out-of-fold predictions of a record come from fits and selections without its label
         (``fitting.folds``).
         """

@@ -1,10 +1,10 @@
-"""Delivered heads, as they came and trained on with the plant's records.
+"""Delivered heads, unchanged or fine-tuned on the plant's records.
 
-Which candidate is taken is chosen by labels like a configuration: for the records of a fold by
-those of the others.
+Labels select the candidate as they select a configuration: for the records of a fold, by the
+labels of the other folds.
 
-A head of one of the operator's families may come with its rows in another order, matched by names
-that say little, or with classes of its own. The plant's labels know better.
+The rows of a family head may be in another order, because class names were matched wrongly or
+because the family has classes of its own. The plant's labels then determine the order.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -26,12 +26,12 @@ from wg_client.methods.base import Candidate, LabelledRecords, Model, Package
 def fit_delivered(
     head_by: Callable[[RowIndex | slice], LinearHead], features: Floats, records: LabelledRecords
 ) -> Fitted:
-    """A head as it came, at the temperature that suits the records.
+    """Evaluate a delivered head out of fold, at the temperature that suits the records.
 
     Args:
-        head_by: Chooses the head, by the place of training records.
+        head_by: Selects the head by the indices of training records.
         features: Features of labelled records, ``[n, d]``.
-        records: The records.
+        records: The plant's records.
     """
     labels = records.labels
 
@@ -52,14 +52,15 @@ def fit_delivered(
 
 
 def first_or_best(candidates: Sequence[Candidate], classes: int) -> BaseHead:
-    """The candidate with the least log loss on records at its best temperature.
+    """Return a base head that selects the candidate with the least log loss on training records.
 
-    Without records, and among equals, the first. A rank's logarithm is added, nats: the server has
-    put the likelier ones first. Heads of the plant's family are also tried in the order of rows
-    that labels ask for, and pay for it: all orders of K rows are equally likely.
+    Without records, and on ties, it is the first. The logarithm of the rank is added to the loss,
+    in nats, since the server puts the likelier candidates first. Family heads are also tried with
+    their rows in the order that fits the labels, at the price of a uniform prior over all orders of
+    K rows.
 
     Args:
-        candidates: At least one.
+        candidates: Candidates, at least one.
         classes: K.
     """
 
@@ -88,18 +89,18 @@ def first_or_best(candidates: Sequence[Candidate], classes: int) -> BaseHead:
 
 
 def reorder(head: LinearHead, features: Floats, labels: Ints, classes: int) -> LinearHead:
-    """A head of K classes with its rows in the likeliest order for labelled records."""
+    """Return a head over K classes whose rows are in the likeliest order for the records."""
     rows = rows_of_labels(head.logits(features), labels, classes)
     return LinearHead(head.weight[rows], head.bias[rows])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveredMethod:
-    """The best candidate of some sources.
+    """Method that uses the best candidate of some sources.
 
     Attributes:
         sources: Sources of the candidates.
-        trained: Whether it is trained on with local records.
+        trained: Fine-tune the candidate on local records.
         reference: See ``Method``.
     """
 
@@ -115,7 +116,7 @@ class DeliveredMethod:
         if not eligible or (self.trained and not len(records.labels)):
             return None
         first_candidate = eligible[0]
-        # The features of one trunk say nothing of a head on another.
+        # Heads on different trunks cannot be compared on the features of one trunk.
         base = first_or_best(
             [c for c in eligible if c.trunk is first_candidate.trunk], records.classes
         )
@@ -145,17 +146,17 @@ class DeliveredMethod:
         )
 
     def _of_network(self, head: Fitted, records: LabelledRecords) -> Fitted | None:
-        """A network as it came, or averaged with local-only; None where that is not known."""
+        """Return a network unchanged or averaged with local-only; None if it has no average."""
         if not self.trained or records.local is None or not records.every_class_twice:
             return None if self.trained else head
         return average_models((records.local, head), records.folds)
 
 
 def _unchecked_rank(candidate: Candidate, package: Package) -> int:
-    """Place of a candidate where no label checks it; what other sites pooled has the second.
+    """Return the priority of a candidate that no label checks; pooled models have priority 2.
 
-    A model of this kind of plant comes before what others pooled. A network for a stated machine
-    does where there are no others.
+    A model of this kind of plant comes before pooled models. A network for a declared machine comes
+    before them only if no other site released anything.
     """
     if candidate.of_kind or not len(candidate.trunk.features):
         return 4

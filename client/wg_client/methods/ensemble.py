@@ -1,7 +1,7 @@
-"""Other sites' classes around the plant's own mean, trained on and averaged with local-only.
+"""Fine-tuned posterior head, averaged with local-only.
 
-Two models that err on different records are better together than the better of them
-(``fitting.averages``).
+The posterior's class means are placed around the plant's own mean. Models that err on different
+records are better averaged than the best of them alone (``fitting.averages``).
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ from wg_common.inference.posterior import Posterior
 
 
 class Ensemble:
-    """Averaged where every class has two records; else trained on only."""
+    """Method that averages if every class has two records, and otherwise only fine-tunes."""
 
     name = names.POOLED_FINETUNED
     title = "pooled + local training"
@@ -43,11 +43,11 @@ class Ensemble:
 
 
 def mean_aligned(posterior: Posterior, unlabelled_records: Floats) -> BaseHead:
-    """Shift other sites' knowledge of classes to the mean of the training records.
+    """Return a base head that shifts other sites' class means to the mean of the training records.
 
     Args:
-        posterior: From the server.
-        unlabelled_records: Local features ``[m, D]`` of records that have a part in the mean.
+        posterior: Posterior from the server.
+        unlabelled_records: Local features ``[m, D]`` of unlabelled records, included in the mean.
     """
     align = posteriors.mean_aligned(posterior)
 

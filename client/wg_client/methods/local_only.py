@@ -1,11 +1,11 @@
-"""Local-only: the best that the plant can do without the server. All others are held against it."""
+"""Local-only: the best model without the server, and the baseline of all others."""
 
 from wg_client.methods import names
 from wg_client.methods.base import LabelledRecords, Model, Package
 
 
 class LocalOnly:
-    """A head on the encoder, whatever the server sends."""
+    """Method that fits a head on the encoder's features, whatever the server sends."""
 
     name = names.LOCAL
     title = "local-only"

@@ -1,7 +1,7 @@
-"""Names of the methods, as manifests, model files and commands have them.
+"""Names of the methods in manifests, model files and commands.
 
-Three mechanisms have a name each: models of known kinds are *handed on*, what other sites released
-is *pooled*, and weights for a stated machine are *generated*.
+There are three mechanisms: models of known kinds are *handed on*, statistics that other sites
+released are *pooled*, and weights for a declared machine are *generated*.
 """
 
 LOCAL = "local-only"

@@ -1,11 +1,11 @@
-"""Networks that a plant takes of those delivered for its machine.
+"""Selection among the networks that were delivered for a plant's machine.
 
-The server puts the likeliest first: its mean. Where the first is there for inputs as they are read
-and for standardised ones, the plant's records say whether the second takes part: it errs on other
-records than the first, and the mean of both in log odds is better than either at most mixtures of
-conditions, but where conditions are missing its inputs are standardised by too few. Labels then
-may put one network by itself in its place (``fitting.replacement``): for the records of a fold
-those of the others.
+The server puts the likeliest network, its mean, first. If this network is delivered for raw and for
+standardised inputs, the plant's records decide whether the second is included: it errs on other
+records than the first, and the average of their logits is better than either at most mixtures of
+conditions, but if conditions are missing at the plant, the standardisation is off. Labels may then
+replace this choice by a single network (``fitting.replacement``): for the records of a fold, by
+the labels of the other folds.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,12 @@ from wg_client.methods.delivered import fit_delivered
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChosenNetworks:
-    """Networks that a plant takes.
+    """Networks that a plant selected.
 
     Attributes:
-        numbers: Place of each among those delivered.
-        candidate: Their mean on encoder and networks together, judged with the choice of it.
+        numbers: Index of each selected network among those delivered.
+        candidate: Average of the selected networks, as a head on encoder and networks together; its
+            evaluation includes the selection.
     """
 
     numbers: tuple[int, ...]
@@ -39,12 +40,12 @@ class ChosenNetworks:
 def choose(
     networks: Sequence[Candidate], records: LabelledRecords, encoder: Trunk
 ) -> ChosenNetworks:
-    """Choose the networks that a plant takes.
+    """Select networks for a plant.
 
     Args:
         networks: Candidates with a trunk each, of one architecture.
-        records: The plant's.
-        encoder: The encoder's trunk, which the networks' features come to stand behind.
+        records: The plant's records.
+        encoder: The encoder's trunk, to which the networks' features are appended.
     """
     leading = by_records(networks)
     sets = [leading, *((number,) for number in range(len(networks)) if (number,) != leading)]
@@ -80,11 +81,11 @@ def choose(
 
 
 def by_records(networks: Sequence[Candidate]) -> tuple[int, ...]:
-    """Place of the networks that stand first, by all records, with a label or not.
+    """Return the indices of the networks selected without labels, by all records.
 
-    These are the first network on inputs as they are read, and the first on standardised inputs
-    where its answers say more of which record it is. One of these alone is first where the other
-    was not delivered.
+    These are the first network on raw inputs, and the first on standardised inputs if its answers
+    have a higher mutual information with the records. If only one of them was delivered, it is
+    alone.
     """
     leaders = {candidate.inputs: number for number, candidate in reversed([*enumerate(networks)])}
     if len(leaders) == 1:
@@ -96,11 +97,11 @@ def by_records(networks: Sequence[Candidate]) -> tuple[int, ...]:
 
 
 def information(candidate: Candidate) -> float:
-    """Mutual information between a plant's records and a network's answers, nats; needs no label.
+    """Return the mutual information between records and a network's answers, nats, without labels.
 
-    It is the entropy of the mean answer less the mean entropy of an answer: a network that suits
-    the plant is sure of a record, and not of the same class each time (Bridle, Heading and MacKay,
-    NIPS 1991).
+    It is the entropy of the mean answer minus the mean entropy of an answer: a network that suits
+    the plant is confident about each record, and predicts several classes (Bridle, Heading and
+    MacKay, NIPS 1991).
     """
     answers = softmax(candidate.head.logits(candidate.trunk.features), axis=1)
     if not len(answers):
@@ -109,7 +110,7 @@ def information(candidate: Candidate) -> float:
 
 
 def _mean_head(networks: Sequence[Candidate], members: Sequence[int]) -> LinearHead:
-    """The mean in log odds of some networks, on the features of all side by side."""
+    """Average the logits of some networks, as a head on the features of all side by side."""
     classes, width = networks[0].head.weight.shape
     weight: NDArray[np.float64] = np.zeros((classes, len(networks), width))
     for number in members:

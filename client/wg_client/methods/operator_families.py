@@ -1,11 +1,11 @@
-"""Which of the operator's families a plant takes: by class names, its records and its labels.
+"""Selection among the operator's families by class names, records and labels.
 
-A family whose class names are the plant's comes with its rows in the plant's order. Where names say
-nothing all families come, with classes of their own: the plant's labels choose one among those that
-its records do not speak against, and put its rows in order. Nothing of this leaves the plant.
+A family with the plant's class names is delivered with its rows in the plant's order. If no names
+match, all families are delivered, with their own classes: the plant's labels select one of those
+that its records resemble, and match its rows to the classes. Nothing of this leaves the plant.
 
-The rows are put in order again for each fold (``delivered``), so that no held-out label has a part
-in it. The family itself is chosen by all labels: it is one of a few.
+The rows are matched again for each fold (``delivered``), without the held-out labels. The family
+itself is selected by all labels: it is one of a few.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,14 +28,14 @@ from wg_common.nets import family_network
 from wg_core.errors import DecodeError
 
 CLASSES_LIMIT = 4096
-"""Most classes of a family that is offered."""
+"""Most classes of a family."""
 
 Tensors = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class OfferedFamily:
-    """A family of R classes, of which K are the plant's, seen through the plant's records.
+    """A delivered family of R classes, at least the plant's K, with the plant's records.
 
     Attributes:
         name: Name of the candidate.
@@ -45,7 +45,7 @@ class OfferedFamily:
         network: Tensors of a network that came with the head.
         layout: Layout of local features.
         local: Local features of all records, ``[n, D]``.
-        released: Those of them that may be released, ``[n, d]``.
+        released: Released features of all records, ``[n, d]``.
     """
 
     name: str
@@ -59,7 +59,7 @@ class OfferedFamily:
 
     @property
     def is_named(self) -> bool:
-        """True if its rows are the plant's classes, by their names."""
+        """True if class names matched its rows to the plant's classes."""
         return self.source == SAME_FAMILY
 
     @cached_property
@@ -69,14 +69,14 @@ class OfferedFamily:
 
     @property
     def is_refused(self) -> bool:
-        """True if the plant's records speak against it."""
+        """True if the plant's records are unlike the family's."""
         return self.unlikeness > likeness.LIMIT
 
     def price(self, labels: Ints, classes: int) -> float:
-        """Log loss of the labelled records, and the logarithm of how many orders of rows there are.
+        """Return the log loss of the labelled records plus the log number of possible row orders.
 
         Args:
-            labels: ``[n]``, -1 without one; each class has some.
+            labels: Labels ``[n]``, -1 = unlabelled; each class has some.
             classes: K.
         """
         labelled, rows = labels >= 0, len(self.head.bias)
@@ -93,7 +93,7 @@ class OfferedFamily:
 def read(
     name: str, source: str, tensors: Tensors, classes: int, layout: Layout, features: Features
 ) -> OfferedFamily:
-    """A candidate of a package.
+    """Read a family from a package's tensors.
 
     Args:
         classes: K.
@@ -123,11 +123,11 @@ def read(
 def choose_family(
     families: Sequence[OfferedFamily], labels: Ints, classes: int
 ) -> OfferedFamily | None:
-    """The family that a plant takes, if any; one that is refused only where names say it is this.
+    """Select the family for a plant, if any; a family unlike the records only if names match.
 
     Args:
-        families: In the server's order.
-        labels: Labels of all records, -1 without one.
+        families: Families in the server's order.
+        labels: Labels of all records, -1 = unlabelled.
         classes: K.
     """
     like = [family for family in families if not family.is_refused]

@@ -1,4 +1,4 @@
-"""From a verified package to what methods see: each candidate on its trunk, of any architecture."""
+"""Reader that turns a verified package into the candidates that methods use."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.family_network import FamilyNetwork
     from wg_common.nets.network import Batch
 
-_AT_ONCE = 64  # Records in memory at a time, beside their features
+_AT_ONCE = 64  # Decoded records in memory at a time
 
 
 def read_package(
     plant: Recipient, manifest: WeightsManifest, tensors: Mapping[str, Tensors]
 ) -> tuple[LabelledRecords, Package]:
-    """See a verified package through the plant's records.
+    """Prepare a verified package for the plant's records.
 
     Args:
         plant: The plant.
-        manifest: The package's manifest, of architectures that are known here.
-        tensors: By candidate and name.
+        manifest: The package's manifest; all its architectures are known here.
+        tensors: Tensors by candidate and name.
 
     Raises:
         DecodeError: A candidate's tensors are not those of its architecture.
-        ConfigError: An architecture cannot stand on this encoder, or its package is missing.
+        ConfigError: An architecture cannot be used with this encoder, or its package is missing.
     """
     records = plant_records(plant)
     reading = _Reading(plant, records, manifest.condition.data_sheet)
@@ -59,7 +59,7 @@ def read_package(
 
 
 def at_plant(plant: Recipient) -> tuple[PlantTrunk | None, NDArray[np.float32]]:
-    """The trunk that is fitted on a plant's records, and their local features with its behind."""
+    """Fit the plant trunk, and return it with the local features that include its features."""
     local, data = plant.features.local, plant.data
     if not modality(data.modality).plant_trunk or not len(data):
         return None, local
@@ -76,7 +76,7 @@ def at_plant(plant: Recipient) -> tuple[PlantTrunk | None, NDArray[np.float32]]:
 
 
 def plant_records(plant: Recipient) -> LabelledRecords:
-    """The plant's records on its encoder, and on what is fitted on them behind it."""
+    """Return the plant's records on its encoder and the trunk fitted at the plant."""
     trunk, local = at_plant(plant)
     return LabelledRecords(
         all_labels=plant.data.labels,
@@ -90,7 +90,7 @@ def plant_records(plant: Recipient) -> LabelledRecords:
 
 
 class _Reading:
-    """Candidates of one package, each read by what it is, seen through the plant's records."""
+    """Reader of the candidates of one package."""
 
     def __init__(self, plant: Recipient, records: LabelledRecords, machine_kind: str) -> None:
         self._plant, self._records, self._machine_kind = plant, records, machine_kind
@@ -106,8 +106,7 @@ class _Reading:
         """Read one candidate.
 
         Raises:
-            DecodeError: Its tensors are not those of its architecture, or its source or inputs are
-                none that such an architecture has.
+            DecodeError: Its tensors, source or inputs do not match its architecture.
         """
         network = catalogue.architecture_of(candidate.architecture).is_network
         if network:
@@ -173,11 +172,11 @@ class _Reading:
         )
 
     def package(self, *, others_released: bool) -> Package:
-        """Return what the package comes to: of families and of networks the one that suits.
+        """Return the package with the selected family and the selected networks.
 
         Raises:
-            DecodeError: The family's own network, which stands beside its head, is not readable, or
-                another network stands there already.
+            DecodeError: The family's own network is not readable, or there is another network
+                already.
         """
         plant, records, candidates = self._plant, self._records, list(self._heads)
         network = None
@@ -208,7 +207,7 @@ class _Reading:
         )
 
     def _chosen_network(self) -> tuple[Candidate, PlantNetwork]:
-        """The networks that the plant takes, beside the encoder."""
+        """Return the selected networks, as a candidate beside the encoder."""
         from wg_common.nets import network
 
         choice = network_choice.choose(self._networks, self._records, self._records.public)
@@ -224,7 +223,7 @@ class _Reading:
 
 
 def _family_network(plant: Recipient, family: OfferedFamily) -> PlantNetwork | None:
-    """The network that came with a family's head; None: none came."""
+    """Read the network that came with a family's head; None if none came."""
     from wg_common.nets import family_network
     from wg_common.nets.encoder import package as encoders
 
@@ -246,10 +245,10 @@ def _family_network(plant: Recipient, family: OfferedFamily) -> PlantNetwork | N
 def plant_network(
     network: FamilyNetwork, records: Records, settings: Mapping[str, str]
 ) -> PlantNetwork:
-    """The network of a family, standardised by a plant's records.
+    """Standardise a family's network by a plant's records.
 
     Args:
-        records: All of the plant's.
+        records: All of the plant's records.
         settings: Settings of the encoder's trunk.
     """
     from wg_common.nets.family_network import TrunkBeside
@@ -262,7 +261,7 @@ def plant_network(
 
 
 def _encoder(plant: Recipient, trunk: PlantTrunk | None, local: NDArray[np.float32]) -> Trunk:
-    """The encoder's features of the plant's records, with those of a trunk that is fitted here."""
+    """Return the encoder's trunk, with the features of the trunk fitted at the plant."""
     from wg_common.nets.encoder import package as encoders
 
     contents = encoders.unpack(plant.encoder_package)
@@ -273,7 +272,7 @@ def _encoder(plant: Recipient, trunk: PlantTrunk | None, local: NDArray[np.float
 
 
 def _layout(plant: Recipient) -> Layout:
-    """Local features of the encoder: what heads that travel can stand on."""
+    """Return the layout of the encoder's local features, without those fitted at the plant."""
     from wg_common.nets.encoder import package as encoders
 
     blocks = encoders.unpack(plant.encoder_package).local_blocks

@@ -1,8 +1,8 @@
-"""The posterior head: class means as other sites know them, around the plant's own mean.
+"""Posterior head: class means estimated from other sites, around the plant's own mean.
 
-Empirical Bayes (``wg_common.inference.posterior``), for plants without any label: their records say
-where the plant's mean is, and where clusters are (``fitting.mixture``). Where there are labels,
-training on from the same means (``ensemble``) was better at every number of them.
+Empirical Bayes (``wg_common.inference.posterior``), for plants without labels: their records give
+the plant's mean and its clusters (``fitting.mixture``). With labels, fine-tuning from the same
+means (``ensemble``) was better at every number of labels.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ from wg_common.inference import posterior as posteriors
 
 
 class PosteriorHead:
-    """See the module."""
+    """Method for plants without labels; see the module."""
 
     name = names.POOLED
     title = "pooled"

@@ -1,4 +1,4 @@
-"""The methods, in the order in which they are fitted and shown everywhere."""
+"""All methods, in the order in which they are fitted and shown."""
 
 from wg_client.methods import names
 from wg_client.methods.base import Method
@@ -30,12 +30,12 @@ METHODS: tuple[Method, ...] = (
 
 
 def title(name: str) -> str:
-    """Return the title of a method; a name that is no method's stands for itself."""
+    """Return the title of a method; an unknown name is returned unchanged."""
     return next((method.title for method in METHODS if method.name == name), name)
 
 
 def mechanism(source: str) -> str:
-    """Name the mechanism by which a delivered candidate of a source came about."""
+    """Return the mechanism by which a candidate of a source was made."""
     if source in FAMILIES:
         return "handed on"
     return {DIFFUSION: "generated", POSTERIOR: "pooled"}.get(source, source)

@@ -1,18 +1,18 @@
-"""Whether a plant's records speak against its data sheet; needs no label.
+"""Test of a plant's data sheet against its records; needs no label.
 
-A network for a stated machine tells records apart by lines that stand where the sheet says. Were
-the lines moved to where they stand at other speeds, it should tell less. With the mutual
-information ``I`` between records and answers (``network_choice.information``), and its mean over
-other speeds ``J``::
+A network for a declared machine distinguishes records by spectrum lines at the frequencies that the
+sheet implies. With the lines moved to their frequencies at other speeds, it should distinguish
+less. With the mutual information ``I`` between records and answers
+(``network_choice.information``), and its mean over other speeds ``J``::
 
     fit = SHARE * I - J    (nats)
 
-Where a fit is below ``SHEET_LIMIT``, what the network tells it does not tell by the stated lines:
-the sheet is in doubt, and the plant is warned. The limit is a third beyond the lowest fit of 96
-true sheets of simulated bearings; of a real one's, 5 of 48 are below it. Another machine's sheet is
-in doubt at three plants in ten of simulated ones where their conditions are even, and at none where
-nine in ten are sound: sound machines hardly show lines. Nothing is said of other kinds, on which
-nobody has measured it. ``bench.machine_plants`` counts both rates.
+A fit below ``SHEET_LIMIT`` means that the network does not use the declared lines: the sheet is in
+doubt, and the plant is warned. The limit is a third below the lowest fit of 96 correct sheets of
+simulated bearings; 5 of 48 correct sheets of a real bearing are below it. Another machine's sheet
+is in doubt at three of ten simulated plants with balanced conditions, and at none where nine in ten
+records are healthy, since healthy machines hardly show lines. Other machine kinds get no result:
+the limit was not measured on them. ``bench.machine_plants`` counts both rates.
 """
 
 import numpy as np
@@ -26,26 +26,26 @@ from wg_client.methods.network_choice import information
 from wg_common.nets import network
 
 SHARE = 0.5
-KINDS = ("rotating_machine",)  # Of machines that the limit was chosen on
-FEWEST = 20  # Records below which nothing is said
-RECORDS = 300  # That are looked at, evenly drawn: more change nothing
+KINDS = ("rotating_machine",)  # Machine kinds on which the limit was selected
+FEWEST = 20  # Fewest records
+RECORDS = 300  # Most records that are used, evenly spaced: more change nothing
 SPEEDS = (0.7, 0.8, 0.9, 1.12, 1.25, 1.4)
-"""Factors on the frequencies of lines. Machines run some hundredths beside what is stated."""
+"""Factors on the frequencies of lines; real machines deviate some hundredths from the sheet."""
 
 
 def sheet_fit(
     architecture: str, trunk: nn.Module, head: LinearHead, batch: NDArray[np.float32]
 ) -> float | None:
-    """Return the fit of a data sheet and a plant's records, nats.
+    """Return the fit of a data sheet and a plant's records, nats; higher is better.
 
     Args:
-        architecture: Architecture of the network for the sheet, on inputs as they are read.
-        trunk: Trunk of the network, at work.
+        architecture: Architecture of the network for the sheet, on raw inputs.
+        trunk: Trunk of the network, in evaluation mode.
         head: Head of the network.
-        batch: All of the plant's records, as the architecture prepares them.
+        batch: Inputs of all of the plant's records, as the architecture prepares them.
 
     Returns:
-        None where there are too few records, or such a network reads no lines.
+        None if there are too few records, or the architecture does not use spectrum lines.
     """
     at_speed = network.kind(architecture).at_speed
     if at_speed is None or len(batch) < FEWEST:

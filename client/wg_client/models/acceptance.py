@@ -1,9 +1,9 @@
-"""What a line is accepted by: false accepts and false rejects on records that no model has met.
+"""False accepts and false rejects of models on the acceptance set, which no model was trained on.
 
-Verdicts are those of ``predict`` (``calls``); what is looked at counts as neither. Of each privacy
-unit one record counts, so that bounds may take them as independent: the exact one-sided bound of
-Clopper and Pearson (1934, *Biometrika* 26(4)). It holds for a threshold that was chosen before
-these records were seen; one that is chosen by them needs new ones.
+Verdicts are those of ``predict`` (``calls``); records with the verdict ``look`` count as neither.
+One record of each privacy unit counts, so that bounds may assume independence: the exact one-sided
+bound of Clopper and Pearson (1934, *Biometrika* 26(4)). It holds for a threshold that was chosen
+before these records were seen; a threshold chosen on them needs new records.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from wg_core.site.home import ClientHome
 GOOD_NAMES = frozenset(
     {"ok", "good", "normal", "pass", "no defect", "良品", "正常", "合格", "異常なし", "良"}
 )
-"""Labels that mean "no defect" by their name, in small letters."""
+"""Labels that mean "no defect" by their name, in lower case."""
 
 
 def good_labels(labels: Sequence[str], declared_labels: Sequence[str] | None) -> tuple[str, ...]:
-    """Labels that mean "no defect": those that the plant declared, or by their names."""
+    """Return the labels that mean "no defect": the declared ones, or those so by name."""
     if declared_labels is not None:
         return tuple(declared_labels)
     return tuple(label for label in labels if label.casefold() in GOOD_NAMES)
@@ -44,40 +44,40 @@ def good_labels(labels: Sequence[str], declared_labels: Sequence[str] | None) ->
 def good_mask(
     labels: Sequence[str], declared_labels: Sequence[str] | None
 ) -> NDArray[np.bool_] | None:
-    """Which labels mean "no defect", ``[K]``; None where it is none of them, or all."""
+    """Return a mask of the labels that mean "no defect", ``[K]``; None if it is all or none."""
     mask = np.isin(labels, good_labels(labels, declared_labels))
     return mask if 0 < mask.sum() < len(mask) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """Wrong calls among records that were called."""
+    """Number of errors among some records."""
 
     wrong: int
     records: int
 
     def largest_share(self, confidence: float = 0.95) -> float:
-        """Share of wrong calls on new records that is not exceeded, with this confidence."""
+        """Return the upper confidence bound of the share of errors."""
         if self.wrong == self.records:
             return 1.0
         return float(betaincinv(self.wrong + 1, self.records - self.wrong, confidence))
 
     def missing(self, share: float = 0.01, confidence: float = 0.95) -> int:
-        """Further records, all called right, after which at most ``share`` is shown."""
+        """Return the number of further records, all correct, that would bound the share."""
         needed_records: int = math.ceil(bdtrin(self.wrong, 1 - confidence, share) - 1e-9)
         return max(0, needed_records - self.records)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """A model on the acceptance set, at a threshold.
+    """Counts of a model on the acceptance set, at a threshold.
 
     Attributes:
-        threshold: Least probability of a defect that rejects.
-        false_accepts: Defective records that pass; None where no label says what is good.
-        false_rejects: Good records that are rejected; likewise.
-        wrong_labels: Records that are called by another label than their own.
-        looks: Records that a person is to look at.
+        threshold: Probability of a defect from which a record is rejected.
+        false_accepts: Defective records that pass; None if no label means "no defect".
+        false_rejects: Good records that are rejected; None if no label means "no defect".
+        wrong_labels: Records whose predicted label is wrong.
+        looks: Records with the verdict ``look``.
     """
 
     threshold: float
@@ -93,10 +93,10 @@ class Scores:
 
     Attributes:
         defect: Probability of a defect, ``[a]``.
-        good: Whether each record is good, ``[a]``; None where no label says what is good.
-        right: Whether it is called by its own label, ``[a]``.
-        new: True for each record that is new, ``[a]``.
-        passes: True for each record that may pass (``passing``), ``[a]``.
+        good: Mask of good records, ``[a]``; None if no label means "no defect".
+        right: Mask of records with a correct predicted label, ``[a]``.
+        new: Mask of new records, ``[a]``.
+        passes: Mask of records that may pass (``passing``), ``[a]``.
     """
 
     defect: Floats
@@ -106,7 +106,7 @@ class Scores:
     passes: NDArray[np.bool_]
 
     def at(self, threshold: float) -> Judgement:
-        """Count at a threshold."""
+        """Count verdicts and errors at a threshold."""
         accepts = rejects = None
         reject = ~self.new & (self.defect >= threshold)
         passes = ~self.new & ~reject & self.passes
@@ -122,19 +122,19 @@ class Scores:
         )
 
     def curve(self, points: int) -> list[Judgement]:
-        """Counts at evenly spaced thresholds between 0 and 1."""
+        """Count verdicts and errors at evenly spaced thresholds between 0 and 1."""
         return [self.at(threshold) for threshold in np.linspace(0, 1, points).tolist()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acceptance:
-    """Every model of a package on the acceptance set, each at its threshold.
+    """Evaluation of all models of a package on the acceptance set, each at its threshold.
 
     Attributes:
-        kept: Name of the model kept.
-        scores: By model; empty where the set can judge none of them, or there is none.
-        thresholds: By model.
-        passing: Rule by which records pass the kept model; None: no label says what is good.
+        kept: Name of the kept model.
+        scores: Scores by model; empty if there is no acceptance set that can judge them.
+        thresholds: Threshold by model.
+        passing: Rule by which records pass the kept model; None if no label means "no defect".
     """
 
     kept: str
@@ -143,22 +143,22 @@ class Acceptance:
     passing: PassRule | None = None
 
     def of(self, model: str) -> Judgement | None:
-        """One model at its threshold; None where it was not judged."""
+        """Return the counts of one model at its threshold; None if it was not evaluated."""
         scores = self.scores.get(model)
         return None if scores is None else scores.at(self.thresholds[model])
 
     @property
     def judgements(self) -> dict[str, Judgement]:
-        """All models, in order, by name."""
+        """Counts of all models at their thresholds, by name."""
         return {name: scores.at(self.thresholds[name]) for name, scores in self.scores.items()}
 
 
 def acceptance(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> Acceptance:
-    """Judge the models of a package; none that has other labels or another encoder than the plant.
+    """Evaluate the models of a package; none if their labels or encoder differ from the plant's.
 
     Raises:
-        VerificationError: A model's file is not the one that was written.
-        DataError: A record is needed once more, and changed since it was frozen.
+        VerificationError: A model's file differs from the one that was stored.
+        DataError: A record must be read again, and changed since it was frozen.
     """
     records = judging_records(plant, manifest)
     good = good_mask(manifest.labels, plant.config.data.good)
@@ -186,13 +186,13 @@ def acceptance(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> Acce
 
 
 def threshold(home: ClientHome, manifest: ModelsManifest, model: str) -> float:
-    """The threshold of a model: what a person set while it was in use, else even odds."""
+    """Return a model's threshold: the one set while it was in use, else 0.5."""
     choice = Chosen(package_id=manifest.package_id, model=manifest.entry(model).name)
     return adoption.read(home).threshold_of(choice)
 
 
 def judging_records(plant: Plant, manifest: ModelsManifest) -> AcceptanceSet | None:
-    """The acceptance set, where there is one that models of a package can be judged on."""
+    """Return the acceptance set, if it can judge the models of a package."""
     records = plant.acceptance_set
     fits = (manifest.labels, manifest.encoder) == (plant.config.data.labels, plant.encoder)
     return records if fits and records is not None and len(records) else None
@@ -228,9 +228,9 @@ def score(
     """Score probabilities ``[a, K]`` against labels ``[a]``.
 
     Args:
-        good: Which labels mean "no defect", ``[K]``; None: not known.
-        is_new: Which records are new, ``[a]``.
-        passes: Which records may pass, ``[a]``.
+        good: Mask of the labels that mean "no defect", ``[K]``; None: unknown.
+        is_new: Mask of new records, ``[a]``.
+        passes: Mask of records that may pass, ``[a]``.
     """
     defects = np.ones(chances.shape[1], dtype=bool) if good is None else ~good
     return Scores(

@@ -1,11 +1,11 @@
-"""Which model is in use, which one shadows it, and who decided: one file with its whole history.
+"""Adoption: the model in use, its shadow, and the history of decisions about them, in one file.
 
-A plant goes through three stages. *pilot*: no model yet. *in use*. *shadow*: another model predicts
-beside the one in use, differences are listed, and no call changes.
+A plant has three stages. *pilot*: no model yet. *in use*. *shadow*: another model predicts beside
+the one in use, differences are listed, and no call changes.
 
-``models/adoption.json`` holds every change, oldest first; the last one says how it stands. It is
-written anew as a whole, under a lock, so it is the old history or the new one whatever happens.
-A package is in it once: applied again, it changes nothing. Private to the plant.
+``models/adoption.json`` holds every change, oldest first; the last one is the current state. The
+whole file is replaced atomically, under a lock. A package is in it once: applying it again changes
+nothing. Private to the plant.
 """
 
 import logging
@@ -29,10 +29,10 @@ log = logging.getLogger(__name__)
 
 VERSION = 2
 FILE = "adoption.json"
-PROGRAM = "weightgate"  # Who decided where no person did
+PROGRAM = "weightgate"  # Author of automatic decisions
 _LIMIT = 16 << 20
-EVEN = 0.5  # A model's threshold until a person sets another
-MISSED = 0.1  # Largest share of defective records that may pass until a person sets another
+EVEN = 0.5  # Initial threshold of a model
+MISSED = 0.1  # Initial largest share of defective records that may pass
 
 What = Literal["arrived", "use", "shadow", "threshold", "missed"]
 
@@ -50,17 +50,17 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One line of the history, and how it stands after it.
+    """One entry of the history, with the state after it.
 
     Attributes:
         when: Unix time, seconds.
-        what: What happened.
-        by: Who decided.
+        what: Kind of the change.
+        by: Author of the decision.
         subject: The model that it is about.
-        why: A sentence.
+        why: Reason, one sentence.
         in_use: The model in use afterwards.
-        shadow: The model that predicts beside it afterwards.
-        threshold: Least probability of a defect at which the model in use rejects a record.
+        shadow: The shadow model afterwards.
+        threshold: Probability of a defect from which the model in use rejects a record.
         missed_share: Largest share of defective records that may pass, whatever the model.
     """
 
@@ -77,32 +77,32 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adoption:
-    """The history."""
+    """History of the models in use."""
 
     version: int = VERSION
     changes: tuple[Change, ...] = ()
 
     @property
     def latest(self) -> Change:
-        """Return the present state of the change."""
+        """Last change, which holds the current state."""
         no_change = Change(when=0, what="arrived", by=PROGRAM, subject=None, why="")
         return self.changes[-1] if self.changes else no_change
 
     @property
     def stage(self) -> str:
-        """Where the plant stands: ``pilot``, ``in use`` or ``shadow``."""
+        """Current stage: ``pilot``, ``in use`` or ``shadow``."""
         if self.latest.in_use is None:
             return "pilot"
         return "in use" if self.latest.shadow is None else "shadow"
 
     def threshold_of(self, model: Chosen | None) -> float:
-        """The threshold that a model had when it was last in use; even odds before that."""
+        """Return the threshold that a model had when it was last in use; 0.5 before that."""
         thresholds = [change.threshold for change in self.changes if change.in_use == model]
         return thresholds[-1] if thresholds else EVEN
 
 
 def read(home: ClientHome) -> Adoption:
-    """The history, of this version or the first, which knew no ``missed_share``; empty at first.
+    """Read the history, of this version or the first (without ``missed_share``); empty at first.
 
     Raises:
         DecodeError: The file is damaged, or of another version.
@@ -118,10 +118,10 @@ def read(home: ClientHome) -> Adoption:
 
 
 def in_use(home: ClientHome) -> tuple[ModelsManifest, str]:
-    """The package and model in use.
+    """Return the package and name of the model in use.
 
     Raises:
-        ConfigError: No package was applied yet.
+        ConfigError: No model is in use.
     """
     state = read(home).latest
     if state.in_use is None:
@@ -131,7 +131,7 @@ def in_use(home: ClientHome) -> tuple[ModelsManifest, str]:
 
 
 def shadow(home: ClientHome) -> tuple[ModelsManifest, str] | None:
-    """The package and model that predict beside those in use, if there are any."""
+    """Return the package and name of the shadow model; None if there is none."""
     choice = read(home).latest.shadow
     return None if choice is None else (_manifest(home, choice), choice.model)
 
@@ -139,15 +139,15 @@ def shadow(home: ClientHome) -> tuple[ModelsManifest, str] | None:
 def chosen_model(
     home: ClientHome, package: str | None, model: str | None
 ) -> tuple[ModelsManifest, str]:
-    """A package and the name of one of its models.
+    """Return a package and the name of one of its models.
 
     Args:
-        package: Id of a package, or the beginning of it; None: of the one in use.
-        model: A name, or ``manifest.KEPT``; None: the one in use, or the one that was kept of the
-            package named.
+        package: Id of a package, or its beginning; None: the package of the model in use.
+        model: A name, or ``manifest.KEPT``; None: the model in use, or the kept model of the
+            package.
 
     Raises:
-        ConfigError: There is none, or several packages begin with this.
+        ConfigError: There is no such package or model, or the beginning is ambiguous.
     """
     if package is None:
         manifest, name = in_use(home)
@@ -159,15 +159,15 @@ def chosen_model(
 
 
 def record_arrival(home: ClientHome, new: ModelsManifest) -> str:
-    """Decide what becomes of a package that was applied; returns the sentence of the history.
+    """Decide on the models of a package that was applied; return the reason in the history.
 
-    The first model is used. A later one that is no better changes nothing. A better one becomes the
-    shadow, and a person puts it in use; so does one with classes that few sites stand behind, even
-    if it is the first. Where the model in use stands on another encoder than the
-    home has now, it cannot work, and the new one is used.
+    The first model is used. A later model that is no better changes nothing. A better model becomes
+    the shadow until a person puts it in use; so does a model with classes that few sites support,
+    even if it is the first. If the model in use needs another encoder than the home has now, it
+    cannot work, and the new model is used.
 
     Raises:
-        StorageError: The disk is full or cannot be written; what was in use still is.
+        StorageError: The disk is full or cannot be written; the model in use stays in use.
     """
     with locks.models(home):
         history = read(home)
@@ -183,7 +183,7 @@ def record_arrival(home: ClientHome, new: ModelsManifest) -> str:
         present, shadow = state.in_use, state.shadow
         event: What = "arrived"
         if uses and has_few_sites(new, new.kept):
-            # The plant's own model names no class that only others know.
+            # The plant's own model predicts no class that only other sites know.
             has_local = any(entry.name == LOCAL for entry in new.models)
             present = replace(choice, model=LOCAL) if has_local else None
             shadow, event, why = choice, "shadow", _FEW_SITES
@@ -245,23 +245,23 @@ def _replaces_at_once(new: ModelsManifest, old: ModelsManifest) -> tuple[bool, s
 def _better(new: ModelsManifest, old: ModelsManifest) -> bool:
     """Return whether a later package's kept model is better than an earlier one's.
 
-    On other records, or for other labels, the two cannot be compared: the later one knows the
-    plant as it is now.
+    Models selected on different records or labels cannot be compared: then the later one counts as
+    better, since it reflects the plant's current data.
     """
     about = [(m.commitment, m.labels) for m in (old, new)]
     if about[0] != about[1]:
         return True
     if old.architecture == new.architecture:
         return new.gain > old.gain
-    # A gain is over local labels with the same architecture; accuracy compares across them.
+    # Gains compare only within one architecture; accuracies compare across architectures.
     before, after = old.entry(KEPT).accuracy, new.entry(KEPT).accuracy
     return before is None or after is None or after > before
 
 
 def has_few_sites(manifest: ModelsManifest, model: str) -> bool:
-    """Tell whether too few sites stand behind a class that a model names and nobody has here.
+    """Return whether a class without records here, which a model predicts, is known from few sites.
 
-    Always False where the plant's policy has switched the check off.
+    Always False if the plant's policy has switched the check off.
     """
     return any(
         finding.model == model and finding.code == FEW_SITES and not finding.passed
@@ -272,15 +272,15 @@ def has_few_sites(manifest: ModelsManifest, model: str) -> bool:
 def use(
     home: ClientHome, package: ModelsManifest, model: str, by: str, *, accept_few: bool = False
 ) -> Change:
-    """A person puts a model in use.
+    """Put a model in use, by a person's decision.
 
     Args:
-        accept_few: Whether the person accepts classes that few sites stand behind.
+        accept_few: The person accepts classes that few sites support.
 
     Raises:
-        UsageError: The name is none.
-        ConfigError: It is in use already, the package has no such model, or few sites stand behind
-            one of its classes and the person does not say that this is accepted.
+        UsageError: ``by`` is not a valid name.
+        ConfigError: The model is in use already, the package has no such model, or few sites
+            support one of its classes and ``accept_few`` is not set.
     """
     choice = Chosen(package_id=package.package_id, model=package.entry(model).name)
     if has_few_sites(package, choice.model) and not accept_few:
@@ -299,11 +299,11 @@ def use(
 
 
 def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -> Change:
-    """A person lets a model predict beside the one in use.
+    """Let a model predict beside the one in use, by a person's decision.
 
     Raises:
-        UsageError: The name is none.
-        ConfigError: It is the one in use, or the package has no such model.
+        UsageError: ``by`` is not a valid name.
+        ConfigError: The model is in use, or the package has no such model.
     """
     choice = Chosen(package_id=package.package_id, model=package.entry(model).name)
     with locks.models(home):
@@ -318,14 +318,14 @@ def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -
 def set_threshold(
     home: ClientHome, threshold: float | None = None, *, missed_share: float | None = None, by: str
 ) -> Change:
-    """A person moves the threshold of the model in use, or the share of defects that may pass.
+    """Change the threshold of the model in use, or the share of defects that may pass.
 
     Args:
-        threshold: Least probability of a defect that rejects; None: stays.
-        missed_share: Largest share of defective records that may pass; None: stays.
+        threshold: Probability of a defect from which a record is rejected; None: unchanged.
+        missed_share: Largest share of defective records that may pass; None: unchanged.
 
     Raises:
-        UsageError: The name is none.
+        UsageError: ``by`` is not a valid name.
         ConfigError: No model is in use.
     """
     with locks.models(home):

@@ -1,17 +1,19 @@
-"""What a call is worth, and the verdict that a line may obey.
+"""Reliability of calls, and verdicts that a production line may act on.
 
-*Verdict.* ``look`` where the record is new, or nothing tells whether it is; else, where labels say
-what is good, ``reject`` where its probability of a defect is at least the model's threshold,
-``pass`` where it is below that and its log odds below the limit of ``passing``; ``look`` between.
+*Verdict.* ``look`` if the record is new, or its novelty is unknown. Otherwise, if a label means "no
+defect": ``reject`` if the probability of a defect is at least the model's threshold, ``pass`` if it
+is below the threshold and the log odds below the limit of ``passing``, and ``look`` between.
 
-``sure`` and ``unsure`` are told apart by the probability, at the least value above which, out of
-fold, at most a tenth of the calls is wrong, or what few labels can show (``fitting.sure_calls``).
-Records of classes that the plant has none of count with their expected share as if all were called
-wrong and sure: where that is more than may be wrong, no call is sure; and none of such a class is.
-``new`` is a record whose likeness to the plant's own is at most 5 % (``novelty``): of its label and
-its probability nothing should be believed.
+``sure`` and ``unsure`` calls are separated by the lowest probability threshold above which at most
+a tenth of the out-of-fold calls is wrong, or the share that few labels can bound
+(``fitting.sure_calls``). Classes without records at the plant count with their expected share, as
+if all their records got sure and wrong calls: if that exceeds the bound, no call is sure. A call of
+such a class is never sure.
 
-Not guaranteed: any of it for records of another kind than the plant's, but that most are called
+A record is ``new`` if its likeness to the plant's records is at most 5 % (``novelty``): neither its
+label nor its probability should be trusted.
+
+Not guaranteed: any of it for records of another kind than the plant's, except that most are called
 new.
 """
 
@@ -39,16 +41,16 @@ PASS, REJECT, LOOK = "pass", "reject", "look"
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Judge:
-    """Says what calls of one model are worth.
+    """Judge of one model's calls: reliability and verdicts.
 
     Attributes:
-        sure: Least probability of a sure call; None: not known.
-        unseen: Labels that no record of the plant had: no call of one is sure.
-        novelty: Tells new records from known ones; None: nothing does.
-        good: Which labels mean "no defect", ``[K]``; None: not known.
-        threshold: Least probability of a defect that rejects a record.
+        sure: Lowest probability of a sure call; None: unknown.
+        unseen: Labels without a record at the plant: no call of such a label is sure.
+        novelty: Test for new records; None: there is no test.
+        good: Mask of the labels that mean "no defect", ``[K]``; None: unknown.
+        threshold: Probability of a defect from which a record is rejected.
         passing: Rule by which a record passes.
-        wrong: Share of sure calls that may be wrong; 0: no call is said to be sure.
+        wrong: Share of sure calls that may be wrong; 0: no call is sure.
     """
 
     sure: float | None = None
@@ -64,8 +66,8 @@ class Judge:
         """Build the judge of a stored model.
 
         Raises:
-            VerificationError: A file is not the one that was written, or the home holds another
-                encoder.
+            VerificationError: A file differs from the one that was stored, or the home holds
+                another encoder.
         """
         tensors = store.load_novelty(home, manifest)
         good = acceptance.good_mask(manifest.labels, configuration.load(home).data.good)
@@ -85,12 +87,12 @@ class Judge:
     def judge(
         self, predictions: Sequence[Prediction], inputs: Inputs, logits: Floats
     ) -> list[Prediction]:
-        """Predictions with what they are worth.
+        """Add likeness, call and verdict to predictions.
 
         Args:
-            predictions: Of records, from ``predict``.
-            inputs: What the model saw of them.
-            logits: What it made of that, ``[n, K]``.
+            predictions: Predictions of records, from ``predict``.
+            inputs: The model's inputs for these records.
+            logits: The model's logits, ``[n, K]``.
         """
         passes = np.zeros(len(logits), bool)
         if self.good is not None:
@@ -119,7 +121,7 @@ class Judge:
         return np.inf if self.novelty is None else self.novelty.limit
 
     def distances(self, inputs: Inputs) -> NDArray[np.float32]:
-        """Scores of unlikeness, ``[n]``; NaN: not known."""
+        """Return novelty scores, ``[n]``; NaN: unknown."""
         if self.novelty is None or not len(self.novelty.scores):
             return np.full(len(inputs), np.nan, np.float32)
         return self.novelty.score(inputs)
@@ -137,7 +139,7 @@ class Judge:
         return prediction.probability >= least and prediction.label not in self.unseen
 
     def likeness(self, inputs: Inputs) -> NDArray[np.float32]:
-        """Likeness of records to the plant's own by what models see, ``[n]``; NaN: not known."""
+        """Return the likeness of records to the plant's own, ``[n]``; NaN: unknown."""
         if self.novelty is None:
             return np.full(len(inputs), np.nan, np.float32)
         return self.novelty.likeness(inputs)

@@ -1,17 +1,17 @@
-"""Are new records like the frozen ones? Tests whose false alarms are known.
+"""Drift tests with a known rate of false alarms: new records against the frozen ones.
 
 *Features.* Each released feature, and its distance from the pooled median (Brown and Forsythe
 1974), is standardised over both samples; the statistic is the largest difference of means. Its
 distribution without drift comes from permutations of frozen and new records (Westfall and Young
-1993, the max-T procedure): exact for any distribution and any dependence between features, and
-several features need no further correction.
+1993, the max-T procedure): exact for any distribution and any dependence between features, without
+a further correction for several features.
 
-*Novelty.* A record is called new at a likeness of at most ``share``. How many of m are, if nothing
-changed, is beta-binomial: the likeness is a conformal p-value, and all of them share one
-calibration sample (Bates et al. 2023, *Annals of Statistics* 51(1)).
+*Novelty.* A record is new if its likeness is at most ``share``. Without drift the number of new
+records among m is beta-binomial: likenesses are conformal p-values that share one calibration
+sample (Bates et al. 2023, *Annals of Statistics* 51(1)).
 
-Not guaranteed: anything where records are not independent, such as many of one part. Drift that the
-encoder does not show is not seen.
+Not guaranteed: anything if records are not independent, such as many records of one part. Drift
+that does not change the encoder's features is not detected.
 """
 
 import math
@@ -24,20 +24,20 @@ from scipy import stats
 from wg_client.fitting.linear_head import Floats
 
 PERMUTATIONS = 1999  # The smallest p-value is one in 2,000
-RECORDS = 2000  # Records of each sample that are looked at, evenly drawn
+RECORDS = 2000  # Most records of each sample that are used, evenly spaced
 _TINY = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shift:
-    """Movement of the released features.
+    """Result of the test on released features.
 
     Attributes:
-        p: Probability of so large a difference, or a larger one, without drift.
-        means: Features whose mean moved by more than chance moves any of them.
-        spreads: Features whose spread did.
+        p: p-value of the largest difference.
+        means: Number of features whose mean changed significantly.
+        spreads: Number of features whose spread changed significantly.
         largest: Largest difference, in standard deviations of the feature over both samples.
-        compared: Records of both samples.
+        compared: Number of records of both samples.
     """
 
     p: float
@@ -50,12 +50,13 @@ class Shift:
 def shift(
     frozen: NDArray[np.floating], new: NDArray[np.floating], level: float, rng: np.random.Generator
 ) -> Shift:
-    """Hold two samples against each other.
+    """Test two samples of released features for a shift.
 
     Args:
-        frozen: Released features ``[n, d]``, n at least 2.
-        new: The same of new records, ``[m, d]``, m at least 2.
-        level: Chance of any feature to be said to have moved without drift.
+        frozen: Released features of the frozen records, ``[n, d]``, n at least 2.
+        new: Released features of the new records, ``[m, d]``, m at least 2.
+        level: Probability, without drift, that any feature is reported as changed.
+        rng: Source of the permutations.
     """
     old, late = (_evenly(np.asarray(x, dtype=np.float64)) for x in (frozen, new))
     x = np.concatenate([old, late])
@@ -81,7 +82,7 @@ def shift(
 
 
 def _difference(sums: Floats, m: int, n: int) -> Floats:
-    """Difference of means of m records with these sums to n others, of columns that sum to 0."""
+    """Return mean differences of m records with these sums to n others; columns sum to 0."""
     return np.abs(sums) * (1 / m + 1 / n)
 
 
@@ -91,10 +92,13 @@ def _evenly(x: Floats) -> Floats:
 
 
 def too_many_new(count: int, of: int, share: float, calibration: int) -> float:
-    """Probability of so many new records, or more, without drift.
+    """Return the p-value of the number of new records: the probability of at least ``count``.
 
     Args:
-        share: Likeness at most which a record is called new.
+        count: Number of new records.
+        of: Number of records.
+        share: Largest likeness of a new record.
+        calibration: Number of calibration scores.
     """
     least = math.floor(share * (calibration + 1) + _TINY)
     if least < 1 or not of:

@@ -1,27 +1,26 @@
-"""Models as files for other programs: safetensors and ONNX; neither can carry code.
+"""Export of models for other programs, as safetensors or ONNX; neither can carry code.
 
-A model that learned from the plant's records tells of them, and no ledger counts that: its
-metadata say so. A *private head* (``export_private``) was trained by
-``wg_common.nets.private_head``, charged like a release, and stands on the released features alone.
+A model that was trained on the plant's records reveals something about them, and no ledger counts
+that: its metadata say so. A *private head* (``export_private``) was trained by
+``wg_common.nets.private_head``, charged like a release, and uses only the released features. Both
+files hold the *whole* model: the frozen encoder, a network beside it if there is one, and the head.
 
-Both hold the *whole* model: the frozen encoder, a network that may stand beside it, and the head.
-ONNX gives what ``wg-client predict`` says: ``label`` (its index), ``probability``, ``distance``
-(from the plant's own records; the metadata have the limit, ``new_above``) and ``verdict`` (an index
-into ``verdicts``, at the ``threshold`` and ``pass_limit`` (log odds) of the metadata), with all
-``probabilities`` and ``logits``.
-The input is a batch ``[n, 3, p, p]`` of pixel values 0 to 255, gray images with their one channel
-repeated; labels, p and provenance stand in the metadata.
-A private head has ``logits`` alone: what tells new records from known ones is made of records.
+The ONNX model has the outputs of ``wg-client predict``: ``label`` (its index), ``probability``,
+``distance`` (from the plant's records; the metadata have the limit, ``new_above``) and ``verdict``
+(an index into ``verdicts``, at the ``threshold`` and ``pass_limit`` (log odds) of the metadata),
+with all ``probabilities`` and ``logits``. The input is a batch ``[n, 3, p, p]`` of pixel values 0
+to 255, gray images with their one channel repeated; the metadata have labels, p and provenance. A
+private head has ``logits`` only, since the novelty test is made of records.
 
-A head for sensor windows has views ``[n, C, 1 + S, L]`` for input, as
-``wg_common.nets.encoder.window_trunk.prepare`` makes them of a window. In ONNX only n is free; the
-other sizes are those of the plant's first window, and stand in the metadata. A network beside the
-encoder of windows has a second input, ``prepared``: what ``wg_common.nets.network.prepared`` makes
-of windows for the architecture that the metadata name (``network``). A head for texts has
-vectors ``[n, 2560]``, as ``TextTrunk.prepare`` of ``wg_common.nets.encoder.text_trunk`` makes them;
-the metadata name the package (``trunk``). Each further trunk of the encoder has an input of its
-name: numbers of pieces of words ``[n, 128]`` of ``wg_e5.network.prepare_texts``. What a plant fits
-on its windows is such a trunk, and takes windows ``[n, C, T]`` as they are.
+A head for sensor windows takes views ``[n, C, 1 + S, L]``, as
+``wg_common.nets.encoder.window_trunk.prepare`` makes them from a window. In ONNX only n is free;
+the other sizes are those of the plant's first window, and are in the metadata. A network beside the
+encoder of windows has a second input, ``prepared``: the result of
+``wg_common.nets.network.prepare_batch`` for the architecture in the metadata (``network``). A head
+for texts takes vectors ``[n, 2560]``, as ``TextTrunk.prepare`` of
+``wg_common.nets.encoder.text_trunk`` makes them; the metadata name the package (``trunk``). Each
+further trunk of the encoder has an input of its name: token ids ``[n, 128]`` of
+``wg_e5.network.prepare_texts``, or raw windows ``[n, C, T]`` for the trunk fitted at the plant.
 """
 
 from __future__ import annotations
@@ -69,11 +68,12 @@ FORMATS: dict[str, Format] = {".safetensors": "safetensors", ".onnx": "onnx"}
 def export_model(
     home: ClientHome, manifest: ModelsManifest, name: str, form: Format, out: Path
 ) -> dict[str, str]:
-    """Write one model as one file; returns the metadata that it carries.
+    """Write one model as one file; return its metadata.
 
     Raises:
-        ConfigError: No such model, ``out`` cannot be written, or the encoder stands on a file.
-        VerificationError: The encoder or the model is not the one that the manifest names.
+        ConfigError: There is no such model, ``out`` cannot be written, or the encoder needs an
+            external file.
+        VerificationError: The encoder or the model differs from the manifest's.
     """
     kind = modality(architecture_of(manifest.architecture).modality)
     encoder = load_encoder(home, manifest)
@@ -97,7 +97,7 @@ def export_model(
 def export_private(
     home: ClientHome, release_file: bytes, form: Format, out: Path
 ) -> dict[str, str]:
-    """Write a private head as a whole model; returns the metadata that it carries.
+    """Write a private head as a whole model; return its metadata.
 
     Args:
         release_file: The head's covered release.
@@ -123,10 +123,10 @@ def export_private(
 
 
 def check_exports(home: ClientHome) -> None:
-    """Refuse, before anything is charged, an encoder that cannot stand in one file with a head.
+    """Refuse an encoder that cannot be exported in one file, before anything is charged.
 
     Raises:
-        ConfigError: It stands on a file.
+        ConfigError: The encoder needs an external file.
     """
     encoder = plants.encoder_loader()(plants.load_encoder_package(home))
     weight = np.zeros((1, encoder.dimension), np.float32)
@@ -154,7 +154,7 @@ def _write(
     out: Path,
     judged_model: JudgedModel | None = None,
 ) -> None:
-    """Write a model, in ONNX with its verdicts; ``metadata`` gets what its inputs are."""
+    """Write a model, in ONNX with its verdicts; its inputs are added to ``metadata``."""
     kind, trunk = modality(architecture_of(metadata["architecture"]).modality), model.encoder.trunk
     examples: dict[str, torch.Tensor] = {}
     if kind.resized:
@@ -178,7 +178,7 @@ def _write(
 
 
 def _shape(home: ClientHome, kind: Modality) -> tuple[int, int]:
-    """The shape of the plant's first record, of a modality whose records keep their size."""
+    """Return the shape of the plant's first record, for modalities that keep record sizes."""
     snapshot = snapshots.current(home)
     for rows, columns in snapshot.records().shapes:
         return int(rows), int(columns)
@@ -186,7 +186,7 @@ def _shape(home: ClientHome, kind: Modality) -> tuple[int, int]:
 
 
 def _example(record: Record, trunk: EncoderTrunk) -> torch.Tensor:
-    """A record, twice, as the exported model takes it."""
+    """Return one record twice, prepared as the exported model takes it."""
     return torch.cat([trunk.prepare([record])] * 2)
 
 
@@ -195,10 +195,10 @@ OUTPUTS = ("label", "probability", "distance", "verdict", "probabilities", "logi
 
 
 class JudgedModel(nn.Module):
-    """A model with its verdicts, as ``calls`` gives them.
+    """A model with its verdicts, as in ``calls``.
 
     Args:
-        model: Records to features and logits.
+        model: Model from records to features and logits.
         judge: Judge of this model.
         manifest: Manifest of its package.
     """
@@ -222,7 +222,7 @@ class JudgedModel(nn.Module):
     def forward(
         self, records: torch.Tensor, *further_inputs: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
-        """Values of ``OUTPUTS``; arguments as of ``HeadModel.forward``."""
+        """Return the values of ``OUTPUTS``; arguments as of ``HeadModel.forward``."""
         features = self.model.features(records, *further_inputs)
         logits = self.model.logits(features)
         label = logits.argmax(dim=1)
@@ -246,7 +246,7 @@ class JudgedModel(nn.Module):
         return label, probability, distance, verdict, chances, logits
 
     def _chances(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Probabilities ``[n, K]``, as ``sure_calls.bound_probabilities`` has them."""
+        """Return probabilities ``[n, K]``, as ``sure_calls.bound_probabilities``."""
         if logits.shape[1] == 1:
             return torch.ones_like(logits)
         best = torch.nn.functional.one_hot(label, logits.shape[1]).bool()
@@ -255,7 +255,7 @@ class JudgedModel(nn.Module):
         return torch.where(best, top, shares)
 
     def _distance(self, features: torch.Tensor) -> torch.Tensor:
-        """Scores of unlikeness ``[n]``, as ``Novelty.score`` has them."""
+        """Return novelty scores ``[n]``, as ``Novelty.score``."""
         mean, scale, directions, weights, bank = (
             cast(torch.Tensor, getattr(self, name))
             for name in ("mean", "scale", "directions", "weights", "bank")
@@ -293,7 +293,7 @@ def _safetensors(model: nn.Module, metadata: dict[str, str]) -> bytes:
 def _onnx(
     model: nn.Module, examples: Mapping[str, torch.Tensor], metadata: dict[str, str]
 ) -> bytes:
-    """The model as ONNX, by torch's exporter; the batch size stays free."""
+    """Export the model as ONNX with torch's exporter; the batch size is dynamic."""
     batch = torch.export.Dim("n", min=1, max=1 << 20)
     records, *further_axes = ({0: batch} for _ in examples)
     with _quiet("torch.onnx", "onnxscript", "onnx_ir"):
@@ -317,7 +317,7 @@ def _onnx(
 
 @contextmanager
 def _quiet(*names: str) -> Iterator[None]:
-    """The exporter tells every step, and warns of its own deprecations: neither is for a plant."""
+    """Silence the exporter's progress and deprecation messages, which a plant cannot act on."""
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     try:

@@ -1,4 +1,4 @@
-"""The manifest of a package's models: where they come from, what was found, and what was kept."""
+"""Manifest of a package's models: provenance, findings, and the kept model."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,7 +8,7 @@ from wg_common.weights_package import Condition
 from wg_core.errors import ConfigError
 
 VERSION = 5
-KEPT = "kept"  # In place of a model's name: the model that was kept
+KEPT = "kept"  # Alias of the kept model's name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,10 +19,10 @@ class ModelEntry:
         name: Name of its method; see ``wg_client.methods.names``.
         sha256: SHA-256 of its safetensors file, hex.
         origin: Name of the delivered candidate that it is or started from, or empty.
-        source: How that candidate came about, or empty.
-        settings: What cross-validation chose.
+        source: Source of that candidate, or empty.
+        settings: Settings that cross-validation selected.
         accuracy: Out-of-fold accuracy, or null without labels.
-        error: Standard error, or null.
+        error: Standard error of the accuracy, or null.
     """
 
     name: str
@@ -36,7 +36,7 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkFile:
-    """The network that stands beside the encoder.
+    """A network that runs beside the encoder.
 
     Attributes:
         architecture: Name in the catalogue.
@@ -54,10 +54,10 @@ class Finding:
     Attributes:
         model: Name of the model.
         code: Code of the failure that the check looks for, ``WG-Fnn``.
-        passed: Whether the model may be kept, as far as this check goes.
-        figures: What was measured, by name.
+        passed: The model passed the check.
+        figures: Measured values by name.
         message: One sentence for the plant engineer.
-        action: What failing it means: ``block`` or ``warn``.
+        action: Consequence of a failure: ``block`` or ``warn``.
     """
 
     model: str
@@ -69,7 +69,7 @@ class Finding:
 
     @property
     def blocks(self) -> bool:
-        """True if it keeps the model from being kept."""
+        """True if the finding prevents the model from being kept."""
         return not self.passed and self.action == "block"
 
     @property
@@ -91,25 +91,26 @@ class ModelsManifest:
         generator: Id of the generator of heads, hex.
         labels: Label domain, in the order of class rows.
         own_release: Release of this site that conditioned the package, or empty.
-        pool_root: Root of the tree of the releases of other sites that did; as in the package.
-        pool_releases: How many these are.
-        commitment: Keyed commitment to the records that chose and trained, hex.
+        pool_root: Root of the tree of other sites' releases that conditioned it; as in the package.
+        pool_releases: Number of these releases.
+        commitment: Keyed commitment to the records used for selection and training, hex.
         applied: Unix time, seconds.
-        kept: Name of the model kept.
-        reason: Why.
+        kept: Name of the kept model.
+        reason: Reason for keeping it.
         gain: Estimated gain of the kept model over local-only; 0 for local-only itself.
         models: The models.
-        candidates: Names of those that were delivered.
-        findings: What the acceptance checks say of each model but the references.
-        sure: Least probability of a sure call, of each model that was judged out of fold; above 1
-            if no call can be.
-        judged_labels: Labelled records that calls were judged on, out of fold; 0: not known.
-        unseen: Labels that no record of the plant had: no call of one is sure.
-        judged_file: SHA-256 of the file of out-of-fold logits, hex; empty: none.
-        novelty: SHA-256 of the file that tells new records from known ones, hex; empty: none.
-        network: The network that heads may stand on, beside the encoder; null: none.
-        condition: Statement and statistic that generated networks were made for.
-        plant_trunk: SHA-256 of the file of the trunk that is fitted here, hex; empty: none.
+        candidates: Names of the delivered candidates.
+        findings: Findings of the acceptance checks about each model except the references.
+        sure: Lowest probability of a sure call, by model with an out-of-fold evaluation; above 1 if
+            no call can be sure.
+        judged_labels: Number of labelled records on which calls were evaluated out of fold; 0:
+            unknown.
+        unseen: Labels without a record at the plant: no call of such a label is sure.
+        judged_file: SHA-256 of the file of out-of-fold logits, hex; empty: no file.
+        novelty: SHA-256 of the file of the novelty test, hex; empty: no file.
+        network: Network beside the encoder that heads may use; null: no network.
+        condition: Data sheet and statistic that generated networks were made for.
+        plant_trunk: SHA-256 of the file of the trunk fitted at the plant, hex; empty: no file.
     """
 
     version: int = VERSION
@@ -145,11 +146,11 @@ class ModelsManifest:
 
     @property
     def accepted(self) -> bool:
-        """True if delivered weights were kept, in any form."""
+        """True if delivered weights were kept, unchanged or fine-tuned."""
         return self.kept != LOCAL
 
     def entry(self, name: str) -> ModelEntry:
-        """A model by name, or the kept one; ``ConfigError`` if there is none."""
+        """Return a model by name, or the kept one; ``ConfigError`` if there is none."""
         model_name = self.kept if name == KEPT else name
         for model in self.models:
             if model.name == model_name:

@@ -1,20 +1,18 @@
-"""How unlike a record is to all that the plant knows, in the encoder's features.
+"""Novelty test: distance of a record from all of the plant's records, in the encoder's features.
 
-Features are standardised by the plant's own records, whitened within classes (Ledoit and Wolf
-2004, half way to one common variance; what no own record shows counts as its rest, by its length),
-and held against the plant's records: the mean Euclidean
-distance to the two nearest, times the root of one minus the cosine to them. Distance says how far,
-the cosine says in which direction from the middle of everything: it is what tells a new class from
-a stronger case of a known one. No label is needed: without labels, or with one class, within-class
-spread is the spread of all.
+Features are standardised by the plant's records and whitened within classes (Ledoit and Wolf 2004,
+half way to a common variance; the component outside the records' span enters by its length). The
+score is the mean Euclidean distance to the two nearest records of the plant, times the root of one
+minus the cosine to them. The cosine is taken about the overall mean: it separates a new class from
+a stronger case of a known one. No label is needed: without labels, or with one class, the
+within-class spread is the total spread.
 
-*Calibration.* Scores of the plant's own records are taken out of fold, by a fit that has not seen
-them. ``likeness`` of a record is the share of these that are at least as unlike, as conformal
-p-values are (Vovk et al. 2005): of further records like the plant's own, a share p has a likeness
-of p or less, on average.
+*Calibration.* The plant's own records are scored out of fold. The ``likeness`` of a record is the
+share of these scores that are at least as high, a conformal p-value (Vovk et al. 2005): of further
+records like the plant's own, a share p has a likeness of at most p, on average.
 
-Not guaranteed: that a new class is unlike. Where the encoder does not tell it from a known one
-nothing here can.
+Not guaranteed: that a new class gets a high score. If the encoder does not distinguish it from a
+known class, this test cannot.
 """
 
 from collections.abc import Mapping
@@ -30,29 +28,31 @@ from wg_common.inference.discriminants import principal
 from wg_common.streams import Stream
 from wg_core.errors import DecodeError
 
-FEATURES_LIMIT = 512  # Most features that are looked at; the released ones come first
-BANK_LIMIT = 500  # Most records that new ones are held against
-RECORDS_LIMIT = 2000  # Most records that anything is fitted on, drawn at random
+FEATURES_LIMIT = 512  # Most features that are used; the released ones come first
+BANK_LIMIT = 500  # Most records in the bank
+RECORDS_LIMIT = 2000  # Most records for fitting, drawn at random
 DIRECTIONS_LIMIT = 128
-"""Most directions of features that are kept, those in which the plant's records vary most."""
+"""Most principal directions of the plant's records."""
 SCORES_LIMIT = 500
 NEW = 0.05
-"""Share of records like the plant's own that may be called new; of fewer than 19 one in all."""
+"""Expected share of records like the plant's own that are called new; with fewer than 19 scores, a
+record is new only above all of them."""
 
 Singles = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Novelty:
-    """Bank and scale by which a record is scored; at most 0.6 MB.
+    """Fitted novelty test: bank of records and calibration scores; at most 0.6 MB.
 
     Attributes:
         mean: Mean of each feature, ``[d]``.
-        scale: Factor on each, ``[d]``.
-        directions: Those in which standardised own records vary, of unit length, ``[d, r]``.
-        weights: Factor on each, and on the length of the rest, ``[r + 1]``.
-        bank: Own records in these, ``[m, r + 1]``.
-        scores: Scores of own records, out of fold, ascending, ``[s]``; empty if there are too few.
+        scale: Factor on each feature, ``[d]``.
+        directions: Unit directions of variation of the standardised records, ``[d, r]``.
+        weights: Factor on each direction, and on the length of the residual, ``[r + 1]``.
+        bank: The plant's records in these coordinates, ``[m, r + 1]``.
+        scores: Out-of-fold scores of the plant's records, ascending, ``[s]``; empty if there are
+            too few records.
     """
 
     mean: Singles
@@ -63,7 +63,7 @@ class Novelty:
     scores: Singles
 
     def coordinates_of(self, features: NDArray[np.floating]) -> Singles:
-        """Records of local features ``[n, D]`` as the bank has them, ``[n, r + 1]``."""
+        """Map local features ``[n, D]`` to the coordinates of the bank, ``[n, r + 1]``."""
         z = (features[:, : len(self.mean)].astype(np.float32) - self.mean) * self.scale
         along = z @ self.directions
         residual = np.sqrt(np.maximum((z**2).sum(axis=1) - (along**2).sum(axis=1), 0))
@@ -71,11 +71,11 @@ class Novelty:
         return np.asarray(coordinates, dtype=np.float32)
 
     def score(self, features: NDArray[np.floating]) -> Singles:
-        """Score local features ``[n, D]`` by distance from the bank, ``[n]``, on any scale."""
+        """Return the novelty scores of local features ``[n, D]``, ``[n]``, in arbitrary units."""
         return _unlike(self.coordinates_of(features), self.bank)
 
     def likeness(self, features: NDArray[np.floating]) -> Singles:
-        """Share of own records at least as unlike, ``[n]``; NaN where that is not known."""
+        """Return the share of the plant's records at least as unlike, ``[n]``; NaN: unknown."""
         if not len(self.scores):
             return np.full(len(features), np.nan, np.float32)
         below = np.searchsorted(self.scores, self.score(features), side="left")
@@ -83,7 +83,7 @@ class Novelty:
 
     @property
     def limit(self) -> float:
-        """Largest score of a record that is not new; infinite where there is none to tell by."""
+        """Largest score of a record that is not new; infinite without calibration scores."""
         if not len(self.scores):
             return np.inf
         share = max(NEW * (len(self.scores) + 1), 1)
@@ -97,7 +97,7 @@ class Novelty:
 def new_records(
     tensors: Mapping[str, NDArray[np.float32]] | None, features: NDArray[np.floating]
 ) -> NDArray[np.bool_]:
-    """Tell records of local features ``[n, D]`` that are new; all are where nothing tells."""
+    """Flag new records by local features ``[n, D]``; all are new if there is no test."""
     judge = None if tensors is None else from_tensors(tensors, "novelty")
     if judge is None or not len(judge.scores):
         return np.ones(len(features), dtype=bool)
@@ -135,11 +135,11 @@ def from_tensors(tensors: Mapping[str, NDArray[np.float32]], file_name: str) -> 
 
 
 def fit(features: NDArray[np.floating], labels: Ints) -> Novelty | None:
-    """From a plant's records.
+    """Fit the test on a plant's records.
 
     Args:
         features: Local features ``[n, D]``; the first ``FEATURES_LIMIT`` are used.
-        labels: ``[n]``, -1 = unlabelled; those are a class of their own.
+        labels: Labels ``[n]``, -1 = unlabelled; unlabelled records form a class of their own.
 
     Returns:
         None without any record.
@@ -155,7 +155,7 @@ def fit(features: NDArray[np.floating], labels: Ints) -> Novelty | None:
 
 
 def strangest_rows(features: NDArray[np.floating], labels: Ints) -> list[int]:
-    """List the rows of a plant's records, the most unlike all others first; arguments as of fit."""
+    """Sort the rows of a plant's records by decreasing novelty; arguments as of ``fit``."""
     rows, scores = _held_out_scores(features, labels, streams.rng(Stream.NOVELTY))
     return [int(row) for row in rows[np.argsort(-scores, kind="stable")]] if len(scores) else []
 
@@ -167,7 +167,7 @@ def _first_features(features: NDArray[np.floating]) -> Singles:
 def _held_out_scores(
     features: NDArray[np.floating], labels: Ints, rng: np.random.Generator
 ) -> tuple[NDArray[np.intp], Singles]:
-    """Rows that anything is fitted on, and their scores by fits without them; none: too few."""
+    """Return the rows used for fitting, and their out-of-fold scores; empty: too few."""
     rows = np.arange(len(features))
     if len(rows) > RECORDS_LIMIT:
         rows = np.sort(rng.permutation(len(rows))[:RECORDS_LIMIT])
@@ -211,9 +211,9 @@ def _fit_novelty(x: Singles, labels: Ints, rng: np.random.Generator) -> Novelty:
 
 
 def _shrinkage(within: Singles) -> float:
-    """Share of a multiple of identity in the covariance of deviations ``[n, d]``.
+    """Return the Ledoit-Wolf shrinkage towards a multiple of identity for deviations ``[n, d]``.
 
-    Ledoit and Wolf 2004, *Journal of Multivariate Analysis* 88(2). As scikit-learn has it, which
+    Ledoit and Wolf 2004, *Journal of Multivariate Analysis* 88(2). Same as in scikit-learn, which
     takes a second to import.
     """
     n, d = within.shape
@@ -227,7 +227,7 @@ def _shrinkage(within: Singles) -> float:
 
 
 def _class_means(z: Singles, labels: Ints) -> Singles:
-    """Mean of each record's class; of a class of one record, that of all."""
+    """Return the mean of each record's class; the overall mean for a class of one record."""
     means = np.empty_like(z)
     for label in np.unique(labels):
         in_class = labels == label
@@ -236,7 +236,7 @@ def _class_means(z: Singles, labels: Ints) -> Singles:
 
 
 def _unlike(x: Singles, bank: Singles) -> Singles:
-    """Mean distance to the nearest of a bank, times the root of one minus the cosine to them."""
+    """Return mean distance to the nearest of a bank, times the root of one minus the cosine."""
     nearest = 2
     norms, record_norms = np.linalg.norm(bank, axis=1), np.linalg.norm(x, axis=1)[:, None]
     products = x[:, :-1] @ bank[:, :-1].T  # residuals are orthogonal to each other

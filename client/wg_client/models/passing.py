@@ -1,13 +1,13 @@
-"""The rule by which a record may pass: of defective ones at most a share that the plant chooses.
+"""Rule by which a record may pass, such that at most a chosen share of defective records passes.
 
-The limit is a tolerance limit (Wilks 1941, *Annals of Mathematical Statistics* 12(1)): of n
-labelled defective records, judged out of fold, the k-th smallest log odds of a defect have a share
-of further defective ones below them that is beta distributed, with k and n + 1 - k; the largest k
-is taken with which that share is small enough, with a confidence of ``CONFIDENCE``. It needs no
-calibrated probability, and no mix of classes on the line. Of a privacy unit the smallest odds
-count, once. Of a class of defects without a record here all are taken to pass.
+The limit is a tolerance limit (Wilks 1941, *Annals of Mathematical Statistics* 12(1)) on the log
+odds of a defect. The share of future defective records below the k-th smallest out-of-fold log odds
+of n labelled defective records is Beta(k, n + 1 - k) distributed; the largest k is used for which
+this share is small enough with a confidence of ``CONFIDENCE``. The rule needs neither calibrated
+probabilities nor the class shares on the line. Each privacy unit counts once, with its smallest
+odds. All records of a defect class without a record here are assumed to pass.
 
-Not guaranteed: anything for defects of other kinds than those labelled, or in another mix.
+Not guaranteed: anything for kinds of defects that were not labelled, or in other proportions.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from wg_client.models.manifest import ModelsManifest
 from wg_common.language import Text, text
 from wg_core.site.home import ClientHome
 
-MARGIN = 1e-3  # Below the limit, so that exports that round otherwise give the same verdict
+MARGIN = 1e-3  # Distance below the limit, so that exports with other rounding agree
 _LABELS, _UNITS, _LOGITS = "labels", "units", "logits."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassRule:
-    """The rule of one model.
+    """Pass rule of one model.
 
     Attributes:
-        limit: Log odds of a defect below which a record passes; None: none passes.
+        limit: Log odds of a defect below which a record passes; None: no record passes.
         missed_share: Largest share of defective records that may pass, as the plant chose it.
-        defects: Defective records, of their units, that it rests on.
-        least_defects: Such records without which none passes; 0: no number is enough.
-        good_share: Share of the plant's own good records that would pass, out of fold.
+        defects: Number of privacy units of defective records that the limit is based on.
+        least_defects: Number of such units below which no record passes; 0: no number is enough.
+        good_share: Share of the plant's good records that would pass, out of fold.
     """
 
     limit: float | None = None
@@ -50,12 +50,12 @@ class PassRule:
     good_share: float = 0.0
 
     def passes(self, odds: Floats) -> NDArray[np.bool_]:
-        """Tell which records may pass by their log odds of a defect, ``[n]``."""
+        """Return a mask of the records that may pass, from log odds of a defect, ``[n]``."""
         return odds < (-np.inf if self.limit is None else self.limit - MARGIN)
 
     @property
     def sentence(self) -> Text:
-        """Say what a pass is worth, or why there is none and what would bring it."""
+        """Sentence on the guarantee of the rule, or on why no record passes and the remedy."""
         in_hundred = 100 * self.missed_share
         if not self.least_defects:
             return text(
@@ -89,7 +89,7 @@ class PassRule:
 
 
 def defect_odds(logits: Floats, good: NDArray[np.bool_]) -> Floats:
-    """Log odds of a defect, ``[n]``, of logits ``[n, K]``."""
+    """Return the log odds of a defect, ``[n]``, from logits ``[n, K]``."""
     odds: Floats = logsumexp(logits[:, ~good], axis=1) - logsumexp(logits[:, good], axis=1)
     return odds
 
@@ -97,10 +97,11 @@ def defect_odds(logits: Floats, good: NDArray[np.bool_]) -> Floats:
 def judged_tensors(
     logits: dict[str, Floats | None], records: LabelledRecords
 ) -> dict[str, NDArray[np.float32]]:
-    """Tensors of the file that the rule is made from: out-of-fold logits of each model.
+    """Return the tensors of the file from which rules are made: out-of-fold logits of each model.
 
     Args:
-        logits: By model, ``[repeats, m, K]``; the first repeat is kept. None: not judged.
+        logits: Logits by model, ``[repeats, m, K]``; the first repeat is stored. None: not
+            evaluated.
     """
     out_of_fold = {
         f"{_LOGITS}{name}": x[0].astype(np.float32) for name, x in logits.items() if x is not None
@@ -117,13 +118,13 @@ def pass_rule(
     name: str,
     good: NDArray[np.bool_] | None,
 ) -> PassRule:
-    """Make the rule of a model.
+    """Make the rule of a stored model.
 
     Args:
-        good: Which labels mean "no defect", ``[K]``; None: not known.
+        good: Mask of the labels that mean "no defect", ``[K]``; None: unknown.
 
     Raises:
-        VerificationError: The file is not the one that was written.
+        VerificationError: The file differs from the one that was stored.
     """
     if good is None:
         return PassRule()
@@ -140,7 +141,7 @@ def pass_rule(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """Records that a model was judged on: logits out of fold ``[m, K]``, labels, units ``[m]``."""
+    """Out-of-fold logits ``[m, K]`` of a model, with labels and units ``[m]`` of the records."""
 
     logits: Floats
     labels: Ints
@@ -153,11 +154,11 @@ def rule_of(
     unseen: NDArray[np.bool_],
     missed_share: float,
 ) -> PassRule:
-    """Make the rule of a model of what it was judged on; None: nothing.
+    """Make the rule of a model from its out-of-fold evaluation; None: there is none.
 
     Args:
-        good: Which labels mean "no defect", ``[K]``.
-        unseen: Which labels have no record here, ``[K]``.
+        good: Mask of the labels that mean "no defect", ``[K]``.
+        unseen: Mask of the labels without a record at the plant, ``[K]``.
         missed_share: Largest share of defective records that may pass.
     """
     unseen_share = float((unseen & ~good).sum() / (~good).sum())
@@ -179,10 +180,11 @@ def rule_of(
 
 
 def tolerance_limit(scores: Floats, share: float) -> float | None:
-    """Score below which at most a share of further ones lie, surely; None: there is none.
+    """Return the score below which at most ``share`` of further scores lie; None: no such score.
 
     Args:
         scores: Scores of independent records, in any order.
+        share: Largest share, with a confidence of ``CONFIDENCE``.
     """
     ranks = np.arange(1, len(scores) + 1)
     small_enough = np.flatnonzero(betaincinv(ranks, len(scores) + 1 - ranks, CONFIDENCE) <= share)
@@ -190,7 +192,7 @@ def tolerance_limit(scores: Floats, share: float) -> float | None:
 
 
 def _smallest(scores: Floats, units: Ints) -> Floats:
-    """Smallest score of each unit."""
+    """Return the smallest score of each unit."""
     _, places = np.unique(units, return_inverse=True)
     smallest = np.full(int(places.max(initial=-1)) + 1, np.inf)
     np.minimum.at(smallest, places, scores)

@@ -1,6 +1,6 @@
-"""Predictions with a plant's models: labels and probabilities for records and folders of them.
+"""Prediction with a plant's models: labels and probabilities for files, folders and tables.
 
-Heads share the encoder's features; those of networks that came beside it may stand behind them.
+All heads use the encoder's features, followed by those of a delivered network if there is one.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.network import RecordTrunk
 
 Inputs = NDArray[Any]
-"""What models see: local features, float64 ``[n, D]``, with those of a network beside the encoder
-behind them if there is one."""
+"""Inputs of models: local features, float64 ``[n, D]``, followed by those of a network beside the
+encoder if there is one."""
 _BATCH = 64  # Records in memory at a time
 
 
@@ -45,15 +45,15 @@ class Prediction:
 
     Attributes:
         name: Name of the record.
-        label: The most likely one.
+        label: The most likely label.
         probability: Probability of the label.
         probabilities: Probabilities of all labels, in the order of the label domain.
-        likeness: Share of the plant's own records that are at least as unlike all others; None
-            where that is not known.
-        call: ``sure``, ``unsure``, ``new`` (see ``calls``), or empty where that is not known.
-        verdict: ``pass`` or ``reject`` at the model's threshold (see ``acceptance``), ``look`` for
-            a record that is new, or empty for one that is not where no label says what is good.
-        distance: Score of its unlikeness (``novelty``); None where that is not known.
+        likeness: Share of the plant's records whose novelty score is at least as high; None:
+            unknown.
+        call: ``sure``, ``unsure``, ``new`` (see ``calls``), or empty if unknown.
+        verdict: ``pass``, ``reject`` or ``look`` (see ``calls``); empty if the record is not new
+            and no label means "no defect".
+        distance: Novelty score (``novelty``); None: unknown.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Prediction:
 
 
 def load_records(path: Path, labels: Sequence[str], reading: ReadingConfig = READING) -> SiteData:
-    """Records to predict: a file, a ``.npz`` file or table, a class folder, a folder of files.
+    """Load records to predict: a file, a ``.npz`` file or table, class folders, a folder of files.
 
     Raises:
         DataError: There is nothing to predict, or it cannot be read.
@@ -91,8 +91,8 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
     """Compute the inputs of a package's models for records.
 
     Raises:
-        VerificationError, ConfigError: They stand on an encoder that the home does not hold.
-        DataError: A record is damaged, or is not what the models take.
+        VerificationError, ConfigError: The models need an encoder that the home does not hold.
+        DataError: A record is damaged, or the models do not take its kind.
     """
     check_records(manifest, data)
     encoder = load_encoder(home, manifest)
@@ -100,7 +100,7 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
 
 
 def check_records(manifest: ModelsManifest, data: SiteData) -> None:
-    """Refuse records that models of a package do not take: ``DataError``."""
+    """Raise ``DataError`` if the models of a package do not take these records."""
     from wg_common import catalogue
 
     architecture = catalogue.architecture_of(manifest.architecture)
@@ -114,7 +114,7 @@ def check_records(manifest: ModelsManifest, data: SiteData) -> None:
 def features_of(
     encoder: Encoder, network: TrunkBeside | RecordTrunk | None, data: SiteData
 ) -> Inputs:
-    """Features of records, ``[n, D]``, with memory for a part of them at a time."""
+    """Compute the features of records, ``[n, D]``, a batch at a time."""
     parts = [
         features(encoder, network, list(data.records[start : start + _BATCH]))
         for start in range(0, max(len(data.records), 1), _BATCH)
@@ -123,10 +123,10 @@ def features_of(
 
 
 def load_encoder(home: ClientHome, manifest: ModelsManifest) -> Encoder:
-    """The encoder that models of a package stand on, with a trunk behind it that is fitted here.
+    """Load the encoder of a package's models, with the trunk fitted at the plant if there is one.
 
     Raises:
-        VerificationError, ConfigError: The home does not hold it, or a file is another one.
+        VerificationError, ConfigError: The home does not hold the encoder, or a file has changed.
         DecodeError: The file of the trunk is damaged.
     """
     from wg_common.nets.encoder.plant_trunk import PlantTrunk
@@ -141,7 +141,7 @@ def load_encoder(home: ClientHome, manifest: ModelsManifest) -> Encoder:
 def features(
     encoder: Encoder, network: TrunkBeside | RecordTrunk | None, records: Sequence[Record]
 ) -> Inputs:
-    """Local features of records, and behind them those of a network beside the encoder."""
+    """Return local features of records, followed by those of a network beside the encoder."""
     local = encoder.encode_batched(records)
     blocks = [local] if network is None else [local, network.features(records)]
     return np.hstack(blocks).astype(np.float64)
@@ -150,13 +150,13 @@ def features(
 def load_network(
     home: ClientHome, manifest: ModelsManifest, encoder: Encoder
 ) -> TrunkBeside | RecordTrunk | None:
-    """The network that heads of a package stand on beside the encoder; None: there is none.
+    """Load the network beside the encoder that heads of a package use; None: there is none.
 
     Args:
-        encoder: What they stand on.
+        encoder: The package's encoder.
 
     Raises:
-        VerificationError: The file is not the one that was written.
+        VerificationError: The file differs from the one that was stored.
     """
     from wg_common.nets.family_network import stored_trunk
 
@@ -167,22 +167,22 @@ def load_network(
 
 
 def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs) -> Floats:
-    """Logits ``[n, K]`` of a model.
+    """Return the logits ``[n, K]`` of a model.
 
     Args:
         name: The model, or ``manifest.KEPT``.
         inputs: From ``encode_records`` with the same manifest.
 
     Raises:
-        VerificationError: The model's file is not the one that was written.
+        VerificationError: The model's file differs from the one that was stored.
     """
     head = head_from_tensors(store.load_tensors(home, manifest, name))
-    # Of fewer features where it does without the network.
+    # A head that does not use the network has fewer features.
     return head.logits(inputs[:, : head.weight.shape[1]])
 
 
 def probabilities(values: Floats, manifest: ModelsManifest) -> Floats:
-    """Probabilities of logits ``[n, K]``, none above what the plant's labels can know."""
+    """Convert logits ``[n, K]`` to probabilities, limited by the number of the plant's labels."""
     limit = probability_limit(manifest.judged_labels) if manifest.judged_labels else 1.0
     return bound_probabilities(values, limit)
 
@@ -190,12 +190,12 @@ def probabilities(values: Floats, manifest: ModelsManifest) -> Floats:
 def predict(
     home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs, names: Sequence[str]
 ) -> list[Prediction]:
-    """Most likely label of each record and its probability."""
+    """Predict the most likely label of each record and its probability."""
     return predictions(logits(home, manifest, name, inputs), manifest, names)
 
 
 def predictions(values: Floats, manifest: ModelsManifest, names: Sequence[str]) -> list[Prediction]:
-    """Predictions of logits ``[n, K]``; the calls are still to be judged."""
+    """Make predictions from logits ``[n, K]``, still without calls and verdicts."""
     chances = probabilities(values, manifest)
     best = chances.argmax(axis=1)
     return [

@@ -1,4 +1,4 @@
-"""One model, loaded once: records to predictions with their verdicts, in milliseconds."""
+"""Predictor: one loaded model that predicts records with their verdicts, in milliseconds."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Predictor:
-    """A stored model, at work.
+    """A stored model, loaded for prediction.
 
     Attributes:
         manifest: Manifest of its package.
         name: Name of the model.
-        reading: How files are read at the plant.
+        reading: The plant's settings for reading files.
         judge: Judge of its calls.
-        encoder: The encoder that it stands on.
+        encoder: Its encoder.
         network: The network beside the encoder; None: there is none.
         head: Head of the model.
     """
@@ -54,7 +54,7 @@ class Predictor:
         """Load a model.
 
         Raises:
-            VerificationError: A file is not the one that was written, or the encoder is another.
+            VerificationError: A file or the encoder differs from the one that was stored.
         """
         encoder = predict.load_encoder(home, manifest)
         return cls(
@@ -68,12 +68,12 @@ class Predictor:
         )
 
     def inputs(self, data: SiteData) -> Inputs:
-        """Features of records that the head stands on; errors as of ``predict.check_records``."""
+        """Compute the head's inputs for records; errors as of ``predict.check_records``."""
         predict.check_records(self.manifest, data)
         return predict.features_of(self.encoder, self.network, data)
 
     def predict(self, data: SiteData, inputs: Inputs) -> list[Prediction]:
-        """Predictions with their verdicts."""
+        """Predict records from their inputs, with calls and verdicts."""
         logits = self.head.logits(inputs[:, : self.head.weight.shape[1]])
         rows = predict.predictions(logits, self.manifest, data.names)
         return self.judge.judge(rows, inputs, logits)
@@ -82,7 +82,7 @@ class Predictor:
         """Predict the records of one file.
 
         Raises:
-            DataError: It cannot be read, or holds no record.
+            DataError: The file cannot be read, or holds no record.
         """
         data = with_reading(
             predict.load_records(path, self.manifest.labels, self.reading), self.reading
@@ -95,11 +95,11 @@ class Predictor:
         return rows
 
     def predict_bytes(self, data: bytes, name: str) -> list[Prediction]:
-        """Predict the records of a file that is not on the disk; arguments as of ``predict_file``.
+        """Predict the records of a file in memory; errors as of ``predict_file``.
 
         Args:
             data: Content of the file.
-            name: Its name, which says how it is read.
+            name: Name of the file; its suffix determines how it is read.
         """
         with tempfile.TemporaryDirectory(prefix="wg-record-") as folder:
             path = Path(folder) / f"record{Path(name).suffix.lower()}"

@@ -1,10 +1,10 @@
-"""Predictions over HTTP on loopback: the same bits, limits and errors as ``wg-client predict``.
+"""Predictions over HTTP on loopback, with the results, limits and errors of ``wg-client predict``.
 
-``POST /predict/NAME`` with the bytes of a record file gives its predictions as JSON; NAME's ending
-says how they are read. ``GET /`` names the model. A request whose ``Host`` is not this machine's
-own name is refused, so that no web page can reach it under a name of its own.
+``POST /predict/NAME`` with the bytes of a record file returns its predictions as JSON; the suffix
+of NAME determines how the file is read. ``GET /`` names the model. A request whose ``Host`` is not
+a loopback name is refused, so that a web page cannot reach the service by DNS rebinding.
 
-Not guaranteed: who asks. Whoever is on this machine may.
+Not guaranteed: authentication. Every user of this machine has access.
 """
 
 import threading
@@ -28,7 +28,7 @@ HOSTS = ["127.0.0.1", "localhost"]
 
 
 def service(predictor: Predictor) -> Starlette:
-    """Make the application that answers with a model."""
+    """Build the ASGI application that serves a model."""
     limit = modality(catalogue.architecture_of(predictor.manifest.architecture).modality).file_limit
     lock = threading.Lock()  # a network computes one batch at a time
 

@@ -1,4 +1,4 @@
-"""The model in shadow predicts beside the one in use: differences are listed, no call changes."""
+"""Shadow model: it predicts beside the one in use; differences are listed, no call changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wg_core.site.home import ClientHome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A record that the two call differently.
+    """A record to which the two models give different labels.
 
     Attributes:
         name: Name of the record.
@@ -34,12 +34,12 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shadow:
-    """The shadow of one run of ``predict``.
+    """The shadow model in one run of ``predict``.
 
     Attributes:
         manifest: Manifest of its package.
         model: Name of the model.
-        shares_inputs: Whether it sees records as the model in use does.
+        shares_inputs: It takes the same inputs as the model in use.
     """
 
     manifest: ModelsManifest
@@ -48,7 +48,7 @@ class Shadow:
 
     @classmethod
     def of_model(cls, home: ClientHome, used: ModelsManifest, name: str) -> Shadow | None:
-        """The shadow of a model, if it is the one in use and has one."""
+        """Return the shadow of a model; None if the model is not in use or has no shadow."""
         choice = Chosen(package_id=used.package_id, model=used.entry(name).name)
         shadow = adoption.shadow(home)
         if shadow is None or adoption.read(home).latest.in_use != choice:
@@ -60,14 +60,14 @@ class Shadow:
     def differences(
         self, home: ClientHome, part: SiteData, inputs: Inputs, rows: Sequence[Prediction]
     ) -> list[Difference]:
-        """Predict records once more; where the labels differ.
+        """Predict records with the shadow too, and return those with different labels.
 
         Args:
-            inputs: What the model in use saw of them.
-            rows: What it said.
+            inputs: Inputs of the model in use for these records.
+            rows: Predictions of the model in use.
 
         Raises:
-            VerificationError: The shadow's file is another one, or it stands on another encoder.
+            VerificationError: The shadow's file has changed, or it needs another encoder.
         """
         if not self.shares_inputs:
             inputs = predict.encode_records(home, self.manifest, part)

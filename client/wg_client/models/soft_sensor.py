@@ -1,7 +1,7 @@
-"""A plant's soft sensor: a value, an interval, and whether an hour is unlike what it knows.
+"""Soft sensors of a plant: a value, an interval and a novelty flag for each hour.
 
-It is the plant's own, from its laboratory's values; or it came in a package, made for the plant's
-process unit, and then stands beside what these values say (``numbers.choose``).
+A soft sensor is local-only, trained on the plant's laboratory values; or it was delivered for the
+plant's process unit, and is then compared with models of these values (``numbers.choose``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wg_client.models.novelty import NEW, Novelty
 
 
 class Estimates(NamedTuple):
-    """Values of n hours, ends of their intervals, and which hours are unlike all."""
+    """Values of n hours, ends of their intervals, and a mask of hours unlike the training data."""
 
     values: Floats
     lower: Floats
@@ -29,12 +29,12 @@ class Estimates(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SoftSensor:
-    """A learnt model with what it was learnt from.
+    """A trained soft sensor.
 
     Attributes:
-        model: The model on features.
-        judgement: Error, bias and R² of recordings that had no part in what told them.
-        novelty: Likeness of hours to those that were learnt from.
+        model: Model on features.
+        judgement: Error, bias and R² on recordings that were held out from training.
+        novelty: Novelty test against the training data; None: too few hours.
     """
 
     model: NumberModel
@@ -42,13 +42,13 @@ class SoftSensor:
     novelty: Novelty | None
 
     def estimates(self, features: Floats) -> Estimates:
-        """State values of features ``[n, F]``; intervals hold nine values in ten."""
+        """Estimate values from features ``[n, F]``, with intervals of 90 % coverage."""
         values, width = self.model.predict(features), self.model.half_width
         return Estimates(values, values - width, values + width, _unlike(self.novelty, features))
 
 
 def learn(features: Floats, values: Floats, recordings: NDArray[np.generic]) -> SoftSensor:
-    """Learn a number from features ``[n, F]`` and values ``[n]``, NaN where there is none.
+    """Train a soft sensor on features ``[n, F]`` and values ``[n]``; NaN means no value.
 
     Raises:
         DataError: There are too few values, or too few recordings of them.
@@ -64,7 +64,7 @@ def learn(features: Floats, values: Floats, recordings: NDArray[np.generic]) -> 
 
 
 def fit_novelty(features: Floats) -> Novelty | None:
-    """Likeness to features ``[n, F]``; None: there are too few."""
+    """Fit the novelty test on features ``[n, F]``; None without any."""
     return novelty.fit(features, np.full(len(features), -1, np.int64))
 
 
@@ -75,30 +75,30 @@ def _unlike(likeness: Novelty | None, features: Floats) -> NDArray[np.bool_]:
 
 
 class Scale(NamedTuple):
-    """Scale of a quantity: a score is the factor times the logarithm of value over nominal."""
+    """Logarithmic scale of a quantity: score = factor * log(value / nominal)."""
 
     nominal: float
     factor: float
 
     def score(self, values: Floats) -> Floats:
-        """Scores of positive values."""
+        """Convert positive values to scores."""
         return np.asarray(np.log(values / self.nominal) * self.factor)
 
     def value(self, scores: Floats) -> Floats:
-        """Values of scores."""
+        """Convert scores to values."""
         return np.asarray(self.nominal * np.exp(scores / self.factor))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeliveredSensor:
-    """A soft sensor that was made for a plant, and what the plant's values make of it.
+    """A delivered soft sensor, with the selection made on the plant's values.
 
     Attributes:
         scale: Scale of its quantity.
-        choice: What is kept, on scores; None: there are too few values, and it stays as it is.
+        choice: Selected soft sensor, on scores; None: too few values, the delivered one is used.
         half_width: Half of the width of an interval of scores.
-        novelty: Likeness of hours to the plant's records.
-        judgements: Quality on hours with a value, by name, each out of fold; empty without one.
+        novelty: Novelty test against the plant's records; None: too few.
+        judgements: Quality on hours with a value, by name, each out of fold; empty without values.
     """
 
     scale: Scale
@@ -109,11 +109,11 @@ class DeliveredSensor:
 
     @property
     def choice_name(self) -> str:
-        """Name of what is kept."""
+        """Name of the selected soft sensor, such as ``delivered``."""
         return numbers.DELIVERED if self.choice is None else self.choice.name
 
     def estimates(self, features: Floats, scores: Floats) -> Estimates:
-        """State values of standardised readings ``[n, R]`` and the delivered one's scores."""
+        """Estimate values from standardised readings ``[n, R]`` and delivered scores ``[n]``."""
         if self.choice is not None:
             scores = self.choice.predict(features, scores)
         ends = scores, scores - self.half_width, scores + self.half_width
@@ -122,13 +122,13 @@ class DeliveredSensor:
 
 
 class KnownHours(NamedTuple):
-    """Hours with a laboratory's value.
+    """Hours with a laboratory value.
 
     Attributes:
         features: Standardised readings, ``[n, R]``.
-        scores: What the delivered soft sensor says of them, ``[n]``.
-        values: The laboratory's values, positive, ``[n]``.
-        recordings: Day of each, ``[n]``.
+        scores: Scores predicted by the delivered soft sensor, ``[n]``.
+        values: Laboratory values, positive, ``[n]``.
+        recordings: Day of each hour, ``[n]``.
     """
 
     features: Floats
@@ -138,11 +138,11 @@ class KnownHours(NamedTuple):
 
 
 def judge(scale: Scale, hours: KnownHours, records: Floats, half_width: float) -> DeliveredSensor:
-    """Judge a delivered soft sensor by a plant's values, and keep what is better.
+    """Evaluate a delivered soft sensor on a plant's values, and select the better of it and others.
 
     Args:
         records: Standardised readings of the plant's records, ``[k, R]``.
-        half_width: Half of the width of an interval of scores, where no value says it.
+        half_width: Half of the width of an interval of scores, used without enough values.
     """
     choice, judgements = None, {}
     if len(hours.values):

@@ -1,14 +1,14 @@
-"""Models on the plant's disk: one folder for each package, written whole or not at all.
+"""Storage of models at the plant: one folder for each package, written atomically.
 
 ::
 
-    models/PACKAGE/manifest.json          provenance, findings, what was kept and why
+    models/PACKAGE/manifest.json          provenance, findings, the kept model and the reason
     models/PACKAGE/MODEL.safetensors      weights of each model
-    models/PACKAGE/novelty.safetensors    what tells new records from known ones
-    models/PACKAGE/judged.safetensors     out-of-fold logits, by which records may pass
+    models/PACKAGE/novelty.safetensors    novelty test
+    models/PACKAGE/judged.safetensors     out-of-fold logits, for the pass rule
     models/PACKAGE/network.safetensors    trunk of a network beside the encoder, if there is one
-    models/PACKAGE/trunk.safetensors      trunk that was fitted here, if there is one
-    models/adoption.json                  which of them is in use; see ``adoption``
+    models/PACKAGE/trunk.safetensors      trunk fitted at the plant, if there is one
+    models/adoption.json                  the model in use; see ``adoption``
 
 Everything here is private to the plant: accuracies and findings come from its records.
 """
@@ -44,7 +44,7 @@ _NETWORK_LIMIT = 64 << 20
 
 
 def folder(home: ClientHome, package_id: str) -> Path:
-    """Folder of a package's models."""
+    """Return the folder of a package's models."""
     return home.models / check_package_id(package_id)
 
 
@@ -58,10 +58,10 @@ def check_package_id(text: str) -> str:
 def write(
     home: ClientHome, manifest: ModelsManifest, tensors: dict[str, dict[str, NDArray[np.float32]]]
 ) -> None:
-    """Write a package's models in one step.
+    """Store a package's models atomically.
 
     Raises:
-        StorageError: The disk is full or cannot be written; what was there still is.
+        StorageError: The disk is full or cannot be written; earlier files stay.
     """
     target = folder(home, manifest.package_id)
     with raised_as(StorageError, f"{home.models}: cannot be written"):
@@ -83,17 +83,17 @@ def write(
 
 
 def pack(tensors: dict[str, NDArray[np.float32]]) -> bytes:
-    """The one safetensors encoding of a model's tensors."""
+    """Encode a model's tensors as canonical safetensors bytes."""
     return safetensors.numpy.save(
         {name: np.ascontiguousarray(value) for name, value in sorted(tensors.items())}
     )
 
 
 def read_manifest(home: ClientHome, package_id: str) -> ModelsManifest | None:
-    """Read the manifest of a package's models, of this version or an earlier; None: none is there.
+    """Read the manifest of a package's models, of this version or an earlier one; None if missing.
 
-    The first did not say what networks were made for, the second knew no trunk of the plant's,
-    the third not how many calls were judged, the fourth not by which records may pass.
+    Version 1 has no condition of networks, version 2 no plant trunk, version 3 no number of
+    evaluated calls, and version 4 no file for the pass rule.
     """
     path = folder(home, package_id) / MANIFEST
     if not path.is_file():
@@ -106,7 +106,7 @@ def read_manifest(home: ClientHome, package_id: str) -> ModelsManifest | None:
 
 
 def all_manifests(home: ClientHome) -> list[ModelsManifest]:
-    """Manifests of all applied packages, oldest first."""
+    """Return the manifests of all applied packages, oldest first."""
     manifests = []
     for path in home.models.glob(f"*/{MANIFEST}"):
         manifest = read_manifest(home, path.parent.name) if path.parent.name[0] != "." else None
@@ -118,10 +118,10 @@ def all_manifests(home: ClientHome) -> list[ModelsManifest]:
 def load_tensors(
     home: ClientHome, manifest: ModelsManifest, name: str
 ) -> dict[str, NDArray[np.float32]]:
-    """Tensors of a model, checked against the manifest's hash.
+    """Load the tensors of a model, checked against the manifest's hash.
 
     Raises:
-        VerificationError: The file is not the one that was written.
+        VerificationError: The file differs from the one that was stored.
     """
     entry = manifest.entry(name)
     path = folder(home, manifest.package_id) / f"{entry.name}.safetensors"
@@ -131,10 +131,10 @@ def load_tensors(
 def load_novelty(
     home: ClientHome, manifest: ModelsManifest
 ) -> dict[str, NDArray[np.float32]] | None:
-    """Load the tensors that tell new records; None if the package has no such file.
+    """Load the tensors of the novelty test; None if the package has no such file.
 
     Raises:
-        VerificationError: The file is not the one that was written.
+        VerificationError: The file differs from the one that was stored.
     """
     return _load_part(home, manifest, NOVELTY, manifest.novelty, _NOVELTY_LIMIT)
 
@@ -145,7 +145,7 @@ def load_judged(
     """Load the out-of-fold logits of the models; None if the package has no such file.
 
     Raises:
-        VerificationError: The file is not the one that was written.
+        VerificationError: The file differs from the one that was stored.
     """
     return _load_part(home, manifest, JUDGED, manifest.judged_file, _JUDGED_LIMIT)
 
@@ -153,10 +153,10 @@ def load_judged(
 def load_network(
     home: ClientHome, manifest: ModelsManifest
 ) -> dict[str, NDArray[np.float32]] | None:
-    """The trunk of the network beside the encoder; None if the package has none.
+    """Load the trunk of the network beside the encoder; None if the package has none.
 
     Raises:
-        VerificationError: The file is not the one that was written.
+        VerificationError: The file differs from the one that was stored.
     """
     sha256 = "" if manifest.network is None else manifest.network.sha256
     return _load_part(home, manifest, NETWORK, sha256, _NETWORK_LIMIT)
@@ -165,10 +165,10 @@ def load_network(
 def load_plant_trunk(
     home: ClientHome, manifest: ModelsManifest
 ) -> dict[str, NDArray[np.float32]] | None:
-    """The trunk that is fitted on the plant's records; None if the package's models have none.
+    """Load the trunk fitted on the plant's records; None if the package's models have none.
 
     Raises:
-        VerificationError: The file is not the one that was written.
+        VerificationError: The file differs from the one that was stored.
     """
     return _load_part(home, manifest, PLANT_TRUNK, manifest.plant_trunk, _NETWORK_LIMIT)
 
@@ -176,7 +176,7 @@ def load_plant_trunk(
 def _load_part(
     home: ClientHome, manifest: ModelsManifest, name: str, sha256: str, limit: int
 ) -> dict[str, NDArray[np.float32]] | None:
-    """Load a file that stands beside the models; an empty hash: the package has none."""
+    """Load a file beside the models; None if the hash is empty."""
     if not sha256:
         return None
     return _load(folder(home, manifest.package_id) / f"{name}.safetensors", sha256, limit)

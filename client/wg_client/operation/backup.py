@@ -1,12 +1,12 @@
-"""A plant's home in one encrypted file, while its node runs; and that file as a home again.
+"""Backup of a plant's home to one encrypted file, while its node runs, and restore from it.
 
-Keys, ledger, snapshots and what was released are copied under the release lock, so that they belong
-together. The whole file is encrypted: snapshots hold exact sums of records.
+Keys, ledger, snapshots and releases are copied under the release lock, so that they are consistent.
+The whole file is encrypted: snapshots hold exact sums of records.
 
-**A ledger that is older than what left the plant must not be used.** It would forget what was
-spent, and the next release would be a second story of one ledger, which the server keeps as
-evidence. So a home comes back only where the server, as witness, says that it has seen nothing
-newer: over the network, or in a note that ``wg-server export`` wrote.
+**A ledger that is older than the last release must not be used.** It would lack part of the spend,
+and the next release would fork the ledger, which the server keeps as evidence. So a home is
+restored only if the server, as witness, confirms that it has seen nothing newer: over the network,
+or in a note that ``wg-server export`` wrote.
 """
 
 import sqlite3
@@ -28,7 +28,7 @@ from wg_core.wire.protocol import NOTE_LIMIT
 
 KIND = "plant"
 NOTE_SECONDS = 24 * 3600
-"""Oldest note that says what the server has seen: long enough to carry it to the plant."""
+"""Largest age of the server's note, seconds: long enough to carry it to the plant."""
 _SQLITE = ".sqlite"
 _LOGS = ("-wal", "-shm", "-journal")
 _NOT_KEPT = ("contact.json",)
@@ -44,11 +44,11 @@ WHAT_TO_DO = (
 def write(
     home: ClientHome, out: Path, seal: Seal, *, current_time: float | None = None
 ) -> Manifest:
-    """Back a home up. Its node may run meanwhile; an answer waits until this is done.
+    """Back a home up while its node may run; answers wait until the backup is done.
 
     Raises:
-        ConfigError: The home is not initialised, or a recipient is none.
-        StorageError: Something cannot be read, or the file cannot be written.
+        ConfigError: The home is not initialised, or a recipient is not a valid key.
+        StorageError: A file cannot be read, or the backup cannot be written.
     """
     created = int(time.time() if current_time is None else current_time)
     name = configuration.load(home).site
@@ -72,22 +72,22 @@ def restore(
     checkpoint: Path | None = None,
     give_up_ledger: bool = False,
 ) -> tuple[Manifest, int]:
-    """Make a home from a backup, if its ledger is the newest. It is whole or not there.
+    """Restore a home from a backup, if its ledger is the newest; otherwise create nothing.
 
     Args:
-        home: The new home; its folder is empty or not there.
-        checkpoint: The note that ``wg-server export`` wrote, of today; None: the server is asked.
-        give_up_ledger: The ledger is old, and is given up: its key is not restored, so that only
-            ``wg-client keys --renew ledger --stolen`` goes on from here.
+        home: The new home; its folder is empty or missing.
+        checkpoint: Today's note of ``wg-server export``; None: the server is asked.
+        give_up_ledger: Give up an outdated ledger: its key is not restored, so that only
+            ``wg-client keys --renew ledger --stolen`` can continue from here.
 
     Returns:
         The backup's manifest, and the number of entries of its ledger; 0 if another home has it.
 
     Raises:
-        ConfigError: There is something at ``home``.
-        DecodeError: The file is no backup of a plant.
-        VerificationError: It is damaged, the key does not open it, or the server has seen more of
-            this ledger than it holds; the message says what to do.
+        ConfigError: ``home`` is not empty.
+        DecodeError: The file is not a backup of a plant.
+        VerificationError: The file is damaged, the key does not open it, or the server has seen
+            more entries of this ledger than the backup holds; the message has the remedy.
         PeerError: The server cannot be asked.
     """
     with archive.new_home(home.root) as folder:
@@ -101,7 +101,7 @@ def restore(
 
 
 def _newest(home: ClientHome, checkpoint: Path | None, *, give_up_ledger: bool) -> int:
-    """Size of the ledger, if the server has seen no larger one."""
+    """Return the size of the ledger, if the server has seen no larger one."""
     config = configuration.load(home)
     if give_up_ledger:
         home.ledger_key.unlink(missing_ok=True)  # so that nothing can be charged on it
@@ -118,7 +118,7 @@ def _newest(home: ClientHome, checkpoint: Path | None, *, give_up_ledger: bool) 
 
 
 def _copy_database(path: Path, target: Path) -> Path:
-    """A copy of a SQLite file, its write-ahead log included, that can be read from end to end."""
+    """Copy a SQLite file, including its write-ahead log, and check the copy."""
     try:
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as copy:
             source.backup(copy)

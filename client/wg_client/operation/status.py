@@ -1,6 +1,6 @@
-"""How a plant is, on one screen: what its home and its node's last word say. Asks nobody.
+"""Status of a plant from its home and its node's last contact file, without network access.
 
-Problems are named with what to do. What cannot be read is a problem, not an end.
+Problems are listed with a remedy. A part that cannot be read is itself listed as a problem.
 """
 
 import shutil
@@ -29,8 +29,8 @@ _DAY = 86400.0
 class Budget:
     """Releases, their cost, and how much of the ledger the server has seen.
 
-    ``burned`` charges led to no release. The best guess whether one given unit was in the data is
-    right with probability ``distinguished``, at even odds, from all that was charged.
+    ``burned`` charges led to no release. ``distinguished`` is the probability that the best guess
+    whether one given unit was in the data is right, at even odds, after all charges.
     """
 
     epsilon: float
@@ -46,26 +46,26 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """State of a plant.
+    """Status of a plant.
 
     Attributes:
         site: Name of the site.
         server: Name of its server.
         fleet_url: Address of its server.
-        running: Whether its node runs.
-        contact: What the node last wrote, if it did.
-        connected: Whether it runs and the server answered lately.
+        running: The node runs.
+        contact: The node's last contact file, if there is one.
+        connected: The node runs and the server answered recently.
         certificate_expires: Unix time; 0: it cannot be read.
-        budget: If its ledger can be read.
+        budget: Budget; None: the ledger cannot be read.
         snapshot: Version of the data set that is released from; 0: none.
-        frozen: When that was frozen, Unix time.
+        frozen: Time of that snapshot, Unix time.
         stage: ``pilot``, ``in use`` or ``shadow``.
         model: Name of the model in use; empty: none.
-        applied: When its package was applied, Unix time.
-        waiting: Packages that wait to be applied.
-        rejected: Packages that could not be applied, and are kept to be looked at.
-        free_bytes: Free on the home's disk.
-        problems: What needs a hand, and what to do.
+        applied: Time at which its package was applied, Unix time.
+        waiting: Number of packages that wait to be applied.
+        rejected: Number of packages that could not be applied, and are kept for inspection.
+        free_bytes: Free space on the home's disk.
+        problems: Problems that need attention, each with its remedy.
     """
 
     site: str
@@ -90,7 +90,7 @@ class Status:
 def connection_state(
     home: ClientHome, current_time: float | None = None
 ) -> tuple[bool, Contact | None]:
-    """Return whether the server answered the node lately, by the node's last word; and that word.
+    """Return whether the server answered the node recently, and the node's last contact file.
 
     Raises:
         ConfigError: The home is not initialised.
@@ -102,7 +102,7 @@ def connection_state(
 
 
 def look(home: ClientHome, current_time: float | None = None) -> Status:
-    """Look at a plant.
+    """Collect the status of a plant.
 
     Raises:
         ConfigError: The home is not initialised.
@@ -114,7 +114,7 @@ def look(home: ClientHome, current_time: float | None = None) -> Status:
 
 
 class _Looking:
-    """One look, and the problems that it meets."""
+    """Collector of the status and its problems."""
 
     def __init__(self, home: ClientHome, config: ClientConfig, current_time: float) -> None:
         self._home = home
@@ -123,7 +123,7 @@ class _Looking:
         self._problems: list[str] = []
 
     def status(self) -> Status:
-        """Look at everything."""
+        """Collect everything."""
         home, config = self._home, self._config
         has_contact, word = connection_state(home, self._now)
         running = _runs(home)
@@ -253,7 +253,7 @@ class _Looking:
         return manifest.number, manifest.created
 
     def _model(self) -> tuple[str, str, int]:
-        """Stage, and the model in use with the time of its package."""
+        """Return the stage, the model in use, and the time of its package."""
         try:
             stage = adoption.read(self._home).stage
             if stage == "pilot":

@@ -1,8 +1,8 @@
-"""``wg-client watch``: are incoming records like the frozen ones?
+"""``wg-client watch``: drift tests of incoming records against the frozen ones.
 
-Two tests share one rate of false alarms, ``FALSE_ALARMS``, a half each (Bonferroni): of released
-features (mean and spread), and of the number of records called new. Neither needs a label or a
-model. Nothing is sent, charged or kept.
+Two tests share one rate of false alarms, ``FALSE_ALARMS``, with half each (Bonferroni): mean and
+spread of the released features, and the number of new records. Neither needs a label or a model.
+Nothing is sent, charged or stored.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,24 +21,24 @@ from wg_core.errors import DataError
 from wg_core.site.home import ClientHome
 from wg_core.snapshot import Problem
 
-FALSE_ALARMS = 0.01  # Chance that a batch of records like the frozen ones raises an alarm
-TESTS = 2  # How many tests share that chance
+FALSE_ALARMS = 0.01  # Probability of an alarm for a batch of records like the frozen ones
+TESTS = 2  # Number of tests that share it
 _LEVEL = FALSE_ALARMS / TESTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """All that ``watch`` says of a batch.
+    """Result of ``watch`` for one batch.
 
     Attributes:
-        snapshot: Version of the data set that it was held against.
-        records: How many records there were.
-        new: How many of them were called new.
-        p_features: Without drift, the probability of features so far away.
-        p_new: The same of so many new records.
-        alarm: Whether either is below its share of ``FALSE_ALARMS``.
+        snapshot: Version of the data set that the batch was compared with.
+        records: Number of records.
+        new: Number of new records.
+        p_features: p-value of the shift of the released features.
+        p_new: p-value of the number of new records.
+        alarm: A p-value is below its share of ``FALSE_ALARMS``.
         shift: Shift of released features; None with too few records.
-        left_out: What could not be read.
+        left_out: Records that could not be read.
     """
 
     snapshot: int
@@ -58,15 +58,15 @@ def watch(
     left_out: Sequence[Problem] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Watch:
-    """Hold new records against the frozen ones.
+    """Compare new records with the frozen ones.
 
     Args:
-        left_out: What of these paths could not be read.
-        progress: Told how many records were looked at.
+        left_out: Records of the batch that could not be read.
+        progress: Receives the number of records read.
 
     Raises:
         ConfigError: There is no snapshot.
-        DataError: There is no record that can be read, or too few are frozen.
+        DataError: There is no readable record, or too few are frozen.
     """
     fewest_records = 5
     plant = plants.open_plant(home)
