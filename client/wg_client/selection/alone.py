@@ -1,4 +1,4 @@
-"""The plant's own model, without any package: made of its labels, judged in its own folds."""
+"""Local-only model without a package: trained on the plant's labels, evaluated in its folds."""
 
 import time
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from wg_core.wire import canonical
 def fit_alone(
     home: ClientHome, *, progress: Progress | None = None, clock: Callable[[], float] = time.time
 ) -> AppliedModel:
-    """Fit local-only on the snapshot in use, adopt it where none is better, write the report.
+    """Fit local-only on the current snapshot, adopt it unless a model is in use, write the report.
 
     Raises:
         ConfigError: There is no snapshot.

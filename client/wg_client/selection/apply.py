@@ -1,8 +1,8 @@
-"""A weights package arrives: verify it, select a model, write models and report. Once each.
+"""Application of a weights package: verify it, select a model, store the models. Once each.
 
-Nothing of a package is used before its signature, hashes, recipient, encoder and labels hold. A
-package that was applied before is not trained again: its stored result is returned, also after it
-expired. A crash before the models' folder is in place leaves nothing; afterwards, a complete one.
+Nothing of a package is used before its signature, hashes, recipient, encoder and labels are
+verified. A package that was applied before is not trained again: its stored result is returned,
+even after it expired. A crash leaves either no models' folder or a complete one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
 log = logging.getLogger(__name__)
 
 Files = dict[str, dict[str, NDArray[np.float32]]]
-"""Tensors of each file of a package's models, by its name."""
+"""Tensors of each file of a package's models, by file name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +46,9 @@ class AppliedModel:
     """Result of applying a package.
 
     Attributes:
-        manifest: Provenance, findings, what was kept.
-        outcome: What its report is made of; None: the package had been applied before.
-        advice: What to do and why, in sentences that other languages have; filled where a report is
+        manifest: Provenance, findings and the kept model.
+        outcome: Result of the selection, for the report; None: the package had been applied before.
+        advice: Recommendation and reason, as translatable sentences; empty if no report was
             written.
     """
 
@@ -63,7 +63,7 @@ class AppliedModel:
 
     @property
     def accepted(self) -> bool:
-        """True if delivered weights were kept, in any form."""
+        """True if delivered weights were kept, unchanged or fine-tuned."""
         return self.manifest.accepted
 
 
@@ -76,20 +76,21 @@ def apply_package(
     progress: Progress | None = None,
     verified: Callable[[bytes], object] = lambda data: None,
 ) -> AppliedModel:
-    """Verify a package, compare the models that it makes possible, and keep one.
+    """Verify a package, compare the models that can be made with it, and keep one.
 
     Args:
         home: The plant's home.
-        plant: The plant, opened.
-        data: The ``.wgw``.
-        clock: Unix time, seconds.
-        progress: Told of how far the comparison is.
-        verified: Called with the package once it is verified, before anything is made of it.
+        plant: The opened plant.
+        data: Bytes of the ``.wgw`` file.
+        clock: Returns Unix time, seconds.
+        progress: Receives the progress of the comparison.
+        verified: Callback with the verified package, before any model is made from it.
 
     Raises:
-        DecodeError: Not a weights package, or not of an architecture that is known here.
-        VerificationError: Signature, hash, recipient, encoder or labels do not hold, or expired.
-        NotAcceptedError: There are no labels to check it, and the policy wants them.
+        DecodeError: The bytes are not a weights package, or an architecture is unknown.
+        VerificationError: Signature, hash, recipient, encoder or labels are wrong, or the package
+            has expired.
+        NotAcceptedError: There are no labels to check the models, and the policy requires them.
     """
     package, tensors = verify(plant, data)
     verified(data)
@@ -121,10 +122,10 @@ def verify(plant: Recipient, data: bytes) -> tuple[WeightsManifest, Mapping[str,
     """Check everything about a package that does not depend on the clock.
 
     Raises:
-        DecodeError: Not a weights package, or not of an architecture that is known here.
-        VerificationError: Signature, hash, recipient, encoder or labels do not hold, or the
-            architecture is for other records.
-        UsageError: It holds a soft sensor, which is no model of classes.
+        DecodeError: The bytes are not a weights package, or an architecture is unknown.
+        VerificationError: Signature, hash, recipient, encoder or labels are wrong, or an
+            architecture is for another modality.
+        UsageError: The package holds a soft sensor, which predicts no classes.
     """
     key = signing.public_from_hex(plant.signing_key, subject="server.signing_key")
     package, tensors = weights_file.decode(data, key)
@@ -152,9 +153,9 @@ def verify(plant: Recipient, data: bytes) -> tuple[WeightsManifest, Mapping[str,
 
 
 def check_recipient(plant: Recipient, package: WeightsManifest) -> None:
-    """Refuse a package that is for another plant, encoder or label domain: ``VerificationError``.
+    """Raise ``VerificationError`` if a package is for another plant, encoder or label domain.
 
-    ``DecodeError`` where its id is none.
+    Raise ``DecodeError`` if its id is not valid.
     """
     for field, got, want in (
         ("site", package.site, plant.site),
@@ -176,12 +177,12 @@ def record(
     applied: int,
     package: WeightsManifest | None = None,
 ) -> tuple[ModelsManifest, Files]:
-    """Manifest and files of the models that a choice was made of.
+    """Build the manifest and the files of the models that were compared.
 
     Args:
         package_id: Name of their folder.
         applied: Unix time, seconds.
-        package: What came; None: nothing, the plant's records are all.
+        package: The applied package; None: the models are local-only.
     """
     candidates = () if package is None else package.candidates
     sources = {candidate.name: candidate.source for candidate in candidates}
@@ -222,7 +223,7 @@ def record(
 def _with_plant_trunk(
     manifest: ModelsManifest, files: Files, trunk: PlantTrunk | None
 ) -> ModelsManifest:
-    """Add what was fitted on the plant's records, and stands behind the encoder, to the models."""
+    """Add the trunk fitted at the plant to the files."""
     if trunk is None:
         return manifest
     files[store.PLANT_TRUNK] = trunk.tensors()
@@ -233,7 +234,7 @@ def _with_plant_trunk(
 def _with_network(
     manifest: ModelsManifest, files: Files, network: PlantNetwork | None
 ) -> ModelsManifest:
-    """Add what came beside the encoder to the models."""
+    """Add the delivered network beside the encoder to the files."""
     if network is None:
         return manifest
     files[store.NETWORK] = {
@@ -260,7 +261,7 @@ def _entry(
 
 
 def _with_judged(outcome: Outcome, manifest: ModelsManifest, files: Files) -> ModelsManifest:
-    """Add the out-of-fold logits by which records may pass."""
+    """Add the out-of-fold logits, from which pass rules are made."""
     logits = {name: model.fitted.logits for name, model in outcome.models.items()}
     tensors = passing.judged_tensors(logits, outcome.records)
     if not tensors:
@@ -270,7 +271,7 @@ def _with_judged(outcome: Outcome, manifest: ModelsManifest, files: Files) -> Mo
 
 
 def _with_novelty(plant: Recipient, manifest: ModelsManifest, files: Files) -> ModelsManifest:
-    """Add the tensors that tell new records from known ones to the models."""
+    """Add the tensors of the novelty test to the files."""
     fitted = novelty.fit(plant.features.local, plant.data.labels)
     if fitted is None:
         return manifest
@@ -279,7 +280,7 @@ def _with_novelty(plant: Recipient, manifest: ModelsManifest, files: Files) -> M
 
 
 def _sure(outcome: Outcome) -> dict[str, float]:
-    """Least probability of a sure call, of each model that was judged out of fold."""
+    """Return the lowest probability of a sure call, by model with an out-of-fold evaluation."""
     wrong = wrong_share(len(outcome.labels))
     if wrong > WRONG_LIMIT:
         return {}

@@ -1,4 +1,4 @@
-"""Charts of predictions in the report: shares by a threshold, what is mistaken for what."""
+"""Charts of predictions in the report: error shares by threshold, and the confusion matrix."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from wg_common.charts import Axes, Drawing, Line, Said, Tick
 
 MATRIX_LIMIT = 10
-"""Classes at most of which all pairs are shown; of more, the commonest mistakes alone."""
+"""Most classes for which the whole matrix is shown; with more, only the commonest mistakes."""
 
 
 def shares(lines: Sequence[Sequence[tuple[float, float, Said]]], *further: Line) -> Drawing:
-    """Lines of shares against shares.
+    """Draw curves of shares between 0 and 1.
 
     Args:
-        lines: Points of each: both places in 0 to 1, and what a point says.
-        further: Lines behind them, as they are drawn.
+        lines: Points of each curve: x and y in 0 to 1, and the point's tooltip.
+        further: Lines that are drawn behind them.
     """
     axes, marks = Axes(), (0, 0.25, 0.5, 0.75, 1)
     return Drawing(
@@ -30,21 +30,21 @@ def shares(lines: Sequence[Sequence[tuple[float, float, Said]]], *further: Line)
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Records of one class that are called another: how many, and as a share of the class."""
+    """Cell of the confusion matrix: number of records, and share of the true class."""
 
     records: float
     share: float
 
     @property
     def count_text(self) -> str:
-        """For people."""
+        """Number of records as text."""
         return "" if not self.records else "<1" if self.records < 1 else f"{self.records:.0f}"
 
 
 def confusion(
     predictions: NDArray[np.int64], labels: NDArray[np.int64], classes: int
 ) -> list[list[Cell]]:
-    """Records of each true class (row) by what they are called, mean over repeats ``[r, m]``."""
+    """Return the confusion matrix (rows: true class), averaged over repeats ``[r, m]``."""
     table = np.zeros((classes, classes))
     for row in predictions:
         np.add.at(table, (labels, row), 1.0 / len(predictions))

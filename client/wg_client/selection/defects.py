@@ -1,7 +1,7 @@
-"""What a manager counts: of a hundred defective records, how many are found, and false alarms.
+"""Defect detection rates: share of defective records found, and of good records passed.
 
-A record is found if it is called by any label that means a defect; which one does not matter here.
-All of it is measured out of fold on the plant's own records, and nothing is said of what was not.
+A defective record is found if its predicted label is any label that means a defect. All rates are
+measured out of fold on the plant's own records; what was not measured is left out.
 """
 
 import math
@@ -22,13 +22,13 @@ from wg_client.selection.model_selection import Outcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """A share of records that a model calls as it should, and that of local-only.
+    """Share of correct calls of the kept model, and of local-only.
 
     Attributes:
-        kept: Figures of the kept model, on new records.
-        local: Figures of local-only; None if that is the model kept.
+        kept: Share of the kept model, on new records.
+        local: Share of local-only; None if local-only is kept.
         more: Kept minus local-only, on the same records.
-        low: Lower end of its 95 % interval.
+        low: Lower end of the 95 % interval of ``more``.
         high: Upper end.
     """
 
@@ -41,11 +41,11 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Measured figures; None where one could not be measured.
+    """Measured shares; None if one could not be measured.
 
     Attributes:
         good: Labels that mean "no defect".
-        named: Records that are called by their own label.
+        named: Records with the correct label.
         found: Defective records that are called defective.
         passed: Good records that are called good.
     """
@@ -57,12 +57,12 @@ class Figures:
 
 
 def figures(outcome: Outcome, labels: Sequence[str], good: Sequence[str]) -> Figures:
-    """Count, out of fold.
+    """Measure the shares out of fold.
 
     Args:
         outcome: Outcome of the selection.
         labels: The label domain.
-        good: Labels that mean "no defect"; the other ones are defects, if there are any of both.
+        good: Labels that mean "no defect"; the others are defects.
     """
     kept_predictions = outcome.out_of_fold(outcome.kept)
     if kept_predictions is None or not len(outcome.labels):
@@ -100,7 +100,7 @@ def _share(
     right: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]],
     rows: NDArray[np.bool_] | None,
 ) -> Share | None:
-    """The share over some records; None where these are of fewer than two units."""
+    """Measure the share over some records; None if they have fewer than two units."""
     chosen = np.ones(len(outcome.labels), bool) if rows is None else rows
     groups = np.unique(outcome.records.judged_groups[chosen], return_inverse=True)[1]
     if len(np.unique(groups)) < 2:
@@ -120,7 +120,7 @@ def _share(
     error = math.sqrt(1 + folds / (folds - 1)) * standard_error(differences, groups)
     units = len(np.unique(groups))
     half = error * float(stdtrit(units - 1, (1 + gain.COVERAGE) / 2))
-    # So few units that all agree cannot show that none will differ.
+    # A few units that all agree cannot show that no unit will differ.
     half = max(half, 1 - ((1 - gain.COVERAGE) / 2) ** (1 / units))
     middle = float(differences.mean())
     return Share(

@@ -1,4 +1,4 @@
-"""A package that was delivered: it is applied, and the report on it written."""
+"""Delivery of a package at the plant: application, adoption, report."""
 
 import io
 import time
@@ -27,7 +27,7 @@ def take_package(
     clock: Callable[[], float] = time.time,
     progress: Progress | None = None,
 ) -> AppliedModel:
-    """Apply a package, keep its cosignature if it carries one, adopt a model, write the report.
+    """Apply a package, store its cosignature if there is one, adopt a model, write the report.
 
     Raises:
         PolicyRefused: The plant does not accept packages.
@@ -48,7 +48,7 @@ def take_package(
     applied = apply_package(
         home, plant, data, clock=clock, progress=progress, verified=note_verified
     )
-    # A crash may have come between the models of a package and their adoption.
+    # An earlier call may have crashed between storing the models and adopting one.
     if not applied.already or store.all_manifests(home)[-1] == applied.manifest:
         adoption.record_arrival(home, applied.manifest)
     if applied.outcome is None:
@@ -58,6 +58,6 @@ def take_package(
 
 
 def keep_cosignature(home: ClientHome, data: bytes) -> int | None:
-    """Keep the cosignature that a verified package may carry; see ``cosigning.keep``."""
+    """Store the cosignature that a verified package may carry; see ``cosigning.keep``."""
     signed = weights_package.read_checkpoint(io.BytesIO(data))
     return cosigning.keep(home, signed) if signed else None

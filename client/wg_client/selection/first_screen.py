@@ -1,8 +1,7 @@
-"""The first screen of the report: what a manager reads, in plain words, and only what was measured.
+"""First screen of the report: the summary for a manager, in plain words, of measured facts only.
 
-It says one thing, the verdict, which follows from the figures (``verdict``).
-
-Sentences are ``language.Text``: the page says them in its language.
+Its central statement is the verdict, which follows from the figures (``verdict``). Sentences are
+``language.Text``, so that each page has them in its language.
 """
 
 from bisect import bisect
@@ -39,7 +38,7 @@ _NAMED = template("Of 100 records it names about {kept} right ({low} to {high}).
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A question and its answer."""
+    """Question and its answer."""
 
     title: Text
     sentences: tuple[Text, ...]
@@ -47,7 +46,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number of 100 with its 95 % interval, as it is written, and as squares that are filled."""
+    """Number out of 100 with its 95 % interval, as text and as a grid of coloured squares."""
 
     middle: str
     low: str
@@ -57,11 +56,11 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class FirstScreen:
-    """First screen of the page: what to do, why, a number, and questions with answers.
+    """First screen of the page: recommendation, reason, accuracy, and questions with answers.
 
     Attributes:
-        verdict: What to do, and why.
-        number: Records of 100 that the kept model names right; None: not measured.
+        verdict: Recommendation and reason.
+        number: Records out of 100 that the kept model labels correctly; None: not measured.
         parts: Questions with answers, below it.
     """
 
@@ -73,15 +72,15 @@ class FirstScreen:
 def first_screen(
     root: Path, plant: Plant, outcome: Outcome, spend: Spend, judged: Acceptance, in_use: bool
 ) -> FirstScreen:
-    """Put it together.
+    """Build the first screen.
 
     Args:
         root: The plant's home folder.
         plant: The plant.
         outcome: Outcome of the selection.
         spend: Spending of the plant's budget.
-        judged: Models on the acceptance set.
-        in_use: Whether `predict` uses this package's model; else it predicts beside another.
+        judged: Evaluation of the models on the acceptance set.
+        in_use: ``predict`` uses this package's model; otherwise it predicts beside another.
     """
     labels = plant.data.label_names
     figures = defects.figures(outcome, labels, good_labels(labels, plant.config.data.good))
@@ -185,7 +184,7 @@ def _changes(outcome: Outcome, figures: Figures, unseen: Unseen) -> Iterator[Tex
 
 
 def _acceptance(judged: Acceptance) -> Iterator[Text]:
-    """False accepts and rejects of the kept model, or what is not known, and what would tell."""
+    """Yield false accepts and rejects of the kept model, or the reason why they are unknown."""
     if judged.passing is not None:
         yield judged.passing.sentence
     kept_model, local = judged.of(judged.kept), judged.of(LOCAL)
@@ -225,7 +224,7 @@ _REJECTED = template("Of {records} good records it rejects {wrong}: at most {mos
 
 
 def _compare_shares(share: Share, words: str) -> Text:
-    """Say a share, and beside it the plant's own model's; a difference only where one is shown."""
+    """Format a share beside local-only's; a difference is given only if it is significant."""
     accuracy = share.kept
     spread = accuracy.high - accuracy.low
     shares = {"kept": accuracy.mean, "low": accuracy.low, "high": accuracy.high}
@@ -252,7 +251,7 @@ def _compare_shares(share: Share, words: str) -> Text:
 
 
 def _write_hundredths(share: float, spread: float) -> str:
-    """Write a share as a number of 100, with as many digits as the spread of its interval bears."""
+    """Format a share as a number out of 100, with digits that suit its interval."""
     return f"{100 * share:.{1 if spread < 0.02 else 0}f}"
 
 

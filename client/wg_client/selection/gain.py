@@ -1,38 +1,38 @@
-"""How much better than local-only a model is on new records, and how sure that is.
+"""Gain of a model over local-only on new records, with its standard error, and the decision rule.
 
-Let ``d_i`` be the out-of-fold log loss of local-only on judged record i minus the model's, in nats,
-averaged over repeats of cross-validation; K the declared classes, U of them without a local record;
-and ``m = U / K`` the share of future records that is expected from those. Of classes that a plant
-has never seen local-only knows nothing: it is given the share m for them, even between them, and
-loses ``log 1 / (1 - m)`` on the others. Where classes have no record, each seen class c is left out
-in turn (``fitting.leave_class_out``), and ``u_c = log(U / m)`` minus the log loss of the model on
-its records. Beside the C classes tried stands one of which nothing is known, ``u = 0``::
+Let ``d_i`` be the out-of-fold log loss of local-only on evaluated record i minus the model's, in
+nats, averaged over repeats of cross-validation; K the number of declared classes, U of them without
+a local record; and ``m = U / K`` the expected share of future records of those. Local-only knows
+nothing of the U classes: it gives them the probability m in total, evenly, and so loses
+``log 1 / (1 - m)`` on the other classes. If U > 0, each class c with records is left out in turn
+(``fitting.leave_class_out``), and ``u_c = log(U / m)`` minus the log loss of the model on its
+records. To the C classes left out one with ``u = 0`` is added, of which nothing is known::
 
     gain = (1 - m) * (mean d_i + log 1 / (1 - m)) + m * sum_c u_c / (C + 1)
 
-``d_i`` and ``u_c`` are taken as independent: the standard error is the root of the summed variances
-of both means. That of d has privacy units as clusters (Liang and Zeger 1986, *Biometrika* 73(1)),
-and its variance is ``1 + k / (k - 1)`` times that of independent records, since the training sets
-of k folds overlap (Nadeau and Bengio 2003, *Machine Learning* 52(3)).
+``d_i`` and ``u_c`` are assumed independent: the variances of both means add up. The variance of the
+mean of d is clustered by privacy units (Liang and Zeger 1986, *Biometrika* 73(1)), and multiplied
+by ``1 + k / (k - 1)``, since the training sets of k folds overlap (Nadeau and Bengio 2003, *Machine
+Learning* 52(3)).
 
-What it means in right answers is estimated beside it: a class left out is recognised with the
-recall that leave-class-out found, one more class never.
+The gain in accuracy is estimated in the same way: classes left out have the recall that
+leave-class-out measured, and the added class recall 0.
 
-*The rule* (after the one-standard-error rule; Breiman et al. 1984, section 3.4.3): local-only is
-kept unless a delivered model's gain is more than so many of its standard errors above zero, and it
-has more right answers: a model that is never sure has a lower log loss than one that is sometimes
-surely wrong. Of those the one furthest above is kept. How many errors depends on what was known
-before: two of what others' noisy releases say of the classes (``standard_errors``), half where some
-have no record, which local-only never names; none of what was made for this kind of plant
-(``Comparison.errors_asked``).
-Where none are asked, right answers must only be no fewer: ten records that both get right cannot
-show more. Of that kind the model trained on stands for what was delivered, where it may be kept.
+*Rule* (after the one-standard-error rule; Breiman et al. 1984, section 3.4.3): local-only is kept
+unless a delivered model's gain is more than a number of standard errors above zero and its accuracy
+is higher, since a model that is never sure has a lower log loss than one that is sometimes surely
+wrong. Among such models the one furthest above is kept. The number of errors depends on the prior
+evidence: two for models from other sites' noisy releases (``standard_errors``), half of it if some
+classes have no record, since local-only never predicts them, and none for models made for this kind
+of plant (``Comparison.errors_asked``). In the last case the accuracy must only be no lower: ten
+records that both get right cannot show more. Of the models of that kind the fine-tuned one is kept
+in place of the delivered one if the rule allows it.
 
-*What was made for a stated machine* was delivered without any label, and stays unless labels show
-another model, local-only among them, to be better (``fitting.replacement``): by Student's bound
-over units, at a chance of 5 % that it gives way to models that are no better. Labels of one
-recording, or of damages that local-only has seen, are not enough for that. Its log
-loss must be below that of the shares of classes: one at chance is compared like any other model.
+*A network made for the declared machine* needs no label, and is kept unless labels show another
+model, such as local-only, to be better (``fitting.replacement``): by Student's bound over units,
+with a 5 % risk of replacement by a model that is no better. Labels of one recording, or only of
+damages that local-only has seen, are not enough for that. If its log loss is not below that of the
+class shares, it is compared like any other model.
 
 Not guaranteed: that a model of positive gain is better on every future record.
 """
@@ -50,12 +50,12 @@ from wg_client.fitting.replacement import standard_error
 from wg_client.methods.base import LabelledRecords
 
 BETWEEN = 0.03
-"""Spread of a model's accuracy between what a site labelled and what it meets later.
+"""Variability of a model's accuracy between a site's labelled records and later ones.
 
-As a correlation of right answers (beta-binomial): the accuracy on new records is spread with
-variance ``BETWEEN * p * (1 - p)`` about that on old ones. Measured on development sites."""
+It is a beta-binomial correlation: the accuracy on new records has the variance
+``BETWEEN * p * (1 - p)`` about the accuracy p on old ones. Measured on development sites."""
 COVERAGE = 0.95
-NEW = 1000  # Records that people are told of: right answers among so many
+NEW = 1000  # Number of new records for which accuracies are reported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +63,10 @@ class Gain:
     """Gain of a model over local-only on a future record.
 
     Attributes:
-        log_loss: Nats: what is decided by.
-        log_loss_se: Standard error of the log loss.
-        mean: Right answers, 0.01 = one point.
-        sd: Standard error of the gain.
+        log_loss: Gain in log loss, nats, by which the rule decides.
+        log_loss_se: Standard error of ``log_loss``.
+        mean: Gain in accuracy; 0.01 is one point.
+        sd: Standard error of ``mean``.
         unseen_recall: Estimated recall on classes without local records.
     """
 
@@ -77,19 +77,19 @@ class Gain:
     unseen_recall: float
 
     def above(self, standard_errors: float) -> float:
-        """The gain in log loss less some of its standard errors."""
+        """Return the gain in log loss minus a number of its standard errors."""
         return self.log_loss - standard_errors * self.log_loss_se
 
     def is_shown(self, standard_errors: float) -> bool:
-        """Return whether the rule keeps the model: a gain is shown, with enough right answers."""
+        """Return whether the rule keeps the model: a sufficient gain, and enough accuracy."""
         return self.above(standard_errors) > 0 and self.enough(standard_errors)
 
     def opposite(self) -> "Gain":
-        """Return the gain of the other model over this one, where both are known of all classes."""
+        """Return the gain of the other model over this one; needs a local record of each class."""
         return replace(self, log_loss=-self.log_loss, mean=-self.mean)
 
     def enough(self, standard_errors: float) -> bool:
-        """Return whether right answers are more, or no fewer where no errors are asked."""
+        """Return whether the accuracy is higher, or no lower if no standard errors are required."""
         return self.mean > (1e-9 if standard_errors > 0 else -1e-9)
 
 
@@ -98,8 +98,8 @@ class Unseen:
     """Declared classes without local records.
 
     Attributes:
-        mass: Share m of future records.
-        classes: Their number U.
+        mass: Expected share m of future records.
+        classes: Number U of these classes.
     """
 
     mass: float = 0.0
@@ -109,7 +109,7 @@ class Unseen:
 UNKNOWN = Gain(
     log_loss=math.nan, log_loss_se=math.nan, mean=math.nan, sd=math.nan, unseen_recall=math.nan
 )
-"""Without any labelled record."""
+"""Gain without any labelled record."""
 
 
 def estimated_gain(
@@ -120,15 +120,15 @@ def estimated_gain(
     unseen: Unseen,
     leave_class_out: LeaveClassOut,
 ) -> Gain:
-    """Estimate a gain; the module says how.
+    """Estimate a gain by the module's formula.
 
     Args:
-        losses: Log loss of local-only minus the model's on each judged record, nats, ``[m]``.
-        right: Right answers of the model minus local-only's, ``[m]``.
+        losses: Log loss of local-only minus the model's on each evaluated record, nats, ``[m]``.
+        right: Correct predictions of the model minus local-only's, per record, ``[m]``.
         groups: Index of each record's privacy unit, ``[m]``.
         folds: Number of folds k of cross-validation.
         unseen: Classes without records.
-        leave_class_out: Figures of the model on classes left out.
+        leave_class_out: Evaluation of the model on classes left out.
     """
     overlap = math.sqrt(1 + folds / (folds - 1))
     loss, se = float(losses.mean()), overlap * standard_error(losses, groups)
@@ -147,7 +147,7 @@ def estimated_gain(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """Share of right answers among new records of the site, of classes that have records here.
+    """Estimated accuracy on new records of the site, over classes that have records here.
 
     Attributes:
         mean: Estimate.
@@ -161,35 +161,42 @@ class Accuracy:
 
     @property
     def error(self) -> float:
-        """Half the interval over 1.96: the standard error of a normal one as wide."""
+        """Standard error of a normal distribution with an interval of the same width."""
         return (self.high - self.low) / (2 * 1.96)
 
 
 def expected(
     records: LabelledRecords, fitted: OutOfFold, judged: OutOfFold | None = None, new: int = NEW
 ) -> Accuracy:
-    """Accuracy of a model, as it was judged: with the choice of it, where it was chosen."""
+    """Estimate the accuracy of a model from its out-of-fold evaluation.
+
+    Args:
+        records: The plant's records.
+        fitted: Out-of-fold predictions of the model alone.
+        judged: Out-of-fold predictions that include the model's selection; None: it was not
+            selected.
+        new: Number of new records.
+    """
     rise = fitted.rise(records.folds.assignment)
     return accuracy((judged or fitted).right, records.judged_groups, rise, new)
 
 
 def accuracy(right: Floats, groups: Ints, rise: float = 0.0, new: int = NEW) -> Accuracy:
-    """Estimate the accuracy on new records by out-of-fold answers.
+    """Estimate the accuracy on new records from out-of-fold predictions.
 
-    For classes that come as often as among these records. The rate is a beta variable: Jeffreys'
-    prior (Brown, Cai and DasGupta 2001, *Statistical Science* 16(2)) and as many independent
-    records as the answers are worth: fewer where those of a unit are alike, no more than
-    ``1 / BETWEEN`` however many there are, since a site changes, and fewer by the squared ratio of
-    the normal to Student's quantile where units are so few that their spread is uncertain. What is
-    counted among new records is beta-binomial, and the interval is that of the count: where 99 in
-    100 are expected, 50 may well all be right.
-    The model in use has learnt from all records, those judged from all but a fold: the upper end is
-    higher by what the last fold that was added has brought.
+    Classes are assumed as frequent as among these records. The accuracy is a beta variable with
+    Jeffreys' prior (Brown, Cai and DasGupta 2001, *Statistical Science* 16(2)) and an effective
+    number of independent records: fewer if records of a unit are alike, at most ``1 / BETWEEN``,
+    since a site changes, and fewer by the squared ratio of the normal to Student's quantile, since
+    the spread over few units is uncertain. The number of correct predictions among new records is
+    beta-binomial, and the interval is the quantiles of this number.
+    The final model is trained on all records, the evaluated models on all but a fold: the upper end
+    is raised by the gain of the last fold that was added.
 
     Args:
-        right: Share of repeats in which each judged record was right, ``[m]``.
-        groups: Index of its privacy unit, ``[m]``.
-        rise: Rise of accuracy, with a fold more to learn from.
+        right: Share of repeats with a correct prediction, per evaluated record, ``[m]``.
+        groups: Index of each record's privacy unit, ``[m]``.
+        rise: Gain in accuracy from one more fold of training records.
         new: Number of new records.
     """
     p, m = float(right.mean()), len(right)

@@ -1,7 +1,7 @@
-"""Pictures of a plant's own records for its report: what its model gets wrong, and what is strange.
+"""Pictures of a plant's records for its report: wrong predictions, and the strangest records.
 
-They are drawn into the page, which stays at the plant. A file that is gone, or that changed since
-it was frozen, is shown by its name alone.
+They are embedded in the page, which stays at the plant. A file that is missing, or that changed
+since it was frozen, is shown by its name only.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from wg_common.modalities.windows import Windows
 from wg_core.errors import WgError
 
 SHOWN = 6  # Pictures of each kind
-_TYPICAL = 16  # Records that a typical spectrum is the mean of
-_SIDE = 160  # Of a picture, in pixels
+_TYPICAL = 16  # Records whose mean spectrum is the typical one
+_SIDE = 160  # Side of a picture, pixels
 _COLUMNS, _BINS = 120, 64  # Points of a curve and of a spectrum
 _LETTERS = 200
 _AXES = Axes(width=160, height=56, left=0, right=160, top=2, bottom=54)
@@ -41,12 +41,12 @@ class Picture:
     Attributes:
         name: Name of the record.
         label: Label of the record, or empty.
-        called: Label by which the model calls it, or empty.
+        called: Label predicted by the model, or empty.
         image: Data URI of a thumbnail, or empty.
         words: The text, or empty.
-        channel: Number of the channel that is drawn, from 1; 0: none is.
+        channel: Number of the plotted channel, from 1; 0: no channel.
         wave: The channel against time.
-        spectrum: Spectrum of the channel, and behind it a typical one.
+        spectrum: Spectrum of the channel, with a typical spectrum behind it.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Picture:
 
 
 def wrong_records(plant: Plant, outcome: Outcome) -> list[Picture]:
-    """Draw the records that the kept model calls wrong in most repeats, the surest first."""
+    """Draw the records that the kept model labels wrongly, the surest first."""
     out_of_fold = outcome.out_of_fold(outcome.kept)
     if out_of_fold is None:
         return []
@@ -91,9 +91,9 @@ def _picture(plant: Plant, row: int, neighbours: NDArray[np.intp], called: str =
     """Draw a record.
 
     Args:
-        row: Place among the plant's records.
-        neighbours: Places of the records that a typical spectrum is made of.
-        called: Label by which a model calls it.
+        row: Index among the plant's records.
+        neighbours: Indices of the records from which a typical spectrum is made.
+        called: Label predicted by a model.
     """
     class_index = plant.data.labels[row]
     label = plant.data.label_names[class_index] if class_index >= 0 else ""
@@ -138,7 +138,7 @@ def _thumbnail(record: Record) -> str:
 
 
 def _curves(picture: Picture, record: Record, neighbours: list[Record]) -> Picture:
-    """Draw the channel of a window that differs most from what is usual, and its spectrum."""
+    """Draw the channel of a window whose spectrum differs most from the typical one."""
     spectrum = _spectrum(record)
     usual_spectra = [
         _spectrum(neighbour) for neighbour in neighbours if neighbour.shape == record.shape
@@ -151,7 +151,7 @@ def _curves(picture: Picture, record: Record, neighbours: list[Record]) -> Pictu
 
 
 def _spectrum(record: Record) -> Curve:
-    """Logarithm of the amplitudes of each channel, from 0 to half the sampling rate."""
+    """Return log amplitudes of each channel, from 0 to half the sampling rate."""
     waves = record.astype(np.float64)
     waves -= waves.mean(axis=1, keepdims=True)
     amplitudes = np.abs(np.fft.rfft(waves * np.hanning(waves.shape[1]), axis=1))

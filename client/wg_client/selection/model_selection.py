@@ -1,11 +1,11 @@
 """Model selection: every method's model against local-only on the plant's own records.
 
-One path for every architecture: each method fits its model; each is compared with local-only out of
-fold, by one rule (``gain``); every check looks at every comparison; and of the models that pass all
-of them the one furthest above zero is kept, otherwise local-only is. The rule is judged like a
-model: for the records of a fold it is followed without them. Without any labelled record nothing
-can be compared, and the policy decides. With records of one class only it decides as well, but a
-model must recognise these. Held-out test records have no part in any of it.
+All architectures share one path. Each method fits its model; each model is compared with local-only
+out of fold, by one rule (``gain``); every check is run on every comparison. Of the models that pass
+all checks the one with the largest margin is kept, otherwise local-only. The rule itself is
+evaluated like a model: for the records of a fold it is applied without them. Without any labelled
+record nothing can be compared, and the policy decides. With records of one class only the policy
+decides as well, but a model must recognise these records. Held-out test records are never used.
 """
 
 import math
@@ -38,12 +38,13 @@ class Outcome:
     """Result of selecting among a package's models.
 
     Attributes:
-        models: By name, in the order of the methods; without labelled records local-only is
+        models: Models by name, in the order of the methods; without labelled records local-only is
             missing.
-        comparisons: Each model that is judged, but the references, against local-only, by name.
-        findings: What the checks say of these.
-        kept: Name of the model kept.
-        reason: For the plant engineer.
+        comparisons: Comparison with local-only of each evaluated model except the references, by
+            name.
+        findings: Findings of the checks about these models.
+        kept: Name of the kept model.
+        reason: Reason for the plant engineer.
         records: The records.
         selected: Out-of-fold predictions of the rule; None if nothing was held out.
     """
@@ -58,31 +59,31 @@ class Outcome:
 
     @property
     def veto(self) -> Finding | None:
-        """Finding against the kind of plant that the server takes this one for, if any."""
+        """Finding that the records are unlike the kind of plant that class names imply, if any."""
         findings = (f for f in self.findings if f.code == checks.UNLIKE and not f.passed)
         return next(findings, None)
 
     @property
     def accepted(self) -> bool:
-        """True if delivered weights were kept, in any form."""
+        """True if delivered weights were kept, unchanged or fine-tuned."""
         return self.kept != LOCAL
 
     @cached_property
     def labels(self) -> Ints:
-        """Labels ``[m]`` of the judged records, in the order of predictions."""
+        """Labels ``[m]`` of the evaluated records, in the order of predictions."""
         return self.records.judged_labels
 
     def unseen(self, labels: Sequence[str]) -> tuple[str, ...]:
-        """Declared labels that no labelled record has."""
+        """Return the declared labels that no labelled record has."""
         present = set(self.records.labels.tolist())
         return tuple(label for index, label in enumerate(labels) if index not in present)
 
     def out_of_fold(self, name: str) -> OutOfFold | None:
-        """Return the predictions by which a model was judged, the kept one's with its choice."""
+        """Return a model's out-of-fold predictions; for the kept model those of the rule."""
         return self.selected if name == self.kept else self.models[name].fitted.out_of_fold
 
     def accuracy(self, name: str) -> Accuracy | None:
-        """Accuracy of a model on new records of the site; None where it was not judged."""
+        """Estimate a model's accuracy on new records; None if it was not evaluated."""
         judged, out_of_fold = self.out_of_fold(name), self.models[name].fitted.out_of_fold
         if judged is None or out_of_fold is None:
             return None
@@ -96,18 +97,18 @@ def select_model(
     labels: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Outcome:
-    """Fit, compare and choose.
+    """Fit all models, compare them, and select one.
 
     Args:
-        records: The plant's.
-        package: What came.
-        policy: When delivered weights may be kept.
-        labels: Names of the classes, for what is said of them; empty: numbers will do.
-        progress: Told of methods that are done, and of how many there are.
+        records: The plant's records.
+        package: The package.
+        policy: Rules by which delivered weights may be kept.
+        labels: Names of the classes, for messages; empty: numbers are used.
+        progress: Receives the number of finished methods and of all methods.
 
     Raises:
-        NotAcceptedError: No record is labelled, and the policy keeps nothing unchecked, or there is
-            no reason to believe what was delivered.
+        NotAcceptedError: No record is labelled, and the policy keeps no unchecked model, or there
+            is no evidence for any delivered model.
     """
     models = {}
     for done, method in enumerate(methods.METHODS):
@@ -153,10 +154,10 @@ def _comparisons(
     policy: AcceptanceConfig,
     labels: Sequence[str],
 ) -> dict[str, Comparison]:
-    """Each model that is judged; without any label there is nothing to compare it with.
+    """Compare each model except the references with local-only, if there are labels.
 
-    Where nothing is known of the classes, nothing is judged. What was made for a stated machine is
-    looked at also where labels cannot judge it.
+    If the package says nothing of the classes, no model is compared. A network for a declared
+    machine has a comparison even if labels cannot evaluate it.
     """
     references = {method.name for method in methods.METHODS if method.reference}
     local, comparisons = models.get(LOCAL), {}
@@ -206,9 +207,9 @@ def _is_above_shares(made: OutOfFold, records: LabelledRecords) -> bool:
 
 
 def _local_loss(logits: Floats, labels: Ints, records: LabelledRecords) -> Floats:
-    """Log loss by ``[repeats, m, K]`` on each record, ``[m]``, among classes with records.
+    """Return the log loss on each record among classes with records, ``[m]``.
 
-    Of the others local-only knows nothing: what it loses by them is in ``gain``.
+    The loss on other classes, of which local-only knows nothing, is in ``gain``.
     """
     local_classes = np.unique(records.labels)
     dense = np.searchsorted(local_classes, labels)
@@ -217,10 +218,10 @@ def _local_loss(logits: Floats, labels: Ints, records: LabelledRecords) -> Float
 
 
 def _of_one_class(comparisons: Mapping[str, Comparison], blocked: Collection[str]) -> str:
-    """The likeliest model where labels are of one class, or an empty name.
+    """Return the most promising model if labels are of one class; empty if there is none.
 
-    The rule asks for what such labels cannot show: of models that more than one other plant stands
-    behind, and that nothing blocks, the one with the largest gain is kept.
+    The rule needs evidence that such labels cannot give: of the models that no check blocks, the
+    one with the largest gain is kept.
     """
     gains = {
         name: comparison.gain.log_loss
@@ -231,12 +232,12 @@ def _of_one_class(comparisons: Mapping[str, Comparison], blocked: Collection[str
 
 
 class _Contest:
-    """The rule of ``gain`` on one plant's models.
+    """Application of the rule of ``gain`` to one plant's models.
 
     Args:
-        models: All of them, by name.
-        records: The plant's.
-        comparisons: Those that may be kept by all checks but that of the rule itself.
+        models: All models by name.
+        records: The plant's records.
+        comparisons: Comparisons of the models that pass all checks except the rule itself.
     """
 
     def __init__(
@@ -275,11 +276,11 @@ class _Contest:
         return OutOfFold(logits=logits, inner=local.inner[:repeats], labels=records.judged_labels)
 
     def _choose(self, predictions: Mapping[str, OutOfFold], groups: Ints) -> str:
-        """The rule, on some of the judged records.
+        """Apply the rule to some of the evaluated records.
 
-        Of models of the plant's own kind the one that was trained on stands for all, where it may
-        be kept. How much of what was delivered it keeps, its own cross-validation has chosen
-        already. To choose once more, by the same few labels, is to choose by chance.
+        Among models of the plant's own kind the fine-tuned one replaces the others if it may be
+        kept. Its own cross-validation has already selected how much of the delivered model to use;
+        a second selection by the same few labels would be random.
         """
         local, for_machine = predictions[LOCAL], self._delivered
         gains = {
@@ -304,7 +305,7 @@ class _Contest:
     def _replacing(
         self, over_local: Gain, predictions: Mapping[str, OutOfFold], groups: Ints
     ) -> str:
-        """The model that is shown to be better than what was delivered, or this itself."""
+        """Return the model shown to be better than the delivered one, or the delivered one."""
         for_machine = predictions[self._delivered]
         gains = {LOCAL: over_local.opposite()}
         for name in predictions.keys() - {LOCAL, self._delivered}:

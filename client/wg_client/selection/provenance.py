@@ -1,4 +1,4 @@
-"""What a kept model is made of, and what the generated one was worth before any training here."""
+"""Provenance of the kept model, and the accuracy of the generated model as delivered."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ from wg_common.weights_package import Condition
 
 
 def provenance(outcome: Outcome, manifest: ModelsManifest) -> Iterator[Text]:
-    """Say by which mechanism the kept model came about, what conditioned it, what it was worth."""
+    """Yield sentences on the kept model's mechanism and condition, and its accuracy."""
     kept_name = outcome.kept
     if kept_name == LOCAL:
         if manifest.candidates:
@@ -52,7 +52,7 @@ def provenance(outcome: Outcome, manifest: ModelsManifest) -> Iterator[Text]:
 
 
 def _condition(condition: Condition) -> Text:
-    """Name the data sheet and the statistic that generated weights were made for."""
+    """Describe the data sheet and the statistic that generated weights were made for."""
     words = {"release": condition.statistic[:12], "epsilon": condition.epsilon}
     if condition.data_sheet and condition.statistic:
         return text(

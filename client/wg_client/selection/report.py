@@ -1,8 +1,8 @@
-"""The report for the plant: one self-contained page in each language, that stays at the plant.
+"""Report for the plant: one self-contained page in each language, which stays at the plant.
 
-It opens with what a manager asks (``first_screen``), goes on with pictures for the engineer, and
-ends with tables in the field's terms. It contains accuracies, label counts and pictures of records
-(``gallery``): it is private, and written with mode 0600.
+It begins with the summary for a manager (``first_screen``), continues with pictures for the
+engineer, and ends with technical tables. It contains accuracies, label counts and pictures of
+records (``gallery``): it is private, and written with mode 0600.
 """
 
 import time
@@ -35,7 +35,7 @@ from wg_core.site.home import ClientHome
 
 @dataclass(frozen=True, slots=True)
 class LabelRow:
-    """A declared class, its local records, the kept model's recall, and other sites behind it."""
+    """Declared class with its local records, the kept model's recall, and its other sites."""
 
     name: str
     records: int
@@ -46,7 +46,7 @@ class LabelRow:
 def write_report(
     home: ClientHome, plant: Plant, manifest: ModelsManifest, outcome: Outcome
 ) -> Text:
-    """Render the report on a package in every language, write it; returns what it recommends."""
+    """Write the report on a package in every language; return its recommendation."""
     spend = read_spend(home, plant.config)
     current = adoption.read(home).latest.in_use
     in_use = current is not None and current.package_id == manifest.package_id
@@ -66,7 +66,7 @@ def write_report(
 
 
 def render(context: Mapping[str, Any], speak: Language) -> str:
-    """The page, as HTML."""
+    """Render the page as HTML."""
     templates = environment("wg_client.selection")
     templates.filters["percent"] = lambda value: f"{100 * value:.1f}"
     template = templates.get_template("report.html.j2")
@@ -143,7 +143,7 @@ _CHOICES = {
     "local_part": template("part fitted on your records: {value}"),
     "offset_scale": template("weight of the delivered model beside it: {value}"),
 }
-"""Words for what cross-validation chose, by the manifest's keys."""
+"""Descriptions of settings that cross-validation selected, by the manifest's keys."""
 
 
 def _choices(settings: Mapping[str, str]) -> list[Text]:
@@ -152,7 +152,7 @@ def _choices(settings: Mapping[str, str]) -> list[Text]:
 
 
 def _condition(manifest: ModelsManifest) -> Iterator[str]:
-    """Data sheet and statistic of generated weights, as the technical table lists them."""
+    """Yield data sheet and statistic of generated weights for the technical table."""
     condition = manifest.condition
     if condition.data_sheet:
         yield f"data_sheet: {condition.data_sheet}"
@@ -201,7 +201,7 @@ def acceptance_curve(judged: Acceptance) -> Drawing | None:
 
 
 def _rejected_models(outcome: Outcome) -> list[tuple[str, list[Finding]]]:
-    """Each model that was compared and not kept, with what speaks against it."""
+    """Return each compared model that was not kept, with its failed checks."""
     failed = [f for f in outcome.findings if not f.passed]
     return [
         (name, [f for f in failed if f.model == name])
@@ -213,7 +213,7 @@ def _rejected_models(outcome: Outcome) -> list[tuple[str, list[Finding]]]:
 def _mistakes(
     table: Sequence[Sequence[charts.Cell]], names: Sequence[str], *, shown: int = 12
 ) -> list[tuple[str, str, charts.Cell]]:
-    """The commonest mistakes, true class, what it is called, how often."""
+    """Return the commonest mistakes: true class, predicted class, count."""
     pairs = [
         (names[row], names[column], cell)
         for row, cells in enumerate(table)

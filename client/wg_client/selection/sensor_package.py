@@ -1,4 +1,4 @@
-"""A package with a soft sensor: verified, kept, and read at its plant's process unit."""
+"""Package with a soft sensor: verification, storage, and preparation for its process unit."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from wg_core.wire import protocol, signing
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SensorPackage:
-    """A soft sensor at its plant.
+    """A delivered soft sensor, prepared for its plant.
 
     Attributes:
         sensor: The network.
-        condition: What it was made for.
-        channels: Columns of the plant's logs that are instruments, in their order.
+        condition: Data sheet and statistic that it was made for.
+        channels: Columns of the plant's logs that are instruments, in the unit's order.
     """
 
     sensor: ProcessSensor
@@ -42,10 +42,10 @@ class SensorPackage:
     channels: tuple[str, ...]
 
     def place(self, target: str, quantity: str | None) -> int:
-        """Find the quantity that a laboratory's column has, by its name or that of the column.
+        """Return the index of the quantity of a laboratory's column, by option or column name.
 
         Raises:
-            UsageError: There is none of this name, or the column states another unit.
+            UsageError: There is no quantity of this name, or the column has another unit.
         """
         quantities = self.sensor.unit.quantities
         name, symbol = _name_and_unit(target)
@@ -62,19 +62,19 @@ class SensorPackage:
         )
 
     def scale(self, place: int) -> Scale:
-        """Scale of the quantity at a place."""
+        """Return the scale of the quantity at an index."""
         unit = self.sensor.unit
         nominal = float(unit.nominal(self.sensor.figures)[0, place])
         return Scale(nominal, unit.quantities[place].scale)
 
 
 def take(home: ClientHome, path: Path) -> SensorPackage:
-    """Verify a package, keep it and its cosignature, and read its soft sensor.
+    """Verify a package, store it and its cosignature, and read its soft sensor.
 
-    A package that was taken before is taken again after it expired.
+    A package that was taken before can be taken again after it expired.
 
     Raises:
-        ConfigError: The home states no process unit, or one unlike all that are simulated.
+        ConfigError: The home declares no process unit, or one outside the simulated range.
         UsageError: The package has no soft sensor.
         DecodeError, VerificationError, PolicyRefused: As of ``delivery.take_package``.
     """
@@ -116,14 +116,14 @@ def take(home: ClientHome, path: Path) -> SensorPackage:
 
 
 def _name_and_unit(target: str) -> tuple[str, str]:
-    """Name and unit of a column ``name [unit]``; an empty unit is not stated."""
+    """Split a column name ``name [unit]``; the unit is empty if it is missing."""
     match = re.fullmatch(r"\s*([^\[(]*?)\s*[\[(]([^\])]*)[\])]\s*", target)
     name, symbol = match.groups() if match else (target, "")
     return re.sub(r"[\s_]+", " ", name).strip(), symbol.strip()
 
 
 def _check_unit(target: str, symbol: str, quantity: Quantity) -> None:
-    """Refuse a column that states another unit: ``UsageError``."""
+    """Raise ``UsageError`` if a column has another unit than the quantity."""
     if symbol and symbol != quantity.unit:
         raise UsageError(
             text(

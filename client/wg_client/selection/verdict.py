@@ -1,8 +1,8 @@
-"""The one thing that a report says: what to do, and which figures say so.
+"""Verdict of the report: the recommendation, and the figures that support it.
 
-It follows from three facts by a table: what the choice of the model rests on, what the interval of
-right answers says of classes that the plant has records of, and what is known of the others. A
-class that nobody else has released or labelled is not promised, whatever the model makes of it.
+A table derives it from three facts: the evidence behind the model's selection, the interval of the
+difference in accuracy on classes with records, and the evidence on the other classes. A class that
+no other site has released or labelled is never promised, whatever the model predicts.
 """
 
 import math
@@ -20,10 +20,10 @@ from wg_common.language import Text, text
 
 
 class Basis(StrEnum):
-    """Evidence on which the choice of the kept model rests."""
+    """Evidence behind the selection of the kept model."""
 
     ALONE = "alone"  # Nothing was delivered
-    OWN = "own"  # Nothing that was delivered was better
+    OWN = "own"  # No delivered model was better
     UNLABELLED = "unlabelled"
     ONE_CLASS = "one class"
     UNJUDGED = "unjudged"  # Labels are of too few units
@@ -31,7 +31,7 @@ class Basis(StrEnum):
 
 
 class Change(StrEnum):
-    """Right answers on classes with records, the kept model against local-only."""
+    """Accuracy on classes with records, the kept model against local-only."""
 
     MORE = "more"
     NOT_SHOWN = "not shown"
@@ -39,7 +39,7 @@ class Change(StrEnum):
 
 
 class Reach(StrEnum):
-    """Classes without a record of the plant's own."""
+    """Claims that the evidence allows on classes without a local record."""
 
     NONE = "none"
     POSSIBLE = "possible"
@@ -48,12 +48,12 @@ class Reach(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Advice in a few words, and its reason in a sentence.
+    """Recommendation in a few words, and its reason in a sentence.
 
     Attributes:
-        advice: What to do.
-        why: Which figures say so.
-        use: Whether that is to use a delivered model.
+        advice: Recommendation.
+        why: Reason, with the figures that support it.
+        use: The recommendation is to use a delivered model.
     """
 
     advice: Text
@@ -148,20 +148,20 @@ _COMPARED: Mapping[tuple[Change, Reach], Verdict] = {
 
 
 def verdict(basis: Basis, change: Change, reach: Reach) -> Verdict:
-    """The one thing that the page says, for every state of the figures."""
+    """Return the verdict for a combination of the three facts."""
     return _UNCOMPARED[basis] if basis in _UNCOMPARED else _COMPARED[change, reach]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unseen:
-    """Declared classes without a record here.
+    """Declared classes without a local record.
 
     Attributes:
-        known: Those that enough other sites stand behind, or the operator has records of.
-        few_sites: Those that others released, and fewer sites stand behind.
-        unknown: The others.
-        recall: Share of a further class's records that is named, lower end, estimate and upper end
-            of a 95 % interval over classes left out on trial; None: too few were tried.
+        known: Classes that enough other sites support, or the operator has records of.
+        few_sites: Classes that other sites released, but too few support.
+        unknown: All other classes.
+        recall: Recall on a further class: lower end, estimate and upper end of a 95 % interval over
+            classes left out; None: too few were left out.
     """
 
     known: tuple[str, ...] = ()
@@ -171,7 +171,7 @@ class Unseen:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """All of them."""
+        """All classes without a local record."""
         return self.known + self.few_sites + self.unknown
 
     @property
@@ -184,7 +184,7 @@ class Unseen:
 
 
 def unseen_classes(outcome: Outcome, labels: Sequence[str]) -> Unseen:
-    """Describe the kept model's knowledge of declared classes without a record here."""
+    """Describe the kept model's knowledge of declared classes without a local record."""
     absent = outcome.unseen(labels)
     comparison = outcome.comparisons.get(outcome.kept)
     if not absent or comparison is None:
@@ -216,7 +216,7 @@ def unseen_classes(outcome: Outcome, labels: Sequence[str]) -> Unseen:
 
 
 def basis_of(outcome: Outcome) -> Basis:
-    """Return the evidence on which the choice rests."""
+    """Return the evidence behind the selection."""
     if not outcome.accepted:
         return Basis.OWN if outcome.models.keys() - {LOCAL} else Basis.ALONE
     if not len(outcome.records.labels):
@@ -227,5 +227,5 @@ def basis_of(outcome: Outcome) -> Basis:
 
 
 def change_of(low: float, high: float) -> Change:
-    """Return what an interval of a difference of right answers says."""
+    """Classify the interval of a difference in accuracy."""
     return Change.MORE if low > 0 else Change.FEWER if high < 0 else Change.NOT_SHOWN

@@ -1,4 +1,4 @@
-"""WG-F02: the accuracy here may be no better than that of always naming the commonest class."""
+"""WG-F02: the accuracy may be no better than that of always predicting the commonest class."""
 
 import numpy as np
 from scipy.special import betaincinv
@@ -11,9 +11,9 @@ CODE = "WG-F02"
 
 
 def check(comparison: Comparison) -> Finding | None:
-    """Passed if the lower confidence bound is above the share of the commonest class."""
+    """Pass if the lower confidence bound of the accuracy exceeds the commonest class's share."""
     labels = comparison.records.judged_labels
-    if comparison.local is None or comparison.one_class:  # of one class its share is all
+    if comparison.local is None or comparison.one_class:  # the share of a single class is 1
         return None
     right = float(comparison.model.fitted.right.mean())
     lower = lower_bound(right, comparison.records.independent, CONFIDENCE)
@@ -35,6 +35,6 @@ def check(comparison: Comparison) -> Finding | None:
 
 
 def lower_bound(share: float, count: int, confidence: float) -> float:
-    """One-sided lower bound of a share of ``count`` independent records (Clopper, Pearson 1934)."""
+    """Return the Clopper-Pearson (1934) one-sided lower bound of a share of ``count`` records."""
     hits = share * count
     return float(betaincinv(hits, count - hits + 1, 1 - confidence)) if hits > 0 else 0.0

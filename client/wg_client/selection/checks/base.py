@@ -1,4 +1,4 @@
-"""The seam of acceptance checks: a comparison of a model with local-only in, a finding out."""
+"""Interface of acceptance checks: from the comparison of a model with local-only to a finding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ from wg_client.selection.gain import Gain
 from wg_common.language import text
 from wg_core.site.acceptance import AcceptanceConfig
 
-CONFIDENCE = 0.95  # Of every one-sided bound
+CONFIDENCE = 0.95  # Confidence of all one-sided bounds
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Comparison:
-    """A model against local-only on the plant's labelled records.
+    """Comparison of a model with local-only on the plant's labelled records.
 
     Attributes:
         name: Name of the model's method.
-        model: The challenger.
-        local: Local-only; None if no labelled record is judged.
+        model: The model.
+        local: Local-only; None if no labelled record can be evaluated.
         alternatives: Number of models that may be kept in its place.
-        is_incumbent: Whether it was made for the stated machine, and labels must show another to be
-            better (``fitting.replacement``).
-        gain: Gain of the model over local-only, estimated; ``gain.UNKNOWN`` if none is judged.
+        is_incumbent: The model was made for the declared machine, and is kept unless labels show
+            another to be better (``fitting.replacement``).
+        gain: Estimated gain over local-only; ``gain.UNKNOWN`` without evaluated records.
         records: The records.
         package: The package.
         policy: The plant's acceptance policy.
-        labels: Names of the classes; empty where they have none.
+        labels: Names of the classes; empty if there are no names.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Comparison:
 
     @property
     def errors_asked(self) -> float:
-        """By how many of its standard errors the gain must be above zero.
+        """Number of standard errors by which the gain must be above zero.
 
-        None are asked of what was made for this kind of plant, from records that the operator owns,
-        or of what was trained on from a network for the machine that it states. Half as many, but
-        not fewer than one, where some classes, but not all but one, have no record: local-only
-        never names these.
+        It is 0 for models made for this kind of plant from the operator's records, and for models
+        fine-tuned from a network for the declared machine. It is half the policy's number, but at
+        least one, if some classes, but not all but one, have no record: local-only never predicts
+        these.
         """
         if self.model.of_kind:
             return 0.0
@@ -62,13 +62,13 @@ class Comparison:
 
     @property
     def replacement_errors(self) -> float:
-        """By how many of its standard errors another model must gain over one that stays."""
+        """Number of standard errors that another model must gain to replace an incumbent."""
         units = len(np.unique(self.records.judged_groups))
         return replacement_errors(units, self.alternatives)
 
     @property
     def one_class(self) -> bool:
-        """True if labels cannot say which model is better, and others' word counts instead."""
+        """True if labels of one class cannot compare models, and outside evidence decides."""
         return (
             self.records.one_class
             and self.package.is_known_elsewhere
@@ -77,18 +77,18 @@ class Comparison:
 
     @property
     def least_recall(self) -> float:
-        """Share of a class's records that must be recognised: that of guessing."""
+        """Lowest acceptable recall of a class: that of guessing."""
         return 1 / self.records.classes
 
     def label(self, index: int) -> str:
-        """A class in a sentence: its name, or its number where there are no names."""
+        """Return a class's name in quotes, or its number if there are no names."""
         if not self.labels:
             return text("class {number}", number=index + 1)
         return f"'{self.labels[index]}'"
 
 
 class AcceptanceCheck(Protocol):
-    """One check. It must not change what it is given."""
+    """Interface of a check, which must not change its argument."""
 
     def __call__(self, comparison: Comparison) -> Finding | None:
-        """Look at one model; None where the check cannot be made, for want of labels or records."""
+        """Check one model; return None if labels or records are missing for the check."""

@@ -1,9 +1,9 @@
 """WG-F13: few sites agree on classes that the plant has no record of.
 
-A plant's own labels cannot refuse what others say of a class that it has never seen, so whoever
-releases most of it decides what its name means. Three sites must stand behind such a class: the
-server holds each against all others (``behind`` in a package), and counts those whose evidence says
-that they mean one class by the name. The count is the server's word.
+A plant's labels cannot contradict other sites on a class that it has never seen, so the site that
+releases most of it decides what its name means. At least three sites must support such a class:
+the server compares each site's statistics with the others' (``behind`` in a package), and counts
+the sites that mean the same class by the name. The plant relies on the server for this count.
 """
 
 import numpy as np
@@ -16,11 +16,11 @@ from wg_common.language import list_names, text
 from wg_core.site.failures import FEW_SITES
 
 CODE = FEW_SITES
-SITES = 3  # Fewest sites that must stand behind a class
+SITES = 3  # Fewest sites that must support a class
 
 
 def check(comparison: Comparison) -> Finding | None:
-    """Passed if enough sites stand behind each class without a record here."""
+    """Pass if enough sites support each class without a local record."""
     posterior, model = comparison.package.posterior, comparison.model
     if posterior is None or model.origin != POSTERIOR:
         return None
@@ -56,7 +56,7 @@ def check(comparison: Comparison) -> Finding | None:
 
 
 def absent_counts(posterior: Posterior, present: set[int]) -> dict[int, int]:
-    """Sites that stand behind each class which others released and the plant has no record of."""
+    """Return the number of supporting sites of each released class without a local record."""
     return {
         int(index): int(posterior.sites[index])
         for index in np.flatnonzero(posterior.has_evidence)

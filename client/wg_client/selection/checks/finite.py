@@ -11,7 +11,7 @@ _ALLOWED = 65504.0  # Largest magnitude of a logit: the largest number of half p
 
 
 def check(comparison: Comparison) -> Finding:
-    """Passed if all tensors are finite, and all logits of own records below the limit."""
+    """Pass if all tensors are finite, and all logits of local records below the limit."""
     model = comparison.model
     bad = sum(int((~np.isfinite(values)).sum()) for values in model.tensors().values())
     head = model.fitted.head
@@ -40,5 +40,5 @@ def check(comparison: Comparison) -> Finding:
 
 
 def _number(value: float) -> float:
-    """A figure for the manifest, which has no infinities."""
+    """Return a figure for the manifest, which cannot hold infinities."""
     return value if np.isfinite(value) else -1.0

@@ -1,6 +1,7 @@
 """WG-F01: the model was not shown to be better than local-only on the plant's own records.
 
-Of what was made for a stated machine, and beats the shares of classes: it was shown to be worse.
+A model made for the declared machine, if it beats the class shares, fails only if shown to be
+worse.
 """
 
 from wg_client.models.manifest import Finding
@@ -12,10 +13,10 @@ CODE = "WG-F01"
 
 
 def check(comparison: Comparison) -> Finding | None:
-    """Passed if the gain in log loss is more than the policy's standard errors above zero.
+    """Pass if the gain in log loss is more than the policy's standard errors above zero.
 
-    With records of one class it is passed, too, if most of these are recognised, also by what was
-    delivered: local-only names no other class, and nothing else can be checked.
+    With records of one class, a model also passes if most of these records are recognised, by the
+    delivered model too: local-only predicts no other class, and nothing else can be checked.
     """
     if comparison.local is None:
         return None
@@ -53,7 +54,7 @@ def check(comparison: Comparison) -> Finding | None:
 
 
 def _of_stated_machine(comparison: Comparison) -> Finding:
-    """It stays unless labels show it worse: what it is worth without any is known elsewhere."""
+    """Fail only if labels show the model to be worse: its quality is known from elsewhere."""
     gain, errors = comparison.gain, comparison.replacement_errors
     return Finding(
         model=comparison.name,
@@ -83,14 +84,14 @@ def _of_stated_machine(comparison: Comparison) -> Finding:
 
 
 def _missing_answers(gain: Gain, margin: float) -> str:
-    """Say which right answers are wanted; empty if they are there."""
+    """Describe the accuracy that is missing; empty if it is sufficient."""
     if gain.enough(margin):
         return ""
     return text(", and they must be more") if margin > 0 else text(", and they must be no fewer")
 
 
 def _of_one_class(comparison: Comparison) -> Finding:
-    """By the class's recall, as delivered, too: a head that is put around it knows it anyway."""
+    """Check the class's recall, also before training: a fitted head predicts only this class."""
     judged, fitted = comparison.records.judged_labels, comparison.model.fitted
     tried = fitted.leave_class_out.recalls
     learnt = float(fitted.right.mean())

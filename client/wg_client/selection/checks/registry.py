@@ -1,4 +1,4 @@
-"""The checks that a model must pass before it may be kept, in the order in which they are shown."""
+"""All acceptance checks, in the order in which they are shown."""
 
 import logging
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from wg_client.selection.checks import (
 from wg_client.selection.checks.base import AcceptanceCheck, Comparison
 
 GAIN = gain.CODE
-"""Of the check that says why a model was kept."""
+"""Code of the check that gives the reason for keeping a model."""
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +33,13 @@ CHECKS: tuple[AcceptanceCheck, ...] = (
     sheet.check,
 )
 UNLIKE = unlike.CODE
-"""Of the check that vetoes a kind of plant."""
+"""Code of the check that rejects a kind of plant."""
 
 
 def findings(comparisons: Iterable[Comparison]) -> list[Finding]:
-    """Run every check on every model, and give each failure this plant's action.
+    """Run every check on every model, and set the plant's action for each failure.
 
-    A check that is off says nothing, and failures are logged by their codes.
+    A check that is switched off yields no finding; failures are logged by their codes.
     """
     all_findings: list[Finding] = []
     for comparison in comparisons:

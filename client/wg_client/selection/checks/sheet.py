@@ -1,4 +1,4 @@
-"""WG-F14: the plant's records speak against its data sheet (``methods.sheet_fit``)."""
+"""WG-F14: the plant's records contradict its data sheet (``methods.sheet_fit``)."""
 
 from wg_client.methods.base import REAL_SHEET_RATE, SHEET_LIMIT, SHEET_RATE
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED
@@ -10,7 +10,7 @@ CODE = "WG-F14"
 
 
 def check(comparison: Comparison) -> Finding | None:
-    """Passed unless the network tells records apart as well by lines of other speeds."""
+    """Pass unless the network distinguishes records as well by the lines of other speeds."""
     fit = comparison.package.sheet_fit
     if fit is None or comparison.name not in (GENERATED, GENERATED_FINETUNED):
         return None

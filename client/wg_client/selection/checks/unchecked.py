@@ -1,4 +1,4 @@
-"""WG-F11: no record, no second class or no third unit is labelled: nothing says if it is good."""
+"""WG-F11: too few labels for a check: none, of one class only, or of fewer than three units."""
 
 from wg_client.fitting.folds import LEAST_UNITS
 from wg_client.models.manifest import Finding
@@ -9,7 +9,7 @@ CODE = "WG-F11"
 
 
 def check(comparison: Comparison) -> Finding | None:
-    """Failed where labels say too little; its action says what then."""
+    """Fail if there are too few labels; the policy's action decides what follows."""
     if comparison.local is not None and not comparison.one_class:
         return None
     if comparison.local is not None:

@@ -1,7 +1,8 @@
-"""WG-F12: the plant's records are unlike those of the kind that its class names say.
+"""WG-F12: the plant's records are unlike those of the kind that its class names imply.
 
-Names prove nothing: other things may have the same ones. The operator's records of the kind, under
-made-up cameras or sensors, say what a plant of it may look like (``wg_common.inference.likeness``).
+Names prove nothing: other things may have the same names. The operator's records of the kind, seen
+through simulated cameras or sensors, show the variation to expect
+(``wg_common.inference.likeness``).
 """
 
 from wg_client.models.manifest import Finding
@@ -13,7 +14,7 @@ CODE = "WG-F12"
 
 
 def check(comparison: Comparison) -> Finding | None:
-    """Passed unless the operator's records of the kind speak against the plant's."""
+    """Pass unless the plant's records are unlike the operator's records of the kind."""
     if not comparison.model.of_kind or comparison.package.stated:
         return None
     unlike = comparison.package.unlike

@@ -1,4 +1,4 @@
-"""WG-F03: some class is recognised less often than by guessing, whatever the accuracy says."""
+"""WG-F03: a class is recognised less often than by guessing, whatever the accuracy."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ CODE = "WG-F03"
 
 
 def check(comparison: Comparison) -> Finding | None:
-    """Passed if every class with records has a recall of at least 1 / K."""
+    """Pass if every class with records has a recall of at least 1 / K."""
     records = comparison.records
     if comparison.local is None:
         return None
