@@ -1,1 +1,1 @@
-"""The commands of ``wg-client``: one module for each group of commands."""
+"""Commands of ``wg-client``, one module for each group of commands."""

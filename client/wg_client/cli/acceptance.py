@@ -1,4 +1,4 @@
-"""``wg-client models threshold``, and what is said of models on the acceptance set."""
+"""``wg-client models threshold``, and text output of acceptance-set results."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ NO_SET = text(
 
 
 def errors_text(errors: Errors | None) -> Text:
-    """Format a count of errors, and its bound."""
+    """Format a count of errors and its upper bound."""
     if errors is None:
         return text("not known")
     return text(
@@ -96,7 +96,7 @@ def errors_text(errors: Errors | None) -> Text:
 
 
 def judgement_lines(judged: Acceptance) -> Iterator[str]:
-    """Every model on the acceptance set, at its threshold."""
+    """Yield a line for every model on the acceptance set, at its threshold."""
     kept_scores = judged.of(judged.kept)
     if kept_scores is None:
         yield NO_SET
@@ -116,7 +116,7 @@ def judgement_lines(judged: Acceptance) -> Iterator[str]:
 
 
 def missing_lines(judgement: Judgement) -> Iterator[str]:
-    """Say how many more records would show that at most one in a hundred is called wrong."""
+    """Say how many more records would show an error rate of at most 1 %."""
     if judgement.false_accepts is None or judgement.false_rejects is None:
         yield text('which labels are good is not known: name them in client.yaml ("data.good")')
         return
@@ -128,4 +128,4 @@ def missing_lines(judgement: Judgement) -> Iterator[str]:
     )
 
 
-COMMANDS = (threshold,)  # Of the group `models`
+COMMANDS = (threshold,)  # Commands of the group `models`

@@ -1,4 +1,4 @@
-"""``wg-client models use`` and ``shadow``: a model never changes silently."""
+"""``wg-client models use`` and ``shadow``: change the model in use, by a named person."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wg_client.models.manifest import ModelsManifest
 
 APPLYING = template("no models yet: a package came and is being applied; try again soon")
-"""Of a home whose first package waits."""
+"""Message for a home whose first package is being applied."""
 
 _by_option = click.option(
     "--by", required=True, metavar="NAME", help="Who decides; a role will do. It stays in the log."
@@ -87,7 +87,7 @@ def shadow(home: ClientHome, package: str, name: str, by: str, as_json: bool) ->
 
 
 def change_lines(changes: Iterable[Change]) -> Iterator[str]:
-    """Every change of the model in use: when, what, who, why."""
+    """Yield every change of the model in use: time, kind, author, reason."""
     for change in changes:
         yield f"{_format_time(change.when)}  {change.what:11} {change.subject or '-'}"
         yield text("    by {name}: {why}", name=logs.printable(change.by), why=text(change.why))
@@ -96,7 +96,7 @@ def change_lines(changes: Iterable[Change]) -> Iterator[str]:
 def chosen_model(
     home: ClientHome, package: str | None, name: str | None
 ) -> tuple[ModelsManifest, str]:
-    """The model that a command is about; arguments and errors as of ``adoption.chosen_model``."""
+    """Return the model of a command; arguments and errors as of ``adoption.chosen_model``."""
     from wg_client.models import adoption, store
     from wg_core.fleet.inbox import Inbox
 
@@ -121,4 +121,4 @@ def _format_time(seconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(seconds)) if seconds else "before         "
 
 
-COMMANDS = (use, shadow)  # Of the group `models`
+COMMANDS = (use, shadow)  # Commands of the group `models`

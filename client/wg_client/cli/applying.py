@@ -1,6 +1,6 @@
-"""Applies one package and says what came of it: what the node starts (``wg_core.fleet.applying``).
+"""Process in which the node applies one package; see ``wg_core.fleet.applying``.
 
-The answer is the only thing on standard output; what libraries print goes to standard error.
+Standard output has only the answer; output of libraries goes to standard error.
 """
 
 import json
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 def applying(home: Path, package: Path, log_format: str) -> None:
     """Apply PACKAGE at HOME, and answer with one record."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # a package that is being applied is finished
+        signal.signal(number, signal.SIG_IGN)  # applying a package is not interrupted
     answer = os.dup(1)
     os.dup2(2, 1)
     threading.Thread(target=_end_with_the_node, daemon=True).start()
@@ -67,7 +67,7 @@ def _apply(home: ClientHome, package: Path, log_format: str) -> Applied:
 
 
 def _end_with_the_node() -> None:
-    """Standard input ends when the node does, however it ended."""
+    """End this process when the node ends, which closes standard input."""
     while os.read(0, 1):  # not sys.stdin: its lock would be held at the end of the process
         pass
     os._exit(os.EX_TEMPFAIL)

@@ -1,4 +1,4 @@
-"""``wg-client check``: what would leave, and what it would cost, before anything does."""
+"""``wg-client check``: preview of a release and its cost."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _public_lines(overview: Check) -> Iterator[str]:
 
 
 def fit_columns(lines: Iterator[str], *, columns: int = 80) -> Iterator[str]:
-    """Lines of at most 80 columns; what is to be copied, and paths, stay whole."""
+    """Wrap lines to 80 columns; commands and paths are not broken."""
     for sentence in lines:
         line = current()(sentence)
         if sentence.startswith("next:"):

@@ -1,4 +1,4 @@
-"""``wg-client freeze``, and what it and ``init`` say of a data set: all that is wrong, by name."""
+"""``wg-client freeze``, and the description of a data set and its problems, also for ``init``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LEFT_OUT = template("  left out: {name}: {why}")
 _ONCE = template("  counts once: {name}: the same content as {why}")
 _WITHOUT = template("  zeros for features: {name}")
 FREEZING = text("freezing, %")
-_SHOWN = 50  # Most lines of names of one kind
+_SHOWN = 50  # Most listed names of one kind
 _STAGES = {
     "read": template("{done} of {total} records read"),
     "encoded": template("{done} of {total} records encoded"),
@@ -74,10 +74,11 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
 def freezing_bar(
     title: str = FREEZING, stages: tuple[str, ...] = ("read", "encoded"), *, at_once: bool = True
 ) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar over stages, of equal shares.
+    """Show a progress bar over stages of equal shares.
 
     Args:
-        at_once: Draw it now, and not when the first stage begins: nothing is asked in between.
+        at_once: Draw the bar now rather than when the first stage begins; False if a question is
+            asked in between.
     """
     share = 100 // len(stages)
     with ExitStack() as stack:
@@ -98,7 +99,7 @@ def freezing_bar(
 def say_refusal(
     inspection: Inspection, set_aside: bool, allow_empty: bool, source: Path, as_json: bool
 ) -> int:
-    """Name everything that keeps a data set from being frozen; returns the exit code, or 0."""
+    """Print all reasons why a data set cannot be frozen; return the exit code, or 0."""
     from wg_client.release.look import why_not
 
     refusal = why_not(inspection, set_aside=set_aside, allow_empty=allow_empty, source=source)
@@ -150,7 +151,7 @@ def _failures(frozen: Frozen) -> tuple[str, ...]:
 
 
 def failure_line(count: int) -> str:
-    """Sentence for the plant's own people on records that the encoder failed on."""
+    """Return the sentence on records on which the encoder failed, for the plant only."""
     return text(
         "the encoder failed on {count} records, which count with zeros for features; nobody"
         " outside learns of it. If there are many, ask the operator for another encoder",
@@ -159,7 +160,7 @@ def failure_line(count: int) -> str:
 
 
 def acceptance_counts(frozen: Frozen) -> dict[str, int]:
-    """Records of the acceptance set, by label; empty: there is none."""
+    """Return the records of the acceptance set by label; empty if there is no set."""
     from wg_client.data import acceptance_set
 
     data, labels = frozen.snapshot.acceptance(), frozen.snapshot.manifest.schema.labels
@@ -170,7 +171,7 @@ def acceptance_counts(frozen: Frozen) -> dict[str, int]:
 
 
 def frozen_lines(frozen: Frozen) -> list[str]:
-    """List what was frozen, and what was not."""
+    """Describe a snapshot, and the records that are not in it."""
     listing, manifest, failures = frozen.listing, frozen.snapshot.manifest, _failures(frozen)
     return [
         *item_lines(_LEFT_OUT, listing.set_aside),
@@ -203,7 +204,7 @@ def frozen_lines(frozen: Frozen) -> list[str]:
 
 
 def _machine_lines(frozen: Frozen) -> Iterator[str]:
-    """Say that a stated machine has statistics, or why it has none."""
+    """Say whether a declared machine has statistics, with the reason if it has none."""
     if frozen.snapshot.manifest.machine is not UNSET:
         yield text("machine statistics: of the machine that the data sheet states")
     elif frozen.unread_machine:
@@ -212,7 +213,7 @@ def _machine_lines(frozen: Frozen) -> Iterator[str]:
 
 
 def item_lines(words: str, items: tuple[Any, ...]) -> list[str]:
-    """Lines that name some of ``items``; ``words`` is a template over a name and a reason."""
+    """List some of ``items``; ``words`` is a template with a name and a reason."""
     return _limit_lines(
         [
             text(
@@ -232,7 +233,7 @@ def _names(failures: tuple[str, ...]) -> list[str]:
 
 
 def _limit_lines(lines: Sequence[str], count: int) -> list[str]:
-    """Lines, and how many more there would be."""
+    """Append the number of omitted lines."""
     omission = text("  {count} more; --json names all", count=count - len(lines))
     return [*lines, omission] if count > len(lines) else [*lines]
 

@@ -1,4 +1,4 @@
-"""``wg-client init`` and ``join``: make a home, and enrol it: now, later, or again."""
+"""``wg-client init`` and ``join``: make a home, and enrol it now, later or again."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def _freeze_again(home: ClientHome) -> Frozen:
 
 
 def _recording(data: Path, reading: ReadingConfig, *, interactive: bool) -> str | None:
-    """The recording as unit, if a person takes it; a note where nobody is asked."""
+    """Ask whether recordings are units, and return the unit; print a hint without a terminal."""
     from wg_client.data.recordings import hint, recording_unit
 
     if not (unit := recording_unit(data, reading)):
@@ -222,8 +222,8 @@ def _recording(data: Path, reading: ReadingConfig, *, interactive: bool) -> str 
 
 
 def _confirmed_by(home: ClientHome, encoder: str | None, interactive: bool) -> str:
-    """Who says which encoder it is: a word of ``_CONFIRMED``."""
-    if home.config.exists():  # a call that was cut off goes on
+    """Return how the encoder is confirmed: a key of ``_CONFIRMED``."""
+    if home.config.exists():  # an interrupted call is resumed
         return "before"
     return "option" if encoder is not None else "answer" if interactive else "token"
 
@@ -231,7 +231,7 @@ def _confirmed_by(home: ClientHome, encoder: str | None, interactive: bool) -> s
 def _policy(
     budget_of: Path | None, *, cap_epsilon: str | None, max_epsilon: str | None
 ) -> PrivacyConfig:
-    """Build the policy of ``client.yaml``: from the options, or the defaults."""
+    """Build the privacy policy of ``client.yaml`` from options and defaults."""
     from wg_core.site import config as configuration
 
     default = _DEFAULT
@@ -291,7 +291,7 @@ def _say_made(
 
 
 def _budget_lines(home: ClientHome, config: ClientConfig) -> list[str]:
-    """Say what may be spent; nothing where nobody can ask."""
+    """Describe the budget; no line without a server."""
     if config.pin is None:
         return []
     return [
@@ -305,7 +305,7 @@ def _budget_lines(home: ClientHome, config: ClientConfig) -> list[str]:
 
 
 def _machine_lines(config: ClientConfig) -> list[str]:
-    """Say what the data sheet brings; nothing where there is none."""
+    """Describe the effect of the data sheet; no line without one."""
     from wg_client.release.machine_hints import machine_hints
 
     hints = machine_hints(config.data_sheet, config.data.labels)
@@ -313,7 +313,7 @@ def _machine_lines(config: ClientConfig) -> list[str]:
 
 
 def _log_lines(log: LogConfig | None) -> list[str]:
-    """Describe the cutting of windows, if any: all of it is public."""
+    """Describe how windows are cut from logs; all of it is public."""
     if log is None:
         return []
     return [
@@ -329,7 +329,7 @@ def _log_lines(log: LogConfig | None) -> list[str]:
 
 
 def _ask_owner(about: About) -> None:
-    """Show an encoder and ask whether it is wanted."""
+    """Show an encoder, and ask the owner to confirm it."""
     say(text("encoder {encoder}", encoder=about.encoder))
     sources = ", ".join(about.sources) or text("nothing")
     say(

@@ -1,4 +1,4 @@
-"""``wg-client status``, ``backup`` and ``restore``: a plant that is kept for years."""
+"""``wg-client status``, ``backup`` and ``restore``."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def _lines(plant_status: Status) -> Iterator[str]:
 
 
 def _release_lines(budget: Budget) -> Iterator[str]:
-    """List the releases that left, and what all of them tell."""
+    """List the releases, and what they reveal together."""
     if budget.charges:
         yield text(
             "  whoever has all of it and must say whether one given unit was in the data is"

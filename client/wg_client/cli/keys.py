@@ -1,4 +1,4 @@
-"""``wg-client keys`` and ``audit``: what keeps a plant's word good for years."""
+"""``wg-client keys``: show and renew the ledger key and the certificate."""
 
 import functools
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""``wg-client``: what a plant engineer touches. ``wg_core.errors`` has the exit codes.
+"""``wg-client``: the plant engineer's commands. ``wg_core.errors`` has the exit codes.
 
 Heavy imports (torch, flwr) happen inside the commands that need them, so that
 ``--help`` and ``keys`` answer at once.
@@ -71,5 +71,5 @@ help_page.speak(group, speaks)
 
 
 def main() -> None:
-    """Entry point."""
+    """Run ``wg-client``."""
     cli.run(group, extra="client", speaks=speaks)

@@ -1,4 +1,4 @@
-"""Weights come in, and models are used: apply, models, predict; see also ``adoption``."""
+"""``wg-client apply``, ``models`` and ``predict``; see also ``adoption``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from wg_client.selection.apply import AppliedModel
 
 
-WATCH_SECONDS = 0.5  # Between two looks at a folder
+WATCH_SECONDS = 0.5  # Pause between two readings of a folder
 _RIGHT = text(
     "right answers on your own records, out of fold, and standard error; –: could not be judged"
 )
@@ -108,7 +108,7 @@ def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
 
 
 def _start(entry: ModelEntry) -> str:
-    """Say what a model started from, and by which mechanism that came about."""
+    """Describe the candidate that a model started from, and its mechanism."""
     from wg_client.methods import registry
 
     if not entry.origin:
@@ -168,7 +168,7 @@ def fit_models(home: ClientHome, as_json: bool) -> None:
 
 
 def fit_alone(home: ClientHome) -> tuple[dict[str, Any], list[str]]:
-    """Make the plant's own model: what came of it, as a document and as lines."""
+    """Fit the local-only model; return the result as a document and as lines."""
     with cli.waiting(text("making the model of your own labels")):
         from wg_client.selection import alone
 
@@ -247,7 +247,7 @@ def export_models(
 
 @dataclass(frozen=True, slots=True)
 class PrivateExport:
-    """Order of ``models export --private``: price, who approves, format, file."""
+    """Order of ``models export --private``: epsilon, approver, format, file."""
 
     epsilon: str
     by: str | None
@@ -256,7 +256,7 @@ class PrivateExport:
 
 
 def _export_private(home: ClientHome, order: PrivateExport, as_json: bool) -> None:
-    """Charge a private head, and write it as a whole model with its covered release beside it."""
+    """Train and charge a private head; write the whole model and its covered release."""
     from wg_client.models.export import check_exports, export_private
     from wg_common.nets.private_head import private_head
     from wg_core.fleet import by_file
@@ -379,10 +379,10 @@ def predict(
 
 @contextmanager
 def _naming_file(file: Path) -> Iterator[None]:
-    """Name the package's file in an error; what is a package, and damaged, did not verify.
+    """Add the file's name to an error; a damaged weights package raises ``VerificationError``.
 
     Raises:
-        VerificationError, DecodeError: As they came, with the file.
+        VerificationError, DecodeError: The original error, with the file's name.
     """
     try:
         yield
@@ -421,7 +421,7 @@ def kept_document(home: ClientHome, applied_model: AppliedModel) -> dict[str, An
 
 
 def kept_lines(home: ClientHome, applied_model: AppliedModel) -> list[str]:
-    """Describe an applied package: what to do, why, where the report is, what is next."""
+    """Describe an applied package: recommendation, reason, report, next step."""
     if not applied_model.advice:
         return [applied_model.manifest.reason, text("report: {path}", path=home.report)]
     return [

@@ -1,4 +1,4 @@
-"""Options that several commands share, and where a join token comes from."""
+"""Options that several commands share, and reading of join tokens."""
 
 import codecs
 import contextlib
@@ -32,7 +32,7 @@ WARNING = (
 
 
 def _open_home(_: click.Context, __: click.Parameter, root: Path) -> ClientHome:
-    """The home, in the language of its settings; the command itself says if these are wrong."""
+    """Open the home in the language of its settings; wrong settings are reported later."""
     home = ClientHome(root)
     with contextlib.suppress(WgError):
         language.prefer(configuration.load(home).language, speaks)
@@ -62,7 +62,7 @@ model_option = click.option(
     "--model", "name", help="Which model; default: the one in use, or the package's kept one."
 )
 OF = {CLASSES: text("classes"), MACHINE: text("machine"), GRADIENTS: text("private head")}
-"""What a release is of, for people."""
+"""Names of the kinds of releases, for people."""
 of_option = click.option(
     "--of",
     "statistics",
@@ -80,10 +80,10 @@ allow_empty_option = click.option(
 
 
 def join_options(command: Callable[..., Any], *, needed: bool = True) -> Callable[..., Any]:
-    """Give a command ``--join`` and ``--join-file``; it is called with ``token``.
+    """Add ``--join`` and ``--join-file`` to a command, which receives ``token``.
 
     Args:
-        needed: Whether a call without either is refused; else its token is None.
+        needed: Refuse a call without either; otherwise its token is None.
     """
 
     @click.option(
@@ -106,19 +106,19 @@ def join_options(command: Callable[..., Any], *, needed: bool = True) -> Callabl
 
 
 token_options = functools.partial(join_options, needed=False)
-"""Options of a command that does without a token, too."""
+"""Same options for a command in which the token is optional."""
 
 
 def read_token(join: str | None, join_file: Path | None) -> str:
-    """The token's text: from standard input or a file; or, with a warning, the command line.
+    """Read the token's text from standard input, a file or, with a warning, the command line.
 
-    Everybody on a machine can read every command line (``ps``), and shells keep a history. A join
-    token is a one-time right to enrol as this site, so it should be neither.
+    Every user of a machine can read every command line (``ps``), and shells keep a history. A join
+    token is a one-time right to enrol as this site, so it should be in neither.
 
     Raises:
         UsageError: Neither option or both are given.
         ConfigError: The file cannot be read.
-        DecodeError: What was read is too long for a token.
+        DecodeError: The input is too long for a token.
     """
     if (join is None) == (join_file is None):
         raise UsageError(WANTS_JOIN)
@@ -135,7 +135,7 @@ def read_token(join: str | None, join_file: Path | None) -> str:
 
 
 def _text_of(token: bytes) -> str:
-    """A token as text: Windows' editors and shells write UTF-16, or UTF-8 with a mark."""
+    """Decode a token, also from UTF-16 or UTF-8 with a byte order mark, as Windows writes it."""
     if token.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return token.decode("utf-16", "replace")
     return token.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace")
@@ -151,5 +151,5 @@ data_sheet_option = click.option(
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """Words of a list with commas; Japanese and Chinese commas are some, too."""
+    """Split a list at commas, including Japanese and Chinese ones."""
     return tuple(word.strip() for word in re.split("[,、，]", text) if word.strip())

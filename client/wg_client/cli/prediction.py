@@ -1,4 +1,4 @@
-"""What ``wg-client predict`` does, part by part: a damaged file keeps no other from its label."""
+"""Predictions of ``wg-client predict``, collected so that a damaged file stops no other."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _OfPath:
 
 
 class Predictions:
-    """Predictions of one model, gathered."""
+    """Predictions of one model over several paths."""
 
     def __init__(self, home: ClientHome, manifest: ModelsManifest, name: str) -> None:
         from wg_client.models.predictor import Predictor
@@ -64,15 +64,15 @@ class Predictions:
 
     @property
     def problems(self) -> list[Problem]:
-        """Records that were left out, with reasons."""
+        """Records that were left out, each with its reason."""
         return [problem for path_result in self._found for problem in path_result.problems]
 
     def add(self, path: Path) -> None:
-        """Predict the records of a path, and say how far that is.
+        """Predict the records of a path, with a progress bar.
 
         Raises:
             DataError: There is nothing to predict.
-            VerificationError: The model's file, or the encoder, is another one.
+            VerificationError: The model's file or the encoder has changed.
         """
         from wg_client.data.inspection import decoded_parts
 
@@ -100,20 +100,20 @@ class Predictions:
         return rows
 
     def leave_out(self, path: Path, error: DataError) -> None:
-        """Note a path that cannot be read, where others are predicted."""
+        """List a path that cannot be read among the problems."""
         from wg_core.snapshot import Problem
 
         why = str(error).removeprefix(f"{path}: ")
         self._found.append(_OfPath(path, problems=[Problem(name=str(path), reason=why)]))
 
     def watch(self, folder: Path, out: Path, *, pause: float) -> Iterator[str]:
-        """Predict files as they arrive in a folder, and append a row of each to a table.
+        """Predict files as they arrive in a folder, and append a row for each to a table.
 
-        A file is read once its size has stood still for a pause; files that the table has are not
-        read again. One that cannot be read is to be looked at.
+        A file is read once its size has not changed for a pause; files that are in the table
+        already are skipped. A file that cannot be read gets the verdict ``look``.
 
         Raises:
-            DataError: The folder is none.
+            DataError: ``folder`` is not a folder.
             StorageError: The table cannot be written.
         """
         from wg_client.data.dataset import is_record
@@ -166,7 +166,7 @@ class Predictions:
         }
 
     def shadow_lines(self, *, shown: int = 20) -> Iterator[str]:
-        """Where the shadow calls records by another label; nothing where there is none."""
+        """Describe the records to which the shadow gives another label; empty without a shadow."""
         if self._shadow is None:
             return
         yield text(
@@ -212,10 +212,10 @@ class Predictions:
                 yield "\t".join(cells).rstrip()
 
     def write(self, out: Path) -> None:
-        """Write a CSV file that spreadsheets open: UTF-8 with its mark, no formulas.
+        """Write a CSV file for spreadsheets: UTF-8 with a byte order mark, no formulas.
 
         Raises:
-            StorageError: It cannot be written.
+            StorageError: The file cannot be written.
         """
         text = io.StringIO()
         table = csv.writer(text)
@@ -233,7 +233,7 @@ def _row(row: Prediction, name: str) -> tuple[str, ...]:
 
 
 def _recorded_names(out: Path) -> set[str]:
-    """Names of the files that a table of an earlier watch has."""
+    """Return the names of files that an earlier watch has put in the table."""
     if not out.exists():
         return set()
     data = atomic.read_bytes(out, limit=_VERDICTS_LIMIT).decode("utf-8-sig", "replace")
@@ -242,7 +242,7 @@ def _recorded_names(out: Path) -> set[str]:
 
 
 def _append(out: Path, rows: list[tuple[str, ...]]) -> None:
-    """Append rows to a table that spreadsheets open; a new one gets its header."""
+    """Append rows to a table for spreadsheets; a new table gets a header."""
     text = io.StringIO(newline="")
     table = csv.writer(text)
     if not out.exists():
@@ -259,10 +259,10 @@ def _append(out: Path, rows: list[tuple[str, ...]]) -> None:
 def records_at(
     home: ClientHome, labels: tuple[str, ...], path: Path
 ) -> tuple[SiteData, list[Problem]]:
-    """The records at a path, read as the plant's own are, and what of it cannot be used.
+    """Read the records at a path with the plant's settings; return them and the problems.
 
     Raises:
-        DataError: There is nothing, or nothing that can be read.
+        DataError: There is nothing that can be read.
     """
     from wg_client.data.dataset import with_reading
     from wg_client.data.sensor_windows import is_log, survey_logs
@@ -276,7 +276,7 @@ def records_at(
 
 
 def _name_others(path: Path) -> None:
-    """Name a file of a folder that is no record: it gets no prediction."""
+    """Print how many files of a folder are not records and get no prediction."""
     from wg_client.data.dataset import RECORDS_CSV, is_record
     from wg_client.data.folders import files_below, why_no_record
 
@@ -299,5 +299,5 @@ def _share(likeness: float | None) -> str:
 
 
 def spreadsheet_cell(text: str) -> str:
-    """A name that no spreadsheet takes for a formula."""
+    """Escape a text so that no spreadsheet takes it for a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text

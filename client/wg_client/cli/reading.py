@@ -1,4 +1,4 @@
-"""Options of ``wg-client init`` that say how files are read; they become ``data.reading``."""
+"""Options of ``wg-client init`` for reading files; they become ``data.reading``."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -68,7 +68,7 @@ READING_NAMES = (
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options."""
+    """Add the options for reading files to a command."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -87,8 +87,8 @@ def read_reading(
     """Build the reading configuration from options.
 
     Raises:
-        UsageError: An option of logs is given, and no window.
-        DataError: What is not said cannot be found in the first log.
+        UsageError: An option for logs is given without a window.
+        DataError: A missing value cannot be determined from the first log.
         ConfigError: A value is out of range.
     """
     names = None if log["channels"] is None else words_of(log["channels"])

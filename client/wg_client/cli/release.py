@@ -1,4 +1,4 @@
-"""What leaves by file: a release for a server that is not connected."""
+"""``wg-client statistics``: a release as a file, for a server that is not connected."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def statistics(
 
 
 def _warn(snapshot: Snapshot, statistics: Statistics) -> None:
-    """Say before a charge that there are too few units for machine statistics to be used."""
+    """Warn before a charge if there are too few units for machine statistics to be used."""
     from wg_client.release.hints import too_few
     from wg_client.release.preview import machine_units
 
@@ -115,7 +115,7 @@ def _warn(snapshot: Snapshot, statistics: Statistics) -> None:
 def _write(
     home: ClientHome, out: Path, data: bytes, payment: str, about: dict[str, Any], as_json: bool
 ) -> None:
-    """Write the file of a release, and say what it is and what is spent now."""
+    """Write the file of a release, and print it with the spend."""
     from wg_core.release.budget import read_spend
     from wg_core.site import config as configuration
 

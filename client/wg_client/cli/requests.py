@@ -1,4 +1,4 @@
-"""``wg-client requests``: what the server asks and a person decides."""
+"""``wg-client requests``: requests of the server, and decisions on them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def requests(
 
 
 def _list(home: ClientHome, as_json: bool) -> None:
-    """Requests that came and have not expired, and what was decided."""
+    """List the requests that have not expired, with their decisions."""
     from wg_core.release import approval
 
     rows = [_document(home, request) for request in approval.waiting(home, time.time())]
@@ -98,7 +98,7 @@ def _list(home: ClientHome, as_json: bool) -> None:
 
 
 def _show(home: ClientHome, request_id: str, as_json: bool) -> None:
-    """One request: what would leave, and what it would cost."""
+    """Show one request with the contents and the cost of its release."""
     from wg_client.release import preview
     from wg_core.release import approval
 
@@ -151,7 +151,7 @@ def _config(home: ClientHome) -> Any:
 
 
 def _document(home: ClientHome, request: Waiting) -> dict[str, Any]:
-    """A request, and what became of it."""
+    """Return a request and its state as a document."""
     from wg_core.ledger.store import Ledger
 
     config, query = _config(home), request.query

@@ -1,4 +1,4 @@
-"""``wg-client run``: becomes the node's process, ``wg_core.fleet``."""
+"""``wg-client run``: replace this process by the node's, ``wg_core.fleet``."""
 
 import os
 import sys

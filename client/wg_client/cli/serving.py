@@ -1,4 +1,4 @@
-"""``wg-client serve``: the model in use, on this machine, answering in milliseconds."""
+"""``wg-client serve``: predictions of the model in use over HTTP on loopback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``wg-client simulate``: would this help me, what would leave, what would it cost? No server."""
+"""``wg-client simulate``: expected gain, contents and cost of joining, without a server."""
 
 from __future__ import annotations
 

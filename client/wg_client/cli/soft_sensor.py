@@ -1,4 +1,4 @@
-"""``wg-client soft-sensor``: a number that no instrument measures."""
+"""``wg-client soft-sensor``: estimates of a quantity that no instrument measures."""
 
 from __future__ import annotations
 
@@ -106,11 +106,11 @@ def soft_sensor(
 
 
 Result = tuple["Hours", "Estimates", dict[str, Any], list[Text]]
-"""Hours, what is said of them, and what is shown of that, as a document and as lines."""
+"""Hours, their estimates, and the output as a document and as lines."""
 
 
 def _own_sensor(log: Path, laboratory: Path, target: str, time: str, samples: int) -> Result:
-    """Learn a soft sensor from a laboratory's values alone."""
+    """Train a soft sensor on laboratory values alone."""
     from wg_client.data.laboratory import read_hours
     from wg_client.fitting.numbers import lag_signals
     from wg_client.models.soft_sensor import learn
@@ -142,7 +142,7 @@ def _delivered_sensor(
     delivery: tuple[Path, Path],
     quantity: str | None,
 ) -> Result:
-    """Use a delivered soft sensor, and judge it by a laboratory's values, if there are any."""
+    """Use a delivered soft sensor, evaluated on laboratory values if there are any."""
     import numpy as np
 
     from wg_client.data.laboratory import read_hours
@@ -195,7 +195,7 @@ def _delivered_sensor(
 
 
 def _origin_line(quantity: Quantity, condition: Condition) -> Text:
-    """Say what a delivered soft sensor states, and what it was made for."""
+    """Describe a delivered soft sensor's quantity, and the condition it was made for."""
     about = {"quantity": quantity.name, "unit": quantity.unit, "kind": condition.data_sheet}
     if not condition.statistic:
         return text("{quantity} in {unit}, made for a {kind}'s data sheet alone", **about)
@@ -215,7 +215,7 @@ def _judgement_line(name: str, judgement: Judgement) -> Text:
 
 
 def _table(estimates: Estimates, hours: Hours, target: str) -> bytes:
-    """Values of all windows as CSV, a row each."""
+    """Return the estimates of all windows as CSV, one row each."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream)
     writer.writerow(["time", spreadsheet_cell(target), "lower", "upper", "unlike", "laboratory"])

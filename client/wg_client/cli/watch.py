@@ -1,4 +1,4 @@
-"""``wg-client watch``: are new records like the frozen ones, and which are worth a label?"""
+"""``wg-client watch``: drift tests of new records."""
 
 from __future__ import annotations
 

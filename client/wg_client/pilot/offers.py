@@ -1,4 +1,4 @@
-"""An operator's offer, tried on a plant's own records in its own folds."""
+"""Trial of an operator's offer on a plant's own records, out of fold."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Trial:
     Attributes:
         server: Name of the server.
         kinds: Number of kinds of plants whose weights were tried.
-        pays: Whether free weights were kept, by the rule that ``apply`` follows.
-        share: Right answers of the kept model and of local-only; None: not judged.
+        pays: Free weights were kept, by the rule of ``apply``.
+        share: Accuracy of the kept model and of local-only; None: not measured.
         sites: Number of sites that have released most of the plant's class names.
-        machine: Whether networks are made from the plant's data sheet, once it has joined.
+        machine: The server makes networks from the plant's data sheet after it has joined.
     """
 
     server: str
@@ -55,7 +55,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Recipient:
-    """A plant without a home; see ``recipient.Recipient``."""
+    """Plant without a home; see ``recipient.Recipient``."""
 
     data: SiteData
     features: Features
@@ -82,12 +82,12 @@ def try_offer(
     encoder: Encoder,
     sheet: DataSheet | None,
 ) -> Trial:
-    """Follow the rule of ``apply`` on what an offer holds.
+    """Apply the rule of ``apply`` to the contents of an offer.
 
     Args:
         data: The plant's records.
-        local: Local features of them, ``[n, D]``, by the offer's encoder.
-        encoder: That encoder.
+        local: Local features of the records by the offer's encoder, ``[n, D]``.
+        encoder: The offer's encoder.
         sheet: Data sheet of the plant's machine, if it has one.
 
     Raises:
@@ -135,10 +135,10 @@ def try_offer(
 def _matched_kinds(
     kinds: Sequence[OfferedKind], labels: Sequence[str]
 ) -> tuple[CandidateSource, dict[int, NDArray[np.int64]]]:
-    """Source of the candidates that a server would send for class names, and rows by kind.
+    """Return the source of candidates for the class names, and the rows of each kind.
 
-    Kinds that have most of the names, word for word; where none has, all of as many classes. A
-    server also knows names in other words.
+    These are the kinds that have most of the names literally; if there are none, all kinds with
+    enough classes. A server also recognises names in other words.
     """
     plant_names = [name.strip().casefold() for name in labels]
     all_rows, same_names = {}, {}
@@ -160,7 +160,7 @@ def _matched_kinds(
 def _of_classes(
     tensors: Mapping[str, NDArray[np.float32]], rows: NDArray[np.int64], architecture: str
 ) -> dict[str, NDArray[np.float32]]:
-    """Tensors of a kind for some of its classes, in this order; errors as of ``try_offer``."""
+    """Select some classes of a kind's tensors, in this order; errors as of ``try_offer``."""
     head, network = split_prefix(tensors, family_network.PREFIX)
     if not {"weight", "bias"} <= head.keys() or len(rows) > len(np.atleast_1d(head["bias"])):
         raise DecodeError("offer: a kind of plants lacks the head of its classes")
@@ -171,7 +171,7 @@ def _of_classes(
 
 
 def _manifest(offer: Offer, data: SiteData, candidates: tuple[Candidate, ...]) -> WeightsManifest:
-    """Manifest of a package that would hold an offer's heads."""
+    """Build the manifest of a package that would hold an offer's heads."""
     return WeightsManifest(
         package_id="0" * 32,
         request_id="",

@@ -1,18 +1,17 @@
-"""What other plants gained: published cases, and what they say of a plant that is like them.
+"""Expected gain of a plant from published cases of similar plants.
 
-``published.json`` is written by ``python -m bench.simulate --publish``: plants cut from public data
-sets, each with what it knew of itself before anything left, and what it kept over local-only on
-records that nobody had seen. Nothing in it is of a customer.
+``published.json`` is written by ``python -m bench.simulate --publish``. Its cases are plants cut
+from public data sets, each with the facts it knew before any release and its gain over local-only
+on held-out records. No case is a customer's.
 
-*The rule.* Of the cases with the same question (all classes labelled, some without labels, no
-labels at all), kind of records and epsilon, the ``NEAREST`` most alike are taken: by labels a class
-and by the accuracy of local-only in the plant's own folds. Their mean is expected, each data set
-counting once. The interval holds the middle 80 % of data sets, one more than there are: nothing
-says that the next one lies between those that are known (split conformal prediction with data sets
-as units; Vovk et al. 2005). Where classes have no labels a gain counts per share of such classes.
+*Rule.* Among the cases with the same question (all classes labelled, some without labels, no labels
+at all), modality and epsilon, the ``NEAREST`` cases are used, by labels per class and by the
+out-of-fold accuracy of local-only. The expected gain is their mean, with equal weight for each data
+set. The interval is a split conformal prediction with data sets as units, at 80 % (Vovk et al.
+2005). If some classes have no labels, gains are scaled by the share of such classes.
 
-Not guaranteed: that a plant is like any of them. How often the interval held for data sets that
-were left out stands beside the cases (``Published.held``).
+Not guaranteed: that a plant is like any of the cases. ``Published.held`` is the coverage of the
+interval for data sets that were left out.
 """
 
 import functools
@@ -31,22 +30,22 @@ from wg_core.errors import DataError, DecodeError
 
 VERSION = 1
 FILE = "published.json"
-EPSILONS = (1.0, 2.0, 4.0)  # What is shown: other prices were not measured
-NEAREST = 24  # Cases that are looked at
+EPSILONS = (1.0, 2.0, 4.0)  # Measured epsilons
+NEAREST = 24  # Number of similar cases that are used
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Facts that a plant knows of itself.
+    """Facts that a plant knows about itself.
 
     Attributes:
         kind: Modality of its records.
-        classes: Declared classes K.
-        unseen: Classes U of them that have no labelled record; of a plant without labels: 0.
-        labels: Labelled records; 0: it has none.
-        local: Accuracy of local-only in its own folds, on classes that have records; None: unknown.
+        classes: Number K of declared classes.
+        unseen: Number U of classes without a labelled record; 0 for a plant without labels.
+        labels: Number of labelled records.
+        local: Out-of-fold accuracy of local-only on classes with records; None: unknown.
     """
 
     kind: str
@@ -57,12 +56,12 @@ class Facts:
 
     @property
     def question(self) -> str:
-        """``S1`` all classes have labels, ``S2`` some have none, ``S3`` there are no labels."""
+        """``S1``: all classes have labels; ``S2``: some have none; ``S3``: there are no labels."""
         return "S3" if not self.labels else "S2" if self.unseen else "S1"
 
     @property
     def share(self) -> float:
-        """Denominator of a gain."""
+        """Share of classes that a gain is divided by before cases are compared."""
         return self.unseen / self.classes if self.question == "S2" else 1.0
 
 
@@ -71,13 +70,13 @@ class Case:
     """One published plant.
 
     Attributes:
-        dataset: The data set that it was cut from.
-        facts: What it knew.
+        dataset: Data set that it was cut from.
+        facts: Facts that it knew.
         epsilon: Epsilon of every release.
-        sites: Other plants with its classes that released.
-        gain: Accuracy kept minus local-only's on test records; of a plant without labels the
+        sites: Number of other plants with its classes that released.
+        gain: Accuracy of the kept model minus local-only's on test records; without labels the
             accuracy itself.
-        saved: Labels a class that local-only would have needed more to be as accurate, by its own
+        saved: Additional labels per class with which local-only would be as accurate, by its
             learning curve on this data set; at most 60 are known.
     """
 
@@ -91,15 +90,14 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """The cases, and how well they predict each other.
+    """All cases, and their accuracy in predicting each other.
 
     Attributes:
         version: Version of the layout.
-        command: What wrote them.
-        held: Share of the cases whose gain was in the interval, each predicted without its data
-            set.
-        error: Mean absolute error of the expected gain, likewise.
-        cases: They.
+        command: Command that wrote the file.
+        held: Share of cases whose gain was in the interval, predicted without their data set.
+        error: Mean absolute error of the expected gain, predicted without the case's data set.
+        cases: The cases.
     """
 
     version: int
@@ -111,18 +109,19 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """Expected gain at one price.
+    """Expected gain at one epsilon.
 
     Attributes:
         epsilon: Epsilon of the release.
         gain: Mean gain over local-only, 0.01 = one point; without labels the accuracy.
         low: Lower end of the 80 % interval.
         high: Upper end.
-        saved: Labels that local-only would need more to be as accurate, of all classes together.
+        saved: Additional labels, of all classes together, with which local-only would be as
+            accurate.
         saved_low: Lower end of its interval.
         saved_high: Upper end.
-        cases: Cases that it stands on.
-        datasets: Data sets that these are of.
+        cases: Number of cases used.
+        datasets: Number of their data sets.
     """
 
     epsilon: float
@@ -137,7 +136,7 @@ class Expected:
 
 
 class Decision(StrEnum):
-    """Advice to a plant, as far as others' gains allow it."""
+    """Advice to a plant, based on other plants' gains."""
 
     JOIN = "join"
     WAIT = "wait"
@@ -145,12 +144,12 @@ class Decision(StrEnum):
 
 
 def decide(expectation: Expected | None, facts: Facts, least: float = 0.01) -> Decision:
-    """By the report's rule: a gain is shown where zero is below its interval.
+    """Apply the report's rule: a gain is significant if its interval lies above zero.
 
     Args:
-        expectation: What is expected; None: nothing is known.
-        facts: Facts of the plant. Without any label the gain is over guessing.
-        least: A gain that a plant would notice.
+        expectation: Expected gain; None: unknown.
+        facts: Facts of the plant. Without labels, the gain is over guessing.
+        least: Smallest gain that matters to a plant.
     """
     if expectation is None:
         return Decision.WAIT
@@ -164,10 +163,10 @@ def decide(expectation: Expected | None, facts: Facts, least: float = 0.01) -> D
 
 @functools.cache
 def read_published() -> Published:
-    """The cases that came with the program.
+    """Read the cases that are installed with the program.
 
     Raises:
-        DecodeError: They are of another version.
+        DecodeError: The file has another version.
     """
     publication = typed.decode_json(
         resources.files(__package__).joinpath(FILE).read_bytes(), Published
@@ -182,11 +181,11 @@ def expected(cases: Sequence[Case], facts: Facts, epsilon: float, sites: int) ->
 
     Args:
         epsilon: One of ``EPSILONS``.
-        sites: Other plants with its classes that it expects. Cases with more are never looked at,
-            and fewer plants are not expected to bring more.
+        sites: Number of other plants with its classes that it expects. The estimate is the lowest
+            over the largest published number up to this one, and all larger numbers.
 
     Raises:
-        DataError: No case answers the question, or there is no other plant.
+        DataError: No case has the same question, or there is no other plant.
     """
     matching_cases = [
         case
@@ -237,7 +236,7 @@ def _of_nearest(cases: list[Case], facts: Facts, epsilon: float) -> Expected:
 
 
 def _interval(values: Floats, weights: Floats, units: int) -> tuple[float, float, float]:
-    """Weighted mean, and the ends of an interval for one more unit."""
+    """Return the weighted mean, and the conformal interval for one more unit."""
     coverage = 0.8
     order = np.argsort(values, kind="stable")
     up = np.cumsum(weights[order]) / weights.sum()
@@ -249,7 +248,7 @@ def _interval(values: Floats, weights: Floats, units: int) -> tuple[float, float
 
 
 def _distance(case_facts: Facts, plant_facts: Facts) -> float:
-    """Measure how unlike two plants are."""
+    """Return the dissimilarity of two plants."""
     if not (case_facts.labels and plant_facts.labels):
         return abs(math.log2(case_facts.classes / plant_facts.classes))
     labels_per_class = [

@@ -1,4 +1,4 @@
-"""The one figure and the one verdict of a simulation, in words."""
+"""Sentences of a simulation: expected gain, result of an offer, verdict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def figure(simulation: Simulation) -> Text:
-    """State what may be gained, and what is assumed of others."""
+    """Describe the expected gain, and the assumption on other plants."""
     expectation = simulation.expected
     if not simulation.sites:
         return text("more right answers: none to expect, since no other plant has your classes")
@@ -49,7 +49,7 @@ def figure(simulation: Simulation) -> Text:
 
 
 def offer_lines(simulation: Simulation) -> Iterator[Text]:
-    """State what an offer came to: free weights, and with whom pooling would be."""
+    """Describe the result of an offer: free weights, and plants to pool with."""
     trial = simulation.offer
     if trial is None:
         return
@@ -75,7 +75,7 @@ def offer_lines(simulation: Simulation) -> Iterator[Text]:
 
 
 def verdict(simulation: Simulation) -> Text:
-    """Join, wait or don't, and why."""
+    """Return the verdict (join, wait or don't) and its reason."""
     trial = simulation.offer
     if trial is not None and trial.pays:
         return text("join: free weights pay on your own records, and nothing of yours leaves")

@@ -1,10 +1,9 @@
-"""``wg-client simulate``: what a plant may expect, before it joins anything.
+"""``wg-client simulate``: expected gain, contents and cost for a plant before it joins.
 
-Needs records and nothing else: no server, no home, no token. Records are read and looked at as
-``init`` does, encoded, and local-only is judged in their own folds. What plants like this one
-gained is looked up (``published``); what would leave is what ``check`` says of a home.
-
-Nothing is sent, charged or written.
+It needs only records: no server, home or token. Records are read and inspected as in ``init``,
+encoded, and local-only is evaluated on them out of fold. The expected gain comes from published
+cases (``published``), the contents of a release from ``check``. Nothing is sent, charged or
+written.
 """
 
 from __future__ import annotations
@@ -45,10 +44,10 @@ from wg_core.snapshot import Problem
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
 
-RECORDS = 2000  # Records that are encoded and judged, at most, drawn evenly
+RECORDS = 2000  # Most records that are encoded and evaluated, evenly spaced
 _ENCODER_LIMIT = 128 << 20
 _DEFAULT = PrivacyConfig()
-_NAMED = 3  # Files that are named where none can be used
+_NAMED = 3  # Most files listed in the error that no record can be used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +57,13 @@ class DataSight:
     Attributes:
         path: Folder or file.
         modality: Modality of the records.
-        records: How many can be used.
-        labelled: How many of them have a label.
-        per_label: How many of each label.
-        left_out: How many files cannot be used.
-        problems: These files, and why not.
-        hints: Sentences on what looks odd.
-        drawn: How many were encoded and judged.
+        records: Number of usable records.
+        labelled: Number of usable records with a label.
+        per_label: Number of records by label.
+        left_out: Number of files that cannot be used.
+        problems: These files, each with its reason.
+        hints: Hints about suspicious records.
+        drawn: Number of records that were encoded and evaluated.
     """
 
     path: str
@@ -85,12 +84,13 @@ class DataSight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """One price.
+    """Privacy cost of one release at one epsilon.
 
     Attributes:
-        guess: Somebody who guesses at even odds whether a certain unit is in the data is right at
-            most this often after the release.
-        fit: How many such releases fit under the cap that plants start with.
+        epsilon: Epsilon of the release.
+        guess: Largest probability that a guess at even odds, whether a given unit is in the data,
+            is right after the release.
+        fit: Number of such releases that fit under the default cap.
     """
 
     epsilon: float
@@ -100,22 +100,22 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """All that ``simulate`` says.
+    """Result of ``simulate``.
 
     Attributes:
-        data: What was found.
-        facts: What is looked up by.
-        local: Accuracy of local-only on new records of classes that have some; None: not judged.
-        sites: Other plants with these classes that were assumed.
-        epsilon: Epsilon of the release that is expected to bring something.
-        expected: What that is; None where no published case answers.
-        decision: What to do by that.
-        prices: What each price costs.
-        would_leave: Blocks of that release, and their noise.
-        encode_seconds: Processor time to encode all records once.
+        data: Summary of the data.
+        facts: Facts by which published cases are looked up.
+        local: Accuracy of local-only on new records of classes with records; None: not measured.
+        sites: Assumed number of other plants with these classes.
+        epsilon: Epsilon of each release.
+        expected: Expected gain; None: no published case applies.
+        decision: Advice that follows from it.
+        prices: Privacy cost at each epsilon.
+        would_leave: Contents of the release, and its noise.
+        encode_seconds: Processor time to encode all records once, seconds.
         encoder: Id of the encoder, hex.
-        machine: What a data sheet of the machine brings, in sentences.
-        offer: What an operator's offer came to; None: none was tried.
+        machine: Hints on networks for the declared machine.
+        offer: Result of an operator's offer; None: no offer was tried.
     """
 
     data: DataSight
@@ -134,12 +134,12 @@ class Simulation:
 
     @property
     def commonest(self) -> float:
-        """Share of right answers of whoever always says the commonest label."""
+        """Accuracy of always predicting the commonest label."""
         return max(self.data.per_label.values()) / max(self.data.labelled, 1)
 
     @property
     def stands(self) -> bool:
-        """Tell whether the plant's own labels are shown to be worth more than a majority vote."""
+        """True if local-only is more accurate than always predicting the commonest label."""
         return self.local is not None and self.local.mean > self.commonest
 
 
@@ -153,18 +153,18 @@ def simulate(
     epsilon: float = published.EPSILONS[-1],
     stage: Stage | None = None,
 ) -> Simulation:
-    """Simulate what a plant would send and get.
+    """Simulate the releases and the gain of a plant.
 
     Args:
-        inspection: The data set, looked through (``fleet.initialise.look``).
-        encoder: The operator's encoder package; None: the built-in one.
-        offer: The operator's offer, whose encoder and count of plants are taken; None: none.
-        sites: Other plants with these classes that release.
+        inspection: The inspected data set (``fleet.initialise.look``).
+        encoder: The operator's encoder package; None: the built-in encoder.
+        offer: The operator's offer, which provides encoder and number of plants; None: no offer.
+        sites: Number of other plants with these classes that release.
         epsilon: Epsilon of each release, one of ``published.EPSILONS``.
-        stage: Told how far encoding is.
+        stage: Receives the progress of encoding.
 
     Raises:
-        DataError: There is no record, or the encoder tells none from another.
+        DataError: There is no record, or the encoder distinguishes no records.
         ConfigError, DecodeError: The encoder cannot be read.
     """
     _check_usable(inspection, choice.path)
@@ -203,7 +203,7 @@ def simulate(
 
 
 def _load_offered_encoder(offer_file: OpenedOffer, data: SiteData) -> Encoder:
-    """Load the encoder of an offer, after each of its files ran in a process of its own."""
+    """Load the encoder of an offer, after running each of its files in a separate process."""
     loaded = encoder_trial.try_encoder(offer_file.encoder)
     if loaded.modality != data.modality:
         raise DataError(
@@ -214,7 +214,7 @@ def _load_offered_encoder(offer_file: OpenedOffer, data: SiteData) -> Encoder:
 
 
 def _expected(facts: published.Facts, epsilon: float, sites: int) -> published.Expected | None:
-    """Return the gain that published cases of such plants let expect; None where they are few."""
+    """Return the expected gain from published cases; None if no case applies."""
     try:
         return published.expected(published.read_published().cases, facts, epsilon, sites)
     except DataError:
@@ -268,12 +268,12 @@ def _public_encoder(path: Path | None, data: SiteData) -> Encoder:
 
 
 def _draw_rows(count: int) -> list[int]:
-    """Rows that are looked at: all, or as many as are judged, evenly."""
+    """Return the rows that are used: all, or ``RECORDS`` evenly spaced ones."""
     return [int(row) for row in np.linspace(0, count - 1, min(count, RECORDS)).round()]
 
 
 def _encode_records(loaded: Encoder, data: SiteData, stage: Stage | None) -> np.ndarray:
-    """Local features ``[n, D]``, with memory for a part of the records at a time."""
+    """Return local features ``[n, D]``, encoded in batches to bound memory."""
     local = np.zeros((len(data), loaded.local_dimension), dtype=np.float32)
     done = 0
     for part, problems in decoded_parts(data):
@@ -287,7 +287,7 @@ def _encode_records(loaded: Encoder, data: SiteData, stage: Stage | None) -> np.
 
 
 def _check_says_something(local: np.ndarray, path: Path) -> None:
-    """Refuse features that are the same for all records: ``DataError``."""
+    """Raise ``DataError`` if all records have the same features."""
     if len(local) > 1 and not np.ptp(local, axis=0).any():
         raise DataError(
             f"{path}: this encoder sees no difference between any of {len(local)} records, so"
@@ -298,7 +298,7 @@ def _check_says_something(local: np.ndarray, path: Path) -> None:
 def _judge_in_folds(
     loaded: Encoder, local: np.ndarray, data: SiteData, stage: Stage | None
 ) -> tuple[Facts, Accuracy | None]:
-    """Local-only in the plant's own folds, and what cases are looked up by."""
+    """Evaluate local-only out of fold, and return it with the facts for the look-up."""
     labels = data.labels[data.labels >= 0]
     accuracy = None
     if len(labels):

@@ -1,9 +1,9 @@
-"""Plants for the empirical audit: made-up pictures, and the client's own code.
+"""Plants for the empirical privacy audit: synthetic pictures, processed by the client's own code.
 
-Each is a home of its own in a temporary folder: keys, ledger, configuration, and an encoder: one
-that reads features from a picture's bytes, or a home's, or one that is fitted on drawn pictures.
-Freezing and releasing are those of a real plant; a witness of the audit's own cosigns. Nothing of a
-real plant is read but its encoder.
+Each plant is a home in a temporary folder with keys, ledger, configuration and an encoder: one
+that reads features from a picture's bytes, a home's encoder, or one fitted on synthetic pictures.
+Freeze and release use the code of a real plant; a witness of the audit cosigns. Nothing of a real
+plant is read except its encoder.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ from wg_core.wire.signing import PrivateKey, PublicKey
 
 SITE = "canary-audit"
 WITNESS = "canary-audit/witness"
-NOW = 1_700_000_000  # Unix time at which everything happens; the clock shows nothing
+NOW = 1_700_000_000  # Fixed Unix time of the audit, so that the clock reveals nothing
 
 _ASKED = 10
 _UNITS = "unit"
 _PIXEL = np.zeros((1, 1), dtype=np.uint8)
-"""Says of what shape no records are."""
+"""Picture that gives an empty array of records its shape."""
 _PICTURES = 160
-_REFUSED = 503  # Status of a witness that has no time
+_REFUSED = 503  # Status of a witness that is unavailable
 _NUMBER = re.compile(r"\d+")
 _SHEET = DataSheet(
     rotating_machine=RotatingMachine(
@@ -84,11 +84,11 @@ _SHEET = DataSheet(
 
 
 def plants(encoder: bytes | None = None, *, load: LoadEncoder | None = None) -> Fresh:
-    """Makes plants that run the installed code.
+    """Return a factory of plants that run the installed code.
 
     Args:
-        encoder: Encoder package; None: one is fitted on drawn pictures.
-        load: Loads it; None: the installed loader.
+        encoder: Encoder package; None: an encoder is fitted on synthetic pictures.
+        load: Loader of the encoder; None: the installed loader.
     """
 
     @functools.cache
@@ -114,7 +114,7 @@ def _load_encoder(package: bytes) -> RecordEncoder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _GivenFeatures:
-    """An encoder whose features are written in the first bytes of a picture."""
+    """Encoder that reads features from the first bytes of a picture."""
 
     dimension: int
     modality: str = "images"
@@ -140,7 +140,7 @@ class _GivenFeatures:
 
 
 def made_up_encoder(*, groups: int = 4, side: int = 32) -> bytes:
-    """An encoder that is fitted on noise of four grains; public, like everything here."""
+    """Fit a public encoder on noise of four grain sizes."""
     from wg_common.nets.encoder.fit import fit_encoder  # torch: seconds to import
     from wg_common.nets.encoder.module import raw_features  # torch: seconds to import
 
@@ -195,7 +195,7 @@ def _plant(setup: Setup, encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPl
 def _start_ledger(
     home: ClientHome, witness: PrivateKey, predecessor: Predecessor | None = None
 ) -> _Witness:
-    """Make the keys that are missing, and a ledger; return its witness."""
+    """Make the missing keys and a ledger; return its witness."""
     origin = identity.create(home, SITE).ledger_origin
     key = signing.load(home.ledger_key)
     with Ledger.create(
@@ -212,7 +212,7 @@ def _start_ledger(
 
 @dataclass(slots=True)
 class CanaryPlant:
-    """One plant of the audit; see ``wg_audit.installed.plant.AuditedPlant``."""
+    """Plant of the audit; see ``wg_audit.installed.plant.AuditedPlant``."""
 
     home: Path
     _home: ClientHome
@@ -225,11 +225,11 @@ class CanaryPlant:
 
     @property
     def body_sizes(self) -> list[int]:
-        """Sizes of what its witness was shown, bytes."""
+        """Sizes of the requests to its witness, bytes."""
         return self._witness.body_sizes
 
     def freeze(self, records: Sequence[Record]) -> Frozen:
-        """Write the records to the disk, and freeze what of them can be used."""
+        """Write the records to disk, and freeze those that can be used."""
         write = _write_npz if self.setup.layout == "npz" else _write_files
         write(self._data, self.setup, records)
         inspection = look(self._home, load=self._load)
@@ -248,18 +248,18 @@ class CanaryPlant:
         return Frozen(salt=frozen.manifest.salt, judges=judges)
 
     def rename(self) -> None:
-        """Call the data set by another name in the settings."""
+        """Rename the data set in the settings."""
         config = configuration.load(self._home)
         data = dataclasses.replace(config.data, name=f"{config.data.name} anew")
         configuration.save(self._home, dataclasses.replace(config, data=data))
 
     def wait(self, seconds: int) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self._time += seconds
         self._witness.time = self._time
 
     def replace_ledger(self) -> None:
-        """Make a successor of the ledger, with a new key, as ``reenrolment.compromise`` does."""
+        """Replace the ledger and its key, as ``reenrolment.compromise`` does."""
         predecessor = recovery.predecessor(self._home.ledger, "canary audit")
         for path in (*self._home.root.glob("ledger.sqlite*"), self._home.ledger_key):
             path.unlink()
@@ -267,7 +267,7 @@ class CanaryPlant:
 
     @contextmanager
     def twin(self) -> Iterator[CanaryPlant]:
-        """Copy the home; the witness's memory is copied, too."""
+        """Copy the home and the witness's memory."""
         with tempfile.TemporaryDirectory(prefix="wg-canary-") as folder:
             home = ClientHome(Path(folder) / "home")
             shutil.copytree(self.home, home.root)
@@ -306,7 +306,7 @@ class CanaryPlant:
 
 @dataclass(slots=True)
 class _Witness:
-    """A witness with a memory of its own."""
+    """Witness with its own memory."""
 
     _origin: str
     _log_key: PublicKey
@@ -335,7 +335,7 @@ class _Witness:
 
 
 def _write_npz(path: Path, setup: Setup, records: Sequence[Record]) -> None:
-    """One file, whose classes stand in another order than that of the settings, with one more."""
+    """Write one file, with the classes in another order than in the settings, and one more."""
     classes = (*reversed(setup.labels), "undeclared")
     places = [len(setup.labels) - 1 - record.label for record in records]
     arrays = {
@@ -354,7 +354,7 @@ def _write_npz(path: Path, setup: Setup, records: Sequence[Record]) -> None:
 
 
 def _write_files(path: Path, setup: Setup, records: Sequence[Record]) -> None:
-    """A picture a record: in folders of classes, or in one folder with a table."""
+    """Write one picture per record: in class folders, or in one folder with a table."""
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir()
     names = {-1: "_unlabelled" if setup.layout == "folders" else ""}

@@ -1,7 +1,7 @@
-"""What a person should know before paying for a release: prices that buy or promise nothing.
+"""Hints before a release is paid for: prices that gain little or protect little.
 
-All of it is arithmetic on the plant's own records and public settings. It is shown at the plant and
-never leaves; nothing is refused for it.
+They are computed from the plant's own records and public settings, shown at the plant, and never
+leave; nothing is refused because of them.
 """
 
 import math
@@ -12,12 +12,12 @@ from wg_core.privacy.schema import MACHINE_RECORDS
 
 _SHOWN = 5
 _ENOUGH = 20
-"""Labels of each class from which on other sites' releases add less than two points: at 190 of 192
-plants of images and 104 of 108 of windows, epsilon 1 and 4; with five labels at 130 of 144 and 66
-of 72 (``bench/results``, S1 and S6)."""
+"""Labels per class above which other sites' releases add less than two points: at 190 of 192 plants
+with images and 104 of 108 with windows, at epsilon 1 and 4; with five labels per class at 130 of
+144 and 66 of 72 (``bench/results``, S1 and S6)."""
 _POINTS = {"images": "11", "windows": "3", "texts": "15"}
-"""What others' releases bring a plant that lacks classes: means over development sets (S2); of a
-modality that nobody measured it is their range."""
+"""Mean gain in points from others' releases for a plant that lacks classes, by modality, over
+development sets (S2); for an unmeasured modality their range is shown."""
 
 
 def hints(
@@ -31,13 +31,13 @@ def hints(
     cap_epsilon: float,
     cap_delta: float,
 ) -> tuple[str, ...]:
-    """Sentences for a person.
+    """Return hints for a person before a release of class statistics.
 
     Args:
         units: Number of privacy units.
-        clip_radius: Longest feature vector, feature units.
+        clip_radius: Clip radius, feature units.
         dimension: Number d of released features.
-        noise_std: Noise on one entry of a class's sum, feature units.
+        noise_std: Standard deviation of the noise on one entry of a class sum, feature units.
     """
     return (
         _worth(per_label, _POINTS.get(modality, "3–15")),
@@ -47,12 +47,12 @@ def hints(
 
 
 def statistics_hints(units: int, cap_epsilon: float, cap_delta: float) -> tuple[str, ...]:
-    """Sentences for a person, of a release of machine statistics; arguments as of ``hints``."""
+    """Return hints before a release of machine statistics; arguments as of ``hints``."""
     return (*too_few(units), *_caps(units, cap_epsilon, cap_delta))
 
 
 def too_few(units: int) -> tuple[str, ...]:
-    """A sentence where there are too few privacy units for machine statistics to be used."""
+    """Return a hint if there are too few privacy units for machine statistics to be used."""
     if units >= MACHINE_RECORDS:
         return ()
     return (
@@ -67,7 +67,7 @@ def too_few(units: int) -> tuple[str, ...]:
 
 
 def _caps(units: int, cap_epsilon: float, cap_delta: float) -> list[str]:
-    """Name what makes a budget promise little."""
+    """Return hints about caps that protect little."""
     delta_share = 0.1
     large_epsilon = 20.0
     sentences: list[str] = []
@@ -93,7 +93,7 @@ def _caps(units: int, cap_epsilon: float, cap_delta: float) -> list[str]:
 
 
 def _worth(per_label: Mapping[str, int], points: str) -> str:
-    """Say what others' releases may bring this plant, which alone knows its labels."""
+    """Return a hint on the gain from others' releases, given this plant's labels."""
     bare = [label for label, count in per_label.items() if not count]
     if bare:
         return text(
@@ -116,8 +116,8 @@ def _worth(per_label: Mapping[str, int], points: str) -> str:
 
 
 def _small_class_hints(per_label: Mapping[str, int], clip_radius: float, noise: float) -> list[str]:
-    """That classes have too few records for noise of this length."""
-    # A sum of n vectors of length R is at most n R long; noise of d entries is about this long.
+    """Return a hint if the noise exceeds the sum of all records of a class."""
+    # The sum of n vectors of length R is at most n R long; ``noise`` is the expected length over d.
     lost_labels = [label for label, count in per_label.items() if 0 < count * clip_radius < noise]
     if not lost_labels:
         return []

@@ -1,4 +1,4 @@
-"""A data set is looked at, and frozen: every record decoded and hashed, problems named."""
+"""Inspection and freeze of a home's data set."""
 
 import time
 from collections.abc import Callable
@@ -22,11 +22,11 @@ from wg_core.snapshot import Snapshot
 
 
 def look(home: ClientHome, *, load: LoadEncoder, stage: Stage | None = None) -> Inspection:
-    """Decode and hash every record of the home's data set, and name what cannot be used.
+    """Decode and hash every record of the home's data set, and list unusable records.
 
     Args:
         load: Loads the encoder package.
-        stage: Told how far it is.
+        stage: Receives the progress.
 
     Raises:
         ConfigError: The home is not initialised, or ``client.yaml`` is wrong.
@@ -48,7 +48,7 @@ def look(home: ClientHome, *, load: LoadEncoder, stage: Stage | None = None) -> 
 def why_not(
     inspection: Inspection, *, set_aside: bool, allow_empty: bool, source: Path
 ) -> DataError | None:
-    """Why a data set cannot be frozen, or nothing; ``source`` is its folder or file."""
+    """Explain why a data set cannot be frozen; None if it can. ``source`` is its path."""
     if inspection.problems and not set_aside:
         problem = inspection.problems[0]
         return DataError(
@@ -74,16 +74,16 @@ def freeze_data(
     stage: Stage | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Frozen:
-    """Freeze what was looked at, unless something in it cannot be used.
+    """Freeze an inspected data set, unless a record in it cannot be used.
 
     Args:
-        set_aside: Leave out what cannot be used.
-        allow_empty: Freeze no record at all.
-        stage: Told how far it is.
-        clock: Unix time, seconds; asked once, as the freeze begins.
+        set_aside: Exclude records that cannot be used.
+        allow_empty: Allow a snapshot without records.
+        stage: Receives the progress.
+        clock: Returns Unix time, seconds; called once, at the start.
 
     Raises:
-        DataError: Something cannot be used; nothing changed.
+        DataError: A record cannot be used; nothing was changed.
         WgError: As of ``wg_core.release.freeze.freeze``.
     """
     start_time = clock()
@@ -100,7 +100,7 @@ def freeze_data(
 
 
 def encoder_failures(snapshot: Snapshot) -> tuple[str, ...]:
-    """Names of records that the encoder failed on when they were frozen; it stays at the plant.
+    """Return the names of frozen records on which the encoder failed. Private to the plant.
 
     Raises:
         WgError: The snapshot is damaged.

@@ -1,7 +1,7 @@
-"""What a server can make for a stated machine, and for which class names, in sentences.
+"""Hints on the networks that a server can make for a declared machine and its class names.
 
-All of it follows from the data sheet and the class names, which are public, by the functions that
-the server asks, so that a plant knows it before it joins.
+They follow from the data sheet and the class names, which are public, by the functions that the
+server uses, so a plant has them before it joins.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # torch is slow to import
 
 
 def machine_hints(sheet: DataSheet | None, labels: Sequence[str]) -> tuple[Text, ...]:
-    """Sentences on what is made for a machine and the classes of a plant; none without a sheet."""
+    """Return hints on networks for a plant's machine and classes; none without a sheet."""
     if sheet is None:
         return ()
     from wg_common.machines import registry, words  # torch is slow to import

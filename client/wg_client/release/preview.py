@@ -1,7 +1,7 @@
-"""``wg-client check``: what the client sees, what would leave, what it would cost.
+"""``wg-client check``: preview of a release: the client's view, its contents, and its cost.
 
-Reads the snapshot and, read-only, the ledger, and looks how the data folder differs from the
-snapshot by now. Sends nothing, charges nothing, writes nothing.
+It reads the snapshot and, read-only, the ledger, and compares the data folder with the snapshot.
+Nothing is sent, charged or written.
 """
 
 import math
@@ -53,10 +53,10 @@ class Change:
     """Difference between the data folder and the snapshot, by names, sizes and dates.
 
     Attributes:
-        more: Files or rows that are there now, and not in the snapshot.
-        gone: Those in the snapshot that are not there now.
-        touched: Files of another size or date than when they were frozen.
-        unreadable: Why the folder could not be looked through, or empty.
+        more: Number of files or rows that are new since the snapshot.
+        gone: Number of files or rows of the snapshot that are missing now.
+        touched: Number of files whose size or date changed since the freeze.
+        unreadable: Reason why the folder cannot be read, or empty.
     """
 
     more: int = 0
@@ -72,15 +72,16 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotSight:
-    """The snapshot that a release would be made from.
+    """Snapshot from which a release would be made.
 
     Attributes:
         number: Version of the data set.
         created: Unix time, seconds.
-        set_aside: Files or records that were left out when it was frozen.
-        duplicates: Records that count once with another one.
-        encoder_failures: Records that the encoder failed on; they count, with zeros for features.
-        change: How the folder differs by now.
+        set_aside: Number of files or records that were set aside.
+        duplicates: Number of records whose content another record already counts for.
+        encoder_failures: Number of records on which the encoder failed; they count with zero
+            features.
+        change: Difference of the data folder from the snapshot.
     """
 
     number: int
@@ -93,7 +94,7 @@ class SnapshotSight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """The snapshot's records as the client sees them. Private; printed at the plant only."""
+    """Counts of the snapshot's records. Private; printed at the plant only."""
 
     path: str
     records: int
@@ -105,7 +106,7 @@ class Sight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockSight:
-    """One block of the release: shape, noise, in natural units."""
+    """One block of the release: shape, and noise in natural units."""
 
     name: str
     shape: tuple[int, ...]
@@ -132,16 +133,16 @@ class CostSight:
     """Cost of one release.
 
     Attributes:
-        epsilon: Asked for.
-        delta: Asked for.
-        alone: Composed epsilon of this release by itself, at the cap's delta.
+        epsilon: Requested epsilon.
+        delta: Requested delta.
+        alone: Composed epsilon of this release alone, at the cap's delta.
         spent: Composed epsilon of all releases so far.
         after: Composed epsilon with this release.
         cap_epsilon: The cap.
         cap_delta: Delta of the cap.
-        allowed: Whether cap and policy allow it.
+        allowed: Cap and policy allow the release.
         refused_by: ``budget``, ``policy`` or an empty string.
-        releases_left: How many releases of this kind still fit under the cap.
+        releases_left: Number of such releases that still fit under the cap.
     """
 
     epsilon: str
@@ -158,13 +159,13 @@ class CostSight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeanSight:
-    """The mean of a record's machine numbers, and the noise on it. Private; for the plant only.
+    """Mean of the machine numbers over privacy units, and its noise. Private; for the plant only.
 
     Attributes:
-        numbers: How many it has.
-        units: Privacy units that it is of.
-        length: L2 length of the exact mean, at most 1.
-        noise_length: Length of noise on it that is expected.
+        numbers: Number of machine numbers.
+        units: Number of privacy units.
+        length: L2 norm of the exact mean, at most 1.
+        noise_length: Expected L2 norm of the noise on the mean.
     """
 
     numbers: int
@@ -175,14 +176,14 @@ class MeanSight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """All that ``check`` says of a release.
+    """Result of ``check`` for one release.
 
     Attributes:
-        statistics: What it is of.
-        hints: What a person should know before it is paid for.
-        data_sheet: What is stated in public of the machine, as the class names are.
-        mean: Mean that a release of machine statistics is of; None: it is of classes.
-        no_machine: Why there are no machine statistics, where a machine is stated.
+        statistics: Kind of statistics.
+        hints: Hints for a person before the release is paid for.
+        data_sheet: Public data sheet of the machine; None: there is none.
+        mean: Mean in a release of machine statistics; None for class statistics.
+        no_machine: Reason why a declared machine has no statistics; empty otherwise.
     """
 
     site: str
@@ -208,10 +209,10 @@ def check(
     delta: str | None = None,
     statistics: Statistics = CLASSES,
 ) -> Check:
-    """Look at everything that a release would need, by default the largest that is allowed.
+    """Preview a release, by default the largest that is allowed.
 
     Raises:
-        ConfigError, VerificationError: What a release would fail with, too.
+        ConfigError, VerificationError: A release would fail with the same error.
         MachineUnstated: There are no machine statistics.
         PolicyRefused: The noise would be too small to protect anything.
     """
@@ -261,7 +262,7 @@ def check(
 
 
 def _recordings(data: DataConfig) -> tuple[str, ...]:
-    """A reminder where records lie in recordings, and no unit is named."""
+    """Return a hint if records belong to recordings and no unit is named."""
     if data.unit_column is not None:
         return ()
     unit = recording_unit(Path(data.path), data.reading)
@@ -269,7 +270,7 @@ def _recordings(data: DataConfig) -> tuple[str, ...]:
 
 
 def _cost(plant: Plant, home: ClientHome, request: ChargeRequest) -> CostSight:
-    """Price of a release that would be charged so, held against policy and budget."""
+    """Return the cost of a charge, checked against policy and budget."""
     privacy = plant.config.privacy
     with Ledger.open(home.ledger) as ledger:
         spending = ledger.read_spent(plant.config.data.name)
@@ -294,7 +295,7 @@ def _cost(plant: Plant, home: ClientHome, request: ChargeRequest) -> CostSight:
 
 
 def _no_machine(plant: Plant) -> str:
-    """Reason why a stated machine has no statistics; empty: it has, or none is stated."""
+    """Return the reason why a declared machine has no statistics; empty otherwise."""
     if plant.config.data_sheet is None:
         return ""
     try:
@@ -305,7 +306,7 @@ def _no_machine(plant: Plant) -> str:
 
 
 def _mean(plant: Plant, noise: NoisyStatistics) -> MeanSight:
-    """The exact mean of what a plant's machine reads as, and the noise that a release has."""
+    """Return the norm of the exact mean of the machine numbers, and of a release's noise on it."""
     exact = _exact(plant.snapshot)
     units = max(round(exact.unlabelled_count()), 1)
     return MeanSight(
@@ -317,7 +318,7 @@ def _mean(plant: Plant, noise: NoisyStatistics) -> MeanSight:
 
 
 def machine_units(snapshot: Snapshot) -> int:
-    """Number of privacy units that machine statistics of a snapshot are of. Private."""
+    """Return the number of privacy units behind machine statistics. Private."""
     return round(_exact(snapshot).unlabelled_count())
 
 
@@ -388,7 +389,7 @@ def change(plant: Plant) -> Change:
 
 
 def _empty_release(schema: StatisticsSchema, sigma: float) -> NoisyStatistics:
-    """A release of nothing: it knows how large the noise is."""
+    """Return an all-zero release, which has the scales of the noise."""
     return NoisyStatistics(schema, np.zeros(schema.length, dtype=np.int64), sigma)
 
 
@@ -397,7 +398,7 @@ def departure(schema: StatisticsSchema, sigma: float, unit_column: str | None) -
 
     Args:
         sigma: Standard deviation of the noise, grid units.
-        unit_column: Names the privacy unit; None: each record is one.
+        unit_column: Name of the privacy unit; None: each record is a unit.
     """
     empty = _empty_release(schema, sigma)
     noise = {
@@ -414,7 +415,7 @@ def departure(schema: StatisticsSchema, sigma: float, unit_column: str | None) -
     )
     return Departure(
         integers=schema.length,
-        # Names stand in it twice; the rest is manifest, entries, signatures and cosigned proofs.
+        # It has the names twice; the rest is manifest, entries, signatures and cosigned proofs.
         file_bytes=8 * schema.length + 2 * len(canonical.encode(schema.labels)) + 18_300,
         blocks=blocks,
         encoder=schema.encoder,
@@ -425,7 +426,7 @@ def departure(schema: StatisticsSchema, sigma: float, unit_column: str | None) -
 
 
 def _change_of_logs(plant: Plant, path: Path) -> Change:
-    """Compare by logs rather than windows, without reading them."""
+    """Compare sensor logs with the snapshot, without reading them."""
     log, listing = plant.config.data.reading.log, plant.snapshot.listing()
     present_logs = set(logs_at(path, None if log is None else log.intervals))
     stamps = plant.snapshot.records().stamps
