@@ -1,1 +1,1 @@
-"""The whole federation in one command: a server and five plants, and a story of each."""
+"""Demonstration in one command: two servers and their plants, with a story of each plant."""

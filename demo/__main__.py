@@ -20,7 +20,7 @@ console = Console(stderr=True)
 
 
 def main() -> int:
-    """Run the demo; 0 when every step ended as it should."""
+    """Run the demo; return 0 if every step succeeded."""
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=OUT, help="where everything is written")
     option(parser)

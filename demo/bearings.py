@@ -1,9 +1,9 @@
-"""Bearings of the demo's plants: a simulator that shares no code with the one of the training.
+"""Simulator of the demo's bearings, which shares no code with the simulator for training.
 
 Each blow of a damaged bearing rings two to four modes of the housing (McFadden and Smith, *Model
 for the vibration produced by a single point defect*, JSV 96, 1984). Bearings have the sizes of
-common deep-groove bearings. What the training's machines have not: a speed that wanders within a
-record, knocks of a neighbouring machine at any time, brown noise, and a sensor of eleven bits.
+common deep-groove bearings. Unlike the machines for training they have a speed that wanders within
+a record, knocks of a neighbouring machine at any time, brown noise, and a sensor of eleven bits.
 """
 
 from dataclasses import dataclass
@@ -14,25 +14,25 @@ from numpy.typing import NDArray
 WINDOW = 1024
 CLASSES = ("normal", "rolling element", "inner ring", "outer ring")
 _SIZES = ((8, 6.7, 28.5), (9, 7.9, 39.0), (9, 9.5, 46.0), (9, 11.1, 53.5), (9, 11.9, 60.0))
-"""Balls, their diameter and the pitch diameter in mm: of the bearings 6203, 6205 to 6208."""
-_SPEEDS = (980, 1180, 1470, 1770, 2950)  # Turns a minute of motors at 50 and 60 Hz
-_RATES = (10_000, 12_800, 20_000)  # Samples a second
-_WANDER = 0.01  # Of the speed, within a record
+"""Number of balls, their diameter and the pitch diameter in mm, of bearings 6203, 6205 to 6208."""
+_SPEEDS = (980, 1180, 1470, 1770, 2950)  # rpm of motors at 50 and 60 Hz
+_RATES = (10_000, 12_800, 20_000)  # Samples per second
+_WANDER = 0.01  # Relative variation of the speed within a record
 _BITS = 11
 Windows = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bearing:
-    """One bearing.
+    """A simulated bearing.
 
     Attributes:
-        sheet: What its plant states: the fields of a data sheet.
-        modes: Frequency in cycles a sample, damping and gain of each mode, ``[3, modes]``.
-        loudness: Of each damage over the noise, ``[3]``.
+        sheet: Fields of its data sheet.
+        modes: Frequency in cycles per sample, damping and gain of each mode, ``[3, modes]``.
+        loudness: Level of each damage relative to the noise, ``[3]``.
         load_zone: Depth of the load zone, 0 to 1.
-        knocks: Of a neighbour, in a record.
-        hum: Amplitude of the shaft's, its second harmonic's and a gear's tone.
+        knocks: Mean number of a neighbour's knocks in a record.
+        hum: Amplitudes of the shaft's tone, its second harmonic and a gear's tone, ``[3]``.
     """
 
     sheet: dict[str, float]
@@ -44,7 +44,7 @@ class Bearing:
 
 
 def draw(rng: np.random.Generator) -> Bearing:
-    """One bearing of the catalogue at a motor."""
+    """Draw a bearing from the catalogue, at a motor."""
     balls, ball, pitch = _SIZES[rng.integers(len(_SIZES))]
     rate = int(rng.choice(_RATES))
     count = int(rng.integers(2, 5))
@@ -67,7 +67,7 @@ def draw(rng: np.random.Generator) -> Bearing:
 
 
 def records(bearing: Bearing, labels: NDArray[np.int64], rng: np.random.Generator) -> Windows:
-    """Records ``[n, 1, WINDOW]`` of these classes, as whole numbers of a sensor."""
+    """Simulate records ``[n, 1, WINDOW]`` of these classes, as integers of the sensor."""
     signals = np.stack([_record(bearing, int(label), rng) for label in labels])
     top = 2 ** (_BITS - 1) - 1
     full = 1.2 * np.abs(signals).max()
@@ -76,7 +76,7 @@ def records(bearing: Bearing, labels: NDArray[np.int64], rng: np.random.Generato
 
 
 def _record(bearing: Bearing, label: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    span = 2 * WINDOW  # What is before the record is for ringing in
+    span = 2 * WINDOW  # The first half is for ringing in
     sheet = bearing.sheet
     speed = sheet["shaft_speed_rpm"] / 60 / sheet["sampling_hz"] * (1 + rng.normal(0, 0.004))
     wander = np.cumsum(rng.normal(0, 1, span)) / np.sqrt(span)
@@ -99,7 +99,7 @@ def _record(bearing: Bearing, label: int, rng: np.random.Generator) -> NDArray[n
 def _blows(
     bearing: Bearing, label: int, turns: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Force of a damaged element (1), inner ring (2) or outer ring (3), at these turns."""
+    """Return the force of a damaged element (1), inner (2) or outer ring (3), at these turns."""
     sheet = bearing.sheet
     ratio = sheet["rolling_element_diameter_mm"] / sheet["pitch_diameter_mm"]
     count, cage = sheet["rolling_elements"], (1 - ratio) / 2
@@ -110,7 +110,7 @@ def _blows(
     place = np.searchsorted(turns, when)
     inside = (place > 0) & (place < len(turns))
     strength = np.exp(rng.normal(0, 0.35, number))
-    carrier = {1: cage, 2: 1.0}.get(label)  # What turns the damage through the load zone
+    carrier = {1: cage, 2: 1.0}.get(label)  # Passes of the load zone per turn of the shaft
     if carrier:
         zone = np.cos(2 * np.pi * (carrier * when + rng.uniform()))
         strength *= np.clip(1 + bearing.load_zone * (zone - 1), 0, None)
@@ -120,7 +120,7 @@ def _blows(
 
 
 def _ringing(bearing: Bearing, force: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The housing's answer to a force: a sum of damped modes."""
+    """Return the housing's response to a force: a sum of damped modes."""
     time = np.arange(512)
     frequency, damping, gain = bearing.modes[:, :, None]
     decay = np.exp(-2 * np.pi * damping * frequency * time)

@@ -1,7 +1,7 @@
-"""Three cameras that look at the same digits: what makes the demo's plants differ.
+"""Three simulated cameras that render the same digits differently for the demo's plants.
 
-scikit-learn's digits are 8x8 grey images with values 0 to 16. Each camera renders one into a
-64x64 picture of its own kind; the noise is seeded, so a plant's data set is the same in every run.
+scikit-learn's digits are 8x8 grey images with values 0 to 16. Each camera renders them as 64x64
+pictures in its own way; the noise is seeded, so a plant's data set is the same in every run.
 """
 
 from collections.abc import Callable
@@ -16,14 +16,14 @@ Camera = Callable[[NDArray[np.float64], np.random.Generator], Pictures]
 
 
 def bright_field(digits: NDArray[np.float64], rng: np.random.Generator) -> Pictures:
-    """Dark ink on a bright ground with the banding of a line-scan sensor.
+    """Render dark ink on a bright ground, with the banding of a line-scan sensor.
 
     Args:
-        digits: [n, 8, 8], 0 to 1.
+        digits: Images ``[n, 8, 8]``, 0 to 1.
         rng: Source of the sensor's noise.
 
     Returns:
-        [n, 64, 64] grey pictures.
+        Grey pictures ``[n, 64, 64]``.
     """
     ink = _enlarge(digits)
     banding = rng.normal(0, 0.03, (len(ink), SIZE, 1))
@@ -31,7 +31,7 @@ def bright_field(digits: NDArray[np.float64], rng: np.random.Generator) -> Pictu
 
 
 def dark_field(digits: NDArray[np.float64], rng: np.random.Generator) -> Pictures:
-    """Glowing strokes on a dark ground, vignetted and noisy. Shapes as ``bright_field``."""
+    """Render glowing strokes on a dark, noisy ground with vignetting; see ``bright_field``."""
     ink = ndimage.gaussian_filter(_enlarge(digits), (0, 1.5, 1.5))
     y, x = np.mgrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j]
     vignette = 1 - 0.45 * (x**2 + y**2)
@@ -39,7 +39,7 @@ def dark_field(digits: NDArray[np.float64], rng: np.random.Generator) -> Picture
 
 
 def oblique(digits: NDArray[np.float64], rng: np.random.Generator) -> Pictures:
-    """Stamped marks seen from the side under raking light. Shapes as ``bright_field``."""
+    """Render stamped marks seen from the side in raking light; see ``bright_field``."""
     relief = _enlarge(digits)
     angle = np.deg2rad(12)
     shear = np.array([[1.0, 0.0], [-0.25, 1.0]])

@@ -1,4 +1,4 @@
-"""Decisions of the demo's plant engineers, which no program takes for them."""
+"""Decisions of the demo's plant engineers, which no program makes for them."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from wg_core.site.home import ClientHome
 
 
 def accept_few_sites(running: Processes, homes: Iterable[Path]) -> Iterator[str]:
-    """Put in use what waits because few sites stand behind a class; yields names of plants."""
+    """Adopt models held back because few sites support a class; yield plant names."""
     for folder in homes:
         waiting_model = adoption.shadow(ClientHome(folder))
         if waiting_model is None or not adoption.has_few_sites(*waiting_model):

@@ -1,4 +1,4 @@
-"""How good a plant's models are on its test file, which no command has read so far."""
+"""Accuracy of a plant's models on its test file, which no earlier command has read."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,16 +17,16 @@ from wg_core.errors import ConfigError
 from wg_core.site.home import ClientHome
 
 Right = NDArray[np.bool_]
-"""Of each test record, whether a model is right."""
+"""Mask of the test records that a model labels correctly."""
 
 
 def evaluate(root: Path, plant: Plant, fixed: Right | None) -> dict[str, Any]:
-    """What the summary says of a plant's models.
+    """Return a plant's part of the summary.
 
     Args:
         root: Home of the plant.
         plant: The plant.
-        fixed: Right answers of one network for all machines; None: it has no machine.
+        fixed: Correct records of one network for all machines; None: the plant has no machine.
     """
     records = predict.load_records(plant.test, plant.classes)
     found: dict[str, Any] = {
@@ -53,9 +53,9 @@ def evaluate(root: Path, plant: Plant, fixed: Right | None) -> dict[str, Any]:
 
 
 def answers(home: ClientHome, records: SiteData) -> tuple[dict[str, Right], str | None]:
-    """Right answers of each of a plant's models, and which one is in use; none without a package.
+    """Return the correct records of each of a plant's models, and the model in use.
 
-    A plant has none where nobody knew anything of its classes.
+    Both are empty if the plant has no model, because nothing was known of its classes.
     """
     try:
         manifest, kept = adoption.in_use(home)
@@ -76,14 +76,14 @@ def figures(
     plant: Plant,
     instead: NDArray[Any] | None = None,
 ) -> dict[str, Any]:
-    """Right answers alone and with what was kept, their difference, and those of missing classes.
+    """Return accuracies alone and with the kept model, their difference, and for missing classes.
 
     Args:
-        right: Of each model, by name.
+        right: Correct records by model.
         kept: The model in use, if any.
-        labels: Of the test records.
-        plant: Whose they are.
-        instead: Of each test record, how surely a plant without a label is right without us.
+        labels: Labels of the test records.
+        plant: The plant.
+        instead: Probability that a plant without labels is right without weightgate, per record.
     """
     local, chosen = right.get(LOCAL), None if kept is None else right[kept]
     gain = unseen = None
@@ -114,5 +114,5 @@ def figures(
 
 
 def error(values: NDArray[Any]) -> float:
-    """Standard error of a mean over records."""
+    """Return the standard error of a mean over records."""
     return float(values.std(ddof=1) / np.sqrt(len(values)))

@@ -1,4 +1,4 @@
-"""The demo's steps: two servers and their plants as separate processes, from data to audit."""
+"""Steps of the demo: two servers and their plants as separate processes, from data to audit."""
 
 import contextlib
 import json
@@ -33,25 +33,25 @@ from wg_server.generator.weights.head_generation import generate, load_generator
 from wg_server.site.home import ServerHome
 
 EPSILON = "4"
-NO_EPSILON = "0"  # Class names alone: enough for kinds that the operator knows
+NO_EPSILON = "0"  # Only class names leave: enough for kinds that the operator knows
 DELTA = "1e-5"
-CAP = 8.0  # Plants start with it
+CAP = 8.0  # Initial cap of plants
 SEED = 20_260_101
 SHOWN_VERSIONS = ("weightgate", "torch", "flwr", "opendp", "dp-accounting", "numpy", "cryptography")
 _WORKERS = 2
 _LOOK_SECONDS = 10
-"""Between looks at a campaign: each is a program that starts, on cores that plants train on."""
+"""Pause between two queries of a campaign: each starts a process on cores that plants train on."""
 
 console = Console(stderr=True)
 
 
 class Federation:
-    """Runs every step in order, and times each.
+    """Runner of all steps in order, with their times.
 
     Args:
-        running: Starts the commands.
-        out: Where everything is written.
-        speak: The language of what the terminal and ``report.html`` say.
+        running: Runner of the commands.
+        out: Output folder.
+        speak: Language of the terminal and of ``report.html``.
     """
 
     def __init__(self, running: Processes, out: Path, *, speak: Language = ENGLISH) -> None:
@@ -100,7 +100,7 @@ class Federation:
             traffic = {shares.machine.name: self._by_file(shares.machine)}
             for campaign in campaigns:
                 traffic |= self._delivered(campaign)
-            for plant in shares.pictures:  # it ends by itself once it has trained and decided
+            for plant in shares.pictures:  # it exits after training and selection
                 self._running.wait(plant.name)
         with self._step(text("test on unseen records")):
             self._decide(plants)
@@ -145,7 +145,7 @@ class Federation:
         return self._out / f"{plant.name}.wgw"
 
     def _enrol(self, shares: Cut) -> None:
-        """Enrol all plants; those that send no more than a file write theirs."""
+        """Enrol all plants; plants that only send a file write it."""
         plants = (*shares.plants, *shares.helpers)
         joins = []
         for plant in plants:
@@ -200,7 +200,7 @@ class Federation:
         )  # fmt: skip
 
     def _generate(self, server: Path, plants: Sequence[Plant]) -> None:
-        """Let a server read plants' files, and make weights of each."""
+        """Let a server read plants' files, and make weights for each."""
         self._running.run_all(
             *(
                 (
@@ -212,11 +212,11 @@ class Federation:
         )  # fmt: skip
 
     def _installed(self) -> Version:
-        """The generator of pictures that is in use."""
+        """Return the installed generator of pictures."""
         return versions.installed_version(ServerHome(self._pictures))
 
     def _accept(self, root: Path) -> None:
-        """Install the generator that was trained, whatever its card says, as an operator would."""
+        """Install the trained generator, as an operator would, even if its card fails."""
         home = ServerHome(root)
         version = versions.present(home)[0]
         if failed := [check.name for check in version.failed_checks()]:
@@ -229,7 +229,7 @@ class Federation:
             self._running.run("wg-server", "generator", "--home", home.root, "--use", version.id)
 
     def _asked(self, plants: Sequence[Plant]) -> list[str]:
-        """Start a campaign for each price; their names."""
+        """Start a campaign for each epsilon; return their ids."""
         names_by_price: dict[str, list[str]] = {EPSILON: [], NO_EPSILON: []}
         for plant in plants:
             is_free = plant.story in (CAMERA, BUDGET)
@@ -247,7 +247,7 @@ class Federation:
         return [str(json.loads(document)["id"]) for document in started]
 
     def _by_file(self, plant: Plant) -> dict[str, int]:
-        """Carry files between a plant and its server; sizes of both."""
+        """Carry files between a plant and its server; return their sizes."""
         sent, received = self._sent(plant), self._received(plant)
         self._generate(self._machines, [plant])
         self._running.run(
@@ -257,7 +257,7 @@ class Federation:
         return {"bytes_sent": sent.stat().st_size, "bytes_received": received.stat().st_size}
 
     def _delivered(self, campaign: str) -> dict[str, dict[str, int]]:
-        """Wait until a campaign is done; what the server says of each plant's bytes."""
+        """Wait until a campaign is done; return the bytes of each plant."""
         while True:
             self._running.check()
             shown = self._running.json(
@@ -277,7 +277,7 @@ class Federation:
         }
 
     def _decide(self, plants: tuple[Plant, ...]) -> None:
-        """Accept, as engineers would, what waits since few plants stand behind a class."""
+        """Accept, as engineers would, models held back because few plants support a class."""
         names = list(accept_few_sites(self._running, [self._home(plant) for plant in plants]))
         if names:
             self._say(
@@ -300,7 +300,7 @@ class Federation:
         return [found | {"told": self._told.get(found["name"], False)} for found in results]
 
     def _audit(self, shares: Cut) -> list[dict[str, Any]]:
-        """What an auditor finds who has each plant's ledger and its server's folder."""
+        """Audit each plant's ledger with its server's evidence; return the results."""
         evidence: dict[str, Path] = {}
         for server, plants in (
             (self._machines, (shares.machine,)), (self._pictures, shares.pictures)
@@ -335,7 +335,7 @@ class Federation:
         ]
 
     def _generator(self, plant: Plant) -> dict[str, Any]:
-        """The generator in figures, and how long it takes to make one plant's candidates."""
+        """Return the generator's figures, and the time to make one plant's candidates."""
         card = self._installed().card
         return {
             "zoo_size": card["zoo"]["tasks"],
@@ -344,7 +344,7 @@ class Federation:
         }
 
     def _sample_seconds(self, plant: Plant) -> float:
-        """Seconds to make one plant's candidates."""
+        """Return the seconds to make one plant's candidates."""
         generator = load_generator(self._installed().heads)
         start = time.monotonic()
         generate(generator, (), plant.classes)
@@ -373,7 +373,7 @@ class Federation:
 
 
 def _processor_seconds() -> float:
-    """Of this process, and of commands that have ended."""
+    """Return the processor time of this process and of commands that have ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 

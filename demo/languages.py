@@ -1,4 +1,4 @@
-"""The language of a demo: of its words, its page, and of the commands that it starts."""
+"""Language of the demo's texts, its page, and the commands that it starts."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ DEMO = Path(__file__).parent / "locale"
 
 
 def speaks(code: Code) -> Language:
-    """A language with what the demo says, and the product's own commands and pages."""
+    """Return a language with the texts of the demo and of the product's commands and pages."""
     return translations.language_of(code, translations.COMMON, PLANT, DEMO)
 
 
@@ -24,7 +24,7 @@ def option(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen(code: Code | None) -> Language:
-    """The language that is asked for; commands that are started from here on speak it as well."""
+    """Return the requested language, and set it for commands that are started from here on."""
     found = code or language.from_environment()
     os.environ[language.VARIABLES[0]] = found
     return speaks(found)

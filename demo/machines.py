@@ -1,7 +1,7 @@
-"""What is made for bearings of the demo: in place of what, and what a statistic adds.
+"""Accuracy of networks generated for the demo's bearings, and the contribution of a statistic.
 
-Every figure is of bearings of ``demo.bearings``, which no training has seen, and is counted by the
-code that writes a generator's card (``wg_server.generator.weights.sheet_card``).
+All figures are on bearings of ``demo.bearings``, which were never used in training, and are
+computed by the code that writes a generator's card (``wg_server.generator.weights.sheet_card``).
 """
 
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ from wg_server.site.home import ServerHome
 
 EPSILON = 1.0
 _COUNT = 40
-_HALF_LOAD = 0.5  # No sheet of the demo states a load
+_HALF_LOAD = 0.5  # Assumed load, which no data sheet of the demo declares
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Machines:
-    """Some bearings: their sheets, nothing of what these leave open, and themselves."""
+    """Batch of bearings: data sheets, empty hidden parameters, and simulators."""
 
     figures: Tensor
     hidden: Tensor
@@ -41,11 +41,11 @@ class _Machines:
 
 
 class _Workshop:
-    """Draws bearings of the demo as the training's workshops draw theirs.
+    """Sampler of the demo's bearings, with the interface of the samplers for training.
 
     Attributes:
-        kind: Rolling bearings.
-        hidden_size: Numbers that are known of what a sheet leaves open: none.
+        kind: Machine kind of rolling bearings.
+        hidden_size: Number of hidden parameters, all zero here.
     """
 
     kind, hidden_size = kinds.KIND, 1
@@ -54,25 +54,25 @@ class _Workshop:
         self._rng = np.random.default_rng(seed)
 
     def machines(self, count: int) -> _Machines:
-        """Draw some bearings."""
+        """Draw ``count`` bearings."""
         drawn = [bearings.draw(self._rng) for _ in range(count)]
         figures = torch.tensor([[*each.sheet.values(), _HALF_LOAD] for each in drawn])
         return _Machines(figures.float(), torch.zeros(count, self.hidden_size), drawn)
 
     def windows(self, machines: _Machines, count: int) -> Tensor:
-        """Windows of each condition, ``[m, K, count, WINDOW]``."""
+        """Simulate windows of each condition, ``[m, K, count, WINDOW]``."""
         labels = np.repeat(np.arange(len(bearings.CLASSES)), count)
         rows = [bearings.records(each, labels, self._rng) for each in machines.bearings]
         return torch.from_numpy(np.stack(rows)).reshape(len(rows), -1, count, bearings.WINDOW)
 
 
 def measure(server: Path, plant: Plant, seed: int) -> tuple[dict[str, Any], Right]:
-    """Figures of the statistic's story, and right answers of one network for all bearings.
+    """Return the figures of the statistic's story, and the correct records of one fixed network.
 
     Args:
         server: Home of the server that made networks for the plant.
-        plant: Has a bearing.
-        seed: Of the further bearings that the figures are of.
+        plant: Plant with a bearing.
+        seed: Seed of the further bearings that are evaluated.
     """
     home = ServerHome(server)
     (reading_map,) = encoders.unpack(home.read_encoder()).maps.values()
@@ -120,7 +120,7 @@ def measure(server: Path, plant: Plant, seed: int) -> tuple[dict[str, Any], Righ
 
 
 def _fixed(network: torch.nn.Module, plant: Plant, *, standardised: bool) -> Right:
-    """Right answers on a plant's test records of a network that knows no sheet."""
+    """Return a plant's test records that a network without data sheets labels correctly."""
     with np.load(plant.data) as own, np.load(plant.test) as test, torch.inference_mode():
         known, inputs = (
             spectrum_lines.spectra(torch.from_numpy(part["x"][:, 0])) for part in (own, test)

@@ -1,7 +1,7 @@
-"""What the operator of the demo builds: packaged plans, small enough for a demo.
+"""Plans of the demo's operator: the packaged plans, made small enough for a demo.
 
-Records of the operator's own stand in the zoo of pictures, as ``docs/examples/own-data.yaml`` shows
-it. Of machines the demo has bearings alone.
+The zoo of pictures includes the operator's own records, as in ``docs/examples/own-data.yaml``.
+Bearings are the only machines.
 """
 
 import json
@@ -17,11 +17,11 @@ from wg_server.zoo.plan import EncoderPlan, SourcePlan, read_plan
 
 
 def write_plans(folder: Path, cut: Cut) -> tuple[Path, Path, Path]:
-    """Write plans of the zoo of pictures, of that of windows, and of both trainings.
+    """Write the plans of the picture zoo, of the window zoo, and of both trainings.
 
     Args:
-        folder: Where to.
-        cut: Has the operator's records.
+        folder: Output folder.
+        cut: Records of the demo, including the operator's.
     """
     zoo, training = read_plan(Path("demo")), read_training(Path("demo"))
     own = SourcePlan(
@@ -34,7 +34,7 @@ def write_plans(folder: Path, cut: Cut) -> tuple[Path, Path, Path]:
         per_class=1000,
         strength=0.0,
     )
-    # A third of the families with fewer records, since the demo is to end in four minutes.
+    # A third of the families with fewer records, so that the demo takes four minutes.
     sources = tuple(
         replace(one, families=(one.families + 2) // 3, per_class=12) for one in zoo.sources
     )

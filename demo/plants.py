@@ -1,4 +1,4 @@
-"""The demo's plants: what each has, and records that only the last evaluation reads."""
+"""Plants of the demo: their records, and test records that only the last evaluation reads."""
 
 import json
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ class Plant:
 
     Attributes:
         name: Site name.
-        story: Which of ``stories.STORIES`` it tells; empty: it helps others to tell theirs.
-        title: What it looks at.
+        story: Key of its story in ``stories.STORIES``; empty: it only helps other plants.
+        title: Subject of its records.
         classes: Public label domain.
-        missing: Classes of which the plant has no record, though they occur in its test file.
-        labels: Of its labelled records, how many there are of each class that it has; 0: none.
+        missing: Classes without a record at the plant that occur in its test file.
+        labels: Number of labelled records of each class that it has; 0: no labels.
         records: Number of records in its data file.
         data: ``.npz`` file with the plant's records.
         test: ``.npz`` file with records that only the last evaluation reads.
@@ -56,10 +56,10 @@ class Cut:
     Attributes:
         machine: The plant with a machine.
         pictures: Plants with pictures, in the order of their stories.
-        helpers: Plants that release what others profit by, and tell no story.
+        helpers: Plants without a story, whose releases help the others.
         own: ``.npz`` file of the operator's own records, of the kind of one plant.
         kind: Name of that kind.
-        licence: Of the operator's records.
+        licence: Licence of the operator's records.
     """
 
     machine: Plant
@@ -71,13 +71,13 @@ class Cut:
 
     @property
     def plants(self) -> tuple[Plant, ...]:
-        """Those that tell a story, in its order."""
+        """Plants with a story, in the order of stories."""
         return (self.machine, *self.pictures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Share:
-    """What a plant owns of a pool: so many records of each class, but for the missing ones."""
+    """Share of a plant in a pool of records: a number of each class except the missing ones."""
 
     name: str
     story: str = ""
@@ -94,16 +94,16 @@ _MARKS = (
     _Share(name="foundry", story=BUDGET),
 )
 _HELPERS = tuple(_Share(name=f"other-{number}", per_class=25) for number in range(1, 4))
-_POOL = 460  # Marks of a plant with a story; all others' are the rest
+_POOL = 460  # Records for each plant with a story; the helpers share the rest
 _TEST_LIMIT = 300
 _OWN_PER_CLASS = 80
-"""Of the rendered kind, as many records are drawn for the plant, and for the operator."""
+"""Records per class of the rendered kind, drawn for the plant and again for the operator."""
 _SOUND, _DAMAGED, _JUDGED = 270, 10, 100
-"""Records of the machine: sound ones, those of each damage, and of each condition to judge by."""
+"""Records of the machine: healthy, per damage, and per condition in the test file."""
 
 
 def cut(folder: Path, seed: int) -> Cut:
-    """A simulated bearing, a rendered steel surface, and stamped digits (real)."""
+    """Make the records: a simulated bearing, rendered steel surfaces, and real stamped digits."""
     rng = np.random.default_rng(seed)
     machine = _machine(folder, rng)
     kind = steel(seed)
@@ -143,7 +143,7 @@ def cut(folder: Path, seed: int) -> Cut:
 
 
 def _machine(folder: Path, rng: np.random.Generator) -> Plant:
-    """Write the files of a plant with a bearing that states it, and has no label."""
+    """Write the files of an unlabelled plant with a bearing and its data sheet."""
     bearing, count = bearings.draw(rng), len(bearings.CLASSES)
     own = rng.permutation(np.repeat(np.arange(count), (_SOUND, *[_DAMAGED] * (count - 1))))
     test = np.repeat(np.arange(count), _JUDGED)
@@ -173,7 +173,7 @@ def _plant(
     pool: tuple[Records, Labels],
     rng: np.random.Generator,
 ) -> Plant:
-    """Write a plant's files; what it does not own of its pool is for tests."""
+    """Write a plant's files; the rest of its pool is for tests."""
     pictures, labels = pool
     order = rng.permutation(len(labels))
     if share.labelled:

@@ -1,4 +1,4 @@
-"""Our own commands as real processes, none of which outlives the demo."""
+"""Runner of the product's commands as real processes, none of which outlives the demo."""
 
 import contextlib
 import json
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 STOP_SECONDS = 15
-_ASIDE = 5  # Niceness: a third of the time of a process that goes first
+_ASIDE = 5  # Niceness: a third of the processor time of a normal process
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
+    """Return a free port of the loopback address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -29,10 +29,10 @@ class CommandFailed(Exception):
 
 
 class Processes:
-    """Runs ``wg-*`` commands of this environment; logs of the long-lived ones go to files.
+    """Runner of ``wg-*`` commands of this environment; long-lived ones log to files.
 
-    Every command leads a process group of its own, so that a Ctrl-C reaches the demo alone, which
-    then ends them in order.
+    Every command leads its own process group, so that a Ctrl-C reaches only the demo, which then
+    ends the commands in order.
     """
 
     def __init__(self, logs: Path) -> None:
@@ -46,22 +46,22 @@ class Processes:
         logs.mkdir(parents=True, exist_ok=True)
 
     def run(self, *words: str | Path, allowed: tuple[int, ...] = (0,)) -> str:
-        """Run a command to its end, its progress on our standard error; return what it printed.
+        """Run a command to its end and return its output; its progress goes to standard error.
 
         Raises:
-            CommandFailed: It ended with a code that is not allowed.
+            CommandFailed: The command's exit code is not in ``allowed``.
         """
         return self.run_all(words, allowed=allowed)[0]
 
     def run_all(
         self, *commands: Sequence[str | Path], allowed: tuple[int, ...] = (0,), aside: bool = False
     ) -> list[str]:
-        """As ``run``, with commands side by side; what each printed.
+        """Run commands side by side, and return their outputs.
 
-        ``aside``: something else is waited for, and goes first where cores are few.
+        ``aside``: run at lower priority, because other processes are waited for.
 
         Raises:
-            CommandFailed: One ended with a code that is not allowed.
+            CommandFailed: A command's exit code is not in ``allowed``.
         """
         started: list[subprocess.Popen[bytes]] = []
         try:
@@ -90,13 +90,13 @@ class Processes:
         return json.loads(self.run(*words, "--json"))
 
     def log(self, name: str) -> Path:
-        """Where the output of a started command goes."""
+        """Return the path of a started command's log."""
         return self._logs / f"{name}.log"
 
     def start(
         self, name: str, *words: str | Path, allowed: tuple[int, ...] = (0,), aside: bool = False
     ) -> None:
-        """Start a command that may stay; its output goes to a log file. ``aside``: as above."""
+        """Start a long-lived command that logs to a file; ``aside`` as in ``run_all``."""
         self._allowed[name] = allowed
         with self.log(name).open("ab") as log, self._unbroken():
             self._running[name] = subprocess.Popen(
@@ -110,10 +110,10 @@ class Processes:
             _step_aside(self._running[name], aside)
 
     def wait_for(self, name: str, text: str) -> None:
-        """Wait until a started command's log has ``text``, however slow the machine is.
+        """Wait until a started command's log contains ``text``, without a time limit.
 
         Raises:
-            CommandFailed: It ended and has not said so.
+            CommandFailed: The command ended before that.
         """
         log = self.log(name)
         while True:
@@ -126,10 +126,10 @@ class Processes:
             time.sleep(0.1)
 
     def wait(self, name: str) -> None:
-        """Wait until a started command has ended by itself, however slow the machine is.
+        """Wait until a started command has ended by itself, without a time limit.
 
         Raises:
-            CommandFailed: It failed.
+            CommandFailed: The command failed.
         """
         self._running[name].wait()
         self.check()
@@ -137,7 +137,7 @@ class Processes:
     def interrupt(self, number: int, frame: object) -> None:
         """Handle a signal that ends the demo: raise, unless a command is just being started.
 
-        Raised in the middle of ``Popen``, it would leave a process that nobody knows of.
+        An exception in the middle of ``Popen`` would leave an untracked process.
         """
         del number, frame
         if not self._starting:
@@ -151,7 +151,7 @@ class Processes:
 
     @contextlib.contextmanager
     def _unbroken(self) -> Iterator[None]:
-        """Signals that come meanwhile are raised at the end."""
+        """Delay the exception of a signal until the end of the block."""
         self._starting = True
         try:
             yield
@@ -162,10 +162,10 @@ class Processes:
             raise KeyboardInterrupt
 
     def check(self) -> None:
-        """Raise if a started command has ended by itself with a failure.
+        """Check that no started command has failed.
 
         Raises:
-            CommandFailed: It has.
+            CommandFailed: A command ended with an exit code that is not allowed.
         """
         for name, process in self._running.items():
             if process.poll() not in (None, *self._allowed.get(name, (0,))):
@@ -173,11 +173,11 @@ class Processes:
                 raise CommandFailed(f"{name}: exit code {process.returncode}\n{tail}")
 
     def stop(self, name: str) -> None:
-        """End one started command cleanly (SIGTERM), and by force if it does not listen."""
+        """Stop one started command with SIGTERM, and with SIGKILL if it does not react."""
         _end(self._running.pop(name))
 
     def stop_all(self) -> None:
-        """End every started command, the last started first; no signal cuts this short."""
+        """Stop every started command, the last first; signals do not interrupt this."""
         with self._unbroken():
             for name in reversed(list(self._running)):
                 self.stop(name)
@@ -185,7 +185,7 @@ class Processes:
 
 @contextlib.contextmanager
 def processes(logs: Path) -> Iterator[Processes]:
-    """Give a ``Processes`` and end all that it started, whatever happens."""
+    """Yield a ``Processes`` and stop all that it started, even after an error."""
     running = Processes(logs)
     caught = (signal.SIGTERM, signal.SIGINT)
     before = [signal.signal(number, running.interrupt) for number in caught]
@@ -209,9 +209,9 @@ def _line(words: Sequence[str | Path]) -> list[str]:
 
 
 def _end(process: subprocess.Popen[Any]) -> None:
-    """End a command and what it started: its whole process group.
+    """End a command's process group, which includes what it started.
 
-    Nothing is sent for a command that has ended: its number may be another's by now.
+    Nothing is sent to a command that has ended: its id may belong to another process by now.
     """
     if process.poll() is not None:
         return
@@ -228,7 +228,7 @@ def _end(process: subprocess.Popen[Any]) -> None:
 
 
 def start_clean(out: Path) -> None:
-    """Remove what an earlier demo left, and nothing that is not a demo's."""
+    """Empty the output folder, but only if an earlier demo made it."""
     mark = out / ".weightgate-demo"
     if out.exists():
         if not mark.exists() and any(out.iterdir()):

@@ -1,4 +1,4 @@
-"""The demo's page: six stories in words and pictures, then every figure."""
+"""The demo's page: six stories in words and pictures, then all figures."""
 
 import base64
 import io
@@ -32,7 +32,7 @@ Model = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """One bar of a chart; lengths in per cent."""
+    """One bar of a chart; lengths in percent."""
 
     label: Text
     value: str
@@ -43,7 +43,7 @@ class Bar:
 
 
 def samples(data: Path) -> Picture:
-    """Some of a plant's records, spread over all, side by side: ``[h, n * w]``."""
+    """Return some of a plant's records, evenly spaced, side by side: ``[h, n * w]``."""
     with np.load(data, allow_pickle=False) as archive:
         pictures = archive["x"]
     if pictures.shape[1] == 1:
@@ -53,7 +53,7 @@ def samples(data: Path) -> Picture:
 
 
 def _drawn(signals: NDArray[np.float32]) -> Picture:
-    """Signals ``[n, T]`` as curves, one below another: ``[n * h, w]``."""
+    """Draw signals ``[n, T]`` as curves, one below another: ``[n * h, w]``."""
     strips = []
     for signal in signals:
         parts = np.array_split(signal / np.abs(signals).max(), _WIDTH)
@@ -68,12 +68,12 @@ def _drawn(signals: NDArray[np.float32]) -> Picture:
 def page(
     summary: Mapping[str, Any], pictures: Mapping[str, Picture], speak: Language = ENGLISH
 ) -> str:
-    """The whole report as one self-contained HTML page.
+    """Render the whole report as one self-contained HTML page.
 
     Args:
-        summary: What ``summary.json`` says.
-        pictures: Of each plant, by name: some of what it sees.
-        speak: The language of the page; each has a file of its own (``report.ja.html``).
+        summary: Contents of ``summary.json``.
+        pictures: Sample picture of each plant, by name.
+        speak: Language of the page; each language has its own file (``report.ja.html``).
     """
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
@@ -117,7 +117,7 @@ def _card(plant: Mapping[str, Any], picture: Picture | None, speak: Language) ->
 
 
 def _bars(plant: Mapping[str, Any]) -> list[Bar]:
-    """What the plant has without us and with us; and what it was offered, if it keeps its own."""
+    """Return the bars without and with weightgate, and of a rejected offer."""
     if plant["story"] == "statistic":
         return [
             _bar(words, plant["accuracy"][key], plant["accuracy_se"][key], kept=key == "own")
@@ -134,7 +134,7 @@ def _bars(plant: Mapping[str, Any]) -> list[Bar]:
 
 
 def _rival(plant: Mapping[str, Any]) -> Text:
-    """What a plant has without us."""
+    """Return the name of the plant's alternative without weightgate."""
     if plant["alone"] is not None:
         return text("alone")
     return text("one for all") if plant["story"] == "machine" else text("guessing")
@@ -157,7 +157,7 @@ def _bar(label: Text, share: float | None, error: float, *, kept: bool) -> Bar:
 
 
 def _models(plants: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Every model of every plant, for whoever wants all."""
+    """Return the accuracies of every model of every plant."""
     return [
         {
             "title": method.title,

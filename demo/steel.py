@@ -1,6 +1,7 @@
-"""A steel surface, drawn by the product's own picture library: the kind that the operator knows.
+"""Rendered steel surfaces: the kind of plant that the operator knows.
 
-The operator and two plants look at it, each at a sheet of its own through a camera of its own.
+The operator and the plant have pictures of different sheets, taken by different cameras. The
+pictures are drawn by the product's own picture library.
 """
 
 import numpy as np
@@ -17,14 +18,14 @@ PAINTERS = {
     "scale": "scale",
     "patches": "patches",
 }
-"""What draws each class."""
+"""Name of the renderer of each class."""
 CLASSES = tuple(PAINTERS)
 _STRENGTH = 0.7
-"""How far cameras are from a clean one, as in the zoo's plans."""
+"""Strength of the differences between cameras, as in the zoo's plans."""
 
 
 def steel(seed: int) -> families.Family:
-    """The kind of plant: its classes and how they look, before any camera."""
+    """Return the kind of plant: its classes and their appearance before any camera."""
     rng = np.random.default_rng(seed)
     return families.Family(
         name="steel",
@@ -42,13 +43,13 @@ def steel(seed: int) -> families.Family:
 def pictures(
     family: families.Family, site: int, per_class: int, rng: np.random.Generator
 ) -> tuple[Pictures, NDArray[np.int64]]:
-    """Pictures of one site and their classes.
+    """Render pictures of one site, and return them with their classes.
 
     Args:
-        family: What is seen.
-        site: 0 is the operator's own, with a clean camera; others are plants.
-        per_class: Pictures of each class.
-        rng: Source of what differs from picture to picture.
+        family: The kind of plant.
+        site: 0 is the operator, with a clean camera; others are plants.
+        per_class: Number of pictures of each class.
+        rng: Source of the variation between pictures.
     """
     labels = np.repeat(np.arange(len(family.classes)), per_class)
     seen = families.draw_site(family, site, strength=_STRENGTH if site else 0.0)

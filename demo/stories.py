@@ -1,7 +1,7 @@
-"""The six stories: what a plant has, what it gets, and where it gets nothing.
+"""The six stories: the situation of a plant, and its gain, if any.
 
-Words for people who know none of the field's. Figures are those of the run, whatever they say: the
-words follow them. ``demo/locale`` has each sentence in Japanese.
+The texts use no technical terms. All figures are measured in the run, and the texts depend on
+them. ``demo/locale`` has each sentence in Japanese.
 """
 
 import math
@@ -17,7 +17,7 @@ from wg_common.language import ENGLISH, Language, Text, text
 
 WIDTH = 80
 _CLEAR = 2.0
-"""A difference of so many of its standard errors is called one."""
+"""Number of standard errors from which a difference counts as clear."""
 Result = Mapping[str, Any]
 """One plant of the summary."""
 
@@ -27,9 +27,9 @@ class Story:
     """One story.
 
     Attributes:
-        key: In the summary.
-        title: For people.
-        lesson: What decides here, whatever comes out.
+        key: Key in the summary.
+        title: Title for people.
+        lesson: Lesson of the story, whatever its figures.
     """
 
     key: str
@@ -96,7 +96,7 @@ STORIES = (
 
 
 def has(plant: Result) -> Text:
-    """What a plant has, in a few words."""
+    """Describe a plant's records in a few words."""
     if plant["story"] == "statistic":
         return text(
             "a data sheet and {records} records each, without a label", records=plant["records"]
@@ -121,12 +121,12 @@ def has(plant: Result) -> Text:
 
 
 def percent(share: float | None) -> str:
-    """A share for people; a dash where there is none."""
+    """Format a share as a percentage; a dash for None."""
     return "–" if share is None else f"{100 * share:.0f} %"
 
 
 def points(share: float) -> Text:
-    """A difference of shares for people."""
+    """Format a difference of shares in points."""
     found = f"{abs(100 * share):.0f}"
     if found == "1":
         return text("{count} point", count=found)
@@ -134,7 +134,7 @@ def points(share: float) -> Text:
 
 
 def better(plant: Result) -> bool | None:
-    """Whether the plant has a clearly better model, or a clearly worse one; None: neither."""
+    """Return True for a clearly better model, False for a clearly worse one, else None."""
     gain = plant["gain"]
     if plant.get("kept_source") == LOCAL or gain is None:
         return None
@@ -143,7 +143,7 @@ def better(plant: Result) -> bool | None:
 
 
 def outcome(plant: Result) -> Text:
-    """What came of it, in one short line."""
+    """Describe the outcome of a story in one short line."""
     if plant["story"] != "statistic":
         if plant["kept_source"] is None:
             return text("keeps nothing: nothing is known")
@@ -161,7 +161,7 @@ def outcome(plant: Result) -> Text:
 
 
 def details(plant: Result) -> Iterator[Text]:
-    """What else a visitor should know of this run's figures, in sentences."""
+    """Yield sentences on further figures of a story."""
     if plant["story"] == "statistic":
         yield from _statistic(plant)
         return
@@ -186,7 +186,7 @@ def details(plant: Result) -> Iterator[Text]:
 
 
 def made(plant: Result) -> Iterator[Text]:
-    """By which mechanism the kept model came about, and what it was made for."""
+    """Yield sentences on the mechanism of the kept model, and its condition."""
     source, pooled = plant["kept_source"] or "", plant["pool"]
     if source.startswith("handed-on"):
         yield text("Handed on: the operator trained it on pictures of its own.")
@@ -205,7 +205,7 @@ def made(plant: Result) -> Iterator[Text]:
 
 
 def _statistic(found: Result) -> Iterator[Text]:
-    """What the statistic of bearings is worth, beside other plants' and simpler networks."""
+    """Yield sentences on the worth of the statistic, beside others and simpler networks."""
     pairs = (
         (text("Own statistic against none"), found["gain"]),
         (text("Against another plant's"), found["over"]["another"]),
@@ -230,25 +230,25 @@ def _named(names: Sequence[str]) -> str:
 
 
 def without(plant: Result) -> float | None:
-    """Share that is right without weightgate: by the plant alone, or by what there is instead."""
+    """Return the accuracy without weightgate: of the plant's own model, or of its alternative."""
     share: float | None = plant["alone"] if plant["alone"] is not None else plant["instead"]
     return share
 
 
 def spent(plant: Result) -> Text:
-    """The price in privacy, of the plant's budget."""
+    """Describe the privacy spent, out of the plant's budget."""
     if "epsilon_cap" not in plant:
         return text("{spent} each", spent=_rounded(plant["epsilon"]))
     return text("{spent} of {cap:g}", spent=_rounded(plant["epsilon"]), cap=plant["epsilon_cap"])
 
 
 def _rounded(value: float) -> str:
-    """Upwards: a price is never shown smaller than it is."""
+    """Round a price up to one decimal, so that it is never understated."""
     return f"{math.ceil(round(10 * value, 6)) / 10:g}"
 
 
 def notes(summary: Mapping[str, Any]) -> tuple[Text, ...]:
-    """How to read the figures of a run, in sentences."""
+    """Return sentences that explain the figures."""
     most = max(plant["epsilon"] for plant in summary["plants"])
     return (
         text(
@@ -268,7 +268,7 @@ def notes(summary: Mapping[str, Any]) -> tuple[Text, ...]:
 
 
 def not_shown(summary: Mapping[str, Any]) -> Iterator[Text]:
-    """What a run left out, in sentences; that nothing is missing, where it is so."""
+    """Yield sentences on plants without a model, or on the number of gains if there are none."""
     missing = list(without_model(summary["plants"]))
     yield from missing
     if not missing:
@@ -281,7 +281,7 @@ def not_shown(summary: Mapping[str, Any]) -> Iterator[Text]:
 
 
 def without_model(plants: Sequence[Result]) -> Iterator[Text]:
-    """Of each plant that got no model, that it did not."""
+    """Yield a sentence for each plant that got no model."""
     for plant in plants:
         if plant["kept_source"] is None:
             name = plant["name"]
@@ -289,22 +289,22 @@ def without_model(plants: Sequence[Result]) -> Iterator[Text]:
 
 
 def key(name: str) -> str:
-    """A model's name in ``summary.json``."""
+    """Return the key of a model in ``summary.json``."""
     return name.replace("-", "_")
 
 
 def capital(words: str) -> str:
-    """A sentence's first letter as a capital."""
+    """Capitalise the first letter of a sentence."""
     return words[:1].upper() + words[1:]
 
 
 def title(plant: Result) -> Text:
-    """The title of a plant's story."""
+    """Return the title of a plant's story."""
     return story(plant).title
 
 
 def story(plant: Result) -> Story:
-    """The story that a plant tells."""
+    """Return the story of a plant."""
     return next(story for story in STORIES if story.key == plant["story"])
 
 
@@ -314,12 +314,12 @@ FIGURES = (text("Without"), text("With\nweightgate"), text("Privacy\nspent"))
 
 
 def about(title: str, has: str, outcome: str) -> str:
-    """The cell of a table that tells a story, in rich's markup."""
+    """Return the table cell of a story, in rich's markup."""
     return f"[bold]{title}[/bold]\n{has}\n→ {outcome}"
 
 
 def table(plants: Sequence[Result], speak: Language = ENGLISH) -> Table:
-    """The stories for a terminal of 80 columns."""
+    """Return the stories as a table for a terminal of 80 columns."""
     found = Table(box=SIMPLE, width=WIDTH, title=speak(RESULT), title_justify="left")
     found.add_column(speak(PLANT), no_wrap=True)
     found.add_column(speak(ABOUT), ratio=1, overflow="fold")
