@@ -36,7 +36,7 @@ class Predictor:
         name: Name of the model.
         reading: The plant's settings for reading files.
         judge: Judge of its calls.
-        encoder: Its encoder.
+        encoder: The model's encoder.
         network: The network beside the encoder; None: there is none.
         head: Head of the model.
     """
