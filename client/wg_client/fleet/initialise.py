@@ -262,7 +262,7 @@ def _enrolled_before(
     """Return the configuration of an interrupted call, if it matches this call.
 
     Raises:
-        ConfigError: Its site, encoder or options differ.
+        ConfigError: Site, encoder or options differ.
     """
     config = configuration.load(home)
     if (config.site, config.data.encoder) != (subject.site, subject.encoder):
