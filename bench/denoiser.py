@@ -1,0 +1,284 @@
+"""A learnt conditional denoiser of class deviations, beside BLUP.
+
+BLUP gives class k at a plant a posterior N(m_k, v_k) in each direction. ``Denoiser`` is a set
+network over the classes whose condition is m, v and what names foretell. The *mean* is m plus
+sqrt(v) times its output, which is nothing before training, so that it starts level with BLUP. It is
+trained through the noise on the loss of the heads that plants finish, and what is kept is the step,
+and the share of the output, with the least such loss on families that it was not trained on. The
+*sampler* is a rectified flow (Liu et al., ICLR 2023) from noise to the true deviation's place in
+that posterior: the way back from a release, whose noise is a step of the forward diffusion.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from bench.kinds import Site
+from bench.plants import Floats
+from torch import Tensor, nn
+
+from wg_common.inference.posterior import (
+    PRESENT,
+    PSEUDO_RECORDS,
+    Posterior,
+    exact_evidence,
+    observe,
+)
+
+WIDTH, STEPS, SAMPLER_STEPS, SAMPLES, FLOW_STEPS = 96, 240, 800, 16, 12
+CHECKED = 20  # Steps between looks at families that are held out
+SHARES = 0.0, 0.25, 0.5, 0.75, 1.0
+MOST = 15  # Classes of a case
+_BATCH, _RATE, _EVEN = 16, 5e-4, 0.25
+Batch = dict[str, Tensor]
+Objective = Callable[[Batch], Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """A plant with what others have released.
+
+    Attributes:
+        posterior: BLUP of the class deviations.
+        named: What names foretell of them along the eigenvectors, ``[K, d]``.
+        own: The plant's features and labels, -1 for none.
+        test: Its test records.
+        truth: Deviations of its class means along the eigenvectors, ``[K, d]``.
+    """
+
+    posterior: Posterior
+    named: Floats
+    own: Site
+    test: Site
+    truth: Floats
+
+
+def moments(posterior: Posterior) -> tuple[Floats, Floats]:
+    """Mean and variance of the class deviations along the eigenvectors, both ``[K, d]``."""
+    inverse = np.linalg.inv(posterior.precision)
+    mean = np.einsum("dij,dj->id", inverse, posterior.weighted)[1:]
+    centring = np.eye(len(mean)) - 1 / len(mean)
+    around = np.einsum("ij,djk,ik->id", centring, inverse[:, 1:, 1:], centring)
+    return mean - mean.mean(axis=0), around
+
+
+def moved(posterior: Posterior, mean: Floats) -> Posterior:
+    """The same posterior about another mean ``[K, d]``."""
+    shift = mean - moments(posterior)[0]
+    weighted = posterior.weighted + np.einsum("dij,jd->di", posterior.precision[:, :, 1:], shift)
+    return replace(posterior, weighted=weighted)
+
+
+class Denoiser(nn.Module):
+    """A set network over classes.
+
+    Args:
+        dimension: d.
+        extra: Further inputs of a class.
+    """
+
+    def __init__(self, dimension: int, extra: int) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(WIDTH, 4, 2 * WIDTH, 0.0, batch_first=True)
+        self.into = nn.Linear(3 * dimension + extra, WIDTH)
+        self.share = 1.0  # Of the output
+        self.body = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.out = nn.Linear(WIDTH, dimension)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, inputs: Tensor, absent: Tensor) -> Tensor:
+        """Outputs ``[n, K, d]`` of inputs; ``absent`` ``[n, K]`` marks rows that are no class."""
+        hidden = self.body(self.into(inputs), src_key_padding_mask=absent)
+        return torch.as_tensor(self.share * self.out(hidden))
+
+
+def conditions(case: Case) -> tuple[Tensor, Tensor]:
+    """Inputs ``[K, 3 d]`` of a case, and the standard deviations of its posterior, ``[K, d]``."""
+    mean, variance = moments(case.posterior)
+    scale = np.sqrt(case.posterior.between)
+    spread = np.sqrt(variance)
+    parts = mean / scale, 2 * spread / scale - 1, case.named / scale
+    return (
+        torch.tensor(np.concatenate(parts, axis=1), dtype=torch.float32),
+        torch.tensor(spread, dtype=torch.float32),
+    )
+
+
+def finishing(case: Case) -> dict[str, Tensor]:
+    """What a plant's exact records make of a shifted mean: all of it is linear in the shift."""
+    posterior, (x, y) = case.posterior, case.own
+    k = posterior.classes
+    evidence = exact_evidence(x, y, k)
+    system, right = posterior.precision.copy(), posterior.weighted.copy()
+    observe(system, right, posterior, evidence, 0)
+    inverse = np.linalg.inv(system)
+    solved = np.einsum("dij,dj->id", inverse, right)
+    gain = inverse @ posterior.precision[:, :, 1:]
+    here = evidence.present > PRESENT
+    share = posterior.ratio / (posterior.ratio + posterior.within / evidence.counts[:, None])
+    keep = np.where(here[:, None], share, 0.0)
+    scatter, freedom = PSEUDO_RECORDS * posterior.covariance, PSEUDO_RECORDS
+    if here.sum() > 1:
+        known = y >= 0
+        residuals = x[known] - evidence.means[y[known]]
+        scatter = scatter + residuals.T @ residuals
+        freedom += known.sum() - here.sum()
+    counts = np.where(here, evidence.counts, evidence.counts[here].mean() if here.any() else 1)
+    whitener = posterior.basis.T @ np.linalg.inv(scatter / freedom) @ posterior.basis
+    queries, answers = case.test
+    rows = np.resize(np.arange(len(answers)), 96)
+    arrays = {
+        "gain": gain.transpose(1, 2, 0),
+        "solved": solved,
+        "keep": keep,
+        "means": evidence.means @ posterior.basis,
+        "whitener": whitener,
+        "frequency": np.log(counts + 1) if here.any() else 0 * counts,
+        "even": np.array(_EVEN if (~here).sum() > 1 else 0.0),
+        "queries": queries[rows] @ posterior.basis,
+        "truth": case.truth - case.truth.mean(axis=0),
+    }
+    tensors = {name: torch.tensor(a, dtype=torch.float32) for name, a in arrays.items()}
+    tensors["inputs"], tensors["spread"] = conditions(case)
+    tensors["mean"] = torch.tensor(moments(posterior)[0], dtype=torch.float32)
+    for name in (
+        "gain",
+        "solved",
+        "keep",
+        "means",
+        "frequency",
+        "truth",
+        "inputs",
+        "spread",
+        "mean",
+    ):
+        tensors[name] = _padded(name, tensors[name], k)
+    tensors["absent"] = torch.arange(MOST) >= k
+    tensors["answers"] = torch.tensor(answers[rows])
+    return tensors
+
+
+def _padded(name: str, value: Tensor, k: int) -> Tensor:
+    """Zeros behind the classes of a case."""
+    missing = MOST - k
+    if name == "gain":
+        return F.pad(value, (0, 0, 0, missing, 0, missing))
+    return F.pad(value, (0, missing) if value.ndim == 1 else (0, 0, 0, missing))
+
+
+def loss_of_heads(batch: dict[str, Tensor], shift: Tensor) -> Tensor:
+    """Cross-entropy of the heads that plants finish from shifted means ``[n, K, d]``."""
+    here = (~batch["absent"]).float()[..., None]
+    solved = batch["solved"] + torch.einsum("nijd,njd->nid", batch["gain"], shift * here)
+    centre, delta = solved[:, :1], solved[:, 1:]
+    deviations = (delta + batch["keep"] * (batch["means"] - centre - delta)) * here
+    length = torch.einsum("nkd,nde,nke->nk", deviations, batch["whitener"], deviations)
+    length = length.clamp(min=1e-12).sqrt()[..., None] * here
+    typical = (length.square().sum(1, keepdim=True) / here.sum(1, keepdim=True)).sqrt() + 1e-12
+    even = batch["even"][:, None, None]  # 0: lengths are left alone
+    factor = typical / (length + even * typical + 1e-12)
+    deviations = torch.where(even > 0, deviations * factor, deviations)
+    weight = deviations @ batch["whitener"]
+    bias = -0.5 * (deviations * weight).sum(2) + batch["frequency"]
+    logits = (batch["queries"] - centre) @ weight.transpose(1, 2) + bias[:, None]
+    logits = logits.masked_fill(batch["absent"][:, None], -1e4)
+    return F.cross_entropy(logits.flatten(0, 1), batch["answers"].flatten())
+
+
+def _fit(
+    network: Denoiser, cases: Batch, held: Batch, objective: Objective, steps: int
+) -> tuple[int, float]:
+    """Train a network, and leave it as it was best on what is held out: the step, and its loss."""
+    generator = torch.Generator().manual_seed(0)
+    optimiser = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, steps)
+    best = 0, _loss(held, objective), {k: v.clone() for k, v in network.state_dict().items()}
+    for step in range(1, steps + 1):
+        rows = torch.randint(len(cases["mean"]), (_BATCH,), generator=generator)
+        loss = objective({name: value[rows] for name, value in cases.items()})
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        if step % CHECKED == 0 and (loss_there := _loss(held, objective)) < best[1]:
+            best = step, loss_there, {k: v.clone() for k, v in network.state_dict().items()}
+    network.load_state_dict(best[2])
+    network.eval()
+    return best[:2]
+
+
+@torch.no_grad()
+def _loss(cases: Batch, objective: Objective) -> float:
+    """Loss of all cases, whose draws are the same each time."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return float(objective(cases))
+
+
+def fit(cases: Sequence[Case], held_cases: Sequence[Case]) -> tuple[Denoiser, Denoiser]:
+    """Fit the mean and the sampler on simulated plants; others say when to stop."""
+    stacked, held = (_stacked(each) for each in (cases, held_cases))
+    dimension = stacked["mean"].shape[2]
+    torch.manual_seed(0)
+
+    network = Denoiser(dimension, 0)
+
+    def finished(batch: dict[str, Tensor]) -> Tensor:
+        return loss_of_heads(batch, batch["spread"] * network(batch["inputs"], batch["absent"]))
+
+    step, loss = _fit(network, stacked, held, finished, STEPS)
+    shift = network(held["inputs"], held["absent"]).detach() * held["spread"]
+    losses = [float(loss_of_heads(held, share * shift)) for share in SHARES]
+    share = SHARES[int(np.argmin(losses))]
+    network.share = share
+    print(
+        f"mean: step {step}, share {share:g}; loss held out {losses[0]:.4f}, now {min(losses):.4f}"
+    )
+    flow = Denoiser(dimension, dimension + 1)
+
+    def denoised(batch: dict[str, Tensor]) -> Tensor:
+        here = (~batch["absent"]).float()[..., None]
+        clean = ((batch["truth"] - batch["mean"]) / (batch["spread"] + 1e-6)).clamp(-5, 5)
+        time = torch.sigmoid(torch.randn(len(clean), 1, 1)).expand(-1, MOST, 1)
+        noisy = (1 - time) * clean + time * torch.randn_like(clean)
+        inputs = torch.cat([batch["inputs"], noisy, time], dim=2)
+        gap: Tensor = (flow(inputs, batch["absent"]) - clean).square() * here
+        return gap.sum() / (here.sum() * dimension)
+
+    step, loss = _fit(flow, stacked, held, denoised, SAMPLER_STEPS)
+    print(f"sampler: step {step}; error held out {loss:.4f}")
+    return network, flow
+
+
+def _stacked(cases: Sequence[Case]) -> Batch:
+    rows = [finishing(case) for case in cases]
+    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+@torch.no_grad()
+def denoised_mean(network: Denoiser, case: Case) -> Floats:
+    """The learnt mean of the deviations, ``[K, d]``."""
+    inputs, spread = conditions(case)
+    absent = torch.zeros(1, len(inputs), dtype=torch.bool)
+    shift: Floats = (spread * network(inputs[None], absent)[0]).numpy().astype(np.float64)
+    return moments(case.posterior)[0] + shift
+
+
+@torch.no_grad()
+def samples(flow: Denoiser, case: Case, generator: torch.Generator) -> Floats:
+    """Draws from the learnt posterior, ``[SAMPLES, K, d]``."""
+    inputs, spread = conditions(case)
+    repeated = inputs.expand(SAMPLES, -1, -1)
+    absent = torch.zeros(repeated.shape[:2], dtype=torch.bool)
+    state = torch.randn(SAMPLES, *spread.shape, generator=generator)
+    for now, then in itertools.pairwise(torch.linspace(1, 0, FLOW_STEPS + 1)):
+        time = now.expand(*repeated.shape[:2], 1)
+        clean = flow(torch.cat([repeated, state, time], dim=2), absent)
+        state = clean + (state - clean) * (then / now)
+    places: Floats = (spread * state).numpy().astype(np.float64)
+    return moments(case.posterior)[0] + places
