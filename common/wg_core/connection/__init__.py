@@ -1,1 +1,1 @@
-"""Every way out of the plant: one bounded transport, the link to the server, witnesses."""
+"""All of the plant's outgoing connections: bounded transport, server link, witnesses."""

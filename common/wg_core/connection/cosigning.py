@@ -1,14 +1,14 @@
-"""Cosignatures of the plant's ledger: from how many witnesses, and how they come and go in files.
+"""Collection of witness cosignatures on the plant's ledger, over the network or in files.
 
-A release is sent when as many witnesses as ``client.yaml`` wants have cosigned the ledger that
-covers it. The server is one of them, and must be; others are asked over HTTPS
-(c2sp.org/tlog-witness). What a witness sees is a root, a size and a time: none depends on a record.
+A release is sent once as many witnesses as ``client.yaml`` requires have cosigned the ledger that
+covers it. The server must be one of them; others are asked over HTTPS (c2sp.org/tlog-witness). A
+witness sees a root, a size and a time, none of which depends on a record.
 
-A plant without a network hands its checkpoint out inside a statistics file, and learns that the
-server cosigned it when a weights package comes back. Until then any checkpoint that left may be the
-last that the server saw, so a file leads there from each of them (``Log.inclusion_proof``). There
-is room for ``witness.HANDED_OUT_LIMIT``; what would need more is refused before anything is
-charged.
+A plant without a network hands out its checkpoint inside a statistics file, and learns that the
+server cosigned it when a weights package comes back. Until then the server may have last seen any
+of the checkpoints handed out, so a file holds a consistency proof from each of them
+(``Log.inclusion_proof``), at most ``witness.HANDED_OUT_LIMIT``; a file that needs more is refused
+before anything is charged.
 """
 
 from __future__ import annotations
@@ -32,44 +32,45 @@ from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol, signing, statistics_file
 
-if TYPE_CHECKING:  # httpx: only where a witness beside the server is asked
+if TYPE_CHECKING:  # httpx is imported only if a witness other than the server is asked
     from wg_core.connection.http_witness import Ask
 
 log = logging.getLogger(__name__)
 
 
 class NoRoom(RefusedError):
-    """Too many checkpoints left without a cosignature coming back."""
+    """Too many checkpoints were handed out without a cosignature coming back."""
 
     code = "witness"
 
 
 class TooFewWitnesses(PeerError):
-    """Not as many witnesses cosigned as the plant wants; it may pass."""
+    """Fewer witnesses cosigned than the plant requires; a later attempt may succeed."""
 
     code = "witness"
 
 
 def enrol(ledger: Ledger, config: ClientConfig) -> None:
-    """Put the witnesses of ``client.yaml`` on the ledger, before anything is charged."""
+    """Record the witnesses of ``client.yaml`` on the ledger, before anything is charged."""
     for cosigner in config.witnesses:
         ledger.enrol_witness(cosigner.name, cosigner.public_key)
 
 
 def collect(ledger: Ledger, config: ClientConfig, server: Ask | None) -> None:
-    """Get the newest checkpoint cosigned by as many witnesses as the plant wants.
+    """Get the newest checkpoint cosigned by as many witnesses as the plant requires.
 
-    The server is asked first, and again where it was asked before: that waits for the end of the
-    time slot, so that when the others are asked says nothing of the work before.
+    The server is asked first, even if it has cosigned this checkpoint: its answer comes at the end
+    of the time slot, so the time at which the other witnesses are asked reveals nothing about the
+    work before.
 
     Args:
-        config: ``client.yaml``.
-        server: Asks the server. None over the air gap: nobody can use the file before the server
-            has cosigned it, so it counts as one that will.
+        config: Configuration of the plant (``client.yaml``).
+        server: Function that asks the server. None over the air gap: nobody can use the file before
+            the server has cosigned it, so the server is counted.
 
     Raises:
-        TooFewWitnesses: Too few answered, or their answers do not hold. What is released is kept.
-        WitnessRefused: The server refuses.
+        TooFewWitnesses: Too few witnesses gave a valid cosignature. The release is kept.
+        WitnessRefused: The server refuses to cosign.
         PeerError: The server cannot be reached.
     """
     if server is not None:
@@ -94,11 +95,11 @@ def collect(ledger: Ledger, config: ClientConfig, server: Ask | None) -> None:
 
 
 def check_others(home: ClientHome, config: ClientConfig) -> None:
-    """Let the witnesses beside the server cosign the ledger as it is, as far as they answer.
+    """Ask the witnesses other than the server to cosign the ledger; failures are only logged.
 
     Raises:
-        RolledBack: One has seen more of it than this ledger holds.
-        WitnessRefused: One has seen another history of it.
+        RolledBack: A witness has seen more entries than this ledger holds.
+        WitnessRefused: A witness has seen another history of the ledger.
     """
     if not config.witnesses:
         return
@@ -119,10 +120,10 @@ def check_others(home: ClientHome, config: ClientConfig) -> None:
 
 
 def check_room(ledger: Ledger, config: ClientConfig) -> None:
-    """Refuse one more file while as many as a file can lead from wait for a cosignature.
+    """Check that one more file can prove consistency with every checkpoint still uncosigned.
 
     Raises:
-        NoRoom: They do; the message says what to do.
+        NoRoom: The limit is reached; the message says what to do.
     """
     sizes = ledger.unanswered_sizes(config.server.witness_name)
     if len(sizes) >= HANDED_OUT_LIMIT:
@@ -134,10 +135,10 @@ def check_room(ledger: Ledger, config: ClientConfig) -> None:
 
 
 def hand_out(ledger: Ledger, config: ClientConfig) -> None:
-    """Let the ledger's newest checkpoint leave in a file; again is free.
+    """Record that the ledger's newest checkpoint leaves in a file; repeating it has no effect.
 
     Raises:
-        NoRoom: As for ``check_room``.
+        NoRoom: The same condition as for ``check_room``.
     """
     if ledger.size not in ledger.unanswered_sizes(config.server.witness_name):
         check_room(ledger, config)
@@ -145,7 +146,7 @@ def hand_out(ledger: Ledger, config: ClientConfig) -> None:
 
 
 def leads_to(file: Path, size: int) -> bool:
-    """Return whether a stored statistics file belongs to the ledger's checkpoint of this size."""
+    """Return whether a stored statistics file proves its release in the checkpoint of this size."""
     if not file.is_file():
         return False
     statistics = statistics_file.decode_covered(
@@ -155,16 +156,16 @@ def leads_to(file: Path, size: int) -> bool:
 
 
 def keep(home: ClientHome, signed: bytes) -> int | None:
-    """Keep the server's cosignature of one of this ledger's checkpoints.
+    """Store the server's cosignature of one of this ledger's checkpoints.
 
     Returns:
-        The checkpoint's size; none if it is of another ledger, as in a package that was made
-        before this plant gave its old ledger up.
+        Size of the checkpoint; None if it belongs to another ledger, as in a package made before
+        this plant gave up its old ledger.
 
     Raises:
-        DecodeError: It is no checkpoint.
-        VerificationError: The cosignature does not hold.
-        RolledBack: The server has seen more of this ledger than it holds.
+        DecodeError: The bytes are not a checkpoint.
+        VerificationError: The cosignature is not valid.
+        RolledBack: The server has seen more entries than this ledger holds.
     """
     config = configuration.load(home)
     head, note = checkpoints.decode(signed, subject="cosigned checkpoint")
@@ -184,14 +185,14 @@ def keep(home: ClientHome, signed: bytes) -> int | None:
 
 
 def keep_recent(home: ClientHome, signed: bytes, *, seconds: float) -> int:
-    """Keep the cosigned note in which the server states how much of this ledger it has seen.
+    """Store a recent cosigned note in which the server states how much of this ledger it has seen.
 
     Returns:
         Number of entries of the ledger.
 
     Raises:
-        DecodeError, RolledBack: As of ``keep``.
-        VerificationError: It is of another ledger, does not hold, or is older than ``seconds``.
+        DecodeError, RolledBack: The same conditions as for ``keep``.
+        VerificationError: The note is invalid, of another ledger, or older than ``seconds``.
     """
     if keep(home, signed) is None:
         raise VerificationError("checkpoint: of another ledger than this home's")
@@ -209,17 +210,17 @@ def keep_recent(home: ClientHome, signed: bytes, *, seconds: float) -> int:
 
 
 def check_newest(home: ClientHome, config: ClientConfig, ask: Ask) -> int:
-    """Let the server cosign the ledger as it is: a copy that is older than it saw is found out.
+    """Ask the server to cosign the whole ledger, which detects a copy older than the server saw.
 
-    Nothing is charged before that, so an older copy cannot become a second story of one ledger.
+    Nothing is charged before, so an older copy cannot become a second history of one ledger.
 
     Returns:
         Number of entries of the ledger.
 
     Raises:
-        RolledBack: The server has seen more of it than this ledger holds.
+        RolledBack: The server has seen more entries than this ledger holds.
         PeerError: The server cannot be reached, or refuses.
-        VerificationError: The answer does not hold.
+        VerificationError: The cosignature is not valid.
     """
     with locks.release(home), Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
         ledger.countersign(config.server.witness_name, ask)
@@ -229,10 +230,10 @@ def check_newest(home: ClientHome, config: ClientConfig, ask: Ask) -> int:
 def status(
     home: ClientHome, config: ClientConfig
 ) -> tuple[str, tuple[str, ...], int, list[tuple[str, tuple[str, ...], int]]]:
-    """Origin and verifier keys of the ledger, its size, and how far each witness cosigned it.
+    """Return the ledger's origin, verifier keys and size, and the progress of each witness.
 
     Returns:
-        Of each witness its name, its verifier keys, and a number of entries.
+        For each witness: its name, its verifier keys, and the number of entries it cosigned.
     """
     rows = []
     server = config.pin

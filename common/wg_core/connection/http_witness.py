@@ -1,8 +1,8 @@
-"""Asking a witness that is not the server (c2sp.org/tlog-witness, ``add-checkpoint``).
+"""HTTPS client for witnesses other than the server (c2sp.org/tlog-witness, ``add-checkpoint``).
 
-One POST below the witness's submission prefix. Whoever answers, only a cosignature under the key
-of ``client.yaml`` counts, which the ledger checks: TLS keeps the question from strangers and the
-answer from being held up, no more.
+A request is one POST below the witness's submission prefix. The ledger accepts only a cosignature
+under the key in ``client.yaml``, whoever answers; TLS only keeps strangers from reading the request
+and delaying the answer.
 """
 
 import ssl
@@ -21,14 +21,14 @@ from wg_core.wire.protocol import NOTE_LIMIT
 ADD_CHECKPOINT = "/add-checkpoint"
 
 Ask = Callable[[bytes], bytes]
-"""Takes an ``add-checkpoint`` body and returns cosignature lines, or raises ``WitnessRefused``."""
+"""Function from an ``add-checkpoint`` body to cosignature lines; may raise ``WitnessRefused``."""
 
 
 def ask(witness: WitnessConfig) -> Ask:
-    """Return the function that asks a witness, over a new connection for each call.
+    """Return a function that asks a witness, over a new connection per call.
 
     Raises:
-        ConfigError: The file of its authority cannot be used.
+        ConfigError: The witness's CA certificate file cannot be used.
     """
     context = _context(witness)
 

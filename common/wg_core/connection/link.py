@@ -1,7 +1,7 @@
-"""The plant's only way out: HTTPS to the one configured server, pinned CA, client certificate.
+"""The plant's HTTPS link to its server, with a pinned CA and a client certificate.
 
-Nothing is taken from the environment (``trust_env=False``): no proxy, no other certificate store,
-no netrc. Redirects are not followed. Messages say what to do; a wrong clock is called that.
+Nothing is taken from the environment (``trust_env=False``): no proxy, certificate store or netrc.
+Redirects are not followed. Messages say what to do, and name a wrong clock as such.
 """
 
 import email.utils
@@ -30,7 +30,7 @@ class Link:
 
     @classmethod
     def open(cls, home: ClientHome, fleet_url: str) -> Self:
-        """Open with the home's certificate and pinned CA."""
+        """Open a link with the home's certificate and pinned CA."""
         return cls(fleet_url, client_context(home))
 
     def __enter__(self) -> Self:
@@ -44,24 +44,24 @@ class Link:
         self._client.close()
 
     def witness(self, request: bytes) -> bytes:
-        """Ask the server to cosign (C2SP tlog-witness, ``add-checkpoint``); returns the line.
+        """Ask the server to cosign (C2SP tlog-witness, ``add-checkpoint``); return the lines.
 
         Raises:
             PeerError: The server cannot be reached, or answers neither 200, 409 nor 422.
-            WitnessRefused: It answers 409 (and says what it saw last) or 422 (a bad proof).
+            WitnessRefused: The server answers 409 (with the size it saw last) or 422 (bad proof).
         """
         return witness.read_reply(*self._ask("witness", protocol.WITNESS_PATH, request, *_ANSWERS))
 
     def rotate(self, notice: bytes) -> bytes:
-        """Tell the server of the ledger's new key (a ``KeyRotation``); it cosigns under it.
+        """Send the ledger's new key (a ``KeyRotation``) to the server; return its cosignature.
 
         Raises:
-            PeerError, WitnessRefused: As of ``witness``.
+            PeerError, WitnessRefused: The same conditions as for ``witness``.
         """
         return witness.read_reply(*self._ask("rotation", protocol.ROTATE_PATH, notice, *_ANSWERS))
 
     def renew(self, csr_pem: str) -> bytes:
-        """Trade a certificate request for a fresh TLS client certificate (PEM).
+        """Exchange a certificate request for a new TLS client certificate (PEM).
 
         Raises:
             PeerError: The server cannot be reached or refuses.
@@ -69,7 +69,7 @@ class Link:
         return self._ask("renewal", protocol.RENEW_PATH, csr_pem.encode("ascii"), HTTPStatus.OK)[1]
 
     def trust(self, pins: bytes) -> bytes:
-        """Say what is pinned here (``Pins``), and get what is to be believed today (``Trust``).
+        """Send the keys pinned here (``Pins``), and return the keys valid today (``Trust``).
 
         Raises:
             PeerError: The server cannot be reached or refuses.
@@ -77,7 +77,7 @@ class Link:
         return self._ask("trust", protocol.TRUST_PATH, pins, HTTPStatus.OK)[1]
 
     def _ask(self, subject: str, path: str, body: bytes, *good: int) -> tuple[int, bytes]:
-        """Status and body of an answer whose status is one of ``good``."""
+        """Return status and body of an answer whose status is one of ``good``."""
         status, answer = post(self._client, path, body)
         if status not in good:
             words = answer[:200].decode("utf-8", "replace").strip() or "(no text)"
@@ -86,7 +86,7 @@ class Link:
 
 
 def post(client: httpx.Client, path: str, body: bytes) -> tuple[int, bytes]:
-    """Send one request and read a bounded reply: status and body.
+    """Send one POST request and return status and body of the bounded reply.
 
     Raises:
         PeerError: The server cannot be reached, or the reply is too large.
@@ -95,7 +95,7 @@ def post(client: httpx.Client, path: str, body: bytes) -> tuple[int, bytes]:
 
 
 def get(client: httpx.Client, path: str) -> tuple[int, bytes]:
-    """Fetch one small document: status and body.
+    """Fetch one small document, and return status and body.
 
     Raises:
         PeerError: The server cannot be reached, or the reply is too large.
@@ -104,7 +104,7 @@ def get(client: httpx.Client, path: str) -> tuple[int, bytes]:
 
 
 def client_context(home: ClientHome) -> ssl.SSLContext:
-    """TLS 1.3 with the pinned CA and this site's certificate.
+    """Return a TLS 1.3 context with the pinned CA and this site's client certificate.
 
     Raises:
         ConfigError: A certificate or key is missing or damaged.
@@ -120,7 +120,7 @@ def client_context(home: ClientHome) -> ssl.SSLContext:
 
 
 def pinned_context(ca_certificate: Path) -> ssl.SSLContext:
-    """TLS 1.3 that trusts one CA certificate and nothing else.
+    """Return a TLS 1.3 context that trusts one CA certificate only.
 
     Raises:
         ConfigError: The certificate is missing or damaged.
@@ -137,7 +137,7 @@ def pinned_context(ca_certificate: Path) -> ssl.SSLContext:
 
 
 def describe(error: Exception) -> str:
-    """Say what went wrong on the way, for a person."""
+    """Describe a connection error for a person."""
     text = str(error)
     if "CERTIFICATE_REQUIRED" in text or "BAD_CERTIFICATE" in text or "UNKNOWN_CA" in text:
         return "the server refused this site's certificate"
@@ -156,19 +156,19 @@ def describe(error: Exception) -> str:
 
 
 def clock_skew(response: httpx.Response, current_time: float | None = None) -> float | None:
-    """Seconds by which this machine's clock is ahead of the server's; none if it does not say."""
+    """Return the seconds by which this clock is ahead of the server's; None without a date."""
     text = response.headers.get("date")
     if not text:
         return None
     try:
         then = email.utils.parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):  # whatever a server calls a date
+    except (ValueError, TypeError, IndexError, OverflowError):  # the date is malformed
         return None
     return (time.time() if current_time is None else current_time) - then
 
 
 def explain_status(response: httpx.Response, current_time: float | None = None) -> str:
-    """Say what an error status means; a 401 with a wrong clock is called a wrong clock."""
+    """Describe an error status; a 401 caused by a wrong clock is described as the latter."""
     clock_tolerance_seconds = 5.0
     if response.headers.get(protocol.WHY_HEADER) == protocol.REVOKED:
         return (
@@ -194,7 +194,7 @@ def explain_status(response: httpx.Response, current_time: float | None = None) 
 def _read(
     client: httpx.Client, method: str, path: str, body: bytes | None, headers: dict[str, str]
 ) -> tuple[int, bytes]:
-    """One request; its answer is uncompressed and bounded, see ``transport``."""
+    """Send one request, and read the uncompressed, bounded answer; see ``transport``."""
     try:
         with client.stream(method, path, content=body, headers=headers) as response:
             if protocol.WHY_HEADER in response.headers:

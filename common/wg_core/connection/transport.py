@@ -1,10 +1,10 @@
-"""The one transport of the client: every connection that leaves the plant is made here.
+"""HTTPS transport of the client, through which every connection of the plant goes.
 
-What a server may make a plant do is bounded before it has shown who it is: an answer is taken
-uncompressed or not at all (793 bytes of stacked gzip are eight gigabytes), its body is counted
-while it is read, its head is at most 100 KiB (h11), and a whole call has a deadline, so that a
-byte now and then keeps nobody. No proxy, certificate store or netrc of the environment, no
-redirect, no cookie.
+A server's influence is bounded before it has authenticated: a compressed answer is refused (793
+bytes of stacked gzip expand to eight gigabytes), the body is counted while it is read, the header
+is at most 100 KiB (h11), and the whole call has a deadline, so that a server cannot hold a plant by
+sending single bytes. Proxies, certificate stores and netrc of the environment, redirects and
+cookies are ignored.
 """
 
 import ssl
@@ -22,9 +22,9 @@ TIMEOUT_SECONDS = 30.0  # Longest wait for the next bytes
 
 CALL_SECONDS = 120.0  # Longest small call, from connecting to the answer's last byte
 
-TRANSFER_SECONDS = 900.0  # Longest call that carries a file or a range of one
+TRANSFER_SECONDS = 900.0  # Longest call that carries a file or a range of a file
 
-REPLY_LIMIT = 16 << 20  # Largest answer of a small call, in bytes
+REPLY_LIMIT = 16 << 20  # Largest answer to a small call, in bytes
 
 
 def open_client(
@@ -34,13 +34,13 @@ def open_client(
     limit: int = REPLY_LIMIT,
     seconds: float = CALL_SECONDS,
 ) -> httpx.Client:
-    """An HTTPS client whose every answer is bounded.
+    """Open an HTTPS client that bounds size and duration of every answer.
 
     Args:
-        base_url: ``https://host:port``, or empty if calls name it.
-        context: Whom to trust, and as whom to appear.
+        base_url: ``https://host:port``; empty if each call gives its own.
+        context: TLS context: trusted CAs and own certificate.
         limit: Largest body of an answer, in bytes.
-        seconds: Longest call as a whole.
+        seconds: Longest duration of a whole call.
     """
     return httpx.Client(
         base_url=base_url,
@@ -53,14 +53,14 @@ def open_client(
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One call: when it must be over, by the monotonic clock."""
+    """A request and the monotonic time at which its call must be over."""
 
     request: httpx.Request
     until: float
 
 
 class BoundedTransport(httpx.BaseTransport):
-    """HTTP/1.1 over TLS. Bounds the body of each answer and the time of each call."""
+    """HTTP/1.1 over TLS, with bounds on the body of each answer and the time of each call."""
 
     def __init__(
         self,
@@ -80,10 +80,10 @@ class BoundedTransport(httpx.BaseTransport):
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request; its answer is bounded while it is read.
+        """Send one request; the answer's body is bounded while it is read.
 
         Raises:
-            httpx.HTTPError: The server cannot be reached, or its answer is none that is taken.
+            httpx.HTTPError: The server cannot be reached, or its answer is not accepted.
         """
         request.headers["accept-encoding"] = "identity"
         call = _Call(request, time.monotonic() + self._seconds)
@@ -120,13 +120,13 @@ class BoundedTransport(httpx.BaseTransport):
         self._pool.close()
 
     def _seconds_left(self) -> float:
-        """Seconds that the call of this thread has left."""
+        """Return the seconds left for the current call of this thread."""
         call: _Call | None = getattr(self._now, "call", None)
         return self._seconds if call is None else call.until - time.monotonic()
 
     @contextmanager
     def _during(self, call: _Call) -> Iterator[None]:
-        """Attribute to ``call`` everything that this thread reads and writes in the block."""
+        """Apply the deadline of ``call`` to all reads and writes of this thread in the context."""
         before = getattr(self._now, "call", None)
         self._now.call = call
         try:
@@ -138,7 +138,7 @@ class BoundedTransport(httpx.BaseTransport):
 
 
 class _Body(httpx.SyncByteStream):
-    """The bytes of an answer, up to a limit."""
+    """Body of an answer, up to a size limit."""
 
     def __init__(
         self, inner: Iterable[bytes], limit: int, during: Callable[[], Any], request: httpx.Request
@@ -167,7 +167,7 @@ class _Body(httpx.SyncByteStream):
 
 
 class _Backend(httpcore.NetworkBackend):
-    """Connections whose every wait ends with the call."""
+    """Network backend that ends every wait at the call's deadline."""
 
     def __init__(self, inner: httpcore.NetworkBackend, seconds_left: Callable[[], float]) -> None:
         self._inner = inner
@@ -229,7 +229,7 @@ _ERRORS = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolEr
 
 
 def _translate(error: Exception, request: httpx.Request) -> NoReturn:
-    """Raise what httpx calls this error."""
+    """Raise the httpx error that corresponds to an httpcore error."""
     if isinstance(error, httpcore.TimeoutException):
         raise httpx.ReadTimeout(str(error), request=request) from error
     if isinstance(error, httpcore.ConnectError):
