@@ -1,1 +1,1 @@
-"""The node that answers: one session, its messages, packages that come in, keys it follows."""
+"""The plant's node: session with the server, answers, received packages, server keys."""

@@ -1,4 +1,4 @@
-"""The node's process, which ``wg-client run`` turns into: it loads the core alone of ours."""
+"""Process of the node, started by ``wg-client run``; of our packages it loads only the core."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ log = logging.getLogger("wg_core.fleet")
 def node(home: Path, once: bool, as_json: bool, log_format: str) -> None:
     """Serve the home's server until stopped. ``wg-client run --help`` says more."""
     place = ClientHome(home)
-    charging.code_digest()  # of the code as it is now, not of an upgrade while this runs
+    charging.code_digest()  # now, so that it is the running code even if an upgrade follows
     config = configuration.load(place)
     readiness.ready_snapshot(place)
     logs.use(log_format, hidden_paths=(config.data.path,))
@@ -53,7 +53,7 @@ def node(home: Path, once: bool, as_json: bool, log_format: str) -> None:
 
 
 def main() -> int:
-    """Serve until stopped; return the exit code. Errors are said in English: a log keeps them."""
+    """Serve until stopped; return the exit code. Errors are in English, for the log."""
     os.umask(logs.PRIVATE_UMASK)
     logs.start("wg_core")
     try:
@@ -61,13 +61,13 @@ def main() -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - also a bug has an exit code
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a bug has an exit code too
         return _report_failure(errors.failure(error))
     return errors.ExitCode.OK
 
 
 def _report_failure(failure: errors.Failure) -> int:
-    """Say what ended the process, with the trace of a bug."""
+    """Report the error that ended the process, with the traceback of a bug."""
     if failure.exit_code == errors.ExitCode.INTERNAL:
         log.exception("internal error")
     if "--json" in sys.argv:

@@ -1,7 +1,7 @@
-"""Answers of the node to the server's messages: statistics, and weights packages.
+"""The node's answers to the server's messages: statistics, and receipts of weights packages.
 
-No error text goes back: whatever data, disk, snapshot or a crash cause is one word,
-``unavailable``. The text stays in the plant's log.
+No error text is sent: every failure that may depend on data, disk or snapshot is answered with the
+single word ``unavailable``. The text stays in the plant's log.
 """
 
 import logging
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Answers:
-    """Answers messages for one home."""
+    """Computes the answers to the messages for one home."""
 
     def __init__(self, home: ClientHome, config: ClientConfig, handlers: Handlers) -> None:
         self._home = home
@@ -36,11 +36,11 @@ class Answers:
         self._inbox = Inbox(home)
 
     def to(self, kind: str, envelope: Envelope, slot: Slot) -> Envelope:
-        """The answer to a message of an allowed type: what was asked for, or a refusal of one word.
+        """Answer a message of an allowed type, or return a refusal of one word.
 
         Raises:
-            Declined: It is not a message of this type, or too large.
-            Stopped: The node stops before the answer may leave.
+            Declined: The message is malformed.
+            Stopped: The node is stopped before the answer may leave.
         """
         try:
             if kind == protocol.QUERY_STATISTICS:
@@ -68,7 +68,7 @@ class Answers:
         return guard(query.request_id, answer, fleet.ANSWER_WORDS)
 
     def _package(self, envelope: Envelope) -> Envelope:
-        """A package that came in the message."""
+        """Receive the package in the message, and return its receipt."""
         delivery = _record(Delivery, envelope, "delivery")
 
         def receive() -> Envelope:
@@ -82,15 +82,15 @@ class Answers:
 
 
 def guard(request_id: str, action: Callable[[], Envelope], words: frozenset[str]) -> Envelope:
-    """Turn an error of a handler into a refusal of one word; the rest stays in the plant's log.
+    """Run a handler, and turn its errors into a refusal of one word; the text stays in the log.
 
     Args:
-        words: Words that depend on the request, the policy, the budget, the clock and the peer
-            alone. All else is ``unavailable``: data, disk, snapshot, a crash before.
+        words: Words that may be sent, since they depend only on the request, the policy, the
+            budget, the clock and the server. Every other error becomes ``unavailable``.
 
     Raises:
-        DecodeError: The request id is none.
-        Stopped: The node stops.
+        DecodeError: The request id is malformed.
+        Stopped: The node is stopped.
     """
     fleet.check_request_id(request_id)
     with logs.about(request=request_id):
@@ -110,7 +110,7 @@ def guard(request_id: str, action: Callable[[], Envelope], words: frozenset[str]
 
 
 def server_witness(connection: link.Link, slot: Slot) -> Witness:
-    """Asks the server to cosign, when the slot has ended."""
+    """Return a function that asks the server to cosign once the slot has ended."""
     return lambda request: slot.send(partial(connection.witness, request))
 
 

@@ -1,7 +1,7 @@
-"""Applying packages on a thread of their own, while the node goes on asking and answering.
+"""Thread that applies packages while the node goes on polling and answering.
 
-How long applying takes depends on the records, so nothing that a server can see waits for it. The
-inbox on disk is the queue: a package waits there until it was applied or set aside, so a crash
+The time that applying takes depends on the records, so nothing visible to the server waits for it.
+The inbox on disk is the queue: a package stays there until it was applied or set aside, so a crash
 loses none.
 """
 
@@ -23,11 +23,11 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 class Applier:
-    """The thread; it runs while this is entered.
+    """Thread that applies packages; it runs while the context is entered.
 
     Attributes:
-        failure: Why the last package that was set aside could not be applied.
-        crash: What ended the thread, if anything did.
+        failure: Error of the last package that was set aside.
+        crash: Exception that ended the thread, if any.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Applier:
         """Prepare the thread.
 
         Args:
-            stop: Set by the thread when it crashes, and with ``once`` after one package.
+            stop: Event that the thread sets when it crashes, and with ``once`` after one package.
             again_seconds: Pause before a package that did not fit on the disk is tried again.
         """
         self._home = home
@@ -59,18 +59,18 @@ class Applier:
         self.crash: BaseException | None = None
 
     def __enter__(self) -> Self:
-        self._wake.set()  # what came before this process began
+        self._wake.set()  # for packages that arrived before this process started
         self._thread.start()
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """The package that is being applied is finished first."""
+        """Finish the package that is being applied, and end the thread."""
         self._end.set()
         self._wake.set()
         self._thread.join()
 
     def wake(self) -> None:
-        """Say that a package may wait."""
+        """Tell the thread that a package may be waiting."""
         self._wake.set()
 
     def _run(self) -> None:
@@ -87,10 +87,10 @@ class Applier:
             self._stop.set()
 
     def _apply_waiting(self) -> float | None:
-        """Apply packages that are on disk; with ``once``, stop after the first.
+        """Apply the packages on disk; with ``once``, stop after the first.
 
         Returns:
-            Seconds after which to try again what did not fit on the disk, if anything.
+            Seconds after which to retry a package that did not fit on the disk, if any.
         """
         for path in self._inbox.waiting():
             if self._end.is_set():
@@ -106,7 +106,7 @@ class Applier:
         return None
 
     def _apply(self, path: Path) -> None:
-        """Apply one package, or set it aside for good."""
+        """Apply one package, or set it aside permanently."""
         try:
             self._apply_package(self._home, path)
         except StorageError:
@@ -117,7 +117,7 @@ class Applier:
             self._reject(path, InternalError(f"{path}: {error}"))
         except WgError as error:
             self._reject(path, error)
-        except Exception as error:  # else it would end the node again at every start
+        except Exception as error:  # otherwise it would end the node at every start
             log.exception("package %s", path.stem)
             self._reject(path, InternalError(f"{path}: {type(error).__name__}"))
         else:

@@ -1,9 +1,9 @@
-"""A package is applied by a process of its own, so that the node loads no models.
+"""Application of a package in a child process, so that the node itself loads no models.
 
-The process is this interpreter with one module of the installation, ``PROGRAM``; a server chooses
-nothing of it but the bytes of the package on disk. It answers with one ``Applied`` record on its
-standard output, logs to this process's standard error, ignores the signals that end a node, since a
-package that is being applied is finished first, and ends when its standard input does, so that it
+The process is this interpreter with one module of the installation, ``PROGRAM``; the server
+controls nothing but the bytes of the package on disk. The process writes one ``Applied`` record to
+its standard output and logs to this process's standard error. It ignores the signals that end a
+node, so that a package is finished first, and ends when its standard input is closed, so that it
 never outlives the node.
 """
 
@@ -25,13 +25,13 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """Outcome of one package.
+    """Outcome of applying one package.
 
     Attributes:
-        code: Code of the error (``wg_core.errors``) that ended it; empty: it was applied.
-        message: Message of that error.
-        document: What was kept and why, as JSON text, for ``--once --json``.
-        lines: The same for a person.
+        code: Code of the error (``wg_core.errors``); empty: the package was applied.
+        message: Message of the error.
+        document: Selected model and the reasons, as JSON text, for ``--once --json``.
+        lines: The same report as lines of text.
     """
 
     version: int = VERSION
@@ -42,11 +42,11 @@ class Applied:
 
 
 def apply_package(home: ClientHome, path: Path) -> Applied:
-    """Apply a package in a child process, and wait for it.
+    """Apply a package in a child process, and wait for the result.
 
     Raises:
-        StorageError: A stop of the whole service ended the child early; the package waits.
-        WgError: As the child says; ``InternalError`` where it ended without an answer.
+        StorageError: The service was stopped before the child began; the package waits.
+        WgError: The error that the child reports; ``InternalError`` if it ended without an answer.
     """
     words = [sys.executable, "-P", "-m", PROGRAM, str(home.root), str(path)]
     words += ["--log-format", logs.JSON if logs.in_json() else logs.TEXT]
@@ -58,7 +58,7 @@ def apply_package(home: ClientHome, path: Path) -> Applied:
         if len(data) > REPLY_LIMIT:
             child.kill()
         code = child.wait()
-    if -code in (signal.SIGTERM, signal.SIGINT):  # before the child could ignore them
+    if -code in (signal.SIGTERM, signal.SIGINT):  # before the child ignored them
         raise StorageError(f"{path}: not applied: the service was stopped")
     if code != 0 or not data or len(data) > REPLY_LIMIT:
         raise InternalError(f"{path}: the process that applied it ended with {code}")

@@ -1,12 +1,12 @@
-"""Following a server to its new certificate authority, if the old one vouches for it.
+"""Adoption of a server's new certificate authority, if the pinned authority signed for it.
 
-A plant pins one root. A later authority has another key; the one before it has signed a certificate
-of that key, a *link* (RFC 4210, section 4.4). The plant goes from the root that it pins along links
-to the root of today, and pins that one alone from then on. Who has only stolen the server's TLS key
-has no link to show.
+A plant pins one root certificate. A new authority has another key, for which the previous authority
+signed a *link* certificate (RFC 4210, section 4.4). The plant follows links from its pinned root to
+the current root, and then pins only the latter. A thief of the server's TLS key alone has no link
+to show.
 
-*Not guaranteed* where the authority's own key was stolen: its thief can sign links. That is what
-enrolling anew is for.
+*Not guaranteed* if the authority's own key was stolen: the thief can sign links. In that case the
+plant must enrol again.
 """
 
 import datetime
@@ -28,12 +28,12 @@ _PEM_LIMIT = 64 << 10
 
 
 def follow(home: ClientHome, data: bytes) -> bool:
-    """Pin the server's authority of today; whether it is another one than before.
+    """Pin the server's current authority; return whether it differs from the pinned one.
 
-    One that the pinned root does not vouch for is named in the log, and changes nothing.
+    An authority without a link from the pinned root is logged and changes nothing.
 
     Args:
-        data: As of ``newest_root``.
+        data: PEM certificates, as for ``newest_root``.
 
     Raises:
         ConfigError: The pinned root is missing or damaged.
@@ -53,15 +53,15 @@ def follow(home: ClientHome, data: bytes) -> bool:
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
-    """SHA-256 of a certificate in DER, hex."""
+    """Return the SHA-256 of a certificate in DER, hex."""
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 def read_root(home: ClientHome) -> x509.Certificate:
-    """The root that a home pins.
+    """Read the root certificate that a home pins.
 
     Raises:
-        ConfigError: It is missing or damaged.
+        ConfigError: The certificate is missing or damaged.
     """
     try:
         data = atomic.read_bytes(home.ca_certificate, limit=_PEM_LIMIT)
@@ -73,16 +73,16 @@ def read_root(home: ClientHome) -> x509.Certificate:
 def newest_root(
     pinned_root: x509.Certificate, data: bytes, current_time: datetime.datetime
 ) -> x509.Certificate:
-    """The root of today, if links lead to it from the pinned one.
+    """Return the server's current root, if links lead to it from the pinned root.
 
     Args:
-        pinned_root: The root that is trusted.
-        data: PEM: the root of today, then links in any order.
-        current_time: The time at which all must be good.
+        pinned_root: Root that is trusted.
+        data: PEM certificates: the current root, then links in any order.
+        current_time: Time at which all certificates must be valid.
 
     Raises:
-        DecodeError: It is not 1 to ``LINKS_LIMIT`` + 1 certificates.
-        VerificationError: No way leads from ``pinned_root`` to the root.
+        DecodeError: The data are not 1 to ``LINKS_LIMIT`` + 1 certificates.
+        VerificationError: No chain of links leads from ``pinned_root`` to the current root.
     """
     try:
         root, *links = x509.load_pem_x509_certificates(data)
@@ -110,7 +110,7 @@ def newest_root(
 
 
 def issued_by(certificate: x509.Certificate, root: x509.Certificate) -> bool:
-    """Return whether an authority signed a certificate."""
+    """Return whether ``root`` signed a certificate."""
     try:
         certificate.verify_directly_issued_by(root)
     except (ValueError, TypeError, InvalidSignature):
@@ -121,7 +121,7 @@ def issued_by(certificate: x509.Certificate, root: x509.Certificate) -> bool:
 def _vouches(
     issuer: x509.Certificate, link: x509.Certificate, current_time: datetime.datetime
 ) -> bool:
-    """Return whether one authority signed that another of the same name is one, too."""
+    """Return whether ``issuer`` signed ``link``, a valid CA certificate of the same name."""
     try:
         basic = link.extensions.get_extension_for_class(x509.BasicConstraints).value
     except (ValueError, x509.ExtensionNotFound):

@@ -1,9 +1,10 @@
-"""Witnesses of a plant whose releases leave in files, where one can be reached after all.
+"""Witnesses for a plant whose releases leave in files, if some can be reached by network.
 
-Until a file is taken in nobody but the plant knows how far its ledger went, so that each copy of a
-home would release on the same budget once more. Whoever can be reached is asked before anything is
-charged, and told after: the next copy is then found to be behind. Where nobody can, the server
-finds a copy when its file comes, and an auditor adds up what all of them spent.
+Until the server takes in a file, only the plant knows how far its ledger has grown, so each copy of
+a home could release on the same budget again. Every reachable witness is asked before anything is
+charged and again afterwards, so that another copy is found to be behind. If no witness can be
+reached, the server detects a copy when its file arrives, and an auditor adds up the spending of all
+copies.
 """
 
 import logging
@@ -25,17 +26,19 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def reachable_server(home: ClientHome, config: ClientConfig) -> Iterator[Witness | None]:
-    """Let witnesses cosign the ledger as it is; what asks the server again, None if it is away.
+    """Have witnesses cosign the ledger; yield a function that asks the server again.
+
+    None is yielded if the server cannot be reached.
 
     Raises:
-        RolledBack: A witness has seen more of the ledger: this home is a copy, or an older one.
-        WitnessRefused: One has seen another history of it. Nothing was charged.
+        RolledBack: A witness has seen more of the ledger: this home is an outdated copy.
+        WitnessRefused: A witness has seen another history of the ledger. Nothing was charged.
     """
     cosigning.check_others(home, config)
     with ExitStack() as stack:
         try:
             connection = stack.enter_context(link.Link.open(home, config.server.fleet_url))
-            # A call that leaves no trace on the ledger if nobody answers.
+            # This call leaves no trace on the ledger if the server does not answer.
             trust.follow(home, config, connection)
         except (PeerError, ConfigError, DecodeError) as error:
             log.info("%s is not asked as a witness: %s", config.server.name, error)

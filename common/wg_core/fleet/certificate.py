@@ -1,4 +1,4 @@
-"""The plant's TLS client certificate: read, checked against the home's key, renewed in time."""
+"""The plant's TLS client certificate: loading, check against the home's key, renewal."""
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -16,13 +16,13 @@ _FILE_LIMIT = 1 << 16
 
 
 def renew(home: ClientHome, config: ClientConfig) -> None:
-    """Replace the TLS client certificate by a fresh one for the same key.
+    """Replace the TLS client certificate by a new one for the same key.
 
-    The server's authority of today is pinned first, where the pinned one vouches for it.
+    The server's current authority is pinned first, if the pinned authority signed for it.
 
     Raises:
         PeerError: The server cannot be reached or refuses.
-        VerificationError: What came back is no certificate for this key.
+        VerificationError: The answer is not a certificate for this key.
     """
     with link.Link.open(home, config.server.fleet_url) as connection:
         trust.follow(home, config, connection)
@@ -31,15 +31,16 @@ def renew(home: ClientHome, config: ClientConfig) -> None:
 
 
 def expiry(home: ClientHome) -> float:
-    """When the TLS client certificate expires, Unix seconds."""
+    """Return the expiry time of the TLS client certificate, Unix seconds."""
     certificate = load(atomic.read_bytes(home.certificate, limit=_FILE_LIMIT))
     return certificate.not_valid_after_utc.timestamp()
 
 
 def renewal_due(home: ClientHome, current_time: float) -> bool:
-    """Return whether a third of the certificate's life is over, or its authority is replaced.
+    """Return whether the certificate must be renewed.
 
-    So early that a plant may be off for the other two thirds, at any time, and still renew.
+    Renewal is due after a third of its lifetime, or when its authority is replaced. A plant may
+    thus be off for the other two thirds, at any time, and still renew.
     """
     certificate = load(atomic.read_bytes(home.certificate, limit=_FILE_LIMIT))
     if not authority.issued_by(certificate, authority.read_root(home)):
@@ -50,11 +51,11 @@ def renewal_due(home: ClientHome, current_time: float) -> bool:
 
 
 def check(pem: bytes, home: ClientHome) -> bytes:
-    """The certificate alone, as PEM.
+    """Check a received certificate, and return it alone as PEM.
 
     Raises:
-        DecodeError: It is no certificate.
-        VerificationError: It is not for this home's key.
+        DecodeError: The text is not a certificate.
+        VerificationError: The certificate is not for this home's key.
     """
     certificate = load(pem)
     kind = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -65,7 +66,7 @@ def check(pem: bytes, home: ClientHome) -> bytes:
 
 
 def load(pem: bytes) -> x509.Certificate:
-    """A certificate from its PEM text, or ``DecodeError``."""
+    """Load a certificate from its PEM text; raise ``DecodeError`` if it is malformed."""
     try:
         return x509.load_pem_x509_certificate(pem)
     except ValueError as error:

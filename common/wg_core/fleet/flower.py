@@ -1,9 +1,9 @@
-"""The one module of the client that knows Flower (``flwr==1.42.0``): a session with its Fleet API.
+"""The plant's session with a Flower Fleet API (``flwr==1.42.0``); no other core module uses Flower.
 
-It speaks the Fleet API as an ordinary SuperNode does, but never asks for an app bundle (``GetFab``
-is not called). What a server may send is bounded here: the message type must be on the site's list,
-the run must name the app that is installed, and objects are counted, measured, typed and hashed
-before they are unpacked.
+It speaks the Fleet API like an ordinary SuperNode, but never requests an app bundle (``GetFab`` is
+not called). Messages of the server are bounded here: the message type must be on the site's list,
+the run must name the installed app, and objects are counted, measured, typed and hashed before they
+are unpacked.
 """
 
 import logging
@@ -56,28 +56,28 @@ from wg_core.wire.fleet import Envelope
 log = logging.getLogger(__name__)
 
 _BEAT_SECONDS = 300.0
-"""Flower's interval of heartbeats: a server that goes by it alone waits for two of them."""
+"""Flower's heartbeat interval; a server that relies on it alone waits for two intervals."""
 _QUIET_SECONDS = 90.0
-"""A node whose last answer is so old sends one anyway: it is at work, and asks for none."""
+"""Seconds without an answer of the server after which a busy node sends a heartbeat."""
 _LOOK_SECONDS = 5.0
 _OBJECT_TYPES = frozenset({"Message", "RecordDict", "ConfigRecord"})
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A message that waits at the server: what it is, and the names of its objects."""
+    """Message waiting at the server: its metadata, and the ids of its objects."""
 
     head: Message
     tree: ObjectTree
 
     @property
     def kind(self) -> str:
-        """The message type, as the server says it."""
+        """Message type, as the server states it."""
         return str(self.head.metadata.message_type)
 
 
 class Session:
-    """One activated node on one connection, with its heartbeat."""
+    """Activated node on one connection, with its heartbeat thread."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Session:
         options: NodeOptions,
         on_beat: Callable[[], None] = lambda: None,
     ) -> None:
-        """Prepare a session; ``on_beat`` is called whenever the server said that it is there."""
+        """Prepare a session; ``on_beat`` is called at each sign of life of the server."""
         frame_bytes = 4096
         self._options = options
         self._on_beat = on_beat
@@ -131,7 +131,7 @@ class Session:
         self._client.close()
 
     def pull(self) -> Incoming | None:
-        """The next message, without its content; None if there is none.
+        """Return the next message without its content; None if no message waits.
 
         Raises:
             DecodeError: The message has no list of objects.
@@ -146,12 +146,12 @@ class Session:
         return Incoming(message_from_proto(reply.messages_list[0]), reply.message_object_trees[0])
 
     def read(self, message: Incoming, allowed_kinds: frozenset[str]) -> Envelope:
-        """Fetch a message's content if it is allowed and for the installed app.
+        """Fetch a message's content if its type is allowed and it is for the installed app.
 
-        The server may forget the message then, read or declined.
+        The server is told that it may forget the message, whether it is read or declined.
 
         Raises:
-            Declined: It is not, it breaks a bound, or it is not one of ours.
+            Declined: The message is not allowed, exceeds a bound, or is malformed.
         """
         try:
             contents = self._contents(message, allowed_kinds)
@@ -171,12 +171,12 @@ class Session:
         self._send(Message(content, reply_to=message.head))
 
     def decline(self, message: Incoming, reason: str) -> None:
-        """Send one of the words of ``wg_core.wire.fleet.MEANING`` instead of an answer."""
+        """Send a word of ``wg_core.wire.fleet.MEANING`` instead of an answer."""
         error = Error(ErrorCode.MOD_FAILED_PRECONDITION, reason)
         self._send(Message(error, reply_to=message.head))
 
     def _contents(self, message: Incoming, allowed_kinds: frozenset[str]) -> dict[str, bytes]:
-        """The objects of a message, by name, within all bounds."""
+        """Fetch the objects of a message by id, within all bounds."""
         run_id = message.head.metadata.run_id
         if self._app_of(run_id) != fleet.APP_HASH:
             raise Declined(fleet.APP_MISMATCH)
@@ -206,7 +206,7 @@ class Session:
         )
 
     def _send(self, reply: Message) -> None:
-        """Send a reply, trying again for a while if the line is bad; replies are idempotent."""
+        """Send a reply, with retries on network errors; replies are idempotent."""
         send_tries = 5
         reply.metadata.__dict__["_message_id"] = reply.object_id
         for attempt in range(1, send_tries + 1):
@@ -231,7 +231,7 @@ class Session:
                     node=self.node,
                     messages_list=[message_to_proto(head)],
                     message_object_trees=[get_object_tree(reply)],
-                    clientapp_runtime_list=[0.0],  # how long it took is nobody's business
+                    clientapp_runtime_list=[0.0],  # the true duration is private
                 )
             )
             for object_id in answer.objects_to_push:
@@ -248,14 +248,14 @@ class Session:
                 )
 
     def _app_of(self, run_id: int) -> str:
-        """Hash of the app that a run is for."""
+        """Return the hash of the app of a run."""
         if run_id not in self._apps:
             reply = self._client.GetRun(GetRunRequest(node=self.node, run_id=run_id))
             self._apps = {run_id: str(run_from_proto(reply.run).fab_hash)}
         return self._apps[run_id]
 
     def _heartbeat(self) -> None:
-        """Beat where a question for work does not say the same; it is one less request a minute."""
+        """Send heartbeats while no poll has the same effect, which saves a request per minute."""
         while not self._quiet.wait(_LOOK_SECONDS):
             current_time = time.monotonic()
             if (
@@ -270,14 +270,14 @@ class Session:
                 )
                 self._answered = time.monotonic()
                 self._on_beat()
-            except Exception as error:  # noqa: BLE001 - whatever came back, go on beating
+            except Exception as error:  # noqa: BLE001 - whatever the error, go on sending
                 log.info("no heartbeat: %s", type(error).__name__)
 
 
 class FleetClient(FleetHttpClient):
-    """Flower's Fleet client over our own HTTP client: nothing from the environment, no redirect.
+    """Flower's Fleet client over our own HTTP client: no environment settings, no redirects.
 
-    Flower's version interceptor is left out: it ends the process when the server says so.
+    Flower's version interceptor is left out, because it ends the process on the server's request.
     """
 
     def __init__(
@@ -303,7 +303,7 @@ def _object_ids(tree: ObjectTree, limit: int) -> list[str]:
 
 
 def _check_object(object_id: str, content: bytes) -> None:
-    """Only the three object types of our messages are unpacked, and only under their own hash."""
+    """Decline an object unless it matches its hash and is of one of the three types we use."""
     if get_object_id(content) != object_id:
         raise Declined(fleet.MALFORMED)
     try:
@@ -315,11 +315,11 @@ def _check_object(object_id: str, content: bytes) -> None:
 
 
 def _unpack(message: Incoming, contents: dict[str, bytes]) -> Envelope:
-    """The one record of a message.
+    """Unpack the single record of a message.
 
     Raises:
-        KeyError, ValueError, TypeError: From Flower: the objects are no message.
-        DecodeError: They are another message, or not one of ours.
+        KeyError, ValueError, TypeError: Flower finds that the objects are not a message.
+        DecodeError: The message differs from its metadata, or is malformed.
     """
     head = message.head.metadata
     message_object = inflate_object_from_contents(head.message_id, contents)

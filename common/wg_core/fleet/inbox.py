@@ -1,9 +1,9 @@
-"""Weights packages that arrived but were not applied yet, and receipts for those that were.
+"""Storage for received weights packages that wait to be applied, and for receipts.
 
-A package is on disk before its receipt is sent, and it is applied after that; so a plant that
-dies in between applies it when it starts again, and a repeated delivery is answered with the same
-receipt and applied once. That is so as well where another package comes under the same request:
-the first one counts, and its receipt names it.
+A package is stored on disk before its receipt is sent, and applied afterwards. A plant that crashes
+in between applies it at the next start, and a repeated delivery gets the same receipt and is
+applied once. If another package arrives for the same request, the first one counts, and the receipt
+names the first.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ from wg_core.wire.protocol import Delivery, Receipt
 
 log = logging.getLogger(__name__)
 
-REJECTED_LIMIT = 8  # Most rejected packages that are kept for a person to look at; the oldest go
+REJECTED_LIMIT = 8  # Most rejected packages kept for inspection; the oldest are deleted
 REJECTED_BYTES_LIMIT = 4 << 30
-"""Most bytes of rejected packages that are kept; the newest is, whatever its size."""
+"""Most bytes of rejected packages kept; the newest is always kept, whatever its size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """The two folders under ``packages/``: what waits, and what was received."""
+    """Folders of a home's packages: waiting, received (receipts) and rejected."""
 
     home: ClientHome
 
@@ -35,11 +35,11 @@ class Inbox:
         return self.home.packages / "received"
 
     def receive(self, delivery: Delivery, payload: bytes) -> Receipt:
-        """Put a package on disk, once, and return its receipt.
+        """Store a package on disk, once, and return its receipt.
 
         Raises:
-            DecodeError: The request id is none.
-            VerificationError: The payload is not the one that the delivery names.
+            DecodeError: The request id is malformed.
+            VerificationError: The payload does not match the delivery's hash.
         """
         earlier = self._earlier(delivery)
         if earlier is not None:
@@ -53,7 +53,7 @@ class Inbox:
         return self._give_receipt(delivery)
 
     def receipt(self, request_id: str) -> Receipt | None:
-        """The receipt of a request that was delivered, if it was."""
+        """Return the receipt of a delivered request; None if the request was not delivered."""
         path = self._received_folder / fleet.check_request_id(request_id)
         if not path.is_file():
             return None
@@ -61,7 +61,7 @@ class Inbox:
         return canonical.decode(Receipt, data, subject=str(path))
 
     def waiting(self) -> list[Path]:
-        """Packages that wait to be applied, oldest first."""
+        """List the packages that wait to be applied, oldest first."""
         packages = self.home.waiting.glob("*.wgw")
         received_packages = [
             path for path in packages if (self._received_folder / path.stem).is_file()
@@ -69,20 +69,20 @@ class Inbox:
         return sorted(received_packages, key=lambda path: path.stat().st_mtime_ns)
 
     def rejected_packages(self) -> list[Path]:
-        """Packages that were set aside."""
+        """List the packages that were set aside."""
         return sorted((self.home.packages / "rejected").glob("*.wgw"))
 
     def forget(self, path: Path) -> None:
-        """Forget a package that was applied; the home keeps its own copy.
+        """Delete a package that was applied; the home keeps its own copy.
 
         Raises:
-            StorageError: The disk cannot be written; it will be applied again, which does nothing.
+            StorageError: The disk cannot be written; applying it again has no effect.
         """
         with raised_as(StorageError, f"{path}: cannot be removed"):
             path.unlink(missing_ok=True)
 
     def reject(self, path: Path) -> Path:
-        """Set a package that could not be applied aside, for a person to look at.
+        """Set aside a package that could not be applied, for a person to inspect; return its path.
 
         Raises:
             StorageError: The disk is full or cannot be written.
@@ -94,7 +94,7 @@ class Inbox:
         return target
 
     def _forget_rejected(self, newest: Path) -> None:
-        """Keep the newest rejected packages, few enough that a server cannot fill the disk."""
+        """Delete old rejected packages, so that a server cannot fill the disk."""
         rejected_files = [
             (path.stat(), path) for path in newest.parent.glob("*.wgw") if path != newest
         ]
@@ -109,7 +109,7 @@ class Inbox:
         fleet.check_request_id(delivery.request_id)
         earlier = self.receipt(delivery.request_id)
         if earlier is not None and earlier.package_sha256 != delivery.package_sha256:
-            # A server that was restored from a backup made its package again. The first counts.
+            # A server restored from a backup made its package again; the first one counts.
             log.warning("request %s: another package than before; not taken", delivery.request_id)
         return earlier
 

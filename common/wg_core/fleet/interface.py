@@ -1,7 +1,7 @@
-"""What a node is given: handlers for the server's messages, bounds and speeds. And how it declines.
+"""Interface of the node: handlers of the server's messages, limits and intervals, refusals.
 
-The node itself knows neither data nor models, so that everything a server can reach through it is
-named here.
+The node itself knows neither data nor models, so these handlers are all that a server can reach
+through it.
 """
 
 from collections.abc import Callable
@@ -13,15 +13,15 @@ from wg_core.site.home import ClientHome
 from wg_core.wire.protocol import StatisticsQuery
 
 Witness = Callable[[bytes], bytes]
-"""Takes an ``add-checkpoint`` body, returns cosignature lines; raises ``WitnessRefused``."""
+"""Function from an ``add-checkpoint`` body to cosignature lines; may raise ``WitnessRefused``."""
 
 
 ApplyPackage = Callable[[ClientHome, Path], object]
-"""Verifies and applies a ``.wgw`` file, once for each package, or raises."""
+"""Function that verifies and applies a ``.wgw`` file, once per package, or raises."""
 
 
 class AnswerQuery(Protocol):
-    """Answers a question with the bytes of a covered file (``.wgs``), or raises ``WgError``."""
+    """Function that answers a query with the bytes of a ``.wgs`` file, or raises ``WgError``."""
 
     def __call__(
         self,
@@ -31,12 +31,12 @@ class AnswerQuery(Protocol):
         witness: Witness | None,
         clock: Callable[[], float],
     ) -> bytes:
-        """Answer, or refuse by raising; ``now`` is when the question came."""
+        """Answer a query, or refuse it by raising; ``clock`` returns its time of arrival."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handlers:
-    """Functions of the installed app, one for each message type."""
+    """Functions of the installed app that handle messages, one per message type."""
 
     answer_query: AnswerQuery
     apply_package: ApplyPackage
@@ -47,19 +47,19 @@ _IDLE_SHARE = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeOptions:
-    """Bounds and speeds; none changes what is released.
+    """Limits and intervals of a node, none of which changes a release.
 
     Attributes:
-        poll_seconds: Least pause between two questions for work.
-        idle_poll_seconds: Longest one: a node that was asked nothing for a while pauses for a
-            twentieth of that while, so that a large fleet costs its server little; and for ten
-            times as long as the last answer took, so that a busy server answers what matters.
-        backoff_seconds: First pause after an error; doubles up to ``backoff_limit_seconds``,
-            and up to as much again is added at random.
-        backoff_limit_seconds: See ``backoff_seconds``.
+        poll_seconds: Shortest pause between two polls for messages.
+        idle_poll_seconds: Longest pause. An idle node pauses for a twentieth of its idle time, so
+            that a large fleet costs its server little, and for at least ten times the duration of
+            the server's last answer, so that a busy server is not loaded with polls.
+        backoff_seconds: First pause after an error. The pause doubles up to
+            ``backoff_limit_seconds``, and a random part of up to its own length is added.
+        backoff_limit_seconds: Longest pause after an error, before the random part.
         max_objects: Most Flower objects in one message.
         max_bytes: Most bytes of one message, and of one answer of the server.
-        renew_again_seconds: Least time between two renewals of the certificate.
+        renew_again_seconds: Shortest time between two renewals of the certificate.
         apply_again_seconds: Pause before a package that did not fit on the disk is tried again.
     """
 
@@ -73,11 +73,11 @@ class NodeOptions:
     apply_again_seconds: float = 60.0
 
     def pause(self, idle_seconds: float, answer_seconds: float = 0.0) -> float:
-        """Pause before the next question for work.
+        """Return the seconds to pause before the next poll for messages.
 
         Args:
-            idle_seconds: Nothing came for so long.
-            answer_seconds: So long the server took to say so.
+            idle_seconds: Time since the last message.
+            answer_seconds: Time that the server took to answer the last poll.
         """
         busy_share = 10.0
         pause = max(idle_seconds / _IDLE_SHARE, answer_seconds * busy_share)
@@ -85,7 +85,7 @@ class NodeOptions:
 
 
 class Declined(Exception):
-    """The node declines a message; the argument is one of the words in ``wg_core.wire.fleet``.
+    """The node declines a message; the argument is a word of ``wg_core.wire.fleet.MEANING``.
 
-    It says something about the message alone: nothing of the plant was looked at.
+    The word depends on the message alone, not on any data of the plant.
     """

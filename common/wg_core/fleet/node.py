@@ -1,8 +1,8 @@
-"""The plant's node: outbound only, and able to run nothing but the app installed with it.
+"""The plant's node: it only opens outbound connections and runs only the app installed with it.
 
-One loop: renew the certificate if it is time, connect, take a message, answer it at the end of its
-time slot (``slot``), and again. Flower is in ``flower``, what is answered in ``answers``, packages
-in ``applier``. The node opens no port, and starts no process but the one that applies a package
+The loop is: renew the certificate if due, connect, take a message, answer it at the end of its time
+slot (``slot``), repeat. Flower is handled in ``flower``, answers in ``answers``, packages in
+``applier``. The node opens no port, and starts no process but the one that applies a package
 (``applying``).
 """
 
@@ -34,9 +34,9 @@ from wg_core.wire.handover import Handover
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 60.0  # How often a session looks whether its certificate is to be renewed
+_LOOK_SECONDS = 60.0  # Interval at which a session checks whether its certificate is due
 _CHECK_IN_SECONDS = 3600.0
-"""How often a session asks for the server's authority, and has its ledger cosigned."""
+"""Interval at which a session asks for the server's authority and has its ledger cosigned."""
 
 
 def run_node(
@@ -47,16 +47,16 @@ def run_node(
     stop: threading.Event | None = None,
     options: NodeOptions | None = None,
 ) -> None:
-    """Serve the configured server until ``stop``, or, with ``once``, until a package was applied.
+    """Serve the configured server until ``stop`` or, with ``once``, until one package was applied.
 
-    With ``once`` the connection ends when a package is there, before it is applied: how long that
-    takes depends on the records, and the server sees when a plant leaves.
+    With ``once`` the connection ends as soon as a package arrives, before it is applied: the time
+    of applying depends on the records, and the server sees when a plant disconnects.
 
-    Network errors never end it: it tries again, more and more slowly, and says why in the log.
+    Network errors never end the node: it retries with growing pauses, and logs the reason.
 
     Raises:
-        ConfigError: The home is not that of an enrolled plant, or another process runs its node.
-        WgError: With ``once``: the package could not be applied.
+        ConfigError: The home is not of an enrolled plant, or another process runs its node.
+        WgError: With ``once``, the package could not be applied.
     """
     stop = stop or threading.Event()
     options = options or NodeOptions()
@@ -68,7 +68,7 @@ def run_node(
         with applier:
             node.run(applier)
             if once:
-                stop.wait()  # until the package was applied, or the node is told to stop
+                stop.wait()  # until the package was applied, or the node is stopped
     if applier.crash is not None:
         raise applier.crash
     if once and applier.failure is not None:
@@ -76,7 +76,7 @@ def run_node(
 
 
 class Node:
-    """One running node."""
+    """Running node of one home."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Node:
         """Prepare the node.
 
         Args:
-            once: Leave the server for good when a package is there.
+            once: Disconnect for good as soon as a package has arrived.
         """
         self._home = home
         self._inbox = Inbox(home) if once else None
@@ -110,7 +110,7 @@ class Node:
         self.contact = ContactFile(home)
 
     def run(self, applier: Applier) -> None:
-        """Serve until it is told to stop; what ends it otherwise is kept for ``status``."""
+        """Serve until stopped; an error that ends the node is stored for ``wg-client status``."""
         try:
             while not self._must_leave():
                 self.serve(applier)
@@ -120,7 +120,7 @@ class Node:
         self.contact.say("stopped")
 
     def serve(self, applier: Applier) -> None:
-        """One session: certificate, connection, activation, messages; ends on any failure."""
+        """Run one session (certificate, connection, messages) until it fails or is stopped."""
         try:
             self._renew()
             self._check_in()
@@ -155,21 +155,21 @@ class Node:
             self._pause(str(error))
         except errors.WgError:
             raise
-        except Exception:  # whatever the server sent, the node must outlive it
+        except Exception:  # the node must survive whatever the server sent
             log.exception("internal error")
             self._pause("internal error")
         finally:
             self._online = False
 
     def _must_leave(self) -> bool:
-        """Tell whether the node is to stop, or has the one package that it waits for."""
+        """Tell whether the node is to stop, or has received the one package that it waits for."""
         has_package = self._inbox is not None and bool(self._inbox.waiting())
         return self._stop.is_set() or has_package
 
     def serve_one(self, session: Session) -> bool:
-        """Answer one message; ``False`` if there is none.
+        """Answer one message; return ``False`` if no message waits.
 
-        Whatever goes back for a question, even that it is declined, goes through its slot.
+        Every reply to a query, even a refusal to read it, waits for the end of the time slot.
         """
         message = session.pull()
         if message is None:
@@ -186,9 +186,9 @@ class Node:
         return True
 
     def _renew_if_due(self) -> bool:
-        """Renew the certificate if it is due, at most once in ``_LOOK_SECONDS``; return if it was.
+        """Renew the certificate if due, checking once per ``_LOOK_SECONDS``; return if renewed.
 
-        A session can last longer than a certificate, and than the server's authority.
+        A session can outlast a certificate and the server's authority.
         """
         if time.monotonic() < self._look_again:
             return False
@@ -197,9 +197,9 @@ class Node:
         return self._renew()
 
     def _renew(self) -> bool:
-        """Renew the certificate if it is time; what hinders that does not hinder work.
+        """Renew the certificate if due, and return whether it was renewed; errors are only logged.
 
-        Not again at once: under a clock that is wrong every new certificate is due.
+        Renewals are spaced: under a wrong clock every new certificate would be due at once.
         """
         current_time = time.monotonic()
         self._look_again = current_time + _LOOK_SECONDS
@@ -220,13 +220,13 @@ class Node:
         return True
 
     def _check_in(self) -> None:
-        """Learn whom to believe; have the ledger cosigned, to find out an older copy of it.
+        """Follow the server's authority and keys, and have the ledger cosigned.
 
-        That is before anything can be charged on it.
+        The cosigning detects an outdated copy of the ledger before anything can be charged on it.
 
         Raises:
             RolledBack: The server has seen more of the ledger; the node ends.
-            PeerError: The server cannot be reached, or its new keys cannot be taken over now.
+            PeerError: The server cannot be reached, or its new keys cannot be adopted now.
         """
         self._check_in_again = time.monotonic() + _CHECK_IN_SECONDS
         with link.Link.open(self._home, self._config.server.fleet_url) as connection:
@@ -235,7 +235,7 @@ class Node:
                 links = trust.new_keys(self._config, answer)
                 if links:
                     self._take_over(links)
-                    trust.follow(self._home, self._config, connection)  # the server is told
+                    trust.follow(self._home, self._config, connection)  # reports the new pins
                 cosigning.check_newest(self._home, self._config, connection.witness)
             except RolledBack:
                 raise
@@ -246,10 +246,10 @@ class Node:
                 self._trouble = ""
 
     def _take_over(self, links: list[Handover]) -> None:
-        """Take new keys of the server over, between sessions and with no package to apply.
+        """Adopt new keys of the server, between sessions and with no package left to apply.
 
-        A server changes its keys between two runs of its own, so no package under the new ones came
-        in this session; one that waits bears the old signature.
+        A server changes its keys only while it is down, so no package under the new keys arrived in
+        this session; a waiting package bears the old signature.
         """
         if self._online:
             raise errors.PeerError("the server has new keys; they are taken over first")
@@ -264,7 +264,7 @@ class Node:
         return Answers(self._home, self._config, self._handlers)
 
     def _pause(self, reason: str) -> None:
-        """Wait after an error, each time up to twice as long, and a random part of it more."""
+        """Wait after an error, doubling the pause each time and adding a random part."""
         delay = self._backoff * (1 + secrets.randbelow(1000) / 1000)
         log.warning("%s; trying again in %.1f s", reason, delay)
         self.contact.say("waiting", reason)

@@ -1,12 +1,12 @@
-"""The time slot of one question: nothing of the answer leaves before it ends.
+"""Time slot of one query: nothing of the answer leaves before the slot ends.
 
-How long an answer takes depends on the records. So the first thing that leaves waits for the end of
-a public time slot, whatever the thing is: the ledger's checkpoint for the witness (the server is
-the witness, and sees when it is asked), the answer, a refusal. What leaves later goes at once: the
-work between the two depends on nothing private.
+The time that an answer takes depends on the records. So the first output waits for the end of a
+public time slot, whatever it is: the ledger's checkpoint for the witness (the server is the witness
+and sees when it is asked), the answer, or a refusal. Later output leaves at once, because the work
+between the two depends on nothing private.
 
-*Guarantee.* Whoever watches the line sees a whole number of slots, one for work that fits
-(``release.freeze`` refuses a slot that the records might outlast).
+*Guarantee.* An observer of the connection sees a whole number of slots, and one slot if the work
+fits (``release.freeze`` refuses a slot that the records might exceed).
 """
 
 import threading
@@ -20,18 +20,18 @@ T = TypeVar("T")
 
 
 class Stopped(Exception):
-    """The node stops before an answer may leave."""
+    """The node is stopped before an answer may leave."""
 
 
 class Slot:
-    """A slot that begins now."""
+    """Time slot that begins on construction."""
 
     def __init__(self, seconds: float, stop: threading.Event) -> None:
         """Begin the slot.
 
         Args:
-            seconds: Its length; 0 for a message whose answer may leave at any time.
-            stop: Set when the node is to stop.
+            seconds: Length of the slot; 0 for a message whose answer may leave at any time.
+            stop: Event that stops the node.
         """
         self._seconds = seconds
         self._stop = stop
@@ -40,10 +40,10 @@ class Slot:
         self.arrived = time.time()
 
     def send(self, leave: Callable[[], T]) -> T:
-        """Let something leave the plant, when the slot has ended.
+        """Wait for the end of the slot, then call ``leave`` and return its result.
 
         Raises:
-            Stopped: The node is to stop. Nothing is sent early: the server asks again.
+            Stopped: The node is stopped. Nothing is sent early: the server asks again.
         """
         if not self._over:
             timing.hold(self._started, self._seconds, sleep=self._sleep)

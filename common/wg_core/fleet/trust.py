@@ -1,12 +1,12 @@
-"""Whom a plant believes: its server's authority and keys, and how it follows when they change.
+"""The server's authority and keys that a plant trusts, and their replacement.
 
-A plant pins a root certificate and two keys: of weights packages, and of cosignatures of its
-ledger. Each that is retired by routine signs for its successor, and the plant goes from what it
-pins to what is used today along these words; ``authority`` has those of certificates. A key that
-changes is put on the ledger with the word of the one before, so that an auditor sees on whose word
-it rests.
+A plant pins a root certificate and two keys of its server: one signs weights packages, the other
+cosigns ledgers. A key that is retired by routine signs for its successor, and the plant follows
+these hand-overs from its pins to the current keys; ``authority`` does so for certificates. A new
+key is recorded on the ledger together with its hand-over, so that an auditor sees which key vouched
+for it.
 
-What nothing leads to is not believed: that is what enrolling anew is for.
+A key that no chain of hand-overs leads to is not trusted: the plant must enrol again.
 """
 
 import logging
@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 
 
 def follow(home: ClientHome, config: ClientConfig, connection: Link) -> Trust:
-    """Tell the server what is pinned here, and pin its authority of today, of which it is told.
+    """Report the pins to the server, and pin its current authority if the old one signed for it.
 
     Returns:
-        What the server is to be believed by, as it says; its keys are not taken over yet.
+        The server's statement of its current authority and keys; the keys are not adopted yet.
 
     Raises:
         ConfigError: The pinned root is missing or damaged.
@@ -44,10 +44,10 @@ def follow(home: ClientHome, config: ClientConfig, connection: Link) -> Trust:
 
 
 def new_keys(config: ClientConfig, server_trust: Trust) -> list[Handover]:
-    """Return the handovers that lead from the pinned keys to today's, in order; empty if none.
+    """Return the hand-overs from the pinned keys to the current ones, in order; may be empty.
 
     Raises:
-        VerificationError: Nothing leads to one of them.
+        VerificationError: No chain of hand-overs leads to a current key.
     """
     server, today = config.server, server_trust.pins
     rows: tuple[tuple[Use, str, str, str], ...] = (
@@ -62,19 +62,19 @@ def new_keys(config: ClientConfig, server_trust: Trust) -> list[Handover]:
 
 
 def take_over(home: ClientHome, config: ClientConfig, links: list[Handover]) -> ClientConfig:
-    """Put new keys on the ledger and pin them; a change that was cut off is done again.
+    """Record new keys on the ledger and pin them; an interrupted change can be repeated.
 
-    Files that are covered under the old keys are set aside: they are made anew when asked for, from
-    the same released bytes.
+    Files covered under the old keys are set aside; they are made again on demand, from the same
+    released bytes.
 
     Args:
-        links: From ``new_keys``.
+        links: Hand-overs from ``new_keys``.
 
     Returns:
         The configuration with the new keys.
 
     Raises:
-        VerificationError: The ledger does not hold, or a word is not of its witness.
+        VerificationError: The ledger is not valid, or a hand-over is not of its witness.
         StorageError: The disk cannot be written.
     """
     keys = {link.use: link.now for link in links}
