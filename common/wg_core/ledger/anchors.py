@@ -1,7 +1,7 @@
-"""What a verifier knows of a log from elsewhere; all else is the log's own word.
+"""Trust anchors: facts about a log that a verifier did not take from the log itself.
 
-A name proves nothing: a log can enrol any key under any name. So trust is bound to public keys, and
-a statement about a witness counts only where its signature holds under the key that was given.
+A name proves nothing, because a log can enrol any key under any name. So trust is bound to public
+keys, and a statement about a witness counts only if its signature is valid under an anchor's key.
 """
 
 from collections.abc import Sequence
@@ -16,34 +16,34 @@ from wg_core.wire.signing import PublicKey
 
 @dataclass(frozen=True, slots=True)
 class KnownWitness:
-    """A witness whose key was got from the witness itself: key name, raw public key."""
+    """Witness whose key was obtained from the witness itself: key name and raw public key."""
 
     name: str
     public_key: bytes
 
     @property
     def key_id(self) -> str:
-        """Key ID of its cosignatures, the first of two, hex (c2sp.org/signed-note)."""
+        """First of the two key IDs of its cosignatures, hex (c2sp.org/signed-note)."""
         return notes.key_ids(self.name, notes.COSIGNER, self.key)[0].hex()
 
     @property
     def key(self) -> PublicKey:
-        """The public key, read."""
+        """The public key, decoded."""
         return signing.public_from_bytes(self.public_key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchors:
-    """Keys that were not taken from the log.
+    """Keys and rules that a verifier trusts independently of the log.
 
     Attributes:
-        ledger_key: A signing key of the log, raw, or its SHA-256. The log must be signed by it, or
-            by a key that rotations lead to from it, each signed by the key before.
-        witnesses: Witnesses by name and key; one that the log names may be given by the SHA-256 of
-            its key.
-        quorum: How many of them must have cosigned; all of them if it is not given.
-        handovers: Words of witnesses' keys that others take their place, beside those on the log.
-        post_quantum: Whether only what is signed under ML-DSA-44 counts.
+        ledger_key: Signing key of the log, raw, or its SHA-256. The log must be signed by this key,
+            or by a key that a chain of signed rotations leads to from it.
+        witnesses: Trusted witnesses; the key of a witness that the log names may be given by its
+            SHA-256.
+        quorum: Number of witnesses that must have cosigned; None: all of them.
+        handovers: Hand-overs of witnesses' keys, in addition to those on the log.
+        post_quantum: True if only signatures with ML-DSA-44 count.
     """
 
     ledger_key: bytes | None = None
@@ -68,18 +68,18 @@ class Anchors:
         return len(self.witnesses) if self.quorum is None else self.quorum
 
     def counts(self, key: PublicKey) -> bool:
-        """Return whether signatures of a key count, by its algorithms."""
+        """Return whether a key's signatures count, judged by its algorithms."""
         return not self.post_quantum or signing.ML_DSA_44 in key.algorithms
 
     def covered_size(self, sizes: Sequence[int]) -> int:
-        """Up to which size enough witnesses have cosigned; zero if they have not.
+        """Return the largest size that enough witnesses have cosigned; zero if there is none.
 
         Args:
-            sizes: For each witness, the largest size that it cosigned; zero if none.
+            sizes: Largest size that each witness cosigned; zero if it cosigned none.
         """
         if not 0 < self.quorum_size <= len(sizes):
             return 0
         return sorted(sizes, reverse=True)[self.quorum_size - 1]
 
 
-NOTHING = Anchors()  # Nothing is known from elsewhere
+NOTHING = Anchors()  # No independent knowledge of the log

@@ -1,18 +1,18 @@
-"""What a server writes down for auditors: which logs of which sites it saw, and how far.
+"""A server's record for auditors: the logs of each site that it saw, and their latest sizes.
 
 ``wg-server export`` writes a folder, ``wg-audit verify --server`` reads it::
 
     sites.json              this record, canonical JSON
     SITE/checkpoint.note    newest checkpoint of the site's log that the server cosigned
-    SITE/*.wgs  files that the server received from the site, as they came
-    SITE/*.wgl              logs that the site replaced, as it showed them when it enrolled again
-    SITE/*.member.json      that a release is among those that a package for the site was made from
-    SITE/forks/*.note       heads that a log signed and that contradict each other: N.earlier.note
-                            was cosigned, N.later.note came after it
-    SITE/forks/*.wgs        files of a log that does not lead on from what was cosigned of it
+    SITE/*.wgs              files received from the site, byte for byte
+    SITE/*.wgl              logs that the site replaced, as shown when it enrolled again
+    SITE/*.member.json      proof that a release is among those used for a package of the site
+    SITE/forks/*.note       contradictory checkpoints signed by one log: N.earlier.note was
+                            cosigned, N.later.note came after it
+    SITE/forks/*.wgs        files of a log that does not continue the cosigned one
 
-It is the server's word, and no more: an auditor who takes keys from it trusts the server for them.
-Checkpoints in it are signed by the site's log, so the server cannot invent one.
+The record is only the server's statement: an auditor who takes keys from it trusts the server for
+them. The checkpoints are signed by the site's log, so the server cannot invent one.
 """
 
 from dataclasses import dataclass
@@ -50,15 +50,15 @@ class LogRecord:
     """One log of a site, as the server saw it.
 
     Attributes:
-        origin: Origin of its checkpoints.
-        key: Signing key as known last, raw, hex; empty if the server has forgotten it (a log
-            that was replaced before servers kept their keys).
+        origin: Origin of the log's checkpoints.
+        key: Latest known signing key, raw, hex; empty if the server did not keep it (a log replaced
+            before servers kept their keys).
         checkpoint: Newest checkpoint that the server cosigned, with signatures, as text; empty if
-            it cosigned none.
-        first_seen: Unix time in seconds at which the site enrolled with it.
-        succession: ``first``: the site's first log. ``names its predecessor``: it carries the last
-            checkpoint of the site's log before, or a later one. ``budget unknown``: it does not, so
-            what the earlier log spent is on no account.
+            the server cosigned none.
+        first_seen: Unix time in seconds at which the site enrolled with this log.
+        succession: ``first``: the site's first log. ``names its predecessor``: the log carries the
+            last checkpoint of the site's previous log, or a later one. ``budget unknown``: the log
+            carries neither, so the spending of the previous log is not accounted for.
     """
 
     origin: grammar.Origin
@@ -83,12 +83,12 @@ class LogRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteRecord:
-    """One site.
+    """Logs of one site.
 
     Attributes:
         site: Name of the site.
-        state: ``enrolled``, ``revoked``, or what the server calls it.
-        logs: Every log that the server saw of it, oldest first; the last is the one in use.
+        state: Status of the site at the server, such as ``enrolled`` or ``revoked``.
+        logs: Every log of the site that the server saw, oldest first; the last is in use.
     """
 
     site: grammar.SiteName
@@ -102,21 +102,21 @@ class SiteRecord:
             raise DecodeError(f"server record: site {self.site} has one log twice")
 
     def log(self, origin: str) -> LogRecord | None:
-        """The log of this origin, if the server saw it."""
+        """Return the log of this origin; None if the server did not see it."""
         return next((log for log in self.logs if log.origin == origin), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerRecord:
-    """All of it.
+    """Complete record of a server.
 
     Attributes:
         server: Name of the server.
         made: Unix time in seconds, by the server's clock.
         witness_name: Key name of the server as a witness.
         witness_key: Cosigning key of the server, raw, hex.
-        sites: By name.
-        handovers: From earlier keys of its packages and cosignatures to later ones.
+        sites: Sites, sorted by name.
+        handovers: Hand-overs from earlier package and witness keys to later ones.
     """
 
     version: int = VERSION
@@ -135,21 +135,21 @@ class ServerRecord:
             raise DecodeError("server record: sites are not in order of their names, each once")
 
     def site(self, name: str) -> SiteRecord | None:
-        """A site by name, if the server knows it."""
+        """Return a site by name; None if the server does not know it."""
         return next((site for site in self.sites if site.site == name), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
-    """That a release of a site is in the tree of releases which a package for the site names.
+    """Proof that a release of a site is in the tree of releases that a package for the site names.
 
     Attributes:
-        site: The site.
+        site: Name of the site.
         package_id: Id of the package.
         release_id: Id of the release, a leaf of the tree.
         root: Merkle tree hash (RFC 6962, section 2.1) that the package names, hex.
-        size: Leaves of the tree.
-        index: Which of them the release is.
+        size: Number of leaves of the tree.
+        index: Index of the release among the leaves.
         path: Inclusion proof (section 2.1.1), hex.
     """
 
@@ -165,7 +165,7 @@ class Membership:
         grammar.check(self)
 
     def verify(self) -> None:
-        """Raises ``VerificationError`` where the path does not lead to the root."""
+        """Raise ``VerificationError`` unless the path leads to the root."""
         try:
             path, root = [bytes.fromhex(x) for x in self.path], bytes.fromhex(self.root)
         except ValueError as error:
@@ -175,27 +175,27 @@ class Membership:
 
 
 def read_membership(path: Path) -> Membership:
-    """Read a file of such; ``DecodeError`` if it is none."""
+    """Read a membership file; raise ``DecodeError`` if it is malformed."""
     data = atomic.read_bytes(path, limit=MEMBERSHIP_LIMIT)
     return canonical.decode(Membership, data, subject=path.name)
 
 
 def encode(record: ServerRecord) -> bytes:
-    """Bytes of ``sites.json``."""
+    """Return the bytes of ``sites.json``."""
     return canonical.encode(record)
 
 
 def decode(data: bytes) -> ServerRecord:
-    """Read ``sites.json``, or ``DecodeError``."""
+    """Decode ``sites.json``; raise ``DecodeError`` if it is malformed."""
     return canonical.decode(ServerRecord, data, subject=SITES_FILE, limit=RECORD_LIMIT)
 
 
 def read(folder: Path) -> ServerRecord:
-    """Read the record of a folder that ``wg-server export`` wrote.
+    """Read the record in a folder that ``wg-server export`` wrote.
 
     Raises:
-        ConfigError: There is none.
-        DecodeError: It is damaged.
+        ConfigError: The folder or the record does not exist.
+        DecodeError: The record is damaged.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: expected the folder that `wg-server export --out` wrote")

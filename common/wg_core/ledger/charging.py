@@ -1,4 +1,4 @@
-"""Requests to charge a budget."""
+"""Construction of charge requests: the terms on which a release is charged to a budget."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SOFTWARE = f"weightgate {__version__}"
 _LIBRARIES = ("opendp", "dp-accounting", "numpy")
-RECORD = "record"  # Unit of a release in which each record counts alone
+RECORD = "record"  # Privacy unit of a release in which each record is its own unit
 _PUBLIC: dict[Released, str] = {
     CLASSES: "label domain",
     MACHINE: "data sheet",
@@ -45,7 +45,7 @@ _RULES = {"record": "each record is a unit", "weight": "the m records of a unit 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargeRequest:
-    """Terms of the charge for one release. Fields as in ``entries.Charge``."""
+    """Terms of the charge for one release; fields as in ``entries.Charge``."""
 
     request_id: grammar.Identifier
     dataset: grammar.Name
@@ -62,7 +62,7 @@ class ChargeRequest:
         grammar.check(self)
 
     def fingerprint(self, commitment: str) -> str:
-        """SHA-256 of what is released under which guarantee: data, mechanism, event."""
+        """Return the SHA-256 of data commitment, mechanism, event and guarantee, hex."""
         return canonical.sha256_hex(
             canonical.encode(
                 {
@@ -89,21 +89,21 @@ def statistics_request(
     recipient: str,
     unit: str = RECORD,
 ) -> ChargeRequest:
-    """The request for one joint release of statistics, or for the gradients of one head.
+    """Return the charge request for a joint release of statistics or gradients of one head.
 
     Args:
-        sigma: Standard deviation of its noise in grid units, from ``mechanism.sigma_for``.
-        request_id: Logical request.
+        sigma: Standard deviation of the noise in grid units, from ``mechanism.sigma_for``.
+        request_id: Id of the request.
         dataset: Registered name of the data set.
-        epsilon: Epsilon of this charge alone, decimal string; at least what its event costs.
+        epsilon: Epsilon of this charge alone, decimal string; at least the cost of its event.
         delta: Delta of the guarantee, decimal string.
-        purpose: What the release is for.
-        recipient: Who gets it.
-        unit: What a privacy unit is, in the site's words: part, batch, shift; ``record`` where,
-            and only where, each record counts alone.
+        purpose: Purpose of the release.
+        recipient: Recipient of the release.
+        unit: Privacy unit in the site's words (part, batch, shift); ``record`` if and only if
+            each record is its own unit.
 
     Raises:
-        ConfigError: The unit is not what the schema's rule protects.
+        ConfigError: The schema's rule protects another unit.
     """
     mechanism = _mechanism(schema, sigma)
     guarantee = statement.Guarantee(
@@ -132,7 +132,7 @@ def statistics_request(
 
 
 def _mechanism(schema: Schema, sigma: float) -> statement.Mechanism:
-    """Describe, for the charge, the mechanism that makes a joint release."""
+    """Describe the mechanism of a joint release for the charge."""
     sensitivity = schema.sensitivity_squared()
     return statement.Mechanism(
         name=statement.MECHANISMS[schema.statistics],
@@ -150,27 +150,27 @@ def _mechanism(schema: Schema, sigma: float) -> statement.Mechanism:
 
 
 def block_shares(schema: Schema) -> tuple[statement.BlockShare, ...]:
-    """The blocks of a release, in the words of a charge."""
+    """Return the blocks of a release as a charge states them."""
     return tuple(
         statement.BlockShare(block.name, block.size, block.weight) for block in schema.blocks
     )
 
 
 def records_per_unit(schema: Schema) -> str:
-    """Return the words by which a charge says how the records of one unit count."""
+    """Return the text that states in a charge how the records of one unit count."""
     return _RULES[schema.unit_rule]
 
 
 def protected_unit(rule: str, unit: str) -> str:
-    """The unit that a charge states: the one that its rule protects, whatever a caller says.
+    """Return the privacy unit for a charge, after checking that the rule protects this unit.
 
     Args:
-        rule: How records of one unit count: ``record`` or ``weight``.
-        unit: The site's word for the unit; ``record`` if a record is one.
+        rule: Rule by which the records of one unit count: ``record`` or ``weight``.
+        unit: Site's word for the unit; ``record`` if each record is its own unit.
 
     Raises:
-        ConfigError: The rule protects something else. A charge that says "part" while each record
-            counts alone would understate what a part with several records has lost.
+        ConfigError: The rule protects another unit. A charge that states "part" while each record
+            counts alone would understate the loss of a part with several records.
     """
     if rule == RECORD and unit != RECORD:
         raise ConfigError(f"charge: the unit is {unit!r}, but the rule protects single records")
@@ -181,7 +181,7 @@ def protected_unit(rule: str, unit: str) -> str:
 
 @functools.cache
 def installed_implementation() -> statement.Implementation:
-    """The program that is installed here, and what it rests on."""
+    """Describe the installed program and the libraries that the guarantee depends on."""
     return statement.Implementation(
         software=SOFTWARE,
         code_sha256=code_digest(),
@@ -193,7 +193,7 @@ def installed_implementation() -> statement.Implementation:
 
 
 def rho(sensitivity_squared: Fraction, sigma: float) -> str:
-    """Zero-concentrated DP parameter ``sensitivity^2 / (2 sigma^2)``, 20 digits."""
+    """Return the zero-concentrated DP parameter ``sensitivity^2 / (2 sigma^2)``, 20 digits."""
     exact = sensitivity_squared / (2 * Fraction(sigma) ** 2)
     with localcontext() as context:
         context.prec = 20
@@ -201,7 +201,7 @@ def rho(sensitivity_squared: Fraction, sigma: float) -> str:
 
 
 def code_digest() -> str:
-    """SHA-256 over the installed code of the core; see ``installed_code``."""
+    """Return the SHA-256 of the core's installed code; see ``installed_code``."""
     return installed_code.installed_code().sha256
 
 

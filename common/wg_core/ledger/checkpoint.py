@@ -1,16 +1,16 @@
 """Checkpoints and cosignatures (c2sp.org/tlog-checkpoint, c2sp.org/tlog-cosignature).
 
 A checkpoint is a signed note with three lines: origin, tree size, root hash. The log signs it
-under its origin as key name. A cosigner adds timestamped signatures after it has checked that the
-tree only grew. Extension lines are refused: nothing of ours uses them, and ML-DSA-44 would not sign
-them.
+under its origin as key name. A cosigner adds timestamped signatures after checking that the tree
+only grew. Extension lines are refused: we use none, and ML-DSA-44 signatures would not cover them.
 
-Three kinds of signature, by type: 1 is Ed25519 over the text (signed-note, "Ed25519 signatures"), 4
-Ed25519 over a time and the text (tlog-cosignature, "Ed25519 signed message"), 6 ML-DSA-44 over
-name, time, origin, size and root (tlog-cosignature, "ML-DSA-44 signed message"). A log signs with 1
-and 6, there with time zero: it makes no statement on time (tlog-checkpoint, "Signatures"). A
-cosigner signs with 4 and 6. A key of two algorithms holds if each of them does, so nobody gets
-round one of them by leaving its line out; cosigners elsewhere may have either alone.
+There are three signature types: 1 is Ed25519 over the text (signed-note, "Ed25519 signatures"),
+4 is Ed25519 over a time and the text (tlog-cosignature, "Ed25519 signed message"), 6 is ML-DSA-44
+over name, time, origin, size and root (tlog-cosignature, "ML-DSA-44 signed message"). A log signs
+with types 1 and 6, the latter with time zero, because it makes no statement about time
+(tlog-checkpoint, "Signatures"). A cosigner signs with types 4 and 6. A key of two algorithms is
+verified only if both signatures are present and valid, so leaving out a line bypasses neither;
+cosigners elsewhere may use a single algorithm.
 """
 
 import base64
@@ -39,12 +39,12 @@ class Checkpoint:
     root: bytes
 
     def text(self) -> str:
-        """The note text: three lines, each ending in a newline."""
+        """Return the note text: three lines, each ending in a newline."""
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode('ascii')}\n"
 
 
 def sign(checkpoint: Checkpoint, keys: Iterable[PrivateKey]) -> Note:
-    """Sign a checkpoint with the log's key, or with the old and the new one at a rotation."""
+    """Sign a checkpoint with the log's key, or with old and new key at a rotation."""
     note = Note(checkpoint.text(), ())
     return note.with_signatures(
         line for key in keys for line in _sign(note, checkpoint.origin, notes.LOG, key, 0)
@@ -52,7 +52,7 @@ def sign(checkpoint: Checkpoint, keys: Iterable[PrivateKey]) -> Note:
 
 
 def decode(data: bytes, *, subject: str = "checkpoint") -> tuple[Checkpoint, Note]:
-    """Read a signed checkpoint; says nothing about whether its signatures hold.
+    """Decode a signed checkpoint without verifying its signatures.
 
     Raises:
         DecodeError: The bytes are not a checkpoint.
@@ -62,7 +62,7 @@ def decode(data: bytes, *, subject: str = "checkpoint") -> tuple[Checkpoint, Not
 
 
 def decode_text(text: str, *, subject: str = "checkpoint") -> Checkpoint:
-    """Read a checkpoint's three lines, or ``DecodeError``."""
+    """Decode the three lines of a checkpoint; raise ``DecodeError`` if they are malformed."""
     lines = text.split("\n")
     if len(lines) != 4 or lines[3]:
         raise DecodeError(f"{subject}: {len(lines) - 1} lines, expected origin, size and root")
@@ -75,11 +75,10 @@ def decode_text(text: str, *, subject: str = "checkpoint") -> Checkpoint:
 
 
 def verify(note: Note, origin: str, key: PublicKey) -> Checkpoint:
-    """Check origin and the log's signatures.
+    """Verify a checkpoint's origin and the log's signatures, and return the checkpoint.
 
     Raises:
-        VerificationError: The checkpoint is of another log, a signature is missing, or one does not
-            hold.
+        VerificationError: The checkpoint is of another log, or a signature is missing or invalid.
     """
     checkpoint = decode_text(note.text)
     if checkpoint.origin != origin:
@@ -89,20 +88,19 @@ def verify(note: Note, origin: str, key: PublicKey) -> Checkpoint:
 
 
 def cosign(note: Note, name: str, key: PrivateKey, time: int) -> tuple[SignatureLine, ...]:
-    """Cosign a checkpoint at a time (Unix seconds). Checking consistency is the caller's duty."""
+    """Cosign a checkpoint at a Unix time (seconds); the caller must check consistency before."""
     return _sign(note, name, notes.COSIGNER, key, time)
 
 
 def verify_cosignature(note: Note, name: str, key: PublicKey) -> int:
-    """Check that a cosigner signed this checkpoint under every algorithm of its key.
+    """Verify that a cosigner signed this checkpoint under every algorithm of its key.
 
     Returns:
-        When, by the cosigner's clock (Unix seconds): the latest time under the algorithm whose
-        latest is the earliest, so that no algorithm vouches for a time alone.
+        Time of the cosignature by the cosigner's clock, Unix seconds: the latest time that
+        signatures of every algorithm support, so that no algorithm vouches for a time alone.
 
     Raises:
-        VerificationError: A cosignature of this key is missing, or one does not hold or says no
-            time.
+        VerificationError: A cosignature of this key is missing, invalid, or without time.
     """
     time = verify_lines(note, name, notes.COSIGNER, key)
     if not time:
@@ -127,13 +125,13 @@ def _sign(
 
 
 def verify_lines(note: Note, name: str, role: Role, key: PublicKey) -> int:
-    """Check the lines of every part of a key in a role.
+    """Verify the signature lines of every part of a key in a role.
 
     Returns:
-        The time that all of them vouch for, Unix seconds; zero if the role has none.
+        Latest time that all parts support, Unix seconds; zero if the role signs no time.
 
     Raises:
-        VerificationError: A line is missing, or one does not hold.
+        VerificationError: A line is missing or invalid.
     """
     newest = []
     for part, identifier in zip(key.parts, notes.key_ids(name, role, key), strict=True):
@@ -186,6 +184,6 @@ def _message(kind: int, name: str, text: str, time: int) -> bytes:
 
 
 def _short(text: str) -> bytes:
-    """A string of 1 to 255 bytes behind its length (RFC 8446, section 3.4)."""
+    """Return a string of 1 to 255 bytes after its length byte (RFC 8446, section 3.4)."""
     data = text.encode()
     return bytes([len(data)]) + data

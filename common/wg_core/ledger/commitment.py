@@ -1,4 +1,4 @@
-"""Keyed commitments to a data set: equal data are recognised on site, nobody else learns of it.
+"""Keyed commitments to a data set, by which only the site itself can recognise equal data.
 
 A plain hash of the data would let anyone who guesses the data confirm the guess. The secret never
 leaves the site; without it a commitment says nothing about the data (HMAC, RFC 2104).
@@ -12,13 +12,13 @@ _CONTEXT = b"weightgate/v1/data-commitment\n"
 
 
 def commit(secret: bytes, parts: Iterable[bytes]) -> str:
-    """Commit to a data set, given as a sequence of byte strings in a fixed order.
+    """Return the commitment to a data set, given as byte strings in a fixed order.
 
     Each part is framed by its length, so that moving a byte from one part to the next changes
     the commitment.
 
     Args:
-        secret: The site's secret, at least 32 random bytes.
+        secret: Secret of the site, at least 32 random bytes.
         parts: Names, labels and contents, in an order that does not depend on the file system.
 
     Returns:

@@ -1,9 +1,9 @@
-"""A log with what witnesses have to do with it: checkpoints, cosignatures, proofs.
+"""Log with its witnesses: checkpoints, cosignatures and proofs.
 
-A witness cosigns the newest checkpoint if it extends the one before. Which checkpoints left, and
-which cosignatures came back, is stored beside the entries: a proof stands in the newest checkpoint
-that was cosigned, and a log that fell behind its witness is found out (c2sp.org/tlog-witness,
-c2sp.org/tlog-proof).
+A witness cosigns the newest checkpoint if it extends the one that the witness saw before. The
+checkpoints handed out and the cosignatures received are stored beside the entries. Proofs refer to
+the newest cosigned checkpoint, and a log that fell behind its witness is detected
+(c2sp.org/tlog-witness, c2sp.org/tlog-proof).
 """
 
 from collections.abc import Callable, Iterator
@@ -22,19 +22,19 @@ from wg_core.wire import signing
 
 
 class RolledBack(VerificationError):
-    """A witness has seen more of this log than it holds: this is an older copy of it."""
+    """A witness has seen more entries than this log holds: the log is an older copy."""
 
 
 class CosignedLog(Log):
-    """An open log and its witnesses. A context manager; not to be shared between threads."""
+    """Open log with its witnesses; a context manager, not to be shared between threads."""
 
     def first_checkpoint(self) -> bytes:
-        """A checkpoint of size 1 under the key of today: this log began with this entry."""
+        """Return a checkpoint of size 1 under the current key, to prove the first entry."""
         head = Checkpoint(self.origin, 1, self._state.leaves[0])
         return checkpoints.sign(head, [self._signing_key()]).encode()
 
     def consistency(self, old_size: int, new_size: int) -> list[bytes]:
-        """RFC 9162 consistency proof between two sizes of this log.
+        """Return the RFC 9162 consistency proof between two sizes of this log.
 
         Raises:
             VerificationError: The log never had one of these sizes.
@@ -48,7 +48,7 @@ class CosignedLog(Log):
         return merkle.consistency_proof(state.leaves[:new_size], old_size)
 
     def hand_out(self) -> None:
-        """Remember that the newest checkpoint leaves: whoever gets it may cosign it unheard."""
+        """Record that the newest checkpoint leaves the plant, and so may be cosigned unnoticed."""
         with self._writing() as state:
             self._db.execute(
                 "update heads set cosigned = cosigned | ? where size = ?",
@@ -56,7 +56,7 @@ class CosignedLog(Log):
             )
 
     def unanswered_sizes(self, witness: str) -> list[int]:
-        """Sizes that left above the newest whose cosignature by this witness is here, rising."""
+        """Return the sizes, rising, handed out since the newest one with a stored cosignature."""
         low = self.cosigned_size(witness, self._newest_key(witness))
         with database.explain_errors(self._path):
             rows = self._db.execute(
@@ -66,13 +66,14 @@ class CosignedLog(Log):
         return [int(row[0]) for row in rows]
 
     def witness_request(self, witness: str, *, old_size: int | None = None) -> WitnessRequest:
-        """The ``add-checkpoint`` request for a witness: the newest checkpoint.
+        """Return the ``add-checkpoint`` request for a witness, with the newest checkpoint.
 
         Args:
-            old_size: What it saw last, if it said so; else the newest whose cosignature is here.
+            old_size: Size that the witness saw last; None: the newest size whose cosignature by the
+                witness is stored.
 
         Raises:
-            VerificationError: ``old_size`` is more than this log ever had.
+            VerificationError: ``old_size`` exceeds the size of this log.
         """
         note = notes.decode(self.checkpoint())
         size = checkpoints.decode_text(note.text).size
@@ -82,10 +83,10 @@ class CosignedLog(Log):
         return WitnessRequest(old_size=old_size, path=path, note=note)
 
     def countersign(self, witness: str, call: Callable[[bytes], bytes]) -> bytes:
-        """Get the newest checkpoint cosigned, and keep the cosignature.
+        """Get the newest checkpoint cosigned, and store the cosignature.
 
         Args:
-            call: Takes an ``add-checkpoint`` body and returns cosignature lines; raises
+            call: Function from an ``add-checkpoint`` body to cosignature lines; raises
                 ``WitnessRefused`` if the witness refuses.
 
         Returns:
@@ -93,8 +94,8 @@ class CosignedLog(Log):
 
         Raises:
             WitnessRefused: The witness does not cosign.
-            RolledBack: The witness has seen more than this ledger holds.
-            VerificationError: The cosignature does not hold.
+            RolledBack: The witness has seen more entries than this ledger holds.
+            VerificationError: The cosignature is not valid.
         """
         self.hand_out()
         request = self._bare_request(witness, None)
@@ -118,17 +119,17 @@ class CosignedLog(Log):
         return signed
 
     def add_cosignature(self, signed: bytes, witness: str) -> bytes:
-        """Keep a witness's cosignature of one of this log's checkpoints.
+        """Store a witness's cosignature of one of this log's checkpoints.
 
         Args:
-            signed: The checkpoint with its signatures, the witness's among them.
+            signed: Checkpoint with its signatures, including the witness's.
 
         Returns:
             The stored checkpoint.
 
         Raises:
-            VerificationError: It is no checkpoint of this log, or no cosignature of an enrolled
-                key of this witness holds.
+            VerificationError: The checkpoint is not of this log, or has no valid cosignature
+                under an enrolled key of this witness.
         """
         head, note = checkpoints.decode(signed, subject="cosigned checkpoint")
         with self._writing() as state:
@@ -150,14 +151,14 @@ class CosignedLog(Log):
         return merged_note
 
     def inclusion_proof(self, seq: int, *, witness: str) -> bytes:
-        """A ``tlog-proof`` of an entry, in the newest checkpoint that ``witness`` cosigned over it.
+        """Return a ``tlog-proof`` of an entry in the newest checkpoint that ``witness`` cosigned.
 
-        If it cosigned none, in the newest checkpoint, with consistency proofs from every size that
-        it may have cosigned last as extra data: a server that gets them in a file can be the
-        witness.
+        If none covers the entry, the proof is in the newest checkpoint, and its extra data hold
+        consistency proofs from every size that the witness may have cosigned last, so that a server
+        that gets the proof in a file can be the witness.
 
         Raises:
-            VerificationError: There is no such entry.
+            VerificationError: The entry does not exist.
         """
         state = self._state
         if not 0 <= seq < state.size:
@@ -179,18 +180,18 @@ class CosignedLog(Log):
         return self.cosigned_size(witness, self._newest_key(witness)) == self.size
 
     def cosigned_size(self, witness: str, key: bytes) -> int:
-        """Size of the newest checkpoint that a witness cosigned under a key; zero if none."""
+        """Return the size of the newest checkpoint that a witness's key cosigned; zero if none."""
         return next((size for size, _ in self._checkpoints_by(key, witness)), 0)
 
     def covered_by(self, seq: int, witness: str) -> bool:
-        """Return whether a checkpoint that ``witness``'s newest key cosigned covers an entry."""
+        """Return whether a checkpoint cosigned by ``witness``'s newest key covers an entry."""
         return self._cosigned_above(seq, witness) is not None
 
     def newest_proof(self, seq: int, *, witness: str, old_size: int | None = None) -> bytes:
-        """A ``tlog-proof`` of an entry in the newest checkpoint, for a witness to cosign it.
+        """Return a ``tlog-proof`` of an entry in the newest checkpoint, for the witness to cosign.
 
         Args:
-            old_size: What it saw last, if it said so.
+            old_size: Size that the witness saw last; None: as in ``witness_request``.
         """
         request = self.witness_request(witness, old_size=old_size)
         path = merkle.inclusion_proof(self._state.leaves, seq)
@@ -199,18 +200,18 @@ class CosignedLog(Log):
     # --- inside
 
     def _bare_request(self, witness: str, old_size: int | None) -> WitnessRequest:
-        """A request without what other witnesses signed: it is nobody else's business."""
+        """Return a request without other witnesses' signatures, which this witness need not see."""
         request = self.witness_request(witness, old_size=old_size)
         signatures = heads.own_signatures(self._state, request.note, self._state.size)
         return replace(request, note=Note(request.note.text, tuple(signatures)))
 
     def _newest_key(self, witness: str) -> bytes:
-        """The key of a witness that counts now; empty if it is not enrolled."""
+        """Return the current key of a witness; empty if the witness is not enrolled."""
         keys = self._state.witness_keys(witness)
         return keys[0] if keys else b""
 
     def _checkpoints_by(self, key: bytes, witness: str) -> Iterator[tuple[int, Note]]:
-        """Checkpoints that a witness cosigned under this key, newest first."""
+        """Yield the checkpoints that a witness cosigned under this key, newest first."""
         if not key:
             return
         public = signing.public_from_bytes(key)

@@ -1,7 +1,7 @@
-"""The ledger's SQLite file: schema, connections, and what its errors mean to a person.
+"""SQLite file of the ledger: schema, connections, and translation of SQLite's errors.
 
-WAL with ``synchronous=FULL``: a committed transaction survives a power cut. Writers take
-``BEGIN IMMEDIATE`` and so stand in a queue across processes.
+WAL mode with ``synchronous=FULL``: a committed transaction survives a power cut. Writers take
+``BEGIN IMMEDIATE``, which serialises them across processes.
 
 =========== =====================================================================
 entries     ``seq``, canonical bytes, leaf hash (redundant: it locates damage)
@@ -26,10 +26,10 @@ BUSY_SECONDS = 60.0
 
 
 class HeadState(IntFlag):
-    """Bits of ``heads.cosigned``."""
+    """Bits of the column ``heads.cosigned``."""
 
-    COSIGNED = 1  # A witness's cosignature is in the note
-    HANDED_OUT = 2  # It left: a witness may have cosigned it without this ledger's knowing
+    COSIGNED = 1  # The note holds a witness's cosignature
+    HANDED_OUT = 2  # The checkpoint left: a witness may have cosigned it unnoticed
 
 
 _TABLES = {
@@ -40,32 +40,32 @@ _TABLES = {
 _SCHEMA = [
     ("table", name, f"CREATE TABLE {name}({columns}) strict") for name, columns in _TABLES.items()
 ]
-"""Rows of ``sqlite_schema``, whole: a view or trigger could do anything when it is read."""
+"""Complete rows of ``sqlite_schema``; an extra view or trigger could run code when read."""
 _TYPES = {
     "entries": {"seq": "integer", "entry": "blob", "hash": "blob"},
     "heads": {"size": "integer", "note": "blob", "cosigned": "integer"},
     "outbox": {"charge": "integer", "payload": "blob"},
 }
-"""What a strict table holds, unless its pages or its schema were changed from outside."""
+"""Column types, which hold unless the file's pages or schema were changed from outside."""
 _DAMAGED = ("malformed", "not a database", "corrupt", "interrupted", "too big")
 _VALUE_LIMIT = 128 << 20  # Largest value that is read from a file, in bytes
 _WORK_FREE, _WORK_A_BYTE = 20_000_000, 20
-"""SQLite operations that reading a whole file may take: so many, and so many more for each byte.
+"""Limit on SQLite operations for reading a whole file: a constant part, and a part per byte.
 
-Reading an honest ledger takes about one for ten bytes, a handful of times."""
+Reading an honest ledger takes about one operation per ten bytes, a handful of times."""
 
 
 @contextmanager
 def explain_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours.
+    """Translate SQLite's errors into errors of ``wg_core.errors``.
 
     Raises:
         VerificationError: The file is damaged.
-        StorageError: Disk full, read-only, locked, or cannot be opened; nothing was changed.
+        StorageError: The disk is full or the file read-only, locked or unreadable; nothing changed.
     """
     try:
         yield
-    # Python cannot decode a message of SQLite that quotes a damaged schema.
+    # Python cannot decode an SQLite message that quotes a damaged schema.
     except (sqlite3.Error, UnicodeDecodeError) as error:
         text = str(error)
         if isinstance(error, UnicodeDecodeError) or any(word in text for word in _DAMAGED):
@@ -85,10 +85,10 @@ def explain_errors(path: Path) -> Iterator[None]:
 
 
 def create(path: Path) -> sqlite3.Connection:
-    """Make the file, readable by its owner only, or take an empty one that a crash left.
+    """Create the file, readable by its owner only, or reuse an empty file left by a crash.
 
     Raises:
-        ConfigError: There is a ledger already, or the file cannot be made.
+        ConfigError: A ledger exists already, or the file cannot be created.
     """
     with raised_as(ConfigError, f"{path}: cannot be made"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def holds_ledger(path: Path) -> bool:
 
 
 def install_schema(database: sqlite3.Connection) -> None:
-    """Make the tables, inside the caller's transaction."""
+    """Create the tables, inside the caller's transaction."""
     for _, _, statement in _SCHEMA:
         database.execute(statement)
     database.execute(f"pragma application_id = {APPLICATION_ID}")
@@ -122,11 +122,12 @@ def install_schema(database: sqlite3.Connection) -> None:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open for reading and writing.
+    """Open a ledger file for reading and writing.
 
     Raises:
-        ConfigError: The file is missing or cannot be opened.
-        VerificationError: It is damaged.
+        ConfigError: The file does not exist.
+        StorageError: The file cannot be opened.
+        VerificationError: The file is damaged.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: there is no ledger")
@@ -146,11 +147,12 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
-    """Open for reading; works on a read-only medium and beside a running writer.
+    """Open a ledger file for reading, on a read-only medium or beside a running writer too.
 
     Raises:
-        ConfigError: The file is missing or cannot be opened.
-        VerificationError: It is damaged.
+        ConfigError: The file does not exist, or a companion is not a regular file.
+        StorageError: The file cannot be opened.
+        VerificationError: The file is damaged.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: there is no ledger")
@@ -168,7 +170,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
             database.close()
             if wal.exists() and wal.stat().st_size:
                 raise
-            # No write-ahead log to read, and no right to make one: the file is all there is.
+            # No write-ahead log, and no right to create one: the main file is complete.
             database = sqlite3.connect(f"{uri}?mode=ro&immutable=1", uri=True)
         except (sqlite3.Error, UnicodeDecodeError):
             database.close()
@@ -177,7 +179,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 
 
 def bound_work(path: Path, database: sqlite3.Connection) -> None:
-    """End a query of a stranger's file that would go on for ever, as one on a damaged file."""
+    """Limit the work of queries on an untrusted file; beyond it the file counts as damaged."""
     work_step = 100_000
     size = path.stat().st_size
     steps_left = (_WORK_FREE + _WORK_A_BYTE * size) // work_step
@@ -192,11 +194,11 @@ def bound_work(path: Path, database: sqlite3.Connection) -> None:
 
 
 def check_format(path: Path, database: sqlite3.Connection) -> None:
-    """Refuse a file that is no ledger of this version, or whose rows are not of its types.
+    """Check that a file is a ledger of this version whose rows have the right types.
 
     Raises:
-        ConfigError: It is not.
-        VerificationError: A page, or the schema, was changed from outside.
+        ConfigError: The file is not a ledger, or of another version.
+        VerificationError: A page or the schema was changed from outside.
     """
     with explain_errors(path):
         (application,) = database.execute("pragma application_id").fetchone()

@@ -1,11 +1,11 @@
-"""What stands on a ledger: one frozen record for each kind of entry, and their decoding.
+"""Ledger entries: one frozen record for each kind of entry, and their encoding.
 
-An entry is canonical JSON (RFC 8785) of one record. Every record begins with a ``Head``: its
-index, the leaf hash of the entry before it, the log's origin. What a charge states is in
-``statement``. Nothing here depends on private data: no count of records, no clip rate, no plain
-hash of the data. Times are the site's own clock and prove nothing; order is by index.
+An entry is the canonical JSON (RFC 8785) of one record. Every record begins with a ``Head``: its
+index, the leaf hash of the previous entry, the log's origin. ``statement`` has the parts of a
+charge. Nothing here depends on private data: no count of records, no clip rate, no plain hash of
+the data. Times are by the site's own clock and prove nothing; entries are ordered by index.
 
-A field's meaning never changes: a new meaning is a new kind.
+The meaning of a field never changes: a new meaning gets a new kind.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from wg_core.wire.handover import Handover
 
 VERSION = 1
 ENTRY_LIMIT = 1 << 20
-NEVER = "never"  # Refresh rule: a spent budget never comes back
+NEVER = "never"  # Refresh rule under which a spent budget is never renewed
 
 GENESIS = "genesis"
 DATASET = "dataset"
@@ -46,16 +46,16 @@ _KEY_ID = re.compile(r"[0-9a-f]{8}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """Where an entry stands.
+    """Position of an entry in its log.
 
     Attributes:
         version: Version of the record.
         kind: Kind of the record.
         seq: Index in the log, from zero.
-        prev: Leaf hash of the entry before, hex; empty for the first.
+        prev: Leaf hash of the previous entry, hex; empty for the first.
         origin: Origin of the log.
-        key_id: Key ID of the key that signs the log from here, hex (c2sp.org/signed-note).
-        time: Unix time in seconds by the site's clock. Proves nothing.
+        key_id: Key ID of the key that signs the log from here on, hex (c2sp.org/signed-note).
+        time: Unix time in seconds by the site's clock; proves nothing.
     """
 
     version: int = VERSION
@@ -78,15 +78,15 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InheritedSpend:
-    """Spending of one lineage on the log before this one.
+    """Spending of one lineage on the previous log.
 
     Attributes:
         lineage: Lineage ID.
-        names: Names of its data sets.
-        commitments: Commitments of its data sets, hex.
-        cap_epsilon: Epsilon of the cap, decimal string.
-        cap_delta: Delta of its cap, decimal string.
-        events: All its charges, composed to one Gaussian.
+        names: Names of the lineage's data sets.
+        commitments: Commitments to the lineage's data sets, hex.
+        cap_epsilon: Epsilon of the lineage's cap, decimal string.
+        cap_delta: Delta of the lineage's cap, decimal string.
+        events: All charges of the lineage, composed to one Gaussian.
         charges: Number of charges.
     """
 
@@ -105,14 +105,14 @@ class InheritedSpend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predecessor:
-    """The log that this one replaces, after its key was lost or stolen.
+    """Log that a new log replaces, after its key was lost or stolen.
 
     Attributes:
         origin: Origin of the old log.
         key: Last public key, hex.
         checkpoint: Last checkpoint with all signatures, as text.
-        reason: Why it was given up, in a few words.
-        spends: What it had spent.
+        reason: Reason why the log was given up, in a few words.
+        spends: Spending of each lineage on the old log.
     """
 
     origin: grammar.Origin
@@ -127,13 +127,13 @@ class Predecessor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Genesis:
-    """First entry: whose log it is, and the key that signs it.
+    """First entry of a log: its site, and the key that signs it.
 
     Attributes:
         site: Name of the site.
         ledger_key: Raw public key, hex.
-        software: Program and version that made the log.
-        predecessor: The log that this one replaces, if any.
+        software: Program and version that created the log.
+        predecessor: Log that this one replaces, if any.
     """
 
     head: Head
@@ -148,16 +148,16 @@ class Genesis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """A data set is named, or its content changed; it joins a lineage, which owns the budget.
+    """Registration or change of a data set; assigns it to a lineage, which owns the budget.
 
     Attributes:
-        name: Name on site.
+        name: Name of the data set at the site.
         commitment: ``HMAC-SHA-256(site secret, data)``, hex.
-        lineage: Lineage that it belongs to from here.
-        inherits: Lineages that are merged into ``lineage`` here: all that they spent is added.
+        lineage: Lineage of the data set from here on.
+        inherits: Lineages merged into ``lineage`` here; all their spending is added to it.
         cap_epsilon: Cap on the composed epsilon, decimal string.
         cap_delta: Delta at which the cap holds, decimal string.
-        refresh_rule: When the budget comes back: ``never``.
+        refresh_rule: Rule by which the budget is renewed: ``never``.
     """
 
     head: Head
@@ -176,16 +176,16 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """The budget is charged, before anything is sampled. It covers exactly one release.
+    """Charge to the budget for exactly one release, written before noise is drawn.
 
     Attributes:
-        request_id: Logical request.
+        request_id: Id of the request.
         dataset: Name of the data set.
-        commitment: Keyed commitment at the time, hex.
-        lineage: The lineage that pays.
-        fingerprint: SHA-256 of what is released under which guarantee, hex: an equal request on
-            equal data has an equal fingerprint and gets the stored bytes.
-        event: What is charged.
+        commitment: Keyed commitment to the data at that time, hex.
+        lineage: Lineage that pays.
+        fingerprint: SHA-256 of data commitment, mechanism, event and guarantee, hex. A request
+            with the same fingerprint gets the stored bytes.
+        event: Privacy event that is charged.
         epsilon: Epsilon of this release alone, decimal string.
         delta: Delta of the guarantee, decimal string.
     """
@@ -212,13 +212,13 @@ class Charge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """The bytes of a charge's one release are fixed and stored.
+    """Hash of the bytes released for a charge, once they are fixed and stored.
 
     Attributes:
         charge: Index of the charge.
         request_id: Id of the request.
         payload_sha256: SHA-256 of the released bytes, hex.
-        payload_size: Their number; fixed by the schema.
+        payload_size: Number of released bytes; fixed by the schema.
     """
 
     head: Head
@@ -233,7 +233,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
-    """A witness is known from here: key name and raw public key, hex."""
+    """Enrolment of a witness: key name and raw public key, hex."""
 
     head: Head
     name: grammar.Origin
@@ -245,10 +245,10 @@ class Witness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyHandover:
-    """A key of the server or of a witness is another one from here, as the one before signed.
+    """Change of a key of the server or of a witness, signed by the previous key.
 
     Attributes:
-        handover: Which, and that word. A witness's new key is known to the log from here, as by a
+        handover: Hand-over from the previous key. A witness's new key is enrolled by it, as by a
             ``Witness`` entry.
     """
 
@@ -258,12 +258,12 @@ class KeyHandover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
-    """The signing key changes; old and new key both sign that it does.
+    """Change of the log's signing key, signed by both the old and the new key.
 
     Attributes:
         new_key: Raw public key, hex.
         old_signature: Signature of the old key over ``rotation_statement``, hex.
-        new_signature: Signature of the new key over it, hex.
+        new_signature: Signature of the new key over ``rotation_statement``, hex.
     """
 
     head: Head
@@ -277,19 +277,19 @@ class Rotation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """A person decided on a request before it was charged; the newest one counts.
+    """Decision of a person on a request before it is charged; the newest decision counts.
 
     Attributes:
-        request_id: The request.
-        dataset: Name of the data set that it asks.
-        epsilon: What it asks, decimal string.
-        delta: What it asks, decimal string.
-        purpose: What it is for.
-        recipient: Who asks.
-        approved: Whether it may be charged.
-        name: Who decided, or in which role.
-        statistics: ``machine``: it asks for machine statistics; ``gradients``: for a private head;
-            absent: for class statistics.
+        request_id: Id of the request.
+        dataset: Name of the data set.
+        epsilon: Epsilon requested, decimal string.
+        delta: Delta requested, decimal string.
+        purpose: Purpose of the request.
+        recipient: Recipient of the release.
+        approved: True if the request may be charged.
+        name: Name or role of the person who decided.
+        statistics: ``machine``: machine statistics; ``gradients``: gradients for a private head;
+            absent: class statistics.
     """
 
     head: Head
@@ -310,12 +310,12 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reuse:
-    """A release that was made before is handed out again, for another use. It costs nothing.
+    """Repeated use of an earlier release, which costs nothing.
 
     Attributes:
-        charge: Index of the charge that paid for it.
-        purpose: What it is for this time.
-        recipient: Who gets it this time.
+        charge: Index of the charge that paid for the release.
+        purpose: Purpose of this use.
+        recipient: Recipient this time.
     """
 
     head: Head
@@ -329,15 +329,15 @@ class Reuse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicStatement:
-    """Statement of the plant about itself in public, free of charge: nothing of its records.
+    """Public statement of the plant about itself, free of charge, since it says nothing of records.
 
     Attributes:
         site: Name of the site.
         dataset: Name of the data set.
         encoder: SHA-256 of the public feature encoder, hex.
         labels: Public label domain, in the order of class rows.
-        data_sheet: Data sheet of the source of the records; None: not stated.
-        recipient: Whom it is said to.
+        data_sheet: Data sheet of the machine; None: not stated.
+        recipient: Recipient of the statement.
     """
 
     head: Head
@@ -400,14 +400,14 @@ def encode(entry: Entry) -> bytes:
 
 
 def decode(data: bytes, *, subject: str = "entry") -> Entry:
-    """Decode an entry, or refuse it.
+    """Decode an entry strictly.
 
-    Checks canonical form with msgspec's sorted encoder, 20 times faster than ``rfc8785``; for
-    records without real numbers and with integers below 2^53 the two give the same bytes, which
-    a property test holds.
+    Canonical form is checked with msgspec's sorted encoder, which is 20 times faster than
+    ``rfc8785``; for records without real numbers and with integers below 2^53 both give the same
+    bytes, as a property test checks.
 
     Raises:
-        DecodeError: Not a known kind, wrong types, unknown fields, or not canonical.
+        DecodeError: Kind or field unknown, type wrong, or JSON not canonical.
     """
     if len(data) > ENTRY_LIMIT:
         raise DecodeError(f"{subject}: {len(data)} bytes, at most {ENTRY_LIMIT} are accepted")
@@ -431,12 +431,12 @@ def rotation_statement(head: Head, old_key: str, new_key: str) -> bytes:
 
 
 def lineage_id(origin: str, seq: int) -> str:
-    """ID of the lineage that an entry founds."""
+    """Return the ID of the lineage that an entry founds."""
     return hashlib.sha256(f"weightgate lineage\n{origin}\n{seq}".encode()).hexdigest()[:16]
 
 
 def check_hash(text: str, subject: str) -> str:
-    """Return a SHA-256 in lower-case hex, or refuse it: ``DecodeError``."""
+    """Return a SHA-256 in lower-case hex; raise ``DecodeError`` if it is malformed."""
     if not SHA256.fullmatch(text):
         raise DecodeError(f"{subject}: {text[:80]!r} is not 64 lower-case hex digits")
     return text

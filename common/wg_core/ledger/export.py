@@ -1,4 +1,4 @@
-"""The ledger export (``.wgl``): everything a verifier needs, and nothing else.
+"""The ledger export (``.wgl``): everything that a verifier needs, and nothing else.
 
 A container (``wg_core.wire.container``) with four sections:
 
@@ -9,9 +9,9 @@ hashes    leaf hash of each entry, 32 bytes; redundant, so that damage is traced
 heads     signed checkpoints by size, one canonical record a line
 ========= ===================================================================================
 
-Released bytes are not in it, and no proof: whoever has all entries computes each checkpoint's
-tree. An export is not signed as a whole: its checkpoints are, and the
-manifest is compared with what the entries say. It is written and read as a stream.
+The export holds neither released bytes nor proofs: from the entries a verifier computes the tree of
+each checkpoint. The export is not signed as a whole; its checkpoints are signed, and the manifest
+is compared with the entries. It is written and read as a stream.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportManifest:
-    """Contents of the export; says nothing that the entries do not say."""
+    """Summary of the export; it repeats only facts that follow from the entries."""
 
     version: int = VERSION
     origin: grammar.Origin
@@ -54,7 +54,7 @@ class ExportManifest:
 
 @dataclass(frozen=True, slots=True)
 class ExportedHead:
-    """One signed checkpoint, as text."""
+    """Signed checkpoint, as text."""
 
     note: grammar.Note
 
@@ -63,7 +63,7 @@ class ExportedHead:
 
 
 def summarise(state: LedgerState, heads: int) -> ExportManifest:
-    """The manifest that belongs to a folded log."""
+    """Return the manifest of a log after all entries were applied."""
     return ExportManifest(
         origin=state.origin,
         site=state.site,
@@ -74,13 +74,13 @@ def summarise(state: LedgerState, heads: int) -> ExportManifest:
 
 
 def write(ledger: Path, out: Path) -> ExportManifest:
-    """Export a ledger file. Needs no key; the ledger is only read.
+    """Export a ledger file. This needs no key, and the ledger is only read.
 
-    Entries are folded on the way, so that a broken ledger is not exported.
+    Entries are verified while they are read, so that a broken ledger is not exported.
 
     Raises:
-        ConfigError: The ledger cannot be read, or the export not be written.
-        VerificationError: The ledger does not hold.
+        ConfigError: The ledger cannot be read, or the export cannot be written.
+        VerificationError: The ledger is not valid.
     """
     connection = database.connect_to_read(ledger)
     try:
@@ -119,7 +119,7 @@ def _write(connection: sqlite3.Connection, target: IO[bytes], folder: Path) -> E
 
 
 class ExportReader:
-    """An open export. Iterates over entries without holding them; see ``history``."""
+    """Open export, whose entries are read one at a time; see ``history``."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -153,10 +153,10 @@ class ExportReader:
         self._stream.close()
 
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
-        """Each entry's bytes and the hash that the export gives for it.
+        """Yield the bytes of each entry, and the hash that the export stores for it.
 
         Raises:
-            DecodeError: An entry is cut, or their number is not that of the hashes.
+            DecodeError: An entry is truncated, or entries and hashes differ in number.
         """
         span, hashes = self._spans["entries"], self._spans["hashes"]
         count = self.manifest.entries
@@ -183,7 +183,7 @@ class ExportReader:
             raise DecodeError(f"entry {index}: is missing, the manifest says {count} entries")
 
     def heads(self) -> list[bytes]:
-        """Signed checkpoints."""
+        """Return the signed checkpoints."""
         records = self._head_records()
         if len(records) != self.manifest.heads:
             raise DecodeError(
@@ -206,7 +206,7 @@ class ExportReader:
         """Compare every section with its hash in the header.
 
         Raises:
-            VerificationError: One does not match: header or section was changed.
+            VerificationError: A section does not match: the header or the section was changed.
         """
         for span in self._spans.values():
             digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Which signatures a checkpoint must have, given what the log says about keys and witnesses."""
+"""Checks of the signatures on a checkpoint against the keys and witnesses on the log."""
 
 from collections.abc import Iterable
 
@@ -11,10 +11,10 @@ from wg_core.wire import signing
 
 
 def check_head(state: LedgerState, data: bytes) -> None:
-    """Check a stored checkpoint against the entries of its size.
+    """Check a stored checkpoint against the entries up to its size.
 
     Raises:
-        VerificationError: It has another root, or no valid signature of the log.
+        VerificationError: The root differs, or no signature of the log is valid.
     """
     head, note = checkpoints.decode(data, subject=f"checkpoint of size {state.size}")
     identity = (head.origin, head.size, head.root)
@@ -36,14 +36,14 @@ def check_head(state: LedgerState, data: bytes) -> None:
 
 
 def valid_lines(note: Note, name: str, role: Role, keys: Iterable[bytes]) -> list[SignatureLine]:
-    """Signature lines of these keys on a checkpoint, each of which holds.
+    """Return the signature lines of these keys on a checkpoint, after verifying each.
 
     Args:
         role: ``LOG`` or ``COSIGNER`` of ``note``.
         keys: Raw public keys.
 
     Raises:
-        VerificationError: One does not hold.
+        VerificationError: A signature is not valid.
     """
     verify = checkpoints.verify if role is notes.LOG else checkpoints.verify_cosignature
     lines = []
@@ -55,10 +55,10 @@ def valid_lines(note: Note, name: str, role: Role, keys: Iterable[bytes]) -> lis
 
 
 def own_signatures(state: LedgerState, note: Note, size: int) -> list[SignatureLine]:
-    """Signatures of the log itself on a checkpoint of its own.
+    """Return the log's own signatures on one of its checkpoints.
 
     Raises:
-        VerificationError: There is none, or one does not hold.
+        VerificationError: The checkpoint has no signature of the log, or an invalid one.
     """
     lines = valid_lines(note, state.origin, notes.LOG, state.keys_at(size))
     if not lines:
@@ -67,10 +67,10 @@ def own_signatures(state: LedgerState, note: Note, size: int) -> list[SignatureL
 
 
 def cosignatures(state: LedgerState, note: Note, witness: str) -> list[SignatureLine]:
-    """Cosignatures of an enrolled witness on a checkpoint.
+    """Return the cosignatures of an enrolled witness on a checkpoint.
 
     Raises:
-        VerificationError: The witness is not enrolled, there is none, or one does not hold.
+        VerificationError: The witness is not enrolled, or its cosignature is missing or invalid.
     """
     keys = state.witness_keys(witness)
     if not keys:

@@ -1,13 +1,13 @@
-"""The whole history of a log, verified from bytes alone: no data, no network, no trust.
+"""Verification of a log's whole history from its bytes alone: no data, network or trust needed.
 
-Reads a ledger file or an export (``sources``) and checks chain, arithmetic, keys, every checkpoint
-against the entries, every cosignature of a known witness, and the anchors that charges name. Costs
-in epsilon are the auditor's matter (``wg_audit``): this module only collects what is to be
-checked.
+The module reads a ledger file or an export (``sources``) and checks the hash chain, arithmetic,
+keys, every checkpoint against the entries, every cosignature of a known witness, and the anchors
+that charges name. It only collects the stated costs in epsilon; the auditor's program
+(``wg_audit``) checks them.
 
-What the log cannot prove by itself: that its first key is the site's (compare it with the key
-from enrolment), that a witness's key is the witness's (the same), and that no newer copy exists
-(ask the witness). What is known from elsewhere comes as ``Anchors``, and is matched by key.
+The log cannot prove by itself that its first key is the site's (compare it with the key from
+enrolment), that a witness's key is the witness's (likewise), or that no newer copy exists (ask the
+witness). Independent knowledge is given as ``Anchors``, and is matched by key.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from wg_core.wire.handover import WITNESS
 
 @dataclass(frozen=True, slots=True)
 class HeldCosignature:
-    """A cosignature that holds.
+    """Valid cosignature on a checkpoint.
 
     Attributes:
         name: Key name of the witness.
-        public_key: The key under which it holds, raw.
-        time: When, by the witness's clock, Unix seconds.
-        known: Whether that key was known from elsewhere, or one that was signed for it. If not, the
-            log itself names the key, and may have made it.
+        public_key: Key under which the cosignature is valid, raw.
+        time: Time by the witness's clock, Unix seconds.
+        known: True if the key is an anchor's, or was handed over from an anchor's key. Otherwise
+            the log itself names the key, and may have made it.
     """
 
     name: str
@@ -55,7 +55,7 @@ class HeldCosignature:
 
 @dataclass(frozen=True, slots=True)
 class SignedHead:
-    """A checkpoint that holds, with the cosignatures that hold."""
+    """Verified checkpoint, with its valid cosignatures."""
 
     size: int
     root: str
@@ -64,9 +64,9 @@ class SignedHead:
 
 @dataclass(slots=True)
 class StatedFigures:
-    """Figures that charges state about lineages of Gaussian releases only, as columns.
+    """Figures that charges state about their lineages, as columns.
 
-    ``mu_squared`` in units of 2^-40; two rows a charge: before and after it.
+    ``mu_squared`` is in units of 2^-40. Each charge has two rows: before and after the charge.
     """
 
     seq: array[int] = field(default_factory=lambda: array("q"))
@@ -75,7 +75,7 @@ class StatedFigures:
     epsilon: array[float] = field(default_factory=lambda: array("d"))
 
     def add(self, seq: int, mu_squared: str, delta: str, epsilon: str) -> None:
-        """Add a row."""
+        """Add one row."""
         self.seq.append(seq)
         self.mu_squared.append(float(numbers.integer(mu_squared)))
         self.delta.append(numbers.decimal(delta))
@@ -84,15 +84,15 @@ class StatedFigures:
 
 @dataclass(slots=True)
 class History:
-    """A log that holds.
+    """Verified log.
 
     Attributes:
-        state: The fold over all entries.
-        root: Root over all entries.
+        state: State after all entries.
+        root: Merkle root over all entries.
         heads: Checkpoints, by size.
-        figures: Stated epsilons.
-        bytes: Number of bytes of entries.
-        anchors: What was known from elsewhere, and holds.
+        figures: Epsilons that the charges state.
+        bytes: Total size of the entries, in bytes.
+        anchors: Trust anchors, which the log satisfies.
     """
 
     state: LedgerState
@@ -104,23 +104,23 @@ class History:
 
     @property
     def witnessed_size(self) -> int:
-        """Up to which size enough witnesses have cosigned; zero if they have not.
+        """Largest size that enough witnesses have cosigned; zero if there is none.
 
-        With witnesses known from elsewhere only their keys count. Without, it is the newest size
-        that any witness of the log's own choice has cosigned.
+        With witnesses among the anchors, only their keys count. Without, this is the newest size
+        that any witness named by the log has cosigned.
         """
         if self.anchors.quorum_size:
             return self.anchors.covered_size([self.newest_of(x)[0] for x in self.anchors.witnesses])
         return max((head.size for head in self.heads if head.cosignatures), default=0)
 
     def successors(self, witness: KnownWitness) -> list[KnownWitness]:
-        """A witness's key, and those that it was handed over to, in their order."""
+        """Return a witness's key and the keys that it was handed over to, in order."""
         return _successors(witness, self.state, self.anchors)
 
     def newest_of(self, witness: KnownWitness) -> tuple[int, int]:
-        """Largest size that a witness cosigned, and when; zeros if it cosigned none.
+        """Return the largest size that a witness cosigned, and the time; zeros if it cosigned none.
 
-        Under its key, or one that it was handed over to.
+        Cosignatures under keys that the witness's key was handed over to count as well.
         """
         keys = self.successors(witness)
         handovers = (
@@ -132,12 +132,12 @@ class History:
         return max(handovers, default=(0, 0)) if self.anchors.counts(witness.key) else (0, 0)
 
     def counted_keys(self) -> dict[KnownWitness, KnownWitness]:
-        """Every key whose cosignatures count, and of which known witness it is."""
+        """Return every key whose cosignatures count, with the known witness that it belongs to."""
         return _trusted_witnesses(self.state, self.anchors)
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """Algorithms under which every checkpoint of the log is signed."""
+        """Algorithms with which every checkpoint of the log is signed."""
         keys = [signing.public_from_bytes(x.public_key).algorithms for x in self.state.keys]
         return tuple(name for name in keys[-1] if all(name in key_names for key_names in keys))
 
@@ -148,14 +148,14 @@ def read(
     """Verify a log.
 
     Args:
-        source: From ``sources.open_source``.
-        anchors: What is known from elsewhere. Cosignatures of its witnesses count even if the log
-            does not name them; enough of them must have cosigned.
-        on_entry: Called with each entry that holds so far, for checks of the caller's own.
+        source: Log from ``sources.open_source``.
+        anchors: Trust anchors. Cosignatures of their witnesses count even if the log does not name
+            them; enough of them must have cosigned.
+        on_entry: Function called with each entry once verified, for checks of the caller's own.
 
     Raises:
-        VerificationError: The log does not hold; the message names the entry, checkpoint or proof.
-        DecodeError: The bytes are no log.
+        VerificationError: The log is not valid; the message names the entry, checkpoint or proof.
+        DecodeError: The bytes are not a log.
     """
     state = LedgerState()
     heads = _by_size(source.heads())
@@ -232,10 +232,10 @@ _KeyIds = dict[tuple[str, bytes], list[KnownWitness]]
 
 
 def cosignatures(note: Note, witnesses: Iterable[KnownWitness]) -> list[tuple[KnownWitness, int]]:
-    """Which of the witnesses cosigned a checkpoint, by key, and when (Unix seconds).
+    """Return the witnesses that cosigned a checkpoint, by key, with the time (Unix seconds).
 
     Raises:
-        VerificationError: A cosignature of one of them does not hold.
+        VerificationError: A cosignature of one of the witnesses is not valid.
     """
     return _cosignatures(note, _by_key_id(witnesses))
 
@@ -261,7 +261,7 @@ def _cosignatures(note: Note, witnesses: _KeyIds) -> list[tuple[KnownWitness, in
 
 
 def _successors(witness: KnownWitness, state: LedgerState, anchors: Anchors) -> list[KnownWitness]:
-    """Each key was signed for by the one before: who believes the first believes the others."""
+    """Return a witness with the successors of its key, each vouched for by the previous key."""
     handovers = [*(entry.handover for entry in state.handovers), *anchors.handovers]
     after = {
         (handover.name, bytes.fromhex(handover.before)): bytes.fromhex(handover.now)
@@ -275,7 +275,7 @@ def _successors(witness: KnownWitness, state: LedgerState, anchors: Anchors) -> 
 
 
 def _with_key(witness: KnownWitness, enrolled_witnesses: Iterable[KnownWitness]) -> KnownWitness:
-    """A witness with its key, where what was given is the key's SHA-256."""
+    """Return the witness with its full key, if it was given by the key's SHA-256."""
     keys = (x for x in enrolled_witnesses if x.name == witness.name)
     return next((x for x in keys if signing.names(witness.public_key, x.public_key)), witness)
 
@@ -306,8 +306,8 @@ def _signed(
 
 def _check_anchors(history: History) -> None:
     state, anchors = history.state, history.anchors
-    # A known key anywhere in the chain will do: each rotation from it on was signed by the key
-    # before, so the newest key is vouched for; and nobody else can rotate to it.
+    # A known key anywhere in the chain is enough: each later rotation was signed by the previous
+    # key, so the newest key is vouched for, and nobody else can rotate to it.
     ledger_key = anchors.ledger_key
     if ledger_key is not None and not any(
         signing.names(ledger_key, x.public_key) for x in state.keys

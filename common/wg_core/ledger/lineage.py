@@ -1,4 +1,4 @@
-"""Budgets as a log has them so far: of each lineage, and what is remembered of each charge."""
+"""State of the budgets on a log: totals of each lineage, and facts about each charge."""
 
 from dataclasses import dataclass, field
 
@@ -9,9 +9,9 @@ from wg_core.privacy.schema import Released
 
 @dataclass(slots=True)
 class LineageState:
-    """Budget of one lineage: cap, and all charges composed without loss.
+    """Budget of one lineage: its cap, and all its charges composed without loss.
 
-    ``units`` are the privacy units that its charges name; inherited ones do not say theirs.
+    ``units`` are the privacy units that its charges name; inherited charges name none.
     """
 
     id: str
@@ -25,11 +25,11 @@ class LineageState:
     mu_squared: int = 0
 
     def add(self, event: PrivacyEvent) -> None:
-        """Charge one event."""
+        """Add the cost of one event."""
         self.mu_squared += int(event.mu_squared)
 
     def events(self) -> tuple[PrivacyEvent, ...]:
-        """All charges as one Gaussian; none if nothing was charged."""
+        """Return all charges as one Gaussian event; empty if nothing was charged."""
         if not self.mu_squared:
             return ()
         return (PrivacyEvent(mechanism="gaussian", mu_squared=str(self.mu_squared)),)
@@ -37,7 +37,7 @@ class LineageState:
 
 @dataclass(slots=True)
 class ChargeState:
-    """State of a charge, for later entries and for auditors."""
+    """Facts about a charge that later entries and auditors need."""
 
     seq: int
     request_id: str
@@ -50,5 +50,5 @@ class ChargeState:
 
     @property
     def open(self) -> bool:
-        """True for a charge without a release: burned, unless the same request completes it."""
+        """True for a charge without a release; its cost is lost unless the request is completed."""
         return self.release is None

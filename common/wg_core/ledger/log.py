@@ -1,12 +1,13 @@
-"""A tamper-evident log in one SQLite file that only grows, and signs what it says.
+"""Tamper-evident, append-only log in one SQLite file, with signed checkpoints.
 
-Every append takes the write lock of the file, folds in what other processes added, checks the
-new entry with the rules that a verifier uses, and commits it with a signed checkpoint of the new
-size in the same transaction. Hence an edit of any stored entry, also the last, breaks a
-signature. ``cosigned`` adds what others sign, and ``store`` what the entries mean for a budget.
+Every append takes the write lock of the file, applies the entries that other processes added,
+checks the new entry with the rules that a verifier uses, and commits it with a signed checkpoint of
+the new size in the same transaction. Hence editing any stored entry, even the last, invalidates a
+signature. ``cosigned`` adds the signatures of others, and ``store`` the meaning of entries for a
+budget.
 
-Not guaranteed: that the file was not replaced by an older copy of itself. The witness remembers
-(``CosignedLog.countersign`` fails), this module cannot.
+Not guaranteed: that the file was not replaced by an older copy of itself. This module cannot detect
+that; a witness can (``CosignedLog.countersign`` fails).
 """
 
 import sqlite3
@@ -34,7 +35,7 @@ Clock = Callable[[], int]
 
 
 class Log:
-    """An open log. A context manager; not to be shared between threads."""
+    """Open log; a context manager, not to be shared between threads."""
 
     def __init__(
         self,
@@ -63,17 +64,17 @@ class Log:
         clock: Clock | None = None,
         on_step: Step | None = None,
     ) -> Self:
-        """Make a ledger with its genesis entry.
+        """Create a ledger with its genesis entry.
 
         Args:
-            path: The file; must not hold a ledger.
+            path: Ledger file; must not hold a ledger.
             origin: Origin line of its checkpoints, unique to log and key.
-            predecessor: The ledger that this one replaces after a compromise (``recovery``).
-            clock: Unix time in seconds.
-            on_step: Called with the name of each step; lets tests stop a process there.
+            predecessor: Ledger that this one replaces after a compromise (``recovery``).
+            clock: Function that returns the Unix time in seconds.
+            on_step: Function called with the name of each step; lets tests stop a process there.
 
         Raises:
-            ConfigError: There is a ledger, or the file cannot be made.
+            ConfigError: A ledger exists already, or the file cannot be created.
         """
         notes.check_key_name(origin)
         connection = database.create(path)
@@ -113,13 +114,13 @@ class Log:
         clock: Clock | None = None,
         on_step: Step | None = None,
     ) -> Self:
-        """Open a ledger and check all of it: chain, arithmetic, and every stored checkpoint.
+        """Open a ledger and verify it: hash chain, arithmetic, and every stored checkpoint.
 
-        Without a key it can be read only.
+        Without a key the ledger is opened for reading only.
 
         Raises:
-            ConfigError: There is none, it cannot be read, or the key is not its signing key.
-            VerificationError: It was edited, cut, or is damaged.
+            ConfigError: The file is missing or unreadable, or the key is not its signing key.
+            VerificationError: The ledger was edited, truncated, or is damaged.
         """
         connection = database.connect(path) if key is not None else database.connect_to_read(path)
         self = cls(path, connection, key, clock, on_step)
@@ -147,7 +148,7 @@ class Log:
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """Path of the ledger file."""
         return self._path
 
     @property
@@ -167,17 +168,17 @@ class Log:
 
     @property
     def public_key(self) -> bytes:
-        """Raw public key that signs the log now."""
+        """Raw public key that currently signs the log."""
         return self._state.public_key
 
     @property
     def rotation(self) -> int | None:
-        """Index of the entry that made the signing key what it is; none if it is the first."""
+        """Index of the entry that introduced the current signing key; None for the first key."""
         keys = self._state.keys
         return keys[-1].from_size - 1 if len(keys) > 1 else None
 
     def entry(self, seq: int) -> bytes:
-        """Canonical bytes of an entry, or ``ConfigError``."""
+        """Return the canonical bytes of an entry; raise ``ConfigError`` if it does not exist."""
         with database.explain_errors(self._path):
             row = self._db.execute("select entry from entries where seq = ?", (seq,)).fetchone()
         if row is None:
@@ -188,7 +189,7 @@ class Log:
         """Record a witness and its key. Idempotent.
 
         Returns:
-            Index of its entry.
+            Index of the entry that enrols this key.
         """
         notes.check_key_name(name)
         with self._writing() as state:
@@ -200,13 +201,13 @@ class Log:
             )
 
     def hand_over(self, handover: Handover) -> int:
-        """Record that a key of the server, or of a witness, is another one now. Idempotent.
+        """Record that a key of the server or of a witness was replaced. Idempotent.
 
         Returns:
-            Index of its entry.
+            Index of the entry that records the new key.
 
         Raises:
-            VerificationError: The key before did not sign it, or is not the one of that witness.
+            VerificationError: The previous key did not sign, or is not the key of that witness.
         """
         with self._writing() as state:
             for entry in state.handovers:
@@ -215,11 +216,14 @@ class Log:
             same_name = [w for w in state.witnesses if w.name == handover.name]
             witness = handover.use == handovers.WITNESS
             if witness and same_name and same_name[-1].public_key.hex() == handover.now:
-                return same_name[-1].seq  # enrolled with it again
+                return same_name[-1].seq  # already enrolled with this key
             return self._append(KeyHandover(head=self._head(entries.HANDOVER), handover=handover))
 
     def rotate(self, new_key: PrivateKey) -> int:
-        """Change the signing key; the checkpoint that says so is signed by both.
+        """Change the signing key; both keys sign the checkpoint of the change.
+
+        Returns:
+            Index of the rotation entry.
 
         Raises:
             ConfigError: The ledger was opened without a key.
@@ -244,7 +248,7 @@ class Log:
         return seq
 
     def checkpoint(self) -> bytes:
-        """The newest signed checkpoint, with the cosignatures that it has."""
+        """Return the newest signed checkpoint, with its stored cosignatures."""
         state = self._state
         with database.explain_errors(self._path):
             row = self._db.execute(
@@ -255,7 +259,7 @@ class Log:
         return bytes(row[0])
 
     def heads(self) -> list[bytes]:
-        """Stored checkpoints by size: every one that was cosigned or left, and the newest."""
+        """Return the stored checkpoints by size: all cosigned or handed out, and the newest."""
         with database.explain_errors(self._path):
             rows = self._db.execute("select note from heads order by size").fetchall()
         return [bytes(row[0]) for row in rows]
@@ -264,7 +268,7 @@ class Log:
 
     @property
     def _state(self) -> LedgerState:
-        """The fold over all entries on disk; reads what other processes added."""
+        """State after all entries on disk, including those of other processes."""
         with database.explain_errors(self._path):
             if self._loaded is None:
                 self._loaded = self._load()
@@ -323,11 +327,11 @@ class Log:
 
     @contextmanager
     def _writing(self) -> Iterator[LedgerState]:
-        """The write lock, with a state that holds everything committed before."""
+        """Take the write lock, and yield the state after everything committed before."""
         key = signing.public_bytes(self._signing_key())
         with self._transaction():
             state = self._state
-            if key != state.public_key:  # rotated by another process since this one opened it
+            if key != state.public_key:  # rotated by another process since the log was opened
                 raise ConfigError(f"{self._path}: signed by key {state.key_id} now, open it again")
             yield state
 
@@ -348,7 +352,7 @@ class Log:
                 raise
 
     def _append(self, entry: Entry, keys: list[PrivateKey] | None = None) -> int:
-        """Add an entry and the signed checkpoint of the new size, inside a transaction."""
+        """Add an entry and a signed checkpoint of the new size, inside a transaction."""
         state = self._loaded
         if state is None:
             raise ConfigError(f"{self._path}: not loaded")

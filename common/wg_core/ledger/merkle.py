@@ -1,8 +1,8 @@
 """Merkle trees of RFC 9162, section 2.1: pure functions over leaf hashes, SHA-256.
 
-``Frontier`` holds the O(log n) subtree roots from which the next root follows, so that appending
-an entry does not read the old ones. Proofs are made from the list of leaf hashes and verified
-with the algorithms of sections 2.1.3.2 and 2.1.4.2.
+``Frontier`` holds the O(log n) subtree roots that determine the next root, so that appending an
+entry does not read the old ones. Proofs are made from the list of leaf hashes and verified with
+the algorithms of sections 2.1.3.2 and 2.1.4.2.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 
 def leaf_hash(entry: bytes) -> bytes:
-    """Hash of a leaf: ``SHA-256(0x00 || entry)``."""
+    """Return the hash of a leaf: ``SHA-256(0x00 || entry)``."""
     return hashlib.sha256(b"\x00" + entry).digest()
 
 
 def node_hash(left_hash: bytes, right: bytes) -> bytes:
-    """Hash of an inner node: ``SHA-256(0x01 || left || right)``."""
+    """Return the hash of an inner node: ``SHA-256(0x01 || left || right)``."""
     return hashlib.sha256(b"\x01" + left_hash + right).digest()
 
 
@@ -36,7 +36,7 @@ class Frontier:
         self._roots: list[bytes] = []
 
     def append(self, leaf: bytes) -> None:
-        """Add one leaf hash; amortised one node hash."""
+        """Add one leaf hash; costs one node hash on average."""
         self._roots.append(leaf)
         self.size += 1
         full = self.size
@@ -46,7 +46,7 @@ class Frontier:
             full //= 2
 
     def root(self) -> bytes:
-        """Root of the tree so far; SHA-256 of nothing for the empty tree."""
+        """Return the root of the tree so far; SHA-256 of no bytes for the empty tree."""
         if not self._roots:
             return EMPTY_ROOT
         result = self._roots[-1]
@@ -56,7 +56,7 @@ class Frontier:
 
 
 def root(leaves: Sequence[bytes]) -> bytes:
-    """Root over leaf hashes (``MTH`` of section 2.1.1)."""
+    """Return the root over leaf hashes (``MTH`` of section 2.1.1)."""
     frontier = Frontier()
     for leaf in leaves:
         frontier.append(leaf)
@@ -64,7 +64,7 @@ def root(leaves: Sequence[bytes]) -> bytes:
 
 
 def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """Path from leaf ``index`` to the root, leaf's sibling first (``PATH`` of section 2.1.3.1)."""
+    """Return the path from leaf ``index`` to the root, sibling first (``PATH``, 2.1.3.1)."""
     if not 0 <= index < len(leaves):
         raise IndexError(f"leaf {index} of a tree of {len(leaves)}")
     path: list[bytes] = []
@@ -81,9 +81,9 @@ def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
 
 
 def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
-    """Proof that the tree of the first ``old_size`` leaves is a prefix (section 2.1.4.1).
+    """Return a proof that the first ``old_size`` leaves are a prefix (section 2.1.4.1).
 
-    Empty if ``old_size`` is 0 or the whole tree.
+    The proof is empty if ``old_size`` is 0 or the size of the whole tree.
     """
     if not 0 <= old_size <= len(leaves):
         raise IndexError(f"old size {old_size} of a tree of {len(leaves)}")
@@ -91,7 +91,7 @@ def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
         return []
     path: list[bytes] = []
     low, high = 0, len(leaves)
-    complete = True  # the subtree in hand is the whole old tree, whose root the verifier knows
+    complete = True  # the current subtree is the whole old tree, whose root the verifier knows
     while high != old_size:
         middle = low + _split(high - low)
         if old_size <= middle:
@@ -109,10 +109,10 @@ def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
 def verify_inclusion(
     leaf: bytes, index: int, size: int, path: Sequence[bytes], expected: bytes
 ) -> None:
-    """Check an inclusion proof (section 2.1.3.2).
+    """Verify an inclusion proof (section 2.1.3.2).
 
     Raises:
-        VerificationError: It does not lead from the leaf to the expected root.
+        VerificationError: The proof does not lead from the leaf to the expected root.
     """
     if not 0 <= index < size:
         raise VerificationError(f"inclusion proof: index {index} outside a tree of {size}")
@@ -141,10 +141,10 @@ def verify_inclusion(
 def verify_consistency(
     old_size: int, old_root: bytes, size: int, new_root: bytes, path: Sequence[bytes]
 ) -> None:
-    """Check a consistency proof (section 2.1.4.2).
+    """Verify a consistency proof (section 2.1.4.2).
 
     Raises:
-        VerificationError: The old tree is not shown to be a prefix of the new one.
+        VerificationError: The proof does not show that the old tree is a prefix of the new one.
     """
     if not 0 <= old_size <= size:
         raise VerificationError(f"consistency proof: old size {old_size}, new size {size}")
@@ -186,5 +186,5 @@ def verify_consistency(
 
 
 def _split(size: int) -> int:
-    """Largest power of two below ``size`` (which is at least 2)."""
+    """Return the largest power of two below ``size`` (which is at least 2)."""
     return 1 << (size - 1).bit_length() - 1

@@ -1,7 +1,7 @@
 """Signed notes (c2sp.org/signed-note): text, a blank line, and one line for each signature.
 
-Signatures of keys that the reader does not know are ignored, as the specification demands. A key of
-two algorithms has a line under each. What the lines sign is in ``checkpoint``.
+Signatures of unknown keys are ignored, as the specification requires. A key of two algorithms has
+one line for each. ``checkpoint`` defines the bytes that the lines sign.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wg_core.wire.signing import PublicKey
 
 
 class SignatureType(IntEnum):
-    """Subject of a note's signature (c2sp.org/signed-note, "Signature types")."""
+    """Type byte of a note's signature (c2sp.org/signed-note, "Signature types")."""
 
     ED25519 = 1  # Ed25519 over the text
     COSIGNATURE = 4  # Timestamped Ed25519 cosignature
@@ -29,54 +29,54 @@ class SignatureType(IntEnum):
 
 
 Role = Mapping[str, SignatureType]
-"""The signature type of each algorithm."""
+"""Signature type that a signer of this role uses for each algorithm."""
 LOG: Role = MappingProxyType(
     {signing.ED25519: SignatureType.ED25519, signing.ML_DSA_44: SignatureType.ML_DSA_44}
 )
-"""Of a log that signs its own checkpoint: in ML-DSA-44 that is a cosignature, too."""
+"""Role of a log that signs its own checkpoint; its ML-DSA-44 signature is a cosignature too."""
 COSIGNER: Role = MappingProxyType(
     {signing.ED25519: SignatureType.COSIGNATURE, signing.ML_DSA_44: SignatureType.ML_DSA_44}
 )
 
 KEY_ID_SIZE = 4
-KEY_NAME_LIMIT = 255  # Most bytes (tlog-cosignature)
+KEY_NAME_LIMIT = 255  # Most bytes of a key name (tlog-cosignature)
 SIGNATURES_LIMIT = 32
 _DASH = "— "
 
 
 @dataclass(frozen=True, slots=True)
 class SignatureLine:
-    """One signature: who says it signed, with which key, and the signature's bytes."""
+    """One signature: the signer's key name, the key ID, and the signature's bytes."""
 
     name: str
     key_id: bytes
     signature: bytes
 
     def encode(self) -> str:
-        """The line, without its newline."""
+        """Return the line, without its newline."""
         body = base64.b64encode(self.key_id + self.signature).decode("ascii")
         return f"{_DASH}{self.name} {body}"
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A text (ending in a newline) and its signatures."""
+    """Text (ending in a newline) with its signatures."""
 
     text: str
     signatures: tuple[SignatureLine, ...]
 
     def encode(self) -> bytes:
-        """The note's bytes."""
+        """Return the bytes of the note."""
         lines = "".join(f"{line.encode()}\n" for line in self.signatures)
         return f"{self.text}\n{lines}".encode()
 
     def with_signatures(self, lines: Iterable[SignatureLine]) -> Note:
-        """The note with more signatures; one that is there already is not repeated."""
+        """Return the note with additional signatures, each at most once."""
         merged_lines = dict.fromkeys((*self.signatures, *lines))
         return Note(self.text, tuple(merged_lines))
 
     def replacing(self, lines: Iterable[SignatureLine]) -> Note:
-        """The note with signatures in the place of earlier ones of the same keys."""
+        """Return the note with these signatures in place of earlier ones by the same keys."""
         new = tuple(lines)
         keys = {(line.name, line.key_id) for line in new}
         remaining = tuple(x for x in self.signatures if (x.name, x.key_id) not in keys)
@@ -84,10 +84,10 @@ class Note:
 
 
 def check_key_name(name: str) -> str:
-    """Return a key name, or refuse it: no space, plus or control character, 1 to 255 bytes.
+    """Return a key name after checking it: 1 to 255 bytes, no space, plus or control character.
 
     Raises:
-        DecodeError: It cannot stand on a signature line.
+        DecodeError: The name is not allowed on a signature line.
     """
     if name.split() != [name] or "+" in name or min(name) < " ":
         raise DecodeError(f"key name {name!r}: empty, or holds a space, plus or control character")
@@ -97,17 +97,17 @@ def check_key_name(name: str) -> str:
 
 
 def key_id(name: str, kind: int, public_key: bytes) -> bytes:
-    """First four bytes of ``SHA-256(name || 0x0A || type || public key)``."""
+    """Return the first four bytes of ``SHA-256(name || 0x0A || type || public key)``."""
     return hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + public_key).digest()[:KEY_ID_SIZE]
 
 
 def key_ids(name: str, role: Role, key: PublicKey) -> tuple[bytes, ...]:
-    """Key IDs of a key's parts; the first names the key where there is room for one."""
+    """Return the key IDs of a key's parts; the first stands for the whole key."""
     return tuple(key_id(name, role[part.algorithm], part.raw) for part in key.parts)
 
 
 def vkeys(name: str, role: Role, key: PublicKey) -> tuple[str, ...]:
-    """Verifier keys in text: name, key ID, and base64 of type and key, joined by plus signs."""
+    """Return the verifier keys as text: name, key ID, base64 of type and key, joined by ``+``."""
     check_key_name(name)
     return tuple(
         f"{name}+{identifier.hex()}+"
@@ -117,10 +117,10 @@ def vkeys(name: str, role: Role, key: PublicKey) -> tuple[str, ...]:
 
 
 def decode_vkey(text: str, role: Role) -> tuple[str, PublicKey]:
-    """Read a verifier key: name and key, which has one algorithm.
+    """Decode a verifier key into its name and its key of one algorithm.
 
     Raises:
-        DecodeError: It is none, of another role, or its key ID is another key's.
+        DecodeError: The text is malformed, of another role, or has the key ID of another key.
     """
     subject = "verifier key"
     parts = text.split("+", 2)
@@ -142,13 +142,13 @@ def decode_vkey(text: str, role: Role) -> tuple[str, PublicKey]:
 
 
 def lines_of(note: Note, name: str, role: Role, key: PublicKey) -> list[SignatureLine]:
-    """Signature lines that claim a key, under any of its algorithms."""
+    """Return the signature lines with a key's name and key IDs; they are not verified."""
     identifiers = key_ids(name, role, key)
     return [x for x in note.signatures if x.name == name and x.key_id in identifiers]
 
 
 def decode(data: bytes, *, subject: str = "note") -> Note:
-    """Read a note; says nothing about whether its signatures hold.
+    """Decode a note without verifying its signatures.
 
     Raises:
         DecodeError: The bytes are not a signed note.
@@ -168,7 +168,7 @@ def decode(data: bytes, *, subject: str = "note") -> Note:
 
 
 def decode_lines(tail: str, *, subject: str = "note") -> tuple[SignatureLine, ...]:
-    """Read signature lines, each ending in a newline; at least one.
+    """Decode one or more signature lines, each ending in a newline.
 
     Raises:
         DecodeError: A line is not a signature line.
@@ -182,10 +182,10 @@ def decode_lines(tail: str, *, subject: str = "note") -> tuple[SignatureLine, ..
 
 
 def decode_base64(word: str, *, subject: str) -> bytes:
-    """Decode standard base64 with padding, refusing a second spelling of the same bytes.
+    """Decode standard base64 with padding, accepting only the canonical spelling.
 
     Raises:
-        DecodeError: It is not.
+        DecodeError: The text is not canonical base64.
     """
     try:
         data = base64.b64decode(word.encode("ascii"), validate=True)
@@ -197,7 +197,7 @@ def decode_base64(word: str, *, subject: str) -> bytes:
 
 
 def decode_decimal(word: str, *, subject: str) -> int:
-    """Decode an ASCII decimal without leading zeros, below 2^63, or ``DecodeError``."""
+    """Decode an ASCII decimal below 2^63 without leading zeros; raise ``DecodeError`` otherwise."""
     ascii_digits = word.isascii() and word.isdigit() and len(word) <= 19
     if not ascii_digits or (word[0] == "0" and word != "0") or int(word) >= 1 << 63:
         raise DecodeError(f"{subject}: {word[:40]!r} is not a plain decimal below 2^63")

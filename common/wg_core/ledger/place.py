@@ -1,9 +1,9 @@
-"""Where the ledger of a plant's home lies: in the home, or in another home of the same plant.
+"""Location of a home's ledger: the home itself, or another home of the same plant.
 
-A plant that joins two servers, one for images and one for sensor windows say, has two homes. Its
-parts are in both data sets, so their budget is one: the second home holds ``budget-of.json``
-instead of a ledger, which names the home whose ledger, ledger key and site secret it uses, and what
-its own server was told of them.
+A plant that joins two servers, for example one for images and one for sensor windows, has two
+homes. Both data sets contain the same parts, so they share one budget: instead of a ledger the
+second home holds ``budget-of.json``, which names the home whose ledger, ledger key and site secret
+it uses, and records the ledger's origin and key as its own server knows them.
 """
 
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ _LIMIT = 64 << 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetOf:
-    """Whose budget a home draws on.
+    """Reference to another home's ledger, whose budget a home draws on.
 
     Attributes:
         home: Absolute path of the home that holds the ledger.
-        origin: Origin of that ledger, as this home's server knows it.
-        ledger_key: Public key of that ledger, hex, as this home's server knows it.
+        origin: Origin of the ledger, as this home's server knows it.
+        ledger_key: Public key of the ledger, hex, as this home's server knows it.
     """
 
     version: int = VERSION
@@ -40,11 +40,11 @@ class BudgetOf:
 
 
 def read(home: Path) -> BudgetOf | None:
-    """Whose budget a home draws on; None: its own.
+    """Read a home's reference to another home's budget; None: the home has its own ledger.
 
     Raises:
         ConfigError: The file cannot be read.
-        DecodeError: It is damaged.
+        DecodeError: The file is damaged.
     """
     path = home / BUDGET_OF
     if not path.exists():
@@ -54,15 +54,15 @@ def read(home: Path) -> BudgetOf | None:
 
 
 def write(home: Path, budget: BudgetOf) -> None:
-    """Let a home draw on another home's budget."""
+    """Make a home draw on another home's budget."""
     atomic.write_bytes(home / BUDGET_OF, canonical.encode(budget), mode=atomic.PRIVATE)
 
 
 def ledger_home(home: Path) -> Path:
-    """The home that holds a home's ledger.
+    """Return the home that holds a home's ledger.
 
     Raises:
-        ConfigError: ``budget-of.json`` names a home that is not there, or that has none itself.
+        ConfigError: ``budget-of.json`` names a home that does not exist or has no ledger itself.
         DecodeError: ``budget-of.json`` is damaged.
     """
     budget = read(home)
@@ -80,5 +80,5 @@ def ledger_home(home: Path) -> Path:
 
 
 def ledger_file(home: Path) -> Path:
-    """The ledger of a home, wherever it lies."""
+    """Return the path of a home's ledger, in whichever home it lies."""
     return ledger_home(home) / LEDGER

@@ -1,4 +1,4 @@
-"""Does a charge pay for the mechanism that it describes? Exact arithmetic on its own figures."""
+"""Exact check that a charge pays for the mechanism that it describes."""
 
 from wg_core import numbers
 from wg_core.errors import DecodeError, VerificationError
@@ -7,12 +7,13 @@ from wg_core.privacy.events import MU_SQUARED_UNIT
 
 
 def check_mechanism(entry: Charge) -> None:
-    """Check that a charge pays for the mechanism it describes.
+    """Check that a charge pays exactly for the mechanism that it describes.
 
-    For a Gaussian release: ``mu^2 >= sensitivity^2 / sigma^2``, exactly, within one unit.
+    For a Gaussian release ``mu^2`` must equal ``sensitivity^2 / sigma^2``, rounded up to a unit.
 
     Raises:
-        VerificationError: It pays less (or more), or figures do not fit together.
+        DecodeError: A figure is malformed or not positive.
+        VerificationError: The charge is too small or too large, or ``rho`` does not match.
     """
     mechanism = entry.mechanism
     sensitivity = numbers.fraction(
@@ -22,7 +23,7 @@ def check_mechanism(entry: Charge) -> None:
     rho = numbers.decimal(mechanism.rho, subject="mechanism: rho")
     if sensitivity <= 0:
         raise DecodeError(f"mechanism: squared sensitivity {sensitivity} is not positive")
-    # Integers instead of fractions: this runs once for each charge of a long log.
+    # Integers are faster than fractions: this runs for each charge of a long log.
     numerator = sensitivity.numerator * bottom**2 * MU_SQUARED_UNIT.denominator
     denominator = sensitivity.denominator * top**2 * MU_SQUARED_UNIT.numerator
     units = -(-numerator // denominator)
@@ -36,10 +37,10 @@ def check_mechanism(entry: Charge) -> None:
 
 
 def parse_sigma(text: str) -> float:
-    """A standard deviation from ``float.hex`` or a decimal.
+    """Parse a standard deviation, given by ``float.hex`` or as a decimal.
 
     Raises:
-        DecodeError: It is neither, or zero.
+        DecodeError: The text matches neither grammar, or is zero.
     """
     value = numbers.either_float(text, subject="mechanism: sigma")
     if not value > 0:

@@ -1,7 +1,7 @@
 """Proofs that an entry is in a log (c2sp.org/tlog-proof), as text that travels with the entry.
 
-The optional ``extra`` line is not authenticated. Here it carries, for a site without a network,
-consistency proofs from every size that its witness may have seen last (for each a
+The optional ``extra`` line is not authenticated. For a site without a network it carries
+consistency proofs from every size that the site's witness may have seen last (each a
 ``witness.WitnessRequest`` without the checkpoint), so that a server can witness a checkpoint that
 arrives in a file.
 """
@@ -22,13 +22,13 @@ PROOF_SIZE_LIMIT = 256 << 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """Index of an entry, its path to the root, the signed checkpoint, and unauthenticated data.
+    """Proof that an entry is in the tree of a signed checkpoint.
 
     Attributes:
         index: Index of the entry, from zero.
         path: Hashes from the leaf's sibling to the root's child.
-        note: The signed checkpoint, with its cosignatures.
-        extra: Opaque data, not authenticated; empty if there is none.
+        note: Signed checkpoint, with its cosignatures.
+        extra: Opaque data, not authenticated; may be empty.
     """
 
     index: int
@@ -38,21 +38,21 @@ class Proof:
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """The checkpoint that the note's text says."""
+        """Checkpoint decoded from the note's text."""
         return checkpoints.decode_text(self.note.text)
 
     def encode(self) -> bytes:
-        """The proof's text."""
+        """Return the text of the proof."""
         extra = f"extra {_base64(self.extra)}\n" if self.extra else ""
         path = "".join(f"{_base64(digest)}\n" for digest in self.path)
         head = f"{HEADER}\n{extra}index {self.index}\n{path}\n"
         return head.encode() + self.note.encode()
 
     def verify(self, entry: bytes) -> None:
-        """Check that the entry is in the checkpoint's tree; signatures are checked elsewhere.
+        """Verify that the entry is in the checkpoint's tree; signatures are verified elsewhere.
 
         Raises:
-            VerificationError: It is not.
+            VerificationError: The path does not lead from the entry to the checkpoint's root.
         """
         head = self.checkpoint
         merkle.verify_inclusion(
@@ -61,7 +61,7 @@ class Proof:
 
 
 def decode(data: bytes, *, subject: str = "proof") -> Proof:
-    """Read a proof; says nothing about whether it holds.
+    """Decode a proof without verifying it.
 
     Raises:
         DecodeError: The bytes are not a proof.
@@ -85,10 +85,10 @@ def decode(data: bytes, *, subject: str = "proof") -> Proof:
 
 
 def split(data: bytes, *, subject: str) -> tuple[list[str], bytes]:
-    """The lines before the first blank line, and the checkpoint behind it.
+    """Return the lines before the first blank line, and the checkpoint after it.
 
     Raises:
-        DecodeError: There is no blank line, or something else than ASCII before it.
+        DecodeError: There is no blank line, or non-ASCII bytes before it.
     """
     head, separator, body = data.partition(b"\n\n")
     if not separator:
@@ -103,7 +103,7 @@ def decode_hashes(lines: list[str], *, subject: str) -> tuple[bytes, ...]:
     """Read one base64 hash of 32 bytes from each line.
 
     Raises:
-        DecodeError: A line is none, or there are too many.
+        DecodeError: A line is not such a hash, or there are too many lines.
     """
     if len(lines) > merkle.PROOF_LIMIT:
         raise DecodeError(f"{subject}: {len(lines)} hashes, at most {merkle.PROOF_LIMIT}")

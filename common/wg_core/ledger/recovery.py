@@ -1,8 +1,8 @@
-"""After a signing key is lost or stolen: a new log under a new origin that inherits the spend.
+"""Succession of logs: a new log under a new origin that inherits the spending of a lost one.
 
-The first entry of the new log carries the old one's last checkpoint and what every lineage had
-spent, so that a compromise gives nobody a fresh budget. All that stands on the old log counts,
-also what a thief may have added: that only makes the budget smaller.
+After a signing key is lost or stolen, the first entry of the new log carries the old log's last
+checkpoint and the spending of every lineage, so that a compromise gives nobody a fresh budget. All
+entries of the old log count, even those that a thief may have added, which only reduces the budget.
 """
 
 from contextlib import closing
@@ -18,14 +18,14 @@ from wg_core.ledger.state import LedgerState
 
 
 def predecessor(path: Path, reason: str) -> Predecessor:
-    """Read the log to be replaced: its file, an export, or a client's home.
+    """Read the log to be replaced, from its file, an export, or a client's home.
 
     Args:
-        path: Which. Take the newest copy that the witness has seen.
-        reason: Why it is given up; goes to the new log.
+        path: File or folder; the newest copy that the witness has seen.
+        reason: Reason for giving up the log; goes to the new log.
 
     Raises:
-        VerificationError: It does not hold. Then restore a copy that does, or the last export.
+        VerificationError: The log is not valid; restore a valid copy, or the last export.
     """
     with closing(sources.open_source(path)) as source:
         history = histories.read(source)
@@ -41,14 +41,14 @@ def predecessor(path: Path, reason: str) -> Predecessor:
 
 
 def verify_succession(new: LedgerState, old: History) -> None:
-    """Check that a log inherited everything that its predecessor had spent.
+    """Verify that a log inherited all spending of its predecessor.
 
     Args:
-        new: The log, or its first entry alone.
-        old: The predecessor, whole.
+        new: State of the new log, or of its first entry alone.
+        old: Complete history of the predecessor.
 
     Raises:
-        VerificationError: It names another predecessor, an older state of it, or less spend.
+        VerificationError: The new log names another predecessor, an older state, or less spending.
     """
     genesis = new.genesis
     predecessor = genesis.predecessor if genesis else None

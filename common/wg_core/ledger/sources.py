@@ -1,7 +1,7 @@
-"""Where a log's bytes are read from: a ledger file or an export. Nothing is verified here.
+"""Sources of a log's bytes: a ledger file or an export. The log itself is not verified here.
 
-A source also checks what only its own kind of file holds: released bytes and pages of a database,
-manifest of an export.
+A source only checks what is specific to its kind of file: released bytes and pages of a database,
+manifest and sections of an export.
 """
 
 from collections.abc import Iterator
@@ -18,27 +18,27 @@ from wg_core.wire import canonical
 
 
 class Source(Protocol):
-    """Where a log's bytes come from."""
+    """Source of a log's bytes."""
 
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
-        """Each entry's bytes and the leaf hash stored beside it, in order."""
+        """Yield the bytes of each entry and the leaf hash stored beside it, in order."""
 
     def heads(self) -> list[bytes]:
-        """Signed checkpoints by size."""
+        """Return the signed checkpoints, by size."""
 
     def finish(self, state: LedgerState, heads: int) -> None:
-        """Check what only this kind of source holds."""
+        """Check the parts that are specific to this kind of source, after all entries were read."""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
 
 def open_source(path: Path) -> Source:
-    """A ledger file, an export, or the home folder of a client.
+    """Open a ledger file, an export, or the ledger of a client's home folder.
 
     Raises:
-        ConfigError: None of these is there, or it is no regular file.
-        DecodeError: The file is neither.
+        ConfigError: The file does not exist, or is not a regular file.
+        DecodeError: The file is neither a ledger nor an export.
     """
     ledger = place.ledger_file(path) if path.is_dir() else path
     if ledger.suffix == ".sqlite" or _is_sqlite(ledger):
@@ -47,10 +47,11 @@ def open_source(path: Path) -> Source:
 
 
 def identity(source: Source) -> tuple[str, str]:
-    """Site and origin that a log's first entry names; nothing of it is verified yet.
+    """Return site and origin from a log's first entry, without verifying them.
 
     Raises:
-        DecodeError: The first entry is no genesis.
+        DecodeError: The first entry is not a genesis entry.
+        VerificationError: The log is empty.
     """
     for data, _ in source.entries():
         entry = entries.decode(data, subject="entry 0")
@@ -61,7 +62,7 @@ def identity(source: Source) -> tuple[str, str]:
 
 
 def stored_entries(source: Source) -> Iterator[Entry]:
-    """The entries of a log that was verified, once more, one at a time."""
+    """Yield the entries of a log that was verified before, one at a time."""
     for data, _ in source.entries():
         yield entries.decode(data)
 
@@ -95,7 +96,7 @@ class _DatabaseSource:
         return [bytes(row[0]) for row in rows]
 
     def finish(self, state: LedgerState, heads: int) -> None:
-        """Check every stored payload against its RELEASE entry, and the file itself."""
+        """Check the file's pages, and every stored payload against its RELEASE entry."""
         del heads
         with database.explain_errors(self._path):
             (result,) = self._db.execute("pragma quick_check(1)").fetchone()

@@ -1,10 +1,10 @@
-"""What a log says so far: a fold over its entries, shared by the writer and every verifier.
+"""State of a log after its entries so far, computed by the writer and by every verifier alike.
 
 ``LedgerState.apply`` takes the bytes of the next entry and refuses it unless it follows from all
-before it: index, hash chain, origin, key, lineage and its cap, arithmetic of the budget, one
-release for one charge. The writer applies an entry before it commits it, so it cannot write what
-a verifier would refuse. What ``apply`` does not do: convert budgets to epsilon (slow; see
-``LineageState.events`` and the callers), and check signatures of checkpoints.
+previous entries: index, hash chain, origin, key, lineage and its cap, arithmetic of the budget, one
+release per charge. The writer applies an entry before committing it, so it cannot write an entry
+that a verifier would refuse. ``apply`` neither converts budgets to epsilon (slow; see
+``LineageState.events`` and the callers) nor checks signatures of checkpoints.
 """
 
 from dataclasses import dataclass
@@ -38,14 +38,14 @@ from wg_core.wire import signing
 ROTATION_CONTEXT = "ledger-rotation"
 
 DATASETS_LIMIT = 1 << 14
-"""Most DATASET entries of a log: each is compared with the names and contents before it."""
-WITNESSES_LIMIT = 256  # Most keys of witnesses of a log: every checkpoint is compared with each
+"""Most DATASET entries of a log: each is compared with all earlier names and contents."""
+WITNESSES_LIMIT = 256  # Most witness keys of a log: every checkpoint is compared with each key
 ROTATIONS_LIMIT = 1024  # Most ROTATION entries of a log: every checkpoint is compared with each key
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPeriod:
-    """A signing key and the sizes of the log whose checkpoints it signs: from this one on."""
+    """Signing key, with the first log size whose checkpoint it signs."""
 
     from_size: int
     public_key: bytes
@@ -53,13 +53,13 @@ class KeyPeriod:
 
 @dataclass(frozen=True, slots=True)
 class WitnessKey:
-    """A key of a witness, known to the log from an index on.
+    """Key of a witness, enrolled from an entry on.
 
     Attributes:
         name: Key name of the witness.
-        public_key: Raw.
-        seq: Index of the entry that says so.
-        before: The key that signed for this one; empty where the log alone says so.
+        public_key: Raw public key.
+        seq: Index of the entry that enrols the key.
+        before: Previous key, which signed for this one; empty: the log alone vouches for it.
     """
 
     name: str
@@ -69,7 +69,7 @@ class WitnessKey:
 
 
 class LedgerState:
-    """The fold. Starts empty; entry 0 must be a genesis."""
+    """State of a log, which starts empty; entry 0 must be a genesis entry."""
 
     def __init__(self) -> None:
         self.origin = ""
@@ -103,12 +103,12 @@ class LedgerState:
 
     @property
     def public_key(self) -> bytes:
-        """The key that signs from here, raw."""
+        """Raw public key that currently signs the log."""
         return self.keys[-1].public_key
 
     @property
     def key_id(self) -> str:
-        """Key ID, hex."""
+        """Key ID of the current signing key, hex."""
         return self._key_id
 
     def _add_key(self, from_size: int, public_key: bytes) -> None:
@@ -117,7 +117,7 @@ class LedgerState:
         self._key_id = notes.key_ids(self.origin, notes.LOG, key)[0].hex()
 
     def keys_at(self, size: int) -> list[bytes]:
-        """Keys that may sign a checkpoint of ``size``: one, or two right after a rotation."""
+        """Return the keys that may sign a checkpoint of ``size``: two right after a rotation."""
         valid = [
             period.public_key
             for index, period in enumerate(self.keys)
@@ -127,37 +127,37 @@ class LedgerState:
         return valid[-2:]
 
     def witness_keys(self, name: str) -> list[bytes]:
-        """Keys of a witness, newest first."""
+        """Return the keys of a witness, newest first."""
         return [w.public_key for w in reversed(self.witnesses) if w.name == name]
 
     def lineage(self, identifier: str) -> LineageState:
-        """A lineage by ID, or the one it was merged into; else ``VerificationError``."""
+        """Return a lineage by ID, following merges; raise ``VerificationError`` if unknown."""
         name = identifier
         while identifier in self._alias:
             identifier = self._alias[identifier]
         if name != identifier:
-            self._alias[name] = identifier  # a chain of merges is walked once
+            self._alias[name] = identifier  # so a chain of merges is followed once
         if identifier not in self.lineages:
             raise VerificationError(f"lineage {identifier!r} is unknown")
         return self.lineages[identifier]
 
     def by_request(self, dataset: str, request_id: str) -> ChargeState | None:
-        """The charge of a request."""
+        """Return the charge of a request."""
         return self._by_request.get((dataset, request_id))
 
     def by_fingerprint(self, fingerprint: str) -> ChargeState | None:
-        """The newest charge of equal data, schema and guarantee."""
+        """Return the newest charge with the same data, mechanism and guarantee."""
         return self._by_fingerprint.get(fingerprint)
 
     def open_charges(self) -> list[ChargeState]:
-        """Charges without a release, oldest first."""
+        """Return the charges without a release, oldest first."""
         return [charge for charge in self.charges.values() if charge.open]
 
     def apply(self, data: bytes) -> Entry:
-        """Take the next entry. After an error the state must not be used further.
+        """Apply the next entry. After an error the state must not be used any more.
 
         Raises:
-            VerificationError: The entry does not follow; the message names its index.
+            VerificationError: The entry does not follow from the log; the message names its index.
         """
         try:
             entry = entries.decode(data, subject=f"entry {self.size}")
@@ -274,7 +274,7 @@ class LedgerState:
         self.datasets[entry.name] = entry
 
     def _find_lineage(self, entry: Dataset) -> LineageState:
-        """The lineage that the entry names, which must hold all that it cannot escape."""
+        """Return the lineage that the entry names, which must include all it is bound to."""
         bound = self.bound_lineages(entry.name, entry.commitment)
         new = entries.lineage_id(self.origin, self.size)
         if entry.lineage == new:
@@ -297,9 +297,9 @@ class LedgerState:
         return known_lineage
 
     def bound_lineages(self, name: str, commitment: str) -> list[LineageState]:
-        """The lineages that a data set belongs to: by its name, and by its content.
+        """Return the lineages that a data set belongs to, by its name or by its content.
 
-        If they are two, both have paid for these data, and they can only be one from here.
+        If there are two, both have paid for these data, and the entry must merge them.
         """
         return [
             lineage
@@ -343,11 +343,11 @@ class LedgerState:
 
     def _statement(self, entry: PublicStatement) -> None:
         _check_equal("site", entry.site, self.site)
-        self.statements[entry.dataset, entry.recipient] = entry  # The newest one counts
+        self.statements[entry.dataset, entry.recipient] = entry  # The newest statement counts
         self.statement_count += 1
 
     def _check_decided(self, entry: Charge) -> None:
-        """A charge of a request that a person decided is what was approved."""
+        """Check that the charge of a decided request matches the approval."""
         decision = self.decisions.get((entry.dataset, entry.request_id))
         if decision is None:
             return

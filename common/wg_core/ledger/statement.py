@@ -1,8 +1,8 @@
-"""What one charge states: what is promised, how, by which program, what for, and what is spent.
+"""Statements of a charge: guarantee, mechanism, implementation, use, and budget.
 
-Fields follow the OpenDP Deployments Registry schema and the layers of NIST SP 800-226: guarantee,
-mechanism, implementation, use, state. None depends on private data. A field's meaning
-never changes (``entries``).
+The fields follow the OpenDP Deployments Registry schema and the layers of NIST SP 800-226:
+guarantee, mechanism, implementation, use, state. None depends on private data. The meaning of a
+field never changes (``entries``).
 """
 
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ MECHANISMS: dict[Released, str] = {
     MACHINE: "one discrete Gaussian over exact integers, machine statistics without labels",
     GRADIENTS: "discrete Gaussians over exact integers, a sum of clipped gradients each step",
 }
-"""How a charge names the mechanism of each kind of release."""
+"""Name of the mechanism that a charge states, for each kind of release."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guarantee:
-    """Privacy guarantee and the neighbouring relation that it holds for.
+    """Privacy guarantee, with its neighbouring relation.
 
     Attributes:
-        unit: Privacy unit: what may be added or removed without being noticed.
+        unit: Privacy unit that may be added or removed.
         adjacency: Neighbouring relation: ``add-remove`` or ``replace-one``.
         variant: Variant of differential privacy.
-        records_per_unit: How units with several records are treated.
-        unprotected: Quantities that are taken as public.
+        records_per_unit: Rule for units with several records.
+        unprotected: Quantities treated as public.
         labels: Public label domain.
     """
 
@@ -46,7 +46,7 @@ class Guarantee:
 
 @dataclass(frozen=True, slots=True)
 class BlockShare:
-    """One block of a joint release: name, number of integers, public weight."""
+    """Block of a joint release: name, number of integers, public weight."""
 
     name: grammar.Identifier
     length: Count
@@ -58,19 +58,19 @@ class BlockShare:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mechanism:
-    """Noise mechanism, with everything that the guarantee's arithmetic needs.
+    """Noise mechanism, with every quantity that the guarantee's arithmetic needs.
 
     Attributes:
         name: Name of the mechanism.
-        encoder: SHA-256 of the public feature encoder, hex; empty if there is none.
+        encoder: SHA-256 of the public feature encoder, hex; empty: no encoder.
         blocks: Blocks and weights of a joint release.
-        bits: Grid: ``2^bits`` steps to a clip radius.
+        bits: Resolution of the grid: ``2^bits`` steps per clip radius.
         clip_radius: Clip radius R, decimal string.
         dimension: Number of features.
         sensitivity_squared: Squared L2 sensitivity in squared grid units, integer or fraction.
-        sigma: Standard deviation of the noise in grid units, decimal string.
+        sigma: Standard deviation of the noise in grid units, ``float.hex`` or decimal string.
         rho: Zero-concentrated DP parameter ``mu^2 / 2``, decimal string.
-        accountant: Accountant and version that converted it to (epsilon, delta).
+        accountant: Accountant and version used for the conversion to (epsilon, delta).
         subsampling: ``none``, or the sampler.
     """
 
@@ -95,13 +95,13 @@ class Mechanism:
 
     @property
     def statistics(self) -> Released:
-        """Kind of release, by its name."""
+        """Kind of release, derived from the mechanism's name."""
         return next((kind for kind, name in MECHANISMS.items() if name == self.name), CLASSES)
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A library and its version."""
+    """Library and its version."""
 
     name: grammar.Identifier
     version: grammar.Version
@@ -112,13 +112,12 @@ class Library:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Implementation:
-    """Which program did it.
+    """Program that made the release.
 
     Attributes:
         software: Program and version.
-        code_sha256: SHA-256 over its installed code, hex, as ``wg-audit digest`` of that version
-            prints it.
-        libraries: Libraries that it rests on.
+        code_sha256: SHA-256 over the installed code, hex, as printed by ``wg-audit digest``.
+        libraries: Libraries that the guarantee depends on.
         randomness: Source of randomness.
         floating_point: Measure against floating-point attacks.
         timing: Measure against timing attacks.
@@ -137,7 +136,7 @@ class Implementation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """Use of the release: purpose, recipient, and later processing."""
+    """Use of the release: purpose, recipient and post-processing."""
 
     purpose: grammar.Sentence
     recipient: grammar.Name
@@ -149,19 +148,19 @@ class Use:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetState:
-    """The lineage's budget before and after a charge.
+    """Budget of the lineage before and after a charge.
 
     Attributes:
         cap_epsilon: Cap on the composed epsilon, decimal string.
-        cap_delta: Reference delta, at which every epsilon here is given, decimal string.
-        refresh_rule: When the budget comes back.
+        cap_delta: Delta at which all epsilons here are given, decimal string.
+        refresh_rule: Rule by which the budget is renewed.
         charges_before: Number of charges before this one.
-        mu_squared_before: Sum of mu^2 of Gaussian charges before, units of 2^-40, integer string.
-        mu_squared_after: The same with this charge.
+        mu_squared_before: Sum of mu^2 of all charges before, units of 2^-40, integer string.
+        mu_squared_after: Sum of mu^2 with this charge, units of 2^-40, integer string.
         epsilon_before: Composed epsilon of all charges before, decimal string, rounded up.
-        epsilon_after: The same with this charge.
+        epsilon_after: Composed epsilon with this charge, decimal string, rounded up.
         anchored_size: Size of the newest cosigned checkpoint; zero if there is none.
-        anchored_root: Root of the tree, hex; empty if there is none.
+        anchored_root: Root of that checkpoint, hex; empty if there is none.
     """
 
     cap_epsilon: grammar.Number
@@ -185,10 +184,10 @@ class BudgetState:
 
 
 def check_cap(epsilon: str, delta: str) -> tuple[float, float]:
-    """Return a cap's epsilon and delta as numbers, or refuse them.
+    """Return a cap's epsilon and delta as numbers, after checking them.
 
     Raises:
-        DecodeError: Not decimals, or outside ``0 < epsilon``, ``0 < delta < 1``.
+        DecodeError: The texts are not decimals, or violate ``0 < epsilon``, ``0 < delta < 1``.
     """
     range_ok = (
         numbers.decimal(epsilon, subject="budget cap: epsilon"),

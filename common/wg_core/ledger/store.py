@@ -1,9 +1,10 @@
-"""The ledger: a log of charges and releases, and the budgets that they draw on.
+"""The ledger: log of charges and releases, with the budgets that they draw on.
 
-Order of work for a release: ``charge`` → sample → ``record_release`` (entry and outbox bytes in
-one transaction) → ``countersign`` → send ``outbox`` with ``inclusion_proof``. A crash after the
-charge leaves it open; the same request completes it, since nothing was written or sent. A crash
-after the release sends the stored bytes again. A charge is never refunded.
+Order of steps for a release: ``charge`` → sample → ``record_release`` (entry and outbox bytes in
+one transaction) → ``countersign`` → send ``outbox`` with ``inclusion_proof``. After a crash between
+charge and release the charge is open, and the same request completes it, since nothing was written
+or sent. After a crash following the release the stored bytes are sent again. A charge is never
+refunded.
 """
 
 import functools
@@ -35,16 +36,16 @@ _ROUND_UP = Context(prec=12, rounding=ROUND_CEILING)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetRecord:
-    """A data set and its budget.
+    """Data set to be registered, with the cap of its budget.
 
     Attributes:
         name: Name on the ledger.
-        commitment: Keyed commitment to its content (``commitment.commit``), hex.
+        commitment: Keyed commitment to the content (``commitment.commit``), hex.
         cap_epsilon: Cap on the composed epsilon, decimal string.
         cap_delta: Delta at which the cap holds, decimal string.
-        lineage: Name of a registered data set that it continues; empty if its own name or
-            content says so already, or it is new.
-        inherits: Further registered data sets whose records it holds: their spend is added.
+        lineage: Name of a registered data set that this one continues; empty if its own name or
+            content implies that, or if it is new.
+        inherits: Further registered data sets whose records it contains: their spending is added.
     """
 
     name: str
@@ -57,13 +58,13 @@ class DatasetRecord:
 
 @dataclass(frozen=True, slots=True)
 class Charged:
-    """A charge on the ledger.
+    """Charge on the ledger.
 
     Attributes:
-        seq: Index of its entry.
-        request_id: The request that was charged.
-        open: Whether its release is still to be made. If not, ``Ledger.outbox`` has the bytes.
-        new: Whether this call charged the budget.
+        seq: Index of the charge entry.
+        request_id: Id of the request.
+        open: True if the release is still to be made; if not, ``Ledger.outbox`` has the bytes.
+        new: True if this call charged the budget.
     """
 
     seq: int
@@ -74,7 +75,7 @@ class Charged:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """A release on the ledger: index of its entry and of its charge, hash of its bytes."""
+    """Release on the ledger: index of its entry and of its charge, hash of its bytes."""
 
     seq: int
     charge: int
@@ -88,11 +89,11 @@ class Spent:
     Attributes:
         dataset: Name of the data set.
         lineage: Id of the lineage.
-        events: All charges, composed.
+        events: All charges, composed to one event.
         charges: Number of charges.
         burned: Number of charges without a release.
         epsilon: Composed epsilon at ``cap_delta``.
-        cap_epsilon: Cap, decimal string.
+        cap_epsilon: Epsilon of the cap, decimal string.
         cap_delta: Delta of the cap, decimal string.
     """
 
@@ -107,7 +108,7 @@ class Spent:
 
 
 class Ledger(CosignedLog):
-    """An open ledger. A context manager; not to be shared between threads."""
+    """Open ledger; a context manager, not to be shared between threads."""
 
     def __init__(
         self,
@@ -122,14 +123,14 @@ class Ledger(CosignedLog):
         self._epsilons: dict[tuple[tuple[PrivacyEvent, ...], str], float] = {}
 
     def commitment(self, dataset: str) -> str | None:
-        """Commitment of a registered data set, or nothing."""
+        """Return the commitment of a data set; None if it is not registered."""
         dataset_state = self._state.datasets.get(dataset)
         return dataset_state.commitment if dataset_state else None
 
     def find(
         self, dataset: str, *, request_id: str | None = None, fingerprint: str | None = None
     ) -> Charged | None:
-        """The charge of a request, or of equal data under an equal guarantee."""
+        """Return the charge of a request, or else with the given fingerprint, if any."""
         state = self._state
         charge_state: ChargeState | None = None
         if request_id is not None:
@@ -162,7 +163,7 @@ class Ledger(CosignedLog):
         )
 
     def outbox(self, charge: int | str) -> bytes | None:
-        """Released bytes of a charge, by its index or its request.
+        """Return the released bytes of a charge, given by its index or request; None if it is open.
 
         Raises:
             VerificationError: The stored bytes are not those of the RELEASE entry.
@@ -182,24 +183,24 @@ class Ledger(CosignedLog):
         return bytes(row[0])
 
     def release_of(self, charge: int | str) -> Released | None:
-        """The RELEASE entry of a charge."""
+        """Return the RELEASE entry of a charge; None if the charge is open or unknown."""
         charge_state = self._charge(charge)
         if charge_state is None or charge_state.release is None:
             return None
         return Released(charge_state.release, charge_state.seq, charge_state.payload_sha256)
 
     def register_dataset(self, dataset: DatasetRecord) -> int:
-        """Name a data set, or say that its content changed. Idempotent.
+        """Register a data set, or record that its content changed. Idempotent.
 
-        Data of a registered name or a registered content belongs to that lineage, with all that
-        it spent; a new name does not make a new budget. Where name and content belong to two
-        lineages, these are merged, and all that both spent counts.
+        Data of a registered name or content belong to that lineage, with all that it spent: a new
+        name does not create a new budget. If name and content belong to two lineages, these are
+        merged, and the spending of both counts.
 
         Returns:
-            Index of its entry.
+            Index of the data set's newest entry.
 
         Raises:
-            ConfigError: Its lineage has another cap, or ``lineage`` names no data set.
+            ConfigError: The lineage has another cap, or ``lineage`` is not a registered data set.
         """
         with self._writing() as state:
             dataset_state = state.datasets.get(dataset.name)
@@ -240,14 +241,14 @@ class Ledger(CosignedLog):
             return self._append(entry)
 
     def charge(self, request: ChargeRequest) -> Charged:
-        """Charge a budget for one release, before anything is sampled. Idempotent.
+        """Charge a budget for one release, before noise is drawn. Idempotent.
 
-        A request that was charged already, or one that asks the same of the same data, gets that
-        charge again: with its release, or open if a crash came before it.
+        A repeated request, or a request for the same release of the same data, gets the existing
+        charge: with its release, or open if a crash prevented the release.
 
         Raises:
-            BudgetExceeded: The cap of the lineage does not allow it; nothing is written.
-            RefusedError: The request was charged for something else, and is burned.
+            BudgetExceeded: The cap of the lineage does not allow the charge; nothing is written.
+            RefusedError: The request id was charged for another release and left open.
             ConfigError: The data set is not registered, its budget protects another unit, or the
                 ledger cannot be written.
         """
@@ -281,11 +282,11 @@ class Ledger(CosignedLog):
         return Charged(seq, request.request_id, open=True, new=True)
 
     def record_release(self, charge: int, payload: bytes) -> Released:
-        """Fix the bytes of a charge's one release: entry and outbox in one transaction.
+        """Fix the bytes of a charge's single release: entry and outbox in one transaction.
 
         Raises:
-            RefusedError: The charge has another release already: send that one (``outbox``).
-            ConfigError: There is no such charge, or the ledger cannot be written.
+            RefusedError: The charge already has another release, which must be sent (``outbox``).
+            ConfigError: The charge does not exist, or the ledger cannot be written.
         """
         digest = canonical.sha256_hex(payload)
         with self._writing() as state:
@@ -316,16 +317,16 @@ class Ledger(CosignedLog):
         return Released(seq, charge, digest)
 
     def record(self, kind: str, make: Callable[..., Entry]) -> int:  # Index of the entry
-        """Record an audit of the release code, or a person's decision; ``make`` takes the head.
+        """Append a person's decision; ``make`` builds the entry from its head.
 
         Raises:
-            VerificationError: The request that was decided on was charged already.
+            VerificationError: The request was charged before the decision.
         """
         with self._writing():
             return self._append(make(head=self._head(kind)))
 
     def record_reuse(self, charge: int, use: Use) -> int | None:
-        """State a further use of a release; its index, or None where an entry states it already.
+        """Record a further use of a release; return its index, or None if it is already recorded.
 
         Raises:
             VerificationError: The charge has no release.
@@ -340,13 +341,13 @@ class Ledger(CosignedLog):
             )
 
     def record_statement(self, *, dataset: str, recipient: str, **stated: Any) -> int:
-        """State in public what the plant says of itself; the index of the entry that says it.
+        """Record a public statement of the plant about itself; return the index of its entry.
 
-        What the newest entry to this recipient says already is not said again, so that nobody who
-        asks makes the log grow.
+        A statement equal to the newest one to the same recipient is not recorded again, so that
+        repeated requests do not make the log grow.
 
         Args:
-            stated: Further fields of ``entries.PublicStatement``.
+            stated: Remaining fields of ``entries.PublicStatement``.
         """
         with self._writing() as state:
             make = functools.partial(
@@ -362,11 +363,11 @@ class Ledger(CosignedLog):
             return self._append(make(head=self._head(entries.STATEMENT)))
 
     def decision(self, dataset: str, request_id: str) -> entries.Decision | None:
-        """The newest decision of a person on a request, if there is one."""
+        """Return the newest decision of a person on a request, if any."""
         return self._state.decisions.get((dataset, request_id))
 
     def export(self, path: Path) -> None:
-        """Write everything a verifier needs to a ``.wgl`` file."""
+        """Write everything that a verifier needs to a ``.wgl`` file."""
         from wg_core.ledger import export
 
         export.write(self._path, path)
@@ -458,12 +459,12 @@ class Ledger(CosignedLog):
 
 
 def check_unit(dataset: str, unit: str, units: Collection[str]) -> None:
-    """Refuse to spend a budget on another privacy unit than the one that its charges protect.
+    """Check that a budget is spent on the same privacy unit as its earlier charges.
 
-    A sum of both would protect neither: a part may be in many records.
+    A mixed budget would protect neither unit: a part may have many records.
 
     Raises:
-        ConfigError: It is another one.
+        ConfigError: The unit differs.
     """
     if not units or unit in units:
         return
@@ -477,7 +478,7 @@ def check_unit(dataset: str, unit: str, units: Collection[str]) -> None:
 
 
 def rounded_up(value: float) -> str:
-    """A number as decimal string of 12 digits, rounded up."""
+    """Return a number as decimal string of 12 digits, rounded up."""
     return format(_ROUND_UP.create_decimal(Decimal(value)).normalize(_ROUND_UP), "f")
 
 

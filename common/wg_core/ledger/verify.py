@@ -1,9 +1,9 @@
-"""Is this release on the ledger? The question a server asks before it uses statistics.
+"""Verification that a release is on the ledger, which a server does before it uses statistics.
 
-A covered release carries its CHARGE and RELEASE entries, and for each a proof of its place in a
-signed and cosigned checkpoint. What is verified is that this site charged this release, once, in
-the history that the witness has seen. Not guaranteed: that the site sends nothing elsewhere
-without a ledger; that is a matter of its network, not of logging.
+A covered release carries its CHARGE and RELEASE entries, each with a proof of inclusion in a signed
+and cosigned checkpoint. Verification shows that this site charged this release, once, in the
+history that the witness has seen. Not guaranteed: that the site sends nothing elsewhere without a
+ledger; its network, not a log, can prevent that.
 """
 
 from typing import TypedDict, TypeVar, Unpack
@@ -26,11 +26,11 @@ E = TypeVar("E", Charge, Release, PublicStatement)
 
 
 def check_statistics(charge: Charge, release: bytes) -> None:
-    """Check that a charge is the one that a release of statistics claims.
+    """Check that a charge has the terms that a release of statistics states.
 
     Raises:
-        DecodeError: The bytes are no release.
-        VerificationError: It is not.
+        DecodeError: The bytes are not a release.
+        VerificationError: A term differs.
     """
     manifest = statistics_file.read_manifest(release)
     schema, mechanism = manifest.schema, charge.mechanism
@@ -61,7 +61,7 @@ def check_statistics(charge: Charge, release: bytes) -> None:
 
 
 class Place(TypedDict):
-    """Where an entry must stand.
+    """Keys and names under which an entry must be logged and cosigned.
 
     Attributes:
         ledger_origin: Origin of the site's ledger, known from enrolment.
@@ -78,12 +78,12 @@ class Place(TypedDict):
 
 
 def verify_covered(statistics: CoveredStatistics, **place: Unpack[Place]) -> None:
-    """Check that a ledger entry covers the release.
+    """Verify that a ledger entry covers the release.
 
-    The site's signature on the release is not checked here (``statistics_file.decode_release``).
+    The site's signature on the release is verified elsewhere (``statistics_file.decode_release``).
 
     Raises:
-        DecodeError: A part is not what it claims to be.
+        DecodeError: A part is malformed.
         VerificationError: The release is not covered.
     """
     charge = _entry(statistics.charge_entry, Charge, "charge entry")
@@ -96,11 +96,11 @@ def verify_covered(statistics: CoveredStatistics, **place: Unpack[Place]) -> Non
 
 
 def verify_statement(covered: CoveredStatement, **place: Unpack[Place]) -> PublicStatement:
-    """Check that a public statement is on a ledger, and return it; all else as ``verify_covered``.
+    """Verify that a public statement is on a ledger, and return it; see ``verify_covered``.
 
     Raises:
-        DecodeError: A part is not what it claims to be.
-        VerificationError: It is not on the ledger.
+        DecodeError: A part is malformed.
+        VerificationError: The statement is not on the ledger.
     """
     statement = _entry(covered.entry, PublicStatement, "statement entry")
     _check_place("statement", statement, covered.entry, covered.proof, place)
@@ -108,16 +108,16 @@ def verify_statement(covered: CoveredStatement, **place: Unpack[Place]) -> Publi
 
 
 def verify_rotation(entry: bytes, rotation_proof: Proof, *, origin: str, old_key: bytes) -> bytes:
-    """Check that a log changed its signing key, and return the new one, raw.
+    """Verify that a log changed its signing key, and return the new key, raw.
 
-    The checkpoint's own signature is checked by whoever cosigns it, with the new key.
+    The checkpoint's own signature is verified with the new key when the checkpoint is cosigned.
 
     Args:
-        old_key: The key that is known; may be the new one already.
+        old_key: Known key, raw; may already be the new key.
 
     Raises:
-        DecodeError: A part is not what it claims to be.
-        VerificationError: One of the keys did not sign it, or it is not in the log.
+        DecodeError: A part is malformed.
+        VerificationError: One of the keys did not sign the change, or the log does not contain it.
     """
     rotation = entries.decode(entry, subject="rotation entry")
     if not isinstance(rotation, Rotation):
@@ -143,7 +143,7 @@ def verify_rotation(entry: bytes, rotation_proof: Proof, *, origin: str, old_key
 
 
 def read_new_key(entry: bytes) -> str:
-    """The new key of a ROTATION entry, hex, which is checked elsewhere; else ``DecodeError``."""
+    """Return the unverified new key of a ROTATION entry, hex; raise ``DecodeError`` otherwise."""
     rotation = entries.decode(entry, subject="rotation entry")
     if not isinstance(rotation, Rotation):
         raise DecodeError(f"rotation entry: is a {rotation.head.kind} entry")
@@ -151,12 +151,12 @@ def read_new_key(entry: bytes) -> str:
 
 
 def witness_requests(release: CoveredStatistics | CoveredStatement) -> tuple[WitnessRequest, ...]:
-    """The ``add-checkpoint`` requests that a file from a site without a network carries.
+    """Return the ``add-checkpoint`` requests in a file from a site without a network.
 
     Raises:
-        DecodeError: The proof carries none: the checkpoint was cosigned elsewhere.
-        VerificationError: The proofs are for different checkpoints, of which one would stay
-            unwitnessed.
+        DecodeError: The proofs carry no requests: the checkpoint was cosigned elsewhere.
+        VerificationError: The proofs are for different checkpoints, so that one of them would
+            remain uncosigned.
     """
     *before, last = (proof.decode(text, subject="proof") for text in release.proofs)
     for earlier in before:
@@ -179,7 +179,7 @@ def is_cosigned(release: CoveredStatistics | CoveredStatement, name: str, key: P
 def _check_place(
     name: str, entry: Charge | Release | PublicStatement, data: bytes, text: bytes, place: Place
 ) -> None:
-    """Check that an entry stands where its proof says, in a checkpoint that its site signed."""
+    """Verify that an entry is in the log as its proof states, under a signed checkpoint."""
     entry_proof = proof.decode(text, subject=f"{name} proof")
     origin, witness_name = place["ledger_origin"], place["witness_name"]
     if entry.head.origin != origin:

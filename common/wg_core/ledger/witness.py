@@ -1,11 +1,11 @@
-"""What a witness does (c2sp.org/tlog-witness, ``add-checkpoint``), as pure functions.
+"""Rules of a witness (c2sp.org/tlog-witness, ``add-checkpoint``), as pure functions.
 
-A witness remembers one checkpoint for each log, the largest that it cosigned, and cosigns only
-what is shown to extend it. ``countersign`` takes that memory and returns the new one: the caller
-reads, calls and stores in one transaction. A signed checkpoint that contradicts the memory is
-kept as evidence: two signed, inconsistent heads prove that the log told two stories.
+A witness remembers one checkpoint of each log, the largest that it cosigned, and cosigns only
+checkpoints that provably extend it. ``countersign`` takes that state and returns the new one; the
+caller reads, calls and stores in one transaction. A signed checkpoint that contradicts the state is
+kept as evidence: two signed, inconsistent heads prove that the log has two histories.
 
-Not guaranteed: that the witness's own memory was not rolled back.
+Not guaranteed: that the witness's own state was not rolled back.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from wg_core.wire.signing import PrivateKey, PublicKey
 
 SIZE_CONTENT_TYPE = "text/x.tlog.size"
 HANDED_OUT_LIMIT = 16
-"""Checkpoints of one log that may have left in files and wait for a cosignature."""
+"""Most checkpoints of one log that left in files and wait for a cosignature."""
 CONTRADICTIONS = (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
-"""Answers of a witness that say that the log does not lead on from what it saw."""
+"""Statuses by which a witness says that the log does not extend the checkpoint it saw."""
 _HEADS_LIMIT = 64
 REQUEST_LIMIT = 136 << 10
 _SIZE_BODY = re.compile(rb"(0|[1-9][0-9]{0,18})\n")
@@ -38,8 +38,8 @@ class WitnessRefused(PeerError):
     """The witness does not cosign.
 
     Attributes:
-        status: HTTP status that says why.
-        size: With 409: the size that the witness saw last, if it says so.
+        status: HTTP status of the refusal.
+        size: Size that the witness saw last, if stated with status 409.
         body: Body of the HTTP answer.
     """
 
@@ -53,10 +53,10 @@ class WitnessRefused(PeerError):
 
 
 class WitnessFork(WitnessRefused):
-    """The log signed a head that contradicts one that it signed before.
+    """The log signed a checkpoint that contradicts an earlier one.
 
     Attributes:
-        evidence: The two signed checkpoints; keep them.
+        evidence: The two signed checkpoints, to be kept.
     """
 
     code = "fork"
@@ -70,8 +70,8 @@ class WitnessFork(WitnessRefused):
 class ForkEvidence:
     """Two checkpoints signed by the same log, of which the later does not extend the earlier.
 
-    With equal sizes the two roots alone are the proof. With different sizes it is the log's
-    failure to give a consistency proof.
+    With equal sizes the two roots alone are the proof. With different sizes the evidence is that
+    the log failed to give a consistency proof.
     """
 
     earlier: bytes
@@ -80,13 +80,13 @@ class ForkEvidence:
 
 @dataclass(frozen=True, slots=True)
 class WitnessState:
-    """Memory of a witness about one log: the largest checkpoint it cosigned, a signed note."""
+    """State of a witness about one log: the largest checkpoint it cosigned, as a signed note."""
 
     checkpoint: bytes
 
     @property
     def head(self) -> Checkpoint:
-        """The remembered checkpoint."""
+        """Remembered checkpoint, decoded."""
         return checkpoints.decode(self.checkpoint, subject="remembered checkpoint")[0]
 
 
@@ -99,25 +99,25 @@ class WitnessRequest:
     note: Note
 
     def head(self) -> bytes:
-        """The part before the checkpoint, with the blank line."""
+        """Return the part before the checkpoint, including the blank line."""
         hashes = "".join(f"{base64.b64encode(x).decode('ascii')}\n" for x in self.path)
         return f"old {self.old_size}\n{hashes}\n".encode()
 
     def encode(self) -> bytes:
-        """The body."""
+        """Return the complete body."""
         return self.head() + self.note.encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Countersigned:
-    """Cosignature lines, each with its newline, and what the witness must now remember."""
+    """Cosignature lines, each with its newline, and the witness's new state."""
 
     lines: bytes
     state: WitnessState
 
 
 def decode_request(data: bytes) -> WitnessRequest:
-    """Read an ``add-checkpoint`` body, or ``DecodeError``."""
+    """Decode an ``add-checkpoint`` body; raise ``DecodeError`` if it is malformed."""
     subject = "witness request"
     if len(data) > REQUEST_LIMIT:
         raise DecodeError(f"{subject}: {len(data)} bytes, at most {REQUEST_LIMIT} are accepted")
@@ -132,12 +132,12 @@ def decode_request(data: bytes) -> WitnessRequest:
 
 
 def requests_of(decoded_proof: Proof) -> tuple[WitnessRequest, ...]:
-    """The ``add-checkpoint`` requests that a proof of a site without a network carries.
+    """Return the ``add-checkpoint`` requests carried by a proof from a site without a network.
 
-    All are for the proof's checkpoint; each leads there from another old size.
+    All are for the proof's checkpoint; each starts from another old size.
 
     Raises:
-        DecodeError: It carries none (the checkpoint was cosigned elsewhere), or other data.
+        DecodeError: The proof carries no requests (it was cosigned elsewhere), or other data.
     """
     subject = "proof: extra data"
     if not decoded_proof.extra:
@@ -159,18 +159,18 @@ def countersign(
     witness_key: PrivateKey,
     current_time: int,
 ) -> Countersigned:
-    """Cosign a checkpoint that extends what the witness remembers.
+    """Cosign a checkpoint that extends the checkpoint that the witness remembers.
 
     Args:
-        state: What the witness remembers of this log; ``None`` if it never cosigned it.
+        state: State of the witness about this log; ``None`` if it never cosigned the log.
         request: Body of ``add-checkpoint``.
         origin: Origin of the log that the caller is known to own.
         log_key: Key that the witness trusts for this log.
         current_time: Unix time in seconds, by the witness's clock.
 
     Raises:
-        WitnessRefused: With the HTTP status to answer: 400, 403, 404, 409 or 422.
-        WitnessFork: The refusal comes with evidence to keep.
+        WitnessRefused: The request is refused with HTTP status 400, 403, 404, 409 or 422.
+        WitnessFork: The log contradicts itself; the error carries evidence to keep.
     """
     checkpoint_request, head = _read(request, origin, log_key)
     head_before = state.head if state else None
@@ -205,7 +205,7 @@ def countersign(
 
 
 def _read(request: bytes, origin: str, log_key: PublicKey) -> tuple[WitnessRequest, Checkpoint]:
-    """A request, and the checkpoint that it is for, which the log has signed."""
+    """Return a decoded request with its checkpoint, after verifying the log's signature."""
     try:
         checkpoint_request = decode_request(request)
     except DecodeError as error:
@@ -229,17 +229,17 @@ def _read(request: bytes, origin: str, log_key: PublicKey) -> tuple[WitnessReque
 def attest(
     state: WitnessState, *, witness_name: str, witness_key: PrivateKey, current_time: int
 ) -> Countersigned:
-    """Cosign the remembered checkpoint anew: as of now, no larger one of this log was seen."""
+    """Cosign the remembered checkpoint at a new time: no larger one was seen until then."""
     head, note = checkpoints.decode(state.checkpoint, subject="remembered checkpoint")
     log_note = Note(note.text, tuple(x for x in note.signatures if x.name == head.origin))
     return _signed(log_note, witness_name, witness_key, current_time)
 
 
 def read_reply(status: int, body: bytes) -> bytes:
-    """Turn a witness's HTTP answer into cosignature lines.
+    """Return the cosignature lines in a witness's HTTP answer.
 
     Raises:
-        WitnessRefused: The witness did not cosign; after a 409, ``size`` says what it saw last.
+        WitnessRefused: The witness did not cosign; after a 409, ``size`` is the size it saw last.
     """
     if status == HTTPStatus.OK:
         return body
