@@ -1,8 +1,9 @@
-"""What events cost: composed (epsilon, delta) by dp-accounting's privacy loss distributions.
+"""Composed (epsilon, delta) cost of events, by dp-accounting's privacy loss distributions.
 
-Always for adding or removing one privacy unit. All Gaussians are one Gaussian with the summed
-``mu^2`` (exact: Dong, Roth and Su 2022), so that a thousand releases cost as much to account as
-one. Distributions are rounded pessimistically: the figure is an upper bound.
+The neighbouring relation is always adding or removing one privacy unit. All Gaussians compose to
+one Gaussian with the summed ``mu^2`` (exact: Dong, Roth and Su 2022), so that accounting for a
+thousand releases costs as much as for one. Distributions are rounded pessimistically: each epsilon
+is an upper bound.
 """
 
 import functools
@@ -17,12 +18,12 @@ from wg_core.privacy import calibration
 from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
 
 _SIZE_LIMIT = 150.0
-"""Size in mu above which epsilon is far beyond any use (10^4), and is called infinite."""
+"""Largest mu that is computed; above it epsilon is useless (10^4) and reported as infinite."""
 
 _RELEASES_LIMIT = 1 << 20
 
 _ONE = threading.Lock()
-"""Threads that ask the same question at once wait for the first one's answer."""
+"""Lock under which concurrent equal questions wait for the first result, then cached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,8 @@ class Cost:
 
     Attributes:
         alone: Epsilon of the event by itself.
-        before: Epsilon of everything so far.
-        after: Epsilon of everything so far and the event.
+        before: Epsilon of all earlier events.
+        after: Epsilon of all earlier events and this one.
     """
 
     alone: float
@@ -41,20 +42,20 @@ class Cost:
 
 
 def mu_squared(events: Sequence[PrivacyEvent]) -> Fraction:
-    """The summed ``mu^2`` of events, exact."""
+    """Return the exact sum of ``mu^2`` over events."""
     return sum(int(event.mu_squared) for event in events) * MU_SQUARED_UNIT
 
 
 def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
-    """Epsilon of all events together, at ``delta``.
+    """Return the composed epsilon of all events at ``delta``.
 
     Args:
-        events: In any order.
-        delta: In (0, 1).
+        events: Events in any order.
+        delta: Delta in (0, 1).
 
     Returns:
-        An upper bound, within 1e-6 of the exact value as long as that is below 10; 0 for no events,
-        and infinite above about 10^4.
+        Upper bound on epsilon, within 1e-6 of the exact value below 10; 0 without events, and
+        infinite above about 10^4.
 
     Raises:
         ConfigError: ``delta`` is out of range.
@@ -68,10 +69,10 @@ def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
 
 
 def best_guess_accuracy(events: Sequence[PrivacyEvent]) -> float:
-    """Bound the chance, at even odds, that the best guess of one unit's membership is right.
+    """Return the largest probability, at even prior odds, of guessing a unit's membership.
 
-    ``(1 + delta) / 2`` at epsilon 0, since that delta is the total variation between releases with
-    and without the unit: no test does better (Le Cam). One half for no events.
+    This is ``(1 + delta) / 2`` at epsilon 0, where delta is the total variation between releases
+    with and without the unit: no test does better (Le Cam). Without events it is one half.
     """
     total = mu_squared(events)
     if not total:
@@ -82,14 +83,14 @@ def best_guess_accuracy(events: Sequence[PrivacyEvent]) -> float:
 
 @functools.lru_cache(maxsize=256)
 def _epsilon(total: Fraction, delta: float) -> float:
-    """Epsilon of a summed ``mu^2``; the same question is asked before and after each charge."""
+    """Return the epsilon of a summed ``mu^2``, cached because each charge asks twice."""
     accountant = _accountant(total)
     return math.inf if accountant is None else float(accountant.get_epsilon(delta))
 
 
 def _accountant(total: Fraction) -> Any:
-    """The accountant of a summed ``mu^2``; None where it is far beyond any use."""
-    # Of privacy losses; with connected dots the error is of second order in it.
+    """Return the accountant of a summed ``mu^2``; None if mu exceeds the limit."""
+    # Interval of privacy losses; with connected dots the error is of second order in it.
     discretisation = 2e-4
     mu = math.sqrt(total)
     if mu > _SIZE_LIMIT:
@@ -106,7 +107,7 @@ def _accountant(total: Fraction) -> Any:
 
 
 def cost(earlier_events: Sequence[PrivacyEvent], event: PrivacyEvent, delta: float) -> Cost:
-    """Return the cost of ``event`` on top of what is spent, before it is charged."""
+    """Return the cost of ``event`` in addition to earlier events, before it is charged."""
     return Cost(
         alone=epsilon([event], delta),
         before=epsilon(earlier_events, delta),
@@ -117,7 +118,7 @@ def cost(earlier_events: Sequence[PrivacyEvent], event: PrivacyEvent, delta: flo
 def releases_left(
     earlier_events: Sequence[PrivacyEvent], event: PrivacyEvent, cap_epsilon: float, delta: float
 ) -> int:
-    """Count the events like ``event`` that still fit under a cap, up to 2^20."""
+    """Return how many events like ``event`` still fit under a cap, at most 2^20."""
 
     def fits(count: int) -> bool:
         return epsilon([*earlier_events, repeat_event(event, count)], delta) <= cap_epsilon
@@ -134,5 +135,5 @@ def releases_left(
 
 
 def repeat_event(event: PrivacyEvent, count: int) -> PrivacyEvent:
-    """The event that stands for ``count`` times ``event``."""
+    """Return one event with the cost of ``count`` times ``event``."""
     return PrivacyEvent(mechanism="gaussian", mu_squared=str(int(event.mu_squared) * count))

@@ -1,8 +1,8 @@
 """Analytic calibration of the Gaussian mechanism (Balle and Wang 2018, Theorems 5 and 8).
 
-With ``mu`` the sensitivity over the noise's standard deviation, the mechanism is (epsilon,
-delta)-DP exactly when ``Phi(mu/2 - epsilon/mu) - exp(epsilon) Phi(-mu/2 - epsilon/mu) <= delta``.
-The textbook ``sqrt(2 ln(1.25/delta))/epsilon`` holds below epsilon = 1 only, and is not used.
+With ``mu`` the sensitivity divided by the noise's standard deviation, the mechanism is (epsilon,
+delta)-DP if and only if ``Phi(mu/2 - epsilon/mu) - exp(epsilon) Phi(-mu/2 - epsilon/mu) <= delta``.
+The textbook ``sqrt(2 ln(1.25/delta))/epsilon`` is valid only below epsilon = 1, and is not used.
 
 Results are rounded to the safe side: ``mu`` down, epsilon up.
 """
@@ -13,11 +13,11 @@ from functools import lru_cache
 
 from wg_core.errors import ConfigError
 
-EPSILON_LIMIT = 1e4  # No epsilon above this is computed; it would mean nothing
+EPSILON_LIMIT = 1e4  # Largest epsilon that is computed; larger values are meaningless
 
 
 def gaussian_delta(mu: float, epsilon: float) -> float:
-    """The exact delta of a mu-GDP Gaussian mechanism at ``epsilon``; neither is negative."""
+    """Return the exact delta of a mu-GDP Gaussian mechanism at ``epsilon``; both non-negative."""
     from scipy.special import erfcx, ndtr
 
     _check(mu >= 0, "mu", mu)
@@ -33,11 +33,11 @@ def gaussian_delta(mu: float, epsilon: float) -> float:
 
 
 def gaussian_epsilon(mu: float, delta: float) -> float:
-    """The smallest epsilon at which a mu-GDP Gaussian mechanism has at most ``delta``.
+    """Return the smallest epsilon at which a mu-GDP Gaussian mechanism has at most ``delta``.
 
     Args:
-        mu: Sensitivity over standard deviation, not negative.
-        delta: In (0, 1).
+        mu: Sensitivity divided by standard deviation, non-negative.
+        delta: Delta in (0, 1).
 
     Returns:
         Epsilon, rounded up; ``inf`` above ``EPSILON_LIMIT``.
@@ -53,7 +53,7 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
 
 @lru_cache(64)
 def mu(epsilon: float, delta: float) -> float:
-    """The largest mu at which a Gaussian mechanism is (epsilon, delta)-DP, rounded down.
+    """Return the largest mu at which a Gaussian mechanism is (epsilon, delta)-DP, rounded down.
 
     Raises:
         ConfigError: ``epsilon`` is not in (0, 10^4] or ``delta`` not in (0, 1).
@@ -67,19 +67,19 @@ def mu(epsilon: float, delta: float) -> float:
 
 
 def check_epsilon(epsilon: float) -> None:
-    """Refuse what is no epsilon.
+    """Check that a number is an allowed epsilon.
 
     Raises:
-        ConfigError: It is not in (0, 10^4].
+        ConfigError: The number is not in (0, 10^4].
     """
     _check(0 < epsilon <= EPSILON_LIMIT, "epsilon", epsilon)
 
 
 def check_delta(delta: float) -> None:
-    """Refuse what is no delta.
+    """Check that a number is an allowed delta.
 
     Raises:
-        ConfigError: It is not in (0, 1).
+        ConfigError: The number is not in (0, 1).
     """
     _check(0 < delta < 1, "delta", delta)
 
@@ -88,7 +88,7 @@ _ROOT2 = math.sqrt(2)
 
 
 def _last_true(holds: Callable[[float], bool], low: float, high: float) -> tuple[float, float]:
-    """Bisect down to neighbouring numbers: ``holds(low)`` is true, ``holds(high)`` is not."""
+    """Bisect to adjacent floats with ``holds(low)`` true and ``holds(high)`` false."""
     while True:
         middle = (low + high) / 2
         if not low < middle < high:

@@ -1,24 +1,24 @@
-"""Where class sums are centred: a public function of what was released first.
+"""Centres of class sums, as a public function of the integers released first.
 
-Features of one site lie around the site's own mean, which takes up most of their norm and tells no
-class from another. So a release spends a part of its budget on counts and on the sum over
-all records, and sums what is left of each record about a centre C, clipped to a smaller radius r:
+Features of one site lie around the site's own mean, which makes up most of their norm and does not
+distinguish classes. So a release spends a part of its budget on counts and on the sum over all
+records, and then sums the deviations of records from a centre C, clipped to a smaller radius r: the
 noise is proportional to r, not to the whole clip radius (docs/centred-release.md).
 
-The length L of the site's mean is estimated as that of the released sum, less what the noise adds
-to its square, over the number of records; and that number is a weighted mean of two estimates: the
-released counts, and what it would be if sites' means were ``TYPICAL`` clip radii long. Weights are
-inverse variances. Then ``r^2 = S^2 - L^2``: for records on the sphere, the mean squared distance
-from their mean. C has the direction of the released sum and the length L times the cosine that is
-expected between released and true sum, so that it is near the origin where there is little but
-noise.
+The length L of the site's mean is estimated from the length of the released sum, corrected for the
+noise in its square, divided by the number of records. That number is a weighted mean of two
+estimates, with inverse variances as weights: the released counts, and the number that follows if
+the site's mean is ``TYPICAL`` clip radii long. Then ``r^2 = S^2 - L^2``, which for records on the
+sphere is the mean squared distance from their mean. C has the direction of the released sum, and
+its length is L times the expected cosine between released and true sum, so that it is near the
+origin if the sum is mostly noise.
 
-*Guarantee.* None is needed: C, r and the weight are functions of released integers and of public
-numbers alone, so they cost nothing, and however bad they are the sensitivity holds (``schema``).
-All is exact arithmetic on integers and fractions: plant, server and auditor find the same centre on
-every machine. Edge cases: a released sum with no more length than noise gives C = 0 and r = S, a
-release about the origin; a number of records that is too small, or negative, gives the greatest L
-that is allowed, ``LONGEST``, so that r is at least .34 S.
+*Guarantee.* None is needed: C, r and the weight depend only on released integers and public
+numbers, so they cost no privacy, and the sensitivity holds whatever their values (``schema``). All
+arithmetic is exact, on integers and fractions: plant, server and auditor compute the same centre on
+every machine. Edge cases: a released sum no longer than its noise gives C = 0 and r = S, a release
+about the origin; a number of records that is too small, or negative, gives the largest allowed L,
+``LONGEST``, so that r is at least .34 S.
 """
 
 import math
@@ -33,9 +33,9 @@ from wg_core.privacy.schema import StatisticsSchema
 Integers = NDArray[np.int64]
 
 TYPICAL = Fraction(4, 5)
-"""Length of a site's mean, clip radii: .48 to .97 over twelve public sets."""
-TYPICAL_VARIANCE = Fraction(1, 25)  # Squared relative spread of it
-LONGEST = Fraction(15, 16)  # No site's mean is taken to be longer, clip radii
+"""Typical length of a site's mean in clip radii: .48 to .97 on twelve public data sets."""
+TYPICAL_VARIANCE = Fraction(1, 25)  # Squared relative standard deviation of that length
+LONGEST = Fraction(15, 16)  # Largest length assumed for a site's mean, clip radii
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,9 +43,9 @@ class Centre:
     """Point about which the sums of a release are taken.
 
     Attributes:
-        point: C, int64 ``[d]``, grid units.
-        radius: r, grid units; positive.
-        weight: b', by which entries of the sums are multiplied.
+        point: Centre C, int64 ``[d]``, grid units.
+        radius: Clip radius r about the centre, grid units; positive.
+        weight: Factor b' by which entries of the sums are multiplied.
     """
 
     point: Integers
@@ -54,16 +54,16 @@ class Centre:
 
 
 def origin(schema: StatisticsSchema) -> Centre:
-    """The origin: what sums are taken about before a centre is known, or where it is noise."""
+    """Return the origin as centre, used while no centre is known or if the sum is only noise."""
     point = np.zeros(schema.dimension, dtype=np.int64)
     return Centre(point, schema.grid, schema.sum_weight)
 
 
 def of_release(schema: StatisticsSchema, integers: Integers, sigma: float) -> Centre:
-    """Return the point about which the sums of a whole release are taken.
+    """Return the centre of a complete release.
 
     Args:
-        integers: int64 ``[schema.length]``, as released.
+        integers: Released integers, int64 ``[schema.length]``.
         sigma: Standard deviation of the noise, grid units; 0 without noise.
     """
     counts, _, moments = schema.blocks
@@ -71,12 +71,12 @@ def of_release(schema: StatisticsSchema, integers: Integers, sigma: float) -> Ce
 
 
 def centre(schema: StatisticsSchema, counts: Integers, total: Integers, sigma: float) -> Centre:
-    """The centre that follows from the first part of a release.
+    """Return the centre that follows from the first part of a release.
 
     Args:
         counts: Released counts, int64 ``[K + 1]``, weighted.
         total: Released sum over all records, int64 ``[d]``, weighted.
-        sigma: Standard deviation of the noise on both, grid units; 0 without noise.
+        sigma: Standard deviation of the noise on counts and sum, grid units; 0 without noise.
     """
     variance = Fraction(sigma) ** 2
     sums = [int(value) for value in total]
@@ -84,8 +84,8 @@ def centre(schema: StatisticsSchema, counts: Integers, total: Integers, sigma: f
     signal = math.floor(energy - len(sums) * variance)
     if signal <= 0:
         return origin(schema)
-    length = math.isqrt(signal)  # of the sum without its noise, weighted
-    unit = schema.moment_weight * schema.grid  # what one record on the sphere adds to it
+    length = math.isqrt(signal)  # length of the weighted sum without its noise
+    unit = schema.moment_weight * schema.grid  # contribution of one record on the sphere
     typical = Fraction(length, unit) / TYPICAL
     spread = typical**2 * TYPICAL_VARIANCE
     count = Fraction(sum(int(value) for value in counts), schema.count_weight)
@@ -102,14 +102,14 @@ def centre(schema: StatisticsSchema, counts: Integers, total: Integers, sigma: f
 
 
 def deviations(q: Integers, about: Centre) -> Integers:
-    """Records about a centre, clipped to its radius in exact integer arithmetic.
+    """Return the deviations of records from a centre, clipped in exact integer arithmetic.
 
     Args:
         q: Quantised records, int64 ``[n, d]``, each within the grid's radius.
-        about: Coordinates whose values and ``q`` are below 2^21, so that no square leaves 64 bits.
+        about: Centre. Its coordinates and ``q`` are below 2^21, so that squares fit in 64 bits.
 
     Returns:
-        int64 ``[n, d]`` with ``sum(u^2) <= radius^2`` in each row; no row depends on another.
+        int64 ``[n, d]`` with ``sum(u^2) <= radius^2`` in each row; rows are independent.
     """
     u = q - about.point
     squares = (u * u).sum(axis=1)
@@ -120,7 +120,7 @@ def deviations(q: Integers, about: Centre) -> Integers:
 
 
 def _ceil_sqrt(values: Integers) -> Integers:
-    """Square roots of integers in [0, 2^53), rounded up: floating point first, then mended."""
+    """Return square roots of integers in [0, 2^53), rounded up, by corrected floating point."""
     root = np.sqrt(values.astype(np.float64)).astype(np.int64)
     root -= root * root > values
     root += (root + 1) * (root + 1) <= values

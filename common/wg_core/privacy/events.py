@@ -1,9 +1,9 @@
-"""What happened, apart from what it costs: the privacy events that a ledger stores.
+"""Privacy events that a ledger stores, independent of the conversion to (epsilon, delta).
 
-A release by a Gaussian mechanism is kept as its exact ``mu^2`` (Gaussian differential privacy,
-Dong, Roth and Su 2022: releases compose by adding ``mu^2``), in integer units of
-2^-40, rounded up. Costs are computed in ``wg_core.privacy.accounting``, and again by the auditor's
-code (``wg_audit.composition``).
+A release by a Gaussian mechanism is stored as its exact ``mu^2`` (Gaussian differential privacy,
+Dong, Roth and Su 2022: releases compose by adding ``mu^2``), in integer units of 2^-40, rounded up.
+Costs are computed in ``wg_core.privacy.accounting``, and independently in the auditor's code
+(``wg_audit.composition``).
 """
 
 import math
@@ -14,8 +14,8 @@ from typing import Literal
 from wg_core import grammar, numbers
 from wg_core.errors import DecodeError
 
-MU_SQUARED_UNIT = Fraction(1, 1 << 40)  # The unit in which mu^2 is counted on a ledger
-NOISE_MULTIPLIER_MINIMUM = 0.1  # Below this sigma over sensitivity nothing is protected
+MU_SQUARED_UNIT = Fraction(1, 1 << 40)  # Unit of mu^2 on a ledger
+NOISE_MULTIPLIER_MINIMUM = 0.1  # Smallest sigma / sensitivity; less would protect nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class PrivacyEvent:
 
 
 def gaussian_event(sensitivity_squared: int, sigma: float) -> PrivacyEvent:
-    """The event of one Gaussian release, exact up to rounding up to the next 2^-40.
+    """Return the event of one Gaussian release, with ``mu^2`` rounded up to a multiple of 2^-40.
 
     Args:
         sensitivity_squared: Squared L2 sensitivity, in squared grid units.

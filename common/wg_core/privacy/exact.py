@@ -1,18 +1,18 @@
-"""Exact statistics: from features to the integers that a release adds noise to.
+"""Exact statistics: conversion of features to the integers to which a release adds noise.
 
 Features are clipped in floating point, put on the schema's integer grid (rounded toward zero), and
-their norm is checked again in exact integer arithmetic. From there on everything is integers, so
-that the sensitivity in ``schema`` holds with no rounding term (Mironov 2012 and Casacuberta et al.
-2022 show what goes wrong otherwise).
+their norm is checked again in exact integer arithmetic. All later arithmetic is on integers, so
+that the sensitivity in ``schema`` holds without a rounding term (Mironov 2012 and Casacuberta et
+al. 2022 show what can go wrong otherwise).
 
 *Guarantee.* For any two data sets that differ by one privacy unit, the squared L2 distance of the
-results is at most ``schema.sensitivity_squared()``. Edge cases: a coordinate that is NaN or
-infinite counts as 0; a record of zero norm stays zero; an empty data set, and an empty class, give
-zeros; a label of -1 is a record without a label, which is counted as such and enters the moments.
-Each record is treated by itself, down to the last bit: no maximum, mean or norm of the data set is
-ever used. A centre is found from released integers alone; the guarantee holds for any fixed one. It
-starts at the features: whoever computes them must keep to that, too, so that one record more does
-not change the rounding of another's features (fixed batch size, padded).
+results is at most ``schema.sensitivity_squared()``. Edge cases: a NaN or infinite coordinate counts
+as 0; a record of zero norm stays zero; an empty data set or class gives zeros; a record with label
+-1 is unlabelled, is counted as such, and enters the moments. Each record is treated independently
+of all others, down to the last bit: no maximum, mean or norm of the data set is used. A centre is
+computed from released integers alone; the guarantee holds for any fixed centre. The guarantee
+starts at the features: their computation must be independent per record too, so that one more
+record does not change the rounding of another's features (fixed batch size, padded).
 """
 
 from collections.abc import Sequence
@@ -31,10 +31,10 @@ UNLABELLED = -1
 
 
 def quantise(features: ArrayLike, radius: float, bits: int) -> Integers:
-    """Clip each row to an L2 norm of ``radius`` and put it on the grid.
+    """Clip each row to an L2 norm of ``radius`` and round it to the grid.
 
     Args:
-        features: [n, d], feature units.
+        features: Features [n, d], feature units.
         radius: Clip radius R, feature units.
         bits: log2 of the number S of grid units in R.
 
@@ -44,11 +44,11 @@ def quantise(features: ArrayLike, radius: float, bits: int) -> Integers:
     phi = np.asarray(features, dtype=np.float64)
     phi = np.where(np.isfinite(phi), phi, 0.0)
     grid = 1 << bits
-    # First by the largest entry, so that the norm cannot overflow.
+    # Scale by the largest entry first, so that the norm cannot overflow.
     largest = np.abs(phi).max(axis=1, initial=0.0, keepdims=True)
     phi = phi * (radius / np.maximum(largest, radius))
-    # Column by column: a library's sum may add in another order for another number of rows, and
-    # a record's last grid unit would depend on its neighbours.
+    # Column by column: a library's sum may add in another order for another number of rows, so
+    # that a record's last grid unit would depend on its neighbours.
     squares = np.zeros((len(phi), 1))
     for column in range(phi.shape[1]):
         squares += phi[:, column : column + 1] ** 2
@@ -68,14 +68,14 @@ def exact_statistics(
     units: Sequence[str] | None = None,
     centre: Centre | None = None,
 ) -> Integers:
-    """Sum a data set into the schema's integer vector.
+    """Return the sum of a data set's records as the schema's integer vector.
 
     Args:
-        features: [n, d], feature units.
-        labels: Integers [n], indices into ``schema.labels``, or -1 for a record without a label.
-        units: For the rule ``weight``: the privacy unit of each record. With the rule ``record`` it
-            must be None.
-        centre: What the sums are taken about; None is the origin.
+        features: Features [n, d], feature units.
+        labels: Integers [n], indices into ``schema.labels``; -1: unlabelled.
+        units: Privacy unit of each record under the rule ``weight``; None under the rule
+            ``record``.
+        centre: Centre of the class sums; None: the origin.
 
     Returns:
         int64 [schema.length]. Private: never to be shown, logged, or stored outside a plant's home.
@@ -123,7 +123,7 @@ def _check_records(
 def _total(
     schema: StatisticsSchema, q: Integers, y: Integers, centre: Centre | None = None
 ) -> Integers:
-    """The sum of record vectors, [schema.length]."""
+    """Return the sum of record vectors, [schema.length]."""
     about = centring.origin(schema) if centre is None else centre
     counts, _, moments = schema.blocks
     classes = len(schema.labels)
@@ -141,7 +141,7 @@ def _total(
 
 
 def unit_rows(units: Sequence[str]) -> list[Integers]:
-    """Row numbers of each privacy unit, in the order of the data."""
+    """Return the row numbers of each privacy unit, in the order of the data."""
     rows: dict[str, list[int]] = {}
     for row, unit in enumerate(units):
         rows.setdefault(unit, []).append(row)

@@ -1,17 +1,16 @@
-"""Sums of clipped gradients with exact noise: what private training at a plant rests on.
+"""Noisy sums of clipped gradients, on which private training at a plant is built.
 
-A step of DP-SGD (Abadi et al., CCS 2016, Algorithm 1) on all records clips each record's
-gradient, sums, and adds Gaussian noise. Here the sum is one of integers with OpenDP's discrete
-Gaussian on it, as in a release of statistics (``mechanism``). Without subsampling the steps are a
-composition of Gaussian mechanisms, each chosen by what came out before, whose ``mu^2`` add up
-exactly (Dong, Roth and Su 2022, Corollary 2), so that a ledger can count a training as it counts a
-release.
+A step of DP-SGD (Abadi et al., CCS 2016, Algorithm 1) on all records clips each record's gradient,
+sums, and adds Gaussian noise. Here the sum is of integers, with OpenDP's discrete Gaussian noise,
+as in a release of statistics (``mechanism``). Without subsampling the steps are an adaptive
+composition of Gaussian mechanisms, whose ``mu^2`` add up exactly (Dong, Roth and Su 2022, Corollary
+2), so that a ledger can account for a training as it does for a release.
 
 *Guarantee.* All sums of a ``ChargedSteps`` together are mu-GDP for adding or removing one privacy
 unit with ``mu^2 = sensitivity^2 / sigma^2`` of its schema, whatever the gradients are, as long as
-each row depends on its own record and on earlier results alone, to the last bit. Edge cases: a
-number that is not finite counts as zero; a unit of m records counts with the sum of their rows over
-m, rounded toward zero; no records give noise alone.
+each row depends only on its own record and on earlier results, to the last bit. Edge cases: a
+non-finite number counts as zero; a unit of m records counts with the sum of its rows divided by m,
+rounded toward zero; without records the result is noise alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +33,7 @@ STEPS = 80  # Chosen on two sets (steel, boards) of 20 and 60 records a class at
 
 _LENGTH_LIMIT = 1 << 22  # Most weights and biases of a head
 _STEPS_LIMIT = 10_000
-_NUMBERS = 1 << 23  # Numbers of gradients in memory at a time, about
+_NUMBERS = 1 << 23  # Approximate number of gradient entries in memory at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +42,10 @@ class GradientSchema:
 
     Attributes:
         encoder: SHA-256 of the public encoder package, hex.
-        dimension: Number d of features that the head stands on.
+        dimension: Number d of input features of the head.
         labels: Public label domain, in the order of class rows.
         steps: Number of noisy sums.
-        unit_rule: How a privacy unit with several records counts, as in ``StatisticsSchema``.
+        unit_rule: Rule for units with several records, as in ``StatisticsSchema``.
         bits: log2 of the number S of grid units in one clip radius.
         clip_radius: L2 norm to which a record's gradient is clipped, decimal string.
     """
@@ -78,7 +77,7 @@ class GradientSchema:
 
     @property
     def statistics(self) -> Literal["gradients"]:
-        """Kind of a charge for it."""
+        """Kind of release that a charge states."""
         return GRADIENTS
 
     @property
@@ -88,23 +87,23 @@ class GradientSchema:
 
     @property
     def blocks(self) -> tuple[Block]:
-        """The one block: all integers of all steps, of weight 1."""
+        """Single block with all integers of all steps, of weight 1."""
         return (Block("gradients", 0, (self.steps, self.length), 1),)
 
     def sensitivity_squared(self) -> int:
-        """Largest squared L2 change of all steps together, ``steps S^2``, squared grid units."""
+        """Return the squared L2 sensitivity of all steps, ``steps S^2``, squared grid units."""
         return self.steps << (2 * self.bits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledFeatures:
-    """Labelled records of one plant, as a head sees them.
+    """Labelled records of one plant, as inputs of a head.
 
     Attributes:
-        features: float32 ``[n, d]`` of a public scale, rows of norm about 1.
+        features: float32 ``[n, d]`` on a public scale, rows of norm about 1.
         labels: int64 ``[n]``, 0 to K - 1.
         classes: Number K of declared classes.
-        units: Privacy unit of each record; None where each record is one.
+        units: Privacy unit of each record; None: each record is its own unit.
     """
 
     features: NDArray[np.float32]
@@ -129,22 +128,22 @@ class LabelledFeatures:
 
 
 Gradients = Callable[[NDArray[np.int64]], NDArray[np.float64]]
-"""Gradients ``[m, P]`` of records by their row numbers ``[m]``."""
+"""Function from row numbers ``[m]`` to the gradients ``[m, P]`` of these records."""
 Head = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Weight ``[K, d]`` and bias ``[K]``."""
 Train = Callable[[LabelledFeatures, "ChargedSteps"], Head]
-"""Trains a head, and learns of the records what the steps tell; see ``wg_common.nets``."""
+"""Function that trains a head, using records only through the steps; see ``wg_common.nets``."""
 
 
 @dataclass(slots=True)
 class ChargedSteps:
-    """Noisy sums of gradients, as many as one charge pays for.
+    """Noisy sums of gradients, limited to the number that one charge pays for.
 
     Attributes:
-        units: Row numbers of each privacy unit; each row is in one.
+        units: Row numbers of each privacy unit; each row belongs to one unit.
         sigma: Standard deviation of the noise, grid units.
         remaining: Number of sums that may still be drawn.
-        sampler: Noise source; another one than OpenDP's in tests only.
+        sampler: Noise source; replaced only in tests.
     """
 
     units: Sequence[NDArray[np.int64]]
@@ -156,11 +155,11 @@ class ChargedSteps:
         """Return the sum of all records' clipped gradients with noise, ``[P]``.
 
         Args:
-            gradients: Called for a part of the records at a time.
-            length: P.
+            gradients: Function called with the row numbers of a part of the records at a time.
+            length: Number P of gradient entries per record.
 
         Raises:
-            InternalError: All that was charged is drawn.
+            InternalError: All charged sums have been drawn.
         """
         if self.remaining < 1:
             raise InternalError("gradients: more steps than were charged")
@@ -175,7 +174,7 @@ class ChargedSteps:
         return noisy.astype(np.float64) * (CLIP_RADIUS / (1 << BITS))
 
     def _parts(self, records: int) -> Iterator[list[NDArray[np.int64]]]:
-        """Units one after another, of about so many records together."""
+        """Yield groups of units with about ``records`` records each."""
         part: list[NDArray[np.int64]] = []
         count = 0
         for members in self.units:

@@ -1,17 +1,17 @@
-"""The mechanism: discrete Gaussian noise on exact integers, by OpenDP's sampler.
+"""Release mechanism: discrete Gaussian noise on exact integers, by OpenDP's sampler.
 
-*Guarantee.* With ``sigma_for``'s sigma, ``release_statistics`` is (epsilon, delta)-DP for adding or
-removing one privacy unit, and so is ``release`` of ``exact_statistics`` about a fixed centre: a
-discrete Gaussian on the integers is no weaker than the continuous one up to a term that vanishes
-once sigma is many grid units (Canonne, Kamath and Steinke 2020), and here it is at least
-``SIGMA_MINIMUM``. A release is two such mechanisms of one sigma, the second chosen by the
-output of the first; their squared mu add up (docs/centred-release.md).
+*Guarantee.* With sigma from ``sigma_for``, ``release_statistics`` is (epsilon, delta)-DP for adding
+or removing one privacy unit, and so is ``release`` of ``exact_statistics`` about a fixed centre. A
+discrete Gaussian is as private as the continuous one up to a term that vanishes once sigma is many
+grid units (Canonne, Kamath and Steinke 2020); here it is at least ``SIGMA_MINIMUM``. A release
+consists of two such mechanisms with the same sigma, the second chosen by the output of the first;
+their squared mu add up (docs/centred-release.md).
 
-Noise from numpy or torch is not private even with a secure generator: floating-point outputs tell
-neighbours apart by their last bits. The sampler is exact; its random bits come from OpenSSL's
-generator in the process, which the operating system seeds (docs/sharp_edges.md).
-It does not run in constant time: see ``timing``. The same release must never be sampled twice;
-that is the ledger's business.
+Noise from numpy or torch is not private even with a secure generator: the last bits of
+floating-point outputs distinguish neighbouring data sets. OpenDP's sampler is exact; its random
+bits come from OpenSSL's generator in the process, which the operating system seeds
+(docs/sharp_edges.md). It does not run in constant time: see ``timing``. The same release must never
+be sampled twice; the ledger ensures that.
 """
 
 import math
@@ -31,35 +31,35 @@ from wg_core.privacy.schema import StatisticsSchema
 Integers = NDArray[np.int64]
 Sampler = Callable[[Integers, float], Integers]
 About = Callable[[Centre], Integers]
-"""A data set's exact statistics, int64 ``[schema.length]``, with the sums taken about a centre."""
+"""Function that returns exact statistics, int64 ``[schema.length]``, with sums about a centre."""
 
 
 SIGMA_MINIMUM = 64.0
-"""Grid units: a coarser grid costs delta (3.7 units: 3.5 %; 373 units: nothing)."""
+"""Smallest sigma, grid units. A coarser grid costs delta (3.7: 3.5 %; 373: nothing)."""
 
 SIGMA_MAXIMUM = float(1 << 57)
-"""Grid units: 32 sigma beyond the largest exact statistic still fit in 64 bits."""
+"""Largest sigma, grid units: the largest exact statistic plus 32 sigma still fits in 64 bits."""
 
 
 class Bounded(Protocol):
-    """A layout of integers whose change by one privacy unit is bounded."""
+    """Layout of integers whose change by one privacy unit is bounded."""
 
     def sensitivity_squared(self) -> int:
-        """Largest squared L2 change, squared grid units."""
+        """Return the squared L2 sensitivity, squared grid units."""
 
 
 def sigma_for(schema: Bounded, epsilon: float, delta: float) -> float:
-    """Standard deviation of the noise for one (epsilon, delta)-DP release, in grid units.
+    """Return the noise's standard deviation for one (epsilon, delta)-DP release, grid units.
 
     The squared mu that a ledger counts, rounded up to its unit, is within (epsilon, delta) too.
 
     Raises:
         ConfigError: ``epsilon`` or ``delta`` is out of range.
-        PolicyRefused: The noise would be less than a tenth of the sensitivity, or outside of what
-            the integer grid carries.
+        PolicyRefused: The noise would be less than a tenth of the sensitivity, or outside the
+            range of the integer grid.
     """
-    # A single release costs this share less than asked for, so that an accountant's pessimistic
-    # rounding (up to 1e-7) does not put it over a cap of the same epsilon.
+    # A single release costs less than requested by this share, so that an accountant's pessimistic
+    # rounding (up to 1e-7) does not exceed a cap of the same epsilon.
     calibration_margin = 1e-6
     sensitivity_squared = Fraction(schema.sensitivity_squared())
     calibration.check_epsilon(epsilon)
@@ -82,7 +82,7 @@ def sigma_for(schema: Bounded, epsilon: float, delta: float) -> float:
 
 def opendp_sampler(exact: Integers, sigma: float) -> Integers:
     """Add discrete Gaussian noise of scale ``sigma`` with OpenDP; entries saturate at 64 bits."""
-    # Not the prelude: it imports torch and scikit-learn where they are.
+    # Not the prelude, which imports torch and scikit-learn if they are installed.
     from opendp.domains import atom_domain, vector_domain
     from opendp.measurements import make_gaussian
     from opendp.metrics import l2_distance
@@ -90,7 +90,7 @@ def opendp_sampler(exact: Integers, sigma: float) -> Integers:
 
     if "idealized-numerics" in GLOBAL_FEATURES:
         raise InternalError("OpenDP's idealized-numerics is on: its noise would not be private")
-    enable_features("contrib")  # an acknowledgement that proofs are not vetted; changes nothing
+    enable_features("contrib")  # acknowledges that proofs are not vetted; changes nothing
     space = vector_domain(atom_domain(T="i64"), size=len(exact)), l2_distance(T=float)
     measurement = make_gaussian(*space, scale=sigma)
     return np.array(measurement(exact.tolist()), dtype=np.int64)
@@ -103,19 +103,20 @@ def release_statistics(
     sigma: float,
     sampler: Sampler = opendp_sampler,
 ) -> Integers:
-    """Make a data set's statistics private, part by part. To be called once for each charge.
+    """Add noise to a data set's statistics, part by part; call this once per charge.
 
     Args:
         exact: int64 [schema.length], from ``exact_statistics``, about the origin.
-        about: The same data set's about a centre; not called where there are no labels.
-        sigma: From ``sigma_for``, grid units.
-        sampler: Adds the noise; another one than OpenDP's in tests only.
+        about: Function that returns the same data set's statistics about a centre; not called if
+            there are no labels.
+        sigma: Standard deviation from ``sigma_for``, grid units.
+        sampler: Function that adds the noise; replaced only in tests.
 
     Returns:
-        int64 [schema.length].
+        Released integers, int64 [schema.length].
 
     Raises:
-        InternalError: As ``release``.
+        InternalError: An argument or the sampler's result is invalid, as for ``release``.
     """
     return in_parts(schema, exact, about, sigma, lambda part: release(part, sigma, sampler))
 
@@ -127,13 +128,13 @@ def in_parts(
     sigma: float,
     noise: Callable[[Integers], Integers],
 ) -> Integers:
-    """The parts of a release in their order, whatever adds the noise.
+    """Return the parts of a release in order, with noise added by a given function.
 
     Args:
-        exact: As for ``release_statistics``.
-        about: As for ``release_statistics``.
-        sigma: Standard deviation of the noise, from which a centre is found; 0 without noise.
-        noise: From exact to released integers; called for each part.
+        exact: Exact statistics, as for ``release_statistics``.
+        about: Statistics about a centre, as for ``release_statistics``.
+        sigma: Standard deviation of the noise, used to compute the centre; 0 without noise.
+        noise: Function from exact to released integers, called for each part.
     """
     counts, middle, moments = schema.blocks
     noisy_part = noise(np.concatenate([exact[: counts.size], exact[moments.offset :]]))
@@ -145,18 +146,18 @@ def in_parts(
 
 
 def release(exact: Integers, sigma: float, sampler: Sampler = opendp_sampler) -> Integers:
-    """Make exact integers private: one part of a release.
+    """Add noise to one part of a release.
 
     Args:
-        exact: int64 [L].
-        sigma: From ``sigma_for``, grid units.
-        sampler: Adds the noise; another one than OpenDP's in tests only.
+        exact: Exact integers, int64 [L].
+        sigma: Standard deviation from ``sigma_for``, grid units.
+        sampler: Function that adds the noise; replaced only in tests.
 
     Returns:
-        int64 [L].
+        Released integers, int64 [L].
 
     Raises:
-        InternalError: An argument or the sampler's result is not what it must be.
+        InternalError: An argument or the sampler's result is invalid.
     """
     if exact.dtype != np.int64 or exact.ndim != 1:
         raise InternalError(

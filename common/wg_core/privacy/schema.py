@@ -1,4 +1,4 @@
-"""The statistics schema: how a release is laid out, and how far one privacy unit moves it.
+"""Statistics schema: layout of a release, and its sensitivity to one privacy unit.
 
 A record with features ``phi`` (quantised to integers ``q``, see ``exact``) and class ``y`` is
 mapped to one integer vector, and a data set to the sum over its privacy units::
@@ -6,34 +6,36 @@ mapped to one integer vector, and a data set to the sum over its privacy units::
     v(y, q) = [ a * e_y  |  b * e_y (x) q  |  c * q ]
                 counts        sums            moments
 
-``S = 2^bits`` grid units are one clip radius R, so ``|q|^2 <= S^2`` holds in exact integers. The
-counts block has one entry for each label and a last one for records without a label: a record is
-in exactly one of them, hence the extra entry costs nothing. A record without a label has no sums.
+One clip radius R is ``S = 2^bits`` grid units, so ``|q|^2 <= S^2`` holds in exact integers. The
+counts block has one entry for each label, and a last entry for unlabelled records. Each record
+counts in exactly one of them, so the extra entry does not raise the sensitivity. An unlabelled
+record has no sums.
 
-Statistics of two kinds have this layout. *Class statistics* are of the encoder's features, by
+Two kinds of statistics have this layout. *Class statistics* are of the encoder's features, by
 label. *Machine statistics* are of the ``MACHINE_DIMENSION`` numbers that the encoder's reading map
-gives a record at the stated data sheet; they have no labels, so every record is in the one entry of
-the counts, and nothing is left of the sums. Their use is the mean M / N of moments over count. With
-noise of one sensitivity sigma, a share w for the count and d numbers, its squared error is::
+computes from a record and the stated data sheet; they have no labels, so every record is in the one
+entry of the counts, and there are no sums. They are used for the mean M / N of moments over count.
+If the noise on the sensitivity is sigma, the count has a share w, and there are d numbers, the
+squared error of the mean is::
 
     sigma^2 (d / (1 - w) + |mean|^2 / w) / N^2,   least at w = |mean| / (|mean| + sqrt(d))
 
-whatever N is. With d = 32 a share of 5 % is best for a mean of length .30. The root of the error is
-1 % above the least at length .5 (38.7 for 37.9, times sigma^2 / N^2) and 10 % at length 1 (53.7 for
-44.3). At epsilon 1 and delta 1e-5 sigma is 3.7: each number of the mean is off by .038 at 100
-records and by .004 at 1,000, and the count by 17.
+for every N. With d = 32 a share of 5 % is optimal for a mean of length .30. The root of the error
+is 1 % above its minimum at length .5 (38.7 against 37.9, times sigma^2 / N^2) and 10 % at length 1
+(53.7 against 44.3). At epsilon 1 and delta 1e-5 sigma is 3.7: the error of each number of the mean
+is .038 at 100 records and .004 at 1,000, and the error of the count is 17.
 
-A release has two parts. Counts and moments are released first. From what was released follow a
-point C and a radius r (see ``centring``), and the sums are released second, of deviations::
+A release has two parts. Counts and moments are released first. They determine a point C and a
+radius r (see ``centring``), and then the sums of deviations are released::
 
     b' * e_y (x) clip(q - C, r)        with the integer b' = floor(b * S / r)
 
-Whatever C is, a record's part of the sums has a squared norm of at most ``b'^2 r^2 <= b^2 S^2``, as
-if they were not centred: what is charged depends on no C. Noise of one sigma goes on both parts, so
+For every C the squared norm of a record's part of the sums is at most ``b'^2 r^2 <= b^2 S^2``, as
+without centring, so the charge does not depend on C. Both parts get noise of the same sigma, so
 that their squared mu add up to that of the whole vector (docs/centred-release.md).
 
-*Guarantee.* ``sensitivity_squared`` bounds ``|v(D) - v(D')|^2`` over all neighbours, as an exact
-integer. Nothing here says anything about noise; see ``mechanism``.
+*Guarantee.* ``sensitivity_squared`` bounds ``|v(D) - v(D')|^2`` over all neighbouring data sets, as
+an exact integer. This module makes no statement about noise; see ``mechanism``.
 """
 
 import math
@@ -49,38 +51,38 @@ from wg_core.errors import DecodeError
 
 VERSION = 1
 
-CLIP_RADIUS = 1.0  # L2 length to which the public encoders clip features, in feature units
+CLIP_RADIUS = 1.0  # L2 norm to which the public encoders clip features, in feature units
 
-DIMENSION = 64  # Usual number of features that an encoder releases
+DIMENSION = 64  # Usual number of released features of an encoder
 
 Statistics = Literal["classes", "machine"]
-"""What a release is of."""
+"""Kind of statistics in a release."""
 CLASSES: Final = "classes"
 MACHINE: Final = "machine"
 KINDS: tuple[Statistics, ...] = (CLASSES, MACHINE)
 
 Released = Literal["classes", "machine", "gradients"]
-"""Kinds of charges: statistics that a server asks for, or the gradients of a private head
-(``gradients``), which leaves by a command of the plant alone."""
+"""Kind of release that a charge pays for: statistics requested by a server, or the gradients of a
+private head (``gradients``), which only a command of the plant releases."""
 GRADIENTS: Final = "gradients"
 
 MachineMark = Literal["machine"] | UnsetType
-"""How a record says that it is of machine statistics; one of class statistics has no such field, as
-before there were others, so that its bytes are what they were."""
+"""Field by which a record states that it is about machine statistics; absent for class statistics,
+so that records from before the field existed keep their bytes."""
 
 ReleaseMark = Literal["machine", "gradients"] | UnsetType
-"""As ``MachineMark``, of a decision, which may be on a private head too."""
+"""Like ``MachineMark``, for a decision, which may also be about a private head."""
 
-MACHINE_DIMENSION = 32  # Numbers that a reading map gives a record
+MACHINE_DIMENSION = 32  # Numbers that a reading map computes from a record
 
 MACHINE_RECORDS = 100
-"""Fewest records whose mean numbers say more than the noise of a release hides: generated networks
-are made without the statistics of fewer."""
+"""Fewest records whose mean is larger than the noise of a release; with fewer, generated networks
+are made without machine statistics."""
 
 COORDINATE_LIMIT = 1 << 62
-"""No exact statistic may pass this: half of what an i64 holds is left to the noise."""
+"""Bound on every exact statistic; the other half of the int64 range is left for noise."""
 
-CAPACITY_MINIMUM = 1 << 20  # Every schema can hold at least this many records
+CAPACITY_MINIMUM = 1 << 20  # Number of records that every schema must be able to hold
 
 BlockName = Literal["counts", "sums", "moments", "gradients"]
 
@@ -92,18 +94,18 @@ _WEIGHT_LIMIT = 1 << 53
 
 
 _SHARES = (Fraction(5, 100), Fraction(75, 100), Fraction(20, 100))
-"""Of the squared sensitivity, for counts, sums and moments."""
+"""Shares of the squared sensitivity for counts, sums and moments."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One contiguous part of the released vector.
+    """Contiguous part of the released vector.
 
     Attributes:
-        name: ``counts``, ``sums`` or ``moments``; ``gradients`` of a private head.
+        name: ``counts``, ``sums`` or ``moments``; ``gradients`` for a private head.
         offset: Index of its first entry.
         shape: Shape of the array, in C order.
-        weight: The integer weight (a, b or c) by which its entries were multiplied.
+        weight: Integer weight (a, b or c) by which its entries were multiplied.
     """
 
     name: BlockName
@@ -119,7 +121,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatisticsSchema:
-    """Layout, grid and privacy unit of a release. Everything in it is public.
+    """Layout, grid and privacy unit of a release. All fields are public.
 
     Attributes:
         encoder: SHA-256 of the public encoder package, hex.
@@ -127,12 +129,12 @@ class StatisticsSchema:
         labels: Public label domain, in order; may be empty.
         clip_radius: L2 radius R to which features are clipped, decimal string, feature units.
         bits: log2 of the number S of grid units in one clip radius.
-        count_weight: a.
-        sum_weight: b, the least weight of an entry of the sums: ``centring`` says by which they
-            were multiplied. 0 exactly when there are no labels.
-        moment_weight: c.
-        unit_rule: How a privacy unit with several records counts: ``record`` (each record is a
-            unit), or ``weight`` (each of its m records with weight 1/m).
+        count_weight: Weight a of the counts.
+        sum_weight: Smallest weight b of the sums, which ``centring`` may increase; 0 if and only if
+            there are no labels.
+        moment_weight: Weight c of the moments.
+        unit_rule: Rule for a privacy unit with several records: ``record`` (each record is a
+            unit), or ``weight`` (each of the unit's m records has weight 1/m).
         features: ``machine``: the features are the reading map's numbers; absent: the encoder's.
     """
 
@@ -185,22 +187,22 @@ class StatisticsSchema:
 
     @property
     def statistics(self) -> Statistics:
-        """Statistics that its releases hold."""
+        """Kind of statistics in its releases."""
         return statistics_of(self.features)
 
     @property
     def grid(self) -> int:
-        """S: grid units in one clip radius."""
+        """Number S of grid units in one clip radius."""
         return 1 << self.bits
 
     @property
     def radius(self) -> float:
-        """R: the clip radius in feature units."""
+        """Clip radius R in feature units."""
         return numbers.decimal(self.clip_radius)
 
     @property
     def blocks(self) -> tuple[Block, Block, Block]:
-        """The blocks of the released vector: counts, sums, moments."""
+        """Blocks of the released vector: counts, sums, moments."""
         classes, d = len(self.labels), self.dimension
         counts = Block("counts", 0, (classes + 1,), self.count_weight)
         sums = Block("sums", counts.size, (classes, d), self.sum_weight)
@@ -214,15 +216,15 @@ class StatisticsSchema:
 
     @property
     def capacity(self) -> int:
-        """Number of records below which no exact statistic can leave 64 bits."""
+        """Number of records up to which every exact statistic fits in 64 bits."""
         linear = max(self.sum_weight, self.moment_weight) * self.grid
         return COORDINATE_LIMIT // max(self.count_weight, linear)
 
     def sensitivity_squared(self) -> int:
-        """Largest squared L2 change, in squared grid units, by one privacy unit more or less.
+        """Return the squared L2 sensitivity to one privacy unit more or less, squared grid units.
 
-        Attained, unless the rule is ``weight`` and a unit has several records. What replacing one
-        unit by another costs is in docs/privacy-argument.md.
+        The bound is attained, unless the rule is ``weight`` and a unit has several records. For the
+        cost of replacing one unit by another see docs/privacy-argument.md.
         """
         linear = (self.sum_weight**2 + self.moment_weight**2) * self.grid**2
         return self.count_weight**2 + linear
@@ -237,14 +239,14 @@ def default_schema(
     bits: int = 14,
     unit_rule: Literal["record", "weight"] = "record",
 ) -> StatisticsSchema:
-    """The schema with the block shares that were found good.
+    """Return the schema with the default shares of the squared sensitivity.
 
     Args:
         encoder: SHA-256 of the public encoder package, hex.
-        labels: Public label domain. If it is empty, the share of the sums goes to the moments.
+        labels: Public label domain; if empty, the share of the sums goes to the moments.
         clip_radius: L2 clip radius, in feature units.
-        bits: log2 of grid units in one clip radius.
-        unit_rule: How a privacy unit with several records counts.
+        bits: log2 of the number of grid units in one clip radius.
+        unit_rule: Rule for a privacy unit with several records.
 
     Raises:
         DecodeError: An argument is out of its range.
@@ -261,7 +263,7 @@ def default_schema(
 
 
 def machine_schema(encoder: str, unit_rule: Literal["record", "weight"]) -> StatisticsSchema:
-    """The schema of machine statistics under an encoder, by its SHA-256, hex."""
+    """Return the schema of machine statistics for an encoder, given by its SHA-256, hex."""
     schema = default_schema(
         encoder=encoder,
         dimension=MACHINE_DIMENSION,
@@ -273,17 +275,17 @@ def machine_schema(encoder: str, unit_rule: Literal["record", "weight"]) -> Stat
 
 
 def mark(statistics: Statistics) -> MachineMark:
-    """Mark by which a record says that it is of these statistics."""
+    """Return the mark of a record about these statistics."""
     return UNSET if statistics == CLASSES else MACHINE
 
 
 def statistics_of(mark: MachineMark) -> Statistics:
-    """Statistics of a record with this mark."""
+    """Return the statistics that a record's mark states."""
     return CLASSES if mark is UNSET else MACHINE
 
 
 def released_of(mark: ReleaseMark) -> Released:
-    """Kind of release of a record with this mark."""
+    """Return the kind of release that a record's mark states."""
     return CLASSES if mark is UNSET else mark
 
 
@@ -298,17 +300,17 @@ def schema_with_shares(
     unit_rule: Literal["record", "weight"] = "record",
     moment_weight: int = 256,
 ) -> StatisticsSchema:
-    """A schema whose blocks take given shares of the squared sensitivity.
+    """Return a schema whose blocks have given shares of the squared sensitivity.
 
-    The weights are found in exact arithmetic, so every machine finds the same ones: that of the
-    moments is 256, and the others are rounded down to match.
+    The weights are computed in exact arithmetic, so every machine gets the same ones: the weight
+    of the moments is given, and the others are rounded down to match.
 
     Args:
         encoder: SHA-256 of the public encoder package, hex.
         clip_radius: L2 clip radius, in feature units.
-        bits: log2 of grid units in one clip radius.
+        bits: log2 of the number of grid units in one clip radius.
         shares: Shares of counts, sums and moments; they sum to 1.
-        unit_rule: How a privacy unit with several records counts.
+        unit_rule: Rule for a privacy unit with several records.
 
     Raises:
         DecodeError: An argument is out of its range.

@@ -1,7 +1,7 @@
-"""Simulated releases for tests and for training the generator. Never for a real release.
+"""Simulated releases, only for tests and for training the generator, never for a real release.
 
-A seeded rounded Gaussian has the right distribution and no privacy at all: the generator can be
-replayed, and floating-point noise has holes. Real releases come from ``mechanism.release``.
+A seeded rounded Gaussian has the right distribution but no privacy: its generator can be replayed,
+and floating-point noise has gaps. Real releases come from ``mechanism.release``.
 """
 
 import numpy as np
@@ -19,11 +19,11 @@ def simulate_release(
     """Add rounded Gaussian noise that is *not private*.
 
     Args:
-        exact: int64, any shape.
+        exact: Exact statistics, int64, any shape.
         sigma: Standard deviation, grid units.
 
     Returns:
-        int64, same shape.
+        Noisy statistics, int64, same shape.
     """
     noise = np.rint(rng.normal(0.0, sigma, size=exact.shape))
     return np.asarray(exact + noise.astype(np.int64), dtype=np.int64)
@@ -36,12 +36,12 @@ def simulate_statistics(
     sigma: float,
     rng: np.random.Generator,
 ) -> NoisyStatistics:
-    """A whole release of a data set of records, part by part as a real one, *not private*.
+    """Simulate a complete release of records, part by part like a real one, *not private*.
 
     Args:
-        schema: What is released; its unit rule is ``record``.
-        features: [n, d], feature units.
-        labels: Integers [n], -1 for a record without a label.
+        schema: Layout of the release, with unit rule ``record``.
+        features: Features [n, d], feature units.
+        labels: Class indices, integers [n]; -1: unlabelled.
         sigma: Standard deviation, grid units; 0 for exact statistics.
     """
     noisy = mechanism.in_parts(

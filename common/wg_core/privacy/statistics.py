@@ -1,6 +1,6 @@
-"""Noisy statistics in natural units, with the noise that is known to be on them.
+"""Noisy statistics in natural units, with the standard deviation of their noise.
 
-This is what the server works with. Everything computed from it is post-processing and free.
+The server works with these. Everything computed from them is post-processing and costs nothing.
 """
 
 import functools
@@ -19,11 +19,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class NoisyStatistics:
-    """One release.
+    """Statistics of one release.
 
     Attributes:
         schema: Layout, grid and weights.
-        integers: int64 [schema.length], as released.
+        integers: Released integers, int64 [schema.length].
         sigma: Standard deviation of the noise on each entry, grid units; 0 without noise.
     """
 
@@ -42,11 +42,11 @@ class NoisyStatistics:
             raise DecodeError(f"statistics: sigma is {self.sigma!r}")
 
     def counts(self) -> Array:
-        """Records of each label, [K]; with noise they may be negative."""
+        """Return the number of records per label, [K]; may be negative because of noise."""
         return self._block(0)[:-1] / self.schema.count_weight
 
     def unlabelled_count(self) -> float:
-        """Number of records without a label."""
+        """Return the number of unlabelled records."""
         return float(self._block(0)[-1] / self.schema.count_weight)
 
     @property
@@ -55,7 +55,7 @@ class NoisyStatistics:
         return self.sigma / self.schema.count_weight
 
     def sums(self) -> Array:
-        """Sum of clipped deviations from ``centre()`` of each label, [K, d], feature units."""
+        """Return each label's sum of deviations from ``centre()``, [K, d], feature units."""
         return self._block(1) * self._sum_unit
 
     @property
@@ -64,19 +64,19 @@ class NoisyStatistics:
         return self.sigma * self._sum_unit
 
     def centre(self) -> Array:
-        """Point about which the sums are taken, [d], feature units.
+        """Return the centre of the sums, [d], feature units.
 
-        It is known to the last digit: noise moved it, but there is none on it.
+        It is known exactly: noise influenced its value, but no noise is added to it.
         """
         return np.asarray(self._about.point * (self.schema.radius / self.schema.grid))
 
     @property
     def sum_radius(self) -> float:
-        """Radius to which what is summed was clipped, feature units."""
+        """Radius to which the deviations were clipped, feature units."""
         return self.schema.radius * self._about.radius / self.schema.grid
 
     def moments(self) -> Array:
-        """Sum of clipped features over records with and without a label, [d], feature units."""
+        """Return the sum of clipped features over all records, [d], feature units."""
         return self._block(2) * self._moment_unit
 
     @property

@@ -1,8 +1,8 @@
-"""Answers in fixed time slots, so that how long the sampler took says nothing.
+"""Fixed time slots for answers, so that the sampler's running time reveals nothing.
 
 The discrete Gaussian sampler rejects proposals, and clipping loops over the data: neither runs in
 constant time. An answer is therefore held until the next multiple of a public slot after the
-request. What is left to see is the number of slots, which is one unless the slot is too short.
+request. Only the number of slots remains visible, which is one unless the slot is too short.
 """
 
 import math
@@ -22,13 +22,13 @@ def hold(
     """Sleep until the end of the current slot.
 
     Args:
-        start_time: ``now()`` when the request arrived, before private data was touched.
+        start_time: Value of ``clock()`` when the request arrived, before private data was used.
         slot: Length of a slot, seconds.
-        clock: A monotonic clock, seconds.
-        sleep: Sleeps for at least so many seconds.
+        clock: Function that returns monotonic time, seconds.
+        sleep: Function that sleeps for at least the given seconds.
 
     Returns:
-        The number of slots that the answer took, at least 1.
+        Number of slots that the answer took, at least 1.
 
     Raises:
         ConfigError: ``slot`` is not positive and finite.
