@@ -1,1 +1,1 @@
-"""Everything that leaves a plant: charged, sampled, recorded, cosigned, then sent."""
+"""Releases of a plant: charged, sampled, recorded, cosigned, then sent."""

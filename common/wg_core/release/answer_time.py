@@ -1,26 +1,26 @@
-"""How long an answer may take at most, by arithmetic; its time slot must be longer."""
+"""Upper bound on the time of an answer, by arithmetic, which its time slot must exceed."""
 
 from wg_core.errors import ConfigError
 from wg_core.site.config import ClientConfig
 
 _SECONDS_A_RECORD = {False: 6e-5, True: 2e-4}
-"""To sum one record about a centre, and with units of several records: four times what one core of
-a server took (16 and 51 microseconds)."""
+"""Seconds to sum one record about a centre, without and with units of several records: four times
+the measured time of one server core (16 and 51 microseconds)."""
 _SLOTS = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
-"""Slots that are suggested: few, since a slot can be seen."""
+"""Suggested slots, in seconds; only a few, since an observer can see the slot."""
 
 
 def check_slot(config: ClientConfig, records: int, dimension: int) -> None:
-    """Refuse a time slot in which an answer might not be made: how many it takes would tell.
+    """Check that the time slot is long enough for an answer.
 
-    An answer sums all records about a centre that is not known before, and checks the files of the
-    snapshot, so it takes longer for more records. The bound is arithmetic on a slow machine's
-    speed, never a measurement.
+    An answer that takes several slots would reveal the number of records: it sums all records about
+    a centre that is not known before, and checks the snapshot's files. The bound is computed from
+    the speed of a slow machine, never measured.
 
     Raises:
-        ConfigError: The slot is too short; the message names one that is not.
+        ConfigError: The slot is too short; the message suggests a longer one.
     """
-    # To check a file: a fifth of what SHA-256 takes with a processor's own instructions.
+    # Speed of checking a file: a fifth of SHA-256 with a processor's own instructions.
     bytes_a_second = 2e8
     seconds_a_record = (
         _SECONDS_A_RECORD[config.data.unit_column is not None] + dimension * 4 / bytes_a_second

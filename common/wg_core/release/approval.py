@@ -1,13 +1,13 @@
-"""Requests that a person decides: kept until then, and the decision, with a name, on the ledger.
+"""Requests that a person must decide on, and the decisions, recorded by name on the ledger.
 
-With ``privacy.approve: human`` a request that the policy allows is kept in ``requests/`` and
+With ``privacy.approve: human`` a request that the policy allows is stored in ``requests/`` and
 refused with the word ``approval``; the server asks again. ``decide`` writes a DECISION entry; the
-next time the request comes it is answered, if it was approved. What was approved is one request at
-one price, for one purpose and recipient: a charge that differs does not follow from the log.
+next time the request arrives it is answered if it was approved. An approval is for one request at
+one price, for one purpose and recipient: a charge with other terms is invalid on the log.
 
-Not guaranteed: that a decision says nothing of the data. A person may look at them first, and that
-somebody decided, how and when, can be seen by the server. A ledger keeps names for ever, and
-auditors read them: a role is a name, too.
+Not guaranteed: that a decision is independent of the data. A person may look at them first, and the
+server sees the decision and its time. A ledger keeps names for ever, and auditors read them; a role
+is a name, too.
 """
 
 import logging
@@ -36,7 +36,7 @@ from wg_core.wire.protocol import StatisticsQuery
 
 log = logging.getLogger(__name__)
 
-WAITING_LIMIT = 256  # Most requests that are kept; a server cannot fill the disk
+WAITING_LIMIT = 256  # Most requests stored, so that a server cannot fill the disk
 _FILE_LIMIT = 64 << 10
 
 
@@ -44,28 +44,28 @@ HOLDERS = "whoever gets the exported file"  # Recipient of a private head
 
 
 class Question(Price, Protocol):
-    """Request for a release: by a server, or by a command of the plant."""
+    """Request for a release, by a server or by a command of the plant."""
 
     @property
     def request_id(self) -> str:
-        """Logical request."""
+        """Id of the request."""
 
     @property
     def purpose(self) -> str:
-        """Use of what is asked for."""
+        """Purpose of the release."""
 
     @property
     def statistics(self) -> ReleaseMark:
-        """Mark of what is asked for."""
+        """Mark of the kind of release."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A request that waits for a person.
+    """Request that waits for a person's decision.
 
     Attributes:
-        query: What the server asks.
-        came: When it came first, Unix seconds.
+        query: The server's query.
+        came: Time at which it first arrived, Unix seconds.
     """
 
     query: StatisticsQuery
@@ -79,11 +79,11 @@ def check(
     query: StatisticsQuery,
     current_time: float,
 ) -> None:
-    """Let a request pass if nobody must decide it, or somebody approved it.
+    """Return if a request needs no decision or was approved on the same terms; raise otherwise.
 
     Raises:
-        ApprovalPending: Nobody has decided yet; the request is kept.
-        PolicyRefused: It was denied, or something else was approved.
+        ApprovalPending: Nobody has decided yet; the request is stored.
+        PolicyRefused: The request was denied, or approved on other terms.
     """
     if config.privacy.approve != HUMAN:
         return
@@ -114,13 +114,13 @@ def decide(
     """Write a person's decision to the ledger.
 
     Args:
-        ledger: Ledger of the plant, held.
-        is_approved: Whether it may be answered.
-        name: Who decided, or in which role; for ever on the ledger.
+        ledger: Open ledger of the plant, with its lock held.
+        is_approved: True if the request may be answered.
+        name: Name or role of the person; stays on the ledger for ever.
 
     Raises:
-        UsageError: The name is none.
-        VerificationError: The request was charged already.
+        UsageError: The name is not allowed.
+        VerificationError: The request was charged before.
     """
     try:
         check_name(name)
@@ -149,11 +149,11 @@ def decide(
 
 
 def by_hand(config: ClientConfig, ledger: Ledger, query: Question, name: str | None) -> None:
-    """The decision of whoever makes a release by a command, where a person must decide.
+    """Record the approval of the person who makes a release by a command, if one is required.
 
     Raises:
-        PolicyRefused: Nobody is named.
-        UsageError: The name is none.
+        PolicyRefused: An approval is required, and no name is given.
+        UsageError: The name is not allowed, or no approval is required.
     """
     if config.privacy.approve != HUMAN:
         if name is not None:
@@ -168,15 +168,15 @@ def by_hand(config: ClientConfig, ledger: Ledger, query: Question, name: str | N
 
 
 def recipient_of(config: ClientConfig, kind: Released) -> str:
-    """Recipient of a release."""
+    """Return the recipient of a release."""
     return HOLDERS if kind == GRADIENTS else config.server.name
 
 
 def waiting(home: ClientHome, current_time: float) -> list[Waiting]:
-    """Requests that are kept, oldest first; what has expired is forgotten.
+    """List the stored requests, oldest first, and delete expired ones.
 
     Raises:
-        DecodeError: A file of them is damaged.
+        DecodeError: A file of a request is damaged.
     """
     requests = []
     for path in sorted(home.requests.glob("*.json")):
@@ -190,10 +190,10 @@ def waiting(home: ClientHome, current_time: float) -> list[Waiting]:
 
 
 def find(home: ClientHome, prefix: str, current_time: float) -> Waiting:
-    """A request by its id, or the beginning of it.
+    """Find a stored request by its id or the beginning of its id.
 
     Raises:
-        ConfigError: None, or several.
+        ConfigError: No request, or several requests, match.
     """
     matches = [
         request
@@ -209,7 +209,7 @@ def find(home: ClientHome, prefix: str, current_time: float) -> Waiting:
 
 
 def _keep(home: ClientHome, query: StatisticsQuery, current_time: float) -> None:
-    """Keep a request, once, if there is room."""
+    """Store a request, once, if there is room."""
     fleet.check_request_id(query.request_id)
     request = Waiting(query=query, came=int(current_time))
     path = home.requests / f"{query.request_id}.json"

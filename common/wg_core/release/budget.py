@@ -1,4 +1,4 @@
-"""What left the plant and what it cost, read from its ledger."""
+"""Releases of a plant and their privacy cost, read from its ledger."""
 
 from dataclasses import dataclass
 
@@ -14,18 +14,18 @@ from wg_core.site.home import ClientHome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseRow:
-    """One charge, and the release that it paid for.
+    """Charge, with the release that it paid for.
 
     Attributes:
-        request_id: The request.
+        request_id: Id of the request.
         time: Unix time in seconds, by the plant's clock.
-        recipient: Who asked.
-        purpose: What for.
+        recipient: Recipient of the release.
+        purpose: Purpose of the release.
         epsilon: Epsilon of this release alone, decimal string.
         delta: Delta of the guarantee, decimal string.
-        epsilon_after: Composed epsilon after it, decimal string.
-        size: Bytes of the release, or None: it was charged, and nothing left.
-        statistics: What it is of.
+        epsilon_after: Composed epsilon after this charge, decimal string.
+        size: Size of the release in bytes; None: the charge has no release.
+        statistics: Kind of release.
     """
 
     request_id: str
@@ -41,18 +41,18 @@ class ReleaseRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spend:
-    """The budget of the plant's data set.
+    """Spending of the plant's privacy budget.
 
     Attributes:
         epsilon: Composed epsilon at ``cap_delta``.
-        cap_epsilon: Cap, decimal string.
+        cap_epsilon: Epsilon of the cap, decimal string.
         cap_delta: Delta of the cap, decimal string.
         charges: Number of charges.
-        burned: Charges without a release.
-        entries: Entries of the ledger.
-        releases: Oldest first.
-        distinguished: How often the best guess whether one given unit was in the data can be right,
-            at even odds, from all that was charged.
+        burned: Number of charges without a release.
+        entries: Number of entries of the ledger.
+        releases: Charges with their releases, oldest first.
+        distinguished: Largest probability, at even prior odds, of correctly guessing from all
+            releases whether one given unit was in the data.
     """
 
     epsilon: float
@@ -66,11 +66,11 @@ class Spend:
 
 
 def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
-    """Read the ledger; it is checked as it is read, and not written.
+    """Read the budget from the ledger, which is verified on the way and not written.
 
     Raises:
-        ConfigError: There is no ledger, or it does not know the data set.
-        VerificationError: It was edited, cut, or is damaged.
+        ConfigError: The ledger does not exist, or the data set is not registered on it.
+        VerificationError: The ledger was edited, truncated, or is damaged.
     """
     with Ledger.open(home.ledger) as ledger:
         if ledger.commitment(config.data.name) is None:

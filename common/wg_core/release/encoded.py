@@ -1,12 +1,12 @@
-"""What an interrupted freeze has encoded already, so that the next one goes on from there.
+"""Cache of features already encoded by an interrupted freeze, for the next freeze.
 
 ::
 
     snapshots/.encoded/ENCODER.rows      a row for each record: keyed digest, features float32
 
-Rows are appended, and are as long as the last flush; half a row at the end is cut off. A row counts
-for whatever record has its content, which is decoded and hashed anew by every freeze: nothing is
-believed that a file's name or date says. A freeze that ends deletes all of it.
+Rows are appended and flushed; a partial row at the end is cut off. A row is valid for every record
+with its content, which each freeze decodes and hashes anew: file names and dates are not trusted. A
+freeze that completes deletes the cache.
 """
 
 import shutil
@@ -25,10 +25,10 @@ FOLDER = ".encoded"
 
 
 class Encoded:
-    """Features by keyed digest of a content, on disk while a freeze runs."""
+    """Features by keyed digest of the content, on disk while a freeze runs."""
 
     def __init__(self, home: ClientHome, encoder: str, width: int) -> None:
-        """Name a place.
+        """Set the location of the cache.
 
         Args:
             encoder: Id of the encoder, hex.
@@ -42,10 +42,10 @@ class Encoded:
         self._map: NDArray[np.void] | None = None
 
     def __enter__(self) -> Self:
-        """Open it, and see what is there.
+        """Open the cache, and read the digests in it.
 
         Raises:
-            StorageError: It cannot be read or written.
+            StorageError: The cache cannot be read or written.
         """
         with raised_as(StorageError, f"{self._path}: cannot be used"):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ class Encoded:
     def __exit__(
         self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
     ) -> None:
-        """Delete it, unless the freeze was cut off."""
+        """Delete the cache, unless the freeze was interrupted."""
         if self._stream is not None:
             self._stream.close()
         self._map = None
@@ -77,14 +77,14 @@ class Encoded:
         return len(self._known)
 
     def find(self, digest: bytes) -> NDArray[np.float32] | None:
-        """Features of a content that an earlier freeze encoded, or nothing."""
+        """Return the features of a content encoded by an earlier freeze, or None."""
         row = self._known.get(digest)
         if row is None or self._map is None:
             return None
         return np.array(self._map[row]["values"], dtype=np.float32)
 
     def add(self, digests: list[bytes], values: NDArray[np.float32]) -> None:
-        """Keep the features of some contents.
+        """Append the features of some contents.
 
         Raises:
             OSError: The disk is full.

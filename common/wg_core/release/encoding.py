@@ -1,7 +1,8 @@
-"""Numbers that a freeze reads of each record: local features, and those at a stated machine.
+"""Numbers that a freeze computes from each record: local features and machine numbers.
 
-Numbers are read where ``data-sheet.yaml`` states a machine and the confirmed encoder has a reading
-map of its kind. They depend on the sheet as on the encoder, so a snapshot names it.
+Machine numbers are computed if ``data-sheet.yaml`` states a machine and the confirmed encoder has a
+reading map of its kind. They depend on the data sheet as well as on the encoder, so a snapshot
+names the sheet.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,19 +22,19 @@ from wg_core.site.config import ClientConfig
 from wg_core.wire import canonical
 from wg_core.wire.data_sheet import DataSheet
 
-_NUMBERS = "machine.array"  # Numbers of each record's machine, while a snapshot is made
+_NUMBERS = "machine.array"  # Machine numbers of the records, while a snapshot is made
 
 
 class RecordEncoder(Protocol):
-    """Maker of features; see ``wg_common.nets.encoder.module.Encoder``."""
+    """Encoder of records; see ``wg_common.nets.encoder.module.Encoder``."""
 
     @property
     def modality(self) -> str:
-        """Name of the modality of its records."""
+        """Name of the records' modality."""
 
     @property
     def clip_radius(self) -> float:
-        """Longest released feature vector."""
+        """Largest L2 norm of a released feature vector."""
 
     @property
     def dimension(self) -> int:
@@ -41,7 +42,7 @@ class RecordEncoder(Protocol):
 
     @property
     def local_dimension(self) -> int:
-        """Number of features that stay at the plant, the released ones included."""
+        """Number of features that stay at the plant, including the released ones."""
 
     @property
     def scaled_dimension(self) -> int:
@@ -49,36 +50,36 @@ class RecordEncoder(Protocol):
 
     @property
     def machine_kinds(self) -> tuple[str, ...]:
-        """Kinds of machine, as fields of a data sheet, that it has a reading map of."""
+        """Kinds of machine with a reading map, as named by the fields of a data sheet."""
 
     def encode_local(self, records: Sequence[Any], /) -> NDArray[np.float32]:
-        """Local features ``[n, local_dimension]`` of records, one at a time; see ``total``."""
+        """Return local features ``[n, local_dimension]``, independent per record; see ``total``."""
 
     def machine_numbers(
         self, records: Sequence[Any], data_sheet: DataSheet, /
     ) -> NDArray[np.float32]:
-        """Numbers ``[n, 32]`` of records at a stated machine, one at a time.
+        """Return the numbers ``[n, 32]`` of records at a stated machine, each record independently.
 
-        A record that cannot be read has zeros. No records at all ask whether the machine can be.
+        An unreadable record gives zeros. A call without records only checks the machine.
 
         Raises:
-            ConfigError: The machine is unlike all that its map was made for.
+            ConfigError: The machine differs too much from those that the map was trained on.
         """
 
 
 LoadEncoder = Callable[[bytes], RecordEncoder]
-"""Loads the confirmed package: ``wg_client.data.plant.encoder_loader``."""
+"""Function that loads the confirmed package: ``wg_client.data.plant.encoder_loader``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """The numbers that are read of a record: local features, then those at a stated machine.
+    """Numeric features computed from a record: local features, then machine numbers.
 
     Attributes:
         schema: Layout of class statistics.
-        sheet: Data sheet of the machine at which records are read; None: at none.
-        unread_machine: Reason why the stated machine has no statistics; empty: it has, or none is
-            stated.
+        sheet: Data sheet of the stated machine; None: no machine numbers are computed.
+        unread_machine: Reason why the stated machine has no statistics; empty if it has some, or
+            if no machine is stated.
     """
 
     encoder: RecordEncoder
@@ -88,21 +89,21 @@ class Reading:
 
     @property
     def width(self) -> int:
-        """Numbers of a record: D local features, then those of its machine."""
+        """Numbers per record: D local features, then the machine numbers."""
         return self.encoder.local_dimension + (0 if self.sheet is None else MACHINE_DIMENSION)
 
     @property
     def name(self) -> str:
-        """Name of all that these numbers depend on beside the record, hex."""
+        """Hash of encoder and data sheet, on which these numbers depend, hex."""
         if self.sheet is None:
             return self.schema.encoder
         return canonical.sha256_hex(self.schema.encoder.encode() + canonical.encode(self.sheet))
 
     def read(self, records: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Numbers of some records, zeros where the encoder fails, as of ``total.encode``.
+        """Compute the numbers of some records; zeros if the encoder fails, as in ``total.encode``.
 
         Returns:
-            Numbers ``[n, width]``, and whether the encoder failed on each record, ``[n]``.
+            Numbers ``[n, width]``, and a mask ``[n]`` of the records on which the encoder failed.
         """
         rows, failures = total.encode(self.encoder, records)
         if self.sheet is None:
@@ -113,19 +114,19 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class _AtMachine:
-    """An encoder whose features are the numbers of records at a stated machine."""
+    """Adapter that presents an encoder's machine numbers as its local features."""
 
     encoder: RecordEncoder
     sheet: DataSheet
     local_dimension: int = MACHINE_DIMENSION
 
     def encode_local(self, records: Sequence[Any], /) -> NDArray[np.float32]:
-        """Numbers ``[n, 32]`` of records."""
+        """Return the machine numbers ``[n, 32]`` of records."""
         return self.encoder.machine_numbers(records, self.sheet)
 
 
 def reading_of(config: ClientConfig, encoder: RecordEncoder, identity: str) -> Reading:
-    """Settle what an encoder reads here; ``identity`` is the SHA-256 of its package, hex."""
+    """Return the reading of an encoder here; ``identity`` is its package's SHA-256, hex."""
     sheet, reason = config.data_sheet, ""
     if sheet is not None:
         try:
@@ -134,7 +135,7 @@ def reading_of(config: ClientConfig, encoder: RecordEncoder, identity: str) -> R
                     f"the encoder has no reading map of a {sheet.kind}: ask the server's operator"
                     " for one that has"
                 )
-            encoder.machine_numbers([], sheet)  # refuses a machine that it was not made for
+            encoder.machine_numbers([], sheet)  # raises if the map does not cover the machine
         except ConfigError as error:
             sheet, reason = None, str(error)
     schema = readiness.schema_for(
@@ -148,11 +149,11 @@ def reading_of(config: ClientConfig, encoder: RecordEncoder, identity: str) -> R
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Numbers of all records, in files.
+    """Numbers of all records, in memory-mapped files.
 
     Attributes:
         features: Local features ``[n, D]``.
-        numbers: Numbers at the machine ``[n, 32]``, or ``[n, 0]``; their file has no name.
+        numbers: Machine numbers ``[n, 32]``, or ``[n, 0]``, in a file that is already unlinked.
     """
 
     features: np.memmap[Any, np.dtype[np.float32]]
@@ -160,21 +161,21 @@ class Rows:
 
     @classmethod
     def create(cls, path: Path, records: int, reading: Reading) -> Self:
-        """Make rows for so many records, with the features in a new file at ``path``."""
+        """Create rows for ``records`` records, with the features in a new file at ``path``."""
         split = reading.encoder.local_dimension
         nameless = path.with_name(_NUMBERS)
         features = _memory_map(path, (records, split))
         numbers = _memory_map(nameless, (records, reading.width - split))
-        nameless.unlink()  # a snapshot keeps the sums alone
+        nameless.unlink()  # a snapshot stores only the sums of these numbers
         return cls(features, numbers)
 
     def put(self, row: int | list[int], values: NDArray[np.float32]) -> None:
-        """Keep what was read of some records."""
+        """Store the numbers of some records."""
         split = self.features.shape[1]
         self.features[row], self.numbers[row] = values[..., :split], values[..., split:]
 
     def let_go(self) -> None:
-        """Take what was written out of memory."""
+        """Drop the written pages from memory."""
         snapshots.let_go(self.features)
         snapshots.let_go(self.numbers)
 

@@ -1,20 +1,20 @@
-"""Freezing: a data set is fixed, every record encoded once, before anything is asked.
+"""Freeze: checks a data set, encodes every record once, and stores the result as a snapshot.
 
-How files become records, and what encodes them, is given: ``InspectedRecords``, of which those that
-cannot be used are set aside, and ``RecordEncoder``. Afterwards a release depends on the snapshot
-alone: nothing that happens to the data folder can be seen in an answer.
+The caller gives the records (``InspectedRecords``, whose problems are set aside) and the encoder
+(``RecordEncoder``). Afterwards a release depends on the snapshot alone, so that no change to the
+data folder can be seen in an answer.
 
-A freeze makes a new version even of equal data: a new salt, so another commitment, an entry on the
-ledger, and new charges. The ledger shows that a plant froze, and not what changed; its entry bears
-the time at which the freeze began, not how long that took. So freeze on a schedule, not because
+A freeze creates a new version even of equal data: a new salt, hence another commitment, an entry on
+the ledger, and new charges. The ledger shows that a plant froze, but not what changed; its entry
+has the time at which the freeze began, not the duration. So freeze on a schedule, not because
 something changed.
 
-*Resume.* What was encoded before a crash or Ctrl-C is kept by content (``encoded``); the next
-freeze reads and hashes every record again, and encodes only what is missing.
+*Resume.* Features encoded before a crash or Ctrl-C are kept by content (``encoded``); the next
+freeze reads and hashes every record again, and encodes only those missing.
 
-*Crash safety.* The snapshot is complete in a temporary folder, is renamed, the pointer moves to it,
-and the ledger is told. Before the pointer moves, the earlier snapshot stays in use; after it, the
-next release, or freeze, tells the ledger.
+*Crash safety.* The snapshot is completed in a temporary folder and renamed, then the pointer moves
+to it, then it is registered on the ledger. Until the pointer moves, the earlier snapshot stays in
+use; after that, the next release or freeze registers the new one.
 """
 
 import logging
@@ -65,11 +65,11 @@ log = logging.getLogger(__name__)
 _CHUNK = 64
 
 
-Stage = Callable[[str, int, int], None]  # Called with (what is done, records done, records in all)
+Stage = Callable[[str, int, int], None]  # Called with (name of the stage, records done, total)
 
 
 class RecordTable(Protocol):
-    """Records that count; see ``wg_client.data.dataset.SiteData``."""
+    """Records to be frozen; see ``wg_client.data.dataset.SiteData``."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -77,11 +77,11 @@ class RecordTable(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """A name for each record."""
+        """Names of the records."""
 
     @property
     def units(self) -> tuple[str, ...] | None:
-        """Privacy unit of each record; None: the record is its own."""
+        """Privacy unit of each record; None: each record is its own unit."""
 
     @property
     def rows(self) -> NDArray[np.int64] | None:
@@ -92,34 +92,34 @@ class RecordTable(Protocol):
 
 
 class InspectedRecords(Protocol):
-    """Records as they were looked at; see ``wg_client.data.inspection.Inspection``."""
+    """Inspected records, with their problems; see ``wg_client.data.inspection.Inspection``."""
 
     @property
     def data(self) -> RecordTable:
-        """The records that count."""
+        """Records to be frozen."""
 
     @property
     def digests(self) -> tuple[bytes, ...]:
-        """SHA-256 of each one's content."""
+        """SHA-256 of each record's content."""
 
     @property
     def shapes(self) -> NDArray[np.int64]:
-        """First two sides of each record, ``[n, 2]``."""
+        """First two dimensions of each record, ``[n, 2]``."""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Records that are set aside, with their reasons."""
+        """Files and rows that are set aside, with reasons."""
 
     @property
     def duplicates(self) -> tuple[Duplicate, ...]:
-        """Records that count once together with another record."""
+        """Records left out because another record has the same content."""
 
     @property
     def paths(self) -> Sequence[Path] | None:
-        """File of each record; None: all are in the one file of the data set."""
+        """File of each record; None: all records are in the data set's single file."""
 
     def read(self, row: int) -> tuple[Any, bytes]:
-        """One record's values and the SHA-256 of its content, or ``DataError``."""
+        """Return one record's values and the SHA-256 of its content, or raise ``DataError``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +128,9 @@ class Frozen:
 
     Attributes:
         snapshot: The snapshot, now in use.
-        listing: Names, what was set aside, what counts once.
-        unread_machine: Reason why the stated machine has no statistics; empty: it has, or none is
-            stated.
+        listing: Names of the records, of those set aside, and of duplicates.
+        unread_machine: Reason why the stated machine has no statistics; empty if it has some, or
+            if no machine is stated.
     """
 
     snapshot: Snapshot
@@ -139,7 +139,7 @@ class Frozen:
 
     @property
     def records(self) -> int:
-        """Records that count."""
+        """Number of records in the snapshot."""
         return len(self.listing.names)
 
 
@@ -155,16 +155,16 @@ def freeze(
     """Make the next snapshot, and put it in use.
 
     Args:
-        inspected: Records that were looked at; its problems are set aside.
-        load: Loads the encoder package.
-        acceptance: The acceptance set, which no release reads; it is fixed with the rest.
-        stage: Told how far it is.
-        clock: Unix time, seconds; asked once, as the freeze begins.
+        inspected: Inspected records; their problems are set aside.
+        load: Function that loads the encoder package.
+        acceptance: Encoded acceptance set, which no release reads; stored with the snapshot.
+        stage: Function called with the progress.
+        clock: Function that returns the Unix time, seconds; called once, as the freeze begins.
 
     Raises:
         ConfigError: The home is not initialised, its ledger has another cap, its time slot is too
             short, or another process freezes.
-        DataError: Something cannot be used; nothing changed.
+        DataError: Some data cannot be used; nothing changed.
         StorageError: The disk is full; nothing changed.
     """
     start_time = clock()
@@ -198,9 +198,9 @@ def freeze(
 
 @contextmanager
 def _checked_ledger(home: ClientHome, config: ClientConfig, start_time: float) -> Iterator[Ledger]:
-    """The ledger, held, when its budget has the cap that ``client.yaml`` names.
+    """Yield the open, locked ledger, if its budget has the cap that ``client.yaml`` names.
 
-    Its entries bear the time at which the freeze began, or that of an answer since.
+    Its new entries have the time at which the freeze began, or of a later answer's entry.
     """
     with locks.release(home):
         with open_ledger(home) as ledger:
@@ -214,7 +214,7 @@ def _checked_ledger(home: ClientHome, config: ClientConfig, start_time: float) -
 
 @contextmanager
 def _new_folder(home: ClientHome) -> Iterator[Path]:
-    """A folder for the parts of a snapshot; what is left in it, and of earlier tries, goes."""
+    """Yield a folder for the parts of a snapshot; delete it afterwards, and older ones before."""
     folder = home.snapshots / f".new-{secrets.token_hex(8)}"
     try:
         home.snapshots.mkdir(mode=0o700, exist_ok=True)
@@ -236,7 +236,7 @@ def _manifest(
     hashes: dict[str, str],
     created: int,
 ) -> SnapshotManifest:
-    """The next manifest, with a new salt."""
+    """Return the next manifest, with a new salt."""
     salt, encoder = secrets.token_bytes(snapshots.SALT_BYTES), reading.encoder
     machine: MachinePart | UnsetType = UNSET
     if reading.sheet is not None:
@@ -270,7 +270,7 @@ def _has_units(config: ClientConfig) -> bool:
 
 
 def frozen_records(config: ClientConfig, records: InspectedRecords, secret: bytes) -> FrozenRecords:
-    """Collect the records that a snapshot keeps, with digests under the site secret."""
+    """Return the facts about records that a snapshot stores, with digests under the site secret."""
     data = records.data
     contents = [snapshots.keyed_content(secret, digest) for digest in records.digests]
     units = contents
@@ -299,7 +299,7 @@ def _stamps(config: ClientConfig, records: InspectedRecords) -> NDArray[np.int64
 
 
 def file_stamp(path: Path) -> tuple[int, int]:
-    """Size and time of change of a file, nanoseconds; zeros if it is not there."""
+    """Return size and modification time (nanoseconds) of a file; zeros if it does not exist."""
     try:
         status = path.stat()
     except OSError:
@@ -315,10 +315,10 @@ def _encode(
     encoded: Encoded,
     stage: Stage | None,
 ) -> tuple[Rows, Quality]:
-    """Numbers of all records, chunk by chunk into files; what is encoded is what was hashed.
+    """Compute the numbers of all records, chunk by chunk into files, checking each record's hash.
 
-    What a freeze that was cut off has encoded is not encoded again, but for records that the
-    encoder failed on; ``contents`` are the records' keyed digests.
+    Features cached by an interrupted freeze are reused, except of records on which the encoder
+    failed; ``contents`` are the records' keyed digests.
     """
     data, failures = inspected.data, list[str]()
     n = len(data)
@@ -351,7 +351,7 @@ def _encode(
 def _exact(
     reading: Reading, rows: Rows, data: RecordTable, config: ClientConfig
 ) -> dict[str, NDArray[np.int64]]:
-    """Exact statistics of each kind, by the name of their file."""
+    """Return the exact statistics of each kind, by file name."""
     schema, labels = reading.schema, data.labels
     if len(data) > schema.capacity:
         raise DataError(f"{config.data.path}: more than the {schema.capacity} records of a release")
@@ -388,7 +388,7 @@ def _write_parts(
     listing: Listing,
     acceptance: bytes,
 ) -> dict[str, str]:
-    """Everything but the manifest; returns each file's SHA-256 by name, hex."""
+    """Write all files but the manifest; return each file's SHA-256 by name, hex."""
     for name, integers in exact.items():
         data = integers.astype("<i8").tobytes()
         atomic.write_bytes(folder / name, data, mode=atomic.PRIVATE)
@@ -408,7 +408,7 @@ def _write_parts(
 
 
 def _next_number(home: ClientHome) -> int:
-    """One more than any snapshot that is or was in use."""
+    """Return a number above those of all snapshots that are or were in use."""
     newest = snapshots.newest(home)
     numbers = [int(path.name) for path in home.snapshots.glob("*") if path.name.isdecimal()]
     return 1 + max([0, *numbers, newest.manifest.number if newest else 0])
@@ -427,8 +427,8 @@ def _put_in_place(home: ClientHome, temporary: Path, manifest: SnapshotManifest)
 
 
 def _prune(home: ClientHome, number: int) -> None:
-    """Delete earlier snapshots: what the plant deleted from its data is then gone here, too."""
+    """Delete earlier snapshots, so that records deleted by the plant disappear here, too."""
     for path in home.snapshots.glob("*"):
         if path.name.isdecimal() and int(path.name) != number:
-            (path / snapshots.MANIFEST).unlink(missing_ok=True)  # from here on it is none
+            (path / snapshots.MANIFEST).unlink(missing_ok=True)  # no longer a snapshot
             shutil.rmtree(path, ignore_errors=True)

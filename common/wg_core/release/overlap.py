@@ -1,9 +1,9 @@
-"""Which of a plant's privacy units were charged before, and the one budget of all its data sets.
+"""Record of a plant's charged privacy units, and the single budget of all its data sets.
 
-A budget belongs to units, not to a name: a data set of another name draws on the budget that the
-site's first one drew on. The ledger can hold no content, so the plant keeps, for itself, keyed
-digests of every unit that was ever charged, by data set: of each record's content, and of each unit
-that a column names. An acceptance set holds none of these.
+A budget belongs to units, not to a name: a data set under another name draws on the budget of the
+site's first data set. The ledger cannot hold contents, so the plant itself keeps keyed digests of
+every unit ever charged, by data set: of each record's content, and of each unit that a column
+names. No acceptance set may contain these.
 """
 
 import dataclasses
@@ -29,12 +29,12 @@ _LIMIT = 4 << 30
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Data sets, caps and units that a ledger knows.
+    """Data sets, caps and units known to a ledger.
 
     Attributes:
         lineages: Lineage of each data set by name, oldest name first.
-        caps: (epsilon, delta) of each lineage.
-        commitments: Commitments of all that was charged, or may have been.
+        caps: Cap (epsilon, delta) of each lineage.
+        commitments: Commitments to all data that were charged, or may have been.
         units: Privacy units that charges name, oldest first.
     """
 
@@ -45,13 +45,13 @@ class History:
 
     @property
     def budget(self) -> str:
-        """The lineage that every data set pays from; empty before the first."""
+        """Lineage that every data set pays from; empty before the first."""
         return next(iter(self.lineages.values()), "")
 
 
 @dataclass(frozen=True, slots=True)
 class _Charged:
-    """Units of one data set that were charged, from the snapshots of these commitments."""
+    """Charged units of one data set, from the snapshots with these commitments."""
 
     commitments: frozenset[str]
     digests: frozenset[bytes]
@@ -80,7 +80,7 @@ def history(ledger: Ledger) -> History:
 
 
 def register(ledger: Ledger, config: ClientConfig, commitment: str) -> None:
-    """Tell the ledger of a version of the data set, unless it knows it already.
+    """Register a version of the data set on the ledger, unless it is registered.
 
     Raises:
         ConfigError: ``client.yaml`` names another cap than the ledger.
@@ -99,7 +99,7 @@ def register(ledger: Ledger, config: ClientConfig, commitment: str) -> None:
 
 
 def remember(home: ClientHome, past: History) -> None:
-    """Note the units of every snapshot that was charged; run before a snapshot is deleted."""
+    """Store the units of every charged snapshot; must run before a snapshot is deleted."""
     for snapshot in snapshots.all_snapshots(home):
         name, commitment = snapshot.manifest.dataset, snapshot.manifest.commitment
         path = home.units / f"{canonical.sha256_hex(name.encode('utf-8'))[:32]}.npz"
@@ -113,12 +113,12 @@ def remember(home: ClientHome, past: History) -> None:
 
 
 def charged_digests(home: ClientHome) -> frozenset[bytes]:
-    """Digests of all units and contents that were charged, of any data set; see ``remember``."""
+    """Return the digests of all charged units and contents of every data set; see ``remember``."""
     return frozenset().union(*(_read(path).digests for path in home.units.glob("*.npz")))
 
 
 def check(config: ClientConfig, past: History) -> None:
-    """Refuse another cap, or another privacy unit, than the budget has that the data set draws on.
+    """Check that the configured cap and privacy unit are those of the budget.
 
     Raises:
         ConfigError: ``client.yaml`` names another cap or unit than the ledger.
@@ -134,7 +134,7 @@ def check(config: ClientConfig, past: History) -> None:
 
 
 def _read(path: Path) -> _Charged:
-    """Read the records charged for a data set; empty where no file is."""
+    """Read the charged units of a data set; empty if the file does not exist."""
     if not path.is_file():
         return _Charged(frozenset(), frozenset())
     data = atomic.read_bytes(path, limit=_LIMIT)

@@ -1,10 +1,10 @@
-"""A private head leaves: charged as gradients, trained from the snapshot, recorded, covered.
+"""Release of a private head: charged as gradients, trained from the snapshot, recorded, covered.
 
-The order of steps, and what a crash at each means, are those of ``query``: a charge without a
-release is completed by the next equal order, and a release is handed out again bit for bit. What a
-server may ask for (``privacy.statistics``, ``purposes``) has no part in it, since no server can ask
-for a head: a command of the plant's own makes it, within ``max_request_epsilon``, and with a
-person's name where ``privacy.approve`` is ``human``.
+The order of steps and the effect of a crash are as in ``query``: a charge without a release is
+completed by the next equal order, and an existing release is handed out again bit for bit. The
+settings for servers (``privacy.statistics``, ``purposes``) do not apply, since no server can
+request a head: a command of the plant makes it, within ``max_request_epsilon``, and with a person's
+name if ``privacy.approve`` is ``human``.
 """
 
 import time
@@ -40,9 +40,9 @@ class HeadOrder:
     """Order for one head, by a command of the plant.
 
     Attributes:
-        request_id: Hex.
-        epsilon: Decimal string.
-        delta: Decimal string.
+        request_id: Id of the order, hex.
+        epsilon: Epsilon of the head, decimal string.
+        delta: Delta of the head, decimal string.
     """
 
     request_id: str
@@ -51,12 +51,12 @@ class HeadOrder:
 
     @property
     def purpose(self) -> str:
-        """Use of the head."""
+        """Purpose of the head."""
         return PURPOSE
 
     @property
     def statistics(self) -> Literal["gradients"]:
-        """Kind of the charge."""
+        """Kind of release that the charge states."""
         return GRADIENTS
 
 
@@ -71,21 +71,21 @@ def release_head(
     sampler: Sampler = opendp_sampler,
     clock: Callable[[], float] = time.time,
 ) -> bytes:
-    """Charge, train and cover one private head; an equal one that was made before is given again.
+    """Charge, train and cover one private head; an equal earlier release is returned again.
 
     Args:
-        train: Trains it, on the labelled records of the snapshot and the noisy sums alone.
-        witness: As for ``query.answer_query``.
-        by: Who approves, where ``privacy.approve`` is ``human``.
-        on_step: Called after each of ``query.STEPS``; for tests.
-        sampler: Adds the noise; another one than OpenDP's in tests only.
-        clock: Unix time, seconds; entries of the ledger bear it.
+        train: Function that trains the head, from labelled records and noisy sums alone.
+        witness: Function that asks the server to cosign, as for ``query.answer_query``.
+        by: Name of the approving person, if ``privacy.approve`` is ``human``.
+        on_step: Function called after each of ``query.STEPS``; for tests.
+        sampler: Function that adds the noise; replaced only in tests.
+        clock: Function that returns the Unix time of ledger entries, seconds.
 
     Raises:
-        PolicyRefused: More than a request may cost, or nobody approves; nothing was charged.
-        BudgetExceeded: The cap forbids it; nothing was charged.
-        ConfigError: There is no snapshot that fits, or no label; nothing was charged.
-        WitnessRefused, TooFewWitnesses: As of ``query.answer_query``; the release is kept.
+        PolicyRefused: The price exceeds the limit, or nobody approves; nothing was charged.
+        BudgetExceeded: The cap forbids the charge; nothing was charged.
+        ConfigError: No snapshot fits, or no label is declared; nothing was charged.
+        WitnessRefused, TooFewWitnesses: As for ``query.answer_query``; the release is kept.
     """
     moment = clock()
     config = configuration.load(home)
@@ -133,7 +133,7 @@ def _make(
     key: PrivateKey,
     sampler: Sampler,
 ) -> bytes:
-    """One head's bytes: trained with the charge's noise, and signed."""
+    """Return one head's bytes, trained with the charge's noise, and signed."""
     schema, sigma = _schema(config, snapshot), numbers.hex_float(request.mechanism.sigma)
     records = labelled_features(snapshot)
     steps = ChargedSteps(records.unit_rows(), sigma, schema.steps, sampler)
@@ -156,7 +156,7 @@ def _make(
 
 
 def labelled_features(snapshot: Snapshot) -> LabelledFeatures:
-    """The snapshot's records that have a label, by the features that releases are made of."""
+    """Return the snapshot's labelled records, with the features used for releases."""
     schema, frozen = snapshot.manifest.schema, snapshot.records()
     rows = np.flatnonzero(frozen.labels >= 0)
     units = [digest.tobytes().hex() for digest in frozen.units[rows]]

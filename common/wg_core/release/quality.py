@@ -1,7 +1,7 @@
-"""The quality report of a snapshot: which records its encoder failed on.
+"""Quality report of a snapshot: the records on which its encoder failed.
 
-It lies in the snapshot's folder as ``quality.json``, for the plant's own people. No answer reads
-it, nothing that leaves depends on it, and no hash of the snapshot covers it.
+The report is stored in the snapshot's folder as ``quality.json``, for the plant's own people. No
+answer reads it, nothing that leaves depends on it, and no hash of the snapshot covers it.
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ _BYTES_LIMIT = 1 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """The report.
+    """Quality report of one snapshot.
 
     Attributes:
         version: Version of this record.
-        failures: Names of records whose features are zeros, since the encoder failed on them.
+        failures: Names of records whose features are zeros because the encoder failed on them.
     """
 
     version: int = VERSION
@@ -29,15 +29,15 @@ class Quality:
 
 
 def write(folder: Path, report: Quality) -> None:
-    """Write a snapshot's report; ``StorageError``: the disk is full."""
+    """Write a snapshot's report; raise ``StorageError`` if the disk is full."""
     atomic.write_bytes(folder / _FILE, canonical.encode(report), mode=atomic.PRIVATE)
 
 
 def read(folder: Path) -> Quality:
-    """Read a snapshot's report; it is empty where there is none, as version 0.1.0 wrote none.
+    """Read a snapshot's report; empty if the file does not exist, as in version 0.1.0.
 
     Raises:
-        DecodeError: It is damaged.
+        DecodeError: The report is damaged.
     """
     path = folder / _FILE
     if not path.is_file():

@@ -1,26 +1,25 @@
-"""Answering a question: charge, sample, record, countersign, and only then hand out.
+"""Answers to statistics queries: charge, sample, record, have cosigned, and only then hand out.
 
-A question at epsilon 0 is answered with what the plant states in public, a STATEMENT entry, and
-with nothing else.
+A query at epsilon 0 is answered with the plant's public statement, a STATEMENT entry, alone.
 
-A release is made from the plant's snapshot (``data.snapshot``) and nothing else. No data folder is
-opened, so no answer depends on one. What can fail without a charge fails first: policy, snapshot,
+A release is made from the plant's snapshot (``snapshot``) alone. No data folder is opened, so no
+answer depends on one. Everything that can fail without a charge is checked first: policy, snapshot,
 encoder, schema. From the charge on the order is fixed (docs/privacy-argument.md), and each step has
-a name at which tests stop a process:
+a name, at which tests stop a process:
 
 ========== ==================================================================================
-step       what is on disk, and what a crash right after it means
+step       state on disk, and the effect of a crash right after the step
 ========== ==================================================================================
 charged    a CHARGE entry. The same request completes it: nothing was written or sent.
-sampled    nothing more; the noisy integers die with the process, and are drawn anew.
+sampled    nothing more; the noisy integers are lost with the process, and are drawn anew.
 recorded   RELEASE entry and the exact bytes. These are sent, whatever happens.
 cosigned   the witness's cosignature. The same bytes are sent.
 ========== ==================================================================================
 
 *Guarantee.* A charge is on disk before noise is drawn; one charge covers one release; a repeated
-request, or an equal one under another id, gets the stored bytes and charges nothing. A lock keeps
-two processes of one plant from sampling for one charge. Entries bear the time at which the question
-came, not that at which the work was done.
+request, or an equal request under another id, gets the stored bytes and charges nothing. A lock
+prevents two processes of one plant from sampling for one charge. Entries have the time at which the
+query arrived, not the time of the work.
 """
 
 import dataclasses
@@ -59,7 +58,7 @@ from wg_core.wire.signing import PrivateKey
 log = logging.getLogger(__name__)
 
 Witness = Callable[[bytes], bytes]
-"""Takes an ``add-checkpoint`` body and returns cosignature lines, or raises ``WitnessRefused``."""
+"""Function from an ``add-checkpoint`` body to cosignature lines; may raise ``WitnessRefused``."""
 Step = Callable[[str], None]
 
 CHARGED = "charged"
@@ -70,7 +69,7 @@ STEPS = (CHARGED, SAMPLED, RECORDED, COSIGNED)
 
 
 Pack = Callable[[ChargeRequest], bytes]
-"""Draws noise and makes a release's bytes; called once, when its request was charged."""
+"""Function that draws noise and returns a release's bytes; called once, after the charge."""
 
 
 def answer_query(
@@ -85,22 +84,22 @@ def answer_query(
     """Answer a statistics query with a covered statistics file (``.wgs``).
 
     Args:
-        witness: Gets the ledger's checkpoint cosigned. None over the air gap: whoever gets the
-            file then countersigns the checkpoint that is in it.
-        on_step: Called after each of ``STEPS``; for tests.
-        sampler: Adds the noise; another one than OpenDP's in tests only.
-        clock: Unix time, seconds, at which the question came; entries of the ledger bear it.
+        witness: Function that asks the server to cosign the ledger. None over the air gap: the
+            recipient of the file then cosigns the checkpoint in it.
+        on_step: Function called after each of ``STEPS``; for tests.
+        sampler: Function that adds the noise; replaced only in tests.
+        clock: Function that returns the query's time of arrival, used for ledger entries.
 
     Raises:
-        PolicyRefused: The plant's policy forbids it, a person denied it, or its request was
-            charged for something else; nothing was charged.
-        MachineUnstated: It asks for machine statistics, and there are none; nothing was charged.
+        PolicyRefused: The plant's policy forbids the query, a person denied it, or its request id
+            was charged for another kind of release; nothing was charged.
+        MachineUnstated: There are no machine statistics to answer with; nothing was charged.
         ApprovalPending: A person must decide first; nothing was charged.
-        BudgetExceeded: The cap forbids it; nothing was charged.
-        ConfigError: There is no snapshot that fits ``client.yaml``; nothing was charged.
-        RefusedError: The request was charged for an earlier version of the data; it is burned.
+        BudgetExceeded: The cap forbids the charge; nothing was charged.
+        ConfigError: No snapshot fits ``client.yaml``; nothing was charged.
+        RefusedError: The request was charged for an earlier version of the data and left open.
         WitnessRefused: The server does not cosign. The release is kept, and sent when asked again.
-        TooFewWitnesses: Others of ``client.yaml`` do not; the same.
+        TooFewWitnesses: Too few other witnesses cosign; the release is kept likewise.
     """
     arrival = clock()
     config = configuration.load(home)
@@ -113,7 +112,7 @@ def answer_query(
             return _state(ledger, config, encoder, witness)
         charge = ledger.find(config.data.name, request_id=query.request_id)
         if charge is None:
-            if query.statistics == MACHINE:  # nobody is to decide on what there is not
+            if query.statistics == MACHINE:  # before a person is asked to decide
                 readiness.check_machine(config, snapshots.current(home))
             approval.check(home, config, ledger, query, arrival)
         else:
@@ -132,7 +131,7 @@ def answer_query(
 
 
 def _request_for(config: ClientConfig, snapshot: Snapshot, query: StatisticsQuery) -> ChargeRequest:
-    """Translate a query into what is charged for it; errors as of ``charge_request``."""
+    """Return the charge request for a query; raises as ``charge_request`` does."""
     request, _ = charge_request(
         config,
         snapshot.schema(statistics_of(query.statistics)),
@@ -145,7 +144,7 @@ def _request_for(config: ClientConfig, snapshot: Snapshot, query: StatisticsQuer
 
 
 def _statement_index(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
-    """Index of the entry that says what the plant states in public."""
+    """Return the index of the entry with the plant's public statement, recorded if it is new."""
     return ledger.record_statement(
         dataset=config.data.name,
         recipient=config.server.name,
@@ -156,10 +155,10 @@ def _statement_index(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
 
 
 def _state(ledger: Ledger, config: ClientConfig, encoder: str, witness: Witness | None) -> bytes:
-    """The public statement, covered: no record, snapshot or budget has a part in it.
+    """Return the covered public statement, which involves no record, snapshot or budget.
 
     Raises:
-        WitnessRefused, TooFewWitnesses: As of ``answer_query``.
+        WitnessRefused, TooFewWitnesses: As for ``answer_query``.
     """
     name, seq = config.server.witness_name, _statement_index(ledger, config, encoder)
     cosigning.collect(ledger, config, witness)
@@ -170,12 +169,12 @@ def _state(ledger: Ledger, config: ClientConfig, encoder: str, witness: Witness 
 
 
 def open_ledger(home: ClientHome, *, at: float | None = None) -> Ledger:
-    """The plant's ledger, for writing; a missing one is an error.
+    """Open the plant's ledger for writing; it must exist.
 
-    Its entries bear the time ``at``, Unix seconds; None: each its own.
+    New entries have the time ``at``, Unix seconds; None: the current time.
 
     Raises:
-        ConfigError: It is another home's, and not as this home's server knows it.
+        ConfigError: The shared ledger of another home is not as this home's server knows it.
     """
     clock = None if at is None else lambda: int(at)
     ledger = Ledger.open(home.ledger, signing.load(home.ledger_key), clock=clock)
@@ -190,16 +189,16 @@ def open_ledger(home: ClientHome, *, at: float | None = None) -> Ledger:
 def current_snapshot(
     home: ClientHome, config: ClientConfig, ledger: Ledger, *, encoder: str
 ) -> Snapshot:
-    """The snapshot to release from; the ledger knows it afterwards, if a crash kept it from it.
+    """Return the snapshot to release from, registered on the ledger if a crash prevented that.
 
     Raises:
-        ConfigError: There is none that fits ``client.yaml`` and the encoder.
-        VerificationError: It is not as it was frozen.
+        ConfigError: No snapshot fits ``client.yaml`` and the encoder.
+        VerificationError: The snapshot changed since the freeze.
     """
     snapshot = snapshots.current(home)
     readiness.check_snapshot(config, snapshot, encoder=encoder)
     overlap.register(ledger, config, snapshot.manifest.commitment)
-    snapshot.check()  # a damaged one is found before it costs anything
+    snapshot.check()  # detects a damaged snapshot before it costs anything
     return snapshot
 
 
@@ -241,19 +240,18 @@ def make(
     sampler: Sampler = opendp_sampler,
     release_id: str | None = None,
 ) -> bytes:
-    """One release's bytes from a snapshot: statistics, noise, signature. Charges nothing.
+    """Return one release's bytes from a snapshot: statistics, noise, signature; charges nothing.
 
-    To be called once for each charge; whoever calls it has charged ``request``, or has made-up
-    data.
+    To be called once per charge, after ``request`` was charged, or on simulated data.
 
     Args:
-        request: What it is charged as, from ``charge_request`` with a schema of the snapshot.
-        sampler: Adds the noise; another one than OpenDP's in tests and audits only.
+        request: Charge request from ``charge_request`` with a schema of the snapshot.
+        sampler: Function that adds the noise; replaced only in tests and audits.
         release_id: Public id of the release; None: random.
 
     Raises:
         InternalError: The request is not for the snapshot's schema.
-        MachineUnstated: The request is for machine statistics, of which the snapshot has none.
+        MachineUnstated: The request is for machine statistics, and the snapshot has none.
         VerificationError: The snapshot is damaged.
     """
     statistics = request.mechanism.statistics
@@ -285,7 +283,7 @@ def make(
 
 
 def _check_charge(ledger: Ledger, charge: Charged, query: StatisticsQuery) -> None:
-    """Refuse a request that was charged for something else."""
+    """Refuse a request whose id was charged for another kind of release."""
     entry = entries.decode(ledger.entry(charge.seq))
     statistics = statistics_of(query.statistics)
     if not isinstance(entry, entries.Charge) or entry.mechanism.statistics != statistics:
@@ -293,7 +291,7 @@ def _check_charge(ledger: Ledger, charge: Charged, query: StatisticsQuery) -> No
 
 
 def release_once(ledger: Ledger, request: ChargeRequest, pack: Pack, step: Step) -> Charged:
-    """Charge and make the release, unless an equal one was made before."""
+    """Charge and make the release, unless an equal release exists; return its charge."""
     charge = ledger.charge(request)
     if not charge.open:
         log.info("request %s: an equal release was made before", request.request_id)
@@ -315,11 +313,11 @@ def cover(
     witness: Witness | None,
     step: Step,
 ) -> bytes:
-    """The covered file of a release: stored, or made once and stored.
+    """Return the covered file of a release, made once and then stored.
 
     Raises:
         VerificationError: The charge has no release.
-        WitnessRefused: It is not cosigned; it is kept.
+        WitnessRefused: The server does not cosign; the release is kept.
     """
     name = config.server.witness_name
     cosigned_file = home.outbox / f"{charge.request_id}.wgs"
@@ -352,6 +350,6 @@ def cover(
 
 
 def plain(number: str) -> str:
-    """One spelling for one number, so that "1" and "1.0", or "1e-5" and "0.00001", are equal."""
+    """Return one spelling for equal numbers such as "1" and "1.0", or "1e-5" and "0.00001"."""
     value = configuration.positive_decimal(number, "number").normalize()
     return format(value, "f") if value.adjusted() > -4 else format(value, "e")

@@ -1,4 +1,4 @@
-"""Readiness of a snapshot: can releases be made from it under today's settings?"""
+"""Check that releases can be made from a snapshot under the current settings."""
 
 from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, MachineUnstated
@@ -18,11 +18,11 @@ from wg_core.wire import canonical
 
 
 def ready_snapshot(home: ClientHome, statistics: Statistics = CLASSES) -> Snapshot:
-    """The snapshot in use, if releases of these can be made from it under today's settings.
+    """Return the snapshot in use, if these statistics can be released from it.
 
     Raises:
-        ConfigError: There is none, or it was made under other settings; says what to do.
-        MachineUnstated: As of ``check_machine``.
+        ConfigError: No snapshot exists, or settings changed since; the message says what to do.
+        MachineUnstated: The same conditions as for ``check_machine``.
     """
     config = configuration.load(home)
     snapshot = snapshots.current(home)
@@ -36,7 +36,7 @@ def ready_snapshot(home: ClientHome, statistics: Statistics = CLASSES) -> Snapsh
 def schema_for(
     config: ClientConfig, *, encoder: str, dimension: int, clip_radius: float
 ) -> StatisticsSchema:
-    """Layout of this plant's releases: its public label domain, the encoder, fixed shares."""
+    """Return the layout of this plant's releases: its label domain, the encoder, fixed shares."""
     return default_schema(
         encoder=encoder,
         dimension=dimension,
@@ -47,10 +47,10 @@ def schema_for(
 
 
 def check_snapshot(config: ClientConfig, snapshot: Snapshot, *, encoder: str) -> None:
-    """Refuse a snapshot that was made under other settings than today's.
+    """Check that a snapshot was made under the current settings.
 
     Raises:
-        ConfigError: It was; what differs is named.
+        ConfigError: A setting changed; the message names it.
     """
     manifest = snapshot.manifest
     schema = manifest.schema
@@ -72,10 +72,11 @@ def check_snapshot(config: ClientConfig, snapshot: Snapshot, *, encoder: str) ->
 
 
 def check_machine(config: ClientConfig, snapshot: Snapshot) -> None:
-    """Refuse machine statistics of another machine than ``data-sheet.yaml`` states today.
+    """Check that machine statistics are of the machine that ``data-sheet.yaml`` now states.
 
     Raises:
-        MachineUnstated: None is stated, the snapshot has none, or the sheet was changed since.
+        MachineUnstated: No machine is stated, the snapshot has no statistics of one, or the data
+            sheet changed since.
     """
     home = ClientHome(snapshot.folder.parent.parent)
     if config.data_sheet is None:

@@ -1,10 +1,10 @@
-"""An encoder is total: a record that it fails on has no features, and nothing else tells of it.
+"""Total encoding: a record on which the encoder fails gets zeros, and nothing outside shows it.
 
-Whoever makes an encoder can make one that fails on a certain record: by an error, another number of
-features, a value that is not finite, more memory or time than there is. Were that a refusal, it
-would tell whether a plant holds the record, and cost nothing. So it counts as a record of zeros in
-all that leaves, the records beside it keep their features to the last bit, and the plant's own
-people are told (``snapshot.Quality``).
+Whoever makes an encoder can make it fail on a certain record: by an exception, another number of
+features, a non-finite value, or excessive memory or time. If that caused a refusal, it would tell
+whether a plant holds the record, and cost nothing. So such a record counts as zeros in everything
+that leaves, the records beside it keep their features to the last bit, and only the plant's own
+people are told (``quality.Quality``).
 
 Memory and time are bounded where records are encoded (``wg_common.nets.encoder``).
 """
@@ -19,30 +19,30 @@ from wg_core.errors import StorageError
 
 
 class LocalEncoder(Protocol):
-    """The part of an encoder that makes features: see ``freeze.RecordEncoder``."""
+    """Part of an encoder that computes features; see ``encoding.RecordEncoder``."""
 
     @property
     def local_dimension(self) -> int:
         """Number D of local features."""
 
     def encode_local(self, records: Sequence[Any], /) -> NDArray[np.float32]:
-        """Local features ``[n, D]`` of records; not finite where it failed on one.
+        """Return local features ``[n, D]`` of records; non-finite for records it fails on.
 
         Raises:
-            StorageError: The machine is short of something, whatever the records are.
+            StorageError: The machine lacks memory or disk space, whatever the records are.
         """
 
 
 def encode(
     encoder: LocalEncoder, records: Sequence[Any]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Local features of records, zeros where an encoder fails, whatever it does.
+    """Return local features of records, with zeros where the encoder fails in any way.
 
     Returns:
-        Features, float32 ``[n, D]``, all finite, and whether the encoder failed on each, ``[n]``.
+        Features, float32 ``[n, D]``, all finite, and a mask ``[n]`` of the failures.
 
     Raises:
-        StorageError: As of ``LocalEncoder``.
+        StorageError: The same condition as for ``LocalEncoder``.
     """
     shape = len(records), encoder.local_dimension
     features = _attempt(encoder, records)
@@ -60,11 +60,11 @@ def encode(
 
 
 def _attempt(encoder: LocalEncoder, records: Sequence[Any]) -> NDArray[np.float32] | None:
-    """Features of some records, or nothing: the encoder failed on all of them together."""
+    """Return the features of some records, or None if the encoder failed on them together."""
     try:
         features = np.asarray(encoder.encode_local(records), dtype=np.float32)
     except StorageError:
         raise
-    except (Exception, SystemExit):  # noqa: BLE001 - whatever it is, there are no features
+    except (Exception, SystemExit):  # noqa: BLE001 - whatever the error, there are no features
         return None
     return features if features.shape == (len(records), encoder.local_dimension) else None
