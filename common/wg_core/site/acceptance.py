@@ -1,4 +1,4 @@
-"""What a plant asks of a model before it keeps it: the part ``acceptance`` of its policy."""
+"""Conditions under which a plant accepts a model: the part ``acceptance`` of its policy."""
 
 from dataclasses import dataclass, field
 
@@ -9,12 +9,12 @@ from wg_core.site.failures import CODES, Action, default_action
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptanceConfig:
-    """When delivered weights replace the local model; see ``wg_client.selection.gain``.
+    """Conditions for delivered weights to replace local ones; see ``wg_client.selection.gain``.
 
     Attributes:
-        standard_errors: By how many of its standard errors a gain must be above zero.
-        checks: Code of a failed check -> ``block``, ``warn`` or ``off``; see ``failures`` for those
-            that are not named.
+        standard_errors: Number of its standard errors by which a gain must be above zero.
+        checks: ``block``, ``warn`` or ``off`` by code of a failed check; ``failures`` has the
+            defaults of unnamed codes.
     """
 
     standard_errors: float = 2.0
@@ -34,5 +34,5 @@ class AcceptanceConfig:
 
     @property
     def without_labels(self) -> bool:
-        """True if delivered weights are kept where no local label can check them."""
+        """True if delivered weights are accepted without a local label to check them."""
         return self.action("WG-F11") != "block"

@@ -1,10 +1,10 @@
-"""``client.yaml``: what the plant decides. Frozen records, read strictly, written atomically.
+"""``client.yaml``, the plant's settings, as frozen records, read strictly and written atomically.
 
-Settings that change privacy (``privacy``) and results (``acceptance``) stand apart from those that
-only say where things are (``data``). The server that the plant is enrolled with and its data sheet
-are no settings: each has a file of its own. An unknown field is refused: a misspelt cap must
-not become the default without a word. Two settings that contradict each other are refused, too:
-neither of them may decide by itself what a release protects.
+Settings that affect privacy (``privacy``) and results (``acceptance``) are separate from those that
+only locate data (``data``). The plant's server and its data sheet are not settings; each has its
+own file. An unknown field is an error, because a misspelt cap must not silently become the default.
+Contradictory settings are an error, too, because neither of them may decide by itself what a
+release protects.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from wg_core.wire.data_sheet import DataSheet
 CONFIG_LIMIT = 1 << 20
 LABEL_LIMIT = 1000
 ANY_PURPOSE = "*"
-UNLABELLED_FOLDER = "_unlabelled"  # Folder of records that have no label
-RECORD = "record"  # Unit of a plant that names no unit column
+UNLABELLED_FOLDER = "_unlabelled"  # Folder of unlabelled records
+RECORD = "record"  # Privacy unit of a plant without a unit column
 _EXPONENT_LIMIT = 300
 _NAME = grammar.Printable(grammar.NAME_LIMIT)
 _NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-"""Spellings that YAML and the decimal system read alike: no 010 (eight), no 1_0, no 1:30."""
+"""Numbers that YAML and the decimal system read alike: no 010 (eight), no 1_0, no 1:30."""
 _DECIMALS = ("cap_epsilon", "cap_delta", "max_request_epsilon")
 
 Approve = Literal["policy", "human"]
@@ -50,10 +50,10 @@ HUMAN = "human"  # A person decides each request that the policy allows
 
 
 def check_labels(labels: Sequence[str]) -> None:
-    """Refuse a label domain that cannot be declared.
+    """Check a declared label domain.
 
     Raises:
-        ConfigError: It is empty or too long, a label is there twice, or cannot be printed.
+        ConfigError: It is empty or too long, or a label is repeated or not printable.
     """
     if not 1 <= len(labels) <= LABEL_LIMIT:
         raise ConfigError(f"data.labels: {len(labels)} labels, expected 1 to {LABEL_LIMIT}")
@@ -75,7 +75,7 @@ def check_labels(labels: Sequence[str]) -> None:
 
 
 def check_name(setting: str, name: str) -> None:
-    """Refuse a name that a ledger would not take: ``ConfigError`` with the setting to change."""
+    """Check a name against the ledger's grammar; ``ConfigError`` names the setting to change."""
     if not _NAME.is_match(name):
         raise ConfigError(
             f"{setting}: {name[:40]!r}: expected 1 to {grammar.NAME_LIMIT} printable characters"
@@ -85,21 +85,20 @@ def check_name(setting: str, name: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """The data set.
+    """Settings of the data set.
 
     Attributes:
         name: Public name on the ledger; carries the budget.
         path: Folder, ``.npz`` file, or table of texts.
-        labels: Public label domain, in the order of class rows. Declared, never counted: a class
-            without a record may stand here, and means "it can occur".
+        labels: Public label domain, in the order of class rows. It is declared, not counted: a
+            class without a record may be listed, which means that it can occur.
         encoder: SHA-256 of the encoder that the owner confirmed, hex; see ``encoder_pin``.
-        unit_column: Column (``records.csv``, a log) or array (``.npz``) that names the privacy unit
-            of a record, or null: each record is its own unit. Of logs also ``file``, ``interval``.
-        reading: How files are read.
-        good: Labels that mean "no defect", for the report; null: those that say so by their name.
-        acceptance: Records that are never released or trained on, and judge models: their folder
-            or file, or the share of the data set's privacy units that ``freeze`` sets aside; null:
-            none.
+        unit_column: Column (``records.csv``, a log) or array (``.npz``) that names each record's
+            privacy unit; for logs also ``file`` or ``interval``. Null: each record is a unit.
+        reading: Rules for reading files.
+        good: Labels that mean "no defect", for the report; null: those whose names say so.
+        acceptance: Acceptance set: its folder or file, or the share of the data set's privacy units
+            that ``freeze`` reserves for it; null: no acceptance set.
     """
 
     name: str
@@ -113,7 +112,7 @@ class DataConfig:
 
     @property
     def unit_rule(self) -> Literal["record", "weight"]:
-        """Rule by which records count: each alone, or those of one unit by equal weights."""
+        """Rule by which records count: each alone, or those of one unit with equal weights."""
         return "record" if self.unit_column is None else "weight"
 
     def __post_init__(self) -> None:
@@ -136,20 +135,20 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivacyConfig:
-    """Limits on requests: what may be asked of this plant, and the total.
+    """Limits on what may be requested from this plant, and the total budget.
 
     Attributes:
         cap_epsilon: Cap on the composed epsilon of the data set, decimal string.
-        cap_delta: Delta at which the cap holds, and the largest of one request, decimal string.
+        cap_delta: Delta at which the cap holds, and largest delta of a request, decimal string.
         max_request_epsilon: Largest epsilon of one request, decimal string.
-        purposes: Purposes that are allowed, word for word; ``*`` allows any.
-        message_types: Messages that are answered at all.
-        statistics: What may be released: ``classes`` (of the encoder's features, by label),
-            ``machine`` (the mean of what a stated machine's records read as, without labels).
-        approve: ``policy``: what the policy allows is answered. ``human``: a person decides each
-            request, too (``wg-client requests``).
-        answer_slot_seconds: Answers leave at multiples of this many seconds after the request
-            came, so that the time taken tells nothing; ``freeze`` refuses one that is too short.
+        purposes: Allowed purposes, word for word; ``*`` allows any.
+        message_types: Types of messages that are answered.
+        statistics: Kinds of statistics that may be released: ``classes`` (of the encoder's
+            features, by label), ``machine`` (mean machine numbers, without labels).
+        approve: ``policy``: the policy alone decides. ``human``: a person must also approve each
+            request (``wg-client requests``).
+        answer_slot_seconds: Answers leave at multiples of this many seconds after the request, so
+            that their timing reveals nothing; ``freeze`` refuses a slot that is too short.
     """
 
     cap_epsilon: str = "8"
@@ -187,14 +186,14 @@ class PrivacyConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WitnessConfig:
-    """A witness beside the server (c2sp.org/tlog-witness).
+    """Witness in addition to the server (c2sp.org/tlog-witness).
 
     Attributes:
         name: Key name of its cosignatures.
-        key: Public key: Ed25519, ML-DSA-44 or the one after the other in hex, or a verifier key
+        key: Public key: Ed25519, ML-DSA-44, or both concatenated in hex, or a verifier key
             (``NAME+KEYID+BASE64``).
-        url: Submission prefix, ``https://…``; ``/add-checkpoint`` is asked below it.
-        ca: PEM file of the authority of its certificate, if that is no public one.
+        url: Submission prefix, ``https://…``, to which ``/add-checkpoint`` is appended.
+        ca: PEM file of the CA of its certificate; empty: a public CA.
     """
 
     name: str
@@ -209,10 +208,10 @@ class WitnessConfig:
 
     @property
     def public_key(self) -> bytes:
-        """The key, raw.
+        """Raw public key.
 
         Raises:
-            ConfigError: It is none, or not of this name.
+            ConfigError: The key is malformed, or has another name.
         """
         try:
             notes.check_key_name(self.name)
@@ -228,11 +227,11 @@ class WitnessConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
-    """All of ``client.yaml``.
+    """Contents of ``client.yaml``.
 
-    ``witnesses`` stand beside the server, and ``witness_quorum`` says how many of all, the server
-    counted as one, must cosign before a release is sent; null: every one. ``language`` is that of
-    reports and commands; null: the environment's.
+    ``witnesses`` are in addition to the server, and ``witness_quorum`` is the number of witnesses,
+    including the server, that must cosign before a release is sent; null: all of them.
+    ``language`` is the language of reports and commands; null: that of the environment.
     """
 
     site: str
@@ -252,7 +251,7 @@ class ClientSettings:
 class ClientConfig(ClientSettings):
     """Configuration of a plant: its settings, its server, and its data sheet.
 
-    ``pin`` is None where the plant works alone. ``data_sheet`` is public; None: none is stated.
+    ``pin`` is None if the plant works alone. ``data_sheet`` is public; None: not stated.
     """
 
     pin: PinnedServer | None = None
@@ -260,7 +259,7 @@ class ClientConfig(ClientSettings):
 
     @property
     def server(self) -> PinnedServer:
-        """The server that the plant is enrolled with; ``ConfigError`` with none."""
+        """Server that the plant is enrolled with; raises ``ConfigError`` if there is none."""
         if self.pin is None:
             raise ConfigError(
                 f"{self.site}: this home works alone, and that needs a server: get a join token for"
@@ -298,10 +297,10 @@ class ClientConfig(ClientSettings):
 
 
 def default_request_epsilon(cap_epsilon: str) -> str:
-    """Largest epsilon of one request where none is given: never more than the cap.
+    """Return the default limit on the epsilon of one request, never more than the cap.
 
     Raises:
-        ConfigError: The cap is no positive decimal number.
+        ConfigError: The cap is not a positive decimal number.
     """
     default = PrivacyConfig().max_request_epsilon
     cap = positive_decimal(cap_epsilon, "privacy.cap_epsilon")
@@ -309,7 +308,7 @@ def default_request_epsilon(cap_epsilon: str) -> str:
 
 
 def positive_decimal(text: str, subject: str) -> Decimal:
-    """Read a positive, finite decimal string, or ``ConfigError``."""
+    """Read a positive, finite decimal string; raise ``ConfigError`` otherwise."""
     try:
         value = numbers.exact(text, subject=subject)
     except DecodeError as error:
@@ -327,13 +326,13 @@ def read_data_sheet(path: Path) -> DataSheet:
     """Read a data sheet that a person wrote.
 
     Raises:
-        ConfigError: The file cannot be read, or a statement is unknown, missing or out of range.
+        ConfigError: The file cannot be read, or a field is unknown, missing or out of range.
     """
     return settings.parse(atomic.read_bytes(path, limit=CONFIG_LIMIT), DataSheet, str(path))
 
 
 def save(home: ClientHome, config: ClientConfig) -> None:
-    """Write what a plant goes by, ``client.yaml`` last; each file is replaced in one step."""
+    """Write the configuration files, ``client.yaml`` last; each is replaced atomically."""
     if config.pin is not None:
         pinned_server.save(home, config.pin)
     if config.data_sheet is None:
@@ -353,7 +352,7 @@ def load(home: ClientHome) -> ClientConfig:
     """Read ``client.yaml``, the pinned server and the data sheet.
 
     Raises:
-        ConfigError: A file is missing, or a field is unknown, missing or out of range; named.
+        ConfigError: A file is missing, or the named field is unknown, missing or out of range.
     """
     home.require()
     file_settings = _settings(home)
@@ -393,9 +392,9 @@ _HINT = (
 
 
 def _with_exact_numbers(document: object, words: object) -> object:
-    """Budgets that stand in the file as bare numbers, as they are written, not as a float has them.
+    """Replace budgets given as bare numbers by their exact text, in place of a rounded float.
 
-    ``document`` is the file as YAML reads it; ``words`` has every scalar as it is written.
+    ``document`` is the file as parsed by YAML; ``words`` has every scalar as written.
     """
     privacy = document.get("privacy") if isinstance(document, dict) else None
     section = words.get("privacy") if isinstance(words, dict) else None

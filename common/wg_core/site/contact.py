@@ -1,7 +1,7 @@
-"""How a plant's node stands with its server: a small file that the node keeps, for a supervisor.
+"""Status of a node's contact with its server, in a small file for a supervisor.
 
-It says nothing that the node's log does not say, and stays on site. A file that is older than
-``STALE_SECONDS`` says that the node hangs or was killed.
+The file says nothing that the node's log does not say, and stays on site. If it is older than
+``STALE_SECONDS``, the node hangs or was killed.
 """
 
 import time
@@ -14,7 +14,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 BEAT_SECONDS = 60.0
-"""How often a node that is connected hears of its server: it asks for work at least so often."""
+"""Longest interval at which a connected node hears from its server, by polling or heartbeat."""
 STALE_SECONDS = 3 * BEAT_SECONDS
 _LIMIT = 64 << 10
 _REASON_LIMIT = 500
@@ -24,14 +24,14 @@ State = Literal["connected", "waiting", "stopped"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contact:
-    """Last state that a node wrote.
+    """Status that a node wrote last.
 
     Attributes:
-        state: ``connected``; ``waiting``, to try again; or ``stopped``.
-        since: Unix time since when.
-        written: Unix time of this word.
-        last: Unix time at which the server last answered; 0: never yet.
-        reason: What it waits for, or why it stopped.
+        state: ``connected``, ``waiting`` (to retry) or ``stopped``.
+        since: Unix time since which the state holds.
+        written: Unix time at which the file was written.
+        last: Unix time at which the server last answered; 0: never.
+        reason: Reason for waiting or stopping.
     """
 
     state: State
@@ -42,7 +42,7 @@ class Contact:
 
 
 def read(home: ClientHome) -> Contact | None:
-    """Read the state that the node wrote last; None if nothing can be read.
+    """Read the last status; None if there is no file, or a malformed one.
 
     Raises:
         ConfigError: The file cannot be read.
@@ -57,14 +57,14 @@ def read(home: ClientHome) -> Contact | None:
 
 
 class ContactFile:
-    """Keeps the file of a running node. A disk that cannot be written hinders no node."""
+    """Maintains the status file of a running node. A write failure does not stop the node."""
 
     def __init__(self, home: ClientHome) -> None:
         self._home = home
         self._said: Contact | None = None
 
     def say(self, state: State, reason: str = "") -> None:
-        """Write how it stands now."""
+        """Write the current status, unless an equal one was written recently."""
         current_time, before = int(time.time()), self._said
         since = before.since if before is not None and before.state == state else current_time
         last = current_time if state == "connected" else (before.last if before is not None else 0)
@@ -81,4 +81,4 @@ class ContactFile:
         try:
             atomic.write_bytes(self._home.contact, canonical.encode(contact), mode=atomic.PRIVATE)
         except StorageError:
-            return  # said in the log where it matters: at the next answer
+            return  # the disk's failure is logged at the next answer

@@ -1,10 +1,10 @@
-"""The encoder that a plant's owner confirmed, by its hash.
+"""Pinning of the encoder that a plant's owner confirmed, by its hash.
 
-The server makes the encoder, and the encoder sees every record before noise is on anything. So it
-is the owner who says which one: its SHA-256 is in the join token, which the operator hands over
-outside the network; ``init`` shows it, or takes it as an option; ``client.yaml`` keeps it
-(``data.encoder``), and the file is checked against it at every use. Enrolling again brings another
-encoder only where the owner names it.
+The server makes the encoder, which processes every record before any noise is added. So the owner
+confirms it: its SHA-256 is in the join token, which the operator hands over outside the network;
+``init`` shows it, or takes it as an option; ``client.yaml`` stores it (``data.encoder``), and the
+file is checked against it at every use. Enrolling again brings another encoder only if the owner
+names it.
 
 Not guaranteed: that a confirmed encoder is a good one. Its range is bounded
 (``wg_common.nets.encoder.package``), and its features are clipped and noised like any other's.
@@ -20,17 +20,17 @@ from wg_core.wire import canonical
 
 ENCODER_LIMIT = 256 << 20
 DIGITS = 16
-"""Fewest hex digits of a hash that confirm it: 64 bits, too many to search for another encoder."""
+"""Fewest hex digits that confirm a hash: 64 bits resist a search for another encoder."""
 
 _HASH = re.compile(rf"[0-9a-f]{{{DIGITS},64}}")
 
 
 def check_named(named_encoder: str | None, encoder: str) -> None:
-    """Check the encoder of a join token against the hash, or its beginning, that the owner gave.
+    """Check the encoder of a join token against the hash, or its prefix, given by the owner.
 
     Raises:
-        UsageError: That is no hash.
-        VerificationError: It is another encoder's.
+        UsageError: The text is not a hash or prefix.
+        VerificationError: The hash is another encoder's.
     """
     if named_encoder is None:
         return
@@ -46,10 +46,10 @@ def check_named(named_encoder: str | None, encoder: str) -> None:
 
 
 def check_same(confirmation: str, encoder: str, named_encoder: str | None) -> None:
-    """Check that enrolling again brings the encoder that the owner confirmed, or one named now.
+    """Check that enrolling again keeps the confirmed encoder, unless the owner names a new one.
 
     Raises:
-        UsageError, VerificationError: As of ``check_named``, or it is another one and not named.
+        UsageError, VerificationError: As for ``check_named``, or an unnamed encoder differs.
     """
     check_named(named_encoder, encoder)
     if named_encoder is None and encoder != confirmation:
@@ -61,10 +61,10 @@ def check_same(confirmation: str, encoder: str, named_encoder: str | None) -> No
 
 
 def load(home: ClientHome, config: ClientConfig) -> bytes:
-    """Bytes of the home's encoder package; their SHA-256 is the encoder's id.
+    """Load the home's encoder package; its SHA-256 is the encoder's id.
 
     Raises:
-        VerificationError: It is not the encoder that the owner confirmed.
+        VerificationError: The package is not the encoder that the owner confirmed.
     """
     package = atomic.read_bytes(home.encoder, limit=ENCODER_LIMIT)
     encoder = canonical.sha256_hex(package)

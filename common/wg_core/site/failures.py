@@ -1,26 +1,26 @@
-"""The catalogue of failures: each way in which delivered weights fail, by its code.
+"""Catalogue of failures of delivered weights, by code.
 
-``docs/failures.md`` says of each how it is found and what to do. A code is never given to another
-failure. What a check's failure means is the plant's to say (``acceptance.checks``); here
-is what it means where the plant says nothing.
+``docs/failures.md`` describes how each failure is found and what to do. A code is never reused for
+another failure. The plant's policy sets the consequence of a failed check
+(``acceptance.checks``); this module has the defaults.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 Action = Literal["block", "warn", "off"]
-"""``block``: the model is not kept. ``warn``: it may be, and the report says so. ``off``: the check
-is not made."""
+"""``block``: the model is not kept. ``warn``: it may be kept, and the report warns. ``off``: the
+check is not made."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One way to fail.
+    """Way in which delivered weights can fail.
 
     Attributes:
-        code: ``WG-Fnn``.
-        name: In a few words.
-        action: What it means if the policy does not say.
+        code: Code ``WG-Fnn``.
+        name: Name in a few words.
+        action: Default action.
     """
 
     code: str
@@ -29,7 +29,7 @@ class Failure:
 
 
 FEW_SITES = "WG-F13"
-"""A model with this failure is kept, and put in use by nobody but a person."""
+"""Failure of a model that is kept, but that only a person can put in use."""
 
 FAILURES = (
     Failure("WG-F01", "no gain over local-only", "block"),

@@ -1,21 +1,22 @@
-"""The plant's home folder: one place for every path that the client reads or writes.
+"""Layout of the plant's home folder: every path that the client reads or writes.
 
 ::
 
     client.yaml            configuration and policy, edited by the plant
-    data-sheet.yaml        what the plant states in public of the source of its records, if anything
+    data-sheet.yaml        public data sheet of the machine that the records come from, if any
     pinned-server.json     the server and its keys, pinned at enrolment
     encoder.safetensors    the public encoder package, pinned by hash at enrolment
     ledger.sqlite          the privacy ledger
-    budget-of.json         instead of a ledger: the home whose ledger, ledger key and secret count
-    keys/                  private halves, made on site, mode 0600
+    budget-of.json         instead of a ledger: reference to the home that holds it
+    keys/                  private keys, made on site, mode 0600
     certs/                 the client certificate and the server's CA certificate
-    snapshots/             what releases are made from (private, never sent); see ``snapshot``
-    units/                 keyed digests of every unit that was charged (private); see ``overlap``
-    outbox/                statistics files as they left, by request
-    packages/              weights packages as they arrived, by package id
-    models/                models by package id, and which is in use
+    snapshots/             frozen data from which releases are made (private); see ``snapshot``
+    units/                 keyed digests of every charged unit (private); see ``overlap``
+    outbox/                statistics files as sent, by request
+    packages/              weights packages as received, by package id
+    models/                models by package id, and the choice of the model in use
     report.html            the report on the newest package; stays at the plant
+    contact.json           status of the node's contact with the server, for ``wg-client status``
     contact.json           how the node stands with the server, for ``wg-client status``
 """
 
@@ -32,7 +33,7 @@ from wg_core.ledger import place
 
 @dataclass(frozen=True, slots=True)
 class _Below:
-    """A path below a plant's home, or, with ``budget``, below the home that holds its ledger."""
+    """Path below a plant's home or, with ``budget``, below the home that holds its ledger."""
 
     path: str
     budget: bool = False
@@ -59,35 +60,35 @@ class ClientHome:
     ledger_key = _Below("keys/ledger.pem", budget=True)
     """Ed25519 and ML-DSA-44 keys that sign the ledger's checkpoints."""
     next_ledger_key = _Below("keys/ledger.next.pem", budget=True)
-    """The key that will sign the ledger, while it changes."""
+    """New ledger key while a rotation is in progress."""
     site_secret = _Below("keys/site.secret", budget=True)
-    """Secret of the keyed data commitment; never leaves."""
+    """Key of the data commitments; never leaves."""
     certificate = _Below("certs/client.pem")
     ca_certificate = _Below("certs/ca.pem")
     snapshots = _Below("snapshots")
     units = _Below("units", budget=True)
     outbox = _Below("outbox")
-    requests = _Below("requests")  # Requests that wait for a person
+    requests = _Below("requests")  # Requests that wait for a person's decision
     packages = _Below("packages")
-    waiting = _Below("packages/waiting")  # Packages that came and were not applied yet, by request
+    waiting = _Below("packages/waiting")  # Packages received but not yet applied, by request
     models = _Below("models")
     report = _Below("report.html")
-    """In the plant's language; beside it ``report.en.html`` and ``report.ja.html``."""
-    contact = _Below("contact.json")  # How the node stands with the server; see `contact`
+    """Report in the plant's language, beside ``report.en.html`` and ``report.ja.html``."""
+    contact = _Below("contact.json")  # Status of the contact with the server; see `contact`
 
     @property
     def budget(self) -> Path:
-        """The home that holds the ledger, its key, the site secret and the release lock.
+        """Home that holds the ledger, its key, the site secret and the release lock.
 
-        This one, or the home that ``budget-of.json`` names; see ``wg_core.ledger.place``.
+        It is this home, or the one that ``budget-of.json`` names; see ``wg_core.ledger.place``.
         """
         return place.ledger_home(self.root)
 
     def make_private(self) -> None:
-        """Make the folder, for its user alone: all else is below it, whatever the umask was.
+        """Create the folder with mode 0700, whatever the umask is; all files are below it.
 
         Raises:
-            ConfigError: It cannot be made.
+            ConfigError: The folder cannot be created.
         """
         with raised_as(ConfigError, f"{self.root}: cannot be made"):
             for folder in (self.root, self.keys):
@@ -95,23 +96,23 @@ class ClientHome:
                 folder.chmod(0o700)
 
     def require(self) -> None:
-        """Check that the folder was initialised, or ``ConfigError``."""
+        """Raise ``ConfigError`` unless the home was initialised."""
         if not self.config.is_file():
             raise ConfigError(
                 f"{self.config}: not there; run 'wg-client init --home {self.root} ...' first"
             )
 
     def set_outbox_aside(self, folder: str) -> None:
-        """Keep covered files in a folder of the outbox; they are made anew when asked for.
+        """Move covered files to a subfolder of the outbox; they are made again on demand.
 
         Raises:
-            StorageError: They cannot be moved.
+            StorageError: A file cannot be moved.
         """
         for path in self.outbox.glob("*.wg[sq]"):
             atomic.move(path, self.outbox / folder / path.name)
 
     def load_secret(self) -> bytes:
-        """The site secret; made on first use, with mode 0600."""
+        """Return the site secret, created on first use with mode 0600."""
         if not self.site_secret.exists():
             atomic.write_bytes(self.site_secret, secrets.token_bytes(32), mode=atomic.PRIVATE)
         data = atomic.read_bytes(self.site_secret, limit=32)

@@ -1,9 +1,9 @@
-"""A plant's keys: made on site, kept with mode 0600; only public halves leave.
+"""Keys of a plant, generated on site and stored with mode 0600; only public keys leave.
 
-Four keys with four uses: TLS client certificate (P-256), Flower node authentication (P-384, the
-curve that Flower makes itself), statistics signatures (Ed25519) and ledger checkpoints (Ed25519 and
-ML-DSA-44 in one file). What a certificate request says about names is ignored by the server: the
-join token names the site.
+Four keys have four uses: TLS client certificate (P-256), Flower node authentication (P-384, the
+curve that Flower itself uses), statistics signatures (Ed25519) and ledger checkpoints (Ed25519 and
+ML-DSA-44 in one file). The server ignores the names in a certificate request: the join token names
+the site.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from wg_core.wire import canonical, key_files, signing
 
 @dataclass(frozen=True, slots=True)
 class PublicIdentity:
-    """Public halves of a plant's keys.
+    """Public keys of a plant.
 
     Attributes:
         csr_pem: Certificate signing request for the TLS client certificate.
@@ -37,7 +37,7 @@ class PublicIdentity:
 
 
 def create(home: ClientHome, site: str) -> PublicIdentity:
-    """Make the keys that are not there yet, and return the public halves of all."""
+    """Generate the keys that do not exist yet, and return all public keys."""
     home.make_private()
     for path, curve in ((home.tls_key, ec.SECP256R1()), (home.node_key, ec.SECP384R1())):
         if not path.exists():
@@ -52,7 +52,7 @@ def create(home: ClientHome, site: str) -> PublicIdentity:
 
 
 def public(home: ClientHome, site: str) -> PublicIdentity:
-    """Public halves of the keys in a home.
+    """Return the public keys of a home.
 
     Raises:
         ConfigError: A key is missing or damaged.
@@ -71,12 +71,12 @@ def public(home: ClientHome, site: str) -> PublicIdentity:
 
 
 def ledger_origin(site: str, ledger_key: bytes) -> str:
-    """Origin of a plant's ledger: a new key (after a compromise) makes a new one."""
+    """Return the origin of a plant's ledger; a new key after a compromise gives a new origin."""
     return f"weightgate/{site}/{canonical.sha256_hex(ledger_key)[:16]}"
 
 
 def csr(home: ClientHome, site: str) -> str:
-    """A certificate signing request (PKCS #10, PEM) for the TLS key."""
+    """Return a certificate signing request (PKCS #10, PEM) for the TLS key."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, site)])
     request = (
         x509.CertificateSigningRequestBuilder()

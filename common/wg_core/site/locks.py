@@ -1,4 +1,4 @@
-"""The locks of a plant's home; ``wg_core.locks`` has their errors."""
+"""Locks of a plant's home; ``wg_core.locks`` documents their errors."""
 
 from contextlib import AbstractContextManager
 
@@ -7,26 +7,26 @@ from wg_core.site.home import ClientHome
 
 
 def node(home: ClientHome) -> AbstractContextManager[None]:
-    """One process runs this plant's node, or changes its identity; a second one is refused."""
+    """Lock out other processes that run this plant's node or change its identity, with an error."""
     return locks.hold(
         home.root / ".node.lock", busy="another process runs this plant's node, or enrols it"
     )
 
 
 def release(home: ClientHome) -> AbstractContextManager[None]:
-    """One process of this plant makes a release or writes the ledger; a second one waits.
+    """Wait for the lock under which a process makes a release or writes the ledger.
 
-    The file lies beside the ledger: homes that share one answer one after the other.
+    The lock file is beside the ledger, so that homes that share a ledger answer one at a time.
     """
     return locks.hold(home.budget / ".release.lock")
 
 
 def freezing(home: ClientHome) -> AbstractContextManager[None]:
-    """One process freezes this plant's data set; a second one is refused."""
+    """Lock out other processes that freeze this plant's data set, with an error."""
     busy = "another process is freezing this data set; freeze again when it has ended"
     return locks.hold(home.root / ".freeze.lock", busy=busy)
 
 
 def models(home: ClientHome) -> AbstractContextManager[None]:
-    """One process of this plant changes which model is in use; another one waits."""
+    """Wait for the lock under which a process changes the model in use."""
     return locks.hold(home.root / ".models.lock")

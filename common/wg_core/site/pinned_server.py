@@ -1,7 +1,7 @@
-"""The server that a plant believes: what enrolment pinned, in a file of its own in the home.
+"""The server that a plant trusts, as pinned at enrolment, in its own file in the home.
 
-It is no setting: enrolment writes it, enrolling again replaces it, and the server's own handovers
-exchange its keys (``wg_core.fleet.trust``). The file is replaced in one step.
+It is not a setting: enrolment writes it, enrolling again replaces it, and the server's own
+hand-overs replace its keys (``wg_core.fleet.trust``). The file is replaced atomically.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ _LIMIT = 64 << 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedServer:
-    """The pinned server.
+    """Server pinned at enrolment.
 
     Attributes:
         fleet_url: ``https://host:port`` of the fleet listener.
         name: Server name, as in its signatures.
         signing_key: Raw key that signs weights packages, hex.
-        witness_name: Key name of the ledger's witness.
+        witness_name: Key name of the server as a witness of the ledger.
         witness_key: Raw key of the witness, Ed25519 and ML-DSA-44, hex.
     """
 
@@ -34,7 +34,7 @@ class PinnedServer:
 
 
 def load(home: ClientHome) -> PinnedServer:
-    """The server that a home is enrolled with.
+    """Load the server that a home is enrolled with.
 
     Raises:
         ConfigError: The file is missing or damaged.
@@ -47,5 +47,5 @@ def load(home: ClientHome) -> PinnedServer:
 
 
 def save(home: ClientHome, server: PinnedServer) -> None:
-    """Pin a server; the one that was pinned is replaced in one step."""
+    """Pin a server, replacing the earlier one atomically."""
     atomic.write_bytes(home.pinned_server, canonical.encode(server), mode=atomic.PRIVATE)

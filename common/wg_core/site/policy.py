@@ -1,7 +1,7 @@
-"""The plant's policy: what it answers at all. Decided before any record is looked at.
+"""The plant's policy on requests, applied before any record is read.
 
-Every refusal here depends on the request, the configuration and the clock only, never on the
-data: a refusal must not be a side channel.
+Every refusal here depends only on the request, the configuration and the clock, never on the data:
+a refusal must not be a side channel.
 """
 
 from typing import Protocol
@@ -17,22 +17,22 @@ _PURPOSE = grammar.Printable(grammar.SENTENCE_LIMIT)
 
 
 class Price(Protocol):
-    """Price of a release."""
+    """Price of a release in (epsilon, delta)."""
 
     @property
     def epsilon(self) -> str:
-        """Decimal string."""
+        """Epsilon, decimal string."""
 
     @property
     def delta(self) -> str:
-        """Decimal string."""
+        """Delta, decimal string."""
 
 
 def check_message_type(config: ClientConfig, message_type: str) -> None:
-    """Refuse a message type that the plant does not answer.
+    """Check that the plant answers messages of this type.
 
     Raises:
-        PolicyRefused: It is not allowed.
+        PolicyRefused: The type is not allowed.
     """
     if message_type not in config.privacy.message_types:
         raise PolicyRefused(
@@ -44,12 +44,12 @@ def check_message_type(config: ClientConfig, message_type: str) -> None:
 def check_query(
     config: ClientConfig, query: StatisticsQuery, *, encoder: str, current_time: float
 ) -> None:
-    """Refuse a query that the plant's policy does not cover at ``now``, Unix seconds.
+    """Check a query against the plant's policy at ``current_time``, Unix seconds.
 
     ``encoder`` is the id of the encoder that the plant holds, hex.
 
     Raises:
-        PolicyRefused: Wrong version, site, encoder or form, expired, or more than is allowed.
+        PolicyRefused: Site, encoder or form is wrong, the query expired, or exceeds a limit.
     """
     if query.site != config.site:
         raise PolicyRefused(f"query: for site {query.site!r}, this is {config.site!r}")
@@ -80,10 +80,10 @@ def check_query(
 
 
 def check_price(config: ClientConfig, order: Price, subject: str) -> None:
-    """Refuse to release at more than the policy allows a request.
+    """Check that a price does not exceed the policy's limits for a request.
 
     Raises:
-        PolicyRefused: It is more, or no price.
+        PolicyRefused: The price is too high, or malformed.
     """
     privacy = config.privacy
     for name, request, setting, largest in (

@@ -1,7 +1,7 @@
-"""How a plant's files are read where they do not say it themselves: a part of ``client.yaml``.
+"""Rules for reading a plant's files where these are ambiguous: a part of ``client.yaml``.
 
-All of it is public and fixed before a record is looked at. A rate that were estimated from the
-records, or a brightness, would let one record more change what another one is.
+All rules are public and fixed before any record is read. If a rate or a brightness were estimated
+from the records, one more record could change another one.
 """
 
 import math
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from wg_core.errors import ConfigError
 
-BITS = (8, 10, 12, 14, 16)  # Bits that an image of 16 bits per pixel may hold
+BITS = (8, 10, 12, 14, 16)  # Bits used in an image of 16 bits per pixel
 ENCODINGS = ("auto", "utf-8", "utf-16", "cp932", "cp1252", "latin-1", "gb18030", "big5", "euc-kr")
-"""Names that a configuration may give."""
+"""Encodings that a configuration may name."""
 AUTO = ENCODINGS[0]
 COLUMNS = ("text", "label")
 CHANNELS_LIMIT = 128
@@ -24,13 +24,13 @@ class LogConfig:
     """Rule that cuts windows from long sensor logs; public and fixed, never estimated.
 
     Attributes:
-        rate: Samples a second, Hz. Time stamps are compared with it.
+        rate: Sampling rate, Hz; time stamps are compared with it.
         window_seconds: Length of a window.
-        hop_seconds: From the start of a window to the start of the next.
-        channels: Columns that are channels, in the order that networks see.
-        time: Column of time stamps, or null: rows follow each other without a gap.
+        hop_seconds: Time from the start of a window to the start of the next.
+        channels: Columns used as channels, in the order of network inputs.
+        time: Column of time stamps; null: rows follow each other without gaps.
         label: Column with the label of each row, or null.
-        intervals: Table of start, end and label, or null; a path, from the data's folder.
+        intervals: Table of start, end and label, as a path from the data's folder, or null.
     """
 
     rate: float
@@ -70,31 +70,31 @@ class LogConfig:
 
     @property
     def window(self) -> int:
-        """Samples of a window."""
+        """Number of samples in a window."""
         return round(self.window_seconds * self.rate)
 
     @property
     def hop(self) -> int:
-        """Samples from the start of a window to the start of the next."""
+        """Number of samples from the start of a window to the start of the next."""
         return round(self.hop_seconds * self.rate)
 
     @property
     def overlaps(self) -> bool:
-        """True if one moment can be in several windows."""
+        """True if consecutive windows overlap in time."""
         return self.hop < self.window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingConfig:
-    """Settings for files that do not say themselves how they are read.
+    """Rules for reading files that are ambiguous by themselves.
 
     Attributes:
-        bits: How many of a grey pixel's 16 bits the camera fills: 10, 12 or 14, else 16.
+        bits: Number of a grey pixel's 16 bits that the camera uses.
         encoding: Encoding of tables: ``auto``, or a name of ``ENCODINGS``.
-        channels: Names of a window file's columns, in the order that networks see; null: not
+        channels: Names of a window file's columns, in the order of network inputs; null: not
             compared.
-        log: How windows are cut from long sensor logs; null: each file is one record.
-        columns: Names of the columns of a table that have a record's text, and its label.
+        log: Rule that cuts windows from long sensor logs; null: each file is one record.
+        columns: Names of a table's columns with a record's text and its label.
     """
 
     bits: int = 16
@@ -113,19 +113,19 @@ class ReadingConfig:
 
     @property
     def text(self) -> str | None:
-        """Name of the column of texts, where it is not the usual one."""
+        """Name of the text column, if it is not the default."""
         return self.columns[0] if self.columns[0] != COLUMNS[0] else None
 
     @property
     def label(self) -> str | None:
-        """Name of the column of labels, where it is not the usual one."""
+        """Name of the label column, if it is not the default."""
         return self.columns[1] if self.columns[1] != COLUMNS[1] else None
 
     def check_record(self, unit_column: str | None) -> None:
-        """Check that what is protected, a unit or one window, holds whatever happened in it.
+        """Check that each moment is in a single privacy unit, be it a named unit or one window.
 
         Raises:
-            ConfigError: Windows overlap, so that a moment would be in several units.
+            ConfigError: Windows overlap, and no unit is named: a moment is in several units.
         """
         if unit_column is None and self.log is not None and self.log.overlaps:
             raise ConfigError(

@@ -1,13 +1,13 @@
-"""One budget for several homes of one plant: a ledger, its key and the site secret are shared.
+"""Sharing of one budget by several homes of a plant: one ledger, ledger key and site secret.
 
-A plant that joins two servers has two homes, and the same parts in both. The second home is made
-with ``wg-client init --budget-of HOME``: it writes to the first home's ledger, under the first
-home's lock, and its data set draws on the one budget there. Two servers then see one log, each as
-far as it was asked to cosign it; an auditor can compare what they saw.
+A plant that joins two servers has two homes, with the same parts in both data sets. The second home
+is created with ``wg-client init --budget-of HOME``: it writes to the first home's ledger, under the
+first home's lock, and its data set draws on the same budget. Two servers then see one log, each up
+to the size that it was asked to cosign; an auditor can compare what they saw.
 
-*Order of changes.* The ledger's key, and the ledger itself after a compromise, change at the home
-that holds it. A home that shares it must tell its own server before it releases again: until
-then every writer of it is refused here, before anything is charged.
+*Order of changes.* The ledger's key, and the ledger itself after a compromise, are changed at the
+home that holds it. A home that shares it must tell its own server before it releases again; until
+then this module refuses every use of the ledger from that home, before anything is charged.
 """
 
 from decimal import Decimal
@@ -24,13 +24,13 @@ from wg_core.wire import signing
 
 
 def join(home: ClientHome, other_root: Path) -> ClientConfig:
-    """Let a new home draw on the budget of another one; returns that one's configuration.
+    """Make a new home draw on another home's budget; return that home's configuration.
 
-    Doing it again changes nothing.
+    Repeating it changes nothing.
 
     Raises:
-        ConfigError: The other home is not initialised or shares a budget itself, or the new one has
-            a budget.
+        ConfigError: The other home is not initialised or shares a budget itself, or the new home
+            has a budget.
     """
     holder = ClientHome(other_root.resolve())
     if holder.root == home.root.resolve():
@@ -52,12 +52,12 @@ def join(home: ClientHome, other_root: Path) -> ClientConfig:
 
 
 def check_new(other_config: ClientConfig, *, site: str, name: str, cap: tuple[str, str]) -> None:
-    """Refuse what cannot be on the shared ledger, before a join token is spent.
+    """Check, before a join token is spent, that a new data set may use the shared ledger.
 
     The token is for ``site``; ``name`` and ``cap`` (epsilon and delta) are of the new data set.
 
     Raises:
-        ConfigError: The site is another plant's, the name is taken, or the cap is another one.
+        ConfigError: The site is another plant, the name is taken, or the cap differs.
     """
     if site != other_config.site:
         raise ConfigError(
@@ -78,10 +78,10 @@ def check_new(other_config: ClientConfig, *, site: str, name: str, cap: tuple[st
 
 
 def check_witness(home: ClientHome, name: str, key: str) -> None:
-    """Refuse a second server whose witness has the first one's name: the log knows it by name.
+    """Check that a second server's witness has its own name, since the log identifies it by name.
 
     Raises:
-        ConfigError: The home that holds the ledger has another server with this name.
+        ConfigError: The server of the home that holds the ledger has this name and another key.
     """
     budget = place.read(home.root)
     if budget is None:
@@ -95,10 +95,10 @@ def check_witness(home: ClientHome, name: str, key: str) -> None:
 
 
 def check_told(home: ClientHome, ledger: Ledger) -> None:
-    """Refuse a shared ledger that is not as this home's server knows it; nothing is charged then.
+    """Check that a shared ledger is as this home's server knows it.
 
     Raises:
-        ConfigError: It was replaced, or is signed by another key; the message says what to do.
+        ConfigError: The ledger was replaced, or has a new key; the message says what to do.
     """
     budget = place.read(home.root)
     if budget is None:
@@ -116,17 +116,17 @@ def check_told(home: ClientHome, ledger: Ledger) -> None:
 
 
 def note_told(home: ClientHome, ledger: Ledger) -> None:
-    """Note that this home's server knows the shared ledger as it is now."""
+    """Record that this home's server knows the shared ledger in its current state."""
     budget = place.read(home.root)
     if budget is not None:
         place.write(home.root, _of(Path(budget.home), ledger))
 
 
 def check_holds(home: ClientHome, subject: str, *, then: str) -> None:
-    """Refuse what must be done at the home that holds the ledger, and say which command follows.
+    """Check that a home holds its own ledger; the error names the command to run afterwards.
 
     Raises:
-        ConfigError: The home shares another's ledger.
+        ConfigError: The home shares another home's ledger.
     """
     budget = place.read(home.root)
     if budget is not None:
@@ -137,10 +137,10 @@ def check_holds(home: ClientHome, subject: str, *, then: str) -> None:
 
 
 def pass_on(home: ClientHome, stage: ClientHome) -> bool:
-    """Let the successor of a home share the same ledger, as it is now.
+    """Make a home's replacement share the same ledger in its current state.
 
     Returns:
-        Whether the home shares one.
+        True if the home shares a ledger.
     """
     budget = place.read(home.root)
     if budget is None:
