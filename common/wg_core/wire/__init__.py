@@ -1,1 +1,1 @@
-"""What crosses a trust boundary: encodings, signatures, files and messages."""
+"""Data that cross a trust boundary: encodings, signatures, files and messages."""

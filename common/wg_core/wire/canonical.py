@@ -1,13 +1,13 @@
-"""One canonical encoding for every record that crosses a trust boundary.
+"""Canonical encoding of every record that crosses a trust boundary.
 
 Records are frozen dataclasses of strings, integers below 2^53, booleans, tuples and further
-records; they are encoded as RFC 8785 canonical JSON. Real numbers travel as decimal strings,
-since canonical JSON has no exact ones. Decoding is strict by construction: a document is accepted
-only if encoding what was understood gives back the same bytes, so an unknown field, a duplicate
-key, a second spelling of a number or white space is refused. A record whose class has a field
-``version`` is of the version that is its default, or refused with both numbers.
+records; they are encoded as RFC 8785 canonical JSON. Real numbers are encoded as decimal strings,
+because canonical JSON has no exact real numbers. Decoding is strict by construction: a document is
+accepted only if encoding the decoded record gives the same bytes, so unknown fields, duplicate
+keys, alternative spellings of a number and white space are refused. If a class has a field
+``version``, only its default version is accepted; the error names both.
 
-Not guaranteed: that a record's values make sense; each record checks that in ``__post_init__``.
+Not guaranteed: that a record's values make sense; each record checks them in ``__post_init__``.
 """
 
 import hashlib
@@ -22,10 +22,10 @@ from wg_core.errors import DecodeError
 T = TypeVar("T")
 
 INTEGER_LIMIT = 1 << 53
-"""Integers of a record are below this: a double holds them exactly (RFC 8785, section 3.2.2.3)."""
-Count = Annotated[int, msgspec.Meta(ge=0, lt=INTEGER_LIMIT)]  # A number of things, or an index
+"""Bound on a record's integers: a double holds them exactly (RFC 8785, section 3.2.2.3)."""
+Count = Annotated[int, msgspec.Meta(ge=0, lt=INTEGER_LIMIT)]  # Number of things, or an index
 Time = Annotated[int, msgspec.Meta(gt=-INTEGER_LIMIT, lt=INTEGER_LIMIT)]  # Unix time in seconds
-RECORD_LIMIT = 1 << 20  # Largest record, in bytes, unless a caller names another limit
+RECORD_LIMIT = 1 << 20  # Default limit on the size of a record, in bytes
 
 
 def encode(record: object) -> bytes:
@@ -34,16 +34,16 @@ def encode(record: object) -> bytes:
 
 
 def decode(kind: type[T], data: bytes, *, subject: str, limit: int = RECORD_LIMIT) -> T:
-    """Decode canonical bytes into a record of this program's version, or refuse them.
+    """Decode canonical bytes strictly into a record of this program's version.
 
     Args:
-        data: The bytes, from a hostile place.
-        subject: What the document is, for messages ("policy.json", "statistics manifest").
+        data: Encoded record, untrusted.
+        subject: Name of the document for messages ("policy.json", "statistics manifest").
         limit: Largest accepted size in bytes.
 
     Raises:
-        DecodeError: Too large, of another version, not JSON, wrong types, unknown fields, or not
-            canonical.
+        DecodeError: The data are too large, of another version, not JSON or not canonical, or a
+            field is unknown or of a wrong type.
     """
     if len(data) > limit:
         raise DecodeError(f"{subject}: {len(data)} bytes, at most {limit} are accepted")
@@ -63,10 +63,10 @@ def decode(kind: type[T], data: bytes, *, subject: str, limit: int = RECORD_LIMI
 
 
 def decode_part(kind: type[T], data: bytes, *, subject: str) -> T:
-    """Decode what is asked for of a JSON document, whatever else it has and however it is spelt.
+    """Decode the requested fields of a JSON document, ignoring other fields and the spelling.
 
     Raises:
-        DecodeError: Not JSON, or what is asked for is missing or of another type.
+        DecodeError: The data are not JSON, or a field is missing or of another type.
     """
     try:
         return typed.decode_json(data, kind)
@@ -79,28 +79,28 @@ class _Versioned(msgspec.Struct):
 
 
 def _version(kind: object) -> int | None:
-    """The version of a kind of record: its field's default; None where it has no such field."""
+    """Return the version of a record class, the default of its field; None without the field."""
     field = getattr(kind, "__dataclass_fields__", {}).get("version")
     return field.default if field is not None and isinstance(field.default, int) else None
 
 
 def version_of(data: bytes, *, subject: str) -> int:
-    """The version that a document says it is of; ``DecodeError`` as of ``decode_part``."""
+    """Return the version that a document states; raises as ``decode_part`` does."""
     return decode_part(_Versioned, data, subject=subject).version
 
 
 def to_builtins(record: object) -> Any:
-    """Plain dictionaries, lists and scalars of a record, for display."""
+    """Return a record as plain dictionaries, lists and scalars, for display."""
     return msgspec.to_builtins(record, enc_hook=_plain)
 
 
 def _plain(value: object) -> str:
-    """A sentence that remembers its template (``language.Text``) as the string that it is."""
+    """Return a translatable text (``language.Text``) as a plain string."""
     if isinstance(value, str):
         return str(value)
     raise NotImplementedError
 
 
 def sha256_hex(data: bytes) -> str:
-    """SHA-256 of bytes, in lower-case hex."""
+    """Return the SHA-256 of bytes, in lower-case hex."""
     return hashlib.sha256(data).hexdigest()

@@ -1,9 +1,9 @@
-"""The container of files that travel: named sections behind a canonical header.
+"""Container format of exchanged files: named sections after a canonical header.
 
 Layout: 8 bytes of magic, 4 bytes big-endian header length, header (RFC 8785: kind, version, and
 name, size and SHA-256 of each section), then the sections in that order, and nothing after them.
-A flipped byte is found at decoding, and the message names the section. Authenticity is another
-matter: a signature section signs a manifest section, see ``wg_core.wire.signing``.
+A changed byte is detected at decoding, and the message names the section. Authenticity comes from a
+signature section that signs a manifest section; see ``wg_core.wire.signing``.
 """
 
 import os
@@ -23,7 +23,7 @@ _PREFIX_LIMIT = len(MAGIC) + _LENGTH.size + HEADER_LIMIT
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Header line of one section."""
+    """Header record of one section."""
 
     name: str
     size: int
@@ -32,7 +32,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Contents of the container, in order."""
+    """Kind, version and sections of a container, in order."""
 
     kind: str
     version: int
@@ -41,7 +41,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where one section lies in a file, and the hash it should have."""
+    """Position of one section in a file, and its expected hash."""
 
     name: str
     offset: int
@@ -58,7 +58,7 @@ def encode(kind: str, version: int, sections: Mapping[str, bytes]) -> bytes:
 
 
 def encode_header(kind: str, version: int, sections: tuple[Section, ...]) -> bytes:
-    """Encode the bytes that stand before the sections."""
+    """Encode the bytes before the sections."""
     header = canonical.encode(Header(kind, version, sections))
     return b"".join((MAGIC, _LENGTH.pack(len(header)), header))
 
@@ -69,7 +69,7 @@ def decode(
     """Unpack a container that must hold exactly the named sections, in order.
 
     Raises:
-        DecodeError: Anything about the bytes is not as named; the message says what.
+        DecodeError: Size, kind, version, sections or hashes differ; the message says which.
     """
     if len(data) > limit:
         raise DecodeError(f"{kind} file: {len(data)} bytes, at most {limit} are accepted")
@@ -83,19 +83,19 @@ def decode(
 
 
 def kind_of(data: bytes) -> str:
-    """The kind that a container says it is of; ``DecodeError`` if it is none."""
+    """Return the kind that a container states; raise ``DecodeError`` if it is malformed."""
     return _header(data[:_PREFIX_LIMIT], len(data), "weightgate")[0].kind
 
 
 def layout(
     stream: BinaryIO, *, kind: str, version: int, names: tuple[str, ...], limit: int
 ) -> tuple[Span, ...]:
-    """Where the sections of an open file lie; for files too large to hold in memory.
+    """Return the positions of the sections in an open file, for files too large for memory.
 
-    The caller must compare each section with its hash itself.
+    The caller must check the hash of each section.
 
     Raises:
-        DecodeError: The header is not as named, or the file has another length.
+        DecodeError: The header differs from what is expected, or the file has another length.
     """
     total = stream.seek(0, os.SEEK_END)
     if total > limit:
@@ -105,10 +105,10 @@ def layout(
 
 
 def section(stream: BinaryIO, span: Span, *, kind: str, limit: int) -> bytes:
-    """One section of an open file.
+    """Read one section of an open file.
 
     Raises:
-        DecodeError: It is larger than ``limit`` bytes, or does not match its hash.
+        DecodeError: The section is larger than ``limit`` bytes, or does not match its hash.
     """
     if span.size > limit:
         raise DecodeError(
@@ -144,7 +144,7 @@ def _layout(
 
 
 def _header(prefix: bytes, total: int, kind: str) -> tuple[Header, int]:
-    """The header, and where it ends."""
+    """Return the header, and the position where it ends."""
     start = len(MAGIC) + _LENGTH.size
     if prefix[: len(MAGIC)] != MAGIC or len(prefix) < start:
         raise DecodeError(f"{kind} file: not a weightgate file (wrong first bytes)")
@@ -158,10 +158,10 @@ def _header(prefix: bytes, total: int, kind: str) -> tuple[Header, int]:
 
 
 def check_hash(subject: str, body: bytes, stated_hash: str) -> None:
-    """Hold a section against the hash that the manifest has of it.
+    """Check a section against the hash in the manifest.
 
     Raises:
-        VerificationError: They differ.
+        VerificationError: The hashes differ.
     """
     sha256 = canonical.sha256_hex(body)
     if sha256 != stated_hash:

@@ -1,10 +1,10 @@
-"""A covered release, or statement: what travels of what is on a ledger.
+"""Covered releases and statements: ledger contents in the form in which they are sent.
 
-A container (``wg_core.wire.container``) with the release as it stands in the outbox, its two
-ledger entries, and for each a C2SP ``tlog-proof`` of its place in a checkpoint that the witness
-has cosigned. Nothing is verified here but the container's own hashes: ``wg_core.ledger`` checks
-that the entries cover the release. A covered statement is an entry that says all by itself
-(``entries.PublicStatement``), and the proof of its place.
+A covered release is a container (``wg_core.wire.container``) with the release as stored in the
+outbox, its two ledger entries, and for each entry a C2SP ``tlog-proof`` of inclusion in a cosigned
+checkpoint. A covered statement is a self-contained entry (``entries.PublicStatement``) with its
+proof. This module verifies only the container's hashes: ``wg_core.ledger`` verifies that the
+entries cover the release.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _STATEMENT_SECTIONS = ("entry", "proof")
 
 @dataclass(frozen=True, slots=True)
 class CoveredStatistics:
-    """A release with its ledger entries and proofs, as raw bytes.
+    """Release with its ledger entries and proofs, as raw bytes.
 
     Attributes:
         release: Bytes of the release, as in the outbox.
@@ -40,17 +40,17 @@ class CoveredStatistics:
 
     @property
     def proofs(self) -> tuple[bytes, ...]:
-        """The proofs of its entries."""
+        """Proofs of the ledger entries."""
         return self.charge_proof, self.release_proof
 
 
 @dataclass(frozen=True, slots=True)
 class CoveredStatement:
-    """A public statement with its proof, as raw bytes.
+    """Public statement with its proof, as raw bytes.
 
     Attributes:
         entry: Canonical bytes of the STATEMENT entry.
-        proof: C2SP ``tlog-proof`` of it.
+        proof: C2SP ``tlog-proof`` of the entry.
     """
 
     entry: bytes
@@ -58,7 +58,7 @@ class CoveredStatement:
 
     @property
     def proofs(self) -> tuple[bytes, ...]:
-        """The proof of its entry."""
+        """Proof of the entry, as a tuple of one."""
         return (self.proof,)
 
 
@@ -69,7 +69,7 @@ def encode(statistics: CoveredStatistics) -> bytes:
 
 
 def decode(data: bytes) -> CoveredStatistics:
-    """Unpack a covered release; ``DecodeError`` if it is none."""
+    """Unpack a covered release; raise ``DecodeError`` if it is malformed."""
     sections = container.decode(
         data,
         kind=STATISTICS_KIND,
@@ -87,7 +87,7 @@ def encode_statement(statement: CoveredStatement) -> bytes:
 
 
 def decode_statement(data: bytes) -> CoveredStatement:
-    """Unpack a covered statement; ``DecodeError`` if it is none."""
+    """Unpack a covered statement; raise ``DecodeError`` if it is malformed."""
     sections = container.decode(
         data, kind=STATEMENT_KIND, version=VERSION, names=_STATEMENT_SECTIONS, limit=STATEMENT_LIMIT
     )

@@ -1,15 +1,15 @@
-"""The data sheet: what a plant states in public of the machine that its sensor is at.
+"""Data sheet: a plant's public statement about the machine that its records come from.
 
-Of rolling bearings, pairs of gears, induction motors, stirred vessels and heat exchangers: of
-nothing else do generated networks depend on what is stated. One sheet is of one machine. The fields
-are the table: each has its bounds beside it, and its unit in its name. A sheet is no measurement of
-records. It costs no privacy, stands on the ledger, and whoever reads the ledger or a statistics
-file reads it. Real numbers travel as decimal text, each in one spelling, and may be bare numbers in
-YAML.
+Data sheets exist for rolling bearings, gear pairs, induction motors, stirred vessels and heat
+exchangers, the only machines for which networks are generated from a data sheet. One sheet
+describes one machine. Each field has its range beside it, and its unit in its name. A sheet does
+not depend on records. It costs no privacy, is recorded on the ledger, and is visible to every
+reader of the ledger or of a statistics file. Real numbers are encoded as decimal text in one
+spelling; in YAML they may be bare numbers.
 
-Not guaranteed: that a sheet is true. A wrong one brings worse weights, which the plant's own
-records then refuse. That generated networks exist for such a machine: ``wg_common.machines`` says
-which are unlike all that are simulated.
+Not guaranteed: that a sheet is true (a wrong sheet gives worse weights, which the plant's own
+records then reject), or that networks can be generated for the machine (``wg_common.machines`` says
+which machines are outside the simulated range).
 """
 
 import math
@@ -28,20 +28,20 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """Least and largest value of a number, as decimal texts."""
+    """Smallest and largest value of a number, as decimal texts."""
 
     low: str
     high: str
 
     def check_number(self, name: str, value: Decimal | int) -> Decimal | int:
-        """A number within the range, in its one spelling; ``DecodeError`` if it is not."""
+        """Return a number in its one spelling; raise ``DecodeError`` if it is out of range."""
         number = numbers.within(value, self.low, self.high, subject=name)
         return value if isinstance(value, int) else number
 
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    """Fields with a range each, checked when a sheet is made, and then the machine as a whole."""
+    """Base of machines, which checks the range of each field and the consistency of all."""
 
     def __post_init__(self) -> None:
         for name, bounds in _BOUNDS[type(self)].items():
@@ -50,22 +50,22 @@ class _Machine:
         self._check_consistency()
 
     def _check_consistency(self) -> None:
-        """Refuse numbers that cannot stand together: ``DecodeError``."""
+        """Raise ``DecodeError`` if fields contradict each other."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotatingMachine(_Machine):
-    """A rolling bearing on a shaft, and the accelerometer at it.
+    """Rolling bearing on a shaft, with an accelerometer at the bearing.
 
     Attributes:
-        shaft_speed_rpm: Turns of the shaft a minute.
-        sampling_hz: Samples a second.
+        shaft_speed_rpm: Speed of the shaft.
+        sampling_hz: Sampling rate.
         rolling_elements: Number of balls or rollers.
         rolling_element_diameter_mm: Diameter of one ball or roller.
-        pitch_diameter_mm: Diameter of the circle on which their centres run.
+        pitch_diameter_mm: Diameter of the circle through the centres of the rolling elements.
         contact_angle_deg: Angle between the line of contact and the plane of the bearing.
-        load_percent: Share of the nominal load; None: not stated.
+        load_percent: Load relative to the nominal load; None: not stated.
     """
 
     shaft_speed_rpm: Annotated[Decimal, _Range("0.1", "1000000")]
@@ -77,7 +77,7 @@ class RotatingMachine(_Machine):
     load_percent: Annotated[Decimal | None, _Range("0", "1000")] = None
 
     def _check_consistency(self) -> None:
-        # Neighbours on the pitch circle would overlap.
+        # Neighbouring elements on the pitch circle would overlap.
         room = float(self.pitch_diameter_mm) * math.sin(math.pi / self.rolling_elements)
         if float(self.rolling_element_diameter_mm) > room:
             raise DecodeError(
@@ -89,14 +89,14 @@ class RotatingMachine(_Machine):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gearbox(_Machine):
-    """One pair of gears on parallel shafts, and the accelerometer on the housing.
+    """Gear pair on parallel shafts, with an accelerometer on the housing.
 
     Attributes:
-        pinion_speed_rpm: Turns a minute of the pinion's shaft, which is the faster one.
-        sampling_hz: Samples a second.
+        pinion_speed_rpm: Speed of the pinion's shaft, which is the faster one.
+        sampling_hz: Sampling rate.
         pinion_teeth: Number of teeth of the pinion.
-        gear_teeth: Number of teeth of the gear, which has no fewer.
-        load_percent: Share of the nominal torque; None: not stated.
+        gear_teeth: Number of teeth of the gear, at least that of the pinion.
+        load_percent: Torque relative to the nominal torque; None: not stated.
     """
 
     pinion_speed_rpm: Annotated[Decimal, _Range("0.1", "1000000")]
@@ -115,15 +115,15 @@ class Gearbox(_Machine):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InductionMotor(_Machine):
-    """A three-phase induction motor on the mains, and the current of one of its phases.
+    """Three-phase induction motor on the mains, with the measured current of one phase.
 
     Attributes:
         supply_hz: Frequency of the supply.
-        poles: Number of poles, twice the number of pairs.
-        shaft_speed_rpm: Turns a minute at the load of the records, as a tachometer shows them; at
-            full load those of the nameplate.
-        sampling_hz: Samples of the current a second.
-        load_percent: Share of the rated torque; None: not stated.
+        poles: Number of poles, twice the number of pole pairs.
+        shaft_speed_rpm: Speed of the shaft at the load of the records, as measured by a tachometer;
+            at full load the speed on the nameplate.
+        sampling_hz: Sampling rate of the current.
+        load_percent: Torque relative to the rated torque; None: not stated.
     """
 
     supply_hz: Annotated[Decimal, _Range("1", "1000")]
@@ -134,7 +134,7 @@ class InductionMotor(_Machine):
 
     @property
     def synchronous_rpm(self) -> float:
-        """Speed of the rotating field, turns a minute."""
+        """Speed of the rotating field, revolutions per minute."""
         return 120 * float(self.supply_hz) / self.poles
 
     def _check_consistency(self) -> None:
@@ -152,7 +152,7 @@ class InductionMotor(_Machine):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StirredVessel(_Machine):
-    """A stirred vessel with a cooling jacket, at nominal operation, and its instruments.
+    """Stirred vessel with a cooling jacket, at nominal operation, with its instruments.
 
     Attributes:
         inflow_m3_per_h: Flow of the feed.
@@ -161,8 +161,8 @@ class StirredVessel(_Machine):
         feed_temperature_c: Temperature of the feed.
         conductance_kw_per_k: Conductance of the jacket, U times A.
         coolant_flow_m3_per_h: Flow of water through the jacket.
-        heat_capacity_kj_per_m3_k: Heat capacity of the feed by volume.
-        sample_seconds: Time from sample to sample of the log.
+        heat_capacity_kj_per_m3_k: Volumetric heat capacity of the feed.
+        sample_seconds: Sampling interval of the log.
     """
 
     inflow_m3_per_h: Annotated[Decimal, _Range("0.001", "100000")]
@@ -175,23 +175,23 @@ class StirredVessel(_Machine):
     sample_seconds: Annotated[Decimal, _Range("0.001", "100000")]
 
     def _check_consistency(self) -> None:
-        pass  # Any such numbers may stand together
+        pass  # Any values in range are consistent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeatExchanger(_Machine):
-    """A heat exchanger in counterflow, clean and at nominal operation, and its instruments.
+    """Counterflow heat exchanger, clean and at nominal operation, with its instruments.
 
     Attributes:
         hot_flow_m3_per_h: Flow of the hot fluid.
         cold_flow_m3_per_h: Flow of the cold fluid.
-        hot_heat_capacity_kj_per_m3_k: Heat capacity of the hot fluid by volume.
-        cold_heat_capacity_kj_per_m3_k: Heat capacity of the cold fluid by volume.
-        hot_inlet_c: Temperature of the hot fluid at the inlet.
-        cold_inlet_c: Temperature of the cold fluid at the inlet.
+        hot_heat_capacity_kj_per_m3_k: Volumetric heat capacity of the hot fluid.
+        cold_heat_capacity_kj_per_m3_k: Volumetric heat capacity of the cold fluid.
+        hot_inlet_c: Inlet temperature of the hot fluid.
+        cold_inlet_c: Inlet temperature of the cold fluid.
         conductance_kw_per_k: Conductance, U times A.
-        hot_pressure_drop_kpa: Drop of pressure of the hot fluid.
-        sample_seconds: Time from sample to sample of the log.
+        hot_pressure_drop_kpa: Pressure drop of the hot fluid.
+        sample_seconds: Sampling interval of the log.
     """
 
     hot_flow_m3_per_h: Annotated[Decimal, _Range("0.001", "100000")]
@@ -212,7 +212,7 @@ class HeatExchanger(_Machine):
             )
 
 
-_LARGEST_SLIP = 0.2  # Beyond the pull-out torque of usual motors, IEC 60034-12
+_LARGEST_SLIP = 0.2  # Above the pull-out slip of usual motors, IEC 60034-12
 
 
 _BOUNDS: dict[type[_Machine], dict[str, _Range]] = {
@@ -226,10 +226,10 @@ _BOUNDS: dict[type[_Machine], dict[str, _Range]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSheet:
-    """Public statements about the machine that a plant's records are of: exactly one field.
+    """Public statement about the machine that a plant's records come from: exactly one field.
 
-    A machine that is not stated has no place in the encoding at all, so that a sheet of one kind is
-    encoded alike whatever kinds there are.
+    Unset fields are absent from the encoding, so that a sheet keeps its encoding when further kinds
+    of machine are added.
     """
 
     version: int = VERSION
@@ -266,7 +266,7 @@ class DataSheet:
         return self._machines()[self.kind]
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """List names and values of what it states, for people."""
+        """Yield the names and values of the stated fields, for people."""
         for field in fields(self.machine):
             if (value := getattr(self.machine, field.name)) is not None:
                 yield field.name, str(value)

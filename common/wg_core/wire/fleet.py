@@ -1,8 +1,8 @@
-"""What server and node must agree on for one Flower message: the app and the record's shape.
+"""Agreement between server and node about a Flower message: the app and the record's fields.
 
 A node runs one app, which is installed with it. A run carries the hash of the app that the node
-must already have; a node with another hash declines. So the hash is a version agreement, and
-never a way to send code.
+must already have; a node with another hash declines. So the hash is a version agreement, and never
+a way to send code.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Literal
 from wg_core.errors import DecodeError
 from wg_core.wire import canonical, protocol
 
-RECORD_NAME = "wg"  # Name of the one ConfigRecord in a message; it has the fields of `Envelope`
+RECORD_NAME = "wg"  # Name of the single ConfigRecord in a message, with the fields of `Envelope`
 
 Kind = Literal["query", "delivery", "statistics", "receipt", "refusal"]
 _KINDS = frozenset({"query", "delivery", "statistics", "receipt", "refusal"})
@@ -30,13 +30,13 @@ MEANING = {
     TOO_LARGE: "more bytes or objects than this plant accepts",
     MALFORMED: "not a message of this version, or damaged",
 }
-"""What each word means, for the log of the side that declines and of the side that is told."""
+"""Meaning of each word by which a node declines a message, for the logs of both sides."""
 
 
 UNAVAILABLE = "unavailable"
-"""The one word for whatever a plant's data, disk, snapshot or an earlier crash caused."""
+"""Refusal for every failure caused by a plant's data, disk, snapshot or an earlier crash."""
 
-APPROVAL = "approval"  # A person at the plant decides, and has not yet. Asking again is right
+APPROVAL = "approval"  # A person at the plant has not decided yet; the server asks again
 
 REFUSALS = {
     APPROVAL: "a person at the plant decides on this request, and has not yet; it is asked again"
@@ -51,18 +51,18 @@ REFUSALS = {
     "witness": "the plant's ledger is not cosigned by this server, or by too few witnesses",
     "verification": "what was sent is not what this plant was offered, or is for another one",
 }
-"""What each word of a refusal means, for the operator who reads it."""
+"""Meaning of each word of a refusal, for the operator."""
 
 ANSWER_WORDS = frozenset({"policy", "budget", "machine", "peer", "witness", APPROVAL})
-"""Words of a refused question that depend on nothing private; all else is ``UNAVAILABLE``."""
+"""Words that refuse a query and depend on nothing private; otherwise ``UNAVAILABLE`` is sent."""
 
 DELIVERY_WORDS = frozenset({"policy", "peer", "verification"})
-"""As ``ANSWER_WORDS``, of a refused delivery."""
+"""Words that refuse a delivery and depend on nothing private."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppManifest:
-    """The node's app, in the fields that both sides must agree on."""
+    """Description of the node's app, on which both sides must agree."""
 
     name: str
     protocol: int
@@ -80,9 +80,9 @@ class Envelope:
     """Content of one Flower message.
 
     Attributes:
-        kind: What ``record`` and ``payload`` are.
-        record: A canonical record of ``wg_core.wire.protocol``; empty for ``statistics``.
-        payload: The file that travels, if any.
+        kind: Kind of ``record`` and ``payload``.
+        record: Canonical record of ``wg_core.wire.protocol``; empty for ``statistics``.
+        payload: File that is sent, if any.
     """
 
     kind: Kind
@@ -116,10 +116,10 @@ def read_envelope(fields: dict[str, object], *, subject: str) -> Envelope:
 
 
 def check_request_id(text: str) -> str:
-    """Return a request id, which becomes a file name, if it is 32 hex digits.
+    """Return a request id after checking that it is safe as a file name: 32 hex digits.
 
     Raises:
-        DecodeError: It is not.
+        DecodeError: The text is not 32 lower-case hex digits.
     """
     if not _REQUEST_ID.fullmatch(text):
         raise DecodeError(f"request id {text[:40]!r}: expected 32 lower-case hex digits")

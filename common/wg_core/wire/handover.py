@@ -1,11 +1,11 @@
-"""A key's word that another one takes its place, and the way from a pinned key to the one of today.
+"""Hand-overs, by which a key signs for its successor, and chains from a pinned to a current key.
 
 Plants pin the server's keys when they enrol. A key that is retired by routine signs once for its
-successor, as an authority's does in a certificate (RFC 4210, section 4.4); whoever pins it goes
-from there to the key of today, over as many changes as there were.
+successor, as an authority's key does in a certificate (RFC 4210, section 4.4). A plant that pins
+the old key follows the hand-overs to the current key, over any number of changes.
 
-*Not guaranteed* where the retired key was stolen: its thief can sign for another one, too. After a
-theft nobody vouches for the new key but a person.
+*Not guaranteed* if the retired key was stolen: the thief can sign for another key, too. After a
+theft only a person can vouch for the new key.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,7 +23,7 @@ CONTEXT = "handover"
 PACKAGES: Final = "packages"
 WITNESS: Final = "witness"
 Use = Literal["packages", "witness"]
-"""What a key signs: weights packages, or cosignatures of ledgers."""
+"""Use of a key: to sign weights packages, or to cosign ledgers."""
 
 Key = TypeVar("Key")
 Link = TypeVar("Link")
@@ -31,13 +31,13 @@ Link = TypeVar("Link")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handover:
-    """One key hands its use over to the next.
+    """Statement of a retired key that another key succeeds it in its use.
 
     Attributes:
-        use: What both sign.
-        name: The server's name of packages; the key name of a witness.
-        before: The key that is retired, raw, hex.
-        now: Key that succeeds it, in the same form.
+        use: Use of both keys.
+        name: Server name for packages; key name for a witness.
+        before: Retired key, raw, hex.
+        now: Successor, raw, hex.
         signature: Signature of ``before`` over ``statement``, hex.
     """
 
@@ -56,7 +56,7 @@ class Handover:
             raise DecodeError(f"handover: signature: expected {digits} lower-case hex digits")
 
     def verify(self) -> None:
-        """Check that the retired key said so, or ``VerificationError``."""
+        """Verify the retired key's signature; raise ``VerificationError`` if it is not valid."""
         key = signing.public_from_hex(self.before)
         signing.check_successor(key, signing.public_from_hex(self.now))
         signed_bytes = statement(self.use, self.name, self.before, self.now)
@@ -69,7 +69,7 @@ def statement(use: Use, name: str, before: str, now: str) -> bytes:
 
 
 def sign(use: Use, name: str, key: PrivateKey, successor: PrivateKey) -> Handover:
-    """Let a key hand over to its successor."""
+    """Sign a hand-over from a key to its successor."""
     before, now = signing.public_bytes(key).hex(), signing.public_bytes(successor).hex()
     signature = signing.sign(key, CONTEXT, statement(use, name, before, now)).hex()
     return Handover(use=use, name=name, before=before, now=now, signature=signature)
@@ -82,12 +82,12 @@ def way(
     follow: Callable[[Key, Link], Key | None],
     is_destination: Callable[[Key], bool],
 ) -> list[Link] | None:
-    """The links that lead from a key to the one of today, in their order; None: no way leads there.
+    """Return the links that lead from a key to the destination, in order; None if none do.
 
     Args:
-        links: In any order, each used once.
-        follow: The key that a link leads to from a key; None where the key does not vouch for it.
-        is_destination: Whether a key is the one of today.
+        links: Links in any order, each used at most once.
+        follow: Function that returns the key that a link leads to; None if the key does not vouch.
+        is_destination: Function that tells whether a key is the destination.
     """
     current, remaining, path = start, list(links), list[Link]()
     while not is_destination(current):
@@ -105,10 +105,10 @@ def way(
 def follow_keys(
     use: Use, name: str, start: str, end: str, handovers: Iterable[Handover]
 ) -> list[Handover]:
-    """Hand-overs of one use that lead from a pinned key to the one of today, both hex.
+    """Return the hand-overs of one use that lead from a pinned key to a current key, both hex.
 
     Raises:
-        VerificationError: None do.
+        VerificationError: No chain of hand-overs leads there.
     """
 
     def follow(key: str, link: Handover) -> str | None:

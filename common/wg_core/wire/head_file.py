@@ -1,8 +1,8 @@
-"""A private head as it leaves a plant: one release, in the container of ``wg_core.wire.container``.
+"""File format of a private head: one release, in the container of ``wg_core.wire.container``.
 
-Sections are a canonical manifest, the plant's signature of it, and the head: weight ``[K, d]`` and
-bias ``[K]``, float32, little-endian. The bytes are made once, stand in the ledger's outbox, and
-travel as a covered release (``covered``), beside the model that is exported from them.
+The sections are a canonical manifest, the plant's signature of it, and the head: weight ``[K, d]``
+and bias ``[K]``, float32, little-endian. The bytes are made once, stored in the ledger's outbox,
+and sent as a covered release (``covered``), beside the model that is exported from them.
 """
 
 from dataclasses import dataclass
@@ -19,25 +19,25 @@ from wg_core.wire.signing import PrivateKey
 VERSION = 1
 LIMIT = 32 << 20  # Largest file, in bytes
 _SECTIONS = ("manifest", "signature", "head")
-_TOLERANCE = 1e-9  # Relative, of sigma: another libm may calibrate to another last digit
+_TOLERANCE = 1e-9  # Relative tolerance of sigma: another libm may differ in the last digit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadManifest:
-    """Training of a head, and its cost.
+    """Description of a head's training, and its privacy cost.
 
     Attributes:
         schema: Steps, clip radius, grid, classes, features and privacy unit.
-        site: The site that trained it.
+        site: Name of the site that trained the head.
         dataset: Public name of the data set.
-        request_id: The request that was charged.
+        request_id: Id of the request that was charged.
         epsilon: Epsilon of this release alone, decimal string.
         delta: Delta of this release alone, decimal string.
         sigma: Standard deviation of each step's noise, grid units, as ``float.hex``.
         sensitivity_squared: Squared add/remove sensitivity of all steps, decimal string.
-        purpose: Use of the head.
+        purpose: Purpose of the head.
         head_sha256: SHA-256 of the head's bytes, hex.
-        software: Name and version of the software that made it.
+        software: Name and version of the software that trained the head.
     """
 
     version: int = VERSION
@@ -71,18 +71,18 @@ class HeadManifest:
 
 
 def encode(manifest: HeadManifest, body: bytes, key: PrivateKey) -> bytes:
-    """Sign and pack a head, of which ``body`` is from ``head_bytes``."""
+    """Sign and pack a head; ``body`` comes from ``head_bytes``."""
     text = canonical.encode(manifest)
     parts = text, signing.sign(key, signing.STATISTICS, text), body
     return container.encode(protocol.HEAD_KIND, VERSION, dict(zip(_SECTIONS, parts, strict=True)))
 
 
 def decode(data: bytes) -> tuple[HeadManifest, Head]:
-    """Unpack a head whose signature is checked elsewhere.
+    """Unpack a head without verifying its signature.
 
     Raises:
-        DecodeError: The bytes are no private head, or it contradicts itself.
-        VerificationError: The head is not the one that the manifest names.
+        DecodeError: The bytes are not a private head, or the manifest is inconsistent.
+        VerificationError: The head does not match the manifest's hash.
     """
     sections = container.decode(
         data, kind=protocol.HEAD_KIND, version=VERSION, names=_SECTIONS, limit=LIMIT
@@ -100,5 +100,5 @@ def decode(data: bytes) -> tuple[HeadManifest, Head]:
 
 
 def head_bytes(head: Head) -> bytes:
-    """Bytes of a head: weight, then bias."""
+    """Return the bytes of a head: weight, then bias."""
     return np.concatenate([part.ravel() for part in head]).astype("<f4").tobytes()

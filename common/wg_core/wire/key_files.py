@@ -18,7 +18,7 @@ _BLOCK = re.compile(rb"-----BEGIN [A-Z ]+-----.+?-----END [A-Z ]+-----\s*", re.D
 def save(
     path: Path, *keys: EllipticCurvePrivateKey | Ed25519PrivateKey | MLDSA44PrivateKey
 ) -> None:
-    """Write private keys to one file, in their order."""
+    """Write private keys to one file, in order."""
     pem = b"".join(
         key.private_bytes(
             serialization.Encoding.PEM,
@@ -43,10 +43,10 @@ def load_ec(path: Path) -> EllipticCurvePrivateKey:
 
 
 def load_all(path: Path) -> list[object]:
-    """Read every private key of a file, in their order.
+    """Read all private keys in a file, in order.
 
     Raises:
-        ConfigError: The file is missing, or holds something else.
+        ConfigError: The file is missing, or holds anything else.
     """
     pem = atomic.read_bytes(path, limit=_LIMIT)
     blocks = _BLOCK.findall(pem) or [pem]

@@ -1,7 +1,7 @@
-"""The words of the wire: message types, file kinds, requests and tokens. One place for each.
+"""Protocol vocabulary: message types, file kinds, requests, replies and join tokens.
 
-Over the network these records travel inside Flower messages as bytes; over the air gap inside
-files. Both paths decode them here.
+Over the network these records are sent as bytes inside Flower messages, over the air gap inside
+files. Both paths decode them with this module.
 """
 
 import base64
@@ -28,17 +28,17 @@ WEIGHTS_KIND = "wgw"
 LEDGER_KIND = "wgl"
 HEAD_KIND = "wgh"
 STATISTICS_LIMIT = 64 << 20
-WEIGHTS_LIMIT = 32 << 20  # Largest weights package: it travels in one message
+WEIGHTS_LIMIT = 32 << 20  # Largest weights package, which is sent in one message
 LEDGER_LIMIT = 1 << 30
 MESSAGE_LIMIT = 64 << 10
 NOTE_LIMIT = grammar.NOTE_LIMIT
 ROTATION_LIMIT = 256 << 10
 TRUST_LIMIT = 512 << 10
-"""Room for the links and hand-overs of more changes than a plant follows."""
+"""Room for more links and hand-overs than a plant follows."""
 ENROLMENT_LIMIT = 256 << 10
 ENROLMENT_REPLY_LIMIT = 192 << 20
-REPLACED_LOG_LIMIT = 32 << 20  # Largest export of a replaced ledger that a site can show
-"""A first entry may hold what every lineage of an earlier ledger had spent."""
+REPLACED_LOG_LIMIT = 32 << 20  # Largest export of a replaced ledger that a site can send
+"""A first entry may also hold the spending of every lineage of an earlier ledger."""
 
 ENROL_PATH = "/wg/v1/enrol"
 RENEW_PATH = "/wg/v1/renew"
@@ -46,26 +46,26 @@ TRUST_PATH = "/wg/v1/trust"
 WITNESS_PATH = "/wg/v1/witness"
 ROTATE_PATH = "/wg/v1/rotate"
 
-WHY_HEADER = "weightgate-why"  # Of an answer 403: why, in one word
-REVOKED = "revoked"  # The operator shut the site out that the certificate is of
+WHY_HEADER = "weightgate-why"  # Header of a 403 answer with the reason, in one word
+REVOKED = "revoked"  # The operator revoked the site of the certificate
 
 TOKEN_PREFIX = "wgj1."  # noqa: S105 - a prefix, not a secret
 TOKEN_LIMIT = 4 << 10
 
 SHA256 = grammar.SHA256
 RELEASE_ID_LIMIT = 64
-"""Most hex digits of a release's id. The server's tables hold as many, and no more."""
-FREE = "0"  # Epsilon of a question for the public statement alone
-NUMBER_LIMIT = 40  # Most characters of an epsilon or delta that is asked for or released
+"""Most hex digits of a release id, as in the server's tables."""
+FREE = "0"  # Epsilon of a query for the public statement alone
+NUMBER_LIMIT = 40  # Most characters of an epsilon or delta in a query or release
 ORIGIN_LIMIT = grammar.ORIGIN_LIMIT
-CODE_LIMIT = 40  # Most characters of a refusal's word
+CODE_LIMIT = 40  # Most characters of the word of a refusal
 
 _RELEASE_ID = re.compile(rf"[0-9a-f]{{1,{RELEASE_ID_LIMIT}}}")
 _CODE = re.compile(rf"[a-z][a-z0-9-]{{0,{CODE_LIMIT - 1}}}")
 
 
 def check_site_name(name: str) -> str:
-    """Return ``name`` if it is a DNS label (RFC 1123), or refuse it: ``DecodeError``."""
+    """Return ``name`` if it is a DNS label (RFC 1123); raise ``DecodeError`` otherwise."""
     if not grammar.SITE_NAME.fullmatch(name):
         raise DecodeError(
             f"site name {name!r}: expected 1 to 63 lower-case letters, digits and inner hyphens"
@@ -74,10 +74,10 @@ def check_site_name(name: str) -> str:
 
 
 def check_release_id(text: str) -> str:
-    """Return a release's id, which becomes a key of a table, if it is hex of bounded length.
+    """Return a release id, which is a key of the server's tables, after checking it.
 
     Raises:
-        DecodeError: It is not.
+        DecodeError: The text is not hex, or is too long.
     """
     if not _RELEASE_ID.fullmatch(text):
         raise DecodeError(
@@ -87,10 +87,10 @@ def check_release_id(text: str) -> str:
 
 
 def check_number_length(text: str, subject: str) -> str:
-    """Return a number as text, if a table can hold it; its grammar is ``numbers``' matter.
+    """Return a number's text if a table can hold it; ``numbers`` checks its grammar.
 
     Raises:
-        DecodeError: It is longer than ``NUMBER_LIMIT``.
+        DecodeError: The text is longer than ``NUMBER_LIMIT``.
     """
     if len(text) > NUMBER_LIMIT:
         raise DecodeError(f"{subject}: {len(text)} characters, at most {NUMBER_LIMIT} are accepted")
@@ -99,18 +99,18 @@ def check_number_length(text: str, subject: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatisticsQuery:
-    """The server asks one site for one release.
+    """Query of the server to one site for one release.
 
     Attributes:
-        request_id: Logical request, stable over restarts of either side; a repeated one is
+        request_id: Id of the request, stable over restarts of either side; a repeated request is
             answered with the stored bytes and charged once.
-        site: The site that is asked.
+        site: Name of the site.
         encoder: SHA-256 of the public encoder that the site must hold, hex.
-        epsilon: Epsilon asked for, decimal string; ``0``: nothing but the public statement.
-        delta: Delta asked for, decimal string.
-        purpose: What the release is for, in the operator's words; goes to the ledger.
+        epsilon: Epsilon requested, decimal string; ``0``: only the public statement.
+        delta: Delta requested, decimal string.
+        purpose: Purpose of the release, in the operator's words; goes to the ledger.
         expires: Unix time in seconds after which the site does not answer.
-        statistics: ``machine``: of the machine that the site states; absent: of its classes.
+        statistics: ``machine``: machine statistics; absent: class statistics.
     """
 
     version: int = PROTOCOL_VERSION
@@ -135,11 +135,11 @@ class StatisticsQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A site's answer that is no data: why, in one word that does not depend on the data.
+    """A site's refusal to answer, with a reason in one word that does not depend on the data.
 
     Attributes:
-        request_id: The request refused.
-        code: One of ``fleet.REFUSALS``.
+        request_id: Id of the refused request.
+        code: Word of ``fleet.REFUSALS``.
     """
 
     version: int = PROTOCOL_VERSION
@@ -153,7 +153,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """The server delivers one weights package; the package's bytes travel beside this record."""
+    """Delivery of one weights package; the package's bytes are sent beside this record."""
 
     version: int = PROTOCOL_VERSION
     request_id: str
@@ -163,7 +163,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """A site received a package. Whether it was any good is private, and is not said."""
+    """A site's receipt of a package. Whether the weights were good is private, and not stated."""
 
     version: int = PROTOCOL_VERSION
     request_id: str
@@ -172,7 +172,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinToken:
-    """Token that ``wg-server enroll`` prints: a one-time right to enrol one site.
+    """Join token, printed by ``wg-server enroll``: a one-time right to enrol one site.
 
     Attributes:
         site: Name of the site that may enrol.
@@ -194,20 +194,20 @@ class JoinToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrolmentRequest:
-    """Request to enrol: public halves of keys made on site, nothing else.
+    """Request to enrol: public keys, and the beginning of the site's ledger.
 
     Attributes:
         site: Name of the site.
-        secret: The join token's secret.
+        secret: Secret of the join token.
         csr_pem: Certificate signing request (PKCS #10, PEM) for the TLS client certificate.
         node_public_key: Flower node authentication key, PEM (SubjectPublicKeyInfo).
         signing_key: Raw Ed25519 key that signs statistics, hex.
         ledger_origin: Origin line of the site's ledger checkpoints.
         ledger_key: Raw key that signs the ledger's checkpoints, Ed25519 and ML-DSA-44, hex.
-        genesis: First entry of the ledger, canonical JSON: the log can have no other beginning.
-        checkpoint: The ledger's signed checkpoint of size 1.
-        replaced: Export of the ledger that the first entry names, base64; empty if it names none,
-            or the export is not there.
+        genesis: First entry of the ledger, canonical JSON; the log can have no other first entry.
+        checkpoint: Signed checkpoint of the ledger at size 1.
+        replaced: Export of the ledger that the first entry names as its predecessor, base64; empty
+            if there is no predecessor, or no export of it.
     """
 
     version: int = PROTOCOL_VERSION
@@ -225,7 +225,7 @@ class EnrolmentRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRotation:
-    """A site says that another key signs its ledger from now on.
+    """Notice of a site that another key signs its ledger from now on.
 
     Attributes:
         entry: The ledger's ROTATION entry, signed by the old and by the new key.
@@ -240,19 +240,19 @@ class KeyRotation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrolmentReply:
-    """Answer to an enrolment.
+    """Reply to an enrolment request.
 
     Attributes:
-        certificate_pem: The TLS client certificate.
-        ca_pem: The server's CA certificate (its hash is in the join token).
+        certificate_pem: TLS client certificate.
+        ca_pem: CA certificate of the server (its hash is in the join token).
         fleet_url: ``https://host:port`` of the fleet listener.
-        server_name: The server's name, as in its witness and package signatures.
+        server_name: Name of the server, as in its witness and package signatures.
         server_key: Raw Ed25519 key that signs weights packages, hex.
         witness_name: Key name of the witness.
         witness_key: Raw witness key, Ed25519 and ML-DSA-44, hex.
-        encoder: The public encoder package, base64 (its hash is in the join token).
-        cosignature: The server's cosignature of the checkpoint of size 1; empty if it has cosigned
-            a larger one of this ledger already.
+        encoder: Public encoder package, base64 (its hash is in the join token).
+        cosignature: The server's cosignature of the checkpoint of size 1; empty if the server has
+            cosigned a larger checkpoint of this ledger.
     """
 
     version: int = PROTOCOL_VERSION
@@ -269,11 +269,11 @@ class EnrolmentReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pins:
-    """Keys by which a plant believes its server.
+    """Keys by which a plant authenticates its server.
 
     Attributes:
-        authority: SHA-256 of the root certificate that it pins (DER), hex.
-        packages: Raw Ed25519 key of weights packages, hex.
+        authority: SHA-256 of the pinned root certificate (DER), hex.
+        packages: Raw Ed25519 key that signs weights packages, hex.
         witness: Raw key of cosignatures, hex.
     """
 
@@ -291,12 +291,12 @@ class Pins:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """Keys of a server as of today, and the handovers that led to them.
+    """Current keys of a server, and the hand-overs that led to them.
 
     Attributes:
-        authority: PEM: the root certificate of today, then links from earlier ones to later ones.
-        pins: Pins of today.
-        handovers: From earlier keys of packages and cosignatures to later ones.
+        authority: PEM certificates: the current root, then links from earlier roots to later ones.
+        pins: Current pins.
+        handovers: Hand-overs from earlier package and witness keys to later ones.
     """
 
     version: int = PROTOCOL_VERSION
@@ -306,16 +306,16 @@ class Trust:
 
 
 def encode_token(token: JoinToken) -> str:
-    """Text form of a join token, one word without white space."""
+    """Return the text form of a join token, one word without white space."""
     body = base64.urlsafe_b64encode(canonical.encode(token)).decode("ascii").rstrip("=")
     return TOKEN_PREFIX + body
 
 
 def decode_token(text: str) -> JoinToken:
-    """Read a join token.
+    """Decode a join token.
 
     Raises:
-        DecodeError: The text is no token of this version.
+        DecodeError: The text is not a token of this version.
     """
     if not text.startswith(TOKEN_PREFIX) or len(text) > TOKEN_LIMIT:
         raise DecodeError(f"join token: expected one word beginning with {TOKEN_PREFIX!r}")

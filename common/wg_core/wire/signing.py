@@ -1,9 +1,9 @@
 """Signing keys of one or two algorithms, and signatures with a context.
 
-Ed25519 (RFC 8032) signs files. What signs a ledger or cosigns one has ML-DSA-44 (FIPS 204) beside
-it. A key's bytes are those of its parts in this order, and so are the bytes of a signature: whoever
-knows both parts accepts nothing that only one of them signed. Files have Ed25519 alone because one
-that is made again must be the same bytes, and ML-DSA-44 signs with fresh randomness each time.
+Ed25519 (RFC 8032) signs files. Keys that sign or cosign ledgers have ML-DSA-44 (FIPS 204) as well.
+The bytes of a key are those of its parts in this order, and so are the bytes of a signature: a
+verifier with both parts accepts nothing that only one of them signed. Files have Ed25519 alone
+because making a file again must give the same bytes, and ML-DSA-44 uses fresh randomness each time.
 """
 
 import hashlib
@@ -31,20 +31,21 @@ _COMBINATIONS = {
     sum(_KEY_SIZES[x] for x in algorithms): algorithms
     for algorithms in ((ED25519,), (ML_DSA_44,), (ED25519, ML_DSA_44))
 }
-"""Which algorithms a key has, by the number of its bytes."""
+"""Algorithms of a key, by its number of bytes."""
 
 _FIELD = 2**255 - 19
 _ORDER_EIGHT = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 _SMALL_ORDER = {0, 1, _ORDER_EIGHT, _FIELD - _ORDER_EIGHT, _FIELD - 1, _FIELD, _FIELD + 1}
 """y-coordinates of the points of order 1, 2, 4 and 8, as RFC 8032 encodes them (section 5.1.2).
 
-Under such a key a signature that nobody made holds: the identity's, for any message.
+Under such a key some signatures are valid although nobody made them; under the identity, for any
+message.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class PublicPart:
-    """A public key of one algorithm.
+    """Public key of one algorithm.
 
     Attributes:
         algorithm: ``ED25519`` or ``ML_DSA_44``.
@@ -61,52 +62,52 @@ class PublicPart:
         return _SIGNATURE_SIZES[self.algorithm]
 
     def verify(self, signature: bytes, message: bytes) -> None:
-        """Check a signature, or raise ``InvalidSignature``."""
+        """Verify a signature; raise ``InvalidSignature`` if it is not valid."""
         self._key.verify(signature, message)
 
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A public key: one part for each of its algorithms."""
+    """Public key, with one part for each of its algorithms."""
 
     parts: tuple[PublicPart, ...]
 
     @property
     def raw(self) -> bytes:
-        """The bytes of its parts, one after another."""
+        """Concatenated bytes of the parts."""
         return b"".join(part.raw for part in self.parts)
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """Names of its algorithms."""
+        """Names of the algorithms."""
         return tuple(part.algorithm for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
 class PrivateKey:
-    """A private key: one part for each of its algorithms."""
+    """Private key, with one part for each of its algorithms."""
 
     parts: tuple[Ed25519PrivateKey | MLDSA44PrivateKey, ...]
 
     def public_key(self) -> PublicKey:
-        """Public half of the key."""
+        """Return the public key."""
         return public_from_bytes(
             b"".join(part.public_key().public_bytes_raw() for part in self.parts)
         )
 
 
 def generate() -> PrivateKey:
-    """Make a key that signs files, from the operating system's random source."""
+    """Generate a key that signs files, from the operating system's random source."""
     return PrivateKey((Ed25519PrivateKey.generate(),))
 
 
 def generate_pair() -> PrivateKey:
-    """Make a key that signs or cosigns ledgers, under both algorithms."""
+    """Generate a key of both algorithms, which signs or cosigns ledgers."""
     return PrivateKey((Ed25519PrivateKey.generate(), MLDSA44PrivateKey.generate()))
 
 
 def save(path: Path, key: PrivateKey) -> None:
-    """Write a private key, readable by its owner only: its parts in one file, in their order."""
+    """Write all parts of a private key to one file, readable by its owner only."""
     key_files.save(path, *key.parts)
 
 
@@ -127,15 +128,15 @@ def load(path: Path) -> PrivateKey:
 
 
 def public_bytes(key: PrivateKey | PublicKey) -> bytes:
-    """The raw bytes of a public key: 32 of Ed25519, 1,312 of ML-DSA-44, or one after the other."""
+    """Return the raw bytes of a public key: 32 for Ed25519, 1,312 for ML-DSA-44, 1,344 for both."""
     return (key.public_key() if isinstance(key, PrivateKey) else key).raw
 
 
 def public_from_bytes(raw: bytes) -> PublicKey:
-    """A public key from its raw bytes.
+    """Return the public key with these raw bytes.
 
     Raises:
-        DecodeError: The bytes are no key, or one under which anybody can sign.
+        DecodeError: The bytes are not a key, or a weak key under which anybody can sign.
     """
     algorithms = _COMBINATIONS.get(len(raw))
     if algorithms is None:
@@ -150,10 +151,10 @@ def public_from_bytes(raw: bytes) -> PublicKey:
 
 
 def public_from_hex(text: str, *, subject: str = "public key") -> PublicKey:
-    """A public key from lower-case hex digits.
+    """Return the public key given in lower-case hex digits.
 
     Raises:
-        DecodeError: It is none; the message begins with ``what``.
+        DecodeError: The text is not a key; the message begins with ``subject``.
     """
     if len(text) % 2 or text.strip("0123456789abcdef"):
         raise DecodeError(f"{subject}: {text[:80]!r}, expected lower-case hex digits")
@@ -164,12 +165,12 @@ def public_from_hex(text: str, *, subject: str = "public key") -> PublicKey:
 
 
 def display(raw: bytes) -> str:
-    """A public key in 64 hex digits, for people: an Ed25519 key itself, of another its SHA-256."""
+    """Return a public key as 64 hex digits: an Ed25519 key itself, the SHA-256 of any other."""
     return (raw if len(raw) == _KEY_SIZES[ED25519] else hashlib.sha256(raw).digest()).hex()
 
 
 def names(key_or_digest: bytes, raw: bytes) -> bool:
-    """Return whether bytes that a person gave are a public key, or its form as ``display``."""
+    """Return whether bytes given by a person are a public key, or its form from ``display``."""
     return key_or_digest == raw or key_or_digest.hex() == display(raw)
 
 
@@ -180,7 +181,7 @@ def overlap(keys: Iterable[PublicKey]) -> bool:
 
 
 def check_successor(key: PublicKey, successor: PublicKey) -> None:
-    """Refuse a key that would take another's place without one of its algorithms.
+    """Check that a successor has every algorithm of the key that it replaces.
 
     Raises:
         VerificationError: An algorithm is missing.
@@ -191,7 +192,7 @@ def check_successor(key: PublicKey, successor: PublicKey) -> None:
 
 
 def signature_size(key: PublicKey) -> int:
-    """Number of bytes of a key's signature under a context."""
+    """Return the number of bytes of a key's signature."""
     return sum(part.signature_size for part in key.parts)
 
 
@@ -201,10 +202,10 @@ def sign(key: PrivateKey, context: str, message: bytes) -> bytes:
 
 
 def verify(key: PublicKey, context: str, message: bytes, signature: bytes) -> None:
-    """Check the signatures of every part of a key.
+    """Verify the signatures of every part of a key.
 
     Raises:
-        VerificationError: One is missing, or does not hold.
+        VerificationError: A signature is missing or not valid.
     """
     if len(signature) != signature_size(key):
         raise VerificationError(

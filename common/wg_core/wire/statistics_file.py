@@ -1,14 +1,14 @@
-"""The statistics file (``.wgs``): one release of a site, and the proofs that it was charged.
+"""Statistics file (``.wgs``): one release of a site, with proofs that it was charged.
 
 Two containers (``wg_core.wire.container``), one inside the other:
 
 * the *release*: a canonical manifest, the site's signature of it, and the noisy integers. These
-  bytes are made once, stand in the ledger's outbox, and their SHA-256 in its RELEASE entry.
-* the *covered release*, which is what travels: the release, its two ledger entries, and for each
-  a C2SP ``tlog-proof`` of its place in a checkpoint that the witness has cosigned.
+  bytes are made once and stored in the ledger's outbox, their SHA-256 in its RELEASE entry.
+* the *covered release*, which is sent: the release, its two ledger entries, and for each entry a
+  C2SP ``tlog-proof`` of inclusion in a checkpoint that the witness has cosigned.
 
-Decoding a release checks its signature and that what it claims is consistent: the noise matches
-schema and (epsilon, delta). Whether the ledger covers it is checked in ``wg_core.ledger``.
+Decoding a release verifies its signature, and that its noise matches its schema and (epsilon,
+delta). ``wg_core.ledger`` verifies that the ledger covers it.
 """
 
 from dataclasses import dataclass
@@ -38,24 +38,24 @@ _SECTIONS = ("manifest", "signature", "integers")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatisticsManifest:
-    """Description of a release, and its cost.
+    """Description of a release, and its privacy cost.
 
     Attributes:
         schema: Layout, grid, weights and privacy unit.
-        site: The site that released it.
+        site: Name of the site.
         dataset: Public name of the data set.
-        request_id: The request that it answers.
+        request_id: Id of the request that it answers.
         release_id: Random identifier, hex.
         epsilon: Epsilon of this release alone, decimal string.
         delta: Delta of this release alone, decimal string.
         sigma: Standard deviation of the noise, grid units, as ``float.hex`` (exact).
         sensitivity_squared: Squared add/remove sensitivity, squared grid units, decimal string.
-        purpose: What the release is for.
-        data_sheet: What the site states in public of the source of its records; None: nothing.
-        labels: The site's public label domain in a release of machine statistics, whose schema has
-            none; absent in one of class statistics.
+        purpose: Purpose of the release.
+        data_sheet: Public data sheet of the machine that the records come from; None: not stated.
+        labels: Public label domain in a release of machine statistics, whose schema has no labels;
+            absent in a release of class statistics.
         integers_sha256: SHA-256 of the integers' bytes, hex.
-        software: Name and version of the software that made it.
+        software: Name and version of the software that made the release.
     """
 
     version: int = VERSION
@@ -84,11 +84,11 @@ class StatisticsManifest:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The site's public label domain."""
+        """Public label domain of the site."""
         return self.schema.labels if self.labels is UNSET else self.labels
 
     def _check_machine(self) -> None:
-        """Refuse machine statistics of no machine or no class names, and class names twice."""
+        """Check that machine statistics have unique class names and a data sheet."""
         of_machine = self.schema.statistics == MACHINE
         names = () if self.labels is UNSET else self.labels
         for name in names:
@@ -104,14 +104,14 @@ class StatisticsManifest:
             _require(False, "data_sheet", None, "the machine of machine statistics")
 
     def _check_noise(self, *, tolerance: float = 1e-9) -> None:
-        """Refuse noise that is not that of (epsilon, delta) and schema: ``DecodeError``."""
+        """Raise ``DecodeError`` unless the noise follows from schema, epsilon and delta."""
         try:
             sigma = numbers.hex_float(self.sigma)
             epsilon, delta = numbers.decimal(self.epsilon), numbers.decimal(self.delta)
             least = sigma_for(self.schema, epsilon, delta)
         except (ConfigError, DecodeError, RefusedError) as error:
             raise DecodeError(f"{_MANIFEST}: epsilon, delta or sigma: {error}") from error
-        # Another libm may calibrate to another last digit; a weaker guarantee is no last digit.
+        # Another libm may calibrate to another last digit; more would weaken the guarantee.
         _require(
             least * (1 - tolerance) <= sigma <= least * (1 + tolerance),
             "sigma",
@@ -128,7 +128,7 @@ class StatisticsManifest:
 
 
 def integers_to_bytes(integers: NDArray[np.int64]) -> bytes:
-    """Little-endian 64-bit two's complement, in order."""
+    """Return the integers as little-endian 64-bit two's complement, in order."""
     return np.ascontiguousarray(integers, dtype="<i8").tobytes()
 
 
@@ -138,8 +138,8 @@ def encode_release(
     """Sign and pack a release.
 
     Raises:
-        VerificationError: ``integers`` are not those the manifest names.
-        DecodeError: Their number is not the schema's.
+        VerificationError: ``integers`` do not match the manifest's hash.
+        DecodeError: The number of integers is not the schema's.
     """
     body = integers_to_bytes(integers)
     _check_integers(manifest, body)
@@ -155,8 +155,8 @@ def decode_release(
     """Verify and unpack a release.
 
     Raises:
-        DecodeError: The bytes are not a release, or it contradicts itself.
-        VerificationError: The signature or the integers' hash does not hold.
+        DecodeError: The bytes are not a release, or the manifest is inconsistent.
+        VerificationError: The signature is not valid, or the integers do not match their hash.
     """
     sections = _sections(data)
     signing.verify(public_key, signing.STATISTICS, sections["manifest"], sections["signature"])
@@ -165,11 +165,11 @@ def decode_release(
 
 
 def read_unverified(data: bytes) -> tuple[StatisticsManifest, NDArray[np.int64]]:
-    """Manifest and integers of a release whose signature is checked elsewhere.
+    """Return manifest and integers of a release without verifying its signature.
 
     Raises:
-        DecodeError: The bytes are not a release, or it contradicts itself.
-        VerificationError: The integers' hash does not hold.
+        DecodeError: The bytes are not a release, or the manifest is inconsistent.
+        VerificationError: The integers do not match their hash.
     """
     manifest, body = read_manifest(data), _sections(data)["integers"]
     _check_integers(manifest, body)
@@ -179,22 +179,22 @@ def read_unverified(data: bytes) -> tuple[StatisticsManifest, NDArray[np.int64]]
 
 
 def read_manifest(data: bytes) -> StatisticsManifest:
-    """The manifest of a release as it stands there; its signature is checked elsewhere.
+    """Return the manifest of a release without verifying its signature.
 
     Raises:
-        DecodeError: The bytes are not a release, or the manifest contradicts itself.
+        DecodeError: The bytes are not a release, or the manifest is inconsistent.
     """
     text = _sections(data)["manifest"]
     return canonical.decode(StatisticsManifest, text, subject=_MANIFEST, limit=MANIFEST_LIMIT)
 
 
 def encode_covered(statistics: CoveredStatistics) -> bytes:
-    """Pack what travels."""
+    """Pack a covered release."""
     return covered_files.encode(statistics)
 
 
 def decode_covered(data: bytes) -> CoveredStatistics:
-    """Unpack what travels; nothing is verified yet but the container's own hashes."""
+    """Unpack a covered release, verifying only the container's own hashes."""
     return covered_files.decode(data)
 
 

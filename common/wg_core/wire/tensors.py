@@ -1,9 +1,9 @@
 """Named tensors in a safetensors file, read in place and strictly.
 
-Numbers are float32; a weights package may hold float16 as well, which need half the bytes. The
-format: 8 bytes of header length, a JSON header that says where each tensor lies, the numbers. It
-is read here, because that project's own reader wants a file that holds nothing else, and lets a
-header say more than this one: every byte belongs to one tensor, and there are no notes.
+Numbers are float32; a weights package may also hold float16, which takes half the bytes. Format: 8
+bytes of header length, a JSON header with the position of each tensor, the numbers. This module has
+its own reader, because that of the safetensors library requires a file with no other content, and
+accepts more in a header: here every byte belongs to one tensor, and metadata are refused.
 """
 
 import math
@@ -32,7 +32,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a tensor lies in a file."""
+    """Position, shape and type of a tensor in a file."""
 
     offset: int
     shape: tuple[int, ...]
@@ -40,7 +40,7 @@ class Place:
 
     @property
     def count(self) -> int:
-        """Number of its entries."""
+        """Number of entries."""
         return math.prod(self.shape)
 
     @property
@@ -56,7 +56,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def pack(tensors: Mapping[str, NDArray[np.floating]]) -> bytes:
-    """A safetensors file of these tensors: float16 as it is, all else as float32."""
+    """Return a safetensors file of these tensors: float16 is kept, others become float32."""
     return safetensors.numpy.save(
         {
             name: np.ascontiguousarray(value, np.float16 if value.dtype == HALF else np.float32)
@@ -68,15 +68,15 @@ def pack(tensors: Mapping[str, NDArray[np.floating]]) -> bytes:
 def places(
     stream: BinaryIO, offset: int, size: int, *, subject: str, half: bool = False
 ) -> dict[str, Place]:
-    """Where each tensor lies in a safetensors file that is a part of a stream.
+    """Return the place of each tensor in a safetensors file that is a part of a stream.
 
     Args:
-        offset: Where in it the file begins.
-        size: Size in bytes.
-        half: Whether it may hold float16.
+        offset: Position in the stream at which the file begins.
+        size: Size of the file in bytes.
+        half: True if float16 is allowed.
 
     Raises:
-        DecodeError: It is none, of other numbers, or has bytes that are no tensor's.
+        DecodeError: The file is malformed, has other number types, or bytes outside of tensors.
     """
     types = {"F32": SINGLE, "F16": HALF} if half else {"F32": SINGLE}
     problem = f"{subject}: not a safetensors file"
@@ -106,10 +106,10 @@ def places(
 
 
 def check_finite(stream: BinaryIO, places: Mapping[str, Place], *, subject: str) -> None:
-    """Refuse tensors with a number that is none, or infinite; in constant memory.
+    """Check that all numbers of the tensors are finite, in constant memory.
 
     Raises:
-        DecodeError: There is one.
+        DecodeError: A tensor has a NaN or infinite number.
     """
     for name, place in places.items():
         stream.seek(place.offset)
@@ -122,10 +122,10 @@ def check_finite(stream: BinaryIO, places: Mapping[str, Place], *, subject: str)
 
 
 def read(stream: BinaryIO, place: Place, *, subject: str) -> Array:
-    """One tensor, float32 of its own shape.
+    """Read one tensor as float32, in its own shape.
 
     Raises:
-        DecodeError: The file became shorter.
+        DecodeError: The file is shorter than before.
     """
     stream.seek(place.offset)
     data = stream.read(place.size)
