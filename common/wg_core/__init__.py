@@ -1,8 +1,8 @@
-"""What an auditor must trust: everything that the process which holds a plant's keys loads.
+"""The trusted core: all code of ours that the process holding a plant's keys loads.
 
-Privacy, ledger, wire formats, snapshots, releases, and the node that answers. The digest that every
-charge states (``installed_code``) covers this package and nothing else. It imports no other package
-of ours.
+Privacy mechanism, ledger, wire formats, snapshots, releases, and the plant's node. The code digest
+in every charge (``installed_code``) covers exactly this package, which imports no other package of
+the project.
 """
 
 __version__ = "0.2.0"

@@ -1,4 +1,4 @@
-"""Files that are either the old or the new one, never half of each; reads with a limit."""
+"""Atomic file writes, and file reads with a size limit."""
 
 import os
 import shutil
@@ -17,17 +17,17 @@ _PIECE = 1 << 20
 _READING = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
 )
-"""O_NONBLOCK: opening a pipe that nobody writes to would wait for ever. Systems lack some."""
+"""O_NONBLOCK keeps ``open`` from waiting on a pipe without a writer. Some systems lack flags."""
 
 
 @contextmanager
 def writing(path: Path, *, mode: int = PUBLIC) -> Iterator[BinaryIO]:
-    """A file to write that takes the place of ``path`` at the end, or vanishes.
+    """Open a new file that replaces ``path`` on exit, or is discarded if an exception is raised.
 
     Atomic and durable: temporary file, fsync, rename, fsync of the folder.
 
     Raises:
-        StorageError: The folder cannot be written or the disk is full; the old file is untouched.
+        StorageError: The folder cannot be written or the disk is full; the old file stays.
     """
     with raised_as(StorageError, f"{path}: cannot be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,16 +46,16 @@ def writing(path: Path, *, mode: int = PUBLIC) -> Iterator[BinaryIO]:
 
 
 def write_bytes(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
-    """Write a file; as ``writing``."""
+    """Write a whole file, with the guarantees and errors of ``writing``."""
     with writing(path, mode=mode) as stream:
         stream.write(data)
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename a complete file, durably, within one disk.
+    """Rename a complete file durably, within one file system.
 
     Raises:
-        StorageError: It cannot be; the file is where it was.
+        StorageError: The file cannot be moved; it stays in its old place.
     """
     with raised_as(StorageError, f"{target}: cannot be written"):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -64,10 +64,10 @@ def move(source: Path, target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, durably, if it is there.
+    """Remove a file durably; do nothing if it does not exist.
 
     Raises:
-        StorageError: It cannot be removed.
+        StorageError: The file cannot be removed.
     """
     with raised_as(StorageError, f"{path}: cannot be removed"):
         if path.exists():
@@ -76,13 +76,13 @@ def remove(path: Path) -> None:
 
 
 def copy(source: Path, target: Path, *, mode: int = PUBLIC) -> None:
-    """Copy a file of any size, in constant memory; as ``writing``."""
+    """Copy a file of any size in constant memory, with the guarantees of ``writing``."""
     with writing(target, mode=mode) as stream, source.open("rb") as data:
         shutil.copyfileobj(data, stream, _PIECE)
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file for reading; nothing else is waited for, or read without end.
+    """Open a regular file for reading, without ever blocking on a pipe or device.
 
     Raises:
         ConfigError: The file is missing, cannot be read, or is a folder, pipe, socket or device.
@@ -113,13 +113,13 @@ def read_bytes(path: Path, *, limit: int) -> bytes:
 
 
 def set_mode(stream: BinaryIO, mode: int) -> None:
-    """Set who may read an open file; Windows has no such modes: there its folder decides."""
+    """Set the permissions of an open file; Windows has no modes and uses those of the folder."""
     if hasattr(os, "fchmod"):
         os.fchmod(stream.fileno(), mode)
 
 
 def _settle(folder: Path) -> None:
-    """Make a rename in ``folder`` durable; Windows opens no folder, and does without."""
+    """Make a rename in ``folder`` durable; skipped on Windows, which cannot open a folder."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(folder, os.O_RDONLY)

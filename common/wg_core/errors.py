@@ -1,28 +1,28 @@
-"""The one error tree, and the one table of exit codes.
+"""The error classes and the exit code of each.
 
 ::
 
-    WgError                     70  internal (never raised as such)
+    WgError                     70  base class, never raised directly
     ├── UsageError               2  the command was called wrongly
     ├── ConfigError              3  a configuration file, home folder or option value is wrong
-    │   └── StorageError         3  a disk is full or cannot be written; free some and try again
+    │   └── StorageError         3  a disk is full or cannot be written; free space and try again
     ├── DataError                3  a data set cannot be read or used
-    ├── DecodeError              3  bytes from outside are not what they claim to be
-    ├── RefusedError             4  the plant says no
-    │   ├── BudgetExceeded       4  the privacy budget does not cover it
-    │   ├── PolicyRefused        4  the site's policy forbids it
-    │   ├── MachineUnstated      4  the plant has no machine statistics that it could release
-    │   └── ApprovalPending      4  a person of the site has not decided yet
-    ├── VerificationError        5  a signature, hash, proof or recomputation does not hold
+    ├── DecodeError              3  bytes from outside are malformed
+    ├── RefusedError             4  the plant refuses the request
+    │   ├── BudgetExceeded       4  the privacy budget does not cover the request
+    │   ├── PolicyRefused        4  the site's policy forbids the request
+    │   ├── MachineUnstated      4  the plant has no machine statistics to release
+    │   └── ApprovalPending      4  a person at the site has not decided yet
+    ├── VerificationError        5  a signature, hash, proof or recomputation does not match
     ├── NotAcceptedError         6  delivered weights did not pass the acceptance policy
     ├── PeerError                7  the network or the other side failed
-    └── InternalError           70  a bug of ours
+    └── InternalError           70  a bug in weightgate
 
-Ctrl-C ends every command with 130. ``wg-audit verify`` ends with 0 for *verified* alone: with 8 for
-*partly verified*, and with 9 where the log *holds by itself*.
+Ctrl-C ends every command with 130. ``wg-audit verify`` ends with 0 only for *verified*, with 8 for
+*partly verified*, and with 9 if the log *holds by itself*.
 
-Messages name the file and field, and say what was found and what was expected. They never
-contain private data: exception text may reach a log that leaves the site.
+Messages name the file and field, the value found and the value expected. They never contain private
+data, because exception text may reach a log that leaves the site.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """Exit codes of the commands; ``INTERRUPTED`` is Ctrl-C, numbered as shells number SIGINT."""
+    """Exit codes of the commands; ``INTERRUPTED`` (Ctrl-C) is 128 + SIGINT, as in shells."""
 
     OK = 0
     USAGE = 2
@@ -70,7 +70,7 @@ class ConfigError(WgError):
 
 
 class StorageError(ConfigError):
-    """A disk is full or cannot be written. Nothing changed; it may pass."""
+    """A disk is full or cannot be written. Nothing changed; the command can be repeated."""
 
     code = "storage"
 
@@ -83,14 +83,14 @@ class DataError(WgError):
 
 
 class DecodeError(WgError):
-    """Bytes from outside are not what they claim to be."""
+    """Bytes from outside are malformed."""
 
     exit_code = ExitCode.CONFIG
     code = "decode"
 
 
 class RefusedError(WgError):
-    """The plant says no."""
+    """The plant refuses the request."""
 
     exit_code = ExitCode.REFUSED
     code = "refused"
@@ -109,19 +109,19 @@ class PolicyRefused(RefusedError):
 
 
 class MachineUnstated(RefusedError):
-    """The plant has no machine statistics: it states no machine that its encoder reads."""
+    """The plant has no machine statistics: no data sheet of a machine that its encoder can read."""
 
     code = "machine"
 
 
 class ApprovalPending(RefusedError):
-    """A person of the site must decide, and has not yet."""
+    """A person at the site must decide about the request and has not done so yet."""
 
     code = "approval"
 
 
 class VerificationError(WgError):
-    """A signature, hash, proof or recomputation does not hold."""
+    """A signature, hash, proof or recomputation does not match."""
 
     exit_code = ExitCode.VERIFICATION
     code = "verification"
@@ -142,7 +142,7 @@ class PeerError(WgError):
 
 
 class InternalError(WgError):
-    """A bug of ours."""
+    """A bug in weightgate."""
 
 
 BY_CODE = {
@@ -150,12 +150,12 @@ BY_CODE = {
     for kind in list(globals().values())
     if isinstance(kind, type) and issubclass(kind, WgError)
 }
-"""Every error of the tree by its code, for those that a child process answers with."""
+"""Error classes by code, for decoding the answer of a child process."""
 
 
 @contextlib.contextmanager
 def raised_as(kind: type[WgError], subject: str) -> Iterator[None]:
-    """Raise what the operating system says as an error of ours: what failed, and its words."""
+    """Re-raise an ``OSError`` as ``kind``, with ``subject`` and the system's reason as message."""
     try:
         yield
     except OSError as error:
@@ -164,12 +164,12 @@ def raised_as(kind: type[WgError], subject: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error as a command that it ends says it.
+    """Code, message and exit code with which a command reports the error that ended it.
 
     Attributes:
-        code: Name of the kind of error.
+        code: Code of the error class.
         message: Sentence for a person.
-        exit_code: Status that the process ends with.
+        exit_code: Exit code of the process.
     """
 
     code: str
@@ -178,7 +178,7 @@ class Failure:
 
 
 def failure(error: BaseException) -> Failure:
-    """Return how a command that an error ended answers; what is not of the tree is a bug."""
+    """Return the report of an error that ended a command; an unknown error counts as a bug."""
     if isinstance(error, WgError):
         message = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
         return Failure(error.code, message, error.exit_code)

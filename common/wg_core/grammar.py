@@ -1,11 +1,11 @@
-"""Grammar and length of every text in a file that an auditor compares.
+"""Grammars and length limits of the texts in files that an auditor compares.
 
-A text of any content and length is a way out that no charge pays for. So each field of a ledger
-entry, of a statistics manifest and of a server's record names one grammar of this module as its
-type, and its class calls ``check`` when it is built: by a decoder, and by the program that writes.
+Free text of unlimited length could carry data out of a plant without any charge. So the type of
+each text field of a ledger entry, statistics manifest or server record names a grammar of this
+module, and the class calls ``check`` on construction, both when decoding and when writing.
 
-Not guaranteed: that a text is true. A class name of a hundred characters can say something of the
-records, which is why the auditor's program prints each one that changes.
+Not guaranteed: that a text is true. A class name of a hundred characters can still tell something
+about the records, which is why ``wg-audit`` prints each name that changes.
 """
 
 import functools
@@ -15,16 +15,16 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from wg_core.errors import DecodeError
 
-NAME_LIMIT = 100  # Most characters of a name: of a class, data set, unit, recipient, person
-SENTENCE_LIMIT = 200  # Most characters of a purpose, or of why a ledger was given up
-PHRASE_LIMIT = 200  # Most characters of what a program says of itself
-NUMBER_LIMIT = 400  # Most characters of a number; its grammar is that of ``numbers``
-KEY_DIGITS_LIMIT = 8192  # Most hex digits of a key or signature: both algorithms take 5,000
-NOTE_LIMIT = 128 << 10  # Most characters of a signed checkpoint, with all cosignatures
-ORIGIN_LIMIT = 255  # Most characters of a ledger's origin, or of a key's name (signed-note)
+NAME_LIMIT = 100  # Most characters of the name of a class, data set, unit, recipient or person
+SENTENCE_LIMIT = 200  # Most characters of a purpose, or of a reason for giving up a ledger
+PHRASE_LIMIT = 200  # Most characters of a fixed phrase that the program writes
+NUMBER_LIMIT = 400  # Most characters of a number; ``numbers`` has the exact grammar
+KEY_DIGITS_LIMIT = 8192  # Most hex digits of a key or signature; the hybrid ones need about 5,000
+NOTE_LIMIT = 128 << 10  # Most characters of a signed checkpoint with all its cosignatures
+ORIGIN_LIMIT = 255  # Most characters of a ledger's origin or of a key name (signed-note)
 
 _SHOWN = 40
-_WORDS = re.compile(r"(?<!^)(?=[A-Z])")  # Where the name of a class has a further word
+_WORDS = re.compile(r"(?<!^)(?=[A-Z])")  # Boundaries between the words of a class name
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,28 +39,28 @@ class Printable:
 
     @property
     def expected(self) -> str:
-        """The grammar in words."""
+        """Description of the grammar for error messages."""
         return f"1 to {self.limit} printable characters without white space at either end"
 
     def is_match(self, text: str) -> bool:
-        """Tell whether a text is of this grammar."""
+        """Tell whether a text matches the grammar."""
         return 0 < len(text) <= self.limit and text.isprintable() and text == text.strip()
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """Texts that a regular expression of bounded length matches.
+    """Grammar given by a regular expression of bounded length.
 
     Attributes:
-        expression: The regular expression, for the whole text.
-        expected: The grammar in words.
+        expression: Regular expression that must match the whole text.
+        expected: Description of the grammar for error messages.
     """
 
     expression: re.Pattern[str]
     expected: str
 
     def is_match(self, text: str) -> bool:
-        """Tell whether a text is of this grammar."""
+        """Tell whether a text matches the grammar."""
         return self.expression.fullmatch(text) is not None
 
 
@@ -104,7 +104,7 @@ Sentence = Annotated[str, Printable(SENTENCE_LIMIT)]
 Phrase = Annotated[str, _PHRASE]  # One of the phrases that the auditor's program knows
 Software = Annotated[str, _SOFTWARE]
 Version = Annotated[str, _LIBRARY_VERSION]
-Identifier = Annotated[str, _IDENTIFIER]  # Of a request, lineage, release, package or library
+Identifier = Annotated[str, _IDENTIFIER]  # Id of a request, lineage, release, package or library
 Number = Annotated[str, _NUMBER]
 Origin = Annotated[str, _ORIGIN]
 Note = Annotated[str, _NOTE]
@@ -115,10 +115,10 @@ SiteName = Annotated[str, _SITE]
 
 
 def check_name(name: str) -> None:
-    """Check what stands for a person, a class, a data set or a recipient.
+    """Check the name of a person, class, data set or recipient.
 
     Raises:
-        DecodeError: Empty, too long, or not printable.
+        DecodeError: The name is empty, too long, or not printable.
     """
     if not Printable(NAME_LIMIT).is_match(name):
         raise DecodeError(
@@ -128,10 +128,10 @@ def check_name(name: str) -> None:
 
 
 def check(record: object) -> None:
-    """Check every text of a record against the grammar that is its field's type.
+    """Check every text field of a record against the grammar in its type.
 
     Raises:
-        DecodeError: A text is not of its grammar; names the field.
+        DecodeError: A text does not match its grammar; the message names the field.
     """
     kind: Any = type(record)
     for name, grammar, several in fields_of(kind):
@@ -145,7 +145,7 @@ def check(record: object) -> None:
 
 @functools.cache
 def fields_of(kind: type) -> tuple[tuple[str, Printable | Pattern, bool], ...]:
-    """Fields of a record that have a grammar: name, grammar, and whether it is a tuple of texts."""
+    """Return the fields that have a grammar, as (name, grammar, whether it is a tuple of texts)."""
     rows = []
     for name, hint in get_type_hints(kind, include_extras=True).items():
         several = get_origin(hint) is tuple

@@ -1,18 +1,18 @@
-"""Which program is this? One digest over the code of the core, installed or in a wheel.
+"""Digest of the core's code, computed from the installed files or from a wheel.
 
-*What it covers.* Every file of ``wg_core`` that Python could load: sources, and any compiled module
-beside them. The process that holds a plant's keys and answers loads no other package of ours. Each
-file has a line, in the order of paths, and the digest is the SHA-256 of these lines::
+*Scope.* Every file of ``wg_core`` that Python could load: sources, and any compiled module beside
+them. The process that holds a plant's keys and answers requests loads no other package of ours.
+Each file has one line, in the order of paths, and the digest is the SHA-256 of these lines::
 
     SHA-256 in hex, two spaces, path below the package's parent folder, line feed
 
-which is what ``sha256sum`` prints. Where the package lies does not matter, so an installation and
-the wheel that it came from have one digest, and nobody needs this program to compute it
+This is the output format of ``sha256sum``. The location of the package does not matter, so an
+installation and its wheel have the same digest, and anybody can compute it without this program
 (``docs/ledger-format.md``).
 
-*What it does not say.* It is the program's own word: a program that was changed to lie can state
-any digest. It is evidence where somebody else reads the files, or where the word of an honest
-machine is compared with a release. Libraries are named by version (``charging.installed``), the
+*Limits.* The digest is the program's own statement: a modified program can state any digest. It is
+evidence if somebody else reads the files, or if the digest stated by an honest machine is compared
+with that of a published version. Libraries are named by version (``charging.installed``), the
 encoder by the hash of its package; Python's caches and start-up files are not covered.
 """
 
@@ -29,7 +29,7 @@ from pathlib import Path, PurePosixPath
 from wg_core.errors import ConfigError, DecodeError
 
 PACKAGE = "wg_core"
-LOADABLE = (".py", ".pyc", ".so", ".pyd", ".dylib")  # Endings of files that Python loads as code
+LOADABLE = (".py", ".pyc", ".so", ".pyd", ".dylib")  # Suffixes of files that Python loads as code
 FILES_LIMIT = 4096
 BYTES_LIMIT = 64 << 20
 _CACHE = "__pycache__"
@@ -40,7 +40,7 @@ _IN_WHEEL = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class CodeFile:
-    """One file: path below the package's parent folder, and SHA-256 of its bytes in hex."""
+    """Path of a file below the package's parent folder, and the SHA-256 of its bytes, hex."""
 
     path: str
     sha256: str
@@ -48,11 +48,11 @@ class CodeFile:
 
 @dataclass(frozen=True, slots=True)
 class CodeDigest:
-    """The core's code.
+    """Digest of the core's code, with the files that it covers.
 
     Attributes:
-        sha256: The digest, hex.
-        files: What it covers, in the order of paths.
+        sha256: Digest of all files, hex.
+        files: Files covered, in the order of paths.
     """
 
     sha256: str
@@ -61,20 +61,20 @@ class CodeDigest:
 
 @functools.cache
 def installed_code() -> CodeDigest:
-    """The code that is installed here; read once for each process, when first asked for.
+    """Return the digest of the installed code, read once per process on the first call.
 
     Raises:
-        ConfigError: It cannot be read, or does not lie in plain folders.
+        ConfigError: The package cannot be read, or does not lie in plain folders.
     """
     return digest_of(_read(_folder()))
 
 
 def in_wheel(path: Path) -> CodeDigest:
-    """The code that a wheel would install.
+    """Return the digest of the code that a wheel would install.
 
     Raises:
         ConfigError: The file cannot be read.
-        DecodeError: It is no wheel of this program, or larger than one can be.
+        DecodeError: The file is not a wheel of this program, or exceeds the size limits.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -87,10 +87,10 @@ def in_wheel(path: Path) -> CodeDigest:
 
 
 def digest_of(files: Mapping[str, bytes]) -> CodeDigest:
-    """The digest of files by path; those that Python does not load are left out.
+    """Return the digest of files, ignoring those that Python does not load.
 
     Args:
-        files: Bytes by path below the package's parent folder, with ``/``.
+        files: File contents by path below the package's parent folder, with ``/`` as separator.
     """
     core_files = tuple(
         CodeFile(path, hashlib.sha256(files[path]).hexdigest())
@@ -102,13 +102,13 @@ def digest_of(files: Mapping[str, bytes]) -> CodeDigest:
 
 
 def is_code(path: str) -> bool:
-    """Return whether a path, with ``/``, names a file of the core that Python could load."""
+    """Return whether a path with ``/`` as separator names a core file that Python could load."""
     pure = PurePosixPath(path)
     return pure.parts[0] == PACKAGE and pure.suffix in LOADABLE and _CACHE not in pure.parts
 
 
 def _folder() -> Path:
-    """Where the core lies; found without a loader of code, of which a client has none."""
+    """Return the package's folder, without using the code loaders that a client lacks."""
     place = importlib.resources.files(PACKAGE)
     if not isinstance(place, Path) or not place.is_dir():
         raise ConfigError(f"package {PACKAGE}: lies in {place}, expected one plain folder")

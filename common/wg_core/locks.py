@@ -1,4 +1,4 @@
-"""Locks between processes, held by the kernel: free again however a process ends."""
+"""Locks between processes, held by the kernel and so released however a process ends."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,18 +11,18 @@ from wg_core.errors import ConfigError
 
 @contextmanager
 def hold(path: Path, *, busy: str | None = None) -> Iterator[None]:
-    """Hold a lock file while this is entered. The file stays; only the lock goes.
+    """Hold a lock on a file for the duration of the context; the file itself stays.
 
     Args:
-        path: The lock file; made, for its user alone, if it is not there.
-        busy: What the error says when another process holds the lock; None: wait for it.
+        path: Lock file; created with mode 0600 if it does not exist.
+        busy: Error message if another process holds the lock; None: wait for the lock.
 
     Raises:
-        ConfigError: Another process holds it, or this disk has no file that can be locked.
+        ConfigError: Another process holds the lock, or the file system cannot lock files.
     """
     if not path.parent.is_dir():
         raise ConfigError(f"{path.parent}: not there")
-    # Without the kernel's lock a file that a killed process left would lock for ever.
+    # A soft lock would stay for ever if its process was killed; the kernel's lock does not.
     lock = FileLock(path, mode=0o600, fallback_to_soft=False)
     try:
         lock.acquire(blocking=busy is None)

@@ -1,10 +1,10 @@
-"""Logs for machines: one JSON object a line, with what the line is about in fields of its own.
+"""Structured logs: one JSON object per line, with the context of the line in separate fields.
 
-``about`` names what a thread or request works on (a site, a campaign, a request id); every line
-that is logged meanwhile carries it, also through ``run_in_threadpool``. Lines hold no secrets by
-construction: tokens and keys are never given to a logger. In JSON, which is made to be shipped
-elsewhere, join tokens and paths of a plant's records are taken out as well, should an error text
-hold one.
+``about`` sets the context of a thread or request (a site, a campaign, a request id); every line
+logged inside it carries the context, also through ``run_in_threadpool``. Lines hold no secrets by
+construction: tokens and keys are never given to a logger. JSON logs are meant to leave the machine,
+so join tokens and paths of a plant's records are also masked there, in case an error text holds
+one.
 """
 
 import contextvars
@@ -21,17 +21,17 @@ TEXT = "text"
 JSON = "json"
 FORMATS = (TEXT, JSON)
 FIELDS = ("node", "site", "campaign", "request")
-"""What a line can be about; in a line they stand in this order."""
+"""Context fields of a log line, in their order in the line."""
 
 PRIVATE_UMASK = 0o077
-"""What our programs write is for their user alone, whatever the shell's umask says."""
+"""Umask under which files are readable by their user alone, whatever the shell's umask is."""
 _ABOUT: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("wg_log_about")
 _TOKEN = re.compile(r"wgj[0-9]+\.[A-Za-z0-9_\-]+")
 
 
 @contextmanager
 def about(**fields: str) -> Iterator[None]:
-    """Every line that is logged inside is about these; names are from ``FIELDS``."""
+    """Add these context fields (names from ``FIELDS``) to every line logged inside the context."""
     token = _ABOUT.set({**_ABOUT.get({}), **fields})
     try:
         yield
@@ -40,13 +40,13 @@ def about(**fields: str) -> Iterator[None]:
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Return text in which nothing can pass for another line, move the cursor or turn it around.
+    """Escape characters that could forge a line, move the cursor or reverse the text direction.
 
-    Names come from strangers: a line feed in one would forge a line of an answer. Halves of
-    surrogate pairs, which file names may hold, could not be printed at all.
+    Names come from strangers: a line feed in a name would forge a line of output. Unpaired
+    surrogates, which file names may hold, could not be printed at all.
 
     Args:
-        keep: Control characters that may stay.
+        keep: Control characters that are left as they are.
     """
     if text.isprintable():
         return text
@@ -56,7 +56,7 @@ def printable(text: str, keep: str = "") -> str:
 
 
 class _LineFormatter(logging.Formatter):
-    """One line for each message: a name in it cannot forge another. Traces keep their lines."""
+    """Formats each message as one line, so that a name cannot forge another; keeps tracebacks."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = printable(record.message, keep="\t")
@@ -64,7 +64,7 @@ class _LineFormatter(logging.Formatter):
 
 
 def start(*packages: str) -> None:
-    """Log lines on standard error: information of these packages, only warnings of others."""
+    """Log to standard error: INFO and above of these packages, WARNING and above of all others."""
     line_format = "%(asctime)s %(name)s %(levelname)s %(message)s"
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=line_format)
     for handler in logging.getLogger().handlers:
@@ -78,7 +78,7 @@ class JsonFormatter(logging.Formatter):
     """Formats a record as one line of JSON.
 
     Args:
-        hidden: Paths that are replaced, with all that follows in the same word, by ``[data]``.
+            hidden_paths: Paths that are replaced by ``[data]``, with the rest of the word.
     """
 
     def __init__(self, hidden_paths: Sequence[str] = ()) -> None:
@@ -87,7 +87,7 @@ class JsonFormatter(logging.Formatter):
         self._hidden = re.compile(rf"(?:{paths})[^\s'\":;,]*") if paths else None
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, without its newline."""
+        """Return one line of JSON, without its newline."""
         time = datetime.fromtimestamp(record.created, UTC)
         document = {
             "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -107,11 +107,11 @@ class JsonFormatter(logging.Formatter):
 
 
 def use(form: str, *, hidden_paths: Sequence[str] = ()) -> None:
-    """Let everything that this process logs come out in a format; ``text`` is as it was.
+    """Switch all logging of this process to a format; ``text`` changes nothing.
 
-    Warnings of Python and exceptions that end a thread are logged too, and libraries that print
-    their log by themselves are stopped, so that nothing else than JSON stands on standard error.
-    Call it after they are imported.
+    With ``json``, warnings of Python and exceptions that end a thread are logged too, and handlers
+    installed by libraries are removed, so that standard error holds nothing but JSON. Call this
+    after the libraries are imported.
     """
     if form != JSON:
         return

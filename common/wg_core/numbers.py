@@ -1,13 +1,13 @@
-"""Numbers that travel as text: the one place where they are parsed, with bounds on the work.
+"""Parsers of numbers given as text, with bounds on the work; the only ones of the project.
 
-Python's own parsers take what a few bytes ask for: ``Fraction("1e30000000")`` builds an integer of
-twelve megabytes, ``Decimal("1e999999999")`` is cheap until it is compared exactly, ``int`` of a
-long text is quadratic, and ``float`` takes ``nan``, ``_`` and foreign digits. Every parser here
-first matches a grammar of ASCII characters of bounded length, so that a number costs at most
-microseconds and 4,000 bits. Nobody else in the project hands a text from outside to ``int``,
-``float``, ``Decimal`` or ``Fraction``; a test walks the sources.
+Python's own parsers may do far more work than a short text suggests: ``Fraction("1e30000000")``
+builds an integer of twelve megabytes, ``Decimal("1e999999999")`` is cheap until it is compared
+exactly, ``int`` of a long text takes quadratic time, and ``float`` accepts ``nan``, ``_`` and
+non-ASCII digits. Every parser here first matches a grammar of ASCII characters of bounded length,
+so that a number costs at most microseconds and 4,000 bits. No other module passes text from outside
+to ``int``, ``float``, ``Decimal`` or ``Fraction``; a test checks the sources.
 
-Not guaranteed: that a value makes sense where it stands; the caller checks its range.
+Not guaranteed: that a value makes sense in its context; the caller checks its range.
 """
 
 import math
@@ -18,19 +18,20 @@ from fractions import Fraction
 from wg_core.errors import DecodeError
 
 DIGITS_LIMIT = 400
-"""Most digits before, and most after, the point of a decimal: ``1e-300`` written out fits."""
+"""Most digits before and after the point of a decimal; ``1e-300`` written out fits."""
 
-EXPONENT_DIGITS_LIMIT = 3  # Most digits of a decimal's exponent: those of a 64-bit float have three
+EXPONENT_DIGITS_LIMIT = 3  # Most digits of a decimal's exponent; a 64-bit float has up to three
 
 INTEGER_DIGITS_LIMIT = 100
-"""Most digits of an integer, and of either side of a fraction. A squared sensitivity has 52."""
+"""Most digits of an integer, or of either side of a fraction. A squared sensitivity has 52."""
 
 SIGNIFICANT_LIMIT = 17
-"""Most digits of a number that people state, and most zeros before them: those of a 64-bit float.
+"""Most significant digits of a number that a person writes, and most zeros before them, as for a
+64-bit float.
 """
 
 HEX_FLOAT_LIMIT = 32
-"""Longest ``float.hex``: 13 hex digits after the point, an exponent of four digits."""
+"""Most characters of a ``float.hex`` text: 13 hex digits after the point, 4 of the exponent."""
 
 _SHOWN = 40
 
@@ -43,10 +44,10 @@ _HEX_FLOAT = re.compile(r"0x[01]\.[0-9a-f]{1,13}p[+-][0-9]{1,4}")
 
 
 def decimal(text: str, *, subject: str = "number") -> float:
-    """Read a decimal number as a float: ASCII digits, no sign, no white space, finite.
+    """Read a finite decimal number as a float: ASCII digits, no sign, no white space.
 
     Raises:
-        DecodeError: The text is anything else, or too long.
+        DecodeError: The text does not match this grammar, or is too long.
     """
     value = float(text) if _DECIMAL.fullmatch(text) else math.nan
     if not math.isfinite(value):
@@ -55,20 +56,20 @@ def decimal(text: str, *, subject: str = "number") -> float:
 
 
 def exact(text: str, *, subject: str = "number") -> Decimal:
-    """Read a decimal number exactly. It is within ``decimal``'s grammar and finite as a float.
+    """Read a decimal number exactly, with the grammar and the range of ``decimal``.
 
     Raises:
-        DecodeError: It is not.
+        DecodeError: The text does not match the grammar of ``decimal``.
     """
     decimal(text, subject=subject)
     return Decimal(text)
 
 
 def within(value: Decimal | int, low: str, high: str, *, subject: str = "number") -> Decimal:
-    """A number that was read as a decimal, if it is in a range, in its one spelling.
+    """Return a number in canonical spelling after checking that it lies from ``low`` to ``high``.
 
     Raises:
-        DecodeError: It is outside, not finite, or has more digits than a 64-bit float.
+        DecodeError: It is out of range, not finite, or has more digits than a 64-bit float.
     """
     number, least, largest = Decimal(value), Decimal(low), Decimal(high)
     if not (number.is_finite() and least <= number <= largest):
@@ -81,10 +82,10 @@ def within(value: Decimal | int, low: str, high: str, *, subject: str = "number"
 
 
 def integer(text: str, *, subject: str = "number") -> int:
-    """Read a whole number that is not negative, without leading zeros.
+    """Read a non-negative integer without leading zeros.
 
     Raises:
-        DecodeError: The text is anything else, or too long.
+        DecodeError: The text does not match this grammar, or is too long.
     """
     if not _INTEGER.fullmatch(text):
         raise DecodeError(
@@ -95,10 +96,10 @@ def integer(text: str, *, subject: str = "number") -> int:
 
 
 def fraction(text: str, *, subject: str = "number") -> Fraction:
-    """Read a whole number or a fraction ``top/bottom`` of two, not negative.
+    """Read a non-negative integer, or a fraction ``numerator/denominator`` of two.
 
     Raises:
-        DecodeError: The text is anything else, too long, or divides by zero.
+        DecodeError: The text does not match this grammar, is too long, or divides by zero.
     """
     top, slash, bottom = text.partition("/")
     numerator = integer(top, subject=subject)
@@ -109,10 +110,10 @@ def fraction(text: str, *, subject: str = "number") -> Fraction:
 
 
 def hex_float(text: str, *, subject: str = "number") -> float:
-    """Read ``float.hex`` of a number that is not negative: exactly as Python writes it.
+    """Read a non-negative float exactly as ``float.hex`` writes it.
 
     Raises:
-        DecodeError: The text is another spelling, or not finite.
+        DecodeError: The text is spelt differently, or not finite.
     """
     try:
         good = len(text) <= HEX_FLOAT_LIMIT and _HEX_FLOAT.fullmatch(text)
@@ -127,10 +128,10 @@ def hex_float(text: str, *, subject: str = "number") -> float:
 
 
 def either_float(text: str, *, subject: str = "number") -> float:
-    """Read ``hex_float`` or ``decimal``, whichever it is.
+    """Read a float in the grammar of ``hex_float`` if it starts with ``0x``, else of ``decimal``.
 
     Raises:
-        DecodeError: It is neither.
+        DecodeError: The text matches neither grammar.
     """
     return (
         hex_float(text, subject=subject)

@@ -1,9 +1,9 @@
-"""YAML that people write: configurations and plans, read with bounds on the work.
+"""Parser of YAML files that people write (configurations and plans), with bounds on the work.
 
-YAML lets few bytes ask for much: an alias repeats what it names, and nine lines of nine aliases
-are a thousand million items ("billion laughs"); nesting overflows the stack of a recursive
-reader; a plain word may be a date, or a number of a million digits. So the events of the document
-are counted before anything is built, aliases are refused, and whatever the reader may raise
+A few bytes of YAML can ask for much work: an alias repeats its anchor, so nine lines of nine
+aliases make a thousand million items ("billion laughs"); nesting overflows the stack of a recursive
+parser; a plain word may be a date, or a number of a million digits. So the events of the document
+are counted before anything is built, aliases are refused, and every exception of the parser
 becomes one error that names the file.
 """
 
@@ -18,35 +18,35 @@ from wg_core.errors import ConfigError, DecodeError
 
 T = TypeVar("T")
 
-DEPTH_LIMIT = 32  # Deepest nesting of a YAML document; ours need four levels
+DEPTH_LIMIT = 32  # Deepest nesting of a YAML document; our own files have four levels
 
-EVENTS_LIMIT = 100_000  # Most scalars and brackets of a YAML document
+EVENTS_LIMIT = 100_000  # Most scalars and brackets in a YAML document
 
 SCALAR_LIMIT = 4096  # Longest single value in a YAML document, in characters
 
-_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, if there
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml if present
 
 
 def read_yaml(data: bytes, *, subject: str) -> object:
     """Read one YAML document: dictionaries, lists and scalars.
 
     Args:
-        data: The document, UTF-8. Its size is the caller's to bound.
+        data: The document, UTF-8; the caller bounds its size.
 
     Raises:
-        ConfigError: Not YAML, an alias, or deeper, longer or larger than anything of ours.
+        ConfigError: The text is not YAML, has an alias or a repeated field, or exceeds a limit.
     """
     return read_yaml_twice(data, subject=subject)[0]
 
 
 def read_yaml_twice(data: bytes, *, subject: str) -> tuple[object, object]:
-    """Read one YAML document by one parser, as values and as the texts that stand in it.
+    """Read one YAML document once, both as values and as the texts written in it.
 
     Returns:
-        The document as ``read_yaml`` has it, and the same with each scalar a text as written.
+        The document as ``read_yaml`` returns it, and the same with each scalar as written.
 
     Raises:
-        ConfigError: As of ``read_yaml``.
+        ConfigError: The same conditions as for ``read_yaml``.
     """
     try:
         text = data.decode("utf-8")
@@ -58,19 +58,19 @@ def read_yaml_twice(data: bytes, *, subject: str) -> tuple[object, object]:
             return None, None
         written = BaseConstructor().construct_document(node)  # First: values may change the node
         return loader.construct_document(node), written
-    # ValueError and OverflowError: a date, number or base64 that is none.
+    # ValueError and OverflowError: a malformed date, number or base64 text.
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise ConfigError(f"{subject}: not YAML: {error}") from error
 
 
 def parse(data: bytes, kind: type[T], subject: str) -> T:
-    """Read one YAML document into a dataclass, strictly.
+    """Parse one YAML document strictly into a dataclass.
 
     Args:
-        data: As of ``read_yaml``.
+        data: The document, UTF-8; the caller bounds its size.
 
     Raises:
-        ConfigError: Not YAML, an unknown or missing field, or a wrong type or value.
+        ConfigError: The text is not YAML, a field is unknown or missing, or a value is wrong.
     """
     document = read_yaml(data, subject=subject)
     if not isinstance(document, dict):
@@ -84,20 +84,20 @@ def parse(data: bytes, kind: type[T], subject: str) -> T:
 
 
 def check_range(field: str, value: float, low: float, high: float) -> None:
-    """Refuse a number of a configuration that is not from ``low`` to ``high``, both finite.
+    """Check that a configured number lies from ``low`` to ``high``, both finite.
 
     Raises:
-        ConfigError: It is outside, or not finite; the message names the field and the bounds.
+        ConfigError: The number is out of range; the message names the field and the bounds.
     """
     if not low <= value <= high:
         raise ConfigError(f"{field}: {value}, expected {low} to {high}")
 
 
 def check_known(document: object, record: object, *, subject: str) -> None:
-    """Refuse fields of a document that its dataclass does not have.
+    """Check that a document has no fields that its dataclass lacks.
 
     Raises:
-        ConfigError: There are; all are named.
+        ConfigError: Fields are unknown; the message names all of them.
     """
     unknown = sorted(_unknown(document, msgspec.to_builtins(record), ""))
     if unknown:
@@ -139,7 +139,7 @@ def _check_work(text: str, subject: str) -> None:
 
 
 def _check_once(node: yaml.Node | None, subject: str) -> None:
-    """Refuse a field that stands twice in one place: the last would count, without a word."""
+    """Refuse a mapping with a repeated key, since YAML would silently use the last value."""
     if isinstance(node, yaml.SequenceNode):
         for pair in node.value:
             _check_once(pair, subject)

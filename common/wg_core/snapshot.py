@@ -1,26 +1,26 @@
-"""A snapshot: what a plant's releases are made from, fixed on disk before anybody asks.
+"""Snapshot: the frozen version of a plant's data set from which all its releases are made.
 
 ::
 
     snapshots/current            number of the snapshot in use, and SHA-256 of its manifest
-    snapshots/3/manifest.json    ``SnapshotManifest``: all that an answer needs, of fixed size
+    snapshots/3/manifest.json    ``SnapshotManifest``: the facts that an answer needs, of fixed size
     snapshots/3/statistics.bin   exact integer class statistics, of fixed size
-    snapshots/3/machine.bin      the same of its machine, where one is stated that the encoder reads
+    snapshots/3/machine.bin      exact machine statistics, if the encoder reads the stated machine
     snapshots/3/features.array   local features, float32 ``[n, D]``
     snapshots/3/records.npz      labels, keyed digests of contents and units, shapes, rows, stamps
-    snapshots/3/listing.json     ``Listing``: names, what was set aside, what counts once
-    snapshots/3/acceptance.npz   records that no release reads, and models are judged by, if any
+    snapshots/3/listing.json     ``Listing``: names, records set aside, duplicates
+    snapshots/3/acceptance.npz   acceptance set: records that no release reads, if any
     snapshots/3/quality.json     ``Quality``, for the plant's own people; nothing else reads it
 
-An answer reads the manifest, the statistics, and what the second part of a release sums about its
-centre: features, labels, units. Its outcome depends on no record; how long it takes depends on how
-many there are, which its time slot hides (docs/centred-release.md). Everything is private, mode
-0600 in folders of mode 0700. A snapshot is written to a temporary folder and renamed, so it is
-there as a whole or not at all; ``freeze`` makes them.
+An answer reads the manifest, the statistics, and for the sums of a centred release also features,
+labels and units. Its outcome depends on no record; its duration depends on the number of records,
+which the time slot hides (docs/centred-release.md). Everything is private, mode 0600 in folders of
+mode 0700. A snapshot is written to a temporary folder and renamed, so it is either complete or
+absent; ``freeze`` creates snapshots.
 
-The commitment of a version is an HMAC under the site's secret of 32 random bytes, the *salt*, and
-of the records in sorted order: two versions of equal content have different commitments, and
-only the plant can tell.
+The commitment to a version is an HMAC, under the site's secret of 32 random bytes, of the *salt*
+and the sorted record digests: two versions of equal content have different commitments, and only
+the plant can tell that they are equal.
 """
 
 import hashlib
@@ -77,9 +77,9 @@ class MachinePart:
     """Machine statistics of a snapshot.
 
     Attributes:
-        data_sheet: The machine at which the records' numbers were read.
-        schema: Layout of their release.
-        statistics_sha256: SHA-256 of ``machine.bin``, hex.
+            data_sheet: Data sheet of the machine at which the records were read.
+            schema: Layout of the statistics' release.
+            statistics_sha256: SHA-256 of ``machine.bin``, hex.
     """
 
     data_sheet: DataSheet
@@ -92,22 +92,22 @@ class SnapshotManifest:
     """Facts about a snapshot that an answer needs.
 
     Attributes:
-        number: Version of the data set, counted up from 1.
-        created: Unix time, seconds.
-        dataset: Name of the data set on the ledger.
-        salt: 32 random bytes, hex.
-        commitment: Commitment of this version, hex.
-        modality: Name of the records' modality.
-        local_dimension: Number D of local features.
-        scaled: Number of them that have a public scale.
-        unit_column: Column that names the privacy unit; empty: there is none.
-        schema: Layout of the release; names encoder, label domain and unit rule.
-        statistics_sha256: SHA-256 of ``statistics.bin``, hex.
-        features_sha256: SHA-256 of ``features.array``, hex.
-        records_sha256: SHA-256 of ``records.npz``, hex.
-        listing_sha256: SHA-256 of ``listing.json``, hex.
-        acceptance_sha256: SHA-256 of ``acceptance.npz``, hex; empty: there is none.
-        machine: Machine statistics; absent: no machine was stated that the encoder reads.
+            number: Version of the data set, counted from 1.
+            created: Unix time, seconds.
+            dataset: Name of the data set on the ledger.
+            salt: 32 random bytes, hex.
+            commitment: Commitment to this version, hex.
+            modality: Name of the records' modality.
+            local_dimension: Number D of local features.
+            scaled: Number of local features that have a public scale.
+            unit_column: Column that names the privacy unit; empty: no such column.
+            schema: Layout of the release; names encoder, label domain and unit rule.
+            statistics_sha256: SHA-256 of ``statistics.bin``, hex.
+            features_sha256: SHA-256 of ``features.array``, hex.
+            records_sha256: SHA-256 of ``records.npz``, hex.
+            listing_sha256: SHA-256 of ``listing.json``, hex.
+            acceptance_sha256: SHA-256 of ``acceptance.npz``, hex; empty: no acceptance set.
+            machine: Machine statistics; absent: no data sheet of a machine that the encoder reads.
     """
 
     version: int = VERSION
@@ -131,7 +131,7 @@ class SnapshotManifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pointer:
-    """Which snapshot is in use: its number, and the SHA-256 of its manifest, hex."""
+    """Reference to the snapshot in use: its number, and the SHA-256 of its manifest, hex."""
 
     number: int
     manifest_sha256: str
@@ -139,11 +139,11 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something in the data set that cannot be used.
+    """File or row of the data set that cannot be used.
 
     Attributes:
-        name: The file, relative to the folder, or a row of it.
-        reason: Why not.
+        name: File relative to the folder, or a row of a file.
+        reason: Reason why it cannot be used.
     """
 
     name: str
@@ -152,7 +152,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicate:
-    """A record that does not count, since another one of the same content does."""
+    """Record that is left out because another record has the same content."""
 
     name: str
     same_as: str
@@ -163,10 +163,10 @@ class Listing:
     """Names of a snapshot's records, for the plant's engineer.
 
     Attributes:
-        path: The data folder or file.
-        names: Names of the records that count, in order.
-        set_aside: What was left out, and why.
-        duplicates: What counts once with another record.
+            path: The data folder or file.
+            names: Names of the records in the snapshot, in order.
+            set_aside: Files and rows set aside, with reasons.
+            duplicates: Records left out as duplicates.
     """
 
     path: str
@@ -177,15 +177,15 @@ class Listing:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FrozenRecords:
-    """Facts about each of a snapshot's n records, by column.
+    """Columns of facts about the n records of a snapshot.
 
     Attributes:
         labels: int64 ``[n]``, -1 = unlabelled.
         contents: uint8 ``[n, 32]``, keyed digest of each record's content.
         units: uint8 ``[n, 32]``, keyed digest of each record's privacy unit.
-        shapes: int64 ``[n, 2]``, as ``inspection.Inspection``.
-        rows: int64 ``[n]``, row in the ``.npz`` file or table; -1: the record is a file.
-        stamps: int64 ``[n, 2]``, size and time of change (nanoseconds) of the file when frozen.
+        shapes: int64 ``[n, 2]``, as in ``inspection.Inspection``.
+        rows: int64 ``[n]``, row in the ``.npz`` file or table; -1: the record is a whole file.
+        stamps: int64 ``[n, 2]``, size and modification time (nanoseconds) of the file when frozen.
     """
 
     labels: NDArray[np.int64]
@@ -196,28 +196,28 @@ class FrozenRecords:
     stamps: NDArray[np.int64]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """By name, as in the file."""
+        """Return the columns by name, as stored in the file."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A snapshot on disk."""
+    """A snapshot on disk; its files are checked against the manifest's hashes when read."""
 
     folder: Path
     manifest: SnapshotManifest = field(repr=False)
 
     @property
     def encoder(self) -> str:
-        """Id of the encoder that made its features, hex."""
+        """Id of the encoder that computed the features, hex."""
         return self.manifest.schema.encoder
 
     @property
     def machine(self) -> MachinePart:
-        """Machine statistics.
+        """Facts about the machine statistics.
 
         Raises:
-            MachineUnstated: It has none.
+            MachineUnstated: The snapshot has no machine statistics.
         """
         if self.manifest.machine is UNSET:
             raise MachineUnstated(
@@ -229,15 +229,15 @@ class Snapshot:
         return self.manifest.machine
 
     def schema(self, statistics: Statistics) -> StatisticsSchema:
-        """Layout of its releases of these statistics; errors as of ``machine``."""
+        """Return the release layout of these statistics; raises as ``machine`` does."""
         return self.manifest.schema if statistics == CLASSES else self.machine.schema
 
     def statistics(self, statistics: Statistics = CLASSES) -> Integers:
-        """Exact integer statistics, int64 ``[schema.length]``. Private.
+        """Return exact integer statistics, int64 ``[schema.length]``; they are private.
 
         Raises:
-            MachineUnstated: It has none of the machine.
-            VerificationError: They are not those that were frozen.
+            MachineUnstated: The snapshot has no machine statistics, and they are asked for.
+            VerificationError: The file changed since the freeze.
         """
         name, sha256 = STATISTICS, self.manifest.statistics_sha256
         if statistics == MACHINE:
@@ -251,10 +251,12 @@ class Snapshot:
         return integers
 
     def statistics_about(self, centre: Centre) -> Integers:
-        """Exact class statistics with the sums about a centre, int64 ``[schema.length]``. Private.
+        """Return exact class statistics, int64 ``[schema.length]``, with sums about ``centre``.
+
+        The statistics are private.
 
         Raises:
-            VerificationError: Features or records are not those that were frozen.
+            VerificationError: Features or records changed since the freeze.
         """
         schema, records = self.manifest.schema, self.records()
         units = None
@@ -263,7 +265,7 @@ class Snapshot:
         return exact_sums(schema, self.features(), records.labels, units, centre)
 
     def check(self) -> None:
-        """Check that all that a release needs is as it was frozen, or ``VerificationError``."""
+        """Raise ``VerificationError`` unless all that a release needs is as it was frozen."""
         self.statistics()
         if self.manifest.machine is not UNSET:
             self.statistics(MACHINE)
@@ -271,10 +273,10 @@ class Snapshot:
         self.records()
 
     def features(self) -> NDArray[np.float32]:
-        """Local features ``[n, D]``, mapped from disk.
+        """Return the local features ``[n, D]`` as a memory-mapped array.
 
         Raises:
-            VerificationError: They are not those that were frozen.
+            VerificationError: The file changed since the freeze.
         """
         path = self.folder / FEATURES
         if file_sha256(path) != self.manifest.features_sha256:
@@ -286,10 +288,10 @@ class Snapshot:
         return features
 
     def records(self) -> FrozenRecords:
-        """Facts about each record.
+        """Read the facts about each record.
 
         Raises:
-            VerificationError: The file is not the one that was frozen.
+            VerificationError: The file changed since the freeze.
         """
         path = self.folder / RECORDS
         data = self._read(path, self.manifest.records_sha256, _RECORDS_LIMIT)
@@ -300,20 +302,20 @@ class Snapshot:
             raise VerificationError(f"{path}: damaged: {error}") from error
 
     def listing(self) -> Listing:
-        """Names, and what was left out.
+        """Read the names of the records, those set aside, and the duplicates.
 
         Raises:
-            VerificationError: The file is not the one that was frozen.
+            VerificationError: The file changed since the freeze.
         """
         path = self.folder / LISTING
         data = self._read(path, self.manifest.listing_sha256, _RECORDS_LIMIT)
         return canonical.decode(Listing, data, subject=str(path), limit=_RECORDS_LIMIT)
 
     def acceptance(self) -> bytes:
-        """The acceptance set as ``freeze`` was given it; empty: there is none.
+        """Read the acceptance set as encoded by ``freeze``; empty: the snapshot has none.
 
         Raises:
-            VerificationError: It is not the one that was frozen.
+            VerificationError: The file changed since the freeze.
         """
         if not self.manifest.acceptance_sha256:
             return b""
@@ -334,13 +336,13 @@ def exact_sums(
     units: Sequence[str] | None,
     centre: Centre | None = None,
 ) -> Integers:
-    """A data set's exact statistics, with memory for a part of its records at a time.
+    """Return a data set's exact statistics, int64 ``[schema.length]``, computed chunk by chunk.
 
     Args:
-        features: Local features ``[n, D]``, the released ones first; may be mapped from disk.
-        labels: ``[n]``, -1 = unlabelled.
-        units: Privacy unit of each record, or None where each record is one.
-        centre: What sums are taken about; None is the origin.
+        features: Local features ``[n, D]``, the released ones first; may be memory-mapped.
+        labels: Class indices ``[n]``, -1 = unlabelled.
+        units: Privacy unit of each record; None: each record is its own unit.
+        centre: Point about which sums are taken; None: the origin.
     """
     released_features = features[:, : schema.dimension]
     if units is not None:
@@ -354,17 +356,17 @@ def exact_sums(
 
 
 def let_go(features: NDArray[np.float32]) -> None:
-    """Take what was read or written of a mapped file out of memory; it is there when asked for."""
+    """Drop the pages of a memory-mapped array from memory; they are read again when needed."""
     if isinstance(features.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         features.base.madvise(mmap.MADV_DONTNEED)
 
 
 def current(home: ClientHome) -> Snapshot:
-    """The snapshot that releases are made from.
+    """Load the snapshot in use.
 
     Raises:
-        ConfigError: There is none.
-        DecodeError: It is damaged.
+        ConfigError: No snapshot is in use.
+        DecodeError: The snapshot is malformed.
     """
     home.require()
     snapshot = newest(home)
@@ -377,10 +379,10 @@ def current(home: ClientHome) -> Snapshot:
 
 
 def newest(home: ClientHome) -> Snapshot | None:
-    """The snapshot in use, if there is one.
+    """Load the snapshot in use; None if the home has no snapshot.
 
     Raises:
-        DecodeError, VerificationError: It is damaged.
+        DecodeError, VerificationError: The snapshot is damaged.
     """
     pointer = _pointer(home)
     if pointer is None:
@@ -395,12 +397,12 @@ def newest(home: ClientHome) -> Snapshot | None:
 
 
 def load(folder: Path, sha256: str | None = None) -> Snapshot:
-    """A snapshot by its folder, and the SHA-256 of its manifest where that is known.
+    """Load a snapshot from its folder, checking the SHA-256 of its manifest if given.
 
     Raises:
-        ConfigError: There is none.
-        DecodeError: It is of another version, or no snapshot.
-        VerificationError: It changed since it was frozen.
+        ConfigError: The folder holds no snapshot.
+        DecodeError: The manifest is malformed or of another version.
+        VerificationError: The manifest changed since the freeze.
     """
     path = folder / MANIFEST
     data = atomic.read_bytes(path, limit=MANIFEST_LIMIT)
@@ -411,7 +413,7 @@ def load(folder: Path, sha256: str | None = None) -> Snapshot:
 
 
 def point(home: ClientHome, snapshot: Snapshot) -> None:
-    """Put a snapshot in use, in one step."""
+    """Put a snapshot in use, atomically."""
     pointer = Pointer(
         number=snapshot.manifest.number, manifest_sha256=file_sha256(snapshot.folder / MANIFEST)
     )
@@ -419,7 +421,7 @@ def point(home: ClientHome, snapshot: Snapshot) -> None:
 
 
 def all_snapshots(home: ClientHome) -> list[Snapshot]:
-    """Every complete snapshot that is there, oldest first."""
+    """Load every complete snapshot of the home, oldest first."""
     folders = [
         path
         for path in home.snapshots.glob("*")
@@ -429,12 +431,12 @@ def all_snapshots(home: ClientHome) -> list[Snapshot]:
 
 
 def commitment(secret: bytes, salt: bytes, records: Sequence[bytes]) -> str:
-    """Commitment to one version of a data set, from ``record_digest``, in whatever order. Hex."""
+    """Return the commitment (hex) to record digests (``record_digest``), whatever their order."""
     return commit(secret, [salt, *sorted(records)])
 
 
 def record_digest(label: str, unit: str, content: bytes) -> bytes:
-    """SHA-256 of a record: label (empty = none), unit (empty = its own) and content digest."""
+    """Return the SHA-256 of label (empty: none), unit (empty: the record) and content digest."""
     code = hashlib.sha256()
     for raw in (label.encode("utf-8"), unit.encode("utf-8"), content):
         code.update(struct.pack(">I", len(raw)) + raw)
@@ -442,12 +444,12 @@ def record_digest(label: str, unit: str, content: bytes) -> bytes:
 
 
 def keyed_content(secret: bytes, content: bytes) -> bytes:
-    """Keyed digest of a content: recognised at this plant, and nowhere else."""
+    """Return a keyed digest of a content, which only this plant can recognise."""
     return hmac.digest(secret, _CONTENT + content, "sha256")
 
 
 def keyed_unit(secret: bytes, column: str, unit: str) -> bytes:
-    """Keyed digest of a privacy unit that a column names."""
+    """Return a keyed digest of the privacy unit that a column names."""
     text = column.encode("utf-8")
     return hmac.digest(
         secret, _UNIT + struct.pack(">I", len(text)) + text + unit.encode("utf-8"), "sha256"
@@ -455,10 +457,10 @@ def keyed_unit(secret: bytes, column: str, unit: str) -> bytes:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file of any size, hex.
+    """Return the SHA-256 of a file of any size, hex.
 
     Raises:
-        ConfigError: It cannot be read.
+        ConfigError: The file cannot be read.
     """
     code = hashlib.sha256()
     with raised_as(ConfigError, f"{path}: cannot be read"), path.open("rb") as stream:

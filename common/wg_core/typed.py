@@ -1,8 +1,8 @@
-"""Building records of given types, in as many threads as there are.
+"""Thread-safe conversion of JSON and plain objects into typed records with msgspec.
 
-msgspec learns what a type is made of when it is first asked for it, and crashes the process where
-two threads ask at once (0.22). A server's threads do, at its first requests. So everything that
-turns data into records goes through here, and one thread at a time learns.
+msgspec analyses a type on first use, and crashes the process if two threads do so at once (0.22),
+as the first requests to a server would. So every conversion of data into records goes through this
+module, which analyses each type under a lock.
 """
 
 import re
@@ -19,7 +19,7 @@ _KNOWN: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 
 def json_decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
-    """The decoder of JSON into a type; made once."""
+    """Return the JSON decoder of a type, created once."""
     decoder = _KNOWN.get(kind)
     if decoder is None:
         with _LOCK:
@@ -31,7 +31,7 @@ def decode_json(data: bytes, kind: type[T]) -> T:
     """Decode JSON into a type.
 
     Raises:
-        msgspec.MsgspecError, UnicodeDecodeError, RecursionError: As msgspec's decoder.
+            msgspec.MsgspecError, UnicodeDecodeError, RecursionError: The data do not fit the type.
     """
     return json_decoder(kind).decode(data)
 
@@ -40,9 +40,9 @@ def convert(document: object, kind: type[T]) -> T:
     """Convert plain dictionaries, lists and scalars into a type.
 
     Raises:
-        msgspec.ValidationError: They do not fit.
+            msgspec.ValidationError: The document does not fit the type.
     """
-    json_decoder(kind)  # learns what the type is made of
+    json_decoder(kind)  # analyses the type under the lock
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
@@ -50,7 +50,7 @@ def convert(document: object, kind: type[T]) -> T:
 
 
 def _choices(kind: Any, error: str) -> str:
-    """The words that may stand at the place of an error ``Invalid enum value``, if it is one."""
+    """Return the allowed values for an error ``Invalid enum value``, as text; empty otherwise."""
     place = re.fullmatch(r"Invalid enum value .* - at `\$(.*)`", error, re.DOTALL)
     if place is None:
         return ""
