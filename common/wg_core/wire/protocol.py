@@ -163,7 +163,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """A site's receipt of a package. Whether the weights were good is private, and not stated."""
+    """A site's receipt of a package. It says nothing on the quality of the weights."""
 
     version: int = PROTOCOL_VERSION
     request_id: str
