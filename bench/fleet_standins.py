@@ -134,10 +134,8 @@ def make_plant(folder: Path, number: int) -> None:  # long: one release, from ke
         signed = witness.countersign(
             memory[-1] if memory else None,
             body,
-            origin=origin,
-            log_key=ledger_key.public_key(),
-            witness_name=name,
-            witness_key=witness_key,
+            log=witness.KnownLog(origin, ledger_key.public_key()),
+            witness=witness.NamedKey(name, witness_key),
             current_time=int(time.time()),
         )
         memory.append(signed.state)
@@ -371,7 +369,7 @@ def be_server(root: Path, size: int, pause: float) -> dict[str, Any]:  # long: a
     from wg_server.generator import versions
     from wg_server.site.home import ServerHome
     from wg_server.store.database import Holder
-    from wg_server.store.queue import CampaignQueue
+    from wg_server.store.queue import CampaignQueue, NewCampaign
     from wg_server.store.sites import Store
 
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
@@ -387,14 +385,16 @@ def be_server(root: Path, size: int, pause: float) -> dict[str, Any]:  # long: a
         began, used = time.monotonic(), processor_seconds()
         [queued] = queue.all() or [
             queue.add(
-                [site.name for site in store.sites()],
-                generator=versions.ready(home).id,
-                epsilon=EPSILON,
-                delta=DELTA,
-                purpose="bench",
-                encoder=home.encoder_id(),
-                collect_seconds=SECONDS,
-                deliver_seconds=SECONDS,
+                NewCampaign(
+                    sites=[site.name for site in store.sites()],
+                    generator=versions.ready(home).id,
+                    epsilon=EPSILON,
+                    delta=DELTA,
+                    purpose="bench",
+                    encoder=home.encoder_id(),
+                    collect_seconds=SECONDS,
+                    deliver_seconds=SECONDS,
+                ),
             )
         ]
         worker.start()

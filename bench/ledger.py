@@ -60,10 +60,8 @@ def create(path: Path) -> tuple[Ledger, Callable[[], bytes]]:
         found = witness.countersign(
             memory,
             request,
-            origin="bench/1",
-            log_key=key.public_key(),
-            witness_name=WITNESS,
-            witness_key=watcher,
+            log=witness.KnownLog("bench/1", key.public_key()),
+            witness=witness.NamedKey(WITNESS, watcher),
             current_time=int(time.time()),
         )
         memory = found.state
@@ -83,12 +81,14 @@ def request(number: int, epsilon: float) -> charging.ChargeRequest:
     return charging.statistics_request(
         schema,
         sigma_for(schema, epsilon, float(DELTA)),
-        request_id=f"request-{number}",
-        dataset="parts",
-        epsilon=repr(epsilon),
-        delta=DELTA,
-        purpose="benchmark",
-        recipient="bench.example",
+        charging.Terms(
+            request_id=f"request-{number}",
+            dataset="parts",
+            epsilon=repr(epsilon),
+            delta=DELTA,
+            purpose="benchmark",
+            recipient="bench.example",
+        ),
     )
 
 

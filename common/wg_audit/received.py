@@ -177,20 +177,20 @@ def match(
         DecodeError: A file is none of these.
         VerificationError: A file is not covered by exactly one release, or differs from its charge.
     """
-    by_hash: dict[str, list[tuple[GivenLog, ChargeState]]] = {}
-    leaves = {log.history.state.origin: log.history.state.leaves for log in logs}
+    given = _Given(not_given)
     for log in logs:
+        given.leaves[log.history.state.origin] = log.history.state.leaves
         for state in log.history.state.charges.values():
             if state.release is not None:
-                by_hash.setdefault(state.payload_sha256, []).append((log, state))
+                given.by_hash.setdefault(state.payload_sha256, []).append((log, state))
     comparison = Comparison()
     for path in paths:
         try:
             data = atomic.read_bytes(path, limit=protocol.STATISTICS_LIMIT)
             if container.kind_of(data) == covered_files.STATEMENT_KIND:
-                _match_statement(data, leaves, not_given)
+                _match_statement(data, given.leaves, not_given)
                 continue
-            _match(comparison, by_hash, leaves, path, data, not_given)
+            _match(comparison, given, path, data)
         except DecodeError as error:
             raise DecodeError(f"{path}: {error}") from error
         except VerificationError as error:
@@ -198,24 +198,36 @@ def match(
     return comparison
 
 
-def _match(
-    comparison: Comparison,
-    by_hash: dict[str, list[tuple[GivenLog, ChargeState]]],
-    leaves: Mapping[str, Sequence[bytes]],
-    path: Path,
-    data: bytes,
-    not_given: Collection[str],
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Logs to match files with.
+
+    Attributes:
+        not_given: Origins of logs of the site that are known and were not given.
+        by_hash: Charges by the hash of their release's bytes, each with its log.
+        leaves: Entries of each log by its origin.
+    """
+
+    not_given: Collection[str]
+    by_hash: dict[str, list[tuple[GivenLog, ChargeState]]] = field(default_factory=dict)
+    leaves: dict[str, Sequence[bytes]] = field(default_factory=dict)
+
+
+def _match(comparison: Comparison, given: _Given, path: Path, data: bytes) -> None:
     covered_file = covered_files.decode(data)
     payload = covered_file.release
     digest = canonical.sha256_hex(payload)
-    covering = by_hash.get(digest, [])
-    if not covering and not_given and _is_elsewhere(comparison, covered_file, not_given):
+    covering = given.by_hash.get(digest, [])
+    if (
+        not covering
+        and given.not_given
+        and _is_elsewhere(comparison, covered_file, given.not_given)
+    ):
         return
     if len(covering) != 1:
         raise VerificationError(
             f"covered by {len(covering)} RELEASE entries, expected exactly one"
-            f"{_elsewhere_on_the_log(covered_file, leaves)}"
+            f"{_elsewhere_on_the_log(covered_file, given.leaves)}"
         )
     log, state = covering[0]
     release = -1 if state.release is None else state.release

@@ -253,12 +253,14 @@ def _request(number: int) -> ChargeRequest:
     return charging.statistics_request(
         schema(),
         float(1 << (20 + number)) * 1.1,
-        request_id="r",
-        dataset="parts",
-        epsilon="1",
-        delta=DELTA,
-        purpose="first model",
-        recipient="server.example",
+        charging.Terms(
+            request_id="r",
+            dataset="parts",
+            epsilon="1",
+            delta=DELTA,
+            purpose="first model",
+            recipient="server.example",
+        ),
     )
 
 

@@ -267,12 +267,14 @@ def test_a_machine_release_is_read_by_what_its_log_states_before(
     request = charging.statistics_request(
         schema,
         mechanism.sigma_for(schema, 1.0, 1e-5),
-        request_id="r1",
-        dataset="parts",
-        epsilon="1",
-        delta="1e-5",
-        purpose="first model",
-        recipient="server.example",
+        charging.Terms(
+            request_id="r1",
+            dataset="parts",
+            epsilon="1",
+            delta="1e-5",
+            purpose="first model",
+            recipient="server.example",
+        ),
     )
     path = tmp_path / "a.wgs"
     with site.create() as ledger:

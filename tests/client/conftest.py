@@ -129,10 +129,8 @@ class TestWitness:
         signed = witnesses.countersign(
             self.state,
             body,
-            origin=self.origin,
-            log_key=signing.public_from_bytes(self.log_key),
-            witness_name=WITNESS,
-            witness_key=self.key,
+            log=witnesses.KnownLog(self.origin, signing.public_from_bytes(self.log_key)),
+            witness=witnesses.NamedKey(WITNESS, self.key),
             current_time=int(time.time()),
         )
         self.state = signed.state

@@ -13,7 +13,7 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_core.errors import VerificationError
 from wg_core.privacy.mechanism import Integers, opendp_sampler
 from wg_core.release.budget import read_spend
-from wg_core.release.query import answer_query
+from wg_core.release.query import Means, answer_query
 from wg_server.store import quarantine
 from wg_server.store.sites import Store
 
@@ -37,7 +37,9 @@ def test_class_sums_of_two_to_the_62_are_charged_and_used_for_nobody(
     world = make_world(make_plant, good_head, tmp_path)
     query = world.plant.query(epsilon="1")
     source = tmp_path / "hostile.wgs"
-    source.write_bytes(answer_query(world.plant.home, query, witness=None, sampler=Largest()))
+    source.write_bytes(
+        answer_query(world.plant.home, query, witness=None, means=Means(sampler=Largest()))
+    )
     with pytest.raises(VerificationError, match=r"plant-a: quarantined: class '.*': its sum is"):
         world.generate(source)
     assert read_spend(world.plant.home, world.plant.config).charges == 1

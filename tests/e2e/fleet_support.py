@@ -28,7 +28,7 @@ from wg_common import weights_file, weights_package
 from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core.fleet.interface import Handlers, NodeOptions, Witness
 from wg_core.fleet.node import run_node
-from wg_core.ledger.charging import statistics_request
+from wg_core.ledger.charging import Terms, statistics_request
 from wg_core.ledger.cosigned import RolledBack
 from wg_core.ledger.store import DatasetRecord, Ledger
 from wg_core.privacy.exact import exact_statistics
@@ -66,7 +66,7 @@ from wg_server.operation.initialise import free_ports, initialise
 from wg_server.operation.serve import serve
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store.campaigns import Campaign
-from wg_server.store.queue import CampaignQueue
+from wg_server.store.queue import CampaignQueue, NewCampaign
 from wg_server.store.schema import campaign as campaigns
 from wg_server.store.sites import Store
 
@@ -332,7 +332,7 @@ def release_records(
     terms: dict[str, Any] = {"epsilon": query.epsilon, "delta": query.delta}
     terms |= {"dataset": dataset, "request_id": query.request_id, "purpose": query.purpose}
     charged = ledger.charge(
-        statistics_request(schema, sigma, recipient=recipient, unit="record", **terms)
+        statistics_request(schema, sigma, Terms(recipient=recipient, unit="record", **terms))
     )
     on_step("charged" if charged.new else "repeated")
     if charged.open:
@@ -384,16 +384,18 @@ def start_campaign(
     version = versions.ready(home)
     with Store.open(home) as store:
         return CampaignQueue(store.engine).add(
-            sites,
-            generator=version.id,
-            epsilon=epsilon,
-            delta="1e-5",
-            purpose="test",
-            encoder=home.encoder_id(),
-            collect_seconds=seconds,
-            deliver_seconds=seconds,
-            grace_seconds=grace_seconds,
-            statistics=statistics,
+            NewCampaign(
+                sites=sites,
+                generator=version.id,
+                epsilon=epsilon,
+                delta="1e-5",
+                purpose="test",
+                encoder=home.encoder_id(),
+                collect_seconds=seconds,
+                deliver_seconds=seconds,
+                grace_seconds=grace_seconds,
+                statistics=statistics,
+            ),
         )
 
 

@@ -43,7 +43,7 @@ from wg_server.fleet.witness import Witness
 from wg_server.operation.initialise import initialise
 from wg_server.site.home import ServerConfig as Central
 from wg_server.site.home import ServerHome
-from wg_server.store.queue import CampaignQueue
+from wg_server.store.queue import CampaignQueue, NewCampaign
 from wg_server.store.releases import StoredRelease
 from wg_server.store.sites import Store
 from wg_server.store.succession import size_of
@@ -196,10 +196,12 @@ class PlantAnswers:
             signed = witnesses.countersign(
                 WitnessState(kept.read_bytes()) if kept.exists() else None,
                 body,
-                origin=public.ledger_origin,
-                log_key=signing.load(home.ledger_key).public_key(),
-                witness_name="central/witness",
-                witness_key=signing.load(world.elsewhere / "witness.pem"),
+                log=witnesses.KnownLog(
+                    public.ledger_origin, signing.load(home.ledger_key).public_key()
+                ),
+                witness=witnesses.NamedKey(
+                    "central/witness", signing.load(world.elsewhere / "witness.pem")
+                ),
                 current_time=int(time.time()),
             )
             kept.write_bytes(signed.state.checkpoint)
@@ -398,13 +400,15 @@ class ServerStore:
             self._cosign(world, store)
             store.add_release(self._release())
             campaign = CampaignQueue(store.engine).add(
-                ["plant-a"],
-                epsilon="1",
-                delta="1e-5",
-                purpose="test",
-                encoder="0" * 64,
-                collect_seconds=60,
-                deliver_seconds=60,
+                NewCampaign(
+                    sites=["plant-a"],
+                    epsilon="1",
+                    delta="1e-5",
+                    purpose="test",
+                    encoder="0" * 64,
+                    collect_seconds=60,
+                    deliver_seconds=60,
+                ),
             )
         return campaign.id.encode()
 

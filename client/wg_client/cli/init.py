@@ -113,7 +113,11 @@ def init(  # long: a parameter for each option
     if replace:
         if token is None:
             raise errors.UsageError(options.WANTS_JOIN)
-        _enrol_again(home, token, encoder, data, budget_of, as_json)
+        if budget_of is not None:
+            raise errors.UsageError("--budget-of: for a new home; a budget cannot be moved")
+        if data is not None:
+            raise errors.UsageError("--data: the data set of a home that is enrolled again stays")
+        _enrol_again(home, token, encoder, as_json)
         return errors.ExitCode.OK
     if token is None and encoder is not None:
         raise errors.UsageError("--encoder: comes with a server; give its join token, too")
@@ -154,7 +158,7 @@ def init(  # long: a parameter for each option
             home, token, choice, policy, encoder=encoder, confirm=confirm, scan=scan, stage=stage
         )
     lines = [] if token is not None else fit_alone(home)[1]
-    _say_made(home, *config_and_snapshot, by, lines, as_json)
+    show(*_summary(home, *config_and_snapshot, by, lines), as_json)
     return errors.ExitCode.OK
 
 
@@ -190,7 +194,7 @@ def join(home: ClientHome, token: str, encoder: str | None, as_json: bool) -> No
     else:
         note(text("the encoder is another one now: data set and model are made anew with it"))
         frozen, models = _freeze_again(home), fit_alone(home)[1]
-    _say_made(home, config, frozen, by, models, as_json)
+    show(*_summary(home, config, frozen, by, models), as_json)
 
 
 def _freeze_again(home: ClientHome) -> Frozen:
@@ -245,14 +249,10 @@ def _policy(
     )
 
 
-def _say_made(
-    home: ClientHome,
-    config: ClientConfig,
-    frozen: Frozen,
-    by: str,
-    models: list[str],
-    as_json: bool,
-) -> None:
+def _summary(
+    home: ClientHome, config: ClientConfig, frozen: Frozen, by: str, models: list[str]
+) -> tuple[dict[str, object], list[str]]:
+    """Describe a new home, as a document and as lines."""
     data, privacy, server = config.data, config.privacy, config.pin
     state = text("{site}: works alone, without a server", site=config.site)
     if server is not None:
@@ -262,7 +262,7 @@ def _say_made(
             server=server.name,
             url=server.fleet_url,
         )
-    show(
+    return (
         {
             "site": config.site,
             "home": str(home.root),
@@ -286,7 +286,6 @@ def _say_made(
             *models,
             *([] if models else [next_step("wg-client check --home {home}", home=home.root)]),
         ],
-        as_json,
     )
 
 
@@ -354,21 +353,10 @@ def _ask() -> None:
         )
 
 
-def _enrol_again(
-    home: ClientHome,
-    token: str,
-    encoder: str | None,
-    data: Path | None,
-    budget_of: Path | None,
-    as_json: bool,
-) -> None:
+def _enrol_again(home: ClientHome, token: str, encoder: str | None, as_json: bool) -> None:
     from wg_client.fleet import reenrolment
     from wg_core.release import readiness
 
-    if budget_of is not None:
-        raise errors.UsageError("--budget-of: for a new home; a budget cannot be moved")
-    if data is not None:
-        raise errors.UsageError("--data: the data set of a home that is enrolled again stays")
     config = reenrolment.replace(home, token, encoder=encoder)
     try:
         readiness.ready_snapshot(home)

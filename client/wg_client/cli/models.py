@@ -266,12 +266,15 @@ def _export_private(home: ClientHome, order: PrivateExport, as_json: bool) -> No
 
     config, out = configuration.load(home), order.out
     head_order = HeadOrder(
-        request_id=secrets.token_hex(16), epsilon=order.epsilon, delta=config.privacy.cap_delta
+        request_id=secrets.token_hex(16),
+        epsilon=order.epsilon,
+        delta=config.privacy.cap_delta,
+        by=order.by,
     )
     check_exports(home)
     with by_file.reachable_server(home, config) as witness:
         before = read_spend(home, config).charges
-        data = release_head(home, head_order, private_head, witness=witness, by=order.by)
+        data = release_head(home, head_order, private_head, witness=witness)
     evidence = out.with_name(f"{out.name}.wgs")
     atomic.write_bytes(evidence, data)
     metadata = export_private(home, data, order.form, out)

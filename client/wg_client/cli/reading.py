@@ -114,13 +114,15 @@ def read_reading(
 
     log_reading = sensor_windows.propose(
         data,
-        window_seconds=window,
-        hop_seconds=log["hop"],
-        rate=log["rate"],
-        channels=names,
-        time=log["time_column"],
-        label=log["label_column"],
-        intervals=log["intervals"],
+        sensor_windows.CuttingOptions(
+            window_seconds=window,
+            hop_seconds=log["hop"],
+            rate=log["rate"],
+            channels=names,
+            time=log["time_column"],
+            label=log["label_column"],
+            intervals=log["intervals"],
+        ),
         unit_column=unit_column,
         encoding=encoding,
     )

@@ -11,7 +11,7 @@ import click
 
 from wg_client.cli.options import by_option, delta_option, home_option, of_option
 from wg_common.cli import json_option, note, show
-from wg_common.language import text
+from wg_common.language import Text, text
 from wg_common.options import Price, out_option
 from wg_core import atomic
 from wg_core.errors import UsageError
@@ -82,7 +82,7 @@ def statistics(
     )
     if query.is_free:
         data, payment = answer_query(home, query, witness=None), text("nothing charged")
-        return _write(home, out, data, payment, {"charged": False}, as_json)
+        return show(*_write_release(home, out, data, payment, {"charged": False}), as_json)
     _warn(readiness.ready_snapshot(home, statistics), statistics)
     with by_file.reachable_server(home, config) as witness:
         with locks.release(home), open_ledger(home) as ledger:
@@ -100,7 +100,7 @@ def statistics(
             )
         )
     about = {"charged": is_charged, "cosigned": witness is not None, "statistics": statistics}
-    return _write(home, out, data, payment, about, as_json)
+    return show(*_write_release(home, out, data, payment, about), as_json)
 
 
 def _warn(snapshot: Snapshot, statistics: Statistics) -> None:
@@ -112,10 +112,10 @@ def _warn(snapshot: Snapshot, statistics: Statistics) -> None:
         note(sentence)
 
 
-def _write(
-    home: ClientHome, out: Path, data: bytes, payment: str, about: dict[str, Any], as_json: bool
-) -> None:
-    """Write the file of a release, and print it with the spend."""
+def _write_release(
+    home: ClientHome, out: Path, data: bytes, payment: str, about: dict[str, Any]
+) -> tuple[dict[str, Any], list[Text]]:
+    """Write the file of a release; describe it, and what is spent, as a document and as lines."""
     from wg_core.release.budget import read_spend
     from wg_core.site import config as configuration
 
@@ -141,7 +141,7 @@ def _write(
         ),
         text("next: carry {file} to the server's operator", file=out.name),
     ]
-    show(document, lines, as_json)
+    return document, lines
 
 
 COMMANDS = (statistics,)

@@ -208,9 +208,7 @@ def _rows(path: Path, text: io.TextIOWrapper, request: Wanted) -> SensorLog:
     names = [name.removeprefix("\ufeff") for name in names]
     reader = csv.reader(text, strict=True, delimiter=delimiter)
     width = len(names)
-    places: _Places | None = None
-    values, times = array("f"), array("d")
-    codes: list[tuple[array[int], dict[str, int]]] = []
+    columns: _Columns | None = None
     line = 1
     try:
         for line, cells in enumerate(reader, 2):
@@ -218,14 +216,16 @@ def _rows(path: Path, text: io.TextIOWrapper, request: Wanted) -> SensorLog:
                 continue
             if len(cells) != width:
                 raise DataError(f"{path}: line {line}: {len(cells)} cells, expected {width}")
-            if places is None:
+            if columns is None:
                 if line == 2 and _is_units(cells, delimiter):
                     continue
                 numeric = [row for row, cell in enumerate(cells) if _is_value(cell, delimiter)]
-                places = _places(path, names, request, numeric)
-                codes = [(array("q"), {}) for _ in places.texts]
-            _add(path, line, cells, delimiter, places, names, values, times, codes)
-            if len(values) > VALUES_LIMIT:
+                columns = _Columns(delimiter, names, _places(path, names, request, numeric))
+            try:
+                columns.add(cells)
+            except DataError as error:
+                raise DataError(f"{path}: line {line}: {error}") from error
+            if len(columns.values) > VALUES_LIMIT:
                 raise DataError(f"{path}: more than {VALUES_LIMIT} numbers; split the log")
     except UnicodeDecodeError as error:
         raise DataError(
@@ -234,44 +234,54 @@ def _rows(path: Path, text: io.TextIOWrapper, request: Wanted) -> SensorLog:
         ) from error
     except csv.Error as error:
         raise DataError(f"{path}: line {line}: not CSV: {error}") from error
-    if places is None:
+    if columns is None:
         raise DataError(f"{path}: no rows below the line of names")
-    return SensorLog(
-        channels=places.channels,
-        values=np.frombuffer(values, dtype=np.float32).reshape(-1, len(places.values)),
-        times=None if places.time is None else np.frombuffer(times, dtype=np.float64),
-        texts={
-            name: (np.frombuffer(column_codes, dtype=np.int64), tuple(code_of))
-            for (name, _), (column_codes, code_of) in zip(places.texts, codes, strict=True)
-        },
-    )
+    return columns.log()
 
 
-def _add(
-    path: Path,
-    line: int,
-    cells: Sequence[str],
-    delimiter: str,
-    places: _Places,
-    names: Sequence[str],
-    values: array[float],
-    times: array[float],
-    codes: Sequence[tuple[array[int], dict[str, int]]],
-) -> None:
-    """Append one row."""
-    place = -1
-    try:
-        for place in places.values:
-            values.append(_value(cells[place], delimiter))
-        if places.time is not None:
-            place = places.time
-            times.append(seconds(cells[place]))
-    except (ValueError, OverflowError) as error:
-        raise DataError(
-            f"{path}: line {line}: column {names[place]!r}: {cells[place][:40]!r}: {error}"
-        ) from error
-    for (_, at), (column_codes, code_of) in zip(places.texts, codes, strict=True):
-        column_codes.append(code_of.setdefault(cells[at].strip(), len(code_of)))
+class _Columns:
+    """Columns of a log, read row by row."""
+
+    def __init__(self, delimiter: str, names: Sequence[str], places: _Places) -> None:
+        self._delimiter, self._names, self._places = delimiter, names, places
+        self.values, self._times = array("f"), array("d")
+        self._codes: list[tuple[array[int], dict[str, int]]] = [
+            (array("q"), {}) for _ in places.texts
+        ]
+
+    def add(self, cells: Sequence[str]) -> None:
+        """Append one row.
+
+        Raises:
+            DataError: A cell is no number or time.
+        """
+        place = -1
+        try:
+            for place in self._places.values:
+                self.values.append(_value(cells[place], self._delimiter))
+            if self._places.time is not None:
+                place = self._places.time
+                self._times.append(seconds(cells[place]))
+        except (ValueError, OverflowError) as error:
+            raise DataError(
+                f"column {self._names[place]!r}: {cells[place][:40]!r}: {error}"
+            ) from error
+        for (_, at), (codes, code_of) in zip(self._places.texts, self._codes, strict=True):
+            codes.append(code_of.setdefault(cells[at].strip(), len(code_of)))
+
+    def log(self) -> SensorLog:
+        """The log of all rows so far."""
+        places = self._places
+        values = np.frombuffer(self.values, dtype=np.float32)
+        return SensorLog(
+            channels=places.channels,
+            values=values.reshape(-1, len(places.values)),
+            times=None if places.time is None else np.frombuffer(self._times, dtype=np.float64),
+            texts={
+                name: (np.frombuffer(codes, dtype=np.int64), tuple(code_of))
+                for (name, _), (codes, code_of) in zip(places.texts, self._codes, strict=True)
+            },
+        )
 
 
 def _value(cell: str, delimiter: str) -> float:

@@ -47,18 +47,6 @@ from wg_core.snapshot import Problem
 CACHE_LIMIT = 512 << 20  # Most bytes of cached logs, apart from the log last read
 
 
-@dataclass(slots=True)
-class _Cut:
-    """Windows cut from the logs so far."""
-
-    paths: list[Path] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
-    units: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    short: int = 0
-
-
 class LogReader:
     """Reader of windows that caches the logs read last."""
 
@@ -117,6 +105,32 @@ class LogReader:
         return self.window(file_of(path, name), int(row))
 
 
+@dataclass(slots=True)
+class _Cutter:
+    """Windows cut from the logs so far, and what they are cut by.
+
+    Attributes:
+        root: Folder of the logs.
+        logs: Reader of the logs.
+        unit_column: Name of the privacy unit; None: each window.
+        intervals: Lines of the table of intervals.
+        lenient: True for predictions, where a column of labels may be missing.
+        short: Number of stretches shorter than a window.
+    """
+
+    root: Path
+    logs: LogReader
+    unit_column: str | None
+    intervals: Sequence[Interval]
+    lenient: bool
+    paths: list[Path] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    units: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    short: int = 0
+
+
 def file_of(path: Path, name: str) -> Path:
     """Return the log that a window's name refers to."""
     return path / (name.rpartition("[")[0] or name) if path.is_dir() else path
@@ -159,11 +173,11 @@ def survey_logs(
     if unit_column == INTERVAL and logs.log.intervals is None:
         raise DataError(f"{path}: unit {INTERVAL!r}: there is no table of intervals (--intervals)")
     intervals = read_intervals(root, logs.log, unit_column, reading.encoding, lenient=lenient)
-    cut = _Cut()
+    cut = _Cutter(root, logs, unit_column, intervals, lenient)
     strays: list[Problem] = []
     for file in _files(path, root, logs.log.intervals, strays):
         try:
-            _cut(root, file, logs, unit_column, intervals, cut, lenient=lenient)
+            _cut(cut, file)
         except DataError as error:
             reason = str(error).removeprefix(f"{file}: ")
             cut.problems.append(Problem(name=str(file.relative_to(root)), reason=reason))
@@ -177,7 +191,7 @@ def survey_logs(
             f"{path}: no window: no sensor log ({', '.join(sorted(SUFFIXES))}), or none that has"
             f" {logs.log.window} rows without a gap"
         )
-    return _survey(root, cut, labels, unit_column, logs, strays)
+    return _survey(cut, labels, strays)
 
 
 def _unknown_logs(
@@ -191,14 +205,8 @@ def _unknown_logs(
             yield Problem(name=f"{table}: line {interval.line}", reason=reason)
 
 
-def _survey(
-    root: Path,
-    cut: _Cut,
-    labels: Sequence[str] | None,
-    unit_column: str | None,
-    logs: LogReader,
-    strays: Sequence[Problem],
-) -> Survey:
+def _survey(cut: _Cutter, labels: Sequence[str] | None, strays: Sequence[Problem]) -> Survey:
+    root, logs = cut.root, cut.logs
     domain = list(labels) if labels is not None else sorted({name for name in cut.labels if name})
     if not domain and cut.problems:
         raise DataError(f"{root / cut.problems[0].name}: {cut.problems[0].reason}")
@@ -243,7 +251,7 @@ def _survey(
             labels=np.array([index.get(cut.labels[row], UNLABELLED) for row in usable], np.int64),
             label_names=tuple(domain),
             names=tuple(names[row] for row in usable),
-            units=None if unit_column is None else tuple(cut.units[row] for row in usable),
+            units=None if cut.unit_column is None else tuple(cut.units[row] for row in usable),
         ),
         problems=tuple(problems),
         strays=tuple(strays),
@@ -270,27 +278,19 @@ def _files(path: Path, root: Path, table: str | None, strays: list[Problem]) -> 
             yield entry
 
 
-def _cut(
-    root: Path,
-    file: Path,
-    logs: LogReader,
-    unit_column: str | None,
-    intervals: Sequence[Interval],
-    cut: _Cut,
-    *,
-    lenient: bool,
-) -> None:
+def _cut(cut: _Cutter, file: Path) -> None:
     """Cut one log into windows.
 
     Raises:
         DataError: The log cannot be read, or its intervals overlap.
     """
-    log, name = logs.log, str(file.relative_to(root))
+    log, name = cut.logs.log, str(file.relative_to(cut.root))
+    unit_column, intervals = cut.unit_column, cut.intervals
     in_column = unit_column if unit_column not in (None, FILE, INTERVAL) else None
     in_table = in_column if any(interval.unit is not None for interval in intervals) else None
     texts = [log.label] if log.label is not None else []
     texts += [in_column] if in_column is not None and in_table is None else []
-    sensor_log = logs.read(file, texts=texts, lenient=lenient)
+    sensor_log = cut.logs.read(file, texts=texts, lenient=cut.lenient)
     n = len(sensor_log)
     no_units = (np.zeros(n, dtype=np.int64), ("",))
     label_codes, label_names = sensor_log.texts.get(log.label or "", no_units)
@@ -298,7 +298,7 @@ def _cut(
     interval_of = np.full(n, -1, dtype=np.int64)
     if intervals:
         interval_of = rows_of(file, name, sensor_log, log, intervals)
-    folder = _folder_label(root, file, log)
+    folder = _folder_label(cut.root, file, log)
     for start, stop in _stretches(sensor_log, log, (label_codes, unit_codes, interval_of)):
         if stop - start < log.window:
             cut.short += 1
@@ -365,18 +365,21 @@ def _check_rate(path: Path, sensor_log: SensorLog, log: LogConfig) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CuttingOptions:
+    """Options by which a person says how logs are cut; see ``LogConfig``. None: not said."""
+
+    window_seconds: float
+    hop_seconds: float | None
+    rate: float | None
+    channels: tuple[str, ...] | None
+    time: str | None
+    label: str | None
+    intervals: str | None
+
+
 def propose(
-    path: Path,
-    *,
-    window_seconds: float,
-    hop_seconds: float | None,
-    rate: float | None,
-    channels: tuple[str, ...] | None,
-    time: str | None,
-    label: str | None,
-    intervals: str | None,
-    unit_column: str | None,
-    encoding: str,
+    path: Path, options: CuttingOptions, *, unit_column: str | None, encoding: str
 ) -> LogConfig:
     """Propose the cutting rule that ``init`` writes down, from options and the first log.
 
@@ -387,19 +390,22 @@ def propose(
         ConfigError: A value is out of range.
     """
     root = path if path.is_dir() else path.parent
-    file = next(_files(path, root, intervals, []), None)
+    file = next(_files(path, root, options.intervals, []), None)
     if file is None or not is_log(file):
         raise DataError(f"{path}: no sensor log found; read are {', '.join(sorted(SUFFIXES))}")
-    in_log = unit_column if unit_column not in (None, FILE, INTERVAL) and not intervals else None
-    texts = tuple(column for column in (label, in_log) if column is not None)
-    log = read_log(file, Wanted(channels=channels, time=time, texts=texts), encoding)
-    if rate is None:
-        rate = log.rate
+    in_log = (
+        unit_column if unit_column not in (None, FILE, INTERVAL) and not options.intervals else None
+    )
+    texts = tuple(column for column in (options.label, in_log) if column is not None)
+    log = read_log(
+        file, Wanted(channels=options.channels, time=options.time, texts=texts), encoding
+    )
+    rate = log.rate if options.rate is None else options.rate
     if rate is None and log.times is not None and len(log) > 1:
         step = float(np.median(np.diff(log.times)))
         rate = float(f"{1 / step:.6g}") if step > 0 else None
     if rate is None and log.times is not None:
-        raise DataError(f"{file}: its times do not run forward; sort its rows by {time!r}")
+        raise DataError(f"{file}: its times do not run forward; sort its rows by {options.time!r}")
     if rate is None:
         raise DataError(
             f"{file}: nothing says how many samples a second it has; say it: --rate, or name the"
@@ -407,10 +413,10 @@ def propose(
         )
     return LogConfig(
         rate=rate,
-        window_seconds=window_seconds,
-        hop_seconds=window_seconds if hop_seconds is None else hop_seconds,
+        window_seconds=options.window_seconds,
+        hop_seconds=options.window_seconds if options.hop_seconds is None else options.hop_seconds,
         channels=log.channels,
-        time=time,
-        label=label,
-        intervals=intervals,
+        time=options.time,
+        label=options.label,
+        intervals=options.intervals,
     )

@@ -56,19 +56,30 @@ def fit_local(
         varied_columns
     ]
     columns = [slice(ends[i] - sizes[i], ends[i]) for i in varied_columns] or [slice(None)]
+
+    def member(learner: Learner, block: slice) -> Fitted:
+        """Fit one learner on some columns of the features, as a head on all."""
+
+        def refit(rows: RowIndex | slice, choice: int = 0) -> LinearHead:
+            part, present = _in_span(learner, features[rows, block], labels[rows])
+            weight = np.zeros((len(present), features.shape[1]))
+            weight[:, block] = part.weight
+            return spread(LinearHead(weight, part.bias), present, classes)
+
+        def predict(train: RowIndex, test: RowIndex) -> list[Floats]:
+            return [refit(train).logits(features[test])]
+
+        return cross_validated(predict, refit, features, labels, folds, np.zeros(1))[0]
+
     learners = [DISCRIMINANTS]
     if folds.usable:
         learners.append(RIDGE_REGRESSION)
-    members = [
-        _member(learner, features, block, labels, classes, folds)
-        for block in columns
-        for learner in learners
-    ]
+    members = [member(learner, block) for block in columns for learner in learners]
     trunk_of_member = trunks.repeat(len(learners))
     if folds.usable:
         learners.append(LOGISTIC_REGRESSION)
         all_columns = slice(columns[0].start, None)
-        together = _member(LOGISTIC_REGRESSION, features, all_columns, labels, classes, folds)
+        together = member(LOGISTIC_REGRESSION, all_columns)
         members += [together] * len(columns)  # it counts as much as either of the others
         trunk_of_member = np.append(trunk_of_member, trunks)
     one_trunk = len(np.unique(trunks)) < 2
@@ -77,23 +88,6 @@ def fit_local(
     if average is None:
         average = replace(members[0], head=mean_head([member.head for member in members], shares))
     return replace(average, settings={"learner": "+".join(learner.name for learner in learners)})
-
-
-def _member(
-    learner: Learner, features: Floats, block: slice, labels: Ints, classes: int, folds: Folds
-) -> Fitted:
-    """Fit one learner on a slice of the columns, as a head on all columns."""
-
-    def refit(rows: RowIndex | slice, choice: int = 0) -> LinearHead:
-        part, present = _in_span(learner, features[rows, block], labels[rows])
-        weight = np.zeros((len(present), features.shape[1]))
-        weight[:, block] = part.weight
-        return spread(LinearHead(weight, part.bias), present, classes)
-
-    def predict(train: RowIndex, test: RowIndex) -> list[Floats]:
-        return [refit(train).logits(features[test])]
-
-    return cross_validated(predict, refit, features, labels, folds, np.zeros(1))[0]
 
 
 def _in_span(learner: Learner, x: Floats, labels: Ints) -> tuple[LinearHead, RowIndex]:

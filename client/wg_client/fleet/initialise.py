@@ -12,7 +12,8 @@ freeze is left, which needs neither server nor token, and reuses the records alr
 
 import re
 import shutil
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -163,10 +164,23 @@ def initialise(
     )
     if home.config.exists():
         config = _enrolled_before(home, subject, choice, data, privacy)
-    elif isinstance(subject, _Alone):
-        config = _begin(home, subject, choice, scan, data, privacy)
     else:
-        config = _enrol(home, token or "", choice, scan, data, privacy, confirm)
+        check_room(home, len(scan.data))
+        margin = modality(scan.data.modality).standard_errors
+        draft = ClientConfig(
+            site=subject.site,
+            pin=None,
+            data=data,
+            privacy=privacy,
+            data_sheet=choice.data_sheet,
+            acceptance=AcceptanceConfig(standard_errors=margin),
+        )
+        if isinstance(subject, _Alone):
+            config = _begin(home, subject, draft)
+        else:
+            shares_ledger = share(home, choice, privacy, subject.site)
+            see = partial(_see, scan, path, confirm)
+            config = _enrol(home, token or "", draft, see, shares_ledger=shares_ledger)
     return config, freeze_data(
         home, scan, load=plants.encoder_loader(), set_aside=skip, allow_empty=empty, stage=stage
     )
@@ -192,62 +206,28 @@ def _begin_alone(home: ClientHome, choice: DataChoice, inspection: Inspection) -
     return _Alone(site, canonical.sha256_hex(package), package)
 
 
-def _begin(
-    home: ClientHome,
-    subject: _Alone,
-    choice: DataChoice,
-    inspection: Inspection,
-    data: DataConfig,
-    privacy: PrivacyConfig,
-) -> ClientConfig:
+def _begin(home: ClientHome, subject: _Alone, config: ClientConfig) -> ClientConfig:
     """Make keys and ledger of a home without a server, and write ``client.yaml``."""
-    check_room(home, len(inspection.data))
     with locks.node(home):
         identity.create(home, subject.site)
         open_ledger(home, None, subject.site, None).close()
         atomic.write_bytes(home.encoder, subject.package)
-        config = _config(subject.site, None, data, privacy, choice, inspection)
         configuration.save(home, config)
     return config
-
-
-def _config(
-    site: str,
-    server: PinnedServer | None,
-    data: DataConfig,
-    privacy: PrivacyConfig,
-    choice: DataChoice,
-    inspection: Inspection,
-) -> ClientConfig:
-    margin = modality(inspection.data.modality).standard_errors
-    return ClientConfig(
-        site=site,
-        pin=server,
-        data=data,
-        privacy=privacy,
-        data_sheet=choice.data_sheet,
-        acceptance=AcceptanceConfig(standard_errors=margin),
-    )
 
 
 def _enrol(
     home: ClientHome,
     token: str,
-    choice: DataChoice,
-    inspection: Inspection,
-    data: DataConfig,
-    privacy: PrivacyConfig,
-    confirm: Confirm | None,
+    draft: ClientConfig,
+    see: Callable[[bytes], None],
+    *,
+    shares_ledger: bool,
 ) -> ClientConfig:
     """Enrol a home that has no ``client.yaml``, and write it; errors as of ``initialise``."""
-    shares_ledger = share(home, choice, privacy, protocol.decode_token(token.strip()).site)
-    check_room(home, len(inspection.data))
     with locks.node(home):
-        see = partial(_see, inspection, choice.path, confirm)
         enrolment = enrol(home, token, ledger=home.ledger if shares_ledger else None, confirm=see)
-        config = _config(
-            enrolment.site, server_of(enrolment.reply), data, privacy, choice, inspection
-        )
+        config = replace(draft, site=enrolment.site, pin=server_of(enrolment.reply))
         configuration.save(home, config)
     return config
 

@@ -295,7 +295,7 @@ def use(
             raise ConfigError(f"{choice}: is in use already")
         shadow = None if choice == state.shadow else state.shadow
         change = replace(state, in_use=choice, shadow=shadow)
-        return _record_decision(home, history, change, "use", by, choice, _BY_HAND)
+        return _record_decision(home, history, replace(change, what="use", by=by, subject=choice))
 
 
 def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -> Change:
@@ -312,7 +312,9 @@ def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -
         if choice == state.in_use:
             raise ConfigError(f"{choice}: is in use, and cannot be its own shadow")
         change = replace(state, shadow=choice)
-        return _record_decision(home, history, change, "shadow", by, choice, _BY_HAND)
+        return _record_decision(
+            home, history, replace(change, what="shadow", by=by, subject=choice)
+        )
 
 
 def set_threshold(
@@ -339,24 +341,18 @@ def set_threshold(
             missed_share=state.missed_share if missed_share is None else missed_share,
         )
         kind: What = "missed" if threshold is None else "threshold"
-        return _record_decision(home, history, change, kind, by, state.in_use, _BY_HAND)
+        return _record_decision(
+            home, history, replace(change, what=kind, by=by, subject=state.in_use)
+        )
 
 
-def _record_decision(
-    home: ClientHome,
-    history: Adoption,
-    change: Change,
-    event: What,
-    by: str,
-    subject: Chosen,
-    why: str,
-) -> Change:
+def _record_decision(home: ClientHome, history: Adoption, change: Change) -> Change:
+    """Append what a person decided just now."""
     try:
-        check_name(by)
+        check_name(change.by)
     except DecodeError as error:
         raise UsageError(f"--by: {error}") from error
-    change = replace(change, when=int(time.time()), what=event, by=by, subject=subject, why=why)
-    return _append(home, history, change)
+    return _append(home, history, replace(change, when=int(time.time()), why=_BY_HAND))
 
 
 def _append(home: ClientHome, history: Adoption, change: Change) -> Change:

@@ -90,7 +90,8 @@ def export_model(
     judge = Judge.of_model(home, manifest, name)
     if form == "onnx":
         metadata |= _verdict_metadata(judge)
-    _write(home, model, form, metadata, out, JudgedModel(model, judge, manifest).eval())
+    data = _file(home, model, form, metadata, JudgedModel(model, judge, manifest).eval())
+    atomic.write_bytes(out, data, mode=atomic.PRIVATE)
     return metadata
 
 
@@ -118,7 +119,7 @@ def export_private(
         "records": f"{price}; on the plant's ledger",
         "release": canonical.sha256_hex(parts.release),
     }
-    _write(home, model, form, metadata, out)
+    atomic.write_bytes(out, _file(home, model, form, metadata), mode=atomic.PRIVATE)
     return metadata
 
 
@@ -146,15 +147,14 @@ def _metadata(kind: Modality, encoder: Encoder, labels: Sequence[str], name: str
     }
 
 
-def _write(
+def _file(
     home: ClientHome,
     model: HeadModel,
     form: Format,
     metadata: dict[str, str],
-    out: Path,
     judged_model: JudgedModel | None = None,
-) -> None:
-    """Write a model, in ONNX with its verdicts; its inputs are added to ``metadata``."""
+) -> bytes:
+    """Return a model's file, in ONNX with its verdicts; its inputs are added to ``metadata``."""
     kind, trunk = modality(architecture_of(metadata["architecture"]).modality), model.encoder.trunk
     examples: dict[str, torch.Tensor] = {}
     if kind.resized:
@@ -171,10 +171,8 @@ def _write(
             batch = network.prepare_batch(model.network.architecture, [record] * 2)
             examples["prepared"] = torch.from_numpy(batch).float()
     if form == "onnx":
-        data = _onnx(judged_model or model, examples, metadata)
-    else:
-        data = _safetensors(model, metadata)
-    atomic.write_bytes(out, data, mode=atomic.PRIVATE)
+        return _onnx(judged_model or model, examples, metadata)
+    return _safetensors(model, metadata)
 
 
 def _shape(home: ClientHome, kind: Modality) -> tuple[int, int]:

@@ -61,7 +61,8 @@ def write(
             if path.suffix == _SQLITE:
                 path = _copy_database(path, scratch / f"{len(sources)}{_SQLITE}")
             sources.append((relative_path, path))
-        return archive.write(out, sources, seal, kind=KIND, name=name, created=created)
+        about = archive.About(kind=KIND, name=name, created=created)
+        return archive.write(out, sources, seal, about)
 
 
 def restore(

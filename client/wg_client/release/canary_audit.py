@@ -293,15 +293,14 @@ class CanaryPlant:
             if step == trouble:
                 raise Interrupted
 
-        answer = functools.partial(
-            release_query.answer_query,
+        means = release_query.Means(on_step=die)
+        return release_query.answer_query(
             self._home,
             StatisticsQuery(**(fields | dict(question.changes))),
             witness=functools.partial(self._witness, trouble=trouble),
-            on_step=die,
             clock=lambda: self._time,
+            means=means if sampler is None else dataclasses.replace(means, sampler=sampler),
         )
-        return answer() if sampler is None else answer(sampler=sampler)
 
 
 @dataclass(slots=True)
@@ -323,10 +322,10 @@ class _Witness:
         signed = witnesses.countersign(
             self._state,
             body,
-            origin=self._origin,
-            log_key=self._log_key,
-            witness_name=WITNESS,
-            witness_key=signing.generate_pair() if is_forgery else self.key,
+            log=witnesses.KnownLog(self._origin, self._log_key),
+            witness=witnesses.NamedKey(
+                WITNESS, signing.generate_pair() if is_forgery else self.key
+            ),
             current_time=self.time,
         )
         if not is_forgery:

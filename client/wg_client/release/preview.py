@@ -30,7 +30,7 @@ from wg_core.privacy.schema import CLASSES, MACHINE, Statistics, StatisticsSchem
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.release import readiness
 from wg_core.release.freeze import file_stamp
-from wg_core.release.query import charge_request, plain
+from wg_core.release.query import Order, charge_request, plain
 from wg_core.site.config import DataConfig
 from wg_core.site.home import ClientHome
 from wg_core.snapshot import Snapshot
@@ -223,9 +223,8 @@ def check(
     schema, privacy = plant.snapshot.schema(statistics), plant.config.privacy
     epsilon = plain(epsilon or privacy.max_request_epsilon)
     delta = plain(delta or privacy.cap_delta)
-    request, sigma = charge_request(
-        plant.config, schema, request_id="0" * 32, epsilon=epsilon, delta=delta, purpose="check"
-    )
+    order = Order(request_id="0" * 32, epsilon=epsilon, delta=delta, purpose="check")
+    request, sigma = charge_request(plant.config, schema, order)
     cost = _cost(plant, home, request)
     if statistics not in privacy.statistics:
         cost = replace(cost, allowed=False, refused_by="policy")

@@ -69,35 +69,44 @@ class FirstScreen:
     parts: tuple[Part, ...]
 
 
-def first_screen(
-    root: Path, plant: Plant, outcome: Outcome, spend: Spend, judged: Acceptance, in_use: bool
-) -> FirstScreen:
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """State of the plant's home as a report is written.
+
+    Attributes:
+        spend: Spending of the plant's budget.
+        acceptance: Evaluation of the models on the acceptance set.
+        in_use: ``predict`` uses this package's model; otherwise it predicts beside another.
+    """
+
+    spend: Spend
+    acceptance: Acceptance
+    in_use: bool
+
+
+def first_screen(root: Path, plant: Plant, outcome: Outcome, standing: Standing) -> FirstScreen:
     """Build the first screen.
 
     Args:
         root: The plant's home folder.
         plant: The plant.
         outcome: Outcome of the selection.
-        spend: Spending of the plant's budget.
-        judged: Evaluation of the models on the acceptance set.
-        in_use: ``predict`` uses this package's model; otherwise it predicts beside another.
     """
     labels = plant.data.label_names
     figures = defects.figures(outcome, labels, good_labels(labels, plant.config.data.good))
     unseen = unseen_classes(outcome, labels)
     sentence = verdict(basis_of(outcome), _change(figures), unseen.reach)
-    warned = warnings(outcome)
     return FirstScreen(
         sentence,
         _number(figures),
         (
             Part(text("What changes"), tuple(_changes(outcome, figures, unseen))),
-            Part(text("What a line is accepted by"), tuple(_acceptance(judged))),
-            Part(text("What it costs in privacy"), tuple(_privacy(plant, spend))),
+            Part(text("What a line is accepted by"), tuple(_acceptance(standing.acceptance))),
+            Part(text("What it costs in privacy"), tuple(_privacy(plant, standing.spend))),
             Part(text("What cannot be known"), tuple(_unknown(outcome, figures))),
             Part(
                 text("What to do next"),
-                tuple(_next(root, in_use, outcome, sentence, warned, unseen.labels, labels)),
+                tuple(_next(root, plant, outcome, sentence, in_use=standing.in_use)),
             ),
         ),
     )
@@ -305,14 +314,10 @@ def _unknown(outcome: Outcome, figures: Figures) -> Iterator[Text]:
 
 
 def _next(
-    root: Path,
-    in_use: bool,
-    outcome: Outcome,
-    said: Verdict,
-    warned: Sequence[Finding],
-    absent: Sequence[str],
-    labels: Sequence[str],
+    root: Path, plant: Plant, outcome: Outcome, sentence: Verdict, *, in_use: bool
 ) -> Iterator[Text]:
+    labels, warned = plant.data.label_names, warnings(outcome)
+    absent = unseen_classes(outcome, labels).labels
     if warned:
         yield text("Read what was found under {codes}, below.", codes=_codes(warned))
     if not in_use and outcome.accepted:
@@ -321,7 +326,7 @@ def _next(
             " wg-client models use --home {home} --shadow --by NAME",
             home=root,
         )
-    if in_use and outcome.accepted and not said.use:
+    if in_use and outcome.accepted and not sentence.use:
         yield text(
             "To use your own model and let this one predict beside it: wg-client models use --home"
             " {home} PACKAGE --model local-only --by NAME, then wg-client models shadow",

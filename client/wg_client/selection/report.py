@@ -20,7 +20,7 @@ from wg_client.models import adoption
 from wg_client.models.acceptance import Acceptance, acceptance
 from wg_client.models.manifest import Finding, ModelsManifest
 from wg_client.selection import charts
-from wg_client.selection.first_screen import FirstScreen, first_screen
+from wg_client.selection.first_screen import FirstScreen, Standing, first_screen
 from wg_client.selection.gallery import strangest_records, wrong_records
 from wg_client.selection.model_selection import Outcome
 from wg_client.selection.provenance import provenance
@@ -28,7 +28,7 @@ from wg_common import language
 from wg_common.charts import Drawing, Rows, bars, environment
 from wg_common.language import Language, Text, template, text
 from wg_core import __version__, atomic
-from wg_core.release.budget import Spend, read_spend
+from wg_core.release.budget import read_spend
 from wg_core.site.failures import FAILURES
 from wg_core.site.home import ClientHome
 
@@ -51,7 +51,7 @@ def write_report(
     current = adoption.read(home).latest.in_use
     in_use = current is not None and current.package_id == manifest.package_id
     judged = acceptance(home, plant, manifest)
-    context = page_context(home, plant, manifest, outcome, spend, judged, in_use=in_use)
+    context = page_context(home, plant, manifest, outcome, Standing(spend, judged, in_use))
     preferred = plant.config.language or language.from_environment()
     for page_language in map(speaks, language.CODES):
         page = render(context, page_language).encode("utf-8")
@@ -78,10 +78,7 @@ def page_context(
     plant: Plant,
     manifest: ModelsManifest,
     outcome: Outcome,
-    spend: Spend,
-    judged: Acceptance,
-    *,
-    in_use: bool,
+    standing: Standing,
 ) -> dict[str, Any]:
     """Build the context of the template; sentences in it are ``language.Text``."""
     labelled = len(outcome.records.labels)
@@ -100,10 +97,10 @@ def page_context(
         else text("your own model"),
         "manifest": manifest,
         "outcome": outcome,
-        "spend": spend,
-        "first": first_screen(home.root, plant, outcome, spend, judged, in_use),
-        "acceptance": judged,
-        "acceptance_curve": acceptance_curve(judged),
+        "spend": standing.spend,
+        "first": first_screen(home.root, plant, outcome, standing),
+        "acceptance": standing.acceptance,
+        "acceptance_curve": acceptance_curve(standing.acceptance),
         "provenance": list(provenance(outcome, manifest)),
         "condition": list(_condition(manifest)),
         "title": _title,

@@ -115,9 +115,7 @@ Source = tuple[str, Path]
 """A file to keep: its path below the home, with ``/``, and where its bytes lie now."""
 
 
-def write(
-    out: Path, sources: Sequence[Source], seal: Seal, *, kind: str, name: str, created: int
-) -> Manifest:
+def write(out: Path, sources: Sequence[Source], seal: Seal, about: About) -> Manifest:
     """Write a backup of some files, readable by its owner only; ``out`` is whole or not there.
 
     Raises:
@@ -136,14 +134,13 @@ def write(
             tar.addfile(entry, io.BytesIO(data))
 
     def manifest() -> Manifest:
-        return Manifest(kind=kind, name=name, created=created, files=tuple(files))
+        return Manifest(kind=about.kind, name=about.name, created=about.created, files=tuple(files))
 
     with atomic.writing(out, mode=atomic.PRIVATE) as stream, zipfile.ZipFile(stream, "w") as outer:
         with outer.open(ARCHIVE, "w", force_zip64=True) as member, _open_pipe(fill, "wb") as pipe:
             pyrage.encrypt_io(pipe, member, recipients)
         if wrapped_identity:
             outer.writestr(IDENTITY, wrapped_identity)
-        about = About(kind=kind, name=name, created=created)
         outer.writestr(ABOUT, canonical.encode(about))
     return manifest()
 

@@ -77,22 +77,11 @@ class ChargeRequest:
         )
 
 
-def statistics_request(
-    schema: Schema,
-    sigma: float,
-    *,
-    request_id: str,
-    dataset: str,
-    epsilon: str,
-    delta: str,
-    purpose: str,
-    recipient: str,
-    unit: str = RECORD,
-) -> ChargeRequest:
-    """Return the charge request for a joint release of statistics or gradients of one head.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """Terms of one release, as its charge states them.
 
-    Args:
-        sigma: Standard deviation of the noise in grid units, from ``mechanism.sigma_for``.
+    Attributes:
         request_id: Id of the request.
         dataset: Registered name of the data set.
         epsilon: Epsilon of this charge alone, decimal string; at least the cost of its event.
@@ -101,13 +90,29 @@ def statistics_request(
         recipient: Recipient of the release.
         unit: Privacy unit in the site's words (part, batch, shift); ``record`` if and only if
             each record is its own unit.
+    """
+
+    request_id: str
+    dataset: str
+    epsilon: str
+    delta: str
+    purpose: str
+    recipient: str
+    unit: str = RECORD
+
+
+def statistics_request(schema: Schema, sigma: float, terms: Terms) -> ChargeRequest:
+    """Return the charge request for a joint release of statistics or gradients of one head.
+
+    Args:
+        sigma: Standard deviation of its noise in grid units, from ``mechanism.sigma_for``.
 
     Raises:
         ConfigError: The schema's rule protects another unit.
     """
     mechanism = _mechanism(schema, sigma)
     guarantee = statement.Guarantee(
-        unit=protected_unit(schema.unit_rule, unit),
+        unit=protected_unit(schema.unit_rule, terms.unit),
         adjacency="add-remove",
         variant="(epsilon, delta)-DP by Gaussian DP",
         records_per_unit=records_per_unit(schema),
@@ -115,17 +120,17 @@ def statistics_request(
         labels=schema.labels,
     )
     return ChargeRequest(
-        request_id=request_id,
-        dataset=dataset,
+        request_id=terms.request_id,
+        dataset=terms.dataset,
         event=events.gaussian_event(schema.sensitivity_squared(), sigma),
-        epsilon=epsilon,
-        delta=delta,
+        epsilon=terms.epsilon,
+        delta=terms.delta,
         guarantee=guarantee,
         mechanism=mechanism,
         implementation=installed_implementation(),
         use=statement.Use(
-            purpose=purpose,
-            recipient=recipient,
+            purpose=terms.purpose,
+            recipient=terms.recipient,
             post_processing="any; costs nothing (post-processing)",
         ),
     )

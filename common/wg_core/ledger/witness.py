@@ -14,6 +14,7 @@ import base64
 import re
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import NamedTuple
 
 from wg_core.errors import DecodeError, PeerError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
@@ -149,14 +150,26 @@ def requests_of(decoded_proof: Proof) -> tuple[WitnessRequest, ...]:
     return tuple(decode_request(head + b"\n\n" + note) for head in heads)
 
 
+class KnownLog(NamedTuple):
+    """A log's origin, and the key that the witness trusts for it."""
+
+    origin: str
+    key: PublicKey
+
+
+class NamedKey(NamedTuple):
+    """A witness's key name, and its key."""
+
+    name: str
+    key: PrivateKey
+
+
 def countersign(
     state: WitnessState | None,
     request: bytes,
     *,
-    origin: str,
-    log_key: PublicKey,
-    witness_name: str,
-    witness_key: PrivateKey,
+    log: KnownLog,
+    witness: NamedKey,
     current_time: int,
 ) -> Countersigned:
     """Cosign a checkpoint that extends the checkpoint that the witness remembers.
@@ -164,14 +177,15 @@ def countersign(
     Args:
         state: State of the witness about this log; ``None`` if it never cosigned the log.
         request: Body of ``add-checkpoint``.
-        origin: Origin of the log that the caller is known to own.
-        log_key: Key that the witness trusts for this log.
+        log: The log that the caller is known to own.
+        witness: Name and key that cosign.
         current_time: Unix time in seconds, by the witness's clock.
 
     Raises:
         WitnessRefused: The request is refused with HTTP status 400, 403, 404, 409 or 422.
         WitnessFork: The log contradicts itself; the error carries evidence to keep.
     """
+    origin, log_key = log
     checkpoint_request, head = _read(request, origin, log_key)
     head_before = state.head if state else None
     size = head_before.size if head_before else 0
@@ -199,9 +213,7 @@ def countersign(
             ForkEvidence(state.checkpoint, checkpoint_request.note.encode()),
         ) from error
     lines = notes.lines_of(checkpoint_request.note, origin, notes.LOG, log_key)
-    return _signed(
-        Note(checkpoint_request.note.text, tuple(lines)), witness_name, witness_key, current_time
-    )
+    return _signed(Note(checkpoint_request.note.text, tuple(lines)), *witness, current_time)
 
 
 def _read(request: bytes, origin: str, log_key: PublicKey) -> tuple[WitnessRequest, Checkpoint]:

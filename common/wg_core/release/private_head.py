@@ -8,9 +8,7 @@ name if ``privacy.approve`` is ``human``.
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -20,10 +18,10 @@ from wg_core.connection import cosigning
 from wg_core.errors import ConfigError, InternalError
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.privacy.gradients import ChargedSteps, GradientSchema, LabelledFeatures, Train
-from wg_core.privacy.mechanism import Sampler, opendp_sampler
+from wg_core.privacy.mechanism import Sampler
 from wg_core.privacy.schema import GRADIENTS
 from wg_core.release import approval, query
-from wg_core.release.query import Step, Witness
+from wg_core.release.query import USUAL, Means, Order, Witness
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks, policy
 from wg_core.site.config import ClientConfig
@@ -36,23 +34,15 @@ PURPOSE = "exported model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeadOrder:
+class HeadOrder(Order):
     """Order for one head, by a command of the plant.
 
     Attributes:
-        request_id: Id of the order, hex.
-        epsilon: Epsilon of the head, decimal string.
-        delta: Delta of the head, decimal string.
+        by: Name of the approving person, if ``privacy.approve`` is ``human``.
     """
 
-    request_id: str
-    epsilon: str
-    delta: str
-
-    @property
-    def purpose(self) -> str:
-        """Purpose of the head."""
-        return PURPOSE
+    purpose: str = PURPOSE
+    by: str | None = None
 
     @property
     def statistics(self) -> Literal["gradients"]:
@@ -66,20 +56,14 @@ def release_head(
     train: Train,
     *,
     witness: Witness | None,
-    by: str | None = None,
-    on_step: Step = lambda step: None,
-    sampler: Sampler = opendp_sampler,
-    clock: Callable[[], float] = time.time,
+    means: Means = USUAL,
 ) -> bytes:
     """Charge, train and cover one private head; an equal earlier release is returned again.
 
     Args:
         train: Function that trains the head, from labelled records and noisy sums alone.
         witness: Function that asks the server to cosign, as for ``query.answer_query``.
-        by: Name of the approving person, if ``privacy.approve`` is ``human``.
-        on_step: Function called after each of ``query.STEPS``; for tests.
-        sampler: Function that adds the noise; replaced only in tests.
-        clock: Function that returns the Unix time of ledger entries, seconds.
+        means: Noise, and a hook for tests.
 
     Raises:
         PolicyRefused: The price exceeds the limit, or nobody approves; nothing was charged.
@@ -87,32 +71,31 @@ def release_head(
         ConfigError: No snapshot fits, or no label is declared; nothing was charged.
         WitnessRefused, TooFewWitnesses: As for ``query.answer_query``; the release is kept.
     """
-    moment = clock()
     config = configuration.load(home)
     encoder = canonical.sha256_hex(encoder_pin.load(home, config))
     policy.check_price(config, order, f"head {order.request_id}")
     if not config.data.labels:
         raise ConfigError(f"{home.config}: data.labels is empty, and a head needs classes")
-    with locks.release(home), query.open_ledger(home, at=moment) as ledger:
+    with locks.release(home), query.open_ledger(home, at=time.time()) as ledger:
         cosigning.enrol(ledger, config)
         snapshot = query.current_snapshot(home, config, ledger, encoder=encoder)
-        request, _ = query.charge_request(
-            config,
-            _schema(config, snapshot),
-            request_id=order.request_id,
-            epsilon=query.plain(order.epsilon),
-            delta=query.plain(order.delta),
-            purpose=order.purpose,
-        )
+        request, _ = query.charge_request(config, _schema(config, snapshot), order)
         fingerprint = request.fingerprint(snapshot.manifest.commitment)
         if ledger.find(config.data.name, fingerprint=fingerprint) is None:
-            approval.by_hand(config, ledger, order, by)
+            approval.by_hand(config, ledger, order, order.by)
         if witness is None:
             cosigning.check_room(ledger, config)
         key = signing.load(home.signing_key)
-        pack = partial(_make, config, snapshot, train=train, key=key, sampler=sampler)
-        charge = query.release_once(ledger, request, pack, on_step)
-        return query.cover(home, config, ledger, charge, witness, on_step)
+
+        def pack(charged_request: ChargeRequest) -> bytes:
+            records, steps = _steps(config, snapshot, charged_request, means.sampler)
+            body = head_file.head_bytes(train(records, steps))
+            if steps.remaining or len(body) != 4 * _schema(config, snapshot).length:
+                raise InternalError("private head: was not trained by all steps of its charge")
+            return _make(config, snapshot, charged_request, body, key)
+
+        charge = query.release_once(ledger, request, pack, means.on_step)
+        return query.cover(home, config, ledger, charge, witness, means.on_step)
 
 
 def _schema(config: ClientConfig, snapshot: Snapshot) -> GradientSchema:
@@ -124,22 +107,24 @@ def _schema(config: ClientConfig, snapshot: Snapshot) -> GradientSchema:
     )
 
 
+def _steps(
+    config: ClientConfig, snapshot: Snapshot, request: ChargeRequest, sampler: Sampler
+) -> tuple[LabelledFeatures, ChargedSteps]:
+    """The records that a head is trained on, and the noisy steps that its charge pays for."""
+    schema, sigma = _schema(config, snapshot), numbers.hex_float(request.mechanism.sigma)
+    records = labelled_features(snapshot)
+    return records, ChargedSteps(records.unit_rows(), sigma, schema.steps, sampler)
+
+
 def _make(
     config: ClientConfig,
     snapshot: Snapshot,
     request: ChargeRequest,
-    *,
-    train: Train,
+    body: bytes,
     key: PrivateKey,
-    sampler: Sampler,
 ) -> bytes:
-    """Return one head's bytes, trained with the charge's noise, and signed."""
-    schema, sigma = _schema(config, snapshot), numbers.hex_float(request.mechanism.sigma)
-    records = labelled_features(snapshot)
-    steps = ChargedSteps(records.unit_rows(), sigma, schema.steps, sampler)
-    body = head_file.head_bytes(train(records, steps))
-    if steps.remaining or len(body) != 4 * schema.length:
-        raise InternalError("private head: was not trained by all steps of its charge")
+    """Return one head's bytes, signed."""
+    schema = _schema(config, snapshot)
     manifest = head_file.HeadManifest(
         schema=schema,
         site=config.site,

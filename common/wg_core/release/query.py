@@ -28,6 +28,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from msgspec import UNSET
 
@@ -36,7 +37,7 @@ from wg_core import snapshot as snapshots
 from wg_core.connection import cosigning
 from wg_core.errors import ConfigError, InternalError, PolicyRefused, VerificationError
 from wg_core.ledger import entries
-from wg_core.ledger.charging import ChargeRequest, statistics_request
+from wg_core.ledger.charging import ChargeRequest, Terms, statistics_request
 from wg_core.ledger.store import Charged, Ledger
 from wg_core.privacy.gradients import GradientSchema
 from wg_core.privacy.mechanism import Sampler, opendp_sampler, release_statistics, sigma_for
@@ -68,6 +69,38 @@ COSIGNED = "cosigned"
 STEPS = (CHARGED, SAMPLED, RECORDED, COSIGNED)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Order for one release.
+
+    Attributes:
+        request_id: Id of the request, hex.
+        epsilon: Epsilon of the release, decimal string.
+        delta: Delta of the release, decimal string.
+        purpose: Purpose of the release.
+    """
+
+    request_id: str
+    epsilon: str
+    delta: str
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """Functions by which an answer is made; replaced only in tests and audits.
+
+    Attributes:
+        sampler: Function that adds the noise.
+        on_step: Function called after each of ``STEPS``.
+    """
+
+    sampler: Sampler = opendp_sampler
+    on_step: Step = lambda step: None
+
+
+USUAL = Means()
+
 Pack = Callable[[ChargeRequest], bytes]
 """Function that draws noise and returns a release's bytes; called once, after the charge."""
 
@@ -77,8 +110,7 @@ def answer_query(
     query: StatisticsQuery,
     *,
     witness: Witness | None,
-    on_step: Step = lambda step: None,
-    sampler: Sampler = opendp_sampler,
+    means: Means = USUAL,
     clock: Callable[[], float] = time.time,
 ) -> bytes:
     """Answer a statistics query with a covered statistics file (``.wgs``).
@@ -86,8 +118,7 @@ def answer_query(
     Args:
         witness: Function that asks the server to cosign the ledger. None over the air gap: the
             recipient of the file then cosigns the checkpoint in it.
-        on_step: Function called after each of ``STEPS``; for tests.
-        sampler: Function that adds the noise; replaced only in tests.
+        means: Noise, and a hook for tests.
         clock: Function that returns the query's time of arrival, used for ledger entries.
 
     Raises:
@@ -123,24 +154,22 @@ def answer_query(
             snapshot = current_snapshot(home, config, ledger, encoder=encoder)
             request = _request_for(config, snapshot, query)
             key = signing.load(home.signing_key)
-            pack = functools.partial(make, config, snapshot, key=key, sampler=sampler)
+            pack = functools.partial(make, config, snapshot, key=key, sampler=means.sampler)
             if config.data_sheet is not None:
                 _statement_index(ledger, config, encoder)
-            charge = release_once(ledger, request, pack, on_step)
-        return cover(home, config, ledger, charge, witness, on_step)
+            charge = release_once(ledger, request, pack, means.on_step)
+        return cover(home, config, ledger, charge, witness, means.on_step)
 
 
 def _request_for(config: ClientConfig, snapshot: Snapshot, query: StatisticsQuery) -> ChargeRequest:
     """Return the charge request for a query; raises as ``charge_request`` does."""
-    request, _ = charge_request(
-        config,
-        snapshot.schema(statistics_of(query.statistics)),
+    order = Order(
         request_id=query.request_id,
-        epsilon=plain(query.epsilon),
-        delta=plain(query.delta),
+        epsilon=query.epsilon,
+        delta=query.delta,
         purpose=query.purpose,
     )
-    return request
+    return charge_request(config, snapshot.schema(statistics_of(query.statistics)), order)[0]
 
 
 def _statement_index(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
@@ -205,30 +234,25 @@ def current_snapshot(
 def charge_request(
     config: ClientConfig,
     schema: StatisticsSchema | GradientSchema,
-    *,
-    request_id: str,
-    epsilon: str,
-    delta: str,
-    purpose: str,
+    order: Order,
 ) -> tuple[ChargeRequest, float]:
     """Return the charge that a release would make, and its noise scale in grid units.
 
     Raises:
         PolicyRefused: The noise would be too small to protect anything.
     """
+    epsilon, delta = plain(order.epsilon), plain(order.delta)
     sigma = sigma_for(schema, float(epsilon), float(delta))
-    request = statistics_request(
-        schema,
-        sigma,
-        request_id=request_id,
+    terms = Terms(
+        request_id=order.request_id,
         dataset=config.data.name,
         epsilon=epsilon,
         delta=delta,
-        purpose=purpose,
+        purpose=order.purpose,
         recipient=recipient_of(config, schema.statistics),
         unit=config.data.unit_column or "record",
     )
-    return request, sigma
+    return statistics_request(schema, sigma, terms), sigma
 
 
 def make(

@@ -14,7 +14,7 @@ from wg_server.generator import versions
 from wg_server.generator.versions import Version
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import NO_MACHINE, Campaign
-from wg_server.store.queue import GRACE_SECONDS, CampaignQueue, new_id
+from wg_server.store.queue import GRACE_SECONDS, CampaignQueue, NewCampaign, new_id
 from wg_server.store.sites import Store
 
 DEADLINE = datetime.timedelta(hours=24)
@@ -124,19 +124,21 @@ def start(home: ServerHome, store: Store, order: Order) -> Campaign:
             " and brings weights by these, at no cost; '--unshared' asks all the same"
         )
     return CampaignQueue(store.engine).add(
-        sites,
-        epsilon=order.epsilon,
-        delta=order.delta,
-        purpose=order.purpose,
-        encoder=home.encoder_id(),
-        collect_seconds=order.collect_seconds or default,
-        deliver_seconds=order.deliver_seconds or default,
-        min_sites=order.min_sites,
-        grace_seconds=order.grace_seconds,
-        campaign_id=order.id,
-        generator=version.id,
-        statistics=order.statistics,
-        left_out=left_out,
+        NewCampaign(
+            sites=sites,
+            epsilon=order.epsilon,
+            delta=order.delta,
+            purpose=order.purpose,
+            encoder=home.encoder_id(),
+            collect_seconds=order.collect_seconds or default,
+            deliver_seconds=order.deliver_seconds or default,
+            min_sites=order.min_sites,
+            grace_seconds=order.grace_seconds,
+            id=order.id,
+            generator=version.id,
+            statistics=order.statistics,
+            left_out=left_out,
+        ),
     )
 
 

@@ -213,10 +213,8 @@ class Witness:
         signed = rules.countersign(
             None if checkpoint is None else WitnessState(checkpoint),
             request,
-            origin=origin,
-            log_key=signing.public_from_hex(key),
-            witness_name=self.name,
-            witness_key=self._key,
+            log=rules.KnownLog(origin, signing.public_from_hex(key)),
+            witness=rules.NamedKey(self.name, self._key),
             current_time=int(current_time),
         )
         return signed.state.checkpoint, signed.state.head.size, signed.lines

@@ -56,7 +56,8 @@ def write(
             sources += [_source_of(home, path) for path in archive.files_below(home.root / folder)]
         public: list[Path] = [getattr(home, name) for name in _PUBLIC]
         sources += [_source_of(home, path) for path in public if path.is_file()]
-        manifest = archive.write(out, sources, seal, kind=KIND, name=config.name, created=created)
+        about = archive.About(kind=KIND, name=config.name, created=created)
+        manifest = archive.write(out, sources, seal, about)
     LastBackup(created=created).save(home)
     return manifest
 

@@ -94,7 +94,7 @@ def serve(
         online = partial(_online, state) if config.database else state.online
         source = Source(home, store, probes, online)
         enrolment = Enrolment(home, config, store)
-        fleet_side = fleet_app(home, store, state, witness, enrolment, metrics)
+        fleet_side = metrics.measure(fleet_app(home, store, state, witness, enrolment), "fleet")
         enrol_side = metrics.measure(enrolment.app(), "enrolment")
         admin_side = _admin_app(source, metrics, pages=not beside)
         plain = server_context(home, client_certificates=False)
@@ -194,7 +194,6 @@ def fleet_app(
     state: FleetState,
     witness: Witness,
     enrolment: Enrolment,
-    metrics: Metrics | None = None,
 ) -> FastAPI:
     """The fleet listener's application: guards, then Flower's Fleet API and our own routes."""
     app = FastAPI(
@@ -213,8 +212,6 @@ def fleet_app(
     )
     state.mount(app)
     app.include_router(routes(home, store, witness, enrolment))
-    if metrics is not None:
-        metrics.measure(app, "fleet")
     return app
 
 

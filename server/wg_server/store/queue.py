@@ -8,8 +8,7 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -42,66 +41,72 @@ class Totals:
     bytes_sent: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCampaign:
+    """A campaign to queue; fields are as of ``Campaign``.
+
+    Attributes:
+        sites: Sites to ask, each once.
+        min_sites: None: two, or fewer where there are fewer sites.
+        id: Empty: a new one.
+        left_out: Sites that are not asked, each with the reason (one of ``NOT_ASKED``).
+    """
+
+    sites: Sequence[str]
+    epsilon: str
+    delta: str
+    purpose: str
+    encoder: str
+    collect_seconds: float
+    deliver_seconds: float
+    min_sites: int | None = None
+    grace_seconds: float = GRACE_SECONDS
+    id: str = ""
+    generator: str = ""
+    statistics: Statistics = CLASSES
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+_COLUMNS = tuple(
+    {each.name for each in fields(NewCampaign)} - {"sites", "min_sites", "id", "left_out"}
+)
+
+
 class CampaignQueue:
     """Campaigns in the store."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add(
-        self,
-        sites: Sequence[str],
-        *,
-        epsilon: str,
-        delta: str,
-        purpose: str,
-        encoder: str,
-        collect_seconds: float,
-        deliver_seconds: float,
-        min_sites: int | None = None,
-        grace_seconds: float = GRACE_SECONDS,
-        campaign_id: str = "",
-        generator: str = "",
-        current_time: float | None = None,
-        statistics: Statistics = CLASSES,
-        left_out: Mapping[str, str] = MappingProxyType({}),
-    ) -> Campaign:
-        """Queue a campaign; the arguments are as of ``Campaign``, its id is new if none is given.
-
-        Sites that are ``left_out``, each with why (one of ``NOT_ASKED``), are no ``sites``.
+    def add(self, campaign: NewCampaign, *, current_time: float | None = None) -> Campaign:
+        """Queue a campaign.
 
         Raises:
             ConfigError: No site, a site twice, one that is not enrolled, or ``min_sites`` is not
                 one of their numbers.
         """
         current_time = time.time() if current_time is None else current_time
+        sites = campaign.sites
         if not sites or len(set(sites)) != len(sites):
             raise ConfigError("campaign: expected at least one site, and each once")
+        min_sites = campaign.min_sites
         if min_sites is None:
             min_sites = min(MIN_SITES, len(sites))
         if not 1 <= min_sites <= len(sites):
             raise ConfigError(f"campaign: {min_sites} of {len(sites)} sites to wait for")
-        campaign_id = campaign_id or new_id()
+        campaign_id = campaign.id or new_id()
         with self._engine.begin() as connection:
             _check_enrolled(connection, sites)
             connection.execute(
                 schema.campaign.insert().values(
                     id=campaign_id,
                     created=current_time,
-                    purpose=purpose,
-                    epsilon=epsilon,
-                    delta=delta,
-                    encoder=encoder,
-                    collect_seconds=collect_seconds,
-                    deliver_seconds=deliver_seconds,
                     min_sites=min_sites,
-                    grace_seconds=grace_seconds,
-                    generator=generator,
-                    statistics=statistics,
+                    **{name: getattr(campaign, name) for name in _COLUMNS},
                 )
             )
             parts = [(site, "waiting", "") for site in sites]
-            parts += [(site, "cancelled", code) for site, code in left_out.items()]
+            parts += [(site, "cancelled", code) for site, code in campaign.left_out.items()]
             rows = [
                 _waiting(campaign_id, site, current_time) | {"state": state, "code": code}
                 for site, state, code in parts
@@ -213,7 +218,7 @@ class CampaignQueue:
             if campaign.started:
                 _set_campaign(connection, campaign_id, state="cancelling")
             else:
-                _finish(connection, campaign_id, "cancelled", "", time.time())
+                _finish(connection, campaign_id, "cancelled")
             return campaigns.load(connection, campaign_id)
 
     def pause(self, campaign_id: str, current_time: float | None = None) -> Campaign:
@@ -343,7 +348,7 @@ class CampaignQueue:
                 state = "failed"
             else:
                 state = "done" if progress.sites_served == asked_count else "partial"
-            _finish(connection, campaign_id, state, reason, time.time(), code)
+            _finish(connection, campaign_id, state, reason, code)
             return campaigns.load(connection, campaign_id)
 
     def update(
@@ -419,13 +424,9 @@ def _waiting(campaign_id: str, site: str, current_time: float) -> dict[str, obje
 
 
 def _finish(
-    connection: Connection,
-    campaign_id: str,
-    state: str,
-    reason: str,
-    current_time: float,
-    code: str = "",
+    connection: Connection, campaign_id: str, state: str, reason: str = "", code: str = ""
 ) -> None:
+    current_time = time.time()
     table = schema.task
     ending = {"cancelled": "cancelled", "failed": "failed"}.get(state, "expired")
     connection.execute(

@@ -263,12 +263,12 @@ def test_what_is_not_said_comes_from_the_first_log(tmp_path: Path) -> None:
         "time": "time",
         "label": "s",
         "intervals": None,
-        "unit_column": None,
-        "encoding": "auto",
     }
-    assert sensor_windows.propose(path, **said) == replace(LOG, label="s")
+    options = sensor_windows.CuttingOptions(**said)
+    reading: dict[str, Any] = {"unit_column": None, "encoding": "auto"}
+    assert sensor_windows.propose(path, options, **reading) == replace(LOG, label="s")
     with pytest.raises(DataError, match="--rate"):
-        sensor_windows.propose(path, **{**said, "time": None})
+        sensor_windows.propose(path, replace(options, time=None), **reading)
 
 
 def test_a_plant_of_logs_is_frozen_checked_and_read_again(

@@ -23,7 +23,7 @@ from wg_client.data import plant as plants
 from wg_common.nets.encoder import package as encoder_package
 from wg_common.nets.encoder.module import raw_features
 from wg_core.release.budget import read_spend
-from wg_core.release.query import answer_query
+from wg_core.release.query import Means, answer_query
 from wg_core.wire import signing
 from wg_core.wire.statistics_file import decode_covered, decode_release
 
@@ -100,7 +100,10 @@ def test_answers_differ_by_the_record_alone(pair: tuple[TestPlant, TestPlant]) -
     sizes, counts, sums, spent = [], [], [], []
     for plant in pair:
         data = answer_query(
-            plant.home, plant.query(), witness=plant.witness, sampler=lambda exact, _: exact
+            plant.home,
+            plant.query(),
+            witness=plant.witness,
+            means=Means(sampler=lambda exact, _: exact),
         )
         _, statistics = decode_release(
             decode_covered(data).release, signing.load(plant.home.signing_key).public_key()

@@ -262,11 +262,11 @@ class Outsider:
             if name == stop_at:
                 raise KeyboardInterrupt
 
-        words: dict[str, Any] = {"sampler": self._sampler, "on_step": step}
+        means = release_query.Means(sampler=self._sampler, on_step=step)
         running = node.Node(
             self.home,
             Handlers(
-                answer_query=partial(release_query.answer_query, **words),
+                answer_query=partial(release_query.answer_query, means=means),
                 apply_package=lambda *_: None,
             ),
             self.clock,  # type: ignore[arg-type]  # a clock that one can wait on

@@ -24,7 +24,7 @@ from wg_core.privacy.gradients import ChargedSteps, Head, LabelledFeatures
 from wg_core.privacy.schema import GRADIENTS
 from wg_core.release.budget import read_spend
 from wg_core.release.private_head import HeadOrder, labelled_features, release_head
-from wg_core.release.query import CHARGED, RECORDED, SAMPLED, answer_query
+from wg_core.release.query import CHARGED, RECORDED, SAMPLED, Means, answer_query
 from wg_core.site.config import PrivacyConfig
 from wg_core.wire import head_file, statistics_file
 
@@ -93,7 +93,7 @@ def test_what_a_crash_left_is_completed_for_the_one_charge(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        release(plant, on_step=stop)
+        release(plant, means=Means(on_step=stop))
     assert spent(plant) == (1, int(step != RECORDED))
     data = release(plant, 2)
     assert spent(plant) == (1, 0)

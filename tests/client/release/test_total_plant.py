@@ -165,7 +165,7 @@ def observed(
                     plant.home,
                     replace(query, request_id="3" * 32),
                     witness=None,
-                    sampler=noise,
+                    means=release_query.Means(sampler=noise),
                     clock=clock.time,
                 )
             ]

@@ -17,6 +17,7 @@ from wg_client.data.site_data import SiteData
 from wg_client.fitting.linear_head import Ints, LinearHead
 from wg_client.models.acceptance import Acceptance, Scores
 from wg_client.models.manifest import ModelEntry, ModelsManifest
+from wg_client.selection.first_screen import Standing
 from wg_client.selection.model_selection import Outcome
 from wg_client.selection.report import page_context
 from wg_common.language import plain
@@ -42,7 +43,7 @@ def context(case: str) -> Mapping[str, Any]:
     plant, spend = plant_of(labels, outcome.records.all_labels, kind), _spend(case)
     home = ClientHome(Path("plant"))
     return page_context(
-        home, plant, manifest, outcome, spend, _judged(outcome), in_use=case != "many"
+        home, plant, manifest, outcome, Standing(spend, _judged(outcome), in_use=case != "many")
     )
 
 

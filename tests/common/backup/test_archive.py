@@ -37,7 +37,7 @@ def home(tmp_path: Path) -> Path:
 
 def back_up(home: Path, out: Path, seal: Seal = SEAL) -> archive.Manifest:
     sources = [(path.relative_to(home).as_posix(), path) for path in archive.files_below(home)]
-    return archive.write(out, sources, seal, kind="server", name="hq", created=7)
+    return archive.write(out, sources, seal, archive.About(kind="server", name="hq", created=7))
 
 
 def test_what_was_written_comes_back_and_nothing_else(home: Path, tmp_path: Path) -> None:
@@ -216,7 +216,10 @@ def test_a_backup_that_cannot_be_finished_leaves_the_old_one(home: Path, tmp_pat
     before = (tmp_path / "b").read_bytes()
     with pytest.raises(ConfigError, match="cannot be read"):
         archive.write(
-            tmp_path / "b", [("a", home / "gone")], SEAL, kind="server", name="x", created=0
+            tmp_path / "b",
+            [("a", home / "gone")],
+            SEAL,
+            archive.About(kind="server", name="x", created=0),
         )
     assert (tmp_path / "b").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "home"]

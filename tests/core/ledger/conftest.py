@@ -107,12 +107,14 @@ class Site:
         return charging.statistics_request(
             schema(encoder),
             mechanism.sigma_for(schema(), float(epsilon), float(DELTA)),
-            request_id=request_id,
-            dataset=dataset,
-            epsilon=epsilon,
-            delta=DELTA,
-            purpose="first model",
-            recipient="server.example",
+            charging.Terms(
+                request_id=request_id,
+                dataset=dataset,
+                epsilon=epsilon,
+                delta=DELTA,
+                purpose="first model",
+                recipient="server.example",
+            ),
         )
 
     def payload(self, request: ChargeRequest) -> bytes:
@@ -146,10 +148,8 @@ class Site:
         found = witness.countersign(
             self.memory,
             request,
-            origin=ORIGIN,
-            log_key=self.key.public_key(),
-            witness_name=WITNESS,
-            witness_key=self.witness_key,
+            log=witness.KnownLog(ORIGIN, self.key.public_key()),
+            witness=witness.NamedKey(WITNESS, self.witness_key),
             current_time=self.current_time,
         )
         self.memory = found.state

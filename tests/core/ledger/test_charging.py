@@ -24,7 +24,9 @@ def _request(rule: Rule, **unit: str) -> ChargeRequest:
     )
     terms: dict[str, Any] = {"request_id": "r", "dataset": "d", "purpose": "p", "recipient": "s"}
     sigma = sigma_for(schema, 1.0, 1e-5)
-    return charging.statistics_request(schema, sigma, epsilon="1", delta="1e-5", **terms, **unit)
+    return charging.statistics_request(
+        schema, sigma, charging.Terms(epsilon="1", delta="1e-5", **terms, **unit)
+    )
 
 
 def test_a_charge_never_names_a_unit_that_its_rule_does_not_protect() -> None:

@@ -17,7 +17,7 @@ from wg_core import atomic
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import witness as witnesses
 from wg_core.ledger.witness import WitnessState
-from wg_core.release.query import answer_query
+from wg_core.release.query import Means, answer_query
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import signing
@@ -37,10 +37,10 @@ def main() -> None:
         signed = witnesses.countersign(
             state,
             body,
-            origin=origin,
-            log_key=log_key,
-            witness_name=config.server.witness_name,
-            witness_key=signing.load(home.root / "test-witness.pem"),
+            log=witnesses.KnownLog(origin, log_key),
+            witness=witnesses.NamedKey(
+                config.server.witness_name, signing.load(home.root / "test-witness.pem")
+            ),
             current_time=int(time.time()),
         )
         atomic.write_bytes(memory, signed.state.checkpoint)
@@ -51,7 +51,7 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     decoded = msgspec.json.decode(query.encode(), type=StatisticsQuery)
-    Path(out).write_bytes(answer_query(home, decoded, witness=witness, on_step=step))
+    Path(out).write_bytes(answer_query(home, decoded, witness=witness, means=Means(on_step=step)))
 
 
 main()

@@ -26,7 +26,7 @@ from wg_core.privacy.schema import CLASSES, MACHINE
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.release import approval, encoding
 from wg_core.release.budget import read_spend
-from wg_core.release.query import answer_query, open_ledger
+from wg_core.release.query import Means, answer_query, open_ledger
 from wg_core.site.config import PrivacyConfig
 from wg_core.wire import signing
 from wg_core.wire.data_sheet import DataSheet
@@ -236,7 +236,7 @@ def test_a_charge_that_was_cut_off_is_completed_with_the_sheet_of_its_numbers(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        answer_query(plant.home, query, witness=plant.witness, on_step=stop)
+        answer_query(plant.home, query, witness=plant.witness, means=Means(on_step=stop))
     plant.configure(data_sheet=DataSheet(rotating_machine=OTHER))
     manifest, _, _ = _released(plant, request_id=query.request_id)
     assert manifest.data_sheet == DataSheet(rotating_machine=BEARING)

@@ -33,7 +33,15 @@ from wg_core.ledger.witness import WitnessRefused
 from wg_core.privacy.schema import KINDS, Statistics, mark
 from wg_core.release import query as release_query
 from wg_core.release.budget import read_spend
-from wg_core.release.query import CHARGED, COSIGNED, RECORDED, SAMPLED, STEPS, answer_query
+from wg_core.release.query import (
+    CHARGED,
+    COSIGNED,
+    RECORDED,
+    SAMPLED,
+    STEPS,
+    Means,
+    answer_query,
+)
 from wg_core.site.config import PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import signing
@@ -116,14 +124,16 @@ def test_the_charge_is_on_disk_before_noise_is_drawn(make_plant: MakePlant) -> N
             seen.append(ledger.read_spent(plant.config.data.name).charges)
         return exact
 
-    answer_query(plant.home, plant.query(), witness=plant.witness, sampler=sampler)
+    answer_query(plant.home, plant.query(), witness=plant.witness, means=Means(sampler=sampler))
     assert seen == [1, 1]  # the parts of one release, under one charge
 
 
 def test_steps_come_in_order(make_plant: MakePlant) -> None:
     plant = make_plant()
     steps: list[str] = []
-    answer_query(plant.home, plant.query(), witness=plant.witness, on_step=steps.append)
+    answer_query(
+        plant.home, plant.query(), witness=plant.witness, means=Means(on_step=steps.append)
+    )
     assert tuple(steps) == STEPS == (CHARGED, SAMPLED, RECORDED, COSIGNED)
 
 
@@ -217,7 +227,11 @@ def test_entries_bear_the_time_at_which_the_question_came(make_plant: MakePlant)
         return exact
 
     answer_query(
-        plant.home, plant.query(), witness=plant.witness, sampler=slow, clock=lambda: came + 0.9
+        plant.home,
+        plant.query(),
+        witness=plant.witness,
+        means=Means(sampler=slow),
+        clock=lambda: came + 0.9,
     )
     with Ledger.open(plant.home.ledger) as ledger:
         times = [entries.decode(ledger.entry(seq)).head.time for seq in range(ledger.size)]
@@ -244,10 +258,7 @@ def test_a_release_is_made_without_ledger_and_network(make_plant: MakePlant) -> 
     request, sigma = release_query.charge_request(
         plant.config,
         snapshot.manifest.schema,
-        request_id="0" * 32,
-        epsilon="1",
-        delta="1e-5",
-        purpose="test",
+        release_query.Order(request_id="0" * 32, epsilon="1", delta="1e-5", purpose="test"),
     )
     key = signing.load(plant.home.signing_key)
     made = [
@@ -401,7 +412,7 @@ def test_an_open_charge_is_not_completed_for_other_data(make_plant: MakePlant) -
         raise Stopped
 
     with pytest.raises(Stopped):
-        answer_query(plant.home, query, witness=plant.witness, on_step=stop)
+        answer_query(plant.home, query, witness=plant.witness, means=Means(on_step=stop))
     write_npz(Path(plant.config.data.path), {0: 9}, seed=4, labels=LABELS)
     plant.freeze()
     with pytest.raises(RefusedError, match="burned"):

@@ -25,7 +25,7 @@ from wg_server.campaigns.worker import CampaignWorker
 from wg_server.fleet.adapter import Reply
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
-from wg_server.store.queue import CampaignQueue
+from wg_server.store.queue import CampaignQueue, NewCampaign
 from wg_server.store.releases import StoredRelease
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
@@ -122,17 +122,19 @@ class Stage:
 
     def start(self, sites: Sequence[str] = SITES, **values: Any) -> Campaign:
         return self.queue.add(
-            sites,
-            **{
-                "epsilon": "1",
-                "delta": "1e-5",
-                "purpose": "test",
-                "encoder": "e",
-                "collect_seconds": 60.0,
-                "deliver_seconds": 60.0,
-                "grace_seconds": 0.0,
-                **values,
-            },
+            NewCampaign(
+                sites=sites,
+                **{
+                    "epsilon": "1",
+                    "delta": "1e-5",
+                    "purpose": "test",
+                    "encoder": "e",
+                    "collect_seconds": 60.0,
+                    "deliver_seconds": 60.0,
+                    "grace_seconds": 0.0,
+                    **values,
+                },
+            ),
         )
 
     def make(

@@ -28,7 +28,7 @@ from wg_server.fleet import witness as fleet_witness
 from wg_server.site.home import ServerHome
 from wg_server.store import schema
 from wg_server.store.pools import PooledRelease, PoolTable, StoredPool
-from wg_server.store.queue import CampaignQueue
+from wg_server.store.queue import CampaignQueue, NewCampaign
 from wg_server.store.sites import Store
 
 SITE = "plant-a"
@@ -295,13 +295,15 @@ def _package_of(central: Central, releases: list[str], own: str) -> None:
     )
     data = weights_package.encode(manifest, b"", signing.load(central.home.signing_key))
     campaign = CampaignQueue(central.store.engine).add(
-        [SITE],
-        epsilon="1",
-        delta="1e-5",
-        purpose="p",
-        encoder="e",
-        collect_seconds=1.0,
-        deliver_seconds=1.0,
+        NewCampaign(
+            sites=[SITE],
+            epsilon="1",
+            delta="1e-5",
+            purpose="p",
+            encoder="e",
+            collect_seconds=1.0,
+            deliver_seconds=1.0,
+        ),
     )
     central.home.packages.mkdir(exist_ok=True)
     central.home.package(campaign.tasks[0].delivery_id).write_bytes(data)

@@ -163,7 +163,9 @@ def test_keys_do_not_change_while_they_are_copied(
 
 def test_a_backup_without_a_store_is_refused(home: ServerHome, tmp_path: Path) -> None:
     sources = [("server.yaml", home.config_file)]
-    archive.write(tmp_path / "b", sources, SEAL, kind="server", name="central", created=0)
+    archive.write(
+        tmp_path / "b", sources, SEAL, archive.About(kind="server", name="central", created=0)
+    )
     with pytest.raises(ConfigError, match="without a store"):
         backup.restore(tmp_path / "b", ServerHome(tmp_path / "new"), KEY, ACTOR)
     assert zipfile.is_zipfile(tmp_path / "b") and not (tmp_path / "new").exists()

@@ -9,7 +9,7 @@ from tests.server.rows import add_sites, release_of
 from wg_core.errors import ConfigError
 from wg_server.store import schema
 from wg_server.store.campaigns import Campaign
-from wg_server.store.queue import CampaignQueue
+from wg_server.store.queue import CampaignQueue, NewCampaign
 from wg_server.store.sites import Store
 
 
@@ -27,13 +27,15 @@ def queue(store: Store) -> CampaignQueue:
 
 def add(queue: CampaignQueue, *sites: str, current_time: float | None = None) -> Campaign:
     return queue.add(
-        sites or ("a", "b"),
-        epsilon="1",
-        delta="1e-5",
-        purpose="test",
-        encoder="e",
-        collect_seconds=60.0,
-        deliver_seconds=60.0,
+        NewCampaign(
+            sites=sites or ("a", "b"),
+            epsilon="1",
+            delta="1e-5",
+            purpose="test",
+            encoder="e",
+            collect_seconds=60.0,
+            deliver_seconds=60.0,
+        ),
         current_time=current_time,
     )
 

@@ -9,38 +9,46 @@ from wg_server.zoo.procedural.fields import Field, path_distance, uniform
 
 Stroke = NDArray[np.float64]
 Glyph = tuple[Stroke, ...]
+Point = tuple[float, float]
 
 _POINTS = 9  # Points on a smoothed stroke
 
 
-def _arc(cy: float, cx: float, ry: float, rx: float, start: float, end: float) -> Stroke:
+def _arc(centre: Point, radii: Point, start: float, end: float) -> Stroke:
+    """An arc of an ellipse; points are (y, x), angles in degrees."""
+    (cy, cx), (ry, rx) = centre, radii
     turn = np.radians(np.linspace(start, end, _POINTS))
     return np.stack([cy - ry * np.sin(turn), cx + rx * np.cos(turn)], axis=1)
 
 
-def _line(*points: tuple[float, float]) -> Stroke:
+def _line(*points: Point) -> Stroke:
     return np.array(points)
 
 
 _DIGITS: dict[str, tuple[Glyph, ...]] = {
-    "0": ((_arc(0, 0, 0.7, 0.45, 80, 440),),),
+    "0": ((_arc((0, 0), (0.7, 0.45), 80, 440),),),
     "1": ((_line((-0.7, 0.05), (0.7, 0.0)),), (_line((-0.35, -0.3), (-0.7, 0.05), (0.7, 0.05)),)),
-    "2": ((_arc(-0.33, 0, 0.37, 0.4, 170, -50), _line((-0.05, 0.28), (0.7, -0.42), (0.7, 0.45))),),
-    "3": ((_arc(-0.35, 0, 0.35, 0.38, 150, -90), _arc(0.34, 0, 0.36, 0.42, 90, -150)),),
+    "2": (
+        (_arc((-0.33, 0), (0.37, 0.4), 170, -50), _line((-0.05, 0.28), (0.7, -0.42), (0.7, 0.45))),
+    ),
+    "3": ((_arc((-0.35, 0), (0.35, 0.38), 150, -90), _arc((0.34, 0), (0.36, 0.42), 90, -150)),),
     "4": (
         (_line((-0.7, -0.1), (0.15, -0.45), (0.15, 0.45)), _line((-0.3, 0.2), (0.7, 0.15))),
         (_line((-0.7, 0.15), (0.2, -0.45), (0.2, 0.45)), _line((-0.7, 0.15), (0.7, 0.15))),
     ),
     "5": (
-        (_line((-0.7, 0.4), (-0.7, -0.3), (-0.1, -0.35)), _arc(0.28, -0.02, 0.42, 0.42, 120, -150)),
+        (
+            _line((-0.7, 0.4), (-0.7, -0.3), (-0.1, -0.35)),
+            _arc((0.28, -0.02), (0.42, 0.42), 120, -150),
+        ),
     ),
-    "6": ((_arc(0.32, 0, 0.36, 0.38, 0, 360), _arc(0.1, 0.35, 0.8, 0.75, 100, 185)),),
+    "6": ((_arc((0.32, 0), (0.36, 0.38), 0, 360), _arc((0.1, 0.35), (0.8, 0.75), 100, 185)),),
     "7": (
         (_line((-0.65, -0.42), (-0.65, 0.42), (0.7, -0.1)),),
         (_line((-0.65, -0.42), (-0.65, 0.42), (0.7, -0.1)), _line((0.0, -0.2), (0.0, 0.35))),
     ),
-    "8": ((_arc(-0.34, 0, 0.33, 0.34, 270, 630), _arc(0.34, 0, 0.36, 0.4, 90, 450)),),
-    "9": ((_arc(-0.3, 0, 0.36, 0.38, 0, 360), _line((-0.3, 0.38), (0.1, 0.36), (0.7, 0.2))),),
+    "8": ((_arc((-0.34, 0), (0.33, 0.34), 270, 630), _arc((0.34, 0), (0.36, 0.4), 90, 450)),),
+    "9": ((_arc((-0.3, 0), (0.36, 0.38), 0, 360), _line((-0.3, 0.38), (0.1, 0.36), (0.7, 0.2))),),
 }
 
 
@@ -59,7 +67,7 @@ def alphabet(rng: np.random.Generator, count: int) -> dict[str, Glyph]:
             if rng.random() < 0.5:
                 (cy, cx), (ry, rx) = rng.uniform(-0.35, 0.35, 2), rng.uniform(0.2, 0.45, 2)
                 start, sweep = float(rng.uniform(0, 360)), float(rng.choice([90, 180, 270, 360]))
-                strokes.append(_arc(cy, cx, ry, rx, start, start + sweep))
+                strokes.append(_arc((cy, cx), (ry, rx), start, start + sweep))
             else:
                 strokes.append(np.stack([pen, rng.uniform(-0.7, 0.7, 2)]))
             pen = strokes[-1][-1] if rng.random() < 0.6 else rng.uniform(-0.6, 0.6, 2)
