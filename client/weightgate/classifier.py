@@ -88,8 +88,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
         if len(features) != len(labels):
             raise DataError(f"y: {len(labels)} labels of {len(features)} records")
         start = start.pad_features(features.shape[1])  # it may do without a network that came
-        finetuned = fit_finetuned(fixed_base(start), features, labels, folds, unseen_mass=0.0)
-        self.head_ = finetuned.head
+        finetuned_model = fit_finetuned(fixed_base(start), features, labels, folds, unseen_mass=0.0)
+        self.head_ = finetuned_model.head
         return self
 
     def predict_proba(self, X: ArrayLike | Records) -> NDArray[np.float64]:

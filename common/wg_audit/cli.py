@@ -162,15 +162,15 @@ def empirical(as_json: bool) -> int:
     from wg_audit.installed import probes
     from wg_audit.installed.bench import Size
 
-    installed = tuple(entry_points(group=PLANTS_GROUP))
-    if len(installed) != 1:
+    installed_plants = tuple(entry_points(group=PLANTS_GROUP))
+    if len(installed_plants) != 1:
         raise ConfigError(
-            f"{len(installed)} plant's programs are installed here, one is needed: nothing was"
-            " audited; pip install 'weightgate[client]'"
+            f"{len(installed_plants)} plant's programs are installed here, one is needed: nothing"
+            " was audited; pip install 'weightgate[client]'"
         )
     size = Size()
     with progress(text("questions to made-up plants"), probes.questions(size)) as bar:
-        report = audits.audit(installed[0].load()(), size=size, on_question=bar.update)
+        report = audits.audit(installed_plants[0].load()(), size=size, on_question=bar.update)
     answer(as_json, words.document(report), *words.lines(report))
     return ExitCode.OK if report.is_passed else ExitCode.VERIFICATION
 

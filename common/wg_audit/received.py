@@ -177,20 +177,20 @@ def match(
         DecodeError: A file is none of these.
         VerificationError: A file is not covered by exactly one release, or differs from its charge.
     """
-    given = _Given(not_given)
+    logs_given = _Given(not_given)
     for log in logs:
-        given.leaves[log.history.state.origin] = log.history.state.leaves
+        logs_given.leaves[log.history.state.origin] = log.history.state.leaves
         for state in log.history.state.charges.values():
             if state.release is not None:
-                given.by_hash.setdefault(state.payload_sha256, []).append((log, state))
+                logs_given.by_hash.setdefault(state.payload_sha256, []).append((log, state))
     comparison = Comparison()
     for path in paths:
         try:
             data = atomic.read_bytes(path, limit=protocol.STATISTICS_LIMIT)
             if container.kind_of(data) == covered_files.STATEMENT_KIND:
-                _match_statement(data, given.leaves, not_given)
+                _match_statement(data, logs_given.leaves, not_given)
                 continue
-            _match(comparison, given, path, data)
+            _match(comparison, logs_given, path, data)
         except DecodeError as error:
             raise DecodeError(f"{path}: {error}") from error
         except VerificationError as error:
@@ -213,21 +213,21 @@ class _Given:
     leaves: dict[str, Sequence[bytes]] = field(default_factory=dict)
 
 
-def _match(comparison: Comparison, given: _Given, path: Path, data: bytes) -> None:
+def _match(comparison: Comparison, logs_given: _Given, path: Path, data: bytes) -> None:
     covered_file = covered_files.decode(data)
     payload = covered_file.release
     digest = canonical.sha256_hex(payload)
-    covering = given.by_hash.get(digest, [])
+    covering = logs_given.by_hash.get(digest, [])
     if (
         not covering
-        and given.not_given
-        and _is_elsewhere(comparison, covered_file, given.not_given)
+        and logs_given.not_given
+        and _is_elsewhere(comparison, covered_file, logs_given.not_given)
     ):
         return
     if len(covering) != 1:
         raise VerificationError(
             f"covered by {len(covering)} RELEASE entries, expected exactly one"
-            f"{_elsewhere_on_the_log(covered_file, given.leaves)}"
+            f"{_elsewhere_on_the_log(covered_file, logs_given.leaves)}"
         )
     log, state = covering[0]
     release = -1 if state.release is None else state.release

@@ -56,8 +56,10 @@ def read_yaml_twice(data: bytes, *, subject: str) -> tuple[object, object]:
         _check_once(node, subject)
         if node is None:
             return None, None
-        written = BaseConstructor().construct_document(node)  # First: values may change the node
-        return loader.construct_document(node), written
+        plain_values = BaseConstructor().construct_document(
+            node
+        )  # First: values may change the node
+        return loader.construct_document(node), plain_values
     # ValueError and OverflowError: a malformed date, number or base64 text.
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise ConfigError(f"{subject}: not YAML: {error}") from error

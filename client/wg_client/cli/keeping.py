@@ -36,15 +36,15 @@ def backup(home: ClientHome, out: Path, seal: Seal, as_json: bool) -> None:
     from wg_client.operation import backup as backups
 
     with waiting(text("writing the backup")):
-        done = backups.write(home, out, seal)
-    size = sum(file.size for file in done.files)
-    count = len(done.files)
+        manifest = backups.write(home, out, seal)
+    size = sum(file.size for file in manifest.files)
+    count = len(manifest.files)
     lines = [
         text("{out}: {count} files, {size:,} bytes unencrypted", out=out, count=count, size=size)
     ]
     if home.budget != home.root:
         lines.append(text("its ledger is in {home}: back that home up as well", home=home.budget))
-    show(canonical.to_builtins(done), lines, as_json)
+    show(canonical.to_builtins(manifest), lines, as_json)
 
 
 @click.command()

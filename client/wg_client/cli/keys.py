@@ -28,7 +28,7 @@ _WHAT = ("certificate", "ledger")
     help="The ledger's key is stolen or lost: give this ledger up. All that was spent moves to a"
     " new one, and every key is made anew. Needs a join token, --reason, and a stopped node.",
 )
-@functools.partial(join_options, needed=False)
+@functools.partial(join_options, is_needed=False)
 @click.option("--reason", help="With --stolen: why, in a few words; goes on the new ledger.")
 @click.option("--encoder", metavar="HASH", help="Where the encoder is to be another: its SHA-256.")
 @json_option
@@ -102,7 +102,7 @@ def _show(home: ClientHome, as_json: bool) -> None:
         ),
         text(
             "{needed} of {count} must cosign before a release is sent",
-            needed=config.witnesses_needed,
+            is_needed=config.witnesses_needed,
             count=len(rows),
         ),
     ]

@@ -79,11 +79,11 @@ allow_empty_option = click.option(
 )
 
 
-def join_options(command: Callable[..., Any], *, needed: bool = True) -> Callable[..., Any]:
+def join_options(command: Callable[..., Any], *, is_needed: bool = True) -> Callable[..., Any]:
     """Add ``--join`` and ``--join-file`` to a command, which receives ``token``.
 
     Args:
-        needed: Refuse a call without either; otherwise its token is None.
+        is_needed: Refuse a call without either; otherwise its token is None.
     """
 
     @click.option(
@@ -99,13 +99,13 @@ def join_options(command: Callable[..., Any], *, needed: bool = True) -> Callabl
     @functools.wraps(command)
     def with_token(*words: Any, join: str | None, join_file: Path | None, **options: Any) -> Any:
         has_token = join is not None or join_file is not None
-        token = read_token(join, join_file) if has_token or needed else None
+        token = read_token(join, join_file) if has_token or is_needed else None
         return command(*words, token=token, **options)
 
     return with_token
 
 
-token_options = functools.partial(join_options, needed=False)
+token_options = functools.partial(join_options, is_needed=False)
 """Same options for a command in which the token is optional."""
 
 

@@ -83,19 +83,21 @@ def read_hours(
             )
         times, values = _values(laboratory, target, time)
     clock = _times(log, signals)
-    whole = _Whole(signals, clock, samples)
+    signal_log = _Whole(signals, clock, samples)
     ends = np.searchsorted(clock, times + 1e-6, side="right")
     value_at = {
         int(end): value
         for end, moment, value in zip(ends, times, values, strict=True)
-        if end and moment - clock[end - 1] <= _GAP * whole.step and whole.ends_at(int(end))
+        if end
+        and moment - clock[end - 1] <= _GAP * signal_log.step
+        and signal_log.ends_at(int(end))
     }
     if laboratory is not None and not value_at:
         raise DataError(
             f"{laboratory}: none of {len(values)} values of {target!r} belongs to {samples} whole"
             f" rows of {log.name}; both need the same clock, and perhaps windows of fewer rows"
         )
-    between = [end for end in range(samples, len(clock) + 1, samples) if whole.ends_at(end)]
+    between = [end for end in range(samples, len(clock) + 1, samples) if signal_log.ends_at(end)]
     chosen_ends = sorted({*value_at, *between})
     if not chosen_ends:
         raise DataError(f"{log}: no {samples} rows without a gap in values or time")

@@ -188,10 +188,10 @@ def _places(path: Path, names: Sequence[str], request: Wanted, numeric: Sequence
 
 
 def _from_csv(path: Path, request: Wanted, encoding: str) -> SensorLog:
-    sniffed = 1 << 20
+    sniff_bytes = 1 << 20
     with _open_regular(path) as stream:
-        start = stream.read(sniffed)
-        complete = len(start) < sniffed
+        start = stream.read(sniff_bytes)
+        complete = len(start) < sniff_bytes
         cut = len(start) if complete else start.rfind(b"\n") + 1
         used_encoding = tables.encoding_of(start[:cut] if cut else start, str(path), encoding)
         if used_encoding == "utf-16" and not complete:

@@ -49,13 +49,13 @@ class Trunk:
 
 def encoder_trunk(
     local: NDArray[np.floating],
-    released: int,
-    scaled: int,
+    released_width: int,
+    scaled_width: int,
     blocks: Sequence[int],
     trunk_blocks: Sequence[int] = (),
 ) -> Trunk:
     """Return the encoder's trunk; arguments as of ``feature_scaling`` and ``Trunk``."""
-    scaling = feature_scaling(local, released, scaled, blocks)
+    scaling = feature_scaling(local, released_width, scaled_width, blocks)
     if scaling is None:
         return Trunk(local.astype(np.float64), columns=local.shape[1])
     counts = tuple(trunk_blocks)

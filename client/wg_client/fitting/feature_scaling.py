@@ -71,15 +71,15 @@ class FeatureScaling:
 
 
 def feature_scaling(
-    features: NDArray[np.floating], released: int, scaled: int, blocks: Sequence[int]
+    features: NDArray[np.floating], released_width: int, scaled_width: int, blocks: Sequence[int]
 ) -> FeatureScaling | None:
     """Fit the scaling on a plant's records, with and without labels.
 
     Args:
         features: Local features ``[n, D]``, n at least 1.
-        released: Number d of features that are released; they come first.
-        scaled: Number P of features that have a public scale; they come before the blocks. Those
-            that are not released are ignored: the blocks contain their information, and more.
+        released_width: Number d of features that are released; they come first.
+        scaled_width: Number P of features that have a public scale; they come before the blocks.
+            Those not released are ignored: the blocks contain their information, and more.
         blocks: Sizes of the blocks; they add up to D - P.
 
     Returns:
@@ -88,10 +88,10 @@ def feature_scaling(
     if not blocks:
         return None
     rows = np.linspace(0, len(features) - 1, min(len(features), RECORDS)).astype(np.int64)
-    total = features[rows, :released].astype(np.float64).var(axis=0).sum()
+    total = features[rows, :released_width].astype(np.float64).var(axis=0).sum()
     target = _LOUDER * float(np.sqrt(total)) or 1.0
     means, turns = [], []
-    for end, size in zip(scaled + np.cumsum(blocks), blocks, strict=True):
+    for end, size in zip(scaled_width + np.cumsum(blocks), blocks, strict=True):
         x = features[rows, end - size : end].astype(np.float64)  # a block at a time: memory
         mean = x.mean(axis=0)
         scale = target * block_scale(x.std(axis=0), (x.shape[1],))
@@ -99,4 +99,4 @@ def feature_scaling(
         nonzero = values > 1e-9 * values[0]
         means.append(mean)
         turns.append(scale[:, None] * vectors[:, nonzero])
-    return FeatureScaling(released, scaled, tuple(means), tuple(turns))
+    return FeatureScaling(released_width, scaled_width, tuple(means), tuple(turns))

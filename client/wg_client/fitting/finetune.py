@@ -41,18 +41,18 @@ def normalise(base: BaseHead) -> BaseHead:
 
 
 def fit_finetuned(
-    delivered: BaseHead, features: Floats, labels: Ints, folds: Folds, *, unseen_mass: float
+    delivered_head: BaseHead, features: Floats, labels: Ints, folds: Folds, *, unseen_mass: float
 ) -> Fitted:
     """Fine-tune a head on the plant's records.
 
     Args:
-        delivered: Base head over K classes; ``fixed_base`` makes one from a delivered head.
+        delivered_head: Base head over K classes; ``fixed_base`` makes one from a delivered head.
         features: Features of labelled records, float64 ``[n, d]``, n at least 1.
         labels: Labels of the records, ``[n]``.
         folds: From ``folds.stratify``.
         unseen_mass: Expected share m of future records of classes without local records.
     """
-    base = normalise(delivered)
+    base = normalise(delivered_head)
     classes_present = np.unique(labels)
     unseen = len(base(features, labels).bias) - len(classes_present)
 
@@ -82,7 +82,7 @@ def fit_finetuned(
         fitted_head = replace(fitted_head, leave_class_out=trials.of(trial))
     elif folds.usable and unseen:
         # Evaluated without local records: after fitting on them the head would know these classes.
-        before = delivered(features[:0], labels[:0]).logits(features)
+        before = delivered_head(features[:0], labels[:0]).logits(features)
         fitted_head = replace(fitted_head, leave_class_out=of_logits(before, labels))
     settings = {"local_part": learner.name, "offset_scale": repr(learner.scale)}
     return replace(fitted_head, settings=settings)

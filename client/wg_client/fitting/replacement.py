@@ -66,7 +66,7 @@ def replacing(losses: Floats, groups: Ints) -> int:
     return best + 1 if above[best] > 0 else 0
 
 
-def is_above_shares(losses: Floats, judged: Ints, labels: Ints) -> bool:
+def is_above_shares(losses: Floats, judged_rows: Ints, labels: Ints) -> bool:
     """Return whether a model has a lower log loss than the class shares among all labels.
 
     True if the labels have one class only, since no model beats its share, or if some class has too
@@ -74,12 +74,12 @@ def is_above_shares(losses: Floats, judged: Ints, labels: Ints) -> bool:
 
     Args:
         losses: Log loss of the model among the classes that have labels, nats, ``[m]``.
-        judged: Label of each evaluated record, ``[m]``.
+        judged_rows: Label of each evaluated record, ``[m]``.
         labels: All labels, ``[n]``; classes with too few units are missing from ``judged``.
     """
     counts = np.bincount(labels)
-    surprises = -np.log(counts[judged] / len(labels))
+    surprises = -np.log(counts[judged_rows] / len(labels))
     classes = int(np.count_nonzero(counts))
-    if classes < 2 or len(np.unique(judged)) < classes:
+    if classes < 2 or len(np.unique(judged_rows)) < classes:
         return True
     return float(losses.mean()) < float(surprises.mean())

@@ -81,7 +81,7 @@ def family_view(
     local: NDArray[np.floating],
     layout: Layout,
     trunk: Trunk,
-    released: int,
+    released_width: int,
     network: HeadBeside | None = None,
 ) -> tuple[Trunk, LinearHead]:
     """Return the trunk of a family head at a plant, and the head on it.
@@ -89,7 +89,7 @@ def family_view(
     Args:
         local: Local features of all of the plant's records, ``[n, D]``.
         layout: Layout of the encoder's local features.
-        released: Number of features that are released; they come first.
+        released_width: Number of features that are released; they come first.
         network: The family's network, whose features come after all others.
     """
     shared_features = local[:, : layout.scaled + sum(layout.blocks)]
@@ -99,7 +99,7 @@ def family_view(
         behind = np.pad(second.weight, ((0, 0), (local.shape[1], 0)))
         heads.append(LinearHead(behind, second.bias))
     heads[0] = heads[0].pad_features(columns.shape[1])
-    classes, size = len(family.bias), _size(local[:, :released])
+    classes, size = len(family.bias), _size(local[:, :released_width])
     loudness = np.repeat([size / _size(head.logits(columns)) for head in heads], classes)
     stacked_head = LinearHead(
         np.vstack([head.weight for head in heads]), np.concatenate([head.bias for head in heads])

@@ -47,14 +47,14 @@ class Shadow:
     shares_inputs: bool
 
     @classmethod
-    def of_model(cls, home: ClientHome, used: ModelsManifest, name: str) -> Shadow | None:
+    def of_model(cls, home: ClientHome, used_manifest: ModelsManifest, name: str) -> Shadow | None:
         """Return the shadow of a model; None if the model is not in use or has no shadow."""
-        choice = Chosen(package_id=used.package_id, model=used.entry(name).name)
+        choice = Chosen(package_id=used_manifest.package_id, model=used_manifest.entry(name).name)
         shadow = adoption.shadow(home)
         if shadow is None or adoption.read(home).latest.in_use != choice:
             return None
         manifest, model = shadow
-        shares_inputs = _sees_with(used) == _sees_with(manifest)
+        shares_inputs = _sees_with(used_manifest) == _sees_with(manifest)
         return cls(manifest=manifest, model=model, shares_inputs=shares_inputs)
 
     def differences(

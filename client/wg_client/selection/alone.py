@@ -44,7 +44,7 @@ def fit_alone(
         plant.data.label_names,
         progress,
     )
-    manifest, files = record(plant, outcome, package_id=number, applied=int(clock()))
+    manifest, files = record(plant, outcome, package_id=number, apply_time=int(clock()))
     store.write(home, manifest, files)
     adoption.record_arrival(home, manifest)
     advice = write_report(home, plant, manifest, outcome)

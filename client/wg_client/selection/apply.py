@@ -74,7 +74,7 @@ def apply_package(
     *,
     clock: Callable[[], float] = time.time,
     progress: Progress | None = None,
-    verified: Callable[[bytes], object] = lambda data: None,
+    on_verified: Callable[[bytes], object] = lambda data: None,
 ) -> AppliedModel:
     """Verify a package, compare the models that can be made with it, and keep one.
 
@@ -84,7 +84,7 @@ def apply_package(
         data: Bytes of the ``.wgw`` file.
         clock: Returns Unix time, seconds.
         progress: Receives the progress of the comparison.
-        verified: Callback with the verified package, before any model is made from it.
+        on_verified: Callback with the verified package, before any model is made from it.
 
     Raises:
         DecodeError: The bytes are not a weights package, or an architecture is unknown.
@@ -93,7 +93,7 @@ def apply_package(
         NotAcceptedError: There are no labels to check the models, and the policy requires them.
     """
     package, tensors = verify(plant, data)
-    verified(data)
+    on_verified(data)
     digest = canonical.sha256_hex(data)
     stored_manifest = store.read_manifest(home, package.package_id)
     if stored_manifest is not None:
@@ -110,7 +110,7 @@ def apply_package(
     policy = plant.acceptance
     outcome = select_model(records, contents, policy, package.labels, progress)
     manifest, files = record(
-        plant, outcome, package_id=package.package_id, applied=int(clock()), package=package
+        plant, outcome, package_id=package.package_id, apply_time=int(clock()), package=package
     )
     manifest = _with_network(replace(manifest, package_sha256=digest), files, contents.network)
     store.write(home, manifest, files)
@@ -157,14 +157,14 @@ def check_recipient(plant: Recipient, package: WeightsManifest) -> None:
 
     Raise ``DecodeError`` if its id is not valid.
     """
-    for field, got, want in (
+    for field, value, want in (
         ("site", package.site, plant.site),
         ("encoder", package.encoder, plant.encoder),
         ("labels", package.labels, plant.data.label_names),
     ):
-        if got != want:
+        if value != want:
             raise VerificationError(
-                f"package {package.package_id[:16]}: {field} is {got!r}, this plant has {want!r}"
+                f"package {package.package_id[:16]}: {field} is {value!r}, this plant has {want!r}"
             )
     store.check_package_id(package.package_id)
 
@@ -174,14 +174,14 @@ def record(
     outcome: Outcome,
     *,
     package_id: str,
-    applied: int,
+    apply_time: int,
     package: WeightsManifest | None = None,
 ) -> tuple[ModelsManifest, Files]:
     """Build the manifest and the files of the models that were compared.
 
     Args:
         package_id: Name of their folder.
-        applied: Unix time, seconds.
+        apply_time: Unix time, seconds.
         package: The applied package; None: the models are local-only.
     """
     candidates = () if package is None else package.candidates
@@ -202,7 +202,7 @@ def record(
         pool_root="" if package is None else package.pool_root,
         pool_releases=0 if package is None else package.pool_releases,
         commitment=plant.commitment,
-        applied=applied,
+        applied=apply_time,
         kept=outcome.kept,
         reason=plain(outcome.reason),
         gain=0.0 if comparison is None else comparison.gain.mean,
@@ -272,10 +272,10 @@ def _with_judged(outcome: Outcome, manifest: ModelsManifest, files: Files) -> Mo
 
 def _with_novelty(plant: Recipient, manifest: ModelsManifest, files: Files) -> ModelsManifest:
     """Add the tensors of the novelty test to the files."""
-    fitted = novelty.fit(plant.features.local, plant.data.labels)
-    if fitted is None:
+    measure = novelty.fit(plant.features.local, plant.data.labels)
+    if measure is None:
         return manifest
-    files[store.NOVELTY] = fitted.tensors()
+    files[store.NOVELTY] = measure.tensors()
     return replace(manifest, novelty=canonical.sha256_hex(store.pack(files[store.NOVELTY])))
 
 

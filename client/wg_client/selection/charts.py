@@ -12,17 +12,17 @@ MATRIX_LIMIT = 10
 """Most classes for which the whole matrix is shown; with more, only the commonest mistakes."""
 
 
-def shares(lines: Sequence[Sequence[tuple[float, float, Said]]], *further: Line) -> Drawing:
+def shares(lines: Sequence[Sequence[tuple[float, float, Said]]], *more_lines: Line) -> Drawing:
     """Draw curves of shares between 0 and 1.
 
     Args:
         lines: Points of each curve: x and y in 0 to 1, and the point's tooltip.
-        further: Lines that are drawn behind them.
+        more_lines: Lines that are drawn behind them.
     """
     axes, marks = Axes(), (0, 0.25, 0.5, 0.75, 1)
     return Drawing(
         axes,
-        (*(axes.line(points) for points in lines), *further),
+        (*(axes.line(points) for points in lines), *more_lines),
         tuple(Tick(axes.x(share), f"{100 * share:.0f}") for share in marks),
         tuple(Tick(axes.y(share), f"{100 * share:.0f}") for share in marks),
     )

@@ -69,13 +69,15 @@ def figures(outcome: Outcome, labels: Sequence[str], good: Sequence[str]) -> Fig
         return Figures(good=tuple(good))
     local_model = outcome.models.get(LOCAL)
     local = None if outcome.kept == LOCAL or local_model is None else local_model.fitted.out_of_fold
-    named = _share(outcome, kept_predictions, local, lambda calls, truth: calls == truth, None)
+    named_share = _share(
+        outcome, kept_predictions, local, lambda calls, truth: calls == truth, None
+    )
     expected = outcome.accuracy(outcome.kept)
-    if named is not None and expected is not None:
-        named = replace(named, kept=expected)
+    if named_share is not None and expected is not None:
+        named_share = replace(named_share, kept=expected)
     indices = np.flatnonzero([label in good for label in labels])
     if not 0 < len(indices) < len(labels):
-        return Figures(good=tuple(good), named=named)
+        return Figures(good=tuple(good), named=named_share)
 
     def is_good(classes: NDArray[np.int64]) -> NDArray[np.bool_]:
         return np.asarray(np.isin(classes, indices), dtype=np.bool_)
@@ -87,7 +89,7 @@ def figures(outcome: Outcome, labels: Sequence[str], good: Sequence[str]) -> Fig
 
     return Figures(
         good=tuple(good),
-        named=named,
+        named=named_share,
         found=_share(outcome, kept_predictions, local, agree, ~clean),
         passed=_share(outcome, kept_predictions, local, agree, clean),
     )
@@ -101,14 +103,14 @@ def _share(
     rows: NDArray[np.bool_] | None,
 ) -> Share | None:
     """Measure the share over some records; None if they have fewer than two units."""
-    chosen = np.ones(len(outcome.labels), bool) if rows is None else rows
-    groups = np.unique(outcome.records.judged_groups[chosen], return_inverse=True)[1]
+    mask = np.ones(len(outcome.labels), bool) if rows is None else rows
+    groups = np.unique(outcome.records.judged_groups[mask], return_inverse=True)[1]
     if len(np.unique(groups)) < 2:
         return None
-    truth = outcome.labels[chosen]
+    truth = outcome.labels[mask]
 
-    def shares(judged: OutOfFold) -> NDArray[np.float64]:
-        correct = [right(calls, truth) for calls in judged.predictions[:, chosen]]
+    def shares(out_of_fold: OutOfFold) -> NDArray[np.float64]:
+        correct = [right(calls, truth) for calls in out_of_fold.predictions[:, mask]]
         return np.asarray(np.mean(correct, axis=0), dtype=np.float64)
 
     kept_shares = shares(kept_predictions)

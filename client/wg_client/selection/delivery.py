@@ -45,16 +45,16 @@ def take_package(
         acceptance_set.note_trained(home, plant.snapshot.records())
         keep_cosignature(home, package)
 
-    applied = apply_package(
-        home, plant, data, clock=clock, progress=progress, verified=note_verified
+    outcome = apply_package(
+        home, plant, data, clock=clock, progress=progress, on_verified=note_verified
     )
     # An earlier call may have crashed between storing the models and adopting one.
-    if not applied.already or store.all_manifests(home)[-1] == applied.manifest:
-        adoption.record_arrival(home, applied.manifest)
-    if applied.outcome is None:
-        return applied
-    advice = write_report(home, plant, applied.manifest, applied.outcome)
-    return replace(applied, advice=(advice, applied.outcome.reason))
+    if not outcome.already or store.all_manifests(home)[-1] == outcome.manifest:
+        adoption.record_arrival(home, outcome.manifest)
+    if outcome.outcome is None:
+        return outcome
+    advice = write_report(home, plant, outcome.manifest, outcome.outcome)
+    return replace(outcome, advice=(advice, outcome.outcome.reason))
 
 
 def keep_cosignature(home: ClientHome, data: bytes) -> int | None:

@@ -192,11 +192,11 @@ def _changes(outcome: Outcome, figures: Figures, unseen: Unseen) -> Iterator[Tex
         )
 
 
-def _acceptance(judged: Acceptance) -> Iterator[Text]:
+def _acceptance(judgement: Acceptance) -> Iterator[Text]:
     """Yield false accepts and rejects of the kept model, or the reason why they are unknown."""
-    if judged.passing is not None:
-        yield judged.passing.sentence
-    kept_model, local = judged.of(judged.kept), judged.of(LOCAL)
+    if judgement.passing is not None:
+        yield judgement.passing.sentence
+    kept_model, local = judgement.of(judgement.kept), judgement.of(LOCAL)
     if kept_model is None:
         yield text(
             "Not known: how many defective records pass and how many good ones are rejected. A"
@@ -212,7 +212,7 @@ def _acceptance(judged: Acceptance) -> Iterator[Text]:
         yield text(words, wrong=errors.wrong, records=errors.records, most=upper_bound)
     local_accepts = None if local is None else local.false_accepts
     local_rejects = None if local is None else local.false_rejects
-    if local_accepts and local_rejects and judged.kept != LOCAL:
+    if local_accepts and local_rejects and judgement.kept != LOCAL:
         yield text(
             "Your own model would let {accepts} pass and reject {rejects}.",
             accepts=local_accepts.wrong,
@@ -265,8 +265,8 @@ def _write_hundredths(share: float, spread: float) -> str:
 
 
 def _list(names: Sequence[str], max_names: int = 6) -> str:
-    shown = ", ".join(names[:max_names])
-    return shown if len(names) <= max_names else f"{shown}, … ({len(names)})"
+    listing = ", ".join(names[:max_names])
+    return listing if len(names) <= max_names else f"{listing}, … ({len(names)})"
 
 
 def _privacy(plant: Plant, spend: Spend) -> list[Text]:
@@ -295,13 +295,13 @@ def _privacy(plant: Plant, spend: Spend) -> list[Text]:
 
 def _unknown(outcome: Outcome, figures: Figures) -> Iterator[Text]:
     rough_width = 0.1
-    named = figures.named
-    if named is not None and named.kept.high - named.kept.low > rough_width:
+    named_share = figures.named
+    if named_share is not None and named_share.kept.high - named_share.kept.low > rough_width:
         yield text(
             "The exact figures: {count} labelled records leave a margin of {margin} in 100"
             " either way.",
             count=len(outcome.records.labels),
-            margin=_write_hundredths((named.kept.high - named.kept.low) / 2, 1),
+            margin=_write_hundredths((named_share.kept.high - named_share.kept.low) / 2, 1),
         )
     if len(outcome.records.labels) and outcome.records.units is None:
         yield text(
@@ -316,10 +316,10 @@ def _unknown(outcome: Outcome, figures: Figures) -> Iterator[Text]:
 def _next(
     root: Path, plant: Plant, outcome: Outcome, sentence: Verdict, *, in_use: bool
 ) -> Iterator[Text]:
-    labels, warned = plant.data.label_names, warnings(outcome)
+    labels, findings = plant.data.label_names, warnings(outcome)
     absent = unseen_classes(outcome, labels).labels
-    if warned:
-        yield text("Read what was found under {codes}, below.", codes=_codes(warned))
+    if findings:
+        yield text("Read what was found under {codes}, below.", codes=_codes(findings))
     if not in_use and outcome.accepted:
         yield text(
             "Another model is in use, and this one predicts beside it. To change that:"

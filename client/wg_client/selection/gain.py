@@ -137,11 +137,11 @@ def estimated_gain(
     if mass:
         unseen_gains = np.append(np.log(unseen.classes / mass) - leave_class_out.losses, 0.0)
         recalls = np.append(leave_class_out.recalls, 0.0)
-        recall, tried = float(recalls.mean()), len(recalls)
+        recall, tried_classes = float(recalls.mean()), len(recalls)
         loss = (1 - mass) * (loss - float(np.log(1 - mass))) + mass * float(unseen_gains.mean())
-        se = float(np.hypot((1 - mass) * se, mass * unseen_gains.std() / np.sqrt(tried)))
+        se = float(np.hypot((1 - mass) * se, mass * unseen_gains.std() / np.sqrt(tried_classes)))
         gain = (1 - mass) * gain + mass * recall
-        sd = float(np.hypot((1 - mass) * sd, mass * recalls.std() / np.sqrt(tried)))
+        sd = float(np.hypot((1 - mass) * sd, mass * recalls.std() / np.sqrt(tried_classes)))
     return Gain(log_loss=loss, log_loss_se=se, mean=gain, sd=sd, unseen_recall=recall)
 
 
@@ -166,19 +166,22 @@ class Accuracy:
 
 
 def expected(
-    records: LabelledRecords, fitted: OutOfFold, judged: OutOfFold | None = None, new: int = NEW
+    records: LabelledRecords,
+    fitted_model: OutOfFold,
+    out_of_fold: OutOfFold | None = None,
+    new: int = NEW,
 ) -> Accuracy:
     """Estimate the accuracy of a model from its out-of-fold evaluation.
 
     Args:
         records: The plant's records.
-        fitted: Out-of-fold predictions of the model alone.
-        judged: Out-of-fold predictions that include the model's selection; None: it was not
+        fitted_model: Out-of-fold predictions of the model alone.
+        out_of_fold: Out-of-fold predictions that include the model's selection; None: it was not
             selected.
         new: Number of new records.
     """
-    rise = fitted.rise(records.folds.assignment)
-    return accuracy((judged or fitted).right, records.judged_groups, rise, new)
+    rise = fitted_model.rise(records.folds.assignment)
+    return accuracy((out_of_fold or fitted_model).right, records.judged_groups, rise, new)
 
 
 def accuracy(right: Floats, groups: Ints, rise: float = 0.0, new: int = NEW) -> Accuracy:
@@ -200,10 +203,10 @@ def accuracy(right: Floats, groups: Ints, rise: float = 0.0, new: int = NEW) -> 
         new: Number of new records.
     """
     p, m = float(right.mean()), len(right)
-    alone = standard_error(right, np.arange(m))
-    alike = standard_error(right, groups) / alone if alone > 0 else 1.0
-    units = len(np.unique(groups)) if alone <= 0 or not np.isfinite(alike) else m
-    worth = 1 / (max(alike, 1.0) ** 2 / units + BETWEEN) if np.isfinite(alike) else 1.0
+    single_error = standard_error(right, np.arange(m))
+    inflation = standard_error(right, groups) / single_error if single_error > 0 else 1.0
+    units = len(np.unique(groups)) if single_error <= 0 or not np.isfinite(inflation) else m
+    worth = 1 / (max(inflation, 1.0) ** 2 / units + BETWEEN) if np.isfinite(inflation) else 1.0
     tail = (1 - COVERAGE) / 2
     freedom = max(len(np.unique(groups)) - 1, 1)
     worth *= (float(ndtri(tail)) / float(stdtrit(freedom, tail))) ** 2

@@ -74,7 +74,7 @@ def wrong_records(plant: Plant, outcome: Outcome) -> list[Picture]:
             plant,
             int(rows[at]),
             np.flatnonzero(outcome.records.all_labels == outcome.labels[at]),
-            called=names[calls[at]],
+            call_word=names[calls[at]],
         )
         for at in surest[:SHOWN]
     ]
@@ -87,17 +87,17 @@ def strangest_records(plant: Plant) -> list[Picture]:
     return [_picture(plant, row, np.arange(len(labels))) for row in rows]
 
 
-def _picture(plant: Plant, row: int, neighbours: NDArray[np.intp], called: str = "") -> Picture:
+def _picture(plant: Plant, row: int, neighbours: NDArray[np.intp], call_word: str = "") -> Picture:
     """Draw a record.
 
     Args:
         row: Index among the plant's records.
         neighbours: Indices of the records from which a typical spectrum is made.
-        called: Label predicted by a model.
+        call_word: Label predicted by a model.
     """
     class_index = plant.data.labels[row]
     label = plant.data.label_names[class_index] if class_index >= 0 else ""
-    picture = Picture(name=plant.data.names[row], label=label, called=called)
+    picture = Picture(name=plant.data.names[row], label=label, called=call_word)
     record = _read(plant, row)
     if record is None:
         return picture

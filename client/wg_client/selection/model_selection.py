@@ -111,17 +111,17 @@ def select_model(
             is no evidence for any delivered model.
     """
     models = {}
-    for done, method in enumerate(methods.METHODS):
+    for number, method in enumerate(methods.METHODS):
         if progress is not None:
-            progress(done, len(methods.METHODS))
+            progress(number, len(methods.METHODS))
         model = method.fit(records, package)
         if model is not None:
             models[method.name] = model
     comparisons = _comparisons(models, records, package, policy, labels)
     findings = checks.findings(comparisons.values())
-    blocked = {finding.model for finding in findings if finding.blocks}
+    blocked_models = {finding.model for finding in findings if finding.blocks}
     if not len(records.labels):
-        kept_name, reason = _without_checks(models, blocked, package, policy)
+        kept_name, reason = _without_checks(models, blocked_models, package, policy)
         return Outcome(
             models=models,
             comparisons={},
@@ -130,7 +130,7 @@ def select_model(
             reason=reason,
             records=records,
         )
-    one_class = _of_one_class(comparisons, blocked)
+    one_class = _of_one_class(comparisons, blocked_models)
     unfit = {f.model for f in findings if f.blocks and f.code != checks.GAIN}
     contest = _Contest(
         models, records, {name: c for name, c in comparisons.items() if name not in unfit}
@@ -166,8 +166,8 @@ def _comparisons(
         is_incumbent = model.made_for_machine
         if local is not None:
             out_of_fold, local_out_of_fold = model.fitted.out_of_fold, local.fitted.out_of_fold
-            judged = out_of_fold is not None and local_out_of_fold is not None
-            if not package.says_anything or not (judged or model.made_for_machine):
+            is_judged = out_of_fold is not None and local_out_of_fold is not None
+            if not package.says_anything or not (is_judged or model.made_for_machine):
                 continue
             if out_of_fold is not None and local_out_of_fold is not None:
                 groups = records.judged_groups
@@ -201,9 +201,9 @@ def _gain(
     )
 
 
-def _is_above_shares(made: OutOfFold, records: LabelledRecords) -> bool:
-    losses = _local_loss(made.logits, made.labels, records)
-    return is_above_shares(losses, made.labels, records.labels)
+def _is_above_shares(generated_network: OutOfFold, records: LabelledRecords) -> bool:
+    losses = _local_loss(generated_network.logits, generated_network.labels, records)
+    return is_above_shares(losses, generated_network.labels, records.labels)
 
 
 def _local_loss(logits: Floats, labels: Ints, records: LabelledRecords) -> Floats:
@@ -217,7 +217,7 @@ def _local_loss(logits: Floats, labels: Ints, records: LabelledRecords) -> Float
     return np.asarray(np.mean(losses, axis=0))
 
 
-def _of_one_class(comparisons: Mapping[str, Comparison], blocked: Collection[str]) -> str:
+def _of_one_class(comparisons: Mapping[str, Comparison], blocked_models: Collection[str]) -> str:
     """Return the most promising model if labels are of one class; empty if there is none.
 
     The rule needs evidence that such labels cannot give: of the models that no check blocks, the
@@ -226,7 +226,7 @@ def _of_one_class(comparisons: Mapping[str, Comparison], blocked: Collection[str
     gains = {
         name: comparison.gain.log_loss
         for name, comparison in comparisons.items()
-        if comparison.one_class and name not in blocked
+        if comparison.one_class and name not in blocked_models
     }
     return max(gains, key=lambda name: gains[name], default="")
 
@@ -344,14 +344,14 @@ def _reason(kept_name: str, findings: Iterable[Finding], package: Package) -> Te
 
 def _without_checks(
     models: Mapping[str, Model],
-    blocked: Collection[str],
+    blocked_models: Collection[str],
     package: Package,
     policy: AcceptanceConfig,
 ) -> tuple[str, Text]:
     ranks = {
         name: model.unchecked_rank
         for name, model in models.items()
-        if model.unchecked_rank is not None and name not in blocked
+        if model.unchecked_rank is not None and name not in blocked_models
     }
     if not ranks or not policy.without_labels:
         raise NotAcceptedError(
@@ -376,7 +376,7 @@ def _without_checks(
                 " this kind of plant. Label some records, or wait for another site's release"
             )
         )
-    elsewhere = text(
+    other_sites = text(
         "Elsewhere, models like this one named about 590 of 1,000 records right; at one site in ten"
         " fewer than 370, at one in ten more than 910."  # Development sites, others had released
     )
@@ -384,11 +384,13 @@ def _without_checks(
         why = text("The server knows this kind of plant from its own records.")
     elif package.stated:
         why = text("The server made it for what this plant states of its machine.")
-        elsewhere = text(
+        other_sites = text(
             "Such networks named about 720 of 1,000 windows right at simulated bearings, and 700"
             " at the one real bearing that was tried."  # bench/results/day_one.md
         )
     else:
         why = text("Other sites have released statistics of these classes.")
-    nothing = text("Nothing was measured here: there are no labels.")
-    return max(ranks, key=lambda name: ranks[name]), join_sentences(nothing, why, elsewhere)
+    no_measurement = text("Nothing was measured here: there are no labels.")
+    return max(ranks, key=lambda name: ranks[name]), join_sentences(
+        no_measurement, why, other_sites
+    )

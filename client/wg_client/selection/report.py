@@ -50,15 +50,15 @@ def write_report(
     spend = read_spend(home, plant.config)
     current = adoption.read(home).latest.in_use
     in_use = current is not None and current.package_id == manifest.package_id
-    judged = acceptance(home, plant, manifest)
-    context = page_context(home, plant, manifest, outcome, Standing(spend, judged, in_use))
-    preferred = plant.config.language or language.from_environment()
+    judgement = acceptance(home, plant, manifest)
+    context = page_context(home, plant, manifest, outcome, Standing(spend, judgement, in_use))
+    preferred_code = plant.config.language or language.from_environment()
     for page_language in map(speaks, language.CODES):
         page = render(context, page_language).encode("utf-8")
         atomic.write_bytes(
             home.report.with_suffix(f".{page_language.code}.html"), page, mode=atomic.PRIVATE
         )
-        if page_language.code == preferred:
+        if page_language.code == preferred_code:
             atomic.write_bytes(home.report, page, mode=atomic.PRIVATE)
     screen: FirstScreen = context["first"]
     verdict = screen.verdict
@@ -180,9 +180,9 @@ def _gains(outcome: Outcome) -> Rows | None:
     return bars(values, 0.0, "+.1f", zero=False) if values else None
 
 
-def acceptance_curve(judged: Acceptance) -> Drawing | None:
+def acceptance_curve(judgement: Acceptance) -> Drawing | None:
     """Draw false accepts and false rejects of the kept model by its threshold."""
-    scores = judged.scores.get(judged.kept)
+    scores = judgement.scores.get(judgement.kept)
     if scores is None or scores.good is None:
         return None
     points: dict[str, list[tuple[float, float, str]]] = {"false rejects": [], "false accepts": []}
@@ -199,16 +199,16 @@ def acceptance_curve(judged: Acceptance) -> Drawing | None:
 
 def _rejected_models(outcome: Outcome) -> list[tuple[str, list[Finding]]]:
     """Return each compared model that was not kept, with its failed checks."""
-    failed = [f for f in outcome.findings if not f.passed]
+    failures = [f for f in outcome.findings if not f.passed]
     return [
-        (name, [f for f in failed if f.model == name])
+        (name, [f for f in failures if f.model == name])
         for name in outcome.comparisons
         if name != outcome.kept
     ]
 
 
 def _mistakes(
-    table: Sequence[Sequence[charts.Cell]], names: Sequence[str], *, shown: int = 12
+    table: Sequence[Sequence[charts.Cell]], names: Sequence[str], *, most: int = 12
 ) -> list[tuple[str, str, charts.Cell]]:
     """Return the commonest mistakes: true class, predicted class, count."""
     pairs = [
@@ -217,12 +217,14 @@ def _mistakes(
         for column, cell in enumerate(cells)
         if row != column and cell.records > 0
     ]
-    return sorted(pairs, key=lambda pair: -pair[2].records)[:shown]
+    return sorted(pairs, key=lambda pair: -pair[2].records)[:most]
 
 
 def _label_rows(plant: Plant, outcome: Outcome) -> list[LabelRow]:
-    judged = outcome.out_of_fold(outcome.kept)
-    predictions = np.zeros((0, 0), dtype=np.int64) if judged is None else judged.predictions
+    out_of_fold = outcome.out_of_fold(outcome.kept)
+    predictions = (
+        np.zeros((0, 0), dtype=np.int64) if out_of_fold is None else out_of_fold.predictions
+    )
     rows = []
     comparison = outcome.comparisons.get(outcome.kept)
     posterior = None if comparison is None else comparison.package.posterior

@@ -179,8 +179,8 @@ class Unseen:
         """Claims that the evidence allows."""
         if not self.labels:
             return Reach.NONE
-        shown = self.recall is not None and self.recall[0] > 0
-        return Reach.POSSIBLE if self.known and shown else Reach.DOUBTFUL
+        is_shown = self.recall is not None and self.recall[0] > 0
+        return Reach.POSSIBLE if self.known and is_shown else Reach.DOUBTFUL
 
 
 def unseen_classes(outcome: Outcome, labels: Sequence[str]) -> Unseen:

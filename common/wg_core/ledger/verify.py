@@ -95,15 +95,17 @@ def verify_covered(statistics: CoveredStatistics, **place: Unpack[Place]) -> Non
     check_mechanism(charge)
 
 
-def verify_statement(covered: CoveredStatement, **place: Unpack[Place]) -> PublicStatement:
+def verify_statement(
+    covered_statement: CoveredStatement, **place: Unpack[Place]
+) -> PublicStatement:
     """Verify that a public statement is on a ledger, and return it; see ``verify_covered``.
 
     Raises:
         DecodeError: A part is malformed.
         VerificationError: The statement is not on the ledger.
     """
-    statement = _entry(covered.entry, PublicStatement, "statement entry")
-    _check_place("statement", statement, covered.entry, covered.proof, place)
+    statement = _entry(covered_statement.entry, PublicStatement, "statement entry")
+    _check_place("statement", statement, covered_statement.entry, covered_statement.proof, place)
     return statement
 
 

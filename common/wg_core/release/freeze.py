@@ -145,7 +145,7 @@ class Frozen:
 
 def freeze(
     home: ClientHome,
-    inspected: InspectedRecords,
+    inspection: InspectedRecords,
     *,
     load: LoadEncoder,
     acceptance: bytes = b"",
@@ -155,7 +155,7 @@ def freeze(
     """Make the next snapshot, and put it in use.
 
     Args:
-        inspected: Inspected records; their problems are set aside.
+        inspection: Inspected records; their problems are set aside.
         load: Function that loads the encoder package.
         acceptance: Encoded acceptance set, which no release reads; stored with the snapshot.
         stage: Function called with the progress.
@@ -172,23 +172,23 @@ def freeze(
     package = encoder_pin.load(home, config)
     encoder = load(package)
     reading = reading_of(config, encoder, canonical.sha256_hex(package))
-    check_slot(config, len(inspected.data), encoder.local_dimension)
-    records = frozen_records(config, inspected, home.load_secret())
+    check_slot(config, len(inspection.data), encoder.local_dimension)
+    records = frozen_records(config, inspection, home.load_secret())
     with _checked_ledger(home, config, start_time):
         pass  # before the long work, and once more after it
-    names, left_out, twice = inspected.data.names, inspected.problems, inspected.duplicates
+    names, left_out, twice = inspection.data.names, inspection.problems, inspection.duplicates
     listing = Listing(path=config.data.path, names=names, set_aside=left_out, duplicates=twice)
     with (
         locks.freezing(home),
         _new_folder(home) as folder,
         Encoded(home, reading.name, reading.width) as encoded_file,
     ):
-        rows, report = _encode(folder, reading, inspected, records.contents, encoded_file, stage)
-        exact = _exact(reading, rows, inspected.data, config)
+        rows, report = _encode(folder, reading, inspection, records.contents, encoded_file, stage)
+        exact = _exact(reading, rows, inspection.data, config)
         hashes = _write_parts(folder, exact, records, listing, acceptance)
         quality.write(folder, report)
         with _checked_ledger(home, config, start_time) as ledger:
-            manifest = _manifest(home, config, reading, inspected, hashes, int(start_time))
+            manifest = _manifest(home, config, reading, inspection, hashes, int(start_time))
             snapshot = _put_in_place(home, folder, manifest)
             overlap.register(ledger, config, manifest.commitment)
             _prune(home, manifest.number)
@@ -310,9 +310,9 @@ def file_stamp(path: Path) -> tuple[int, int]:
 def _encode(
     folder: Path,
     reading: Reading,
-    inspected: InspectedRecords,
+    inspection: InspectedRecords,
     contents: NDArray[np.uint8],
-    encoded: Encoded,
+    encoded_file: Encoded,
     stage: Stage | None,
 ) -> tuple[Rows, Quality]:
     """Compute the numbers of all records, chunk by chunk into files, checking each record's hash.
@@ -320,26 +320,26 @@ def _encode(
     Features cached by an interrupted freeze are reused, except of records on which the encoder
     failed; ``contents`` are the records' keyed digests.
     """
-    data, failures = inspected.data, list[str]()
+    data, failures = inspection.data, list[str]()
     n = len(data)
     rows = Rows.create(folder / snapshots.FEATURES, n, reading)
     for start in range(0, n, _CHUNK):
         stop = min(start + _CHUNK, n)
         keys = {row: contents[row].tobytes() for row in range(start, stop)}
-        before = {row: encoded.find(key) for row, key in keys.items()}
+        before = {row: encoded_file.find(key) for row, key in keys.items()}
         new = [row for row, features in before.items() if features is None]
         for row, features in before.items():
             if features is not None:
                 rows.put(row, features)
-        records = [inspected.read(row) for row in new]
+        records = [inspection.read(row) for row in new]
         for row, (_, digest) in zip(new, records, strict=True):
-            if digest != inspected.digests[row]:
+            if digest != inspection.digests[row]:
                 raise DataError(f"{data.names[row]}: changed while it was frozen; freeze again")
         if new:
             part, failure_mask = reading.read([record for record, _ in records])
             rows.put(new, part)
             encoded_rows = np.flatnonzero(~failure_mask)
-            encoded.add([keys[new[row]] for row in encoded_rows], part[encoded_rows])
+            encoded_file.add([keys[new[row]] for row in encoded_rows], part[encoded_rows])
             failures += [data.names[new[row]] for row in np.flatnonzero(failure_mask)]
         rows.let_go()
         if stage is not None:

@@ -63,16 +63,16 @@ class Handover:
         signing.verify(key, CONTEXT, signed_bytes, bytes.fromhex(self.signature))
 
 
-def statement(use: Use, name: str, before: str, now: str) -> bytes:
+def statement(use: Use, name: str, before: str, successor: str) -> bytes:
     """Return the bytes that the retired key signs: use, name, and the two keys, hex."""
-    return "\n".join((use, name, before, now)).encode()
+    return "\n".join((use, name, before, successor)).encode()
 
 
 def sign(use: Use, name: str, key: PrivateKey, successor: PrivateKey) -> Handover:
     """Sign a hand-over from a key to its successor."""
-    before, now = signing.public_bytes(key).hex(), signing.public_bytes(successor).hex()
-    signature = signing.sign(key, CONTEXT, statement(use, name, before, now)).hex()
-    return Handover(use=use, name=name, before=before, now=now, signature=signature)
+    before, new_key = signing.public_bytes(key).hex(), signing.public_bytes(successor).hex()
+    signature = signing.sign(key, CONTEXT, statement(use, name, before, new_key)).hex()
+    return Handover(use=use, name=name, before=before, now=new_key, signature=signature)
 
 
 def way(

@@ -201,7 +201,7 @@ def _claimed_recipient(release: Covered) -> Recipient:
 
 
 def _open(
-    site: Site, covered: Covered, witness_name: str | None, witness_key: PublicKey | None
+    site: Site, covered_file: Covered, witness_name: str | None, witness_key: PublicKey | None
 ) -> Recipient:
     place: verify.Place = {
         "ledger_origin": site.ledger_origin,
@@ -209,16 +209,16 @@ def _open(
         "witness_name": witness_name,
         "witness_key": witness_key,
     }
-    if isinstance(covered, CoveredStatistics):
+    if isinstance(covered_file, CoveredStatistics):
         key = signing.public_from_hex(site.signing_key)
-        release = Release(*statistics_file.decode_release(covered.release, key))
+        release = Release(*statistics_file.decode_release(covered_file.release, key))
         plant = releasing(release.manifest, release)
     else:
-        plant = stating(verify.verify_statement(covered, **place))
+        plant = stating(verify.verify_statement(covered_file, **place))
     if plant.site != site.name:
         raise VerificationError(f"release of {site.name}: it names site {plant.site!r}")
-    if isinstance(covered, CoveredStatistics):
-        verify.verify_covered(covered, **place)
+    if isinstance(covered_file, CoveredStatistics):
+        verify.verify_covered(covered_file, **place)
     return plant
 
 

@@ -73,14 +73,14 @@ def _of_the_log(language: Code) -> Language:
     return Language(language, Catalogue({}, {**states, **catalogue.catalogue.errors}))
 
 
-def choose_language(choice: str | None, accepted: str) -> Code:
+def choose_language(choice: str | None, accept_header: str) -> Code:
     """The language of a page.
 
     Args:
         choice: What the reader chose once, if anything.
-        accepted: The browser's ``Accept-Language``.
+        accept_header: The browser's ``Accept-Language``.
     """
-    first_language = accepted.split(",")[0].strip().lower()
+    first_language = accept_header.split(",")[0].strip().lower()
     matches = [code for code in CODES if code == choice]
     return (
         matches or [code for code in CODES if first_language.startswith(code)] or [ENGLISH.code]

@@ -218,7 +218,7 @@ class Console:
         name: str,
         value: str,
         seconds: int,
-        same: Literal["lax", "strict"],
+        same_site: Literal["lax", "strict"],
     ) -> None:
         response.set_cookie(
             name,
@@ -227,7 +227,7 @@ class Console:
             path="/" if self._secure else ROOT,
             secure=self._secure,
             httponly=True,
-            samesite=same,
+            samesite=same_site,
         )
 
     def sign_on(self, request: Request) -> Response:

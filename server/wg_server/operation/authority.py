@@ -74,7 +74,7 @@ def _make(home: ServerHome, stage: Path) -> None:
     old_key = key_files.load_ec(home.ca_key)
     old = pki.load_certificate(home.ca_cert)
     name, key = old.subject, ec.generate_private_key(ec.SECP256R1())
-    link = pki.authority_certificate(name, key, name, old_key, until=old.not_valid_after_utc)
+    link = pki.authority_certificate(name, key, name, old_key, expiry=old.not_valid_after_utc)
     root = pki.authority_certificate(name, key, name, key)
     key_files.save(stage / "ca.key", key)
     _write(stage / "ca.pem", pki.to_pem(root))

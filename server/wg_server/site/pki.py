@@ -59,13 +59,13 @@ def authority_certificate(
     issuer: x509.Name,
     issuer_key: ec.EllipticCurvePrivateKey,
     *,
-    until: datetime.datetime | None = None,
+    expiry: datetime.datetime | None = None,
 ) -> x509.Certificate:
     """A certificate that ``key`` is an authority's: a root, or one root's word for the next.
 
     Args:
         issuer: Who says so; itself for a root.
-        until: End of validity, if earlier than ``CA_YEARS`` from now.
+        expiry: End of validity, if earlier than ``CA_YEARS`` from now.
     """
     current_time = _current_second()
     end = current_time + datetime.timedelta(days=365 * CA_YEARS)
@@ -77,7 +77,7 @@ def authority_certificate(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(current_time - CLOCK_SLACK)
-        .not_valid_after(min(end, until) if until else end)
+        .not_valid_after(min(end, expiry) if expiry else end)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(sign_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

@@ -254,10 +254,10 @@ def _migrate(engine: Engine) -> None:
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_MIGRATING})"))
-        if (stored := _version(connection)) == schema.HEAD:
+        if (stored_version := _version(connection)) == schema.HEAD:
             return  # another process did it meanwhile
         config.attributes["connection"] = connection
-        if stored is None:
+        if stored_version is None:
             schema.metadata.create_all(connection, checkfirst=False)
             command.stamp(config, "head")
         else:

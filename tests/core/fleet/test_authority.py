@@ -34,7 +34,7 @@ class Authority:
 
     def says(self, other: Authority, *, text: str = "hq CA", days: int = 9) -> x509.Certificate:
         until = NOW + datetime.timedelta(days=days)
-        return pki.authority_certificate(name(text), other.key, name(), self.key, until=until)
+        return pki.authority_certificate(name(text), other.key, name(), self.key, expiry=until)
 
 
 A, B, C, THIEF = (Authority.make() for _ in range(4))

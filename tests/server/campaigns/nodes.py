@@ -120,7 +120,9 @@ class Stage:
     def queue(self) -> CampaignQueue:
         return CampaignQueue(self.store.engine)
 
-    def start(self, sites: Sequence[str] = SITES, **values: Any) -> Campaign:
+    def start(
+        self, sites: Sequence[str] = SITES, *, current_time: float | None = None, **values: Any
+    ) -> Campaign:
         return self.queue.add(
             NewCampaign(
                 sites=sites,
@@ -135,6 +137,7 @@ class Stage:
                     **values,
                 },
             ),
+            current_time=current_time,
         )
 
     def make(

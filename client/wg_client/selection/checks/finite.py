@@ -18,11 +18,11 @@ def check(comparison: Comparison) -> Finding:
     with np.errstate(all="ignore"):
         largest = float(np.max(np.abs(head.logits(model.trunk.features)), initial=0.0))
         norm = float(np.linalg.norm(head.weight, axis=1).max())
-    passed = not bad and largest <= _ALLOWED
+    is_passed = not bad and largest <= _ALLOWED
     return Finding(
         model=comparison.name,
         code=CODE,
-        passed=passed,
+        passed=is_passed,
         figures={
             "not_finite": float(bad),
             "logit": _number(largest),

@@ -23,13 +23,13 @@ def check(comparison: Comparison) -> Finding | None:
     if comparison.is_incumbent:
         return _of_stated_machine(comparison)
     gain, margin = comparison.gain, comparison.errors_asked
-    passed = gain.is_shown(margin)
-    if comparison.one_class and not passed:
+    is_passed = gain.is_shown(margin)
+    if comparison.one_class and not is_passed:
         return _of_one_class(comparison)
     return Finding(
         model=comparison.name,
         code=CODE,
-        passed=passed,
+        passed=is_passed,
         figures={
             "gain": gain.mean,
             "sd": gain.sd,
@@ -92,10 +92,10 @@ def _missing_answers(gain: Gain, margin: float) -> str:
 
 def _of_one_class(comparison: Comparison) -> Finding:
     """Check the class's recall, also before training: a fitted head predicts only this class."""
-    judged, fitted = comparison.records.judged_labels, comparison.model.fitted
-    tried = fitted.leave_class_out.recalls
-    learnt = float(fitted.right.mean())
-    recall = min(learnt, float(tried.mean())) if len(tried) else 0.0
+    judged_labels, fitted_model = comparison.records.judged_labels, comparison.model.fitted
+    recalls = fitted_model.leave_class_out.recalls
+    learnt = float(fitted_model.right.mean())
+    recall = min(learnt, float(recalls.mean())) if len(recalls) else 0.0
     return Finding(
         model=comparison.name,
         code=CODE,
@@ -106,7 +106,7 @@ def _of_one_class(comparison: Comparison) -> Finding:
             " nothing here says which model is better. What others know is kept if it names"
             " {least:.0f} % of these records right, also before it has learnt from any; it does"
             " with {recall:.0f} %.",
-            label=comparison.label(int(judged[0])),
+            label=comparison.label(int(judged_labels[0])),
             least=100 * comparison.least_recall,
             recall=100 * recall,
         ),

@@ -18,14 +18,14 @@ def check(comparison: Comparison) -> Finding | None:
     if not comparison.model.of_kind or comparison.package.stated:
         return None
     unlike = comparison.package.unlike
-    passed = unlike <= LIMIT
+    is_passed = unlike <= LIMIT
     return Finding(
         model=comparison.name,
         code=CODE,
-        passed=passed,
+        passed=is_passed,
         figures={"unlike": unlike, "limit": LIMIT, "rate": RATE},
         message=text("The records here look like the server's own of this kind of plant.")
-        if passed
+        if is_passed
         else text(
             "The records here do not look like the server's own of this kind of plant. Of plants"
             " that are of this kind about {rate:.0f} in 100 look as strange.",

@@ -113,26 +113,26 @@ def contribution(priors: Priors, site: SiteEvidence) -> tuple[Floats, Floats]:
 
 
 def equations(
-    priors: Priors, matrices: Floats, right: Floats, named: ClassPrior | None = None
+    priors: Priors, matrices: Floats, right: Floats, name_prior: ClassPrior | None = None
 ) -> Posterior:
     """Equations of a plant's mean and the class deviations, with other sites observed.
 
     Args:
         matrices: Sum of what the other sites add, ``[d, K, K]``.
         right: The same of right-hand sides, ``[d, K]``.
-        named: What the classes' names foretell; None: deviations of mean zero.
+        name_prior: What the classes' names foretell; None: deviations of mean zero.
     """
     d, classes = right.shape
-    named = named or ClassPrior(np.zeros((classes, d)), priors.between)
+    name_prior = name_prior or ClassPrior(np.zeros((classes, d)), priors.between)
     precision, right_side = np.zeros((d, 1 + classes, 1 + classes)), np.zeros((d, 1 + classes))
     precision[:, 0, 0] = 1 / priors.site
-    precision[:, 1:, 1:] = matrices + np.eye(classes) / named.between[:, None, None]
-    right_side[:, 1:] = right + (named.mean / named.between).T
+    precision[:, 1:, 1:] = matrices + np.eye(classes) / name_prior.between[:, None, None]
+    right_side[:, 1:] = right + (name_prior.mean / name_prior.between).T
     return Posterior(
         basis=priors.basis,
         within=priors.within,
         ratio=priors.ratio,
-        between=named.between,
+        between=name_prior.between,
         covariance=np.asarray(np.linalg.inv(priors.whitener)),
         precision=precision,
         weighted=right_side,
@@ -144,7 +144,7 @@ def posterior(
     priors: Priors,
     other_sites: Sequence[SiteEvidence],
     classes: int,
-    named: ClassPrior | None = None,
+    name_prior: ClassPrior | None = None,
 ) -> Posterior:
     """``equations`` of a few other sites, perhaps of none, for K classes."""
     d = len(priors.between)
@@ -152,12 +152,12 @@ def posterior(
     for site in other_sites:
         addition = contribution(priors, site)
         matrices, right = matrices + addition[0], right + addition[1]
-    return equations(priors, matrices, right, named)
+    return equations(priors, matrices, right, name_prior)
 
 
 def predict(
-    priors: Priors, sites: Sequence[SiteEvidence], named: ClassPrior | None = None
+    priors: Priors, sites: Sequence[SiteEvidence], name_prior: ClassPrior | None = None
 ) -> Means:
     """Predict the first site's means from the evidence of all."""
     plant = sites[0]
-    return posteriors.solve(posterior(priors, sites[1:], len(plant.counts), named), plant)
+    return posteriors.solve(posterior(priors, sites[1:], len(plant.counts), name_prior), plant)

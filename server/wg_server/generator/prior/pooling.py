@@ -164,7 +164,10 @@ def of_releases(
 
 
 def posterior(
-    priors: Priors, pools: Sequence[Pool], labels: Sequence[str], named: ClassPrior | None = None
+    priors: Priors,
+    pools: Sequence[Pool],
+    labels: Sequence[str],
+    name_prior: ClassPrior | None = None,
 ) -> Posterior:
     """Equations of a plant's mean and the class deviations, with all pooled sites observed.
 
@@ -173,7 +176,7 @@ def posterior(
     Args:
         pools: Pools of any kinds, without the plant's own release.
         labels: The plant's K classes.
-        named: As of ``blup.equations``.
+        name_prior: As of ``blup.equations``.
     """
     d, size = len(priors.between), len(labels)
     matrices, right = np.zeros((d, size, size)), np.zeros((d, size))
@@ -186,7 +189,7 @@ def posterior(
         rows = np.array([row_of[name] for name in pool.labels if name in row_of])
         matrices[:, rows[:, None], rows] += addition[0]
         right[:, rows] += addition[1]
-    return blup.equations(priors, matrices, right, named)
+    return blup.equations(priors, matrices, right, name_prior)
 
 
 def _eliminate(priors: Priors, pool: Pool, drop: NDArray[np.bool_]) -> tuple[Floats, Floats]:

@@ -124,7 +124,7 @@ class Workshop:
         machine_lines = torch.exp(self._draw.uniform(0, math.log(120), count, _MODULATIONS - 2))
         depth = 0.5 * self._draw.uniform(-0.7, 1, count, _MODULATIONS).clamp(min=0)
         modulations = torch.stack([torch.cat([harmonic, machine_lines], dim=1), depth], dim=1)
-        hidden = torch.cat(
+        hidden_figures = torch.cat(
             [
                 curve(power),
                 curve(noise),
@@ -141,7 +141,7 @@ class Workshop:
         )
         return Machines(
             figures=figures,
-            hidden=hidden,
+            hidden=hidden_figures,
             rates=rates,
             response=response,
             noise=noise.sqrt(),

@@ -46,7 +46,7 @@ function, its line in ``MAKERS``, and its word in ``wg_common.catalogue``."""
 
 
 def of_families(
-    parts: Parts, labels: tuple[str, ...], pooled: Posterior
+    parts: Parts, labels: tuple[str, ...], pooled_means: Posterior
 ) -> Iterator[GeneratedCandidate]:
     """The operator's families: fixed models that the plant standardises by its own records."""
     if parts.operator_families is not None:
@@ -57,11 +57,11 @@ def of_families(
 
 
 def of_others(
-    parts: Parts, labels: tuple[str, ...], pooled: Posterior
+    parts: Parts, labels: tuple[str, ...], pooled_means: Posterior
 ) -> Iterator[GeneratedCandidate]:
     """Yield the candidate of other sites' releases, unless it would be too large."""
     if len(labels) <= POSTERIOR_CLASSES:
-        yield GeneratedCandidate(POSTERIOR, POSTERIOR, pooled.tensors())
+        yield GeneratedCandidate(POSTERIOR, POSTERIOR, pooled_means.tensors())
 
 
 MAKERS: tuple[Maker, ...] = (of_families, of_others)

@@ -185,14 +185,14 @@ class InputNetwork(nn.Module):
         return out
 
 
-def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+def mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
     """Three linear layers."""
     return nn.Sequential(
-        nn.Linear(inputs, hidden),
+        nn.Linear(inputs, width),
         nn.GELU(),
-        nn.Linear(hidden, hidden),
+        nn.Linear(width, width),
         nn.GELU(),
-        nn.Linear(hidden, outputs),
+        nn.Linear(width, outputs),
     )
 
 
