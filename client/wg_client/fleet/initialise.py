@@ -167,14 +167,7 @@ def initialise(
     else:
         check_room(home, len(scan.data))
         margin = modality(scan.data.modality).standard_errors
-        draft = ClientConfig(
-            site=subject.site,
-            pin=None,
-            data=data,
-            privacy=privacy,
-            data_sheet=choice.data_sheet,
-            acceptance=AcceptanceConfig(standard_errors=margin),
-        )
+        draft = _draft(subject.site, data, privacy, choice.data_sheet, margin)
         if isinstance(subject, _Alone):
             config = _begin(home, subject, draft)
         else:
@@ -204,6 +197,20 @@ def _begin_alone(home: ClientHome, choice: DataChoice, inspection: Inspection) -
     site = words[:63].rstrip("-") or "plant"
     package = unfitted_package(inspection.data.modality)
     return _Alone(site, canonical.sha256_hex(package), package)
+
+
+def _draft(
+    site: str, data: DataConfig, privacy: PrivacyConfig, sheet: DataSheet | None, margin: float
+) -> ClientConfig:
+    """Return the configuration of a home before it has a server."""
+    return ClientConfig(
+        site=site,
+        pin=None,
+        data=data,
+        privacy=privacy,
+        data_sheet=sheet,
+        acceptance=AcceptanceConfig(standard_errors=margin),
+    )
 
 
 def _begin(home: ClientHome, subject: _Alone, config: ClientConfig) -> ClientConfig:
