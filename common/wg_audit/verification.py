@@ -137,7 +137,7 @@ class Finding:
                 seq=entry.head.seq,
                 name=handover.name,
                 use=_USES[handover.use],
-                current_time=signing.display(bytes.fromhex(handover.now)),
+                now=signing.display(bytes.fromhex(handover.now)),
                 before=signing.display(bytes.fromhex(handover.before)),
             )
         if self.succession.predecessor:
