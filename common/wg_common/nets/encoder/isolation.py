@@ -1,16 +1,16 @@
-"""Features that depend on their record alone, to the last bit.
+"""Computation of features that depend on their record alone, to the last bit.
 
-The sensitivity of a release is that of integers, and holds only if one record more leaves every
-other record's features as they were. Products of matrices promise no such thing: MKL on AVX2 rounds
-the last two rows of 32 otherwise than those before, libraries add in another order for another
-number of rows or threads, and may start at another place in memory of another alignment.
+The sensitivity of a release is computed for integers, and holds only if an additional record leaves
+every other record's features unchanged. Matrix products do not guarantee this: MKL on AVX2 rounds
+the last two of 32 rows differently, libraries change the order of summation with the number of rows
+or threads, and results may depend on memory alignment.
 
-So whatever may be released is computed with one record at a time, in tensors that hold nothing
-else, by one thread, from memory of torch's own, which begins at a multiple of 64 bytes. Then the
-instructions and what they are given are functions of record and encoder: neither place nor company
-is among their arguments, whatever the processor's rounding.
+So features for release are computed one record at a time, in tensors that hold nothing else, by one
+thread, in memory that torch allocates at a multiple of 64 bytes. The executed instructions and
+their inputs are then functions of record and encoder only, not of the record's position or of other
+records, however the processor rounds.
 
-Not guaranteed: equal bits on another kind of processor, or with another version of torch.
+*Not guaranteed:* equal bits on another kind of processor, or with another version of torch.
 """
 
 import itertools
@@ -24,21 +24,21 @@ from torch import nn
 
 from wg_core.errors import InternalError
 
-ALIGNMENT = 64  # Bytes; what torch's allocator promises on a CPU
+ALIGNMENT = 64  # Alignment of torch's CPU allocator, in bytes
 
 M = TypeVar("M", bound=nn.Module)
 
 _LOCK = threading.Lock()
 _blocks: list[int] = []
-"""For each block of ``one_thread`` that is open in this process: torch's threads at its start."""
+"""Torch's number of threads at the start of each open ``one_thread`` block of this process."""
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use one thread in a block. Blocks may overlap, also those of several threads.
+    """Restrict torch to one thread within a block; blocks of several threads may overlap.
 
-    The number that was there before comes back with the last block's end, so that none ends
-    another's. MKL has one number for the process.
+    MKL has one number of threads per process. The end of the last open block restores the number
+    from before, so that no block ends the restriction of another.
     """
     with _LOCK:
         _blocks.append(torch.get_num_threads())
@@ -53,12 +53,12 @@ def one_thread() -> Iterator[None]:
 
 
 def align_memory(module: M) -> M:
-    """The module with its parameters and buffers in aligned memory of torch's own.
+    """Copy a module's parameters and buffers to memory that torch allocates and aligns.
 
-    Those that came from numpy stand wherever it put them, in another process elsewhere.
+    Tensors from numpy have an alignment that differs between processes.
 
     Raises:
-        InternalError: Torch's memory is not aligned as it promises.
+        InternalError: Torch's memory is not aligned to ``ALIGNMENT``.
     """
     for tensor in itertools.chain(module.parameters(), module.buffers()):
         tensor.data = tensor.detach().clone()

@@ -1,9 +1,9 @@
 """MiniRocket (Dempster et al. 2021, arXiv 2012.08791), fitted on a plant's windows.
 
-84 kernels at up to 32 dilations answer to a window; 9,996 shares of answers above thresholds are
-features, and thresholds are quantiles of answers to training windows, under the golden ratio. No
-label is looked at. Windows of several channels as aeon has them: each kernel adds up one to nine.
-``bench.minirocket`` holds it to aeon's.
+84 kernels at up to 32 dilations are convolved with a window. The 9,996 features are the shares of
+responses above thresholds; thresholds are quantiles of responses to training windows, at levels
+from the golden ratio. Labels are not used. Windows of several channels are treated as in aeon: each
+kernel sums one to nine channels. ``bench.minirocket`` compares the result with aeon's.
 """
 
 import itertools
@@ -16,21 +16,21 @@ from torch import Tensor, nn
 
 KERNELS = 84
 FEATURES = 9996
-LEAST_TIME = 9  # Samples of a window that kernels fit into
+LEAST_TIME = 9  # Shortest window that kernels fit into, in samples
 _MOST_DILATIONS = 32
 _MOST_CHANNELS = 9
-_AT_ONCE = 4096  # Places of windows that are answered together
+_AT_ONCE = 4096  # Number of samples of windows in one batch
 
 Windows = NDArray[np.float32]
 
 
 class MiniRocket(nn.Module):
-    """Windows ``[n, C, T]`` to shares ``[n, features]``.
+    """Map from windows ``[n, C, T]`` to shares of responses above thresholds, ``[n, features]``.
 
     Args:
-        channels: Number C.
-        time: Number T of samples of the shortest training window, at least ``LEAST_TIME``.
-        features: Their number, a multiple of 84.
+        channels: Number of channels C.
+        time: Number of samples T of the shortest training window, at least ``LEAST_TIME``.
+        features: Number of features, a multiple of 84.
     """
 
     mixes: Tensor
@@ -55,10 +55,12 @@ class MiniRocket(nn.Module):
     def fit(
         cls, windows: Windows, rng: np.random.Generator, features: int = FEATURES
     ) -> "MiniRocket":
-        """The module fitted on windows ``[n, C, T]``, n at least 1.
+        """Fit a module on training windows.
 
         Args:
-            rng: Of the channels that kernels add up, and of the windows that give thresholds.
+            windows: Training windows ``[n, C, T]``, n at least 1.
+            rng: Source of the channels that kernels sum, and of the windows that set thresholds.
+            features: Number of features, a multiple of 84.
         """
         _, channels, time = windows.shape
         rocket = cls(channels, time, features)
@@ -76,7 +78,7 @@ class MiniRocket(nn.Module):
         return rocket
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Shares of positive values."""
+        """Return the shares of responses above thresholds, ``[n, features]``."""
         time = windows.shape[-1]
         columns = []
         ends = itertools.accumulate(self._counts, initial=0)
@@ -86,13 +88,13 @@ class MiniRocket(nn.Module):
             for turn, inner in enumerate((answers, answers[..., edge : time - edge])):
                 kernels = slice((turn + number) % 2, None, 2)
                 near = inner[kernels].contiguous()
-                above = torch.empty_like(near)  # written to again and again: three times as fast
+                above = torch.empty_like(near)  # reused for each level: three times as fast
                 for level in thresholds[:, kernels, None, None]:
                     columns.append(torch.gt(near, level, out=above).mean(dim=-1))
         return torch.cat(columns).T
 
     def features(self, windows: Windows) -> NDArray[np.float32]:
-        """Shares of any number of windows, ``[n, features]``."""
+        """Compute features ``[n, features]`` of any number of windows, in batches."""
         step = max(1, _AT_ONCE // windows.shape[-1])
         with torch.inference_mode():
             parts = [
@@ -102,7 +104,7 @@ class MiniRocket(nn.Module):
         return np.asarray(torch.cat(parts).numpy())
 
     def _answers(self, windows: Tensor, number: int, kernels: slice = slice(None)) -> Tensor:
-        """Answers of kernels of one dilation to windows ``[n, C, T]``, ``[kernels, n, T]``."""
+        """Convolve windows ``[n, C, T]`` with kernels of one dilation: ``[kernels, n, T]``."""
         dilation = self._dilations[number]
         n, channels, time = windows.shape
         wider = F.pad(windows, (4 * dilation, 4 * dilation))
@@ -113,7 +115,7 @@ class MiniRocket(nn.Module):
 
 
 def _kernels() -> Tensor:
-    """The 84 kernels, ``[84, 9]``."""
+    """Return the 84 kernels, ``[84, 9]``."""
     kernels = torch.full((KERNELS, 9), -1.0)
     for row, places in enumerate(itertools.combinations(range(9), 3)):
         kernels[row, list(places)] = 2.0
@@ -121,7 +123,7 @@ def _kernels() -> Tensor:
 
 
 def _mixes(channels: int, dilations: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Which channels each kernel adds up, 0 or 1, ``[dilations, 84, C]``: 1 to 9, log-uniformly."""
+    """Draw masks ``[dilations, 84, C]`` of 1 to 9 channels that each kernel sums, log-uniformly."""
     size = dilations, KERNELS
     largest = np.log2(min(channels, _MOST_CHANNELS) + 1)
     count = np.floor(2 ** rng.uniform(0, largest, size))

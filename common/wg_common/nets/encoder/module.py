@@ -1,23 +1,20 @@
-"""The public encoder at work: a frozen trunk, and a projection fitted on public data (``fit``).
+"""Public encoder: a frozen trunk, and a projection fitted on public data (``fit``).
 
-There is one for each modality. A package says in its metadata which it is for (``modality``; images
-where it is not named). What differs between modalities is in its trunk (``trunk.EncoderTrunk``).
+Each modality has its own encoder. The package's metadata name the modality (images by default). The
+trunk (``trunk.EncoderTrunk``) holds all that differs between modalities.
 
-Features are ``clip((raw - mean) @ projection)``: the directions that tell public *classes* apart,
-with those in which whole data sets differ shrunk, scaled, and clipped to an L2 norm of 1. The clip
-is part of the encoder, so that a head sees the very features
-whose sums a plant releases; it costs no accuracy down to the tenth percentile of public norms, and
-halves the noise.
+Released features are ``clip((raw - mean) @ projection)``. The projection selects directions that
+separate public *classes*, and shrinks those in which whole data sets differ; the clip bounds the L2
+norm by 1. The clip is part of the encoder, so that a head sees the very features whose sums a plant
+releases. It costs no accuracy down to the tenth percentile of public norms, and halves the noise.
 
-Beside these few numbers, which are made to be released, a record has many *local features* for what
-never leaves a plant: the released ones, and the leading directions of the raw features. They cost
-no privacy, and local learning on them is five to eight points more accurate.
-A third kind has no public scale, and is scaled by each plant: what a trunk reads beside or in front
-of the projection (``EncoderTrunk.read``), and what further trunks of the fleet see, of which
-nothing is released.
+A record also has many *local features*, which never leave the plant: the released features, and the
+leading directions of the raw features. They cost no privacy, and local learning on them is five to
+eight points more accurate. Further local features have no public scale, so each plant scales them:
+the trunk's own outputs (``EncoderTrunk.read``), and the features of further trunks.
 
-The package is a safetensors file; its SHA-256 is the encoder's id, and it names the trunk's
-weights by hash. Nothing private ever enters: a plant receives the package when it enrols.
+The package is a safetensors file; its SHA-256 is the encoder's id, and it names the trunk's weights
+by hash. It contains no private data: a plant receives the package when it enrols.
 """
 
 from __future__ import annotations
@@ -51,12 +48,13 @@ log = logging.getLogger(__name__)
 
 
 class EncoderModule(nn.Module):
-    """Prepared records to features as one torch module, for export.
+    """Torch module from prepared records to local features, for export.
 
     Args:
+        trunk: Frozen trunk.
         mean: Mean of public raw features, ``[WIDTH]``.
-        projection: Raw features to released ones, ``[WIDTH, d]``.
-        local: Raw features to further local ones, ``[WIDTH, P - d]``.
+        projection: Map from raw to released features, ``[WIDTH, d]``.
+        local: Map from raw to further local features, ``[WIDTH, P - d]``.
     """
 
     mean: Tensor
@@ -73,16 +71,16 @@ class EncoderModule(nn.Module):
         self.register_buffer("local", local)
 
     def forward(self, records: Tensor) -> Tensor:
-        """Local features ``[n, D]`` of a batch from ``trunk.prepare``, the released ones first."""
+        """Return local features ``[n, D]`` of a batch from ``trunk.prepare``, released first."""
         raw, other_trunks = self.trunk.read(records)
         return torch.cat([self.project(raw), (raw - self.mean) @ self.local, *other_trunks], dim=1)
 
     def released_features(self, records: Tensor) -> Tensor:
-        """The features to be released alone, ``[n, d]``; arguments as of ``forward``."""
+        """Return the released features only, ``[n, d]``; arguments as for ``forward``."""
         return self.project(self.trunk(records))
 
     def project(self, raw: Tensor) -> Tensor:
-        """Features ``[n, d]`` of raw features ``[n, WIDTH]``."""
+        """Project raw features ``[n, WIDTH]`` to released features ``[n, d]``, and clip them."""
         features = (raw - self.mean) @ self.projection
         norm = features.square().sum(dim=1, keepdim=True).sqrt()
         return features * (CLIP_RADIUS / norm.clamp(min=CLIP_RADIUS))
@@ -90,22 +88,21 @@ class EncoderModule(nn.Module):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoder:
-    """A loaded encoder package.
+    """Loaded encoder package.
 
     Attributes:
         id: SHA-256 of the package, hex.
-        modality: Name of what it encodes.
-        dimension: Number d of features that are released.
-        scaled_dimension: Number P of local features that have a public scale, those d first.
-        local_blocks: Sizes of the blocks of the others.
-        trunk_blocks: Number of these of each trunk.
-        local_dimension: Number D of local features, those P first; each of the others is to be
-            scaled by the plant.
-        clip_radius: L2 norm that no released feature vector exceeds.
-        settings: Settings of the trunk, as they stand in the package.
+        modality: Name of the modality that it encodes.
+        dimension: Number d of released features.
+        scaled_dimension: Number P of local features with a public scale; the first d are released.
+        local_blocks: Sizes of the blocks of local features without a public scale.
+        trunk_blocks: Number of blocks of each trunk.
+        local_dimension: Number D of local features; each plant scales those after the first P.
+        clip_radius: Largest L2 norm of a released feature vector.
+        settings: Settings of the trunk, as in the package.
         module: The network.
-        further: Trunks that nothing is released of; their features are the last of the local ones.
-        maps: Reading maps, by the kind of machine; images have none.
+        further: Trunks whose features are never released, and come last among the local features.
+        maps: Reading maps by kind of machine; empty for images.
     """
 
     id: str
@@ -127,23 +124,23 @@ class Encoder:
         return tuple(self.maps)
 
     def machine_numbers(self, records: Records, data_sheet: DataSheet) -> NDArray[np.float32]:
-        """Numbers of a machine's records, each computed by itself (``reading_map``).
+        """Compute the machine numbers of records, one record at a time (``reading_map``).
 
-        *Guarantee.* A row depends on its record, the sheet and the encoder alone, to the last bit,
-        and has a norm of at most ``clip_radius``, but for rounding. A record of which a number is
-        not finite has zeros.
+        *Guarantee.* A row depends on its record, the data sheet and the encoder alone, to the last
+        bit, and has a norm of at most ``clip_radius``, up to rounding. A row with a value that is
+        not finite is replaced by zeros.
 
         Args:
-            records: Of the encoder's modality; sizes may differ.
+            records: Records of the encoder's modality; sizes may differ.
             data_sheet: Data sheet of their machine.
 
         Returns:
-            float32 ``[n, MACHINE_DIMENSION]``.
+            Machine numbers, float32 ``[n, MACHINE_DIMENSION]``.
 
         Raises:
-            ConfigError: The machine is unlike all that were simulated, or of a kind that the
-                encoder has no map of.
-            DataError: A record has another type or shape, or is of another modality.
+            ConfigError: The machine lies outside the simulated ranges, or the encoder has no
+                reading map for its kind.
+            DataError: A record has a wrong type or shape.
         """
         kind = stated_unit(data_sheet) or stated_kind(data_sheet)
         figures = kind.figures(data_sheet)
@@ -167,9 +164,9 @@ class Encoder:
         return np.where(np.isfinite(numbers).all(axis=1, keepdims=True), numbers, np.float32(0))
 
     def at_plant(self, trunk: PlantTrunk) -> Encoder:
-        """The encoder as a plant's own models see it, with a trunk behind it that is fitted there.
+        """Return the encoder extended by a trunk fitted at a plant, for the plant's own models.
 
-        What is released does not change.
+        Released features do not change.
         """
         blocks, counts = trunk.layout(self.local_blocks, self.trunk_blocks)
         return replace(
@@ -181,40 +178,40 @@ class Encoder:
         )
 
     def encode(self, records: Records, *, one_by_one: bool = True) -> NDArray[np.float32]:
-        """Features to be released, float32 ``[n, d]``, each row of norm at most ``clip_radius``.
+        """Compute released features, float32 ``[n, d]``, each row of norm at most ``clip_radius``.
 
-        Arguments, guarantee and errors as of ``encode_local``; if not ``one_by_one``, of
-        ``encode_batched``. Zeros where the trunk failed on a record.
+        Arguments, guarantee and errors are those of ``encode_local``, or of ``encode_batched`` if
+        not ``one_by_one``. A record on which the trunk fails has a row of zeros.
         """
         run, trunk = self.module.released_features, self.module.trunk
         batch = 1 if one_by_one else trunk.batch
         return _zeros_for_failures(self._run(run, trunk, records, self.dimension, batch=batch))
 
     def encode_local(self, records: Records) -> NDArray[np.float32]:
-        """Local features of records, each computed by itself.
+        """Compute local features of records, one record at a time.
 
         *Guarantee.* On a CPU a row depends on its record and the encoder alone, to the last bit:
-        not on the other records, their number or its place (``isolation``). Where a trunk fails on
-        a record, all its features of it are NaN, which count as zeros in whatever leaves; no record
-        ends the call (``_features``).
+        not on the other records, their number or its position (``isolation``). If a trunk fails on
+        a record, all features of that trunk are NaN, and count as zeros in a release; no record
+        aborts the call (``_features``).
 
         Args:
-            records: Of the encoder's modality; sizes may differ.
+            records: Records of the encoder's modality; sizes may differ.
 
         Returns:
-            float32 ``[n, D]``, the d released ones first.
+            Local features, float32 ``[n, D]``, the d released features first.
 
         Raises:
-            DataError: A record has another type or shape, or is of another modality.
-            StorageError: The machine cannot start a trunk's process again.
+            DataError: A record has a wrong type or shape.
+            StorageError: The machine cannot restart a trunk's process.
         """
         return self._local(records, one_by_one=True)
 
     def encode_batched(self, records: Records) -> NDArray[np.float32]:
-        """Local features of records of which nothing is released: public ones, and predictions.
+        """Compute local features in batches, for records that no release uses.
 
-        Where a trunk runs batches: equal to ``encode_local`` within rounding, and for images four
-        times as fast. Zeros where a trunk failed on a record. Errors as of ``encode_local``.
+        The result equals ``encode_local`` up to rounding, and takes a quarter of the time for
+        images. A trunk that fails on a record gives zeros. Errors are those of ``encode_local``.
         """
         return _zeros_for_failures(self._local(records, one_by_one=False))
 
@@ -246,12 +243,12 @@ def _local_width(trunk: EncoderTrunk) -> int:
 
 
 def plant_features(trunk: PlantTrunk, modality: str, records: Records) -> NDArray[np.float32]:
-    """Features ``[n, width]`` of a plant's records by a trunk that is fitted there.
+    """Compute features ``[n, width]`` of records by a trunk that was fitted at the plant.
 
-    Zeros where it failed on a record.
+    A record on which the trunk fails has a row of zeros.
 
     Raises:
-        DataError: A record has another type or shape.
+        DataError: A record has a wrong type or shape.
     """
     modality_of(modality).check_all(records)
     run = trunk.local
@@ -266,18 +263,19 @@ def raw_features(
     settings: Mapping[str, str] | None = None,
     trunk: TrunkKind | None = None,
 ) -> NDArray[np.float32]:
-    """Raw trunk features ``[n, WIDTH]`` of public records, for ``fit.fit_encoder``.
+    """Compute raw trunk features ``[n, WIDTH]`` of public records, for ``fit.fit_encoder``.
+
+    A record on which the trunk fails has a row of zeros; the number of failures is logged.
 
     Args:
-        settings: Settings of the trunk; None for the usual ones.
-        trunk: None: the usual one.
-
-    Returns:
-        Zeros where the trunk failed on a record, which is logged.
+        records: Public records.
+        modality: Name of their modality.
+        settings: Settings of the trunk; None for the defaults.
+        trunk: Kind of the trunk; None for the default trunk.
 
     Raises:
-        DataError: A record has another type or shape.
-        DecodeError: No such modality, or a setting is out of range.
+        DataError: A record has a wrong type or shape.
+        DecodeError: There is no such modality, or a setting is out of range.
     """
     kind = trunk_of(modality) if trunk is None else trunk
     run = load_trunk(kind, modality, kind.settings() if settings is None else settings)
@@ -295,11 +293,11 @@ def load_encoder(data: bytes) -> Encoder:
     """Load an encoder package.
 
     Args:
-        data: From ``fit.fit_encoder``.
+        data: Package from ``fit.fit_encoder``.
 
     Raises:
-        DecodeError: The bytes are no encoder package of this version.
-        VerificationError: It could overflow on a record; see ``encoder_package``.
+        DecodeError: The bytes are not an encoder package of this version.
+        VerificationError: The encoder could overflow on a record; see ``package``.
         ConfigError: The trunk that it names is not installed.
     """
     contents = packages.unpack(data)
@@ -331,7 +329,7 @@ def assemble(
     settings: Mapping[str, str],
     further_trunks: tuple[EncoderTrunk, ...] = (),
 ) -> Encoder:
-    """An encoder of its parts; arguments as of ``Encoder``."""
+    """Assemble an encoder from its parts; arguments as for ``Encoder``."""
     dimension = module.projection.shape[1]
     scaled_width = dimension + module.local.shape[1]
     by_trunk = packages.blocks_of((module.trunk, *further_trunks))
@@ -358,20 +356,19 @@ def _zeros_for_failures(features: NDArray[np.float32]) -> NDArray[np.float32]:
 def _features(
     run: Callable[[Sequence[Record]], Tensor], records: Records, width: int, *, batch: int
 ) -> NDArray[np.float32]:
-    """Features ``[n, width]`` of records, NaN where a trunk failed: here an encoder is total.
+    """Compute features ``[n, width]`` of records, with a row of NaN if the trunk fails.
 
-    Whoever makes an encoder can make one that fails on a certain record. Were that an error, it
-    would tell that the record is there, and cost nothing. So whatever a trunk does on a record, by
-    an error, another shape, or a number that is not finite, is a row of NaN, and nothing else
-    differs: the records beside it in a batch run again, at their places, with one of them in the
-    place of those that failed. Memory and time are bounded where a trunk runs
-    (``confined_trunk``).
+    An encoder can be built to fail on a certain record. An error would then reveal at no privacy
+    cost that a plant has this record. So an exception, a wrong shape, or a value that is not finite
+    gives a row of NaN, and has no other effect: the other records of the batch run again at their
+    positions, with one of them substituted for each failed record. ``confined_trunk`` bounds memory
+    and time.
 
-    Kernels differ with the batch size in their last bits: every batch is full, so that work that
-    was cut off and goes on gives the same numbers.
+    The last bits of kernels' results depend on the batch size. So every batch is full, and work
+    that resumes after an interruption gives the same numbers.
 
     Args:
-        run: Features ``[batch, width]`` of a full batch.
+        run: Function from a full batch to its features ``[batch, width]``.
     """
     features = np.full((len(records), width), np.nan, np.float32)
     with isolation.one_thread(), torch.inference_mode():
@@ -385,7 +382,7 @@ def _features(
 def _rows(
     run: Callable[[Sequence[Record]], Tensor], chunk: Sequence[Record], shape: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """Features of at most a batch of records, NaN where a trunk failed."""
+    """Compute features of at most a batch of records, with a row of NaN if the trunk fails."""
     batch, width = shape
     rows = _attempt(run, [*chunk, *[chunk[-1]] * (batch - len(chunk))], shape)
     if rows is not None:
@@ -409,10 +406,10 @@ def _rows(
 def _attempt(
     run: Callable[[Sequence[Record]], Tensor], records: Sequence[Record], shape: tuple[int, int]
 ) -> NDArray[np.float32] | None:
-    """Features of a full batch, or nothing: a trunk failed on a record of it.
+    """Compute features of a full batch; None if the trunk failed on one of its records.
 
     Raises:
-        StorageError: The machine cannot start a trunk's process; no record is the reason.
+        StorageError: The machine cannot start a trunk's process, whatever the record.
     """
     try:
         rows = run(records).cpu().numpy()

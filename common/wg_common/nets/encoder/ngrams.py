@@ -1,11 +1,10 @@
-"""How a text is written: its words and pieces of words as one vector, whatever the language.
+"""Vectors of a text's character n-grams, words and pairs of words, for any language.
 
-Counts of character n-grams within words, of words and of pairs of words, damped by a logarithm, as
-TF-IDF has them, but for what it counts in other texts: nothing is fitted. Each n-gram has a fixed
-sparse direction of random signs (Li, Hastie and Church 2006, *Very Sparse Random Projections*,
-KDD), so that cosines of vectors are about those of counts and columns vary about alike. A sentence
-encoder (``sentences``) knows what words mean; this knows codes, names of parts and components,
-which mean nothing to it.
+Counts are damped by a logarithm, as in TF-IDF without the document frequencies, so nothing is
+fitted. Each n-gram has a fixed sparse direction of random signs (Li, Hastie and Church 2006, *Very
+Sparse Random Projections*, KDD), so cosines of vectors approximate those of counts, and columns
+have similar variances. A sentence encoder (``sentences``) captures the meaning of words; n-grams
+capture codes and names of parts, which a sentence encoder does not know.
 
 Nothing here is random or learnt: directions are bits of a hash.
 """
@@ -21,12 +20,12 @@ from numpy.typing import NDArray
 
 WIDTH = 2048
 VERSION = "n-grams-1"
-_LENGTHS = range(2, 6)  # Characters of a piece of a word
-_ENTRIES = 8  # Numbers of a direction that are not zero
+_LENGTHS = range(2, 6)  # Lengths of character n-grams
+_ENTRIES = 8  # Number of nonzero entries in a direction
 
 
 def vector(text: str) -> NDArray[np.float32]:
-    """Unit vector of a text, float32 ``[2048]``."""
+    """Return the unit vector of a text, float32 ``[2048]``."""
     total = np.zeros(WIDTH)
     for ngram, count in sorted(Counter(_ngrams(text)).items()):
         digest = hashlib.blake2b(ngram.encode(), digest_size=2 * _ENTRIES).digest()
@@ -36,7 +35,7 @@ def vector(text: str) -> NDArray[np.float32]:
 
 
 def _ngrams(text: str) -> Iterator[str]:
-    """Words, pairs of words, and pieces of words with a blank at either end."""
+    """Yield words, pairs of words, and n-grams of words padded by a blank at both ends."""
     words = unicodedata.normalize("NFKC", text).lower().split()
     yield from words
     yield from (" ".join(pair) for pair in pairwise(words))

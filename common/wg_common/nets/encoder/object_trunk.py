@@ -1,8 +1,8 @@
-"""The second trunk of images: EfficientNet-Lite0 at the side that it was trained at.
+"""Second image trunk: EfficientNet-Lite0 at its training resolution.
 
-The usual trunk looks at 128 pixels, for its numbers are released and a record must cost little. On
-224 pixels the same network tells small objects and fine marks apart that it blurs; nothing of it is
-released, and a plant's own model weighs it by its records.
+The default trunk uses 128 pixels, to keep the cost of each record low. At 224 pixels the same
+network separates small objects and fine marks that are blurred at 128. None of these features are
+released; a plant's own model weights them by the plant's records.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _SIDE = 224
 
 
 class ObjectTrunk(NamedTrunk):
-    """Images to the last feature map's mean, of unit length: ``[n, 1280]``."""
+    """Trunk from images to unit vectors ``[n, 1280]``: the mean of the last feature map."""
 
     label = f"{published_weights.NAME}-{_SIDE}"
     width = LAST
@@ -36,24 +36,24 @@ class ObjectTrunk(NamedTrunk):
 
     @classmethod
     def digest(cls) -> str:
-        """SHA-256 of ImageNet's weights, hex."""
+        """Return the SHA-256 of ImageNet's weights, hex."""
         return published_weights.SHA256
 
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:
-        """Equal weights."""
+        """Return equal weights."""
         return np.ones(LAST)
 
     def bounds(self) -> float:
-        """Vectors have unit length, but for rounding."""
+        """Return 1.01: vectors have unit length up to rounding."""
         return 1.01
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
-        """Images as one batch ``[n, 3, 224, 224]``, channels last."""
+        """Resize images to one batch ``[n, 3, 224, 224]``, channels last."""
         return encoder_batch(records, _SIDE)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Unit vectors of images ``[n, 3, 224, 224]``, 0 to 255."""
+        """Return unit vectors of images ``[n, 3, 224, 224]``, 0 to 255."""
         return F.normalize(self.stages.last_map(images), dim=1)
 
 

@@ -1,26 +1,25 @@
-"""A trunk from an ONNX file that the operator names by its SHA-256.
+"""Trunk from an ONNX file that the operator identifies by its SHA-256.
 
-The file is hostile, at the server until its hash is the one that the plan states and at a plant
-until its owner confirms the package that holds it; and it is bounded even then: a confirmed hash
-says which file, not that it is harmless. In this order:
+The file is untrusted: at the server until its hash matches the plan, and at a plant until the owner
+confirms the package that holds it. Even then it stays confined, since a confirmed hash identifies a
+file but does not make it harmless. The steps are:
 
-1. At most ``FILE_LIMIT`` bytes are read, once; the hash is taken of these bytes before anything
-   parses them, and all that follows sees the same bytes.
-2. The graph may hold operators of ``OPERATORS`` alone, of ONNX's own domain. That leaves no custom
-   operator (which a library beside the file would have to bring), no loop, branch or function
-   (whose work is not in the file's size), no randomness, text or training. Tensors lie in the
-   file: one that names another file is refused.
-3. Processes of its own with bounds on memory and time alone load it (``confined_trunk``), the
-   first of them with made-up images (``trial``).
-4. Tensors at work share ``ARENA_LIMIT`` bytes.
+1. At most ``FILE_LIMIT`` bytes are read, once; they are hashed before anything parses them, and all
+   later steps use the same bytes.
+2. The graph may contain only ``OPERATORS`` of ONNX's own domain. This excludes custom operators
+   (which need a library beside the file), loops, branches and functions (whose work the file's
+   size does not bound), randomness, text and training. A tensor stored in another file is refused.
+3. Only separate processes with bounds on memory and time load the file (``confined_trunk``), first
+   with artificial images (``trial``).
+4. Tensors share an arena of ``ARENA_LIMIT`` bytes at run time.
 
-Input: one tensor ``[1, 3, p, p]`` or ``[1, p, p, 3]``, where axes may be free, of float32, or of
-uint8: that is given pixels as they are. Output: ``[1, w]`` is taken as it is, of ``[1, tokens, w]``
-the first token (where vision transformers put what they say of the whole image), of a map the mean
-over space. Each row is divided by its length. So no raw feature of any image is above 1, whatever
-the network gives. *Guarantee.* Features depend on record and file alone: one image at a time, one
-thread. Not guaranteed: equal bits on another kind of processor or another version of ONNX Runtime;
-that bugs of ONNX Runtime's parser do no harm, which is what the hash is for.
+The input is one tensor ``[1, 3, p, p]`` or ``[1, p, p, 3]``, where axes may be free, of float32, or
+of uint8, which receives unscaled pixels. Features are an output ``[1, w]``, the first token of an
+output ``[1, tokens, w]`` (the class token of vision transformers), or the spatial mean of a map.
+Each row is divided by its length, so no raw feature of any image exceeds 1, whatever the network
+computes. *Guarantee.* Features depend on record and file alone: the network runs on one image at a
+time, in one thread. *Not guaranteed:* equal bits on another kind of processor or another version of
+ONNX Runtime, or protection from bugs in ONNX Runtime's parser; the hash is there for these.
 """
 
 from __future__ import annotations
@@ -43,8 +42,8 @@ from wg_common.nets.encoder.trunk_choice import WIDTH_LIMIT, TrunkChoice
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.wire import canonical
 
-FILE_LIMIT = 96 << 20  # Bytes of the largest file that is read
-ARENA_LIMIT = 2 << 30  # Bytes of tensors at work, the file's own among them
+FILE_LIMIT = 96 << 20  # Largest file that is read, in bytes
+ARENA_LIMIT = 2 << 30  # Memory of all tensors at run time, including those of the file, in bytes
 NODE_LIMIT = 20_000  # Most nodes of a graph
 OPERATORS = frozenset(
     name
@@ -64,18 +63,18 @@ OPERATORS = frozenset(
     )
     for name in line.split()
 )
-"""Operators of networks that see images; their work is bounded by the tensors that they make."""
+"""Operators of image networks whose work is bounded by the size of their output tensors."""
 _DOMAINS = frozenset({"", "ai.onnx"})
 _EXTRA = "pip install 'weightgate[encoders]'"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnnxFile:
-    """A file and how it is read: see ``trunk.TrunkKind``.
+    """ONNX file with its declared format, as a ``trunk.TrunkKind``.
 
     Attributes:
-        read_as: How, with the number of its features.
-        data: Contents of the file, at most ``FILE_LIMIT``, not yet held against ``read_as``.
+        read_as: Declared format, hash and number of features.
+        data: Content of the file, at most ``FILE_LIMIT`` bytes, not yet checked by ``read_as``.
     """
 
     read_as: TrunkChoice
@@ -87,7 +86,7 @@ class OnnxFile:
 
     @property
     def label(self) -> str:
-        """Name that the operator gave it."""
+        """Name that the operator gave the trunk."""
         return self.read_as.name
 
     @property
@@ -102,47 +101,47 @@ class OnnxFile:
 
     @property
     def local_blocks(self) -> tuple[int, ...]:
-        """The raw features."""
+        """One block of all raw features."""
         return (self.width,)
 
     def choice(self) -> TrunkChoice:
-        """See ``read_as``."""
+        """Return ``read_as``."""
         return self.read_as
 
     def digest(self) -> str:
-        """Digest of the file, hex, as the choice states it."""
+        """Return the declared SHA-256 of the file, hex."""
         return self.read_as.sha256
 
     def block_weights(self) -> NDArray[np.float64]:
-        """All alike."""
+        """Return equal weights."""
         return np.full(self.width, self.width**-0.5)
 
     def local_weights(self) -> NDArray[np.float64]:
-        """Likewise."""
+        """Return equal weights."""
         return self.block_weights()
 
     def reading(self) -> None:
-        """Raw features are read as they are."""
+        """Return None: raw features are not mapped."""
 
     def settings(self, *, pixels: int = 0) -> dict[str, str]:
-        """None: the choice has all of them."""
+        """Return no settings: the choice has all of them."""
         return {}
 
     def check_settings(self, metadata: Mapping[str, Any]) -> None:
-        """There is nothing to refuse."""
+        """Accept any metadata, since there are no settings."""
 
     def from_settings(self, metadata: Mapping[str, Any]) -> OnnxTrunk:
-        """Load the network into this process; errors as of ``OnnxTrunk``."""
+        """Load the network into this process; errors as for ``OnnxTrunk``."""
         return OnnxTrunk(self.read_as, self.data)
 
 
 class OnnxTrunk(EncoderTrunk):
-    """See the module.
+    """Trunk that runs an ONNX file in this process; see the module.
 
     Raises:
         ConfigError: A package is missing.
-        VerificationError: The file is another one than the choice names.
-        DecodeError: It is no network that is taken here.
+        VerificationError: The file is not the one that the choice names.
+        DecodeError: The file is not an accepted network.
     """
 
     _mean: Tensor
@@ -172,7 +171,7 @@ class OnnxTrunk(EncoderTrunk):
 
     @property
     def label(self) -> str:
-        """Name that the operator gave it."""
+        """Name that the operator gave the trunk."""
         return self.choice.name
 
     @property
@@ -182,39 +181,39 @@ class OnnxTrunk(EncoderTrunk):
 
     @property
     def local_blocks(self) -> tuple[int, ...]:
-        """The raw features."""
+        """One block of all raw features."""
         return (self._width,)
 
     @property
     def exports(self) -> bool:
-        """No: ONNX Runtime runs it."""
+        """False, because ONNX Runtime runs the trunk."""
         return False
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
-        """An image as the network sees it, ``[1, 3, p, p]`` or ``[1, p, p, 3]``."""
+        """Convert an image to the network's input, ``[1, 3, p, p]`` or ``[1, p, p, 3]``."""
         pixels = image_trunk.prepare(records, self.choice.pixels, mode="bicubic")
         batch = pixels.round().byte() if self._bytes else (pixels / 255 - self._mean) / self._std
         return batch.permute(0, 2, 3, 1).contiguous() if self.choice.layout == "nhwc" else batch
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Features of one image, ``[1, width]``, of length 1."""
+        """Return the features of one image, ``[1, width]``, scaled to unit length."""
         features = torch.from_numpy(self._features(batch)).double()
         return F.normalize(features, dim=1).float()
 
     def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """The features, which are the one local block, too."""
+        """Return the features, also as the only local block."""
         raw = self(records)
         return raw, (raw,)
 
     def bounds(self) -> float:
-        """Vectors have unit length, but for rounding."""
+        """Return 1.01: vectors have unit length up to rounding."""
         return 1.01
 
     def _features(self, batch: Tensor) -> NDArray[np.float32]:
         import onnxruntime
 
         options = onnxruntime.RunOptions()
-        # What an image took is given back: the next one finds the arena as this one did.
+        # The arena shrinks after each image, so that every image finds it in the same state.
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         try:
             (output,) = self._session.run([self._output], {self._input: batch.numpy()}, options)
@@ -224,17 +223,17 @@ class OnnxTrunk(EncoderTrunk):
 
 
 def check_hash(choice: TrunkChoice, data: bytes) -> None:
-    """Refuse another file than the choice names: ``VerificationError``."""
+    """Raise ``VerificationError`` unless a file has the hash that the choice names."""
     digest = canonical.sha256_hex(data)
     if digest != choice.sha256:
         raise VerificationError(f"{choice.name}: SHA-256 {digest}, expected {choice.sha256}")
 
 
 def check_graph(data: bytes, choice: TrunkChoice) -> None:
-    """Refuse a file that is no plain network of images, without running any of it.
+    """Check that a file is a plain image network, without running it.
 
     Raises:
-        DecodeError: It is none, or has no such output.
+        DecodeError: The file is not an accepted network, or lacks the chosen output.
         ConfigError: The package ``onnx`` is missing.
     """
     source = choice.name
@@ -315,7 +314,7 @@ def _session(data: bytes, name: str) -> Any:
             data,
             options,
             providers=["CPUExecutionProvider"],
-            # Otherwise constants are computed before there is a clock.
+            # Constant folding would compute before the time limit applies.
             disabled_optimizers=["ConstantFolding"],
         )
     except Exception as error:  # ONNX Runtime's errors share no other base
@@ -334,7 +333,7 @@ def _bounded_memory() -> None:
 
 
 def _pool_output(output: Any, choice: TrunkChoice) -> NDArray[np.float32]:
-    """An output as features ``[1, w]``."""
+    """Reduce an output to features ``[1, w]``."""
     source = choice.name
     if not isinstance(output, np.ndarray) or output.dtype != np.float32:
         kind = getattr(output, "dtype", type(output).__name__)
@@ -352,7 +351,7 @@ def _pool_output(output: Any, choice: TrunkChoice) -> NDArray[np.float32]:
 
 
 def example(pixels: int) -> Record:
-    """An image with something in it."""
+    """Return an artificial image with brightness ramps, uint8 ``[p, p, 3]``."""
     ramp = np.broadcast_to(np.linspace(0, 255, pixels).astype(np.uint8), (pixels, pixels))
     return np.stack([ramp, ramp.T, np.full_like(ramp, 128)], axis=2)
 

@@ -1,19 +1,18 @@
-"""The encoder package: its bytes, and what is accepted as one.
+"""Format of the encoder package, and the checks on it.
 
-A safetensors file of three tensors, with metadata that say what it encodes and name the trunk by
-hash. Trunks that come from files lie in it, too, and reading maps of machines (``reading_map``).
-Its SHA-256 is the encoder's id.
+The package is a safetensors file of three tensors, with metadata that give the modality and name
+the trunk by hash. It also holds trunks that come from files, and reading maps of machines
+(``reading_map``). Its SHA-256 is the encoder's id.
 
-It comes from a server, and sees every record of a plant: so its numbers are bounded before it sees
-one. *Guarantee.* Of an encoder that ``check_range`` accepts, no feature of any valid record, and
-nothing on the way to it, is infinite or NaN. The argument: raw features have bounds that hold for
-every record (``EncoderTrunk.bounds``); the trunks are pinned by hash, and rows of one from a file
-have length 1. A feature
-is a sum of terms ``(raw_j - mean_j) p_jk``, and this sum and each partial sum of it is at most
-``F_k = sum_j (bound_j + |mean_j|) |p_jk|``, whatever the order, but for rounding by a factor of at
-most ``(1 + 2^-24)^(2 width)``. With ``F_k`` at most ``RANGE`` = 1e12 and at most 5,000 columns, the
-sum of squares, of which the clip takes the root, is below 1e28; float32 reaches 3e38. The clip
-divides by at least its radius.
+The package comes from a server and processes every record of a plant, so its values are bounded
+beforehand. *Guarantee.* If ``check_range`` accepts an encoder, no feature of any valid record, and
+no intermediate value, is infinite or NaN. The argument: raw features have bounds that hold for
+every record (``EncoderTrunk.bounds``), since trunks are pinned by hash, and rows of a trunk from a
+file have length 1. A feature is a sum of terms ``(raw_j - mean_j) p_jk``. This sum and each partial
+sum is at most ``F_k = sum_j (bound_j + |mean_j|) |p_jk|`` in any order, up to a rounding factor of
+at most ``(1 + 2^-24)^(2 width)``. With ``F_k`` at most ``RANGE`` = 1e12 and at most 5,000 columns,
+the sum of squares in the clip is below 1e28, and float32 reaches 3e38. The clip divides by at least
+its radius.
 """
 
 import json
@@ -42,12 +41,12 @@ from wg_core.wire import canonical
 
 VERSION = 1
 PACKAGE_LIMIT = 128 << 20
-RANGE = 1e12  # Largest value that a feature may have for any record before it is clipped
+RANGE = 1e12  # Largest magnitude of any record's feature before the clip
 
 TENSORS = ("mean", "projection", "local")
 
 
-_FILE = "file-"  # Tensors of the bytes of trunks' files, by their place among the trunks
+_FILE = "file-"  # Name prefix of the tensor with a trunk file's bytes; the trunk's index follows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +55,10 @@ class About:
 
     Attributes:
         encoder: SHA-256 of the package, hex.
-        modality: What it encodes.
-        sources: Names of the public data that it says it was fitted on.
-        trunks: What it stands on; the numbers of the first are released.
-        machine_kinds: Kinds of machines that it has a reading map of.
+        modality: Name of the modality that it encodes.
+        sources: Claimed names of the public data of its fit.
+        trunks: Trunks; features of the first are released.
+        machine_kinds: Kinds of machines for which it has a reading map.
     """
 
     encoder: str
@@ -70,7 +69,7 @@ class About:
 
     @property
     def trunk_names(self) -> tuple[str, ...]:
-        """Names of its trunks for people, with the licence where a trunk came from a file."""
+        """Names of its trunks for display, with the licence of a trunk from a file."""
         return tuple(
             f"{trunk.name} ({trunk.licence})" if trunk.file else trunk.name for trunk in self.trunks
         )
@@ -78,13 +77,13 @@ class About:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """An encoder package, unpacked.
+    """Contents of an encoder package.
 
     Attributes:
-        tensors: Those of ``TENSORS``.
-        metadata: As they stand in it.
-        kinds: The trunks; the numbers of the first are released.
-        maps: Reading maps, by the kind of machine.
+        tensors: Tensors named in ``TENSORS``.
+        metadata: Metadata of the package.
+        kinds: Trunks; features of the first are released.
+        maps: Reading maps by kind of machine.
     """
 
     tensors: dict[str, NDArray[np.float32]]
@@ -99,7 +98,7 @@ class Contents:
 
     @property
     def trunk_blocks(self) -> tuple[int, ...]:
-        """Number of these of each trunk."""
+        """Number of blocks of each trunk."""
         return tuple(len(blocks) for blocks in blocks_of(self.kinds))
 
 
@@ -112,14 +111,16 @@ def blocks_of(kinds: Sequence[TrunkKind | EncoderTrunk]) -> list[tuple[int, ...]
 def kinds_of(
     modality: str, choices: Sequence[TrunkChoice], files: Mapping[str, bytes]
 ) -> tuple[TrunkKind, ...]:
-    """The trunks that are chosen; of none the usual one.
+    """Return the chosen trunks, or the default trunk if there are no choices.
 
     Args:
-        files: Bytes of each choice's ``file``.
+        modality: Name of the modality.
+        choices: Choices of trunks.
+        files: Content of each choice's ``file``.
 
     Raises:
-        DecodeError: No such modality.
-        ConfigError: No such trunk, or files are not read for this modality.
+        DecodeError: There is no such modality.
+        ConfigError: There is no such trunk, or the modality reads no trunks from files.
     """
     return tuple(
         file_trunk(modality, choice, files[choice.file])
@@ -130,10 +131,10 @@ def kinds_of(
 
 
 def modality_of(metadata: Mapping[str, str]) -> str:
-    """Return the modality that an encoder of this metadata encodes.
+    """Return the name of the modality in an encoder's metadata.
 
     Raises:
-        DecodeError: No modality that is known here.
+        DecodeError: The modality is unknown.
     """
     return modality(str(metadata.get("modality"))[:64]).name
 
@@ -142,7 +143,7 @@ def read_modality(data: bytes) -> str:
     """Read the modality of an encoder package, without building its network.
 
     Raises:
-        DecodeError: The bytes are no encoder package of this version.
+        DecodeError: The bytes are not an encoder package of this version.
     """
     return modality_of(unpack(data).metadata)
 
@@ -151,7 +152,7 @@ def read_about(data: bytes) -> About:
     """Read the description of an encoder package.
 
     Raises:
-        DecodeError: The bytes are no encoder package of this version.
+        DecodeError: The bytes are not an encoder package of this version.
     """
     contents = unpack(data)
     try:
@@ -171,10 +172,10 @@ def read_about(data: bytes) -> About:
 
 
 def projection_of_texts(data: bytes) -> NDArray[np.float32] | None:
-    """Return the projection ``[512, d]`` of texts and class names; None for other records.
+    """Return the projection ``[512, d]`` of texts and class names; None for other modalities.
 
     Raises:
-        DecodeError: The bytes are no encoder package of this version.
+        DecodeError: The bytes are not an encoder package of this version.
     """
     contents = unpack(data)
     texts = modality_of(contents.metadata) == Texts.name
@@ -182,7 +183,7 @@ def projection_of_texts(data: bytes) -> NDArray[np.float32] | None:
 
 
 def _is_name(source: object) -> bool:
-    """Return whether a name can be shown to somebody who decides by it."""
+    """Return True if a name can be displayed to a user who decides by it."""
     return isinstance(source, str) and 0 < len(source) <= 200 and source.isprintable()
 
 
@@ -193,10 +194,14 @@ def pack(
     metadata: dict[str, str],
     kinds: Sequence[TrunkKind] = (),
 ) -> bytes:
-    """Pack tensors ``[WIDTH]``, ``[WIDTH, d]``, ``[WIDTH, P - d]``, kept as float32.
+    """Pack an encoder; tensors are stored as float32.
 
     Args:
-        kinds: The trunks; that there is one alone, and that known by its name, goes without saying.
+        mean: Mean of public raw features, ``[WIDTH]``.
+        projection: Map from raw to released features, ``[WIDTH, d]``.
+        local: Map from raw to further local features, ``[WIDTH, P - d]``.
+        metadata: Metadata of the package.
+        kinds: Trunks of the encoder; they are stored unless there is one named trunk only.
     """
     values = zip(TENSORS, (mean, projection, local), strict=True)
     tensors: dict[str, NDArray[np.generic]] = {
@@ -218,10 +223,10 @@ def pack(
 
 
 def with_maps(data: bytes, maps: Maps) -> bytes:
-    """A package with these reading maps in it, in the place of those that it has.
+    """Return a package whose reading maps are replaced by the given maps.
 
     Raises:
-        DecodeError: The bytes are no encoder package of this version.
+        DecodeError: The bytes are not an encoder package of this version.
     """
     unpack(data)
     tensors = safetensors.numpy.load(data)
@@ -235,7 +240,7 @@ class _Choices:
 
 
 def _choices(metadata: Mapping[str, str]) -> tuple[TrunkChoice, ...]:
-    """The trunks that a package names, where they are others than the usual one."""
+    """Read the trunk choices of a package; empty for the default trunk alone."""
     text = metadata.get("trunks", "")
     if not text:
         return ()
@@ -254,7 +259,7 @@ def unpack(data: bytes) -> Contents:
     """Read the contents of a package, without building its networks.
 
     Raises:
-        DecodeError: The bytes are no encoder package of this version.
+        DecodeError: The bytes are not an encoder package of this version.
         VerificationError: A reading map could overflow on some record.
     """
     if len(data) > PACKAGE_LIMIT:
@@ -268,7 +273,7 @@ def unpack(data: bytes) -> Contents:
         ValueError,
         KeyError,
         TypeError,
-        RecursionError,  # JSON in a string of the header may nest as deep as it is long
+        RecursionError,  # JSON in the header may be nested deeply
     ) as error:
         raise DecodeError(f"encoder: not an encoder package: {error}") from error
     if not isinstance(metadata, dict):
@@ -302,7 +307,7 @@ def unpack(data: bytes) -> Contents:
 
 
 def _header(data: bytes) -> dict[str, str]:
-    """Metadata of a safetensors file."""
+    """Read the metadata of a safetensors file."""
     size = int.from_bytes(data[:8], "little")
     header: dict[str, str] = json.loads(data[8 : 8 + size])["__metadata__"]
     return header
@@ -311,7 +316,7 @@ def _header(data: bytes) -> dict[str, str]:
 def _kinds(
     metadata: Mapping[str, str], files: Mapping[str, NDArray[np.generic]]
 ) -> tuple[TrunkKind, ...]:
-    """The trunks of a package; ``DecodeError`` where they are not all that it holds."""
+    """Return the trunks of a package; ``DecodeError`` if they do not match its tensors."""
     choices = _choices(metadata)
     file_names = {choice.file for choice in choices if choice.file}
     if file_names != set(files) or any(x.dtype != np.uint8 or x.ndim != 1 for x in files.values()):
@@ -331,18 +336,18 @@ def _kinds(
 def check_range(
     tensors: Mapping[str, NDArray[np.float32]], bounds: NDArray[np.float64] | float
 ) -> None:
-    """Refuse tensors that could overflow on some record; which is public arithmetic.
+    """Check that no record can make the encoder overflow.
 
     Args:
-        tensors: From ``unpack``.
-        bounds: Largest magnitude of each raw feature of any record, ``[WIDTH]``, or of all.
+        tensors: Tensors from ``unpack``.
+        bounds: Bounds on the magnitudes of raw features, ``[WIDTH]``, or one common bound.
 
     Raises:
         VerificationError: A feature could be larger than ``RANGE``.
     """
     extent = bounds + np.abs(tensors["mean"].astype(np.float64))
     for name in ("projection", "local"):
-        # By columns of bounded terms: float64 holds the product of any two float32.
+        # float64 holds the product of any two float32.
         largest = float((extent @ np.abs(tensors[name].astype(np.float64))).max())
         if not max(largest, float(extent.max())) <= RANGE:
             raise VerificationError(

