@@ -1,1 +1,1 @@
-"""Public networks that both sides hold: the frozen encoder and the architectures on top of it."""
+"""Public networks that plant and server share: the frozen encoder, and models on its features."""

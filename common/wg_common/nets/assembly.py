@@ -1,7 +1,7 @@
-"""From the tensors of a model to a module that runs.
+"""Assembly of a torch module from the tensors of a model.
 
-A model is a head, ``head.weight`` ``[K, d]`` and ``head.bias`` ``[K]``, on the encoder's features
-and on those of a network that may stand beside it; logits = features @ weight.T + bias.
+A model is a head, ``head.weight`` ``[K, d]`` and ``head.bias`` ``[K]``, on the encoder's features,
+optionally joined by the features of a network; logits = features @ weight.T + bias.
 """
 
 from collections.abc import Sequence
@@ -21,13 +21,14 @@ from wg_core.errors import ConfigError
 
 
 class HeadModel(nn.Module):
-    """A batch of records, as the encoder's trunk prepares them (also uint8), to logits.
+    """Model from a batch of records, as the encoder's trunk prepares them (also uint8), to logits.
 
     Args:
-        encoder: The shared encoder on its first trunk.
-        network: What the head stands on, too: networks of the plant's family, on the same batch, or
-            one network on a batch that is prepared for it; its features come last. None: no such.
-        further: The encoder's further trunks, each on a batch that it prepares.
+        encoder: Shared encoder on its first trunk.
+        head: Linear head on all features.
+        network: Networks of the plant's family, on the same batch, or one network on a batch that
+            is prepared for it; its features come last. None if there is no network.
+        further_trunks: Further trunks of the encoder, each on a batch that it prepares.
     """
 
     def __init__(
@@ -44,18 +45,23 @@ class HeadModel(nn.Module):
         self.network = network
 
     def forward(self, records: Tensor, *further_inputs: Tensor) -> Tensor:
-        """Logits ``[n, K]``; prepared are the batches of further trunks and of the network."""
+        """Return logits ``[n, K]``.
+
+        Args:
+            records: Batch prepared by the encoder's first trunk.
+            further_inputs: Batches prepared by the further trunks, then by the network.
+        """
         return self.logits(self.features(records, *further_inputs))
 
     def logits(self, features: Tensor) -> Tensor:
-        """Logits ``[n, K]`` of what ``features`` gives."""
+        """Return logits ``[n, K]`` of features from ``features``."""
         values: Tensor = self.head(features[:, : self.head.in_features])
         return values
 
     def features(self, records: Tensor, *further_inputs: Tensor) -> Tensor:
-        """Features that the head stands on ``[n, D]``, arguments as of ``forward``."""
+        """Return the head's input features ``[n, D]``; arguments as for ``forward``."""
         batch = records.float()
-        parts = [self.encoder(batch)]  # [n, D], those that are released first
+        parts = [self.encoder(batch)]  # [n, D], the released features first
         for trunk, x in zip(self.further, further_inputs, strict=False):
             parts.append(cast(EncoderTrunk, trunk).local(x))
         if self.network is not None:
@@ -74,21 +80,21 @@ def build_model(
     labels: Sequence[str],
     network: TrunkBeside | RecordTrunk | None = None,
 ) -> HeadModel:
-    """A model ready to run or to export.
+    """Build a model for inference or export.
 
     Args:
         modality_head: Architecture of heads on this encoder.
         encoder: The public encoder.
-        tensors: Generated tensors, or a plant's: its heads stand on the local features.
+        tensors: Tensors of a generated head, or of a plant's head on local features.
         labels: Label domain, in the order of class rows.
-        network: What its heads may stand on, too.
+        network: Network whose features a plant's head may use too.
 
     Returns:
-        A module in evaluation mode.
+        Module in evaluation mode.
 
     Raises:
         DecodeError: The tensors are not those of a head.
-        ConfigError: The encoder stands on a file.
+        ConfigError: A trunk of the encoder comes from a file.
     """
     local = encoder.local_dimension
     wide = local + (0 if network is None else network.width)

@@ -1,14 +1,14 @@
-"""A whole network of a plant's family, beside the encoder: what a head of the family lacks.
+"""Network of an operator's family, which complements the family head on the encoder.
 
-The encoder is frozen, so no head on it sees more than ImageNet's features show under a plant's
-camera. A small network that the operator trained end to end on own records of the family, at
-made-up sites without end, sees other things. Its norms and its features are standardised by each
-plant's own records (``wg_common.nets.site_norms``, ``wg_common.inference.family_head``), and its
-logits stand beside those of the family's head.
+The encoder is frozen, so a head on it is limited to ImageNet's features. The operator trains a
+small network end to end on own records of the family at many simulated sites, which yields
+complementary features. Each plant standardises its norms and its features by own records
+(``wg_common.nets.site_norms``, ``wg_common.inference.family_head``), and combines its logits with
+those of the family head.
 
-As tensors: ``network.ARCHITECTURE.trunk.*`` as the architecture names them, and
-``network.ARCHITECTURE.`` before the names of a ``NetworkHead`` on its features. In a package the
-trunk, and what a site makes of it, are of float16: half the bytes, and the same answers.
+The tensors are ``network.ARCHITECTURE.trunk.*``, named by the architecture, and those of a
+``NetworkHead`` on its features, named ``network.ARCHITECTURE.*``. In a package, the trunk and the
+tensors that adapt it to a site are float16, which halves the size and leaves predictions unchanged.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from wg_common.nets.encoder.trunk import Records
 from wg_common.nets.network import RecordTrunk
 from wg_core.errors import DecodeError
 
-PREFIX = "network."  # Of all its tensors
+PREFIX = "network."  # Prefix of all tensor names
 
 Tensors = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FamilyNetwork:
-    """A trunk, and the family's head on its features, for K classes.
+    """Trunk with the family's head on its features, for K classes.
 
     Attributes:
-        architecture: Name in the catalogue, of a network that does not stand on the encoder.
+        architecture: Name of the network in the catalogue.
         trunk: ``trunk.*`` tensors.
-        head: On its F features, standardised; with what its norms are at a typical site.
+        head: Head on its F standardised features, with the tensors that adapt its norms to a site.
     """
 
     architecture: str
@@ -59,15 +59,15 @@ class FamilyNetwork:
         return {name: value.astype(np.float32) for name, value in tensors.items()}
 
     def of_classes(self, rows: NDArray[np.integer[Any]]) -> FamilyNetwork:
-        """The same for some classes, in this order."""
+        """Return the network of some classes, in the order of ``rows``."""
         return replace(self, head=self.head.of_classes(rows))
 
     def at(self, records: Records, settings: Mapping[str, str]) -> FamilyNetwork:
-        """The same with the trunk of one site, whose norms its records standardise.
+        """Return the network with its trunk adapted to one site, whose records standardise norms.
 
         Args:
             records: Valid images of the site, labelled or not, at least one.
-            settings: Of the encoder's trunk.
+            settings: Settings of the encoder's trunk.
         """
         sample = [records[row] for row in site_norms.measured_rows(len(records))]
         batch = _pool_pixels(trunks.encoder_batch(sample, pixels := _pixels(settings)), pixels)
@@ -76,11 +76,11 @@ class FamilyNetwork:
 
 
 class TrunkBeside(nn.Module):
-    """A family's network on the batch of images that the encoder sees.
+    """Trunk of a family's network that runs on the encoder's batch of images.
 
     Args:
-        architecture: Name in the catalogue, of a network for images.
-        trunk: ``trunk.*`` tensors, for the plant's site.
+        architecture: Name of an image network in the catalogue.
+        trunk: ``trunk.*`` tensors, adapted to the plant's site.
         settings: Settings of the encoder's trunk.
     """
 
@@ -91,12 +91,12 @@ class TrunkBeside(nn.Module):
         self.width = network.feature_count(architecture)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Features ``[n, width]`` of images ``[n, 3, pixels, pixels]``, 0 to 255."""
+        """Return features ``[n, width]`` of images ``[n, 3, pixels, pixels]``, 0 to 255."""
         features: Tensor = self.trunk(_pool_pixels(batch, self.pixels))
         return features
 
     def features(self, records: Iterable[Record]) -> NDArray[np.float32]:
-        """Features ``[n, width]`` of valid images; what is not finite counts as 0."""
+        """Return features ``[n, width]`` of valid images, with 0 for values that are not finite."""
         with torch.inference_mode():
             return network.in_chunks(
                 records, lambda chunk: self(trunks.encoder_batch(chunk, self.pixels)).numpy()
@@ -106,16 +106,16 @@ class TrunkBeside(nn.Module):
 def stored_trunk(
     architecture: str, tensors: Tensors, settings: Mapping[str, str]
 ) -> TrunkBeside | RecordTrunk:
-    """Return the network, or the networks, beside the encoder that a plant's models stand on.
+    """Rebuild the network or networks that a plant's stored model uses beside the encoder.
 
     Args:
         architecture: Name in the catalogue.
-        tensors: ``ARCHITECTURE.trunk.*``, as models are kept with them; of several networks
-            ``ARCHITECTURE.NUMBER.trunk.*``.
+        tensors: Stored tensors ``ARCHITECTURE.trunk.*``, or ``ARCHITECTURE.NUMBER.trunk.*`` for
+            several networks.
         settings: Settings of the encoder's trunk.
 
     Raises:
-        DecodeError: The tensors are of another architecture.
+        DecodeError: The tensors belong to another architecture.
     """
     values = _of(architecture, tensors)
     if architecture in catalogue.NETWORKS:
@@ -124,7 +124,7 @@ def stored_trunk(
 
 
 def _pixels(settings: Mapping[str, str]) -> int:
-    """Side of images that the encoder sees, a multiple of ``PIXELS``."""
+    """Return the side of the encoder's input images, a multiple of ``PIXELS``."""
     return int(settings.get("pixels", ENCODER_PIXELS))
 
 
@@ -133,7 +133,7 @@ def _pool_pixels(batch: Tensor, pixels: int) -> Tensor:
 
 
 def pack_network(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.float32]]:
-    """The tensors of a family's network, beside those of its head; without one, none."""
+    """Return the tensors of a family's network, named with ``PREFIX``; empty without a network."""
     if family_network is None:
         return {}
     prefix = f"{PREFIX}{family_network.architecture}."
@@ -141,9 +141,9 @@ def pack_network(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.f
 
 
 def in_half(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.floating]]:
-    """Pack for a package, in float16 where the size does not grow with the classes.
+    """Pack for a package, with float16 for tensors whose size does not depend on the classes.
 
-    A tensor with a number that float16 has not, beyond 65,504, stays as it is.
+    A tensor with a magnitude above 65,504, the limit of float16, stays float32.
     """
     return {
         name: value.astype(np.float16) if _can_be_half(name, value) else value
@@ -158,13 +158,15 @@ def _can_be_half(name: str, value: NDArray[np.float32]) -> bool:
 
 
 def unpack_network(tensors: Tensors, architecture: str, classes: int) -> FamilyNetwork | None:
-    """Read what ``pack_network`` wrote, without ``PREFIX``; no tensors are no network.
+    """Rebuild a network from the tensors of ``pack_network``; None if there are no tensors.
 
     Args:
-        architecture: That it may be; empty: there may be none.
+        tensors: Tensors, named without ``PREFIX``.
+        architecture: Accepted architecture; empty accepts none.
+        classes: Number of classes K.
 
     Raises:
-        DecodeError: A name or shape is wrong or beyond its limit, or a number is not finite.
+        DecodeError: A name or shape is wrong, or a number is not finite or beyond its limit.
     """
     if not tensors:
         return None
@@ -187,7 +189,7 @@ def unpack_network(tensors: Tensors, architecture: str, classes: int) -> FamilyN
 
 
 def _of(architecture: str, tensors: Tensors) -> dict[str, NDArray[np.float32]]:
-    """Tensors without the name of their network's architecture."""
+    """Strip the architecture from tensor names, and check it."""
     values: dict[str, NDArray[np.float32]] = {}
     for name, value in tensors.items():
         prefix, _, tensor_name = name.partition(".")

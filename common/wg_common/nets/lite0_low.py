@@ -1,13 +1,13 @@
-"""The first eight blocks of EfficientNet-Lite0, of which every weight is a family's own.
+"""First eight blocks of EfficientNet-Lite0, trained as a family's network.
 
-It stands beside heads of a family and is nothing else (``wg_common.nets.family_network``). The
-operator trains it from ImageNet's weights at made-up sites. Batch norms become norms that each site
-standardises (``site_norms``): a trunk that has seen a million photographs learns from a few hundred
-records what a network of nothing does not.
+The network accompanies heads of a family (``wg_common.nets.family_network``). The operator trains
+all of its weights at simulated sites, starting from ImageNet's weights: with a few hundred records,
+a pretrained trunk learns more than a randomly initialised one. Batch norms become norms that each
+site standardises (``site_norms``).
 
-Records are of 64 pixels, so that the last map has a side of four. The two stages that ``READ`` has
-give their features: mean and deviation over space, as the encoder's stages do
-(``encoder.image_trunk``). What travels is the whole trunk, a quarter of a million numbers.
+Images have 64 pixels a side, so the last map has a side of four. Features are mean and deviation
+over space of the maps of ``READ``, as for the encoder's stages (``encoder.image_trunk``). A package
+holds the whole trunk, a quarter of a million numbers.
 """
 
 from typing import Any
@@ -24,9 +24,9 @@ from wg_common.nets.encoder.trunk import Records
 from wg_common.nets.network import TRUNK, Kind
 from wg_common.nets.site_norms import ChannelScale
 
-READ = (4, 7)  # Blocks whose maps are features
+READ = (4, 7)  # Blocks whose maps give features
 _STEM = 32
-_BATCH = 64  # Images that are brought to a size at once
+_BATCH = 64  # Number of images resized at once
 _BLOCKS = (
     (16, 3, 1, 1),
     (24, 3, 2, 6),
@@ -42,7 +42,7 @@ FEATURES = 2 * sum(_BLOCKS[block][0] for block in READ)
 
 
 class Low(nn.Module):
-    """Images ``[n, 3, 64, 64]``, 0 to 255, to features ``[n, FEATURES]``."""
+    """Trunk from images ``[n, 3, 64, 64]``, 0 to 255, to features ``[n, FEATURES]``."""
 
     mean: Tensor
     std: Tensor
@@ -59,7 +59,7 @@ class Low(nn.Module):
             channels = out
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features ``[n, FEATURES]``."""
+        """Return features ``[n, FEATURES]``."""
         x = F.relu6(self.stem((images / 255.0 - self.mean) / self.std))
         columns: list[Tensor] = []
         for number, block in enumerate(self.blocks):
@@ -70,13 +70,13 @@ class Low(nn.Module):
 
 
 class _Layer(nn.Module):
-    """A convolution and its norm."""
+    """Convolution and its norm."""
 
     def __init__(
         self, inputs: int, outputs: int, side: int, *, stride: int = 1, groups: int = 1
     ) -> None:
         super().__init__()
-        # With a stride of two as TensorFlow pads, whose network it is: more on the right and below.
+        # TensorFlow, the network's origin, pads more on the right and below with stride two.
         self.pads = [] if stride == 1 else [side // 2 - 1, side // 2] * 2
         around = 0 if self.pads else side // 2
         self.conv = nn.Conv2d(
@@ -100,7 +100,7 @@ def _block(inputs: int, outputs: int, side: int, stride: int, expansion: int) ->
 
 
 def prepare_images(images: Records) -> NDArray[np.uint8]:
-    """Valid images of any size as one batch ``[n, 3, 64, 64]``, for training."""
+    """Resize valid images of any size to one batch ``[n, 3, 64, 64]``, for training."""
     batch = np.zeros((len(images), 3, PIXELS, PIXELS), np.uint8)
     for start in range(0, len(images), _BATCH):
         part = trunks.prepare(list(images[start : start + _BATCH]), PIXELS)
@@ -109,10 +109,10 @@ def prepare_images(images: Records) -> NDArray[np.uint8]:
 
 
 def base() -> dict[str, NDArray[np.float32]]:
-    """The ``trunk.*`` tensors of ImageNet's weights, for norms that a site standardises.
+    """Return ImageNet's weights as ``trunk.*`` tensors, for norms that a site standardises.
 
     Raises:
-        ConfigError: The package of the weights is missing, or is another one.
+        ConfigError: The package of the weights is missing, or its file is not the pinned one.
     """
     public = trunks.imagenet()
     tensors = {f"stem.{name}": value for name, value in _layer(public._conv_stem, public._bn0)}
@@ -130,7 +130,7 @@ def base() -> dict[str, NDArray[np.float32]]:
 
 
 def _layer(conv: Any, norm: Any) -> list[tuple[str, Tensor]]:
-    """Tensors of a ``_Layer``."""
+    """Return the tensors of a ``_Layer``."""
     return [("conv.weight", conv.weight), ("norm.weight", norm.weight), ("norm.bias", norm.bias)]
 
 

@@ -1,11 +1,11 @@
-"""Networks: what every kind of them has in common, whatever records it is for.
+"""Common operations on networks of all architectures.
 
-The catalogue names each network's module, which says how records become one batch of arrays, and
-builds a trunk (``Kind``). Here is all that is done with a trunk without knowing
-its kind. A head of one row a class stands on its F features.
+The catalogue names each network's module, which converts records to one batch of arrays, and builds
+a trunk (``Kind``). This module holds the operations that do not depend on the architecture. A head
+with one row per class uses the trunk's F features.
 
-Tensors: ``trunk.*`` as the kind's module names them, ``head.weight`` ``[K, F]`` and ``head.bias``
-``[K]``. A batch has one record in each row of its first axis, so that rows can be chosen from it.
+The tensors are ``trunk.*``, named by the architecture's module, ``head.weight`` ``[K, F]`` and
+``head.bias`` ``[K]``. The first axis of a batch counts records.
 """
 
 import importlib
@@ -31,12 +31,12 @@ TRUNK = "trunk."  # Prefix of the trunk's tensors
 _BATCH = 64
 
 Batch = NDArray[Any]
-"""Records as ``prepare_batch`` gives them: uint8 ``[n, 3, 64, 64]`` of images."""
+"""Records as ``prepare_batch`` returns them, such as uint8 ``[n, 3, 64, 64]`` for images."""
 Tensors = Mapping[str, NDArray[np.float32]]
 
 
 class _Checked(Sequence[Record]):
-    """Records, each checked when it is asked for: those of a plant may not fit in memory."""
+    """Records that are checked on access, because a plant's records may not fit in memory."""
 
     def __init__(self, name: str, records: Records) -> None:
         self._modality = modality(name)
@@ -59,20 +59,19 @@ class _Checked(Sequence[Record]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """Interface that a module of networks offers as its ``NETWORK``.
+    """Interface of an architecture's module, its ``NETWORK``.
 
     Attributes:
-        trunk: Builds a module of whatever weights; it takes a batch as float32.
-        prepare: Valid records of any sizes as one batch.
+        trunk: Function that builds an untrained module, whose input is a float32 batch.
+        prepare: Function from valid records of any sizes to one batch.
         features: Number F of features.
-        fold_standardisation: Folds into a trunk's tensors that its inputs are standardised by the
-            mean and the spread of a batch; None: such a network runs on what is read alone.
-        at_speed: Moves the lines of a batch to where they stand where a machine turns faster by a
-            factor; None: such a network reads no lines.
-        published: Start of the training of a network beside a family's head, ``trunk.*``
-            tensors.
-        site_norms: Number of values that make the changes of such a network's norms
-            (``wg_common.nets.site_norms``).
+        fold_standardisation: Function that folds the standardisation of inputs by a batch into a
+            trunk's tensors; None if the network accepts raw inputs only.
+        at_speed: Function that rescales the line frequencies of a batch by a factor; None if the
+            network's inputs have no lines.
+        published: Function that returns the published ``trunk.*`` tensors from which training
+            starts; None if there are none.
+        site_norms: Number R of hidden numbers in ``site_norms.Modulation``.
     """
 
     trunk: Callable[[], nn.Module]
@@ -88,7 +87,7 @@ def kind(architecture: str) -> Kind:
     """Return the interface of a network's module.
 
     Raises:
-        ConfigError: No such architecture, or it is a head on the encoder.
+        ConfigError: The architecture does not exist, or is a head on the encoder.
     """
     module = catalogue.network(architecture).module
     network_kind = getattr(importlib.import_module(module), "NETWORK", None) if module else None
@@ -98,15 +97,15 @@ def kind(architecture: str) -> Kind:
 
 
 def feature_count(architecture: str) -> int:
-    """Number F of features that a head stands on."""
+    """Return the number F of features of a network."""
     return kind(architecture).features
 
 
 def prepare_batch(architecture: str, records: Records) -> Batch:
-    """Records of any sizes as one batch.
+    """Convert records of any sizes to one batch.
 
     Raises:
-        DataError: A record has another type or shape.
+        DataError: A record has a wrong type or shape.
     """
     return kind(architecture).prepare(_Checked(catalogue.network(architecture).modality, records))
 
@@ -114,15 +113,15 @@ def prepare_batch(architecture: str, records: Records) -> Batch:
 def trunk_at(
     architecture: str, tensors: Tensors, inputs: Inputs, batch: Batch
 ) -> dict[str, NDArray[np.float32]]:
-    """Return a network's trunk as it runs at a plant, on records as they are read.
+    """Return a network's trunk adapted to a plant, for raw inputs.
 
-    What standardises its inputs is folded into it, so that nothing beside it must be kept, and
-    whatever record it runs on, no other record has a part in the answer.
+    The standardisation of inputs is folded into the trunk, so the plant stores nothing else, and
+    the features of a record do not depend on other records at prediction time.
 
     Args:
         architecture: Name in the catalogue.
-        tensors: The network's; those beside ``trunk.*`` are left out.
-        inputs: Treatment of what goes into it.
+        tensors: Tensors of the network; tensors other than ``trunk.*`` are ignored.
+        inputs: Treatment of the network's inputs.
         batch: All of the plant's records, from ``prepare_batch``, at least one.
 
     Raises:
@@ -138,23 +137,23 @@ def trunk_at(
 
 
 def as_input(batch: Tensor) -> Tensor:
-    """A batch as a trunk takes it, in the layout that is fast: channels last for images."""
+    """Convert a batch to a trunk's float input, with channels last for images."""
     values = batch.float()
     return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values
 
 
 def build_trunk(architecture: str) -> nn.Module:
-    """A trunk of whatever weights torch gives it."""
+    """Build a trunk with torch's initial weights."""
     return kind(architecture).trunk()
 
 
 def trunk_only(tensors: Tensors) -> dict[str, NDArray[np.float32]]:
-    """The tensors of a network without its head's."""
+    """Select the trunk's tensors from those of a network."""
     return {name: value for name, value in tensors.items() if name.startswith(TRUNK)}
 
 
 def with_numbers(trunks: Sequence[Tensors]) -> dict[str, NDArray[np.float32]]:
-    """Name the ``trunk.*`` tensors of several trunks by number; those of one stay as they are."""
+    """Prefix tensor names of several trunks by their numbers; names of a single trunk stay."""
     if len(trunks) == 1:
         return dict(trunks[0])
     return {
@@ -165,7 +164,7 @@ def with_numbers(trunks: Sequence[Tensors]) -> dict[str, NDArray[np.float32]]:
 
 
 def by_number(tensors: Tensors) -> list[Tensors]:
-    """Read what ``with_numbers`` gives: the ``trunk.*`` tensors of each trunk."""
+    """Split tensors from ``with_numbers`` into the ``trunk.*`` tensors of each trunk."""
     if any(name.startswith(TRUNK) for name in tensors):
         return [tensors]
     trunks: dict[str, dict[str, NDArray[np.float32]]] = {}
@@ -176,14 +175,14 @@ def by_number(tensors: Tensors) -> list[Tensors]:
 
 
 def trunk_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
-    """Names (with prefix) and shapes of the trunk's tensors, in the network's order."""
+    """Return names (with prefix) and shapes of the trunk's tensors, in the network's order."""
     with torch.device("meta"):
         state = build_trunk(architecture).state_dict()
     return {TRUNK + name: tuple(value.shape) for name, value in state.items()}
 
 
 def load_trunk(architecture: str, tensors: Tensors) -> nn.Module:
-    """A trunk with the ``trunk.*`` tensors given; others are ignored. In evaluation mode."""
+    """Build a trunk in evaluation mode from ``trunk.*`` tensors; other tensors are ignored."""
     module = build_trunk(architecture)
     module.load_state_dict(
         {
@@ -196,7 +195,7 @@ def load_trunk(architecture: str, tensors: Tensors) -> nn.Module:
 
 
 def linear(tensors: Tensors) -> nn.Linear:
-    """The head among an architecture's tensors, as a layer."""
+    """Build a linear layer from the head's tensors."""
     weight, bias = (torch.from_numpy(np.array(tensors[name])) for name in (HEAD_WEIGHT, HEAD_BIAS))
     head = nn.Linear(weight.shape[1], weight.shape[0])
     with torch.no_grad():
@@ -206,16 +205,16 @@ def linear(tensors: Tensors) -> nn.Linear:
 
 
 def trunk_tensors(trunk: nn.Module) -> dict[str, NDArray[np.float32]]:
-    """A trunk's tensors, with their prefix, copied."""
+    """Return copies of a trunk's tensors, named with their prefix."""
     return {TRUNK + name: value.numpy().copy() for name, value in trunk.state_dict().items()}
 
 
 class RecordTrunk(nn.Module):
-    """Trunks that stand beside the encoder, and see records as their architecture prepares them.
+    """Trunks beside the encoder, on batches that their architecture prepares.
 
     Args:
         architecture: Name in the catalogue.
-        trunks: ``trunk.*`` tensors of each, at least one.
+        trunks: ``trunk.*`` tensors of each trunk, at least one.
     """
 
     def __init__(self, architecture: str, trunks: Sequence[Tensors]) -> None:
@@ -225,12 +224,12 @@ class RecordTrunk(nn.Module):
         self.width = len(trunks) * feature_count(architecture)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Features ``[n, width]`` of a batch from ``prepare_batch``, by trunk."""
+        """Return features ``[n, width]`` of a batch from ``prepare_batch``, trunk by trunk."""
         values = batch.float()
         return torch.cat([trunk(values) for trunk in self.trunks], dim=1)
 
     def features(self, records: Iterable[Record]) -> NDArray[np.float32]:
-        """Features ``[n, width]`` of valid records; what is not finite counts as 0."""
+        """Return features ``[n, width]`` of valid records; values that are not finite become 0."""
         return in_chunks(
             records, lambda chunk: features(self, prepare_batch(self.architecture, chunk))
         )
@@ -239,7 +238,7 @@ class RecordTrunk(nn.Module):
 def in_chunks(
     records: Iterable[Record], features_of: Callable[[list[Record]], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """Features ``[n, width]`` of a few records at a time; what is not finite counts as 0."""
+    """Compute features ``[n, width]`` in chunks, with 0 for values that are not finite."""
     remaining = iter(records)
     blocks: list[NDArray[np.float32]] = []
     while (chunk := list(itertools.islice(remaining, _BATCH))) or not blocks:
@@ -249,7 +248,7 @@ def in_chunks(
 
 
 def features(trunk: nn.Module, batch: Batch) -> NDArray[np.float32]:
-    """Features ``[n, F]`` of a batch from ``prepare_batch``."""
+    """Compute features ``[n, F]`` of a batch from ``prepare_batch``."""
     blocks = []
     with torch.inference_mode():
         for start in range(0, max(len(batch), 1), _BATCH):

@@ -1,16 +1,16 @@
 """Linear heads by differentially private gradient descent.
 
 Opacus (Yousefpour et al., *Opacus: User-Friendly Differential Privacy Library in PyTorch*, arXiv
-2109.12298) has the gradients of single records. Two things differ from its DP-SGD: each step takes
-all records, since a plant has hundreds, and the noise is that of ``wg_core.privacy.gradients``,
-which is exact; Opacus' own is floating point, whose last bits tell neighbours apart (Mironov, CCS
-2012).
+2109.12298) computes per-record gradients. The training differs from its DP-SGD in two ways: each
+step uses all records, since a plant has hundreds, and the noise is the exact noise of
+``wg_core.privacy.gradients``. The last bits of Opacus' own floating-point noise distinguish
+neighbouring data sets (Mironov, CCS 2012).
 
-*Guarantee.* That of ``gradients.ChargedSteps``. Nothing is summed over records but integers, so
-that no record changes the rounding of another's gradient.
+*Guarantee.* The guarantee of ``gradients.ChargedSteps``. Only integers are summed over records, so
+no record changes the rounding of another's gradient.
 
-Not guaranteed: that the head is any good. With few records it is not, and whoever keeps it measures
-that on records that stay at the plant.
+*Not guaranteed:* that the head is accurate. With few records it is not, so the plant evaluates it
+on own records before use.
 """
 
 import numpy as np
@@ -23,13 +23,13 @@ from torch import Tensor, nn
 
 from wg_core.privacy.gradients import ChargedSteps, Head, LabelledFeatures
 
-# Chosen with gradients.STEPS, on the same two sets.
+# Selected together with gradients.STEPS, on the same two data sets.
 _LEARNING_RATE = 0.05
 _SCALE = 3.0  # Factor on features of norm 1 before training
 
 
 class RowwiseLinear(nn.Linear):
-    """Linear layer in which no row's rounding depends on another row, unlike a matrix product."""
+    """Linear layer in which a row's rounding does not depend on other rows, unlike in a product."""
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return logits ``[n, K]`` of rows ``[n, d]``."""
@@ -40,7 +40,7 @@ class RowwiseLinear(nn.Linear):
 def _gradient_samples(
     layer: RowwiseLinear, activations: list[Tensor], backprops: Tensor
 ) -> dict[Tensor, Tensor]:
-    """Return each row's gradient: outer products, in which nothing is summed."""
+    """Return each row's gradient as outer products, without sums over rows."""
     return {
         layer.weight: backprops[:, :, None] * activations[0][:, None],
         layer.bias: backprops,
@@ -48,15 +48,15 @@ def _gradient_samples(
 
 
 def private_head(records: LabelledFeatures, steps: ChargedSteps) -> Head:
-    """Train a head by all steps of a charge, and return the mean of the later half of them."""
+    """Train a head by all steps of a charge, and average the weights of the later half."""
     x, y = _SCALE * torch.from_numpy(records.features).double(), torch.from_numpy(records.labels)
     head = RowwiseLinear(x.shape[1], records.classes, dtype=torch.float64)
     module = GradSampleModule(head, loss_reduction="sum")
     parameters = list(head.parameters())
 
     def gradients(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        module.zero_grad()  # of single records, too
-        # Opacus' hooks want an input with a gradient.
+        module.zero_grad()  # resets per-record gradients, too
+        # Opacus' hooks need an input with a gradient.
         F.cross_entropy(module(x[rows].requires_grad_()), y[rows], reduction="sum").backward()  # type: ignore[no-untyped-call]
         samples: list[Tensor] = [vars(parameter)["grad_sample"] for parameter in parameters]
         return torch.cat([sample.flatten(1) for sample in samples], dim=1).numpy()

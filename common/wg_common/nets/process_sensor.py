@@ -1,8 +1,8 @@
-"""A soft sensor of a process unit, as a package holds it: a small network for one plant.
+"""Soft sensor of a process unit: a small network for one plant, delivered in a package.
 
 It turns readings of a window (``wg_common.machines.process``), standardised by the plant's own
-records, into scores of the kind's quantities. Half widths say how far nine scores in ten were off
-at most, at simulated units that no training had seen.
+records, into scores of the kind's quantities. A half width is the error that nine of ten scores did
+not exceed at held-out simulated units.
 """
 
 from collections.abc import Mapping
@@ -20,20 +20,20 @@ from wg_common.machines.process import SAMPLES, ProcessUnit
 from wg_core.errors import DataError, DecodeError
 
 WIDTH = 64
-"""Units of each hidden layer."""
+"""Width of each hidden layer."""
 HALF_WIDTH = "half_width"
 _LAYERS = ("trunk.first", "trunk.second")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProcessSensor:
-    """The network at its plant.
+    """Soft sensor at its plant.
 
     Attributes:
-        unit: The kind of the process unit.
-        figures: Stated figures of it, ``[1, f]``.
-        tensors: The network's tensors by name.
-        records: Readings of the plant's records, by which all are standardised, ``[k, R]``.
+        unit: Kind of the process unit.
+        figures: Declared figures of the unit, ``[1, f]``.
+        tensors: Tensors of the network by name.
+        records: Readings of the plant's records, ``[k, R]``, which standardise all readings.
     """
 
     unit: ProcessUnit
@@ -43,20 +43,20 @@ class ProcessSensor:
 
     @property
     def half_width(self) -> NDArray[np.float64]:
-        """Half widths of intervals of scores, ``[Q]``."""
+        """Half widths of the scores' intervals, ``[Q]``."""
         return self.tensors[HALF_WIDTH].double().numpy()
 
     def features(self, windows: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Standardised readings ``[n, R]`` of windows ``[n, C, T]``.
+        """Compute standardised readings ``[n, R]`` of windows ``[n, C, T]``.
 
         Raises:
-            DataError: The windows are not of such a unit.
+            DataError: The windows do not have the unit's channels and length.
         """
         plain = readings(self.unit, self.figures, windows)
         return process.standardise(plain[None], self.records[None])[0].double().numpy()
 
     def scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Scores ``[n, Q]`` of standardised readings."""
+        """Compute scores ``[n, Q]`` from standardised readings."""
         x = torch.from_numpy(features).float()
         for layer in _LAYERS:
             weight, bias = (self.tensors[f"{layer}.{name}"] for name in ("weight", "bias"))
@@ -65,10 +65,10 @@ class ProcessSensor:
 
 
 def readings(unit: ProcessUnit, figures: Tensor, windows: NDArray[np.floating]) -> Tensor:
-    """Readings ``[n, R]`` of windows ``[n, C, T]``.
+    """Compute readings ``[n, R]`` of windows ``[n, C, T]``.
 
     Raises:
-        DataError: The windows are not of such a unit.
+        DataError: The windows do not have the unit's channels and length.
     """
     expected = (len(unit.channels), SAMPLES)
     if windows.ndim != 3 or windows.shape[1:] != expected:
@@ -80,7 +80,7 @@ def readings(unit: ProcessUnit, figures: Tensor, windows: NDArray[np.floating]) 
 
 
 def tensor_shapes(unit: ProcessUnit) -> dict[str, tuple[int, ...]]:
-    """Shapes of the tensors of such a network by name."""
+    """Return the shapes of a soft sensor's tensors by name."""
     quantities = len(unit.quantities)
     return {
         "trunk.first.weight": (WIDTH, unit.reading_count),
@@ -99,14 +99,17 @@ def read(
     tensors: Mapping[str, NDArray[np.float32]],
     windows: NDArray[np.floating],
 ) -> ProcessSensor:
-    """Read the network of a unit of stated figures ``[1, f]`` from a package's tensors.
+    """Rebuild a soft sensor from a package's tensors.
 
     Args:
-        windows: The plant's records, ``[k, C, T]``.
+        unit: Kind of the process unit.
+        figures: Declared figures of the unit, ``[1, f]``.
+        tensors: Tensors by name.
+        windows: Records of the plant, ``[k, C, T]``.
 
     Raises:
-        DecodeError: They are not those of such a network.
-        DataError: The windows are not of such a unit.
+        DecodeError: The tensors are not those of a soft sensor for this kind.
+        DataError: The windows do not have the unit's channels and length.
     """
     if {name: value.shape for name, value in tensors.items()} != tensor_shapes(unit):
         raise DecodeError(f"its tensors are not those of a soft sensor of a {unit.name}")

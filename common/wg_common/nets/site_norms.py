@@ -1,20 +1,20 @@
-"""Norms whose outputs each site standardises by its own records, and what is sent of them.
+"""Norms that each site standardises by its own records.
 
-What a camera changes of an image, the channels of a small network carry from layer to layer. Each
-site takes the mean and the spread of every channel over its own records out behind each norm,
-before the norm's affine map, so that all layers see sites alike. This is the adaptation by norms of
-Li et al. (Pattern Recognition 80, 2018), with one difference: the trunk is *trained* so, by made-up
+The channels of a small network carry a camera's effect on images from layer to layer. At each norm,
+every channel is standardised by mean and spread over the site's own records, before the norm's
+affine map, so that all layers see similar inputs at all sites. This is the norm adaptation of Li et
+al. (Pattern Recognition 80, 2018), except that the trunk is also *trained* in this way at simulated
 sites (``wg_server.zoo.networks``), as in Chang et al. (CVPR 2019).
 
-What is taken out says what the camera is, and the best network behind a noisy camera is another one
-than behind a sharp one. So the means and spreads behind the first norm, of edges and patches, are a
-condition: of them a few numbers make a factor and a shift for every channel of all norms
-(``Modulation``, as in Perez et al., AAAI 2018).
+The removed moments describe the camera, and a noisy camera needs another network than a sharp one.
+So the moments of the first norm, of edges and patches, are a condition: a small network maps them
+to a factor and a shift for every channel of all norms (``Modulation``, as in Perez et al., AAAI
+2018).
 
-All of these are affine maps of a channel: for one site they are one, and its trunk is an ordinary
-one. What travels is the trunk of a typical site and what makes every site's trunk of it
-(``wg_common.inference.family_head.NetworkHead``, ``at_site``). One record never changes another's
-output afterwards.
+All of these are affine maps of a channel. For one site they combine to one map, so the site's trunk
+is an ordinary network, in which no record affects another's output. A package holds the trunk of a
+typical site and the tensors that adapt it to any site
+(``wg_common.inference.family_head.NetworkHead``, ``at_site``).
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from wg_common.nets.network import Tensors
 Floats = NDArray[np.float64]
 
 _MEASURED = 256
-"""Records at most that say what a site's channels are: a norm sees hundreds of places of each."""
+"""Most records for the moments of a site's channels: each gives a norm hundreds of positions."""
 _TINY = 1e-3
-"""Added to a variance before its root is taken: EfficientNet was trained with it."""
+"""Term added to a variance before its square root, as in EfficientNet's training."""
 _LEAST = 0.05
-"""Added to the spread of a number over sites before it is divided by it."""
+"""Term added to the spread of a moment over sites before division."""
 
 
 class ChannelScale(nn.Module):
-    """A batch norm's affine part alone: scale and shift of each channel of ``[n, c, h, w]``.
+    """Affine part of a batch norm: scale and shift of each channel of ``[n, c, h, w]``.
 
-    At rest it changes nothing.
+    Initially it is the identity.
     """
 
     def __init__(self, channels: int) -> None:
@@ -55,22 +55,22 @@ class ChannelScale(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
+        """Scale and shift channels."""
         out: Tensor = x * self.weight[:, None, None] + self.bias[:, None, None]
         return out
 
 
 class SiteNorm(nn.Module):
-    """A norm that standardises its channels over each site's records, before its affine map.
+    """Norm that standardises its channels over each site's records, before its affine map.
 
     Attributes:
-        weight: Weight of the affine map, ``[c]``.
-        bias: The same.
-        sites: Number of sites in a batch; as many records of each, one site after another.
+        weight: Scale of the affine map, ``[c]``.
+        bias: Shift of the affine map, ``[c]``.
+        sites: Number of sites in a batch, with equally many consecutive records each.
         seen: Mean and log spread of the channels at each site of the last batch, ``[sites, 2, c]``.
-        heard: Is told of these before they are used; None: nobody is.
-        change: Log factor on, and shift of, the affine map at each site, ``[sites, 2, c]``; None:
-            there is none.
+        heard: Callback that receives mean and log spread before they are used, or None.
+        change: Log factor and shift that modify the affine map at each site, ``[sites, 2, c]``, or
+            None.
     """
 
     seen: Tensor
@@ -84,11 +84,11 @@ class SiteNorm(nn.Module):
 
     @property
     def channels(self) -> int:
-        """Their number c."""
+        """Number c of channels."""
         return len(self.weight)
 
     def forward(self, input: Tensor) -> Tensor:
-        """The same shape, ``[n, c, h, w]``."""
+        """Standardise and map channels of ``[n, c, h, w]``, site by site."""
         sites = input.chunk(self.sites)
         if self.heard is not None:
             self.heard(torch.stack([_moments(part) for part in sites]))
@@ -97,7 +97,7 @@ class SiteNorm(nn.Module):
             weight, bias = weight * self.change[:, 0].exp(), bias + self.change[:, 1]
         outputs, moments = [], []
         for part, scale, shift in zip(sites, weight, bias, strict=True):
-            # A batch norm that is always in training: a site is its batch.
+            # A batch norm in training mode, with one site as the batch.
             out, mean, inverse = torch.native_batch_norm(
                 part, scale, shift, None, None, True, 0.0, _TINY
             )
@@ -108,19 +108,19 @@ class SiteNorm(nn.Module):
 
 
 def _moments(part: Tensor) -> Tensor:
-    """Mean and log spread ``[2, c]`` of one site's ``[n, c, h, w]``."""
+    """Return mean and log spread ``[2, c]`` of one site's ``[n, c, h, w]``."""
     variance, mean = torch.var_mean(part.detach(), dim=(0, 2, 3), correction=0)
     return torch.stack([mean, (variance + _TINY).log() / 2])
 
 
 class Modulation(nn.Module):
-    """Map from a site's first norm to the affine maps of all norms; zero at first.
+    """Map from the moments of a site's first norm to changes of all norms; initially zero.
 
     Args:
-        first: Channels c of the first norm.
-        total: Channels N of all norms.
-        rank: Numbers R between them.
-        rng: Draws the weights.
+        channels: Number c of channels of the first norm.
+        total: Number N of channels of all norms.
+        rank: Number R of hidden numbers.
+        rng: Source of the initial weights.
     """
 
     def __init__(self, channels: int, total: int, rank: int, rng: np.random.Generator) -> None:
@@ -130,9 +130,10 @@ class Modulation(nn.Module):
         self.outer = nn.Parameter(torch.zeros(2 * total, rank + 1))
 
     def look_at(self, moments: Tensor) -> None:
-        """Start from numbers that are alike: standardise by sites, of which ``[C, 2, c]`` are seen.
+        """Initialise the weights so that they standardise moments over sites.
 
-        Means and spreads go into the weights.
+        Args:
+            moments: Moments of the first norm at a sample of sites, ``[sites, 2, c]``.
         """
         flat = moments.flatten(1)
         with torch.no_grad():
@@ -140,7 +141,10 @@ class Modulation(nn.Module):
             self.inner[:, -1] -= self.inner[:, :-1] @ flat.mean(dim=0)
 
     def forward(self, moments: Tensor) -> Tensor:
-        """Log factors and shifts ``[sites, 2, N]`` from ``[sites, 2, c]`` of the first norm."""
+        """Map moments ``[sites, 2, c]`` of the first norm to log factors and shifts of all norms.
+
+        The result is ``[sites, 2, N]``.
+        """
         hidden_layer = torch.tanh(
             F.linear(moments.flatten(1), self.inner[:, :-1], self.inner[:, -1])
         )
@@ -149,11 +153,11 @@ class Modulation(nn.Module):
 
 
 class SiteNorms:
-    """All norms of a trunk that sites standardise, in the trunk's order.
+    """Site norms of a trunk.
 
     Attributes:
-        norms: These.
-        modulation: What changes their affine maps by the first one; None: nothing does.
+        norms: Site norms in the trunk's order.
+        modulation: Map from the first norm's moments to changes of all norms, or None.
     """
 
     def __init__(self, norms: list[SiteNorm]) -> None:
@@ -161,13 +165,13 @@ class SiteNorms:
         self.modulation: Modulation | None = None
 
     def modulate(self, by: Modulation) -> None:
-        """Have the first norm change the affine maps of all."""
+        """Let the first norm's moments modify the affine maps of all norms."""
         self.modulation = by
         self.norms[0].heard = self._tell
 
     @contextmanager
     def together(self, sites: int) -> Iterator[None]:
-        """Within it batches are of so many sites."""
+        """Set the number of sites in each batch within a block."""
         for norm in self.norms:
             norm.sites = sites
         try:
@@ -177,15 +181,15 @@ class SiteNorms:
                 norm.sites = 1
 
     def site_moments(self) -> Floats:
-        """Mean and log spread ``[2, N]`` of the one site of the last batch."""
+        """Return mean and log spread ``[2, N]`` of the only site of the last batch."""
         moments = np.concatenate([norm.seen[0].numpy() for norm in self.norms], axis=1)
         return moments.astype(np.float64)
 
     def fold(self, site: Floats) -> None:
-        """Change weights so that plain norms do at one site what site norms do there.
+        """Change weights so that plain norms equal the site norms at one site.
 
         Args:
-            site: Of that site, ``[2, N]``, from ``site_moments``.
+            site: Moments of the site, ``[2, N]``, from ``site_moments``.
         """
         with torch.no_grad():
             for norm, (mean, spread), (log_factor, shift) in self._parts(site):
@@ -193,7 +197,7 @@ class SiteNorms:
                 norm.bias.add_(shift - norm.weight * mean)
 
     def unfold(self, site: Floats) -> None:
-        """The other way round."""
+        """Undo ``fold``."""
         with torch.no_grad():
             for norm, (mean, spread), (log_factor, shift) in self._parts(site):
                 norm.bias.sub_(shift - norm.weight * mean)
@@ -208,7 +212,7 @@ class SiteNorms:
                 norm.change = change
 
     def _parts(self, site: Floats) -> Iterator[tuple[SiteNorm, Tensor, Tensor]]:
-        """Each norm with its means and log spreads, and with its log factors and shifts."""
+        """Yield each norm with its means and log spreads, and its log factors and shifts."""
         sizes = [norm.channels for norm in self.norms]
         moments = torch.from_numpy(site).float()
         changes = torch.zeros_like(moments)
@@ -219,7 +223,7 @@ class SiteNorms:
 
 
 def shapes(architecture: str) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the arrays of a ``NetworkHead`` beyond a head."""
+    """Return the shapes of a ``NetworkHead``'s arrays beyond those of a ``FamilyHead``."""
     with torch.device("meta"):
         norms = install(network.build_trunk(architecture)).norms
     total, channels = sum(norm.channels for norm in norms), norms[0].channels
@@ -228,10 +232,7 @@ def shapes(architecture: str) -> dict[str, tuple[int, ...]]:
 
 
 def install(trunk: nn.Module) -> SiteNorms:
-    """Put site norms in the place of a trunk's norms, for batches of one site.
-
-    Names and weights stay.
-    """
+    """Replace a trunk's norms by site norms for batches of one site; names and weights stay."""
     site_norms: list[SiteNorm] = []
     for parent, name, norm in _norms(trunk):
         site_norms.append(SiteNorm(norm))
@@ -240,13 +241,14 @@ def install(trunk: nn.Module) -> SiteNorms:
 
 
 def at_site(architecture: str, tensors: Tensors, head: NetworkHead, batch: Tensor) -> Tensors:
-    """The ``trunk.*`` tensors for one site, of those for a typical one.
+    """Adapt a typical site's ``trunk.*`` tensors to one site.
 
     Args:
-        tensors: For a typical site; others than the trunk's are ignored.
-        head: What came with them.
-        batch: Records of the one site, labelled or not, as a trunk takes them. Those of
-            ``measured_rows`` are enough.
+        architecture: Name in the catalogue.
+        tensors: Tensors for a typical site; tensors other than ``trunk.*`` are ignored.
+        head: Head delivered with the tensors.
+        batch: Trunk inputs of the site's records, labelled or not; the records of
+            ``measured_rows`` suffice.
     """
     trunk = network.load_trunk(architecture, tensors)
     norms = install(trunk)
@@ -259,7 +261,7 @@ def at_site(architecture: str, tensors: Tensors, head: NetworkHead, batch: Tenso
 
 
 def measured_rows(count: int) -> NDArray[np.intp]:
-    """Which of so many records of a site are measured, evenly chosen."""
+    """Return evenly spaced rows of the records whose moments are measured."""
     return np.linspace(0, count - 1, min(count, _MEASURED)).astype(np.intp)
 
 
@@ -273,7 +275,7 @@ def _modulation(head: NetworkHead) -> Modulation:
 
 
 def _norms(trunk: nn.Module) -> list[tuple[nn.Module, str, ChannelScale]]:
-    """Each norm, with the module that it is in and its name there, in the trunk's order."""
+    """Return each norm with its parent module and its name there, in the trunk's order."""
     return [
         (parent, name, child)
         for parent in trunk.modules()

@@ -1,14 +1,14 @@
-"""A small network on envelope spectra, for windows of rotating machines.
+"""Small network on envelope spectra, for windows of rotating machines.
 
-A damaged rolling element bearing rings the structure at each passage; the passages are lines in the
-spectrum of the envelope of a band that resonates (Randall and Antoni, *Rolling element bearing
-diagnostics*, MSSP 25, 2011). A window becomes log envelope spectra of four bands, its own log
-spectrum in coarse steps, and how peaked each band is. Frequencies are in cycles per ``WINDOW``
-samples: which line means what depends on the machine. The first layer holds that knowledge; the
-server's generator makes it from what is stated of a machine.
+Each passage over a damaged part of a bearing excites the structure; the passages are lines in the
+envelope spectrum of a resonant band (Randall and Antoni, *Rolling element bearing diagnostics*,
+MSSP 25, 2011). The inputs are log envelope spectra of four bands, a coarse log spectrum of the
+window, and the peakedness of each band. Frequencies are in cycles per ``WINDOW`` samples. The
+meaning of a line depends on the machine; it is encoded in the first layer, which the server's
+generator makes from the declared machine.
 
-A longer window is the mean of half-overlapping pieces, a shorter one is padded, and channels are
-averaged, all of them after the logarithm.
+Inputs of a longer window are averaged over pieces that overlap by half, and over channels, after
+the logarithm. A shorter window is padded.
 """
 
 import numpy as np
@@ -23,20 +23,20 @@ from wg_common.nets.network import TRUNK, Batch, Kind, Tensors
 from wg_core.privacy.schema import DIMENSION
 
 BANDS = ((16, 512), (16, 160), (112, 336), (256, 500))
-"""First and last cycles a piece of each band that an envelope is taken of."""
-COARSE = 64  # Steps of the spectrum of the window itself
-ENVELOPES = len(BANDS) * HALF_BINS  # Inputs that are envelope spectra, the first
+"""First and last frequency of each envelope's band, in cycles per piece."""
+COARSE = 64  # Number of steps in the coarse spectrum of the window
+ENVELOPES = len(BANDS) * HALF_BINS  # Number of inputs that are envelope spectra; they come first
 INPUTS = ENVELOPES + COARSE + len(BANDS)
 
-_WIDTH = 64  # Units of the first layer
-_FLOOR = 0.05  # Below it a spectrum is nothing but rounding
-_LEAST_SPREAD = 0.2  # Added to an input's spread before it is divided by it
-_PIECES = 8  # At most, of a long window
+_WIDTH = 64  # Width of the first layer
+_FLOOR = 0.05  # Term added to a spectrum before its logarithm
+_LEAST_SPREAD = 0.2  # Term added to an input's spread before division
+_PIECES = 8  # Most pieces of a long window
 _FIRST_WEIGHT, _FIRST_BIAS = f"{TRUNK}first.weight", f"{TRUNK}first.bias"
 
 
 class SpectrumLines(nn.Module):
-    """Prepared windows ``[n, INPUTS]`` to features ``[n, features]``."""
+    """Trunk from prepared windows ``[n, INPUTS]`` to features ``[n, features]``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,19 +44,19 @@ class SpectrumLines(nn.Module):
         self.second = nn.Linear(_WIDTH, DIMENSION)
 
     def forward(self, spectra: Tensor) -> Tensor:
-        """Features ``[n, features]``."""
+        """Return features ``[n, features]``."""
         return F.gelu(self.second(F.gelu(self.first(spectra))))
 
 
 def spectra(pieces: Tensor) -> Tensor:
-    """Inputs ``[n, INPUTS]`` of pieces ``[n, WINDOW]``, near mean 0 and deviation 1."""
+    """Compute inputs ``[n, INPUTS]`` of pieces ``[n, WINDOW]``, near mean 0 and deviation 1."""
     deviations = pieces - pieces.mean(dim=1, keepdim=True)
     x = (deviations / (deviations.square().mean(dim=1, keepdim=True).sqrt() + 1e-12)).float()
     taper = torch.hann_window(WINDOW, dtype=x.dtype)
     lines = torch.fft.fft(x)  # [n, WINDOW]
     envelopes, peaks = [], []
     for lowest, last in BANDS:
-        # The analytic signal of a band, moved to 0 Hz and sampled as often as its width asks for.
+        # The analytic signal of a band, shifted to 0 Hz and sampled at a rate that fits its width.
         size = WINDOW if last - lowest > WINDOW // 4 else WINDOW // 2
         band = F.pad(lines[:, lowest:last], (0, size - (last - lowest)))
         envelope = torch.fft.ifft(band).abs()  # [n, size]
@@ -71,11 +71,11 @@ def spectra(pieces: Tensor) -> Tensor:
 
 
 def line_readings(inputs: Tensor, templates: Tensor) -> Tensor:
-    """Envelope spectra as templates see them, ``[m, n, bands * T]``, band by band.
+    """Weight envelope spectra by templates, ``[m, n, bands * T]``, band by band.
 
     Args:
-        inputs: ``[m, n, INPUTS]``.
-        templates: At the stated lines of each machine, ``[m, T, HALF_BINS]``.
+        inputs: Inputs ``[m, n, INPUTS]``.
+        templates: Bumps at the declared lines of each machine, ``[m, T, HALF_BINS]``.
     """
     machines, count = inputs.shape[:2]
     bands = inputs[..., :ENVELOPES].reshape(machines, count * len(BANDS), HALF_BINS)
@@ -84,10 +84,11 @@ def line_readings(inputs: Tensor, templates: Tensor) -> Tensor:
 
 
 def standardise_inputs(inputs: Tensor, shares: Tensor | None) -> Tensor:
-    """Inputs ``[m, n, INPUTS]``, each as it stands among those of its machine.
+    """Standardise inputs ``[m, n, INPUTS]`` by mean and spread over each machine's windows.
 
     Args:
-        shares: Weights of windows, ``[m, n]``; None where all weigh alike.
+        inputs: Inputs of n windows of each of m machines.
+        shares: Weights of windows, ``[m, n]``; None for equal weights.
     """
     if shares is None:
         shares = torch.ones(inputs.shape[:2])
@@ -98,22 +99,22 @@ def standardise_inputs(inputs: Tensor, shares: Tensor | None) -> Tensor:
 
 
 def standardised_by(inputs: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
-    """Inputs ``[..., INPUTS]`` as they stand among records of this mean and spread."""
+    """Standardise inputs ``[..., INPUTS]`` by a given mean and spread."""
     return (inputs - mean) / (spread + _LEAST_SPREAD)
 
 
 def standardised_trunk(trunk: Tensors, batch: Batch) -> dict[str, NDArray[np.float32]]:
-    """Fold into the first layer that inputs are standardised by a batch (``standardise_inputs``).
+    """Fold the standardisation by a batch (``standardise_inputs``) into the first layer.
 
     Args:
-        trunk: ``trunk.*`` tensors of a network that learnt on standardised inputs.
+        trunk: ``trunk.*`` tensors of a network that was trained on standardised inputs.
         batch: Inputs ``[n, INPUTS]``, n at least 1.
     """
     inputs = batch.astype(np.float64)
     factor = 1 / (inputs.std(axis=0) + _LEAST_SPREAD)
     weight = trunk[_FIRST_WEIGHT].astype(np.float64) * factor
     bias = trunk[_FIRST_BIAS] - weight @ inputs.mean(axis=0)
-    with np.errstate(over="ignore"):  # Whoever runs it sees that it is not finite
+    with np.errstate(over="ignore"):  # features that are not finite are handled later
         return {
             **trunk,
             _FIRST_WEIGHT: weight.astype(np.float32),
@@ -122,11 +123,11 @@ def standardised_trunk(trunk: Tensors, batch: Batch) -> dict[str, NDArray[np.flo
 
 
 def at_speed(batch: Batch, factor: float) -> Batch:
-    """Move lines of envelope spectra to where they stand at another speed.
+    """Rescale the line frequencies of envelope spectra to another shaft speed.
 
     Args:
         batch: Inputs ``[n, INPUTS]``.
-        factor: On their frequencies. Where nothing is known beyond the last, it is repeated.
+        factor: Factor on frequencies. Values beyond the end of a spectrum repeat its last value.
     """
     spectra = batch[:, :ENVELOPES].reshape(len(batch), len(BANDS), HALF_BINS)
     at = np.minimum(np.arange(HALF_BINS) / factor, HALF_BINS - 1)
@@ -137,7 +138,7 @@ def at_speed(batch: Batch, factor: float) -> Batch:
 
 
 def prepare_windows(windows: Records) -> NDArray[np.float32]:
-    """Valid windows of any shapes as one batch, float32 ``[n, INPUTS]``."""
+    """Convert valid windows of any shapes to one batch, float32 ``[n, INPUTS]``."""
     batch = np.zeros((len(windows), INPUTS), np.float32)
     for row, window in enumerate(windows):
         batch[row] = spectra(_pieces(window)).mean(dim=0).numpy()
@@ -145,7 +146,7 @@ def prepare_windows(windows: Records) -> NDArray[np.float32]:
 
 
 def _pieces(window: NDArray[np.floating]) -> Tensor:
-    """Pieces ``[m, WINDOW]`` of all channels of a window ``[C, T]``, evenly spread over it."""
+    """Cut evenly spaced pieces ``[m, WINDOW]`` from all channels of a window ``[C, T]``."""
     x = torch.from_numpy(window.astype(np.float64))
     x = x - x.mean(dim=1, keepdim=True)
     x = F.pad(x, (0, max(0, WINDOW - x.shape[1])))

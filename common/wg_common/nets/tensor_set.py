@@ -1,4 +1,4 @@
-"""Which tensors an architecture has: names and shapes, and whether a set of them is one."""
+"""Names and shapes of an architecture's tensors, and the check of a set of tensors."""
 
 from collections.abc import Mapping
 
@@ -14,10 +14,15 @@ Tensors = Mapping[str, NDArray[np.float32]]
 
 
 def tensor_shapes(architecture: str, classes: int, dimension: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the generated tensors.
+    """Return names and shapes of an architecture's generated tensors.
+
+    Args:
+        architecture: Name in the catalogue.
+        classes: Number of classes K.
+        dimension: Number of features under a head on the encoder.
 
     Raises:
-        ConfigError: No such architecture.
+        ConfigError: There is no such architecture.
     """
     head = {HEAD_WEIGHT: (classes, dimension), HEAD_BIAS: (classes,)}
     if not architecture_of(architecture).is_network:
@@ -27,11 +32,11 @@ def tensor_shapes(architecture: str, classes: int, dimension: int) -> dict[str, 
 
 
 def check_tensors(architecture: str, tensors: Tensors, classes: int, dimension: int) -> None:
-    """Refuse tensors that are not those of the architecture.
+    """Check that tensors are those of an architecture; arguments as for ``tensor_shapes``.
 
     Raises:
         DecodeError: A name, shape or type is wrong, or a value is not finite.
-        ConfigError: No such architecture.
+        ConfigError: There is no such architecture.
     """
     for name, value in tensors.items():
         if value.dtype != np.float32:
