@@ -1,1 +1,1 @@
-"""Kinds of machines that a data sheet can state, one module each."""
+"""Kinds of machines that a data sheet can declare, one module each."""

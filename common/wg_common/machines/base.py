@@ -1,9 +1,9 @@
-"""A kind of machine: which figures a sheet states, and where its lines stand in a spectrum.
+"""Machine kind: the figures that a data sheet declares, and the positions of its spectral lines.
 
 Networks for machines read envelope spectra (``wg_common.nets.spectrum_lines``), in steps of half a
-cycle a window of ``WINDOW`` samples. A kind says at which places of that axis a machine's lines
-stand, by closed formulas of its stated figures. That is all that plant and server must know of it
-alike; what a machine of the kind sounds like is in the server's simulator.
+cycle per window of ``WINDOW`` samples. A kind computes the positions of a machine's lines on that
+axis from its declared figures, by closed formulas that plant and server share. The signal of such a
+machine is simulated at the server only.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,28 +19,28 @@ from wg_core.wire.data_sheet import DataSheet
 
 M = TypeVar("M")
 
-WINDOW = 1024  # Samples of a piece of a record
-HALF_BINS = 384  # Length of an envelope spectrum, in steps of half a cycle a piece
+WINDOW = 1024  # Samples in a window of a record
+HALF_BINS = 384  # Length of an envelope spectrum, in steps of half a cycle per window
 
 _WIDTHS = (1.0, 4.0)  # Half bins
 BUMP_WIDTHS = len(_WIDTHS)
-"""Number of templates at each place."""
+"""Number of templates at each line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineKind:
-    """A kind of machine, of which f figures are stated.
+    """Kind of machine with f declared figures.
 
     Attributes:
-        name: Field of the data sheet that states such a machine.
-        conditions: Names of its conditions, the sound one first.
+        name: Field of the data sheet that declares such a machine.
+        conditions: Names of its conditions, the healthy one first.
         words: Words of class names for each condition, in lower case.
-        condition_size: Number c of numbers from ``stated_numbers``.
+        condition_size: Length c of the vectors from ``stated_numbers``.
         template_count: Number T of templates.
-        figures: Reads the figures ``[1, f]`` of a data sheet; raises ``ConfigError`` where the
-            machine is unlike all that are simulated.
-        stated_numbers: Turns figures ``[m, f]`` into numbers of order 1, ``[m, c]``.
-        templates: Places bumps over half bins at the stated lines, ``[m, T, HALF_BINS]``.
+        figures: Function that reads the figures ``[1, f]`` of a data sheet; raises ``ConfigError``
+            if the machine lies outside the simulated ranges.
+        stated_numbers: Function from figures ``[m, f]`` to scaled features of order 1, ``[m, c]``.
+        templates: Function from figures to bumps at the declared lines, ``[m, T, HALF_BINS]``.
     """
 
     name: str
@@ -54,11 +54,11 @@ class MachineKind:
 
 
 def line_bumps(places: Tensor, tolerance: float) -> Tensor:
-    """Narrow and wide bumps over half bins, ``[m, n * BUMP_WIDTHS, HALF_BINS]``.
+    """Return narrow and wide bumps at given lines, ``[m, n * BUMP_WIDTHS, HALF_BINS]``.
 
     Args:
-        places: Half bins of n lines, ``[m, n]``.
-        tolerance: Part of its frequency by which a line may be off.
+        places: Positions of n lines, ``[m, n]``, half bins.
+        tolerance: Relative uncertainty of a line's frequency.
     """
     width = (torch.tensor(_WIDTHS) ** 2 + (tolerance * places[..., None]) ** 2).sqrt()
     bins = torch.arange(HALF_BINS)
@@ -68,13 +68,13 @@ def line_bumps(places: Tensor, tolerance: float) -> Tensor:
 
 
 class Range(NamedTuple):
-    """A figure of simulated machines, for people.
+    """Range of a figure over the simulated machines.
 
     Attributes:
-        name: What it is, with its unit.
-        low: Least value.
+        name: Name of the figure, with its unit.
+        low: Smallest value.
         high: Largest value.
-        remedy: What to do about another value.
+        remedy: Advice to the user about a value outside the range.
     """
 
     name: Text
@@ -84,7 +84,7 @@ class Range(NamedTuple):
 
 
 def check_simulated(ranges: Sequence[Range], values: Sequence[float]) -> None:
-    """Refuse a machine unlike all that are simulated.
+    """Check that a machine lies within the simulated ranges.
 
     Args:
         ranges: Ranges of figures.
@@ -109,10 +109,10 @@ def check_simulated(ranges: Sequence[Range], values: Sequence[float]) -> None:
 
 
 def stated_machine(sheet: DataSheet, kind: type[M]) -> M:
-    """Return the machine that a sheet states.
+    """Return the machine that a data sheet declares.
 
     Raises:
-        ConfigError: It is of another kind.
+        ConfigError: The data sheet declares another kind of machine.
     """
     if not isinstance(sheet.machine, kind):
         raise ConfigError(f"data sheet: it states {sheet.kind}, expected {kind.__name__}")

@@ -1,9 +1,9 @@
-"""Rolling element bearings: the lines that speed and geometry state.
+"""Rolling element bearings: spectral lines from shaft speed and geometry.
 
-Each passage of an element over a damaged place is a blow, and passages come at a rate that follows
-from the turns of the shaft and the bearing's geometry (Randall and Antoni, *Rolling element bearing
-diagnostics*, MSSP 25, 2011). What damages of an inner ring or an element modulates its line: side
-lines stand at the turns of the shaft, or of the cage.
+Each passage of an element over a damaged place is an impact, at a rate that follows from the shaft
+speed and the bearing's geometry (Randall and Antoni, *Rolling element bearing diagnostics*, MSSP
+25, 2011). Shaft rotation modulates the line of a damaged inner ring, and cage rotation the line of
+a damaged element, which gives side lines at those distances.
 """
 
 import torch
@@ -23,9 +23,9 @@ from wg_common.machines.base import (
 from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 
 LINES = ("shaft", "cage", "element", "inner", "outer")
-"""Lines that a sheet states, in this order."""
+"""Names of the lines, in the order of ``lines``."""
 FIGURES = 7
-"""Number of stated figures, in the order of the data sheet's fields."""
+"""Number of declared figures, in the order of the data sheet's fields."""
 
 _WORDS = {
     "normal": words.SOUND,
@@ -80,17 +80,17 @@ _RANGES = (
     Range(text("rolling element over pitch diameter"), 0.08, 0.42, _GEOMETRY),
     Range(text("contact angle in degrees"), 0.0, 45.0, _GEOMETRY),
 )
-"""Ranges of the simulated machines, and a little more."""
+"""Ranges of the simulated machines, slightly widened."""
 _HARMONICS = 3
-_PLACES = 10  # Lines and side lines that templates stand at, with as many harmonics each
-_TOLERANCE = 0.004  # Part of its frequency by which a line may be off: motors run slow or fast
+_PLACES = 10  # Number of lines and side lines with templates, each with its harmonics
+_TOLERANCE = 0.004  # Relative uncertainty of a line's frequency: motors run slow or fast
 
 
 def figures(sheet: DataSheet) -> Tensor:
-    """Figures of a sheet, ``[1, FIGURES]``; a load that is not stated is half of the nominal one.
+    """Read the figures ``[1, FIGURES]`` of a data sheet; an undeclared load counts as 50 percent.
 
     Raises:
-        ConfigError: The machine is unlike all that were simulated.
+        ConfigError: The machine lies outside the simulated ranges.
     """
     machine = stated_machine(sheet, RotatingMachine)
     load = 50.0 if machine.load_percent is None else float(machine.load_percent)
@@ -111,9 +111,9 @@ def figures(sheet: DataSheet) -> Tensor:
 
 
 def lines(figures: Tensor) -> Tensor:
-    """Lines in cycles a window, ``[m, 5]``, of stated figures ``[m, FIGURES]``.
+    """Return the lines ``[m, 5]`` in cycles per window for figures ``[m, FIGURES]``.
 
-    A damaged element strikes both rings in a turn of its own, so its line is twice its spin.
+    A damaged element strikes both rings in each of its rotations, so its line is twice its spin.
     """
     speed, rate, count, element, pitch, angle, _ = figures.unbind(dim=1)
     turns = speed / 60 * WINDOW / rate
@@ -126,7 +126,7 @@ def lines(figures: Tensor) -> Tensor:
 
 
 def stated_numbers(figures: Tensor) -> Tensor:
-    """Logarithms of the lines, rate, number and ratio of elements and load: ``[m, 10]``."""
+    """Return scaled features ``[m, 10]``: log lines, sampling rate, elements and load."""
     log_lines = lines(figures).log()
     _, rate, count, element, pitch, _, load = figures.unbind(dim=1)
     plain_numbers = [
@@ -141,12 +141,12 @@ def stated_numbers(figures: Tensor) -> Tensor:
 
 
 def templates(figures: Tensor) -> Tensor:
-    """Bumps at the lines, their side lines, and the harmonics of both."""
+    """Return bumps at the lines, their side lines, and the harmonics of both."""
     shaft, cage, element, inner, outer = lines(figures).unbind(dim=1)
     places = [shaft, cage, element, inner, outer, element / 2]
     places += [element - cage, element + cage, inner - shaft, inner + shaft]
     half_bins = 2 * torch.stack(places, dim=1)  # [m, places]
-    # Side lines stand beside every harmonic of the line that they belong to.
+    # Side lines accompany every harmonic of their line.
     mains = torch.stack([*places[:6], element, element, inner, inner], dim=1)
     order = torch.arange(_HARMONICS, dtype=half_bins.dtype)
     at = half_bins[..., None] + 2 * mains[..., None] * order  # [m, places, harmonics]

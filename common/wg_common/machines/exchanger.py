@@ -1,15 +1,15 @@
-"""A heat exchanger in counterflow: its figures, and its balances of heat and pressure.
+"""Counterflow heat exchanger: its figures, and its balances of heat and pressure.
 
-With ``C`` heat capacity flows, ``T`` and ``t`` temperatures of hot and cold fluid, and the
-logarithmic mean ``D`` of the differences at both ends (Kays and London, *Compact Heat Exchangers*,
-McGraw-Hill, 1984, chapter 2)::
+``C`` are heat capacity flows, ``T`` and ``t`` temperatures of hot and cold fluid, and ``D`` is the
+logarithmic mean of the temperature differences at both ends (Kays and London, *Compact Heat
+Exchangers*, McGraw-Hill, 1984, chapter 2)::
 
     duty = C_hot (T_in - T_out) = C_cold (t_out - t_in) = U A D
 
-``U A`` falls as the exchanger fouls, and each film's part of it goes with its flow to the power .8.
-The hot side's drop of pressure goes with its flow to the power 1.8: a second, worse flow meter. The
-mean is Chen's approximation, which has no singular place (*Comments on improvements on a
-replacement for the logarithmic mean*, Chemical Engineering Science 42, 1987).
+``U A`` falls as the exchanger fouls, and each film's conductance grows as its flow to the power
+0.8. The hot side's pressure drop grows as its flow to the power 1.8, and serves as a second, less
+accurate flow meter. The mean is Chen's approximation, which has no singularity (*Comments on
+improvements on a replacement for the logarithmic mean*, Chemical Engineering Science 42, 1987).
 """
 
 import torch
@@ -36,7 +36,7 @@ FIGURES = (
     "hot_pressure_drop_kpa",
     "sample_seconds",
 )
-"""Stated figures, in this order: nominal values of a clean unit, and seconds between samples."""
+"""Declared figures in order: nominal values of a clean unit, and seconds between samples."""
 CHANNELS = (
     Channel("hot flow", "m3/h"),
     Channel("hot inlet temperature", "°C"),
@@ -47,22 +47,22 @@ CHANNELS = (
     Channel("hot pressure drop", "kPa"),
 )
 FILM_POWER, DROP_POWER = 0.8, 1.8
-_HEADROOM = 1.8  # Range of a flow meter over the nominal value
+_HEADROOM = 1.8  # Ratio of a flow meter's range to the nominal value
 _DROP_HEADROOM = 3.0
 _HOT_RANGE, _COLD_RANGE = 150.0, 120.0
 
 
 def capacity_flows(figures: Tensor) -> tuple[Tensor, Tensor]:
-    """Nominal heat capacity flows of hot and cold fluid, kW/K, ``[m]`` each."""
+    """Return the nominal heat capacity flows of hot and cold fluid, kW/K, ``[m]`` each."""
     return figures[:, 0] * figures[:, 2] / 3600, figures[:, 1] * figures[:, 3] / 3600
 
 
 def effectiveness(units: Tensor, ratio: Tensor) -> Tensor:
-    """Share of the greatest possible duty in counterflow (Kays and London, equation 2-13).
+    """Return the share of the largest possible duty in counterflow (Kays and London, eq. 2-13).
 
     Args:
-        units: Transfer units, conductance over the lesser capacity flow.
-        ratio: Lesser over greater capacity flow, at most 1.
+        units: Number of transfer units: conductance over the smaller capacity flow.
+        ratio: Ratio of the smaller to the larger capacity flow, at most 1.
     """
     even = (1 - ratio).abs() < 1e-3
     fall = torch.exp(-units * (1 - ratio.where(~even, 0.5)))
@@ -71,19 +71,25 @@ def effectiveness(units: Tensor, ratio: Tensor) -> Tensor:
 
 
 def duty(conductance: Tensor, flows: tuple[Tensor, Tensor], span: Tensor) -> Tensor:
-    """Duty in kW of a conductance in kW/K, capacity flows in kW/K, and the span of inlets in K."""
+    """Return the duty in kW.
+
+    Args:
+        conductance: Conductance in kW/K.
+        flows: Heat capacity flows of both fluids in kW/K.
+        span: Temperature difference of the inlets in K.
+    """
     low, high = torch.minimum(*flows), torch.maximum(*flows)
     return effectiveness(conductance / low, low / high) * low * span
 
 
 def nominal(figures: Tensor) -> Tensor:
-    """Nominal duty in kW, and conductance in kW/K, ``[m, 2]``."""
+    """Return the nominal duty in kW and conductance in kW/K, ``[m, 2]``."""
     span = figures[:, 4] - figures[:, 5]
     return torch.stack([duty(figures[:, 6], capacity_flows(figures), span), figures[:, 6]], dim=1)
 
 
 def ranges(figures: Tensor) -> Tensor:
-    """Ranges of the instruments, ``[m, 7]``."""
+    """Return the ranges of the instruments, ``[m, 7]``."""
     hot, cold = (_HEADROOM * figures[:, place] for place in (0, 1))
     hot_range, cold_range = torch.full_like(hot, _HOT_RANGE), torch.full_like(hot, _COLD_RANGE)
     drop = _DROP_HEADROOM * figures[:, 7]
@@ -92,7 +98,7 @@ def ranges(figures: Tensor) -> Tensor:
 
 
 def stated_numbers(figures: Tensor) -> Tensor:
-    """Logarithms of size, capacity flows, transfer units, drop and sampling: ``[m, 9]``."""
+    """Return scaled features ``[m, 9]`` of the declared figures."""
     hot, cold = capacity_flows(figures)
     least = torch.minimum(hot, cold)
     numbers = [figures[:, 0].log() - 2.3, 2 * (cold / hot).log()]
@@ -104,7 +110,7 @@ def stated_numbers(figures: Tensor) -> Tensor:
 
 
 def readings(windows: Tensor, figures: Tensor) -> Tensor:
-    """Plain readings, and what balances make of them: ``[m, n, R]``."""
+    """Return the plain readings and the balance readings of windows, ``[m, n, R]``."""
     means, changes, spreads = summary(windows, ranges(figures))
     hot, hot_in, hot_out, cold, cold_in, cold_out, drop = means.unbind(dim=2)
     by_hot, by_cold = (log_share(_HEADROOM * flow) for flow in (hot, cold))

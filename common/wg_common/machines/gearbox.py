@@ -1,11 +1,11 @@
-"""A pair of gears on parallel shafts: what a sheet states, and where its lines stand.
+"""Gear pair on parallel shafts: its declared figures and its spectral lines.
 
-Teeth mesh at the turns of a shaft times its teeth, and what differs from tooth to tooth modulates
-that at the turns of the shaft that has the tooth: side bands beside the mesh and its harmonics
-(Randall, *A new method of modeling gear faults*, ASME Journal of Mechanical Design 104, 1982). In
-the envelope of a band they are lines at the turns of the shafts. A damaged tooth changes amplitude
-and phase of the mesh for a short part of a turn, and strikes once a turn, so that many harmonics of
-its shaft rise (McFadden, *Detecting fatigue cracks in gears by amplitude and phase demodulation of
+Teeth mesh at the rate of a shaft times its number of teeth. Differences between teeth modulate the
+mesh at the rate of their shaft, which gives side bands beside the mesh and its harmonics (Randall,
+*A new method of modeling gear faults*, ASME Journal of Mechanical Design 104, 1982). In the
+envelope of a band they are lines at the rates of the shafts. A damaged tooth changes amplitude and
+phase of the mesh for a short part of each turn, so many harmonics of its shaft rise (McFadden,
+*Detecting fatigue cracks in gears by amplitude and phase demodulation of
 the meshing vibration*, ASME Journal of Vibration and Acoustics 108, 1986). Worn teeth raise the
 harmonics of the mesh (Randall, *Vibration-based Condition Monitoring*, Wiley, 2011, section 2.2.2).
 """
@@ -27,11 +27,11 @@ from wg_common.machines.base import (
 from wg_core.wire.data_sheet import DataSheet, Gearbox
 
 FIGURES = 5
-"""Number of stated figures, in the order of the data sheet's fields."""
+"""Number of declared figures, in the order of the data sheet's fields."""
 
-_HARMONICS = 8  # Of each shaft
+_HARMONICS = 8  # Number of harmonics of each shaft
 _PLACES = 2 * _HARMONICS + 7
-_TOLERANCE = 0.004  # Part of its frequency by which a line may be off: motors run slow or fast
+_TOLERANCE = 0.004  # Relative uncertainty of a line's frequency: motors run slow or fast
 _WORDS = {
     "normal": words.SOUND,
     "pinion tooth": (
@@ -69,14 +69,14 @@ _RANGES = (
     Range(text("turns of the gear in 1,024 samples"), 1.8, 30.0, _SAMPLING),
     Range(text("meshing teeth in 1,024 samples"), 28.0, 430.0, _SAMPLING),
 )
-"""Ranges of the simulated machines, and a little more."""
+"""Ranges of the simulated machines, slightly widened."""
 
 
 def figures(sheet: DataSheet) -> Tensor:
-    """Figures of a sheet, ``[1, FIGURES]``; a load that is not stated is half of the nominal one.
+    """Read the figures ``[1, FIGURES]`` of a data sheet; an undeclared load counts as 50 percent.
 
     Raises:
-        ConfigError: The machine is unlike all that are simulated.
+        ConfigError: The machine lies outside the simulated ranges.
     """
     machine = stated_machine(sheet, Gearbox)
     load = 50.0 if machine.load_percent is None else float(machine.load_percent)
@@ -89,7 +89,7 @@ def figures(sheet: DataSheet) -> Tensor:
 
 
 def lines(figures: Tensor) -> Tensor:
-    """Turns of pinion and gear, and meshing teeth, in cycles a window, ``[m, 3]``."""
+    """Return the rates of pinion, gear and mesh in cycles per window, ``[m, 3]``."""
     speed, rate, pinion_teeth, gear_teeth, _ = figures.unbind(dim=1)
     turns = speed / 60 * WINDOW / rate
     mesh = turns * pinion_teeth
@@ -97,7 +97,7 @@ def lines(figures: Tensor) -> Tensor:
 
 
 def stated_numbers(figures: Tensor) -> Tensor:
-    """Logarithms of the lines, sampling, teeth and load: ``[m, 8]``."""
+    """Return scaled features ``[m, 8]``: log lines, sampling rate, teeth and load."""
     pinion, gear, mesh = lines(figures).log().unbind(dim=1)
     _, rate, pinion_teeth, gear_teeth, load = figures.unbind(dim=1)
     numbers = [2 * (pinion - 2.2), 2 * (gear - 1.3), 2 * (mesh - 5), (mesh - 5) ** 2 - 0.5]
@@ -108,7 +108,7 @@ def stated_numbers(figures: Tensor) -> Tensor:
 
 
 def templates(figures: Tensor) -> Tensor:
-    """Bumps at harmonics of both shafts, and at the mesh with its side lines."""
+    """Return bumps at harmonics of both shafts, and at the mesh with its side lines."""
     pinion, gear, mesh = lines(figures).unbind(dim=1)
     orders = range(1, _HARMONICS + 1)
     places = [order * shaft for shaft in (pinion, gear) for order in orders]

@@ -1,17 +1,17 @@
-"""Induction motors by the current of one phase: what a sheet states, and where its lines stand.
+"""Induction motors by the current of one phase: declared figures and spectral lines.
 
-A fault modulates the current, so that side bands stand beside the supply's line; in the envelope of
-a band around the supply they are lines at the modulation itself. Broken rotor bars: twice the slip
+A fault modulates the current, which gives side bands beside the supply's line; in the envelope of a
+band around the supply they are lines at the modulation itself. Broken rotor bars: twice the slip
 frequency, side bands at ``(1 ± 2ks) f`` (Thomson and Fenger, *Current signature analysis to detect
 induction motor faults*, IEEE Industry Applications Magazine 7, 2001). Eccentricity, static and
 dynamic together: the shaft's rate, ``f ± k f_r`` (Nandi, Toliyat and Li, *Condition monitoring and
-fault diagnosis of electrical motors*, IEEE Transactions on Energy Conversion 20, 2005). Turns of
-the stator that are shorted: ``f (n (1 - s) / p ± k)``, the third harmonic of the supply among them
-(Benbouzid, *A review of induction motors signature analysis as a medium for faults detection*, IEEE
+fault diagnosis of electrical motors*, IEEE Transactions on Energy Conversion 20, 2005). Shorted
+stator turns: ``f (n (1 - s) / p ± k)``, which includes the third harmonic of the supply (Benbouzid,
+*A review of induction motors signature analysis as a medium for faults detection*, IEEE
 Transactions on Industrial Electronics 47, 2000).
 
-A window must last some periods of twice the slip frequency, so currents are recorded, or resampled,
-at a few hundred samples a second.
+A window must last several periods of twice the slip frequency, so currents are recorded, or
+resampled, at a few hundred samples per second.
 """
 
 import torch
@@ -31,12 +31,12 @@ from wg_common.machines.base import (
 from wg_core.wire.data_sheet import DataSheet, InductionMotor
 
 FIGURES = 5
-"""Number of stated figures: supply and sampling in Hz, pairs of poles, slip, load."""
+"""Number of figures: supply and sampling in Hz, pairs of poles, slip, load."""
 
 USUAL_LOAD = 0.75
-"""Share of the rated torque where none is stated."""
+"""Load, as a share of the rated torque, if the data sheet declares none."""
 _PLACES = 16
-_TOLERANCE = 0.004  # Part of its frequency by which a line may be off: loads move the slip
+_TOLERANCE = 0.004  # Relative uncertainty of a line's frequency: loads move the slip
 _WORDS = {
     "normal": words.SOUND,
     "broken rotor bar": (
@@ -112,14 +112,14 @@ _RANGES = (
         text("resample the current to a lower rate, or record it at a higher load"),
     ),
 )
-"""Ranges of the simulated machines, and a little more."""
+"""Ranges of the simulated machines, slightly widened."""
 
 
 def figures(sheet: DataSheet) -> Tensor:
-    """Figures of a sheet, ``[1, FIGURES]``; a load that is not stated is three quarters.
+    """Read the figures ``[1, FIGURES]`` of a data sheet; an undeclared load is ``USUAL_LOAD``.
 
     Raises:
-        ConfigError: The machine is unlike all that are simulated.
+        ConfigError: The machine lies outside the simulated ranges.
     """
     machine = stated_machine(sheet, InductionMotor)
     load = USUAL_LOAD if machine.load_percent is None else float(machine.load_percent) / 100
@@ -133,14 +133,14 @@ def figures(sheet: DataSheet) -> Tensor:
 
 
 def lines(figures: Tensor) -> Tensor:
-    """Supply, shaft and twice the slip frequency in cycles a window, ``[m, 3]``."""
+    """Return supply, shaft and twice the slip frequency in cycles per window, ``[m, 3]``."""
     supply, rate, pairs, slip, _ = figures.unbind(dim=1)
     turns = supply / pairs * (1 - slip)
     return torch.stack([supply, turns, 2 * slip * supply], dim=1) * (WINDOW / rate)[:, None]
 
 
 def stated_numbers(figures: Tensor) -> Tensor:
-    """Logarithms of the lines, pairs of poles, slip and load: ``[m, 8]``."""
+    """Return scaled features ``[m, 8]``: log lines, pairs of poles, slip and load."""
     supply, shaft, slip = lines(figures).log().unbind(dim=1)
     _, _, pairs, relative_slip, load = figures.unbind(dim=1)
     numbers = [2 * (supply - 4.8), shaft - 4, slip - 1.5, (slip - 1.5) ** 2 - 1]
@@ -149,7 +149,7 @@ def stated_numbers(figures: Tensor) -> Tensor:
 
 
 def templates(figures: Tensor) -> Tensor:
-    """Bumps at modulations of the supply, and at beats of its harmonics with them."""
+    """Return bumps at modulations of the supply, and at their sums with its harmonics."""
     supply, shaft, slip = lines(figures).unbind(dim=1)
     places = [slip, 2 * slip, 3 * slip, shaft - slip, shaft, shaft + slip, 2 * shaft, 3 * shaft]
     places += [2 * supply, 2 * supply - shaft, 2 * supply + shaft, 2 * supply - slip]

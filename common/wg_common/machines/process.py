@@ -1,13 +1,13 @@
-"""Units of a process plant: what their instruments show, and what balances of a data sheet say.
+"""Units of a process plant: readings of their instruments, and balances from the data sheet.
 
-A window of a unit has one row an instrument, in engineering units and in the order of its kind. It
-is read as means, changes and spreads in parts of what the sheet states (the plain readings), and as
-what the sheet's balances make of them: each estimate of a quantity, and by how far they disagree.
-Instruments have errors that no sheet states, so balances do not close, and how far they do not, on
-average over many windows, says which instrument is wrong: data reconciliation (Crowe, *Data
-reconciliation: progress and challenges*, Journal of Process Control 6, 1996) needs no more.
+A window of a unit has one row per instrument, in engineering units and in the order of its kind.
+The plain readings are means, changes and spreads relative to the declared ranges. The balance
+readings are the estimates of a quantity from the balances, and their differences. Instruments have
+undeclared errors, so the balances do not close; the average residual over many windows shows which
+instrument is wrong, as in data reconciliation (Crowe, *Data reconciliation: progress and
+challenges*, Journal of Process Control 6, 1996).
 
-A quantity is positive, and estimated as the logarithm of its share of its nominal value.
+A quantity is positive, and estimated as the logarithm of its ratio to its nominal value.
 """
 
 from collections.abc import Callable
@@ -21,31 +21,31 @@ from wg_core.errors import ConfigError
 from wg_core.wire.data_sheet import DataSheet
 
 SAMPLES = 24
-"""Samples of a window."""
+"""Number of samples in a window."""
 WATER = 4180.0
 """Heat capacity of water by volume, kJ/(m3 K)."""
 LARGEST_READING = 8.0
-"""Magnitude to which a balance is clamped."""
+"""Magnitude to which a balance reading is clamped."""
 LEAST_SHARE = 0.05
-"""Share of its nominal value below which a flow, a duty or a level is not told."""
-_LEAST_SPREAD = 0.1  # Added to a reading's spread before it is divided by it
-_LEEWAY = 1.1  # Beyond what is simulated
+"""Smallest ratio to the nominal value at which a flow, a duty or a level is resolved."""
+_LEAST_SPREAD = 0.1  # Term added to a reading's spread before division
+_LEEWAY = 1.1  # Factor by which figures may lie outside the simulated range
 
 
 class Channel(NamedTuple):
-    """An instrument of a unit."""
+    """Instrument of a process unit, with the unit of its values."""
 
     name: str
     unit: str
 
 
 class Quantity(NamedTuple):
-    """A positive number that a soft sensor states.
+    """Positive quantity that a soft sensor estimates.
 
     Attributes:
-        name: Name for people.
+        name: Name for display.
         unit: Unit of its values.
-        scale: Factor on the logarithm of its share of the nominal value, for order 1.
+        scale: Factor that brings the logarithm of its ratio to the nominal value to order 1.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Quantity(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """A figure of simulated units: its name with its unit, its least and its largest value."""
+    """Range of a figure over the simulated units; its name includes the unit."""
 
     name: str
     low: float
@@ -63,21 +63,21 @@ class Limit(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessUnit:
-    """A kind of process unit, of which f figures are stated.
+    """Kind of process unit with f declared figures.
 
     Attributes:
-        name: Field of the data sheet that states such a unit.
-        figure_names: Fields of the statement, in the order of the figures.
-        limits: Positive figures of the units that are simulated.
-        limited_figures: Those figures of one unit, of its stated figures ``[f]``.
+        name: Field of the data sheet that declares such a unit.
+        figure_names: Fields of the declaration, in the order of the figures.
+        limits: Ranges of positive figures over the simulated units.
+        limited_figures: Function from declared figures ``[f]`` to the figures of ``limits``.
         channels: The C instruments, in the order of a window's rows.
-        quantities: Q numbers that a soft sensor may state.
-        condition_size: Number c of numbers from ``stated_numbers``.
-        plain_count: Number of plain readings, which stand before those of balances.
+        quantities: The Q quantities that a soft sensor may estimate.
+        condition_size: Length c of the vectors from ``stated_numbers``.
+        plain_count: Number of plain readings, which precede the balance readings.
         reading_count: Number R of all readings.
-        stated_numbers: Turns figures ``[m, f]`` into numbers of order 1, ``[m, c]``.
-        nominal: Nominal values of the quantities at stated figures, ``[m, Q]``.
-        readings: Reads windows ``[m, n, C, T]`` at figures ``[m, f]`` as ``[m, n, R]``.
+        stated_numbers: Function from figures ``[m, f]`` to scaled features of order 1, ``[m, c]``.
+        nominal: Function from figures to nominal values of the quantities, ``[m, Q]``.
+        readings: Function from windows ``[m, n, C, T]`` and figures to readings ``[m, n, R]``.
     """
 
     name: str
@@ -94,10 +94,10 @@ class ProcessUnit:
     readings: Callable[[Tensor, Tensor], Tensor]
 
     def figures(self, sheet: DataSheet) -> Tensor:
-        """Figures ``[1, f]`` of a data sheet.
+        """Read the figures ``[1, f]`` of a data sheet.
 
         Raises:
-            ConfigError: The unit is unlike all that are simulated.
+            ConfigError: The unit lies outside the simulated ranges.
         """
         stated_figures = [float(getattr(sheet.machine, name)) for name in self.figure_names]
         figures = torch.tensor(stated_figures)
@@ -112,18 +112,18 @@ class ProcessUnit:
         return figures[None]
 
     def scores(self, values: Tensor, figures: Tensor) -> Tensor:
-        """Quantities ``[m, n, Q]`` in their units as numbers of order 1."""
+        """Convert quantities ``[m, n, Q]`` in their units to scores of order 1."""
         scales = torch.tensor([quantity.scale for quantity in self.quantities])
         return (values / self.nominal(figures)[:, None]).log() * scales
 
     def values(self, scores: Tensor, figures: Tensor) -> Tensor:
-        """Quantities in their units of ``scores``, ``[m, n, Q]``."""
+        """Convert ``scores`` ``[m, n, Q]`` back to quantities in their units."""
         scales = torch.tensor([quantity.scale for quantity in self.quantities])
         return self.nominal(figures)[:, None] * (scores / scales).exp()
 
 
 class Summary(NamedTuple):
-    """Windows in three numbers an instrument, each ``[m, n, C]``."""
+    """Three summary statistics of windows per instrument, each ``[m, n, C]``."""
 
     means: Tensor
     changes: Tensor
@@ -131,10 +131,10 @@ class Summary(NamedTuple):
 
 
 def summary(windows: Tensor, ranges: Tensor) -> Summary:
-    """Means, changes from begin to end, and spreads about that, in parts of ranges.
+    """Summarise windows by mean, linear change and residual spread, relative to the ranges.
 
     Args:
-        windows: ``[m, n, C, T]``, T at least 2.
+        windows: Windows ``[m, n, C, T]``, T at least 2.
         ranges: Range of each instrument, ``[m, C]``.
     """
     x = windows / ranges[:, None, :, None]
@@ -145,16 +145,16 @@ def summary(windows: Tensor, ranges: Tensor) -> Summary:
 
 
 def log_share(values: Tensor) -> Tensor:
-    """Logarithm of shares of nominal values, which ends at the least that is told."""
+    """Return the logarithm of ratios to nominal values, clamped below at ``LEAST_SHARE``."""
     return values.clamp(min=LEAST_SHARE).log()
 
 
 def hours(figures: Tensor, samples: int) -> Tensor:
-    """Length of windows in hours, ``[m]``; the last figure is seconds between samples."""
+    """Return the length of windows in hours, ``[m]``; the last figure is the sample interval."""
     return figures[:, -1] * (samples - 1) / 3600
 
 
 def standardise(readings: Tensor, records: Tensor) -> Tensor:
-    """Readings ``[m, n, R]`` as they stand among those of a unit's records ``[m, k, R]``."""
+    """Standardise readings ``[m, n, R]`` by the readings ``[m, k, R]`` of the unit's records."""
     spread = records.std(dim=1, correction=0, keepdim=True) + _LEAST_SPREAD
     return (readings - records.mean(dim=1, keepdim=True)) / spread

@@ -1,4 +1,4 @@
-"""The kinds of machines and process units, by the field of the data sheet that states one."""
+"""Kinds of machines and process units, by the field of the data sheet that declares them."""
 
 from collections.abc import Mapping
 
@@ -11,20 +11,20 @@ from wg_core.wire.data_sheet import DataSheet
 KINDS: Mapping[str, MachineKind] = {
     kind.name: kind for kind in (bearing.KIND, gearbox.KIND, motor.KIND)
 }
-"""Machines, whose networks tell conditions."""
+"""Machine kinds, whose networks classify conditions."""
 PROCESS_UNITS: Mapping[str, ProcessUnit] = {
     unit.name: unit for unit in (vessel.UNIT, exchanger.UNIT)
 }
-"""Process units, whose networks state quantities."""
+"""Process units, whose networks estimate quantities."""
 READ: Mapping[str, MachineKind | ProcessUnit] = {**KINDS, **PROCESS_UNITS}
-"""All whose records have machine statistics."""
+"""All kinds whose records have machine statistics."""
 
 
 def stated_kind(sheet: DataSheet) -> MachineKind:
-    """Find the kind of the machine that a sheet states.
+    """Return the kind of the machine that a data sheet declares.
 
     Raises:
-        ConfigError: It states no machine of a kind in ``KINDS``.
+        ConfigError: The data sheet declares no machine of a kind in ``KINDS``.
     """
     if sheet.kind in KINDS:
         return KINDS[sheet.kind]
@@ -40,5 +40,5 @@ def stated_kind(sheet: DataSheet) -> MachineKind:
 
 
 def stated_unit(sheet: DataSheet | None) -> ProcessUnit | None:
-    """Find the process unit that a sheet states; None: it states none."""
+    """Return the kind of the process unit that a data sheet declares, or None."""
     return None if sheet is None else PROCESS_UNITS.get(sheet.kind)

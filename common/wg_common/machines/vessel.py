@@ -1,13 +1,13 @@
-"""A stirred vessel with a cooling jacket: its figures, and its balances of mass and heat.
+"""Stirred vessel with a cooling jacket: its figures, and its balances of mass and heat.
 
-Its contents are mixed, so that what leaves is as warm as what is in it; with ``C`` heat capacity
-flows, ``V`` the volume, ``F`` flows and water in the jacket (Luyben, *Process Modeling, Simulation
+Its contents are well mixed, so the outflow has their temperature. ``C`` are heat capacity flows,
+``V`` is the volume, ``F`` are flows; the coolant is water (Luyben, *Process Modeling, Simulation
 and Control for Chemical Engineers*, McGraw-Hill, 1990, section 3.6)::
 
     dV/dt = F_in - F_out
     duty  = C_in (T_in - T) - c V dT/dt = C_jacket (t_out - t_in) = U A (T - (t_in + t_out) / 2)
 
-Outflow goes by a valve whose flow is its opening times the root of the level above it.
+The flow through the outlet valve is its opening times the square root of the level above it.
 """
 
 import torch
@@ -36,7 +36,7 @@ FIGURES = (
     "heat_capacity_kj_per_m3_k",
     "sample_seconds",
 )
-"""Stated figures, in this order: nominal values, and seconds between samples."""
+"""Declared figures in order: nominal values, and seconds between samples."""
 CHANNELS = (
     Channel("inflow", "m3/h"),
     Channel("outflow", "m3/h"),
@@ -50,17 +50,17 @@ CHANNELS = (
 )
 COOLANT = 18.0
 """Temperature of the coolant at nominal operation, °C."""
-_HEADROOM = 1.8  # Range of an instrument over the nominal value
-_RANGES = (120.0, 120.0, 60.0, 100.0)  # Of thermometers: feed, contents, coolant in and out
+_HEADROOM = 1.8  # Ratio of an instrument's range to the nominal value
+_RANGES = (120.0, 120.0, 60.0, 100.0)  # Ranges of thermometers: feed, contents, coolant in and out
 
 
 def capacity_flows(figures: Tensor) -> tuple[Tensor, Tensor]:
-    """Nominal heat capacity flows of feed and coolant, kW/K, ``[m]`` each."""
+    """Return the nominal heat capacity flows of feed and coolant, kW/K, ``[m]`` each."""
     return figures[:, 0] * figures[:, 6] / 3600, figures[:, 5] * WATER / 3600
 
 
 def nominal(figures: Tensor) -> Tensor:
-    """Nominal duty in kW, and inflow, ``[m, 2]``."""
+    """Return the nominal duty in kW and inflow in m3/h, ``[m, 2]``."""
     feed, coolant = capacity_flows(figures)
     exchange = 1 / (1 / figures[:, 4] + 1 / (2 * coolant))
     duty = (figures[:, 3] - COOLANT) / (1 / feed + 1 / exchange)
@@ -68,7 +68,7 @@ def nominal(figures: Tensor) -> Tensor:
 
 
 def ranges(figures: Tensor) -> Tensor:
-    """Ranges of the instruments, ``[m, 9]``."""
+    """Return the ranges of the instruments, ``[m, 9]``."""
     inflow, level, coolant = (_HEADROOM * figures[:, place] for place in (0, 2, 5))
     percent, *thermometers = (torch.full_like(inflow, value) for value in (100.0, *_RANGES))
     columns = [inflow, inflow, level, percent, *thermometers[:2], coolant, *thermometers[2:]]
@@ -76,7 +76,7 @@ def ranges(figures: Tensor) -> Tensor:
 
 
 def stated_numbers(figures: Tensor) -> Tensor:
-    """Logarithms of size, residence, level, transfer units, coolant and sampling: ``[m, 8]``."""
+    """Return scaled features ``[m, 8]`` of the declared figures."""
     inflow, volume, level, hot, conductance, _, heat_capacity, seconds = figures.unbind(dim=1)
     feed, coolant = capacity_flows(figures)
     residence = volume / inflow  # Hours
@@ -87,7 +87,7 @@ def stated_numbers(figures: Tensor) -> Tensor:
 
 
 def readings(windows: Tensor, figures: Tensor) -> Tensor:
-    """Plain readings, and what balances make of them: ``[m, n, R]``."""
+    """Return the plain readings and the balance readings of windows, ``[m, n, R]``."""
     means, changes, spreads = summary(windows, ranges(figures))
     inflow, outflow, level, opening, hot, inside, coolant, inlet, outlet = means.unbind(dim=2)
     logs = [log_share(_HEADROOM * value) for value in (inflow, outflow, level, coolant)]

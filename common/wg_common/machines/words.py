@@ -1,8 +1,8 @@
-"""Class names that say a condition of a machine, in English, German and Japanese.
+"""Recognition of a machine's condition in class names in English, German and Japanese.
 
-A name is split at capitals, digits and signs, and compared without case, umlauts or width of signs:
-``InnerRaceFault``, ``IR007``, ``Innenringschaden`` and ``内輪傷`` say the same. A name that says no
-condition or two, and one that denies what it says, is not understood: nobody guesses.
+A name is split at capitals, digits and punctuation, and compared without case, umlauts or character
+width: ``InnerRaceFault``, ``IR007``, ``Innenringschaden`` and ``内輪傷`` name the same condition. A
+name with no condition, with several, or with a negated one is not recognised.
 """
 
 import functools
@@ -55,7 +55,7 @@ SOUND = (
     "欠陥なし",
     "損傷なし",
 )
-"""Words for the sound condition of every kind: one in each language, then others."""
+"""Words for the healthy condition of every kind: one in each language, then others."""
 
 _NEUTRAL = (
     "rolling element bearing",
@@ -72,7 +72,7 @@ _NEUTRAL = (
     "gear pair",
     "Getriebe",
 )
-"""Names of whole machines, in which words for a part of them stand."""
+"""Names of whole machines that contain words for a part of them."""
 _DENIALS = (
     "not",
     "non",
@@ -87,21 +87,21 @@ _DENIALS = (
     "非",
     "ない",
 )
-_LANGUAGES = 3  # Of the words that stand first
-_LEAST_CONDITIONS = 2  # Fewer leave nothing to tell apart
+_LANGUAGES = 3  # Number of languages, one for each of the first words
+_LEAST_CONDITIONS = 2  # Fewest conditions that a network can distinguish
 
-_PREFIX = 5  # Letters of a word that may begin a longer one, as in innenringe
-_PART = 8  # Letters of a word that may stand anywhere in one, as in lagerinnenring
+_PREFIX = 5  # Fewest letters of a word that may begin a longer word, as in innenringe
+_PART = 8  # Fewest letters of a word that may occur anywhere in a word, as in lagerinnenring
 _CAPITALS = re.compile(r"(?<=[a-zäöüß])(?=[A-ZÄÖÜ])|(?<=[A-ZÄÖÜ])(?=[A-ZÄÖÜ][a-zäöüß]{2})")
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 _DIRECT = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")  # Japanese is written without spaces
 
 
 def condition_of(kind: MachineKind, label: str) -> int:
-    """Find the number of the condition that a class name says.
+    """Return the index of the condition that a class name names.
 
     Raises:
-        ConfigError: It says none, or more than one.
+        ConfigError: The name says no condition, several, or a negated one.
     """
     plain_label = plain(label)
     for phrase in _NEUTRAL:
@@ -128,7 +128,7 @@ def condition_of(kind: MachineKind, label: str) -> int:
 
 
 def conditions_of(kind: MachineKind, labels: Iterable[str]) -> tuple[int | None, ...]:
-    """Numbers of the conditions that class names say, None for each that is not understood."""
+    """Return the index of the condition of each class name, None for a name not recognised."""
 
     def condition_or_none(label: str) -> int | None:
         try:
@@ -140,10 +140,10 @@ def conditions_of(kind: MachineKind, labels: Iterable[str]) -> tuple[int | None,
 
 
 def network_conditions(kind: MachineKind, labels: Sequence[str]) -> tuple[int | None, ...]:
-    """Numbers of conditions as of ``conditions_of``, if a network can tell anything apart.
+    """Return the result of ``conditions_of`` if it holds the two conditions that a network needs.
 
     Raises:
-        ConfigError: Class names say fewer than two conditions.
+        ConfigError: The class names say fewer than two conditions.
     """
     conditions = conditions_of(kind, labels)
     if len(set(conditions) - {None}) < _LEAST_CONDITIONS:
@@ -159,26 +159,26 @@ def network_conditions(kind: MachineKind, labels: Sequence[str]) -> tuple[int | 
 
 
 def meaning(kind: MachineKind, condition: int) -> str:
-    """Name a condition in English, German and Japanese."""
+    """Return the name of a condition in English, German and Japanese."""
     english, *translations = kind.words[kind.conditions[condition]][:_LANGUAGES]
     return f"{english} ({', '.join(translations)})"
 
 
 def expected(kind: MachineKind) -> str:
-    """List what would be understood, a word of each language for each condition."""
+    """List recognised words: for each condition one in each language."""
     return ", ".join(meaning(kind, condition) for condition in range(len(kind.conditions)))
 
 
 @functools.cache
 def plain(words: str) -> str:
-    """Words in small letters between single blanks, without digits, signs and umlauts."""
+    """Normalise words to lower case and single blanks, without digits, punctuation and umlauts."""
     split = _CAPITALS.sub(" ", unicodedata.normalize("NFKC", words))
     letters = re.sub(r"[\W\d_]+", " ", split.casefold().translate(_UMLAUTS))
     return f" {letters.strip()} "
 
 
 def _says(label: str, word: str) -> bool:
-    """Tell whether a plain label holds a plain word."""
+    """Return True if a normalised label contains a normalised word."""
     bare = word.strip()
     if _DIRECT.search(bare):
         return bare in label

@@ -1,1 +1,1 @@
-"""Kinds of records: what is accepted as one, and how it is read."""
+"""Modalities: the accepted kinds of records, and their readers."""

@@ -1,6 +1,6 @@
-"""Records in a ``.npz`` file, read strictly: object arrays, and with them pickle, never load.
+"""Strict reader of records in a ``.npz`` file; object arrays, which need pickle, are refused.
 
-It has ``x``, records of one modality one a row, and may have ``y`` (index into ``classes``),
+The file has ``x``, one record of one modality per row, and may have ``y`` (index into ``classes``),
 ``classes``, ``split`` and further arrays with a value for each record.
 """
 
@@ -21,15 +21,15 @@ NPZ_LIMIT = 8 << 30  # Largest sum of a `.npz` file's arrays, unpacked, in bytes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledArrays:
-    """Arrays that a file holds of its n records, as far as they are there.
+    """Arrays of a file with n records; optional arrays are None if they are absent.
 
     Attributes:
-        records: ``[n, ...]``; none of them has been checked by itself.
-        modality: Modality of the records, by type and shape of the array.
-        labels: int64 ``[n]``, of any values.
-        classes: Names, each once.
-        more: ``split`` and what else was asked for, each ``[n]``.
-        from_floats: Whether the records are pictures that were saved as floats.
+        records: Records ``[n, ...]``, not yet checked one by one.
+        modality: Modality of the records, from type and shape of the array.
+        labels: Labels, int64 ``[n]``, with any values.
+        classes: Unique names of classes.
+        more: ``split`` and other requested arrays, each ``[n]``.
+        from_floats: True if the records are images that were saved as floats.
     """
 
     records: Record
@@ -41,10 +41,14 @@ class LabelledArrays:
 
 
 def read_labelled(path: Path, extra_names: Collection[str] = ()) -> LabelledArrays:
-    """Read a file.
+    """Read a ``.npz`` file of records.
+
+    Args:
+        path: Path of the file.
+        extra_names: Names of further arrays to read.
 
     Raises:
-        DataError: It cannot be read, or an array has another type or shape; it is named.
+        DataError: The file cannot be read, or the named array has a wrong type or shape.
     """
     arrays = _read(path, {"x", "y", "classes", "split", *extra_names})
     x, y, names = (arrays.pop(name, None) for name in ("x", "y", "classes"))
@@ -77,7 +81,7 @@ def read_labelled(path: Path, extra_names: Collection[str] = ()) -> LabelledArra
 
 
 def _float_pictures(x: Record, least_side: int = 16) -> NDArray[np.uint8] | None:
-    """Pictures that were saved as floats, 0 to 1 or 0 to 255, if each is one of 256 levels."""
+    """Convert images saved as floats (0 to 1, or 0 to 255) if every value is one of 256 levels."""
     shape = x.shape[1:]
     has_colours = len(shape) == 3 and shape[2] == 3
     if x.dtype.kind != "f" or not (has_colours or len(shape) == 2) or min(shape[:2]) < least_side:
@@ -87,7 +91,7 @@ def _float_pictures(x: Record, least_side: int = 16) -> NDArray[np.uint8] | None
     for row, record in enumerate(x):
         levels = record.astype(np.float64) * scale
         nearest = np.rint(levels).clip(0, 255)
-        if not (np.abs(levels - nearest) < 1e-3).all():  # False of what is not finite, too
+        if not (np.abs(levels - nearest) < 1e-3).all():  # False for values that are not finite, too
             return None
         pictures[row] = nearest
     return pictures

@@ -1,11 +1,11 @@
-"""What the program must know of one kind of records: the seam for modalities.
+"""Interface of modalities, the kinds of records.
 
 A modality is one module in this folder with a subclass of ``Modality``, and one line in
-``registry``. It names the module of its encoder's trunk, which says how a record becomes a tensor
-(``wg_common.nets.encoder.trunk``) and is imported when an encoder is first used; nothing here needs
-torch. A plant and the server read a record with the same code and the same limits.
+``registry``. It names the module of its encoder's trunk, which turns a record into a tensor
+(``wg_common.nets.encoder.trunk``) and is imported when an encoder is first used; this package works
+without torch. A plant and the server read a record with the same code and the same limits.
 
-A record is a NumPy array. What its content is, is the same for all modalities (``content_digest``).
+A record is a NumPy array; ``content_digest`` identifies its content in all modalities alike.
 """
 
 import hashlib
@@ -47,32 +47,32 @@ DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
 )
-"""What decoders of the standard library, Pillow and NumPy raise on damaged input."""
+"""Exceptions of decoders in the standard library, Pillow and NumPy for damaged input."""
 
 
 class Modality(ABC):
-    """One kind of records.
+    """Kind of records.
 
     Attributes:
-        name: In packages, snapshots and manifests, and in messages as a plural.
-        title: In longer words, as a plural.
-        one: One record, in messages.
+        name: Name in packages, snapshots and manifests, and plural in messages.
+        title: Longer name, plural.
+        one: Name of one record, in messages.
         layout: Type and shape of an array ``[n, ...]`` of records, in messages.
-        suffixes: How the names of files that hold one record end, in small letters.
-        file_limit: Most bytes of such a file.
-        resized: Whether all records are brought to one size before a network sees them.
+        suffixes: Suffixes of files that hold one record, in lower case.
+        file_limit: Largest size of such a file, in bytes.
+        resized: True if all records are resized to one size before a network sees them.
         head: Name of the architecture that is a head on this modality's encoder.
-        trunks: Modules of trunks that an encoder may stand on, each with a ``TRUNK``; the first is
-            the usual one.
-        trunk_file: Module that reads a trunk from a file, with a ``FILE``; empty: none does.
-        plant_trunk: Whether a plant fits a trunk of its own on its records, behind the encoder.
-        family_network: Architecture of the operator's networks that stand beside heads of plants
-            of its families (``wg_common.nets.family_network``). Empty: there are none.
-        column: Column that holds the record, in a table whose rows are records (``cells``).
-            Empty: there are no such tables.
-        standard_errors: By how many of its standard errors what others' statistics made must be
-            better at a new plant (``acceptance.standard_errors``).
-        beside: Whether its files may lie beside records of another modality, and are none then.
+        trunks: Modules of the trunks available to an encoder, each with a ``TRUNK``; the first is
+            the default.
+        trunk_file: Module that reads a trunk from a file, with a ``FILE``; empty if there is none.
+        plant_trunk: True if a plant also fits its own trunk on its records.
+        family_network: Architecture of the networks that accompany the operator's family heads
+            (``wg_common.nets.family_network``); empty if there are none.
+        column: Name of the record column in a table of records (``cells``); empty if the modality
+            has no such tables.
+        standard_errors: Default of ``acceptance.standard_errors`` at a new plant: the standard
+            errors by which a delivered model must be better.
+        beside: True if its files may accompany records of another modality without being records.
     """
 
     name: ClassVar[str]
@@ -92,71 +92,71 @@ class Modality(ABC):
     beside: ClassVar[bool] = False
 
     def patterns(self, records: Sequence[Record]) -> tuple[str, ...] | None:
-        """Return for each record a key that repetitions of it share; None if nothing tells them."""
+        """Return for each record a key that its repetitions share; None if there is no such key."""
         return None
 
     @abstractmethod
     def sniff(self, x: Record) -> bool:
-        """Return whether an array ``[n, ...]`` holds such records, by its type and shape."""
+        """Return True if type and shape of an array ``[n, ...]`` are those of such records."""
 
     @abstractmethod
     def check(self, record: Record) -> None:
-        """Refuse what is no record of this kind.
+        """Check that an array is a record of this kind.
 
         Raises:
-            DataError: Another type or shape, or a value that is not accepted.
+            DataError: The type, the shape or a value is not accepted.
         """
 
     @abstractmethod
     def decode(self, data: bytes, name: str) -> Record:
-        """A record from the bytes of a file.
+        """Decode a record from the bytes of a file.
 
         Args:
-            data: At most ``file_limit`` bytes.
-            name: Of the file, for messages; its suffix is one of ``suffixes``.
+            data: Content of the file, at most ``file_limit`` bytes.
+            name: Name of the file, for messages; its suffix is one of ``suffixes``.
 
         Raises:
-            DataError: Damaged, too large, or no record of this kind; the file is named.
+            DataError: The named file is damaged, too large, or not a record of this kind.
         """
 
     @abstractmethod
     def augment_site(
         self, records: Sequence[Record], strength: float, rng: np.random.Generator
     ) -> list[Record]:
-        """Records as one other site may see them, through a camera or sensors of its own.
+        """Simulate records as seen at another site, with its own camera or sensors.
 
         Args:
-            records: Of one kind, of any shapes.
-            strength: How far the site is from a clean one, 0 to 1.
+            records: Records of this modality, of any shapes.
+            strength: Deviation of the site from a clean one, 0 to 1.
             rng: Source of the site and its noise.
         """
 
     def augment_record(self, record: Record, rng: np.random.Generator) -> Record:
-        """A record as it might have been made at the same site at another time; here as it is."""
+        """Simulate a retake of a record at the same site; by default the record itself."""
         return record
 
     @abstractmethod
     def example(self, shape: tuple[int, int]) -> Record:
-        """A made-up record whose first two sides are these."""
+        """Return an artificial record with the given first two dimensions."""
 
     def from_cell(self, cell: str, name: str) -> Record:
-        """A record from a cell of such a table; ``name`` and errors as of ``decode``."""
+        """Decode a record from a table's cell; ``name`` and errors as for ``decode``."""
         raise DataError(f"{name}: {self.title} are not read from tables")
 
     def check_public(self, record: Record) -> None:
-        """Refuse what the zoo cannot use; errors as of ``check``."""
+        """Check that the zoo can use a record; errors as for ``check``."""
         self.check(record)
 
     def is_file(self, name: str) -> bool:
-        """Return whether a file's name says that it holds one record."""
+        """Return True if a file's name is that of a file with one record."""
         return Path(name).suffix.lower() in self.suffixes and not name.startswith(".")
 
     def read(self, path: Path) -> Record:
-        """A record from its file; errors as of ``decode``."""
+        """Read a record from its file; errors as for ``decode``."""
         return self.decode(read_file(path, self.file_limit), str(path))
 
     def check_all(self, records: Sequence[Record] | Record, start: int = 0) -> None:
-        """Check records; an error says the number of the first that is refused."""
+        """Check records; the error names the index of the first one refused."""
         for row, record in enumerate(records, start):
             try:
                 self.check(record)
@@ -165,14 +165,15 @@ class Modality(ABC):
 
 
 _FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
-"""O_NONBLOCK: opening a pipe that nobody writes to would wait for ever. Systems lack some."""
+"""Flags for ``os.open``, where the system has them; without O_NONBLOCK, opening a pipe that has no
+writer would block."""
 
 
 def read_file(path: Path, limit: int) -> bytes:
-    """Bytes of a regular file: no device, and no pipe that nobody writes to.
+    """Read the bytes of a regular file; devices and pipes are refused.
 
     Raises:
-        DataError: It is something else, larger than ``limit``, or cannot be read.
+        DataError: The path is not a regular file, is larger than ``limit``, or cannot be read.
     """
     try:
         handle = os.open(path, _FLAGS)
@@ -189,7 +190,7 @@ def read_file(path: Path, limit: int) -> bytes:
 
 
 def content_digest(record: Record) -> bytes:
-    """SHA-256 of a record's decoded values, with their type and shape."""
+    """Return the SHA-256 of a record's decoded values, with their type and shape."""
     code = hashlib.sha256(record.dtype.str.encode("ascii"))
     code.update(struct.pack(f">{1 + record.ndim}I", record.ndim, *record.shape))
     code.update(np.ascontiguousarray(record).tobytes())

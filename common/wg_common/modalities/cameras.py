@@ -1,4 +1,4 @@
-"""Lights and cameras: how one site sees what another site sees otherwise."""
+"""Simulation of lights and cameras, which differ from site to site."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,18 +13,18 @@ Pictures = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Camera:
-    """One optical set-up. Neutral values leave an image as it is.
+    """Optical set-up; the default values leave an image unchanged.
 
     Attributes:
         gain: Factor on the contrast about mid-grey.
         offset: Added brightness.
         gamma: Exponent.
-        invert: Whether it shows a negative (dark field, X-ray).
-        emboss: Share of a relief view under raking light.
-        light: Direction of that light and of the gradient, radians.
+        invert: True for a negative image (dark field, X-ray).
+        emboss: Weight of a relief view under raking light.
+        light: Direction of the raking light and of the gradient, radians.
         gradient: Brightness difference across the image.
         vignette: Loss in the corners.
-        blur: Box width in pixels; 0 or 1 is none.
+        blur: Box width in pixels; 0 or 1 for no blur.
         noise: Standard deviation of pixel noise.
         banding: Standard deviation of row noise.
         coarse: Factor by which the sensor is coarser than the image.
@@ -49,11 +49,12 @@ class Camera:
 
 
 def draw_camera(rng: np.random.Generator, *, strength: float, is_mounted: bool) -> Camera:
-    """A random set-up.
+    """Draw a random set-up.
 
     Args:
-        strength: 0 is a clean camera, 1 a very different one.
-        is_mounted: Whether quarter turns leave the task as it is (they do not for characters).
+        rng: Source of the set-up.
+        strength: Deviation from a clean camera, 0 to 1.
+        is_mounted: True if quarter turns keep the labels valid (they do not for characters).
     """
     s = strength
     return Camera(
@@ -77,13 +78,15 @@ def draw_camera(rng: np.random.Generator, *, strength: float, is_mounted: bool) 
 
 
 def photograph(rng: np.random.Generator, scenes: Field, camera: Camera) -> Pictures:
-    """Take pictures of scenes.
+    """Render images of scenes through a camera.
 
     Args:
-        scenes: ``[n, s, s]``, about 0 to 1.
+        rng: Source of pixel noise.
+        scenes: Scenes ``[n, s, s]``, about 0 to 1.
+        camera: Optical set-up.
 
     Returns:
-        uint8 ``[n, s, s]``, or ``[n, s, s, 3]`` of a colour camera.
+        Images, uint8 ``[n, s, s]``, or ``[n, s, s, 3]`` for a colour camera.
     """
     x = np.rot90(scenes, camera.turn, axes=(1, 2)) if camera.turn else scenes
     n, size = x.shape[:2]
@@ -118,9 +121,9 @@ def photograph(rng: np.random.Generator, scenes: Field, camera: Camera) -> Pictu
 
 
 def photograph_again(rng: np.random.Generator, image: Pictures, camera: Camera) -> Pictures:
-    """The largest square of an image, uint8 ``[h, w]`` or ``[h, w, 3]``, through a camera.
+    """Render the central square of an image, uint8 ``[h, w]`` or ``[h, w, 3]``, through a camera.
 
-    A colour camera, one with a tint, sees the colours of a colour image.
+    The colours of a colour image are kept only by a colour camera, which has a tint.
     """
     side = min(image.shape[:2]) // 4 * 4
     row, column = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2

@@ -1,11 +1,11 @@
-"""Tables each of whose rows is a record: CSV or .xlsx with a header, or JSON lines of objects.
+"""Tables with one record per row: CSV or .xlsx with a header, or JSON lines of objects.
 
-The column that holds the record says of which modality the table is (``Modality.column``). Others
-may name its label, its privacy unit, and its side of a split. Encodings and delimiters are those of
-``tables``. A cell is made a record when it is asked for; the table itself is in memory.
+The name of the record column determines the modality of the table (``Modality.column``). Other
+columns may hold the label, the privacy unit, and the split. Encodings and delimiters are those of
+``tables``. The table is held in memory; a cell is decoded on access.
 
-A row that cannot be used is named, and changes nothing about the others: too few or too many cells,
-no JSON, not in the encoding. A quote that is never closed has no end of its own: that is refused.
+A row that cannot be used (wrong number of cells, not JSON, not in the encoding) is reported; the
+other rows are read. A table with too many unclosed quotes is refused.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _FILE = "file"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CellTable:
-    """A table of n records.
+    """Table of n records.
 
     Attributes:
         records: The records.
-        names: Name of each, for messages.
-        columns: Others that were asked for and are there, by name, n cells each.
-        encoding: What the table was read in.
-        problems: Numbers of rows that cannot be used, and why; their cells are empty.
+        names: Name of each record, for messages.
+        columns: Requested further columns that exist, by name, n cells each.
+        encoding: Encoding that the table was read with.
+        problems: Reason by index of each row that cannot be used; its cells are empty.
     """
 
     records: StoredRecords
@@ -48,14 +48,15 @@ class CellTable:
 
 
 def holds_records(path: Path, modality: str | None = None, column: str | None = None) -> bool:
-    """Return whether a file is such a table, by its name, or its first line.
+    """Return True if a file is a table of records, by its name or its first line.
 
     Args:
-        modality: Modality of the records; None: of any.
-        column: Name of the column of texts; None: its usual name.
+        path: Path of the file.
+        modality: Required modality of the records; None accepts any.
+        column: Name of the column of texts; None for its default name.
 
     Raises:
-        DataError: It is a workbook that cannot be read.
+        DataError: The file is a workbook that cannot be read.
     """
     if path.suffix.lower() == JSON_LINES:
         return path.is_file()
@@ -71,7 +72,7 @@ def holds_records(path: Path, modality: str | None = None, column: str | None = 
     try:
         kind = _modality(_header(tables.decode_text(header, str(path))), column)
         return kind is not None and modality in (None, kind.name)
-    except (DataError, UnicodeDecodeError):  # half a sign of UTF-16; what it is, is said elsewhere
+    except (DataError, UnicodeDecodeError):  # half a UTF-16 character; reported elsewhere
         return False
 
 
@@ -81,15 +82,16 @@ def read(
     encoding: str = AUTO,
     column: str | None = None,
 ) -> CellTable:
-    """Read a table.
+    """Read a table of records.
 
     Args:
-        extra_columns: Names of further columns, which need not be there.
+        path: Path of the file.
+        extra_columns: Names of further columns, which may be absent.
         encoding: One of ``wg_core.site.reading.ENCODINGS``.
-        column: Name of the column of texts; None: its usual name.
+        column: Name of the column of texts; None for its default name.
 
     Raises:
-        DataError: It cannot be read, or has no column of records; the line is named.
+        DataError: The table cannot be read, or has no column of records.
     """
     if path.suffix.lower() == spreadsheets.SUFFIX:
         text, used_encoding = spreadsheets.csv_text(path), "utf-8"
@@ -127,7 +129,7 @@ def read(
 
 
 def _of(row: dict[str, str] | str, column: str) -> str:
-    """A cell of a row; empty where it has none, or cannot be used."""
+    """Return a cell of a row; empty if the row lacks the cell or cannot be used."""
     if isinstance(row, str):
         return ""
     if column in row:
@@ -137,7 +139,7 @@ def _of(row: dict[str, str] | str, column: str) -> str:
 
 
 def _modality(names: Sequence[str], column: str | None) -> Modality | None:
-    """Return the modality of a table's records; None if it has none, or names files of records."""
+    """Return the modality of a table's records; None if its rows are not records themselves."""
     if _FILE in names:
         return None
     return next(
@@ -160,7 +162,7 @@ def _header(line: str) -> list[str]:
 def _header_and_rows(
     text: str, path: Path, encoding: str, rows: list[dict[str, str] | str]
 ) -> list[str]:
-    """The header of a CSV table; adds its rows to ``rows``, or why they cannot be used."""
+    """Return a CSV table's header, and append its rows, or errors in their place, to ``rows``."""
     lines = tables.read_rows(text, tables.delimiter_of(text.partition("\n")[0]))
     number = 0
     try:
@@ -184,7 +186,7 @@ def _header_and_rows(
 
 
 def _objects(text: str, encoding: str) -> Iterator[dict[str, str] | str]:
-    """Objects of JSON lines, or why they cannot be used."""
+    """Yield the object of each JSON line, or the reason why it cannot be used."""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -207,7 +209,7 @@ def _objects(text: str, encoding: str) -> Iterator[dict[str, str] | str]:
 
 
 def _cell(value: object) -> str | None:
-    """A value as a cell: strings, and whole numbers, such as a unit's, as they are written."""
+    """Convert a JSON string, integer or null to a cell; None for any other value."""
     if value is None:
         return ""
     if isinstance(value, str):

@@ -1,14 +1,14 @@
-"""Images, read as if somebody had prepared them.
+"""Reader of untrusted image files.
 
-Only formats without scripting are opened; the header's size is checked before a pixel is decoded,
-so that a decompression bomb costs nothing; anything damaged is a ``DataError`` that names the file.
+Only formats without scripting are opened. The size in the header is checked before a pixel is
+decoded, so a decompression bomb costs nothing. A damaged file is a ``DataError`` that names it.
 
-What is odd has one meaning. Alpha is ignored: colours are taken as they are stored. A palette and
-CMYK become red, green and blue. Of 16 bits per pixel the upper 8 are kept, or those below ``bits``,
-which the plant says: 12-bit cameras write values up to 4095 into files of 16 bits, and nothing in
-the file tells. A file of several pages is no image; a JPEG's further pictures are previews.
+Alpha is ignored, and colours are taken as stored. Palette and CMYK images become RGB. Images of 16
+bits per pixel keep the upper 8 of the ``bits`` that the plant configures: 12-bit cameras write
+values up to 4095 into 16-bit files, and the file does not show it. A file of several pages is
+refused; the additional images in a JPEG are previews.
 
-Not guaranteed: colour management. Profiles and gamma are ignored, as public encoders do.
+*Not guaranteed:* colour management. Profiles and gamma are ignored, as public encoders do.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from PIL import Image
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
-PIXELS = 64  # Side of the images that networks beside the encoder see
-ENCODER_PIXELS = 128  # Usual side of the images that the encoder sees
+PIXELS = 64  # Side of the input images of networks beside the encoder
+ENCODER_PIXELS = 128  # Default side of the encoder's input images
 PIXELS_LIMIT = 64 << 20  # Largest width times height that is decoded
 LINES_LIMIT = 1 << 16
-"""Most pixels of either side: a decoder keeps several words for each line, however short it is."""
-SIDE_LIMIT = 1024  # Longer images are reduced to this side; encoders see far less
+"""Largest width or height: a decoder allocates memory for each line, however short it is."""
+SIDE_LIMIT = 1024  # Longer side to which larger images are reduced; encoders use far less
 FILE_LIMIT = 4 * PIXELS_LIMIT + (1 << 20)
-"""Bytes of the largest image that is accepted, in four channels, with its header."""
+"""Largest file in bytes: ``PIXELS_LIMIT`` pixels in four channels, and a header."""
 
 _PAGED = frozenset({"TIFF", "WEBP", "PNG"})
 _GRAY = frozenset({"1", "L", "LA"})
@@ -63,23 +63,23 @@ class Images(Modality):
     family_network = "lite0-low"
 
     def __init__(self, bits: int = 16) -> None:
-        """Prepare to read images.
+        """Configure the reader.
 
         Args:
-            bits: How many of a pixel's 16 bits the camera fills: one of
+            bits: Number of bits that the camera uses in 16-bit images; one of
                 ``wg_core.site.reading.BITS``.
         """
         self.bits = bits
 
     def sniff(self, x: Record) -> bool:
-        """Return whether an array is uint8 ``[n, H, W]`` or ``[n, H, W, 3]``."""
+        """Return True if an array is uint8 ``[n, H, W]`` or ``[n, H, W, 3]``."""
         return x.dtype == np.uint8 and (x.ndim == 3 or x.shape[3:] == (3,))
 
     def check(self, record: Record) -> None:
-        """Refuse what is no image.
+        """Check that an array is an image.
 
         Raises:
-            DataError: Not uint8 ``[H, W]`` or ``[H, W, 3]``, or empty.
+            DataError: The array is not uint8 ``[H, W]`` or ``[H, W, 3]``, or is empty.
         """
         good = record.ndim == 2 or (record.ndim == 3 and record.shape[2] == 3)
         if record.dtype != np.uint8 or not good or 0 in record.shape:
@@ -88,22 +88,26 @@ class Images(Modality):
             )
 
     def check_public(self, record: Record) -> None:
-        """Refuse what is no image, or too small for a camera: ``DataError``."""
+        """Check that an array is an image of at least 8 pixels a side.
+
+        Raises:
+            DataError: The array is not an image, or too small for a simulated camera.
+        """
         shortest_side = 8
         self.check(record)
         if min(record.shape[:2]) < shortest_side:
             raise DataError(f"{record.shape[1]} x {record.shape[0]} pixels, too small")
 
     def decode(self, data: bytes, name: str) -> Picture:
-        """Read one image.
+        """Decode one image.
 
         Returns:
-            uint8 ``[H, W]`` for gray, ``[H, W, 3]`` for colour; the longer side at most
-            ``SIDE_LIMIT``. Images of 16 bits keep the upper 8 of ``bits``; orientation is as the
-            header says.
+            Image, uint8 ``[H, W]`` for gray, ``[H, W, 3]`` for colour, with the longer side at most
+            ``SIDE_LIMIT``. Images of 16 bits keep the upper 8 of ``bits``. The orientation in the
+            header is applied.
 
         Raises:
-            DataError: Not an image, damaged, too large, or of a kind that is not read.
+            DataError: The file is not an image of a supported kind, is damaged, or is too large.
         """
         from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -131,14 +135,14 @@ class Images(Modality):
     def augment_site(
         self, records: Sequence[Record], strength: float, rng: np.random.Generator
     ) -> list[Record]:
-        """Images through one other camera, which sees the largest square of each."""
+        """Render the central squares of images through one random camera."""
         from wg_common.modalities import cameras  # SciPy: only the zoo needs it
 
         camera = cameras.draw_camera(rng, strength=strength, is_mounted=False)
         return [cameras.photograph_again(rng, record, camera) for record in records]
 
     def augment_record(self, record: Record, rng: np.random.Generator) -> Picture:
-        """A square part of an image, as if the camera had been nearer or off the middle."""
+        """Crop a random part of an image, as if the camera had been nearer or off centre."""
         smallest_share = 0.7
         from PIL import Image
 
@@ -154,12 +158,12 @@ class Images(Modality):
         return np.array(crop, dtype=np.uint8)
 
     def example(self, shape: tuple[int, int]) -> Picture:
-        """A black image."""
+        """Return a black image."""
         return np.zeros(shape, np.uint8)
 
 
 def _eight_bits(image: Image.Image, name: str, bits: int) -> Image.Image:
-    """An opened image in gray or colour of eight bits, after its size has been checked."""
+    """Check the size of an opened image, and convert it to 8-bit gray or colour."""
     from PIL import Image
 
     width, height = image.size

@@ -1,4 +1,4 @@
-"""The modalities, one line each."""
+"""Registry of the modalities."""
 
 from wg_common.modalities.base import Modality, Record
 from wg_common.modalities.images import Images
@@ -10,10 +10,10 @@ MODALITIES: dict[str, Modality] = {kind.name: kind for kind in (Images(), Window
 
 
 def modality(name: str) -> Modality:
-    """The modality of a name.
+    """Look up a modality by name.
 
     Raises:
-        DecodeError: No such modality.
+        DecodeError: There is no such modality.
     """
     if name not in MODALITIES:
         raise DecodeError(f"modality {name!r}: this program knows {', '.join(MODALITIES)}")
@@ -21,21 +21,21 @@ def modality(name: str) -> Modality:
 
 
 def of_file(name: str) -> Modality | None:
-    """The modality of the one record that a file holds, by its name."""
+    """Return the modality of a file that holds one record, by its name."""
     return next((modality for modality in MODALITIES.values() if modality.is_file(name)), None)
 
 
 def of_array(x: Record) -> Modality | None:
-    """The modality of an array ``[n, ...]`` of records."""
+    """Return the modality of an array ``[n, ...]`` of records, by its type and shape."""
     return next((modality for modality in MODALITIES.values() if modality.sniff(x)), None)
 
 
 def list_attribute(attribute: str, word: str) -> str:
-    """An attribute of every modality, for messages: ``"images, windows or texts"``."""
+    """List an attribute of every modality, for messages: ``"images, windows or texts"``."""
     *names, last = (getattr(modality, attribute) for modality in MODALITIES.values())
     return f"{', '.join(names)} {word} {last}"
 
 
 def listed_columns() -> str:
-    """Columns that hold records in tables, for messages."""
+    """List the names of the record columns of tables, for messages."""
     return " or ".join(repr(modality.column) for modality in MODALITIES.values() if modality.column)

@@ -1,4 +1,4 @@
-"""What stands between a machine and its record: mixing, bandwidth, gain, offset, noise, faults."""
+"""Simulation of a measuring chain: mixing, bandwidth, gain, offset, noise, faults."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,19 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sensors:
-    """The measuring chain of one site.
+    """Measuring chain of one site with S sources and C channels.
 
     Attributes:
-        mixing: How sources reach channels, ``[C, S]``.
+        mixing: Weights of the sources in each channel, ``[C, S]``.
         gain: Gain of each channel, ``[C]``.
-        offset: Offset of each channel, in spreads of the channel, ``[C]``.
-        corner: Upper corner of each channel's bandwidth, cycles a sample, ``[C]``.
-        noise: Level of its noise, in spreads, ``[C]``, and its colour.
-        colour: ``[C]``.
-        hum: Level of a tone from the mains, in spreads, and its rate.
-        steps: Levels of the converter over its range; 0 is a fine one.
-        dead: Channels that stand still, ``[C]``.
-        drift: Spread of the gain between windows, nepers.
+        offset: Offset of each channel, in standard deviations of the channel, ``[C]``.
+        corner: Upper corner frequency of each channel, cycles per sample, ``[C]``.
+        noise: Noise level of each channel, in standard deviations, ``[C]``.
+        colour: Exponent of each channel's noise spectrum, ``[C]``.
+        hum: Level of a mains tone, in standard deviations, and its frequency, cycles per sample.
+        steps: Quantisation levels over the converter's range; 0 for no quantisation.
+        dead: Mask of channels with constant output, ``[C]``.
+        drift: Standard deviation of the log gain between windows, nepers.
     """
 
     mixing: Floats
@@ -40,12 +40,14 @@ class Sensors:
 def draw(
     rng: np.random.Generator, mixing: Floats, unit: float, strength: float, *, direct: bool
 ) -> Sensors:
-    """A chain ``strength`` (0 to 1) away from a clean one.
+    """Draw a random measuring chain.
 
     Args:
-        mixing: The family's mixing, ``[C, S]``; a direct one stays as it is.
-        strength: 0 to 1.
-        direct: Whether channels are variables with units of their own.
+        rng: Source of the chain.
+        mixing: Mixing of the family, ``[C, S]``; unchanged if ``direct``.
+        unit: Median gain.
+        strength: Deviation from a clean chain, 0 to 1.
+        direct: True if each channel is a variable with its own unit.
     """
     c = len(mixing)
     moved_mixing = (
@@ -68,7 +70,7 @@ def draw(
 
 
 def observe(rng: np.random.Generator, signals: Floats, sensors: Sensors) -> np.ndarray:
-    """Records float32 ``[n, C, T]`` of signals ``[n, S, T]``."""
+    """Measure signals ``[n, S, T]`` as records, float32 ``[n, C, T]``."""
     n, _, length = signals.shape
     records = np.einsum("cs,nst->nct", sensors.mixing, signals)
     c = records.shape[1]
@@ -96,14 +98,14 @@ def observe(rng: np.random.Generator, signals: Floats, sensors: Sensors) -> np.n
 
 
 def apply_response(signals: Floats, response: NDArray[np.complex128] | Floats) -> Floats:
-    """Signals ``[..., T]`` through a response that broadcasts to ``[..., T // 2 + 1]``."""
+    """Filter signals ``[..., T]`` by a response that broadcasts to ``[..., T // 2 + 1]``."""
     return np.asarray(
         np.fft.irfft(np.fft.rfft(signals, axis=-1) * response, n=signals.shape[-1], axis=-1)
     )
 
 
 def coloured_noise(rng: np.random.Generator, shape: tuple[int, ...], exponent: float) -> Floats:
-    """Noise of unit variance whose power falls as frequency to the ``-exponent``."""
+    """Draw noise of unit variance whose power is proportional to frequency to the ``-exponent``."""
     count = shape[-1] // 2 + 1
     fall = np.maximum(np.arange(count), 1.0) ** (-exponent / 2)
     fall[0] = fall[min(1, count - 1)]

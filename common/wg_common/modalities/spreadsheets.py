@@ -1,8 +1,8 @@
-"""Sheets of .xlsx workbooks as the CSV text that they would be saved as: values alone, no formulas.
+"""Conversion of .xlsx workbooks to CSV text: values only, no formulas.
 
-A workbook comes from anybody: its parts are counted and summed up before one is unpacked (an entry
-of a ZIP archive cannot give more than it declares), and XML entities are refused. The first sheet
-is read, and must be the only one with anything in it.
+A workbook is untrusted: the number and total size of its parts are checked before unpacking (a ZIP
+entry cannot yield more than it declares), and XML entities are refused. The first sheet is read;
+other sheets must be empty.
 """
 
 import csv
@@ -20,18 +20,19 @@ SUFFIX = ".xlsx"
 FILE_LIMIT = 64 << 20  # Largest workbook that is read, in bytes
 UNPACKED_LIMIT = 256 << 20  # Most bytes of all of its parts, unpacked
 PARTS_LIMIT = 1000  # Most parts of a workbook
-COLUMNS_LIMIT = 256  # Most columns of a sheet; what stands further right is refused
-GAP_LIMIT = 1000  # Most empty rows between two others; a sheet ends there
+COLUMNS_LIMIT = 256  # Most columns of a sheet; wider sheets are refused
+GAP_LIMIT = 1000  # Most consecutive empty rows; a longer gap ends the sheet
 
 
 def csv_text(path: Path, rows: int | None = None) -> str:
     """Read the sheet of a workbook as CSV with commas.
 
     Args:
-        rows: Number of rows that are enough; None: all.
+        path: Path of the workbook.
+        rows: Number of rows to read; None for all.
 
     Raises:
-        DataError: It is no workbook, too large, or has several sheets.
+        DataError: The file is not a workbook, is too large, or has several sheets.
     """
     import openpyxl
 
@@ -62,15 +63,15 @@ def csv_text(path: Path, rows: int | None = None) -> str:
                 raise DataError(f"{path}: unpacks to too much; save the sheet as CSV")
     except DataError:
         raise
-    except Exception as error:  # a library's, on a hostile file: of many kinds
+    except Exception as error:  # openpyxl raises many kinds on hostile files
         why = f"{type(error).__name__}: {error}"[:200]
         raise DataError(f"{path}: not a workbook (.xlsx): {why}; save the sheet as CSV") from error
     return out.getvalue()
 
 
 def _rows(sheet: object) -> Iterator[tuple[object, ...]]:
-    """Rows of a sheet that have a value, without the empty cells behind the last."""
-    sheet.reset_dimensions()  # type: ignore[attr-defined]  # what a file says of its size
+    """Yield the nonempty rows of a sheet, without trailing empty cells."""
+    sheet.reset_dimensions()  # type: ignore[attr-defined]  # ignores the file's declared size
     gap = 0
     for row in sheet.iter_rows(values_only=True, max_col=COLUMNS_LIMIT + 1):  # type: ignore[attr-defined]
         width = max((place for place, value in enumerate(row, 1) if value is not None), default=0)
@@ -82,7 +83,7 @@ def _rows(sheet: object) -> Iterator[tuple[object, ...]]:
 
 
 def _cell(value: object) -> str:
-    """A value as a spreadsheet would write it into CSV, in one line."""
+    """Format a value as a spreadsheet writes it into CSV, in one line."""
     if value is None:
         return ""
     if isinstance(value, float) and value.is_integer():

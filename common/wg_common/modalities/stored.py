@@ -1,4 +1,4 @@
-"""Records on disk, or in a table, as a sequence that is read when asked for."""
+"""Lazy sequence of records on disk or in a table."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from wg_common.modalities.base import Modality, Record
 
 
 class StoredRecords(Sequence[Record]):
-    """Records that are read one by one: those of a plant may not fit in memory.
+    """Records that are read on access, because a plant's records may not fit in memory.
 
     Attributes:
         modality: Modality of the records.
-        paths: File of each; empty where all are in one.
+        paths: File of each record; empty if one file holds all of them.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class StoredRecords(Sequence[Record]):
         return self._read(self._rows[index])
 
     def take(self, rows: Sequence[int]) -> StoredRecords:
-        """Some of the records, in the order given, unread."""
+        """Select records in the given order, without reading them."""
         paths = [self.paths[row] for row in rows] if self.paths else ()
         return StoredRecords(self.modality, self._read, [self._rows[row] for row in rows], paths)
 
 
 def stored_files(modality: Modality, paths: Sequence[Path]) -> StoredRecords:
-    """Files each of which is a record."""
+    """Return the records of files that hold one record each."""
     return StoredRecords(modality, lambda row: modality.read(paths[row]), range(len(paths)), paths)

@@ -1,15 +1,15 @@
-"""Text tables as machines and spreadsheets write them: encodings, delimiters, decimal commas.
+"""Encodings, delimiters and decimal commas of text tables from machines and spreadsheets.
 
-What is read, in this order: a byte order mark (UTF-8, UTF-16), UTF-8, and CP932, which is what
-Excel writes in Japan and contains Shift-JIS. A table whose first line has a tab or a semicolon
-outside quotes is delimited by it, and its numbers may have a decimal comma; else by commas.
+The encoding follows from a byte order mark (UTF-8, UTF-16), or else is UTF-8 or CP932, the superset
+of Shift-JIS that Excel writes in Japan. A table whose first line has a tab or a semicolon outside
+quotes is delimited by it, and its numbers may have a decimal comma; otherwise commas delimit.
 
-A table of records is one file of many people's lines, and one of them must not change how the
-others are read: there the encoding is the one that most lines with other signs than ASCII are in,
-and what of a line is not in it stands there as halves of surrogate pairs, for ``is_text`` to find.
+A table of records collects lines of many people, and one line must not change how the others are
+read. So its encoding is the one that fits most lines with non-ASCII characters; bytes of a line
+that do not fit are decoded to lone surrogates, which ``is_text`` finds.
 
-Not guaranteed: that bytes in another old encoding are refused. Some are valid CP932; whoever knows
-better names the encoding (``data.reading.encoding``).
+*Not guaranteed:* that other legacy encodings are refused, since some of their bytes are valid
+CP932. The plant can set the encoding (``data.reading.encoding``).
 """
 
 import codecs
@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from wg_core.errors import DataError
 from wg_core.site.reading import AUTO
 
-BROKEN_LIMIT = 100  # Most lines of a table that may be no CSV: each is read to the end for a quote
+BROKEN_LIMIT = 100  # Most lines that are not CSV: an open quote reads to the end of the table
 
 TIME_NAMES = frozenset(
     [
@@ -44,7 +44,7 @@ TIME_NAMES = frozenset(
         "経過時間",
     ]
 )
-"""How a column of times is called, in small letters and without a unit in brackets."""
+"""Names of time columns, in lower case and without a unit in brackets."""
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -56,25 +56,26 @@ _UNIT = re.compile(r"\s*[\[(（].*$")
 _COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
 _HALF = re.compile("[\ud800-\udfff]")
-_HEADER_LIMIT = 64 << 10  # Most bytes of a table's header
+_HEADER_LIMIT = 64 << 10  # Largest header of a table, in bytes
 
 
 def encoding_of(data: bytes, name: str, choice: str = AUTO) -> str:
-    """The encoding of a text by its first bytes, as Python calls it.
+    """Detect the encoding of a text, and return Python's name for it.
 
     Args:
         data: The text, or its beginning up to the end of a line.
-        choice: One of ``wg_core.site.reading.ENCODINGS``.
+        name: Name of the file, for messages.
+        choice: Configured encoding, one of ``wg_core.site.reading.ENCODINGS``.
 
     Raises:
-        DataError: It is none of those that are tried, or not the one that was said.
+        DataError: The text is not in the configured encoding, or in none of the known ones.
     """
     marked_codec = next((codec for mark, codec in _MARKS if data.startswith(mark)), None)
     for encoding in (
         (choice,) if choice != AUTO else (marked_codec,) if marked_codec else ("utf-8", "cp932")
     ):
         if choice == AUTO and marked_codec is None and b"\0" in data[:4096]:
-            continue  # UTF-16 without its mark, or no text at all
+            continue  # UTF-16 without byte order mark, or not text
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
@@ -86,16 +87,16 @@ def encoding_of(data: bytes, name: str, choice: str = AUTO) -> str:
 
 
 def decode_table(data: bytes, name: str, choice: str = AUTO) -> tuple[str, str]:
-    """A table of records as text, and its encoding; arguments as of ``encoding_of``.
+    """Decode a table of records; return text and encoding. Arguments as for ``encoding_of``.
 
     Raises:
-        DataError: It is none of those that are tried, or its first line is no text.
+        DataError: The encoding is not found, or the table cannot be decoded.
     """
     header = data[:_HEADER_LIMIT].partition(b"\n")[0]
     encoding = encoding_of(header, name, choice) if choice == AUTO else choice
     if encoding in ("utf-8", "cp932") and choice == AUTO:
         encoding = _of_most_lines(data)
-    # Of UTF-16 a lone half of a pair is left as it is; of others, each byte that cannot be.
+    # Lone surrogates in UTF-16 are kept; undecodable bytes in other encodings become surrogates.
     errors = "surrogatepass" if encoding == "utf-16" else "surrogateescape"
     try:
         text = data.decode(encoding, errors)
@@ -105,25 +106,25 @@ def decode_table(data: bytes, name: str, choice: str = AUTO) -> tuple[str, str]:
 
 
 def is_text(cell: str) -> bool:
-    """Return whether all of a cell of ``decode_table`` is in the table's encoding."""
+    """Return True if a cell of ``decode_table`` lies wholly in the table's encoding."""
     return cell.isascii() or not _HALF.search(cell)
 
 
 def not_in(encoding: str) -> str:
-    """Word the problem of a row that is not text in the table's encoding."""
+    """Return the error message for a row that is not text in the table's encoding."""
     return f"not a text in {encoding}; save the table as UTF-8, or say its encoding"
 
 
 def read_rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
-    """Read a CSV text row by row, empty lines apart, each with the number of its last line.
+    """Yield the nonempty rows of a CSV text, each with the number of its last line.
 
-    A line that is not CSV, since a quote is not closed or stands where none can be, is given as the
-    reason, and reading goes on with the line after it: a record takes no other one with it.
+    A line that is not CSV, because a quote is unclosed or misplaced, yields the error message in
+    place of cells. Reading goes on with the next line, so a bad record does not affect others.
 
     Raises:
-        csv.Error: More than ``BROKEN_LIMIT`` lines are none.
+        csv.Error: More than ``BROKEN_LIMIT`` lines are not CSV.
     """
-    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # what is too long is said later
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # lengths are checked later
     stream = io.StringIO(text, newline="")
     place = before = number = broken = 0
     reader = csv.reader(stream, strict=True, delimiter=delimiter)
@@ -150,7 +151,7 @@ def read_rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]
 
 
 def _of_most_lines(data: bytes) -> str:
-    """UTF-8 or CP932: what most lines with signs beyond ASCII are in; UTF-8 where it is even."""
+    """Return UTF-8 or CP932, whichever fits more non-ASCII lines; UTF-8 on a tie."""
     votes = 0
     for line in data.split(b"\n"):
         if not line.isascii():
@@ -166,7 +167,7 @@ def _is(line: bytes, encoding: str) -> bool:
 
 
 def decode_text(data: bytes, name: str, choice: str = AUTO) -> str:
-    """A text; arguments and errors as of ``encoding_of``."""
+    """Decode a text; arguments and errors as for ``encoding_of``."""
     return data.decode(encoding_of(data, name, choice)).removeprefix("\ufeff")
 
 
@@ -177,10 +178,10 @@ def delimiter_of(first_line: str) -> str:
 
 
 def number(cell: str, delimiter: str) -> float:
-    """A number as it stands in a cell; with a decimal comma where no comma is a delimiter.
+    """Parse a cell as a number; a decimal comma is accepted unless commas delimit cells.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The cell is not a number.
     """
     if delimiter != "," and "," in cell and _COMMA.fullmatch(cell.strip()):
         cell = cell.replace(",", ".")
@@ -191,7 +192,7 @@ def number(cell: str, delimiter: str) -> float:
 
 
 def find_column(names: Sequence[str], column: str) -> int | None:
-    """Where a column stands: by its name, or by the one that differs in case and space alone."""
+    """Return the index of a column by its name, or by a unique match up to case and white space."""
     if column in names:
         return names.index(column)
     plain = [name.strip().casefold() for name in names]
@@ -200,5 +201,5 @@ def find_column(names: Sequence[str], column: str) -> int | None:
 
 
 def is_time(name: str) -> bool:
-    """Return whether a column's name says that it holds times."""
+    """Return True if a column's name is that of a time column."""
     return _UNIT.sub("", name).strip().casefold().replace(" ", "_") in TIME_NAMES

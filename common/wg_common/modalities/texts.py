@@ -1,9 +1,9 @@
-"""Texts: what is accepted as one, and how it is read.
+"""Reader of text records.
 
-A record is one text of any language, a NumPy string of no dimension: Unicode's composed form, runs
-of white space one blank. A ``.txt`` file is one text; of a table with a column ``text`` each row is
-one (``cells``). Encodings are those of ``tables``. Nothing is cut off: a text that is too long, or
-holds control characters, is a ``DataError`` that names the file.
+A record is one text in any language: a NumPy string of shape ``()`` in Unicode NFC, with each run
+of white space replaced by one blank. A ``.txt`` file is one record, and so is each row of a table
+with a column ``text`` (``cells``). Encodings are those of ``tables``. Nothing is cut off: a text
+that is too long, or holds control characters, is a ``DataError`` that names the file.
 """
 
 import re
@@ -19,7 +19,7 @@ from wg_core.errors import DataError
 CHARACTERS_LIMIT = 4096  # Longest text that is accepted, in characters
 _WHITE = frozenset(" \t\n\r\v\f")
 _NUMBERS = re.compile(r"\w*\d\w*", re.ASCII)
-_REFUSED = frozenset(("Cc", "Cs"))  # Control characters and halves of pairs: no person wrote them
+_REFUSED = frozenset(("Cc", "Cs"))  # Control characters and surrogates
 
 
 class Texts(Modality):
@@ -38,18 +38,19 @@ class Texts(Modality):
     beside = True
 
     def patterns(self, records: Sequence[Record]) -> tuple[str, ...]:
-        """Texts but for their numbers: in these alone the lines of one template differ."""
+        """Return lower-case texts with masked numbers, equal for all texts from one template."""
         return tuple(_NUMBERS.sub("#", str(record)).lower() for record in records)
 
     def sniff(self, x: Record) -> bool:
-        """Return whether an array is of strings ``[n]``."""
+        """Return True if an array holds strings ``[n]``."""
         return x.dtype.kind == "U" and x.ndim == 1
 
     def check(self, record: Record) -> None:
-        """Refuse what is no text.
+        """Check that an array is a text.
 
         Raises:
-            DataError: Another type or shape, empty, too long, or with control characters.
+            DataError: The type or shape is wrong, or the text is empty, too long, or has control
+                characters.
         """
         if record.dtype.kind != "U" or record.ndim:
             raise DataError(f"{record.dtype} of shape {record.shape}, expected one string")
@@ -63,11 +64,11 @@ class Texts(Modality):
                 raise DataError(f"character {place} is U+{ord(sign):04X}, a control character")
 
     def decode(self, data: bytes, name: str) -> Record:
-        """The text of a file; errors as of ``Modality.decode``."""
+        """Decode the text of a file; errors as for ``Modality.decode``."""
         return self.from_cell(tables.decode_text(data, name), name)
 
     def from_cell(self, cell: str, name: str) -> Record:
-        """The text of a table's cell; errors as of ``Modality.decode``."""
+        """Decode the text of a table's cell; errors as for ``Modality.decode``."""
         record = np.array(plain(cell))
         try:
             self.check(record)
@@ -78,17 +79,17 @@ class Texts(Modality):
     def augment_site(
         self, records: Sequence[Record], strength: float, rng: np.random.Generator
     ) -> list[Record]:
-        """Texts in the manner of another site's writers."""
+        """Rewrite texts with the writing habits of another site."""
         from wg_common.modalities import writing
 
         manner = writing.draw(rng, strength)
         return [np.array(writing.write_in_manner(str(record), manner, rng)) for record in records]
 
     def example(self, shape: tuple[int, int]) -> Record:
-        """A long note: no trunk reads more of one; texts have no sides."""
+        """Return a long text, whatever the shape."""
         return np.array("pump 3 leaks at the shaft seal " * 20)
 
 
 def plain(text: str) -> str:
-    """A text in composed form, runs of white space one blank, none at its ends."""
+    """Return a text in Unicode NFC, with single blanks and none at its ends."""
     return " ".join(unicodedata.normalize("NFC", text).split())

@@ -1,11 +1,11 @@
-"""Sensor windows: what is accepted as one, and how it is read.
+"""Reader of sensor windows.
 
-A ``.npy`` file is one window, float ``[channels, time]``. A ``.csv`` file is one window too: a row
-a sample, a column a channel, with or without one line of names (``tables``: encodings, delimiters).
-Where a plant says the names of its channels, each file must have them, in that order.
-A column of times is no channel and is refused: a network would learn when a record was made.
-Sizes are checked before values are read; pickle is never loaded; what is not a finite number is a
-``DataError`` that names file and line.
+A ``.npy`` file is one window, float ``[channels, time]``. A ``.csv`` file too is one window, with a
+row per sample and a column per channel, with or without a line of names (``tables``: encodings,
+delimiters). If the plant configures the names of its channels, each file must have them in that
+order. A column of times is refused: a network would learn when a record was made.
+Sizes are checked before values are read, and pickle is never loaded. A value that is not a finite
+number is a ``DataError`` that names file and line.
 """
 
 import csv
@@ -24,7 +24,7 @@ from wg_core.site.reading import CHANNELS_LIMIT, MIN_TIME, TIME_LIMIT
 
 MAGNITUDE_LIMIT = 1e15  # Largest magnitude: squares and their sums must stay finite in float32
 NPY_LIMIT = 8 * CHANNELS_LIMIT * TIME_LIMIT + 4096
-"""Bytes of the largest window that is accepted, in float64, with its header."""
+"""Size of the largest accepted window in float64 with its header, in bytes."""
 CSV_LIMIT = 256 << 20
 
 
@@ -32,11 +32,11 @@ class Windows(Modality):
     """Sensor windows, float ``[channels, time]``.
 
     Attributes:
-        channels: Names of a file's columns, in order; None: not compared.
+        channels: Required names of a file's columns, in order; None accepts any.
     """
 
     def __init__(self, channels: Sequence[str] | None = None) -> None:
-        """Read files with these columns."""
+        """Configure the required columns of files."""
         self.channels = channels
 
     name = "windows"
@@ -50,25 +50,27 @@ class Windows(Modality):
     plant_trunk = True
 
     def sniff(self, x: Record) -> bool:
-        """Return whether an array is float ``[n, channels, time]``."""
+        """Return True if an array is float ``[n, channels, time]``."""
         return x.dtype.kind == "f" and x.ndim == 3
 
     def check(self, record: Record) -> None:
-        """Refuse what is no sensor window.
+        """Check that an array is a sensor window.
 
         Raises:
-            DataError: Not float ``[channels, time]`` within the limits, or not finite in float32.
+            DataError: The array is not float ``[channels, time]`` within the limits, or has a value
+                that is not finite or too large.
         """
         check_window(record)
 
     def decode(self, data: bytes, name: str) -> NDArray[np.float32]:
-        """Read one window.
+        """Decode one window.
 
         Returns:
-            float32 ``[channels, time]``.
+            Window, float32 ``[channels, time]``.
 
         Raises:
-            DataError: Damaged, too large, of another type or shape, or a value that is not finite.
+            DataError: The file is damaged, too large, has a wrong type or shape, or has a value
+                that is not finite.
         """
         if name.lower().endswith(".csv"):
             window: Record = _from_csv(data, name, self.channels)
@@ -88,7 +90,7 @@ class Windows(Modality):
     def augment_site(
         self, records: Sequence[Record], strength: float, rng: np.random.Generator
     ) -> list[Record]:
-        """Windows through one other chain of sensors for each number of channels."""
+        """Measure windows by a random sensor chain, one for each number of channels."""
         from wg_common.modalities import sensors
 
         shapes: dict[tuple[int, ...], list[int]] = {}
@@ -107,10 +109,7 @@ class Windows(Modality):
         return [observations[row] for row in range(len(records))]
 
     def augment_record(self, record: Record, rng: np.random.Generator) -> Record:
-        """The window of a machine that was caught a little earlier or later, faster or slower.
-
-        What would lie beyond either end is seen backwards.
-        """
+        """Shift and stretch a window in time by up to 10 percent, reflecting it at its ends."""
         largest_share = 0.1
         time = record.shape[1]
         start, pace = largest_share * rng.uniform(-1, 1, size=2)
@@ -120,12 +119,12 @@ class Windows(Modality):
         return np.stack(courses).astype(record.dtype)
 
     def example(self, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """White noise."""
+        """Return white noise."""
         return streams.rng(Stream.EXPORT_WINDOW).normal(size=shape).astype(np.float32)
 
 
 def check_window(window: NDArray[np.floating]) -> None:
-    """Check a window by the rule of ``Windows.check``."""
+    """Check a window; errors as for ``Windows.check``."""
     if not isinstance(window, np.ndarray) or window.ndim != 2 or window.dtype.kind != "f":
         layout = f"{window.dtype} {list(window.shape)}" if isinstance(window, np.ndarray) else "?"
         raise DataError(f"{layout}, expected float [channels, time]")
@@ -162,10 +161,10 @@ def _from_npy(data: bytes, name: str) -> Record:
 
 
 def column_names(data: bytes, name: str) -> tuple[str, ...] | None:
-    """The line of names of a window file; None: it has none, or not one for each column.
+    """Read the column names of a window file; None unless every column has a unique name.
 
     Raises:
-        DataError: It is no text, or no CSV.
+        DataError: The file is not text, or its first line is not CSV.
     """
     header = tables.decode_text(data, name).partition("\n")[0]
     delimiter = tables.delimiter_of(header)
@@ -229,7 +228,7 @@ def _check_names(cells: Sequence[str], name: str) -> None:
 
 
 def _check_channels(names: Sequence[str], channels: Sequence[str], name: str) -> None:
-    """Refuse a column that is missing, that is no channel, or that stands elsewhere."""
+    """Check that the columns are the configured channels, in their order."""
     for expected in channels:
         if expected not in names:
             raise DataError(f"{name}: no column {expected!r}; found {', '.join(names)[:200]}")
@@ -244,7 +243,7 @@ def _check_channels(names: Sequence[str], channels: Sequence[str], name: str) ->
 
 
 def _counts_up(values: NDArray[np.float64]) -> bool:
-    """Return whether values grow in equal steps, but for rounding."""
+    """Return True if values increase in equal steps, up to rounding."""
     with np.errstate(invalid="ignore", over="ignore"):
         steps = np.diff(values)
         step = float(np.median(steps)) if len(steps) >= MIN_TIME - 1 else 0.0

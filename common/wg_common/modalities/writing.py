@@ -1,7 +1,6 @@
-"""How other people write the same thing: the manners of a site.
+"""Simulation of a site's writing habits: letter case, typing errors, abbreviations.
 
-Not guaranteed: that a site's writers have no other manners. These are about the letters; words of a
-trade are the zoo's (``wg_server.zoo.procedural_text``).
+Differences in vocabulary are simulated by the zoo (``wg_server.zoo.procedural_text``).
 """
 
 from dataclasses import dataclass
@@ -11,13 +10,13 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """Writing habits of a site's people.
+    """Writing habits of a site.
 
     Attributes:
-        case: ``lower``, ``upper``, or as it is.
+        case: ``lower``, ``upper``, or empty for unchanged case.
         errors: Probability that a word has a typing error.
         short: Probability that a long word is shortened.
-        stopped: Whether a shortened word ends with a full stop.
+        stopped: True if a shortened word ends with a full stop.
     """
 
     case: str
@@ -27,7 +26,7 @@ class Manner:
 
 
 def draw(rng: np.random.Generator, strength: float) -> Manner:
-    """A site's manner; at strength 0 nobody errs, and nothing changes."""
+    """Draw the writing habits of a site; at strength 0 they change nothing."""
     is_changed = rng.random() < strength
     return Manner(
         case=str(rng.choice(["lower", "upper", ""], p=[0.5, 0.2, 0.3])) if is_changed else "",
@@ -38,7 +37,7 @@ def draw(rng: np.random.Generator, strength: float) -> Manner:
 
 
 def write_in_manner(text: str, manner: Manner, rng: np.random.Generator) -> str:
-    """A text in a manner. Words of other scripts than Latin are left as they are."""
+    """Rewrite a text with some writing habits; only ASCII words get errors or are shortened."""
     kept_letters = 5
     words = text.split(" ")
     for place, word in enumerate(words):
@@ -53,7 +52,7 @@ def write_in_manner(text: str, manner: Manner, rng: np.random.Generator) -> str:
 
 
 def mistype(word: str, rng: np.random.Generator) -> str:
-    """A word with one typing error: two letters swapped, one left out, or one doubled."""
+    """Make one typing error in a word: swap two letters, omit a letter, or double it."""
     place = int(rng.integers(1, len(word) - 1))
     kind = int(rng.integers(3))
     if kind == 0:
