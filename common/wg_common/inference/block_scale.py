@@ -1,7 +1,7 @@
-"""How much a feature counts that has no public scale: by how much a site's own records vary in it.
+"""Scale factors for features without a public scale, from their spread over a site's records.
 
 Features come in blocks. Each is divided by its spread plus a share of its block's mean spread, so
-that a feature that hardly varies does not become noise, and each block has the same variance.
+that a nearly constant feature is not blown up to noise; then each block gets the same variance.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 FLOOR = 0.3
-"""Added to the spread that a feature is divided by, in units of the mean spread of its block."""
+"""Term added to a feature's spread before division, in units of its block's mean spread."""
 _TINY = 1e-12
 
 
 def block_scale(spread: Floats, blocks: Sequence[int]) -> Floats:
-    """Factors ``[B]`` on features with standard deviations ``[B]``: each block has variance 1.
+    """Return factors ``[B]`` on features that give each block a total variance of 1.
 
     Args:
+        spread: Standard deviations of the features, ``[B]``.
         blocks: Sizes of the blocks; they add up to B.
     """
     factors = np.zeros(len(spread))

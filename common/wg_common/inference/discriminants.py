@@ -1,8 +1,8 @@
 """Linear discriminants, the normal form of a linear head, and principal components.
 
 A linear head is a weight ``[K, d]`` and a bias ``[K]``: logits = features @ weight.T + bias. The
-softmax does not change when the same row is added to all, so that heads are compared with rows
-centred over classes and with a root mean square length of 1.
+softmax does not change when the same row is added to all, so heads are compared with rows that are
+centred over classes.
 
 References: linear discriminant analysis, Fisher (1936), *Annals of Eugenics* 7(2); regularised,
 Friedman (1989), *JASA* 84(405). Pure functions of arrays; nothing here adds privacy noise.
@@ -23,7 +23,7 @@ _ROUNDING = 1e-9  # Share of the largest eigenvalue below which a direction is r
 
 
 def class_means(features: NDArray[np.floating], labels: Ints, classes: int) -> Floats:
-    """Mean of the records of each class, ``[K, d]``; zeros for a class without any.
+    """Return the mean of each class's records, ``[K, d]``; zeros for a class without records.
 
     Args:
         features: ``[n, d]``.
@@ -35,14 +35,14 @@ def class_means(features: NDArray[np.floating], labels: Ints, classes: int) -> F
 
 
 def lda(means: Floats, precision: Floats) -> tuple[Floats, Floats]:
-    """Linear discriminants of classes that are equally frequent.
+    """Return the linear discriminants of equally frequent classes.
 
     Args:
         means: Class means, ``[K, d]``.
         precision: Inverse of the within-class covariance, ``[d, d]``.
 
     Returns:
-        Weight ``[K, d]`` and bias ``[K]``: log likelihoods up to what all classes share.
+        Weight ``[K, d]`` and bias ``[K]``: log likelihoods up to a term common to all classes.
     """
     weight = means @ precision
     return weight, -0.5 * np.einsum("kd,kd->k", means, weight)
@@ -51,10 +51,10 @@ def lda(means: Floats, precision: Floats) -> tuple[Floats, Floats]:
 def fit_ldas(
     features: Floats, labels: Ints, classes: int, shrinkages: Sequence[float]
 ) -> list[tuple[Floats, Floats]]:
-    """Linear discriminants of records, with one shrunk covariance and the classes' frequencies.
+    """Fit linear discriminants to records, one head for each shrinkage of the covariance.
 
-    A shrunk covariance has the eigenvectors of the covariance, which are found once: of the smaller
-    one of the covariance and the records' Gram matrix.
+    Shrinkage keeps the eigenvectors of the covariance, so they are computed once, from the
+    covariance or the Gram matrix, whichever is smaller. Classes have their observed frequencies.
 
     Args:
         features: Features of about unit variance, ``[n, d]``.
@@ -84,24 +84,24 @@ def fit_ldas(
 
 
 def ridged_inverse(covariance: Floats, ridge: float) -> Floats:
-    """Inverse of a covariance ``[d, d]`` plus ``ridge`` times its mean variance."""
+    """Invert a covariance ``[d, d]`` after adding ``ridge`` times its mean variance."""
     d = len(covariance)
     return np.asarray(np.linalg.inv(covariance + ridge * np.trace(covariance) / d * np.eye(d)))
 
 
 def centre_rows(weight: NDArray[F], bias: NDArray[F]) -> tuple[NDArray[F], NDArray[F]]:
-    """The same softmax with rows and biases that sum to zero over classes."""
+    """Centre a head's rows and biases over classes, which leaves its softmax unchanged."""
     return np.asarray(weight - weight.mean(axis=0)), np.asarray(bias - bias.mean())
 
 
 def principal(rows: Floats, count: int) -> tuple[Floats, Floats]:
-    """Leading eigenvalues ``[count]`` and eigenvectors ``[D, count]`` of ``rows' rows / n``.
+    """Return leading eigenvalues ``[count]`` and eigenvectors ``[D, count]`` of ``rows' rows / n``.
 
-    Only the leading ones are solved for, of the smaller one of the Gram matrix and the covariance:
-    there may be thousands of records and of features.
+    They are computed from the Gram matrix or the covariance, whichever is smaller: there may be
+    thousands of records and features.
 
     Args:
-        rows: ``[n, D]``, centred by the caller where a mean is to be taken off.
+        rows: Data ``[n, D]``, centred by the caller if the mean is to be removed.
         count: At most the smaller of n and D.
     """
     n, d = rows.shape

@@ -1,12 +1,12 @@
-"""The head of a family of plants, on features that each plant standardises by its own records.
+"""Head of a family of plants, on features that each plant standardises by its own records.
 
-Sites of one family show the same classes through other cameras. The mean and the spread of a local
-feature over a site's records are its camera's more than its classes', and need no label. Each site
-takes them out, and then one head, fitted at the operator on own records under hundreds of cameras
-(``wg_server.zoo.family_heads``), fits them all. Nothing more than before is released.
+Sites of a family show the same classes through different cameras. Mean and spread of a local
+feature over a site's records depend on the camera more than on the classes, and need no labels.
+After each site has removed them, one head fits all sites; the operator fits it on own records under
+hundreds of simulated cameras (``wg_server.zoo.family_heads``). A plant releases nothing for it.
 
-Not guaranteed: anything, where a site's classes are in other proportions than at the operator. The
-plant compares what comes out with a model of its own.
+*Not guaranteed:* accuracy at a site whose class proportions differ from the operator's. The plant
+compares the head with its own model.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Layout:
     """Layout of local features.
 
     Attributes:
-        scaled: Number P of those that have a public scale; they come first.
-        blocks: Sizes of the blocks of the others; they add up to D - P.
+        scaled: Number P of features with a public scale; they come first.
+        blocks: Sizes of the blocks of the other features; they add up to D - P.
     """
 
     scaled: int
@@ -42,12 +42,12 @@ class Layout:
 
     @property
     def start(self) -> int:
-        """The first feature that a head stands on: of the blocks; without any, of all."""
+        """Index of a head's first feature: the first one of the blocks, or 0 without blocks."""
         return self.scaled if self.blocks else 0
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Sizes of the blocks that a head stands on; they add up to B."""
+        """Sizes of the blocks of a head's features; they add up to B."""
         return self.blocks or (self.scaled,)
 
 
@@ -57,9 +57,9 @@ class FamilyHead:
 
     Attributes:
         reference: Mean, and logarithm of the spread, of a feature at a typical site, ``[2, B]``.
-        records: So many records say as much of a site's mean as its family does, ``[1]``.
-        weight: On standardised features, ``[K, B]``.
-        bias: ``[K]``.
+        records: Number of records that count as much as the reference does, ``[1]``.
+        weight: Weights on standardised features, ``[K, B]``.
+        bias: Biases, ``[K]``.
     """
 
     reference: Floats
@@ -72,15 +72,16 @@ class FamilyHead:
         return {f.name: getattr(self, f.name).astype(np.float32) for f in fields(self)}
 
     def of_classes(self, rows: NDArray[np.integer[Any]]) -> Self:
-        """The same for some classes, in this order."""
+        """Return the head of some classes, in the order of ``rows``."""
         return replace(self, weight=self.weight[rows], bias=self.bias[rows])
 
     def at(self, local: NDArray[np.floating], layout: Layout) -> tuple[Floats, Floats]:
-        """Weight ``[K, D]`` and bias ``[K]`` on local features as they are, for one site.
+        """Return weight ``[K, D]`` and bias ``[K]`` on a site's unstandardised local features.
 
         Args:
             local: Local features of the site's records, labelled or not, ``[n, D]``, n at least 1.
-                A few records are shrunk towards the family's typical site.
+                Statistics of few records are shrunk towards the family's typical site.
+            layout: Layout of the local features.
         """
         share = len(local) / (len(local) + self.records[0])
         site = self.reference + share * (moments(local, layout) - self.reference)
@@ -90,17 +91,18 @@ class FamilyHead:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkHead(FamilyHead):
-    """On features of a network, whose norms each site standardises as well.
+    """Family head on features of a network whose norms each site standardises too.
 
-    With what makes a site's trunk of that for a typical site (``wg_common.nets.site_norms``): N
-    channels of all its norms, c of the first one, R numbers between them.
+    The additional tensors adapt the trunk of a typical site to one site
+    (``wg_common.nets.site_norms``). All norms have N channels, the first norm c; the map between
+    them has R hidden numbers.
 
     Attributes:
         norms: Mean, and logarithm of the spread, of a norm's channel at a typical site, ``[2, N]``.
-        inner: From a site's ``[2 c]`` of the first norm, and a one, to the R numbers before their
-            tanh, ``[R, 2 c + 1]``.
-        outer: From these, and a one, to the logarithm of a factor on each channel's affine map,
-            and to a shift of it, ``[2 N, R + 1]``.
+        inner: Map from a site's moments ``[2 c]`` of the first norm, and a constant one, to the R
+            hidden numbers before their tanh, ``[R, 2 c + 1]``.
+        outer: Map from the hidden numbers, and a constant one, to the log factor and the shift of
+            each channel's affine map, ``[2 N, R + 1]``.
     """
 
     norms: Floats
@@ -110,11 +112,11 @@ class NetworkHead(FamilyHead):
 
 TENSORS = tuple(f.name for f in fields(NetworkHead))
 OF_NORMS = TENSORS[len(fields(FamilyHead)) :]
-"""Those that say what norms are at a site; they do not grow with the classes."""
+"""Names of the tensors that adapt norms to a site; their sizes do not depend on the classes."""
 
 
 def moments(local: NDArray[np.floating], layout: Layout) -> Floats:
-    """Mean and log spread ``[2, B]`` of the features of records ``[n, D]`` under a head."""
+    """Return mean and log spread ``[2, B]`` of a head's features over records ``[n, D]``."""
     under = local[:, layout.start :]
     spread = under.std(axis=0, dtype=np.float64)
     return np.stack([under.mean(axis=0, dtype=np.float64), np.log(spread + _LEAST)])
@@ -123,10 +125,10 @@ def moments(local: NDArray[np.floating], layout: Layout) -> Floats:
 def from_tensors(
     tensors: Mapping[str, NDArray[np.floating]], classes: int, layout: Layout
 ) -> FamilyHead:
-    """Read what ``FamilyHead.tensors`` wrote, for K classes.
+    """Rebuild a head of K classes from the tensors of ``FamilyHead.tensors``.
 
     Raises:
-        DecodeError: A name or shape is wrong or beyond its limit, or a number is not finite.
+        DecodeError: A name or shape is wrong, or a number is not finite or beyond its limit.
     """
     return FamilyHead(**_check_tensors(tensors, classes, layout, {}))
 
@@ -137,13 +139,13 @@ def network_head(
     features: int,
     further_shapes: Mapping[str, tuple[int, ...]],
 ) -> NetworkHead:
-    """Read what ``NetworkHead.tensors`` wrote, for K classes and F features.
+    """Rebuild a head of K classes and F features from the tensors of ``NetworkHead.tensors``.
 
     Args:
         further_shapes: Shapes of the arrays beyond a head's (``wg_common.nets.site_norms.shapes``).
 
     Raises:
-        DecodeError: As above.
+        DecodeError: A name or shape is wrong, or a number is not finite or beyond its limit.
     """
     values = _check_tensors(tensors, classes, Layout(features, ()), further_shapes)
     _within("log spread", values["norms"][1])

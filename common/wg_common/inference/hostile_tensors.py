@@ -1,4 +1,4 @@
-"""Named tensors of a file that a stranger wrote: of the expected shapes, and finite."""
+"""Checks on named tensors of an untrusted file: names, shapes and finite values."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ Tensors = Mapping[str, NDArray[np.float32]]
 def split_prefix(
     tensors: Tensors, prefix: str
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
-    """Tensors whose names do not begin with a prefix, and the others, without it."""
+    """Split tensors into those without a name prefix and those with it, the prefix removed."""
     plain = {name: value for name, value in tensors.items() if not name.startswith(prefix)}
     prefixed_tensors = {
         n.removeprefix(prefix): value for n, value in tensors.items() if n not in plain
@@ -24,7 +24,7 @@ def split_prefix(
 def check_tensors(
     source: str, tensors: Mapping[str, NDArray[np.floating]], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, NDArray[np.float64]]:
-    """Exactly the named tensors, in double precision.
+    """Check that the tensors are exactly the required ones, and return them as float64.
 
     Args:
         shapes: Shape of each required tensor.

@@ -1,14 +1,14 @@
-"""Whether a plant's records look like those of one of the operator's families: a test with a limit.
+"""Test for the likeness of a plant's records to one of the operator's families.
 
-A camera or a sensor moves and scales released features more than most other things do, and changes
-far less how they vary together. So a site is described by the mean and the logarithm of the spread
-of each, and by their correlations, over all of its records, labelled or not. One linear function of
-these, fitted at the operator (``wg_server.generator.families.likeness``) between its family under
-hundreds of made-up cameras and all else that it has, says how unlike the family a site is: about 0
-at a typical site of it, more than ``LIMIT`` at a share of ``RATE`` of its made-up sites.
+A camera or a sensor shifts and scales released features, but changes their correlations far less.
+So a site is described by mean and log spread of each feature and by their correlations, over all of
+its records, labelled or not. A linear function of this description measures the unlikeness: about 0
+at a typical site of the family, above ``LIMIT`` at a share ``RATE`` of its simulated sites. The
+operator fits it (``wg_server.generator.families.likeness``) to separate the family under hundreds
+of simulated cameras from all other records.
 
-Not guaranteed: that records of another kind are refused; the model card has how many were. Fewer
-than ``FEWEST`` records are never refused.
+*Not guaranteed:* that records of another kind are refused; the model card has the measured share.
+Sites with fewer than ``FEWEST`` records are never refused.
 """
 
 from collections.abc import Mapping
@@ -23,24 +23,25 @@ from wg_core.errors import DecodeError
 Floats = NDArray[np.float64]
 
 LIMIT = 1.0
-"""Unlikeness beyond which a family is refused."""
+"""Unlikeness above which a family is refused."""
 RATE = 0.03
-"""Share of the family's own made-up sites that are refused all the same."""
+"""Share of the family's own simulated sites that the test refuses."""
 FEWEST = 10
+"""Number of records below which a site is never refused."""
 USUAL = 30
-"""Records from which on the limit is that of a usual site; with fewer it is wider."""
-PREFIX = "likeness."  # Of its tensors in a package
-_COLUMNS = 64  # Most released features that are looked at, the first ones
-_LEAST = 1e-3  # Added to a spread
+"""Number of records below which unlikeness is reduced by the factor ``Likeness.width``."""
+PREFIX = "likeness."  # Prefix of the tensors' names in a package
+_COLUMNS = 64  # Number of leading released features in the description
+_LEAST = 1e-3  # Term added to a spread
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Likeness:
-    """A fitted test. F numbers describe a site.
+    """Fitted test on a site's description of F numbers.
 
     Attributes:
-        weight: On these, ``[F]``.
-        bias: ``[1]``.
+        weight: Weights on the description, ``[F]``.
+        bias: Bias, ``[1]``.
         width: Factor on the unlikeness of sites with fewer than ``USUAL`` records, ``[1]``.
     """
 
@@ -49,15 +50,14 @@ class Likeness:
     width: Floats
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Return the attributes as float32 tensors, with ``PREFIX``."""
+        """Return the attributes as float32 tensors, with ``PREFIX`` before their names."""
         return {f"{PREFIX}{f.name}": getattr(self, f.name).astype(np.float32) for f in fields(self)}
 
     def unlikeness(self, statistics: NDArray[np.floating]) -> float:
-        """Measure how unlike the family a site is.
+        """Return the unlikeness of a site to the family.
 
         Args:
-            statistics: Features of its records that may be released, or more, ``[n, d]``; they come
-                first.
+            statistics: Features of the site's records, ``[n, d]``, the released features first.
         """
         if len(statistics) < FEWEST:
             return 0.0
@@ -66,7 +66,7 @@ class Likeness:
 
 
 def site_description(statistics: NDArray[np.floating]) -> Floats:
-    """Mean, log spread and correlations of at most 64 features over records ``[n, d]``, ``[F]``."""
+    """Return mean, log spread and correlations ``[F]`` of the first 64 features of ``[n, d]``."""
     x = statistics[:, :_COLUMNS].astype(np.float64)
     mean, spread = x.mean(axis=0), x.std(axis=0) + _LEAST
     z = (x - mean) / spread
@@ -75,16 +75,16 @@ def site_description(statistics: NDArray[np.floating]) -> Floats:
 
 
 def numbers(dimension: int) -> int:
-    """F, for so many released features."""
+    """Return the length F of a description for a number of released features."""
     columns = min(dimension, _COLUMNS)
     return 2 * columns + columns * (columns - 1) // 2
 
 
 def from_tensors(tensors: Mapping[str, NDArray[np.floating]], dimension: int) -> Likeness:
-    """Read what ``Likeness.tensors`` wrote, without ``PREFIX``.
+    """Rebuild a test from the tensors of ``Likeness.tensors``, named without ``PREFIX``.
 
     Raises:
-        DecodeError: A name or shape is wrong, or a number is not finite.
+        DecodeError: A name or shape is wrong, a number is not finite, or the width is not 0 to 1.
     """
     shapes = {"weight": (numbers(dimension),), "bias": (1,), "width": (1,)}
     values = hostile_tensors.check_tensors("likeness", tensors, shapes)

@@ -6,20 +6,20 @@ covariance T::
     mean of class k at site m = g_m + delta_k + eta_mk,   delta ~ N(0, T),   eta ~ N(0, ratio)
     observed = mean + noise,   noise variance = (dp / n^2 + within / n) / P(present)
 
-g is the site's mean, delta the class's deviation from it at every site, eta what is special to the
-class at this site. The best linear unbiased predictions (BLUP) solve Henderson's mixed-model
+g is the site's mean, delta the class's deviation from g at every site, eta the class's further
+deviation at this site. The best linear unbiased predictions (BLUP) solve Henderson's mixed-model
 equations (Henderson 1975, *Biometrics* 31(2); Robinson 1991, *Statistical Science* 6(1)). A
-``Posterior`` holds these equations for one plant's g and for delta, with every *other* site
-observed and its own mean eliminated. Two parties finish them by this code: the server with the
+``Posterior`` holds these equations for one plant's g and for delta, after every *other* site has
+been observed and its mean eliminated. Two parties complete them by this code: the server with the
 plant's noisy release, and the plant with its exact records, which carry no privacy noise and cost
-no privacy. What the server hands over comes from public data and other sites' releases alone.
+no privacy. The server computes a ``Posterior`` from public data and other sites' releases alone.
 
 The head is linear discriminant analysis on the predicted means. Noise shrinks the deviations of
-rare classes more, so that all are brought to nearly equal length. At the plant, the covariance is
-that of its own records, shrunk towards the public one: the mean of an inverse Wishart with
+rare classes more, so all deviations are brought to nearly equal length. The plant uses the
+covariance of its own records, shrunk towards the public one: the mean of an inverse Wishart with
 ``PSEUDO_RECORDS`` degrees of freedom.
 
-*Guarantee.* None of privacy: exact evidence, and all that is computed from it, stays at the plant.
+*Guarantee.* No privacy: exact evidence, and all that is computed from it, stays at the plant.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,15 +40,15 @@ PSEUDO_RECORDS = 30.0  # Weight of the public within-class covariance against a 
 
 PRESENT = 1e-3  # Probability below which a class counts as absent
 
-_SAID = 1e-3  # Share by which a precision must exceed that of the prior: float32 rounds it
+_SAID = 1e-3  # Relative excess over the prior's precision that counts as evidence, not rounding
 
-_EVEN = 0.25  # Typical lengths added to that of a deviation before it is divided by it
+_EVEN = 0.25  # Typical lengths added to a deviation's length before the deviation is divided by it
 _UNBALANCED = 0.3
 """Share of a deviation's variance by which unequal class counts move a site's mean."""
 
 
 class Variances(Protocol):
-    """Variances of the model, all along the eigenvectors of T."""
+    """Variances of the model along the eigenvectors of T."""
 
     @property
     def basis(self) -> Floats:
@@ -60,7 +60,7 @@ class Variances(Protocol):
 
     @property
     def ratio(self) -> Floats:
-        """Ratio of variances of eta, ``[d]``."""
+        """Variances of eta, ``[d]``."""
 
     @property
     def between(self) -> Floats:
@@ -69,16 +69,16 @@ class Variances(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SiteEvidence:
-    """One site's statistics on K target classes.
+    """Statistics of one site on K target classes.
 
     Attributes:
-        means: Class means, ``[K, d]``; 0 where nothing is known.
+        means: Class means, ``[K, d]``; 0 for an unknown mean.
         noise: Variance of the privacy noise on an entry of each mean, ``[K]``.
-        counts: Records of each class, as inferred or exact, ``[K]``, positive.
-        present: Probability that the class is there, ``[K]``; 0 where it is not asked.
-        domain: Mean of all records, ``[d]``; in exact evidence of those without a label.
-        domain_noise: Variance of the noise on an entry of it; inf if nothing is known.
-        domain_count: Records in it, as inferred or exact.
+        counts: Inferred or exact number of records of each class, ``[K]``, positive.
+        present: Probability that the site has the class, ``[K]``; 0 for a class not queried.
+        domain: Mean of all records, ``[d]``; in exact evidence, of the records without a label.
+        domain_noise: Variance of the noise on an entry of ``domain``; inf if it is unknown.
+        domain_count: Inferred or exact number of records in ``domain``.
     """
 
     means: Floats
@@ -92,17 +92,17 @@ class SiteEvidence:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Posterior:
-    """Mixed-model equations of a plant's mean and the class deviations, other sites observed.
+    """Mixed-model equations for a plant's mean and the class deviations, given the other sites.
 
     Attributes:
         basis: Eigenvectors of T in columns, ``[d, d]``.
-        within: Within-class variance along each of them, ``[d]``.
-        ratio: Variance of eta along each of them, ``[d]``.
-        between: Variance of delta along each of them, ``[d]``.
+        within: Within-class variance along each eigenvector, ``[d]``.
+        ratio: Variance of eta along each eigenvector, ``[d]``.
+        between: Variance of delta along each eigenvector, ``[d]``.
         covariance: Public within-class covariance, ridged, ``[d, d]``.
-        precision: ``[d, 1 + K, 1 + K]``, the plant's mean first.
+        precision: Matrices of the equations, ``[d, 1 + K, 1 + K]``, the plant's mean first.
         weighted: Right-hand sides, ``[d, 1 + K]``.
-        sites: How many other sites stand behind each class, ``[K]``.
+        sites: Number of other sites that released each class, ``[K]``.
     """
 
     basis: Floats
@@ -121,12 +121,12 @@ class Posterior:
 
     @property
     def says_anything(self) -> bool:
-        """True if it says anything of a class: from another site, or from its name."""
+        """True if it informs about any class, from another site or from the class name."""
         return bool(self.weighted[:, 1:].any())
 
     @property
     def has_evidence(self) -> NDArray[np.bool_]:
-        """Tell of which classes other sites' releases say anything, ``[K]``."""
+        """Mask of the classes that other sites' releases inform about, ``[K]``."""
         diagonal = np.diagonal(self.precision[:, 1:, 1:], axis1=1, axis2=2)
         return np.asarray((diagonal * self.between[:, None]).max(axis=0) > 1 + _SAID)
 
@@ -141,7 +141,7 @@ class Means:
 
     Attributes:
         centre: The plant's mean, ``[d]``.
-        deviations: Class deviations from it, ``[K, d]``, before lengths are evened.
+        deviations: Class deviations from ``centre``, ``[K, d]``, before lengths are equalised.
     """
 
     centre: Floats
@@ -151,10 +151,11 @@ class Means:
 def from_tensors(
     tensors: Mapping[str, NDArray[np.floating]], classes: int, dimension: int
 ) -> Posterior:
-    """Read what ``Posterior.tensors`` wrote, for K classes and d features.
+    """Rebuild a posterior of K classes and d features from the tensors of ``Posterior.tensors``.
 
     Raises:
-        DecodeError: A name or shape is wrong, or a matrix is not symmetric, finite and positive.
+        DecodeError: A name or shape is wrong, a number is not finite, a variance is not positive,
+            or a matrix is not positive definite.
     """
     d, size = dimension, classes + 1
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("within", "ratio", "between"), (d,))
@@ -176,18 +177,18 @@ def from_tensors(
 
 
 def no_evidence(classes: int, dimension: int) -> SiteEvidence:
-    """The evidence of a site that has released nothing."""
+    """Return the evidence of a site that has released nothing."""
     ones, means = np.ones(classes), np.zeros((classes, dimension))
     return SiteEvidence(means, ones, ones.copy(), 0 * ones, np.zeros(dimension), np.inf, 1.0)
 
 
 def exact_evidence(features: Floats, labels: Ints, classes: int) -> SiteEvidence:
-    """A plant's own records as evidence without noise. It must not leave the plant.
+    """Return a plant's own records as evidence without noise, which must not leave the plant.
 
     Args:
-        features: ``[n, d]``.
-        labels: ``[n]`` in 0..K-1; -1 is a record without a label.
-        classes: K.
+        features: Features, ``[n, d]``.
+        labels: Labels in 0..K-1, ``[n]``; -1 for a record without a label.
+        classes: Number of classes K.
     """
     labelled = labels >= 0
     counts = np.bincount(labels[labelled], minlength=classes).astype(np.float64)
@@ -209,7 +210,7 @@ def solve(posterior: Posterior, evidence: SiteEvidence) -> Means:
     """Add a plant's own evidence to the equations, and solve them.
 
     Raises:
-        VerificationError: They are singular.
+        VerificationError: The equations are singular.
     """
     system, right = posterior.precision.copy(), posterior.weighted.copy()
     observe(system, right, posterior, evidence, 0)
@@ -228,13 +229,15 @@ def observe(
 ) -> None:
     """Add a site's evidence to mixed-model equations, in place.
 
-    Class means are observations of g + delta_k. The mean of all records, where it is known, is one
-    of g plus the mean of the deviations.
+    Class means are observations of g + delta_k. The mean of all records, if known, observes g plus
+    the mean of the deviations.
 
     Args:
-        system: ``[d, S + K, S + K]``: means of S sites first, then the class deviations.
-        right: ``[d, S + K]``.
-        row: The site's row, below S.
+        system: Matrices ``[d, S + K, S + K]``: means of S sites first, then the class deviations.
+        right: Right-hand sides, ``[d, S + K]``.
+        variances: Variances of the model.
+        site: Evidence to add.
+        row: Row of the site, below S.
     """
     classes = len(site.counts)
     offset = system.shape[1] - classes
@@ -261,22 +264,22 @@ def observe(
 
 
 def mean_precision(variances: Variances, site: SiteEvidence) -> Floats:
-    """Precision of each observed class mean about ``g + delta``, ``[K, d]``; 0 if it is absent."""
+    """Return the precision ``[K, d]`` of each class mean about ``g + delta``; 0 if absent."""
     spread = _spread(variances.within, site) + variances.ratio
     return np.where(site.present[:, None] > PRESENT, 1 / spread, 0.0)
 
 
 def domain_precision(variances: Variances, site: SiteEvidence) -> Floats:
-    """Precision of the mean of all of a site's records about ``g + mean delta``, ``[d]``.
+    """Return the precision ``[d]`` of the mean of all of a site's records about ``g + mean delta``.
 
-    Classes are not equally frequent, which moves that mean by some share of a deviation.
+    Unequal class frequencies move that mean by a share of a deviation.
     """
     imbalance = _UNBALANCED * variances.between / len(site.counts)
     return 1 / (site.domain_noise + variances.within / site.domain_count + imbalance)
 
 
 def _spread(within: Floats, site: SiteEvidence) -> Floats:
-    """Variance of the noise on each observed class mean, ``[K, d]``: privacy and sampling."""
+    """Return the variance ``[K, d]`` of privacy noise and sampling on each observed class mean."""
     spread = site.noise[:, None] + within / site.counts[:, None]
     return np.asarray(spread / np.maximum(site.present, 1e-6)[:, None])
 
@@ -284,15 +287,15 @@ def _spread(within: Floats, site: SiteEvidence) -> Floats:
 def discriminant(
     deviations: Floats, whitener: Floats, even: float = _EVEN
 ) -> tuple[Floats, Floats]:
-    """Linear discriminants of class deviations of evened length.
+    """Return the linear discriminants of class deviations of equalised length.
 
     Args:
-        deviations: ``[K, d]``.
+        deviations: Class deviations, ``[K, d]``.
         whitener: Inverse of the within-class covariance, ``[d, d]``.
-        even: Typical lengths added to each before it is divided by: inf leaves lengths alone.
+        even: Typical lengths added to each length before division; inf leaves lengths unchanged.
 
     Returns:
-        Weight ``[K, d]`` and bias ``[K]`` of ``features - centre``.
+        Weight ``[K, d]`` and bias ``[K]`` on ``features - centre``.
     """
     length = np.sqrt(np.einsum("kd,de,ke->k", deviations, whitener, deviations))
     typical = float(np.sqrt(np.mean(length**2))) + 1e-12
@@ -302,15 +305,16 @@ def discriminant(
 
 
 def posterior_head(posterior: Posterior, features: Floats, labels: Ints) -> tuple[Floats, Floats]:
-    """The posterior head: other sites' equations finished with a plant's own exact records.
+    """Compute the posterior head: other sites' equations completed with a plant's exact records.
 
     Args:
-        features: ``[n, d]``; without any, the head is that of the other sites.
-        labels: ``[n]`` in 0..K-1; -1 is a record without a label.
+        posterior: Equations of the other sites.
+        features: Features, ``[n, d]``; with n = 0 the head rests on the other sites alone.
+        labels: Labels in 0..K-1, ``[n]``; -1 for a record without a label.
 
     Returns:
-        Weight ``[K, d]`` and bias ``[K]`` on the features as they are. Classes count as frequent as
-        they are among labelled records; a class without any as an average one.
+        Weight ``[K, d]`` and bias ``[K]`` on uncentred features. Class frequencies are those of the
+        labelled records; a class without records has the average frequency.
     """
     classes = posterior.classes
     evidence = exact_evidence(features, labels, classes)
@@ -321,10 +325,10 @@ def posterior_head(posterior: Posterior, features: Floats, labels: Ints) -> tupl
     classes_present = int((counts > 0).sum())
     scatter, freedom = PSEUDO_RECORDS * posterior.covariance, PSEUDO_RECORDS
     if classes_present > 1:
-        # The spread of one class says little of the others': good parts are alike, defects are not.
+        # One class's spread says little about the others: good parts are alike, defects differ.
         residuals = features[labelled] - evidence.means[y]
         scatter, freedom = scatter + residuals.T @ residuals, freedom + len(y) - classes_present
-    # Lengths are made even against noise: with noise on one class only there is nothing to even.
+    # Lengths are equalised because of noise: with at most one noisy class there is no need.
     even = _EVEN if classes - classes_present > 1 else np.inf
     weight, bias = discriminant(means.deviations, _inverse(scatter / freedom), even)
     if len(y):
@@ -334,11 +338,11 @@ def posterior_head(posterior: Posterior, features: Floats, labels: Ints) -> tupl
 
 
 def mean_aligned(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Floats, Floats]]:
-    """The mean-aligned head: other sites' class deviations around the mean of a plant's records.
+    """Return a fit of the mean-aligned head: other sites' deviations around a plant's mean.
 
     Returns:
-        A function of (features, labels) with the result of ``posterior_head``. Records only say
-        where they lie, so that they may also train or judge other heads.
+        A function of (features, labels) that returns weight and bias as ``posterior_head`` does.
+        Records determine only the centre, so they may also train or evaluate other heads.
     """
     classes = posterior.classes
     deviations = solve(posterior, no_evidence(classes, len(posterior.within))).deviations
@@ -352,7 +356,7 @@ def mean_aligned(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Floats,
 
 
 def _inverse(matrix: Floats) -> Floats:
-    """Inverse of one matrix or of several."""
+    """Invert one matrix or a stack of matrices."""
     try:
         return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
     except np.linalg.LinAlgError as error:
@@ -360,6 +364,6 @@ def _inverse(matrix: Floats) -> Floats:
 
 
 def _around(weight: Floats, bias: Floats, centre: Floats) -> tuple[Floats, Floats]:
-    """Discriminants of features from those of their distance to a centre."""
+    """Turn discriminants on ``features - centre`` into discriminants on features."""
     weight, bias = centre_rows(weight, bias)
     return weight, bias - weight @ centre
