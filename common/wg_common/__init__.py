@@ -1,1 +1,1 @@
-"""What plant and server share beside the core: modalities, networks, inference, languages."""
+"""Code beside the core that plant and server share: modalities, networks, inference, languages."""

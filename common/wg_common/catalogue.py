@@ -1,9 +1,9 @@
-"""The catalogue: architectures and sources of candidates, by name. Needs no torch.
+"""Catalogue of architectures and of candidate sources by name, without torch.
 
-An *architecture* is what a package holds: a head on the encoder (one for each modality,
-``modalities.registry``), or a network (``NETWORKS``), whose module is imported when it is first run
-and whose features stand beside the encoder's. To add a network: one entry here, and its module,
-which has a ``NETWORK`` (``wg_common.nets.network.Kind``).
+An *architecture* is a head on the encoder (one for each modality, ``modalities.registry``) or a
+network (``NETWORKS``). The module of a network is imported when the network first runs, and the
+plant uses its features beside the encoder's. A new network needs one entry here and a module with a
+``NETWORK`` (``wg_common.nets.network.Kind``).
 """
 
 from dataclasses import dataclass
@@ -16,45 +16,47 @@ HEAD_WEIGHT: Final = "head.weight"
 HEAD_BIAS: Final = "head.bias"  # Names of a head's tensors, [K, F] and [K], in every architecture
 
 SPECTRUM_LINES: Final = "spectrum-lines"
-"""Of rotating machines: made from a data sheet."""
+"""Network for rotating machines, generated from a data sheet."""
 
 PROCESS_SENSOR: Final = "process-sensor"
-"""Of process units: a soft sensor (``wg_common.nets.process_sensor``), which has no classes, so
-that it stands in no ``architectures``."""
+"""Soft sensor for process units (``wg_common.nets.process_sensor``); it has no classes, so
+``architectures`` does not list it."""
 
 CandidateSource = Literal["diffusion", "posterior", "kin", "catalogue", "conditioned"]
-"""How a candidate of a weights package came about:
+"""Source of a candidate in a weights package.
 
-``diffusion`` (a sample, or the mean that samples are drawn about), ``conditioned`` (a network of
-all units of a kind, in which what one plant states and released is folded), ``kin`` (a head on all
-local features, perhaps with networks beside it, from records of this kind of plant that the
-operator has), ``catalogue`` (the same of any kind, with classes of its own, for a plant whose class
-names say nothing) or ``posterior`` (no weights: a ``wg_common.inference.posterior.Posterior``).
+- ``diffusion``: a sampled network, or the mean of the distribution that samples are drawn from.
+- ``conditioned``: a network for all units of a kind, specialised by one plant's data sheet and
+  release.
+- ``kin``: a head on all local features, perhaps with a network, fitted on the operator's records of
+  the family that the plant's class names match.
+- ``catalogue``: a head of any family, with its own classes, for class names that match none.
+- ``posterior``: no weights, but a ``wg_common.inference.posterior.Posterior``.
 """
 Inputs = Literal["raw", "standardised"]
-"""Treatment of what goes into a network: as it is read, or every number minus its mean over all of
-the plant's own records, and over its spread there (``wg_common.nets.network.trunk_at``)."""
+"""Treatment of a network's inputs: raw, or standardised by mean and standard deviation over all
+records of the plant (``wg_common.nets.network.trunk_at``)."""
 POSTERIOR: Final = "posterior"
-"""Of what a plant finishes with its own records, rather than of weights."""
+"""Source of equations that a plant completes with its own records; the candidate has no weights."""
 SAME_FAMILY: Final = "kin"
-"""Of a head on all local features: the class names are those of a kind that the operator has."""
+"""Source of a head on all local features, from the family that the plant's class names match."""
 ANY_FAMILY: Final = "catalogue"
-"""The same with classes of its own: the plant's labels say which of them are its."""
+"""Source of a head with a family's own classes; the plant's labels select among them."""
 FAMILIES: Final = frozenset({SAME_FAMILY, ANY_FAMILY})
 DIFFUSION: Final = "diffusion"
-"""Of weights that were made for what the plant states of its machine."""
+"""Source of weights that were generated for the plant's declared machine."""
 CONDITIONED: Final = "conditioned"
-"""Of soft sensors."""
+"""Source of soft sensors."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArchitectureSpec:
-    """One architecture.
+    """Architecture of candidates.
 
     Attributes:
         name: Name in manifests, plans and settings.
         modality: Name of the modality of its records.
-        module: Module of a network. Empty: a head on the encoder.
+        module: Module of a network; empty for a head on the encoder.
     """
 
     name: str
@@ -63,7 +65,7 @@ class ArchitectureSpec:
 
     @property
     def is_network(self) -> bool:
-        """True if its tensors hold a trunk of their own, rather than a head on the encoder."""
+        """True if its tensors include a trunk; False for a head on the encoder."""
         return bool(self.module)
 
 
@@ -71,16 +73,16 @@ NETWORKS: dict[str, ArchitectureSpec] = {
     spec.name: spec
     for spec in (ArchitectureSpec(SPECTRUM_LINES, "windows", "wg_common.nets.spectrum_lines"),)
 }
-"""Networks that packages hold. 107 thousand parameters."""
+"""Networks in packages, by name; ``spectrum-lines`` has 107 thousand parameters."""
 BESIDE: dict[str, ArchitectureSpec] = {
     spec.name: spec
     for spec in (ArchitectureSpec("lite0-low", "images", "wg_common.nets.lite0_low"),)
 }
-"""Networks that come with heads of a family. 254 thousand parameters."""
+"""Networks that accompany family heads, by name; ``lite0-low`` has 254 thousand parameters."""
 
 
 def architectures() -> dict[str, ArchitectureSpec]:
-    """All architectures by name: a head for each modality, and ``NETWORKS``."""
+    """Return all architectures by name: a head for each modality, and ``NETWORKS``."""
     heads = {
         modality.head: ArchitectureSpec(modality.head, modality.name)
         for modality in MODALITIES.values()
@@ -89,10 +91,10 @@ def architectures() -> dict[str, ArchitectureSpec]:
 
 
 def architecture_of(name: str) -> ArchitectureSpec:
-    """The architecture of a name.
+    """Look up an architecture by name.
 
     Raises:
-        ConfigError: No such architecture.
+        ConfigError: There is no such architecture.
     """
     specs = architectures()
     if name not in specs:
@@ -101,5 +103,5 @@ def architecture_of(name: str) -> ArchitectureSpec:
 
 
 def network(name: str) -> ArchitectureSpec:
-    """A network of ``BESIDE``, or one of the catalogue; errors as of ``architecture_of``."""
+    """Look up a network of ``BESIDE`` or an architecture; errors as for ``architecture_of``."""
     return BESIDE.get(name) or architecture_of(name)

@@ -1,7 +1,7 @@
-"""Charts of the reports as geometry: numbers in, places in a drawing or in per cent out.
+"""Geometry of the reports' charts: values in, SVG coordinates or percentages out.
 
 ``templates/charts.html.j2`` draws them with plain HTML and SVG, so that they follow the page's
-width, its colours and its fonts, in print and in the dark.
+width, colours and fonts, in print and in dark mode.
 """
 
 import re
@@ -19,7 +19,7 @@ _HYPHENS = re.compile(r"[!-~]*-[!-~]+")
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A label on an axis, at a coordinate."""
+    """Label on an axis, at a coordinate."""
 
     at: float
     text: str
@@ -27,7 +27,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A point of a line, and what it says."""
+    """Point on a line, with its tooltip."""
 
     x: float
     y: float
@@ -36,7 +36,7 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a drawing: its path, and the dots on it."""
+    """Line of a drawing: its SVG path, and the dots on it."""
 
     path: str
     dots: tuple[Dot, ...] = ()
@@ -44,7 +44,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axes:
-    """The frame of a drawing of shares against shares, in SVG units."""
+    """Frame of a drawing whose two axes run from 0 to 1, in SVG units."""
 
     width: int = 340
     height: int = 190
@@ -54,22 +54,22 @@ class Axes:
     bottom: int = 164
 
     def x(self, value: float) -> float:
-        """Where a share stands across."""
+        """Return the horizontal coordinate of a value from 0 to 1."""
         return round(self.left + (self.right - self.left) * value, 1)
 
     def y(self, value: float) -> float:
-        """Where a share stands upward."""
+        """Return the vertical coordinate of a value from 0 to 1."""
         return round(self.bottom - (self.bottom - self.top) * value, 1)
 
     def line(self, points: Sequence[tuple[float, float, Said]]) -> Line:
-        """A line through points, each with what it says."""
+        """Return the line through points (x, y, tooltip)."""
         dots = tuple(Dot(self.x(x), self.y(y), title) for x, y, title in points)
         return Line("M" + "L".join(f"{dot.x} {dot.y}" for dot in dots), dots)
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Lines in axes."""
+    """Line chart: axes, lines and ticks."""
 
     axes: Axes
     lines: tuple[Line, ...]
@@ -79,17 +79,17 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a bar chart; places are per cent of the track.
+    """Row of a bar chart; positions and lengths are per cent of the track.
 
     Attributes:
-        name: What it is.
-        kept: Whether it stands out.
-        value: For people.
-        start: Where the bar begins.
-        length: How long it is.
-        low: Where the interval begins.
-        spread: How long the interval is.
-        interval: The interval, for people; empty: none.
+        name: Label of the row.
+        kept: True for a highlighted row.
+        value: Formatted value.
+        start: Start of the bar.
+        length: Length of the bar.
+        low: Start of the interval.
+        spread: Length of the interval.
+        interval: Formatted interval; empty if there is none.
     """
 
     name: Said
@@ -104,7 +104,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A bar chart, and where its line of reference stands, per cent."""
+    """Bar chart: its rows, and the position of its reference line, per cent."""
 
     rows: tuple[Row, ...]
     reference: float
@@ -117,13 +117,13 @@ def bars(
     *,
     zero: bool = True,
 ) -> Rows:
-    """Values with intervals.
+    """Lay out a bar chart of values with intervals.
 
     Args:
-        values: Name, whether it stands out, value, lower and upper end.
-        reference: Where a line is drawn.
-        form: How numbers are written, for ``format``.
-        zero: Whether bars begin at zero and zero is on the track; else points on a track.
+        values: Name, True to highlight the row, value, lower and upper end of the interval.
+        reference: Value of the reference line.
+        form: Format specification of numbers, for ``format``.
+        zero: True for bars that begin at zero; False for points on a track without zero.
     """
     ends = [end for _, _, *numbers in values for end in numbers] + [reference]
     bottom = min([*ends, 0.0]) if zero else min(ends)
@@ -152,7 +152,7 @@ def bars(
 
 
 def environment(package: str) -> jinja2.Environment:
-    """The templates of a report's package, with those of charts beside them; strict."""
+    """Return the strict Jinja environment of a package's templates and the chart templates."""
     loaders = [jinja2.PackageLoader(name, "templates") for name in (package, "wg_common")]
     templates = jinja2.Environment(
         loader=jinja2.ChoiceLoader(loaders),
@@ -166,5 +166,5 @@ def environment(package: str) -> jinja2.Environment:
 
 
 def _unbroken(sentence: str) -> Markup:
-    """HTML of a sentence whose words with hyphens, as names and commands are, stand on one line."""
+    """Return a sentence as HTML in which hyphenated names and commands are not broken."""
     return Markup(_HYPHENS.sub(r'<span class="whole">\g<0></span>', str(escape(sentence))))  # noqa: S704

@@ -1,8 +1,8 @@
-"""The shell that every command shares: ``--json``, logs on standard error, exit codes, progress.
+"""Command-line frame of all programs: ``--json``, logs on standard error, exit codes, progress.
 
 A command module builds a click group and calls ``run(group)``. Errors of the tree in
-``wg_core.errors`` become one message and their exit code; anything else is a bug, and says so.
-With ``--json`` on the command line an error, too, is one JSON document on standard output.
+``wg_core.errors`` become one message and their exit code; any other exception is reported as a bug.
+With ``--json`` on the command line, errors too are one JSON document on standard output.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from wg_core import errors, logs
 _AS_JSON: ContextVar[bool] = ContextVar("as_json", default=False)
 
 _OURS = ("wg_core", "wg_audit", "wg_common", "wg_server", "wg_client")
-"""Packages whose information is for people; of others' only warnings are shown."""
+"""Packages whose log shows information; other packages show warnings only."""
 
 log_option = click.option(
     "--log-format",
@@ -52,9 +52,9 @@ def run(
     """Run a command group and exit with the documented code.
 
     Args:
-        arguments: Words after the program's name; None: those of this process.
-        extra: The extra of the distribution that holds what the commands import.
-        speaks: Gives the language of what the commands say, where they have ``--language``.
+        arguments: Words after the program's name; None for those of this process.
+        extra: Extra of the distribution that installs the commands' dependencies.
+        speaks: Loader of the output language, for programs with ``--language``.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     before = os.umask(logs.PRIVATE_UMASK)
@@ -69,22 +69,22 @@ def emit(document: object) -> None:
     """Print one JSON document on standard output."""
     text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
     if not text.isascii() and logs.printable(text, _LAYOUT) != text:
-        # File names may hold what is no text, and what turns the text around.
+        # File names may hold undecodable bytes and characters that reverse the text direction.
         text = json.dumps(document, indent=2, sort_keys=True)
     click.echo(text)
 
 
 _LAYOUT = "\n\t"
-"""What our own words may hold; names that stand in them have passed ``printable`` alone."""
+"""Control characters that our own text may contain; inserted names have passed ``printable``."""
 
 
 def say(text: str) -> None:
-    """Print one line for a person, on standard output, in that person's language."""
+    """Print one line on standard output, in the user's language."""
     click.echo(logs.printable(language.current()(text), _LAYOUT))
 
 
 def show(document: object, lines: Iterable[str], as_json: bool) -> None:
-    """Print what a command found: as one JSON document, or as lines for a person."""
+    """Print the result of a command: one JSON document, or lines for the user."""
     if as_json:
         emit(document)
     else:
@@ -93,17 +93,17 @@ def show(document: object, lines: Iterable[str], as_json: bool) -> None:
 
 
 def note(text: str) -> None:
-    """Print one line about what is going on, on standard error, in the person's language."""
+    """Print one line about the progress on standard error, in the user's language."""
     click.echo(logs.printable(language.current()(text), _LAYOUT), err=True)
 
 
 def next_step(command: str, **values: object) -> language.Text:
-    """The line that says what to run next."""
+    """Return the line that names the next command to run."""
     return language.text("next: {command}", command=command.format(**values))
 
 
 def answer(as_json: bool, document: object, *lines: str) -> None:
-    """Print what a command found: one JSON document, or lines for a person."""
+    """Print the result of a command like ``show``, with lines as arguments."""
     if as_json:
         emit(document)
         return
@@ -113,10 +113,10 @@ def answer(as_json: bool, document: object, *lines: str) -> None:
 
 @contextmanager
 def progress(title: str, total: int | None) -> Iterator[Bar]:
-    """A progress bar on a terminal, plain lines elsewhere, on standard error; none with --json.
+    """Show a progress bar on a terminal, or plain lines elsewhere; nothing with ``--json``.
 
-    Lines come at each tenth, and before the first and after the last step with each new word; where
-    nobody knows the end, at 1, 2, 5, 10, 20, 50 and so on.
+    Both go to standard error. Lines are printed at each tenth of the total, or at 1, 2, 5, 10, 20,
+    50, ... steps if the total is unknown, and at the first and last step when the detail changes.
     """
     console, speak = Console(stderr=True), language.current()
     title = speak(title)
@@ -139,7 +139,7 @@ def progress(title: str, total: int | None) -> Iterator[Bar]:
 
 @contextmanager
 def waiting(title: str) -> Iterator[None]:
-    """A sign of life on a terminal where nobody knows how far it is; nothing elsewhere."""
+    """Show a spinner on a terminal while work of unknown length runs; nothing elsewhere."""
     console = Console(stderr=True)
     if console.is_terminal and not _AS_JSON.get():
         with console.status(language.current()(title)):
@@ -155,7 +155,7 @@ class Bar:
         self._show = show
 
     def update(self, steps: int, detail: str = "") -> None:
-        """Say how many steps are done, with a few words beside it."""
+        """Set the number of finished steps and the text beside it."""
         self._show(steps, detail)
 
 
@@ -233,11 +233,11 @@ _KINDS = {
     "peer": template("The network or the other side failed; try again."),
     "interrupted": template("Interrupted. Run the same command again to go on."),
 }
-"""What an error is, for those who do not read its English details."""
+"""Explanation of each error code, for users who do not read the English details."""
 
 
 def _missing(error: BaseException) -> str:
-    """The package that is not installed, if that is the error and it is not one of ours."""
+    """Return the third-party package that an import error misses, or an empty string."""
     name = error.name if isinstance(error, ModuleNotFoundError) else None
     package = (name or "").partition(".")[0]
     return "" if package in _OURS else package
@@ -249,7 +249,7 @@ def _fail(code: str, message: str, exit_code: int, as_json: bool) -> int:
     if logs.in_json():
         logging.getLogger(__name__).error("%s: %s", code, message)
     else:
-        # Parsers speak in several lines; none of them may look like one of ours.
+        # Messages of parsers have several lines; none of them may look like our own.
         speak = language.current()
         sentence = speak.say("error: {message}", message=speak.error(message))
         note("\n  ".join(logs.printable(line) for line in sentence.split("\n")))

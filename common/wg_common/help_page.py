@@ -1,8 +1,8 @@
-"""``--help`` in another language than English: the same texts, through a catalogue.
+"""``--help`` in languages other than English: the same texts, translated by a catalogue.
 
-The English texts stay where commands and options are defined, and are the keys: a paragraph of a
-command's text, or the help of an option, with single blanks. What is not in the catalogue stays
-English. Lines are broken as wide characters need it, which click's own formatter does not do.
+The English texts stay where commands and options are defined. They are the catalogue's keys: a
+paragraph of a command's text, or the help of an option, with single blanks. Texts without a
+translation stay English. Lines are wrapped by display width, which click's formatter does not do.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,16 +23,16 @@ from wg_common.language import (
 
 
 class SectionedGroup(click.Group):
-    """A group whose ``--help`` lists its commands by what they are for.
+    """Command group whose ``--help`` lists the commands in titled sections.
 
     Attributes:
-        sections: Title -> names of commands; those that none has stand in the last one.
+        sections: Title -> names of commands; the last section also gets commands without any.
     """
 
     sections: Mapping[str, Sequence[str]] = {}
 
     def summary(self, name: str) -> str:
-        """Give the line of a command in the list: the first paragraph of its text."""
+        """Return a command's line in the list: the first paragraph of its text."""
         return summary(self.commands[name])
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -44,7 +44,7 @@ class SectionedGroup(click.Group):
 
 
 def sections_of(group: click.Group) -> Mapping[str, Sequence[str]]:
-    """The sections of a group's commands; one of all, where it has none of its own."""
+    """Return the sections of a group, or one section of all commands if it defines none."""
     if not isinstance(group, SectionedGroup) or not group.sections:
         return {text("Commands"): sorted(group.commands)}
     listed_names = [name for names in group.sections.values() for name in names]
@@ -54,7 +54,7 @@ def sections_of(group: click.Group) -> Mapping[str, Sequence[str]]:
 
 
 def speak(command: click.Command, speaks: Speaks) -> None:
-    """Let a command, and all below it, say ``--help`` in the language of the person."""
+    """Make ``--help`` of a command and its subcommands print in the user's language."""
 
     class Speaking(click.Context):
         def get_help(self) -> str:
@@ -68,23 +68,23 @@ def speak(command: click.Command, speaks: Speaks) -> None:
 
 
 def paragraphs(command: click.Command) -> list[str]:
-    """The paragraphs of a command's text, each with single blanks: keys of a catalogue."""
+    """Return the paragraphs of a command's text with single blanks: keys of a catalogue."""
     texts = (" ".join(paragraph.split()) for paragraph in (command.help or "").split("\n\n"))
     return [paragraph for paragraph in texts if paragraph]
 
 
 def summary(command: click.Command) -> str:
-    """The first paragraph of a command's text."""
+    """Return the first paragraph of a command's text."""
     return (paragraphs(command) or [""])[0]
 
 
 def option_text(param: click.Parameter) -> str:
-    """The help of an option, with single blanks: the key of a catalogue."""
+    """Return the help of an option with single blanks: the key of a catalogue."""
     return " ".join((getattr(param, "help", None) or "").split())
 
 
 def page(context: click.Context, language: Language) -> str:
-    """The help of a context's command."""
+    """Return the help page of a context's command in a language."""
     return "\n".join(_lines(context, language)) + "\n"
 
 
@@ -129,7 +129,7 @@ def _option(option: click.Option, context: click.Context, language: Language) ->
 
 
 def _row(name: str, help_text: str) -> Iterator[str]:
-    """A name and beside it what it is, on as many lines as it takes."""
+    """Yield the lines of a two-column row: a name and its explanation."""
     name_columns = 28
     lines = list(_broken(help_text, name_columns + 2)) or [""]
     if width(name) > name_columns - 2:

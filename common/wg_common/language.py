@@ -1,11 +1,11 @@
-"""Sentences for people, in the language that they read.
+"""User-visible sentences and their translation.
 
-A sentence is written once, in English, where it is said: ``text("{count} records", count=3)``. It
-is a ``str`` with its values in place, so that files, logs and ``--json`` hold English. It remembers
-template and values; whoever shows it to a person gives it to a ``Language``, whose catalogue has
-the template in that language. A template that is not there stays English.
+A sentence is written once, in English, where it is used: ``text("{count} records", count=3)``. The
+result is a ``str`` with its values in place, so that files, logs and ``--json`` hold English. It
+also keeps the template and the values; output code passes it to a ``Language``, whose catalogue
+holds the translated template. A template without a translation stays English.
 
-``plain`` makes an ordinary string of it, for records that are encoded.
+``plain`` turns a sentence into an ordinary string, for records that are encoded.
 """
 
 import itertools
@@ -23,15 +23,15 @@ import click
 Code = Literal["en", "ja"]
 CODES: tuple[Code, ...] = ("en", "ja")
 VARIABLES = ("WEIGHTGATE_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
-"""Variables of the environment that name a language; the first that is set counts."""
+"""Environment variables that name a language; the first one that is set counts."""
 
 
 class Text(str):
-    """An English sentence that can be said in another language.
+    """English sentence that can be translated.
 
     Attributes:
-        template: As for ``str.format``; the key of catalogues.
-        values: By name in the template; they may be sentences themselves.
+        template: Template for ``str.format``, and key of catalogues.
+        values: Values by name in the template; a value may itself be a sentence.
     """
 
     template: str
@@ -39,33 +39,33 @@ class Text(str):
 
 
 def text(template: str, /, **values: Any) -> Text:
-    """An English sentence with its values in place."""
+    """Build a translatable English sentence from a template and its values."""
     sentence = Text(template.format(**values))
     sentence.template, sentence.values = template, values
     return sentence
 
 
 def template(english: str) -> str:
-    """A template that ``text`` is given later; marks it for the test of catalogues."""
+    """Mark a template that ``text`` receives later, for the extraction of catalogues."""
     return english
 
 
 def join_sentences(*sentences: str) -> Text:
-    """Sentences after one another."""
+    """Join sentences with blanks into one."""
     return list_names(sentences, " ")
 
 
 def plain(sentence: str) -> str:
-    """The English sentence as an ordinary string."""
+    """Return the English sentence as an ordinary string."""
     return str(sentence)
 
 
 class Catalogue(dict[str, str]):
-    """English template -> template in another language, and errors that are told by their shape.
+    """Translations by English template, and translations of error messages by pattern.
 
     Attributes:
-        errors: English shape -> template, with the same names. An error is an ordinary string:
-            it is stored, logged and sent in English, and recognised where a person reads it.
+        errors: English pattern -> translated template with the same names. An error message is an
+            ordinary string: it is stored, logged and sent in English, and matched when displayed.
     """
 
     def __init__(self, sentences: Mapping[str, str], errors: Mapping[str, str]) -> None:
@@ -75,10 +75,10 @@ class Catalogue(dict[str, str]):
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language and its catalogue.
+    """Language and its catalogue.
 
     Attributes:
-        code: As in ``lang`` of a page.
+        code: Language code, as in the ``lang`` attribute of a page.
         catalogue: English template -> template in this language.
     """
 
@@ -86,7 +86,7 @@ class Language:
     catalogue: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, sentence: str) -> str:
-        """The sentence in this language, as far as the catalogue has it; names stay as they are."""
+        """Translate a sentence as far as the catalogue has it; names stay unchanged."""
         if self.code == "en" or not isinstance(sentence, Text):
             return str(sentence)
         template = self.catalogue.get(sentence.template) or _list_template(
@@ -97,17 +97,17 @@ class Language:
         )
 
     def error(self, sentence: str) -> str:
-        """An error in this language, as far as its shape is known.
+        """Translate an error message as far as its pattern is known.
 
-        What stands before a colon (a file, a field) stays, where the rest has a shape. Of several
-        ways to read a sentence the one with the most known words counts.
+        Text before a colon (a file, a field) stays unchanged if the rest matches a pattern. Of
+        several matches, the one with the most letters in known words counts.
         """
         if isinstance(sentence, Text) or not isinstance(self.catalogue, Catalogue):
             return self(sentence)
         return self._translate_error(sentence, self.catalogue.errors)[1]
 
     def _translate_error(self, sentence: str, errors: Mapping[str, str]) -> tuple[int, str]:
-        """Number of letters of an error that are known words, and the error in this language."""
+        """Return the number of an error's letters in known words, and the translated error."""
         best = 0, sentence
         for start in (0, *(separator.end() for separator in re.finditer(": ", sentence))):
             for shape, template in errors.items():
@@ -127,7 +127,7 @@ class Language:
         return best
 
     def say(self, template: str, /, **values: Any) -> str:
-        """A sentence in this language; arguments as of ``text``."""
+        """Build a sentence as ``text`` does, and translate it."""
         return self(text(template, **values))
 
     def _value(self, value: Any) -> Any:
@@ -136,12 +136,12 @@ class Language:
 
 _VALUE = re.compile(r"\{(\w+)\}")
 _BETWEEN: Mapping[str, Mapping[str, str]] = {"ja": {", ": "、", "; ": "、", " ": ""}}
-"""What stands between listed names or sentences, by language: for English signs, others."""
+"""Separators between listed names or sentences: by language, English -> translation."""
 _LIST = re.compile(r"(?:\{n\d+\}([,;]? )?)+")
 
 
 def _list_template(code: Code, template: str) -> str:
-    """The template of a list (``list_names``) with the signs of a language; others as they are."""
+    """Translate the separators in the template of a list; return other templates unchanged."""
     if not _LIST.fullmatch(template):
         return template
     for english, translation in _BETWEEN.get(code, {}).items():
@@ -151,7 +151,7 @@ def _list_template(code: Code, template: str) -> str:
 
 @cache
 def _shape(template: str) -> re.Pattern[str]:
-    """Compile a template into a pattern of its sentences, with values as short as they can be."""
+    """Compile a template into a pattern of its sentences, with the shortest possible values."""
     parts = _VALUE.split(template)
     pieces = (f"(?P<{part}>.*?)" if at % 2 else re.escape(part) for at, part in enumerate(parts))
     return re.compile("".join(pieces), re.DOTALL)
@@ -159,17 +159,17 @@ def _shape(template: str) -> re.Pattern[str]:
 
 ENGLISH = Language()
 Speaks = Callable[[Code], Language]
-"""Gives a language with its catalogue; asked when somebody is spoken to, and not before."""
+"""Function that loads a language with its catalogue; it is called when output is first needed."""
 _CURRENT: ContextVar[Language] = ContextVar("language", default=ENGLISH)
 
 
 def current() -> Language:
-    """The language of the person at this command."""
+    """Return the language of the user running this command."""
     return _CURRENT.get()
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> Code:
-    """The language that the environment names; English where it names none that is known."""
+    """Return the language that the environment names, or English if it names no known language."""
     variables = os.environ if environment is None else environment
     variable = next((variables[name] for name in VARIABLES if variables.get(name)), "")
     return next((code for code in CODES if variable.lower().startswith(code)), "en")
@@ -179,7 +179,7 @@ _CHOSEN = "wg_common.language"
 
 
 def add_option(command: click.Command, speaks: Speaks) -> None:
-    """Give a program ``--language``; without it ``prefer`` and the environment count."""
+    """Add ``--language`` to a program; without it ``prefer`` and the environment decide."""
 
     def choose(context: click.Context, _: click.Parameter, value: Code | None) -> None:
         if value is not None:
@@ -198,7 +198,7 @@ def add_option(command: click.Command, speaks: Speaks) -> None:
 
 
 def of_the_call(context: click.Context) -> Code:
-    """The language that the command line names, wherever it stands, or the environment."""
+    """Return the language named anywhere on the command line, or else by the environment."""
     return _option_language() or context.meta.get(_CHOSEN) or from_environment()
 
 
@@ -216,9 +216,10 @@ _WORDS_OF_THE_CALL: ContextVar[Sequence[str]] = ContextVar("words", default=())
 
 
 def call(words: Sequence[str], speaks: Speaks | None = None) -> None:
-    """Remember the words of a call, and speak its language also where they are wrong.
+    """Store the words of the command line, and set its language before click parses them.
 
-    ``--help --language ja`` asks for help before the language; a wrong word ends all reading.
+    click would print the help of ``--help --language ja``, and usage errors, before it reads the
+    option.
     """
     _WORDS_OF_THE_CALL.set(tuple(words))
     if speaks is not None:
@@ -226,20 +227,20 @@ def call(words: Sequence[str], speaks: Speaks | None = None) -> None:
 
 
 def usage(context: click.Context) -> Text:
-    """The line that says how a command is called."""
+    """Return the usage line of a command."""
     words = context.command_path, *context.command.collect_usage_pieces(context)
     return text("Usage: {usage}", usage=" ".join(words))
 
 
 def prefer(code: Code | None, speaks: Speaks) -> None:
-    """Speak a language that a home asks for, unless the command line named one."""
+    """Switch to the language that a home configures, unless the command line named a language."""
     context = click.get_current_context(silent=True)
     if code is not None and (context is None or _CHOSEN not in context.meta):
         _CURRENT.set(speaks(code))
 
 
 def width(sentence: str) -> int:
-    """Columns that a text takes on a terminal: a wide character takes two."""
+    """Return the number of columns of a text on a terminal; a wide character takes two."""
     return sum(
         2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c)
         for c in sentence
@@ -247,14 +248,14 @@ def width(sentence: str) -> int:
 
 
 def pad_columns(sentence: str, columns: int) -> str:
-    """The text with blanks up to a number of columns."""
+    """Pad a text with blanks to a number of columns."""
     return sentence + " " * max(columns - width(sentence), 0)
 
 
 def wrap_columns(sentence: str, columns: int) -> Iterator[str]:
-    """Lines of at most so many columns; words longer than that stay whole.
+    """Wrap a text into lines of at most ``columns``; longer words stay whole.
 
-    Text with wide characters breaks between any two of them, as Japanese does.
+    Text may break between any two wide characters, as in Japanese.
     """
     indent = " " * (len(sentence) - len(sentence.lstrip()) + 4)
     line = ""
@@ -269,11 +270,11 @@ def wrap_columns(sentence: str, columns: int) -> Iterator[str]:
 
 _WIDE = "\u3000-\u30ff\u3400-\u9fff\uff00-\uffef"
 _WORDS = re.compile(rf"\s*(?:[^\s{_WIDE}]+|[{_WIDE}][、。）」]?)\s*")
-"""Pieces that a line is not broken in."""
+"""Pieces of text within which lines are not broken."""
 
 
 def list_names(names: Sequence[str], between: str = ", ") -> Text:
-    """Names after one another, each in the language of the sentence that they stand in."""
+    """Join names or sentences into one translatable sentence."""
     keys = [f"n{index}" for index in range(len(names))]
     template = between.join(f"{{{key}}}" for key in keys)
     return text(template, **dict(zip(keys, names, strict=True)))

@@ -1,10 +1,10 @@
-"""The offer of an operator: a signed file of what a plant may try before it joins, at no cost.
+"""Offer of an operator: a signed file that lets a plant try models before it joins, at no cost.
 
-It has the encoder, heads of the kinds of plants that the operator has records of, the kinds of
-machines whose data sheets networks are made from, and how many sites have released each class name.
+It holds the encoder, heads of the operator's families, the kinds of machines for which networks are
+generated, and the number of sites that have released each class name.
 
-Not guaranteed: that it is from whom it names. Its signature holds by a key in the file itself; what
-a plant learns from it stays at the plant, and enrolment has keys of its own.
+*Not guaranteed:* the origin of the file. The signature is checked by a key in the file itself.
+Results of a trial stay at the plant, and enrolment uses other keys.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from wg_core.wire.signing import PrivateKey
 KIND = "wgo"
 VERSION = 1
 OFFER_LIMIT = 256 << 20
-FAMILIES_LIMIT = 16  # Most kinds of plants in an offer
+FAMILIES_LIMIT = 16  # Most families in an offer
 SECTIONS = ("manifest", "signature", "encoder", "tensors")
 
 Tensors = Mapping[str, NDArray[np.floating]]
@@ -32,7 +32,7 @@ Tensors = Mapping[str, NDArray[np.floating]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferedKind:
-    """A kind of plants: its name, and the names of its classes."""
+    """Family of plants: its name, and the names of its classes."""
 
     name: str
     labels: tuple[str, ...]
@@ -40,17 +40,19 @@ class OfferedKind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """The manifest of an offer.
+    """Manifest of an offer.
 
     Attributes:
+        version: Version of the format.
         server: Name of the server.
-        key: Key that signs its packages, hex.
+        key: Public key for the server's packages, hex.
         encoder: SHA-256 of the encoder package, hex.
-        tensors: SHA-256 of the safetensors file of heads, hex; ``I/NAME`` is of the I-th kind.
-        kinds: Kinds of plants whose heads are handed on.
-        machines: Kinds of machines whose data sheets networks are made from.
+        tensors: SHA-256 of the safetensors file of heads, hex; it names a tensor of the I-th family
+            ``I/NAME``.
+        kinds: Families whose heads are in the offer.
+        machines: Kinds of machines for which networks are generated.
         sites: Number of sites that have released a class, by its name.
-        created: Unix time, seconds.
+        created: Unix time in seconds.
     """
 
     version: int = VERSION
@@ -64,7 +66,10 @@ class Offer:
     created: int
 
     def sites_with(self, labels: Sequence[str]) -> int:
-        """Count sites that have most of some class names, in the same words."""
+        """Return the median over class names of the number of sites that released each name.
+
+        Names are compared without case; the larger middle value counts.
+        """
         counts = {name.strip().casefold(): count for name, count in self.sites.items()}
         common = sorted((counts.get(name.strip().casefold(), 0) for name in labels), reverse=True)
         return common[len(common) // 2] if common else 0
@@ -72,7 +77,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class OpenedOffer:
-    """An offer that holds: its manifest, the encoder package, and the tensors of each kind."""
+    """Verified offer: its manifest, the encoder package, and the tensors of each family."""
 
     offer: Offer
     encoder: bytes
@@ -80,7 +85,7 @@ class OpenedOffer:
 
 
 def encode(offer: Offer, encoder: bytes, tensors: bytes, key: PrivateKey) -> bytes:
-    """Sign and pack."""
+    """Sign and pack an offer."""
     manifest = canonical.encode(offer)
     signature = signing.sign(key, signing.OFFER, manifest)
     parts = (manifest, signature, encoder, tensors)
@@ -88,17 +93,17 @@ def encode(offer: Offer, encoder: bytes, tensors: bytes, key: PrivateKey) -> byt
 
 
 def pack_tensors(kinds: Sequence[Tensors]) -> bytes:
-    """Pack the tensors of kinds as one safetensors file."""
+    """Pack the tensors of all families as one safetensors file."""
     by_name = {f"{n}/{name}": value for n, kind in enumerate(kinds) for name, value in kind.items()}
     return tensors_files.pack(by_name)
 
 
 def decode(data: bytes) -> OpenedOffer:
-    """Open an offer.
+    """Decode and verify an offer.
 
     Raises:
-        DecodeError: The bytes are none of this version.
-        VerificationError: The signature or a hash does not hold.
+        DecodeError: The bytes are not an offer of this version.
+        VerificationError: The signature or a hash does not match.
     """
     parts = container.decode(data, kind=KIND, version=VERSION, names=SECTIONS, limit=OFFER_LIMIT)
     offer = canonical.decode(Offer, parts["manifest"], subject="offer", limit=1 << 20)

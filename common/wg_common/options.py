@@ -1,7 +1,7 @@
-"""Types of command-line options that all three programs share. What is wrong is a wrong call.
+"""Types of command-line options that all three programs share.
 
-They are checked before a command does anything: a release that cannot be written must not be
-charged, and a price that is none must not be asked of forty sites.
+A wrong value is a usage error, raised before the command does anything: a release that cannot be
+written must not be charged, and an invalid price must not be sent to forty sites.
 """
 
 import os
@@ -16,12 +16,12 @@ from wg_core.errors import DecodeError
 
 
 class OutFile(click.ParamType[Path]):
-    """A file that a command writes, in a folder that is there already."""
+    """Path of a file that a command writes, in an existing folder."""
 
     name = "file"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Check the place, or fail as a usage error."""
+        """Check the path, or fail with a usage error."""
         path = Path(value)
         folder = path.parent
         try:
@@ -39,7 +39,7 @@ class OutFile(click.ParamType[Path]):
 
 
 def _in_home(path: Path) -> bool:
-    """Return whether a file lies in a plant's or a server's home, where nothing is replaced."""
+    """Return True if a file lies in a plant's or a server's home, where nothing is replaced."""
     return any(
         (folder / name).is_file()
         for folder in path.resolve().parents
@@ -48,7 +48,12 @@ def _in_home(path: Path) -> bool:
 
 
 class Price(click.ParamType[str]):
-    """Epsilon, or delta, as decimal text: above 0, and a delta below 1; or the text ``also``."""
+    """Epsilon or delta as decimal text.
+
+    Args:
+        below_one: True to require a value below 1, as for delta.
+        also: Further accepted text.
+    """
 
     name = "number"
 
@@ -57,7 +62,7 @@ class Price(click.ParamType[str]):
         self._also = also
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check it, or fail as a usage error; the digits stay as they were given."""
+        """Check the text and return it unchanged, or fail with a usage error."""
         if value == self._also:
             return str(value)
         want = "a decimal number above 0" + (" and below 1" if self._below_one else "")
@@ -76,5 +81,5 @@ OUT_FILE = OutFile()
 
 
 def out_option(subject: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """``--out``, the file that a command writes."""
+    """Return the option ``--out``, the file that a command writes."""
     return click.option("--out", type=OUT_FILE, required=True, help=subject)

@@ -1,20 +1,19 @@
-"""Sentences in other languages: gettext catalogues, which translators open in Poedit or Weblate.
+"""Translations in gettext catalogues, which translators edit in Poedit or Weblate.
 
-A folder ``locale`` beside the code that speaks has a file for each language but English, ``ja.po``.
-An entry is a template in English (``msgid``) and in the other language (``msgstr``), with the same
-values. Its context (``msgctxt``) says what it is:
+A folder ``locale`` beside the code has one file per language except English, such as ``ja.po``. An
+entry is a template in English (``msgid``) and in the other language (``msgstr``), with the same
+values. Its context (``msgctxt``) gives its kind:
 
-- none: a sentence, a word or a help text, found by its English (``language.text``);
-- ``error``, ``wrong call`` and ``log entry``: the shape of a sentence that stays English where it
-  is kept (``Language.error``);
-- others, such as ``page: login``: a text that code asks for by a key, in English as well.
+- no context: a sentence, a word or a help text, found by its English (``language.text``);
+- ``error``, ``wrong call`` and ``log entry``: the pattern of a sentence that is stored in English
+  (``Language.error``);
+- other contexts, such as ``page: login``: a text that code looks up by key, also in English.
 
-English needs no file and no polib, but for texts by key; nothing is read before it is said, and
-once for a process.
+English needs neither a file nor polib, except for texts by key. A catalogue is read on first use,
+once per process.
 
-A catalogue is part of the program: tests read each, and one that is not whole is a defect of ours.
-Where a person meets one all the same, they are spoken to in English and the log says why; texts by
-key have no other source, so there the command ends with the error.
+Tests read each catalogue, so a damaged catalogue is a defect of the program. It is logged, and the
+output is English; texts by key have no other source, so the command ends with the error.
 """
 
 from __future__ import annotations
@@ -35,23 +34,23 @@ if TYPE_CHECKING:
     import polib
 
 COMMON = Path(__file__).parent / "locale"
-"""What all commands and the auditor's page say."""
+"""Folder of the catalogue for all commands and the auditor's page."""
 SHAPES = ("error", "wrong call", "log entry")
-"""Contexts of what is told by its shape."""
+"""Contexts of sentences that are matched by pattern."""
 
 
 _LINE = re.compile(r'\s*|#.*|(?:msg\w+(?:\[\d\])? )?"(?:[^"\\]|\\.)*"')
-"""A line of a catalogue. polib takes the last character for a quote, whatever it is."""
+"""Pattern of a catalogue's line; polib does not check that the last character is a quote."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One sentence in two languages.
+    """Sentence in two languages.
 
     Attributes:
-        context: Empty where there is none.
-        english: The template in English.
-        said: The template in the language of the file.
+        context: Context of the entry; empty if there is none.
+        english: Template in English.
+        said: Template in the language of the file.
     """
 
     context: str
@@ -60,15 +59,15 @@ class Entry:
 
 
 def shared_language(code: Code) -> Language:
-    """A language with what all commands and the auditor's page say."""
+    """Load a language with the catalogue for all commands and the auditor's page."""
     return language_of(code, COMMON)
 
 
 @cache
 def language_of(code: Code, *folders: Path) -> Language:
-    """A language with the sentences and shapes of folders; of two the later folder's counts.
+    """Load a language with the catalogues of folders; later folders take precedence.
 
-    English, if a catalogue cannot be used.
+    The result is English if a catalogue cannot be used.
     """
     if code == ENGLISH.code:
         return ENGLISH
@@ -84,10 +83,12 @@ def language_of(code: Code, *folders: Path) -> Language:
 
 @cache
 def texts(code: Code, folder: Path, kind: str) -> Mapping[str, str]:
-    """Templates of a language by key, in the order of the file.
+    """Return the templates of a language by key, in the order of the file.
 
     Args:
-        kind: What stands before the colon of their contexts.
+        code: Code of the language.
+        folder: Folder of the catalogue.
+        kind: Part of the contexts before the colon.
 
     Raises:
         DecodeError: The catalogue cannot be used.
@@ -103,12 +104,12 @@ def texts(code: Code, folder: Path, kind: str) -> Mapping[str, str]:
 
 @cache
 def read(folder: Path, code: Code) -> tuple[Entry, ...]:
-    """The entries of a language's catalogue, in its order.
+    """Read the entries of a language's catalogue, in the order of the file.
 
     Raises:
-        DecodeError: The file is not there, not in gettext's form or not of this language; or an
-            entry is not finished (fuzzy, empty), no longer used (obsolete), there twice, in a
-            plural form, or has a value that its English has not.
+        DecodeError: The file is missing, not a gettext catalogue, or for another language; or an
+            entry is unfinished (fuzzy, empty), obsolete, repeated, in a plural form, or has a value
+            that its English template lacks.
     """
     import polib
 
@@ -137,7 +138,7 @@ def read(folder: Path, code: Code) -> tuple[Entry, ...]:
 
 
 def _wrong(entry: polib.POEntry) -> str:
-    """Why an entry cannot be used; empty if it can."""
+    """Return the reason why an entry cannot be used, or an empty string."""
     if entry.fuzzy:
         return "fuzzy: somebody must look at it"
     if entry.obsolete:
@@ -154,7 +155,7 @@ def _wrong(entry: polib.POEntry) -> str:
 
 
 def _values(template: str) -> set[tuple[str, str, str]]:
-    """Name, form and conversion of each value of a template."""
+    """Return name, format and conversion of each value in a template."""
     fields = string.Formatter().parse(template)
     return {
         (name, form or "", conversion or "")

@@ -1,7 +1,7 @@
-"""Reading a weights package, in one pass, before anything of it is used.
+"""Verified reading of a weights package.
 
-What is checked: the hash of each section, the signature of the manifest, the manifest's hash of the
-tensors, and that every number is finite.
+Checks cover the hash of each section, the signature of the manifest, the manifest's hash of the
+tensors, and that every number is finite; nothing is used before they pass.
 """
 
 import io
@@ -24,11 +24,11 @@ _WHAT = "weights package"
 def decode(
     data: bytes, key: PublicKey
 ) -> tuple[WeightsManifest, dict[str, dict[str, NDArray[np.float32]]]]:
-    """Verify a package that is in memory: manifest, and tensors by candidate and name.
+    """Verify a package in memory; return its manifest, and its tensors by candidate and name.
 
     Raises:
         DecodeError: The bytes are not a weights package.
-        VerificationError: The signature or a hash does not hold.
+        VerificationError: The signature or a hash does not match.
     """
     stream = io.BytesIO(data)
     manifest, places = _verify_stream(stream, key)

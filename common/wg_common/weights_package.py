@@ -1,15 +1,15 @@
-"""The weights package (``.wgw``): candidate weights for one site, signed by the server.
+"""Weights package (``.wgw``): candidate weights for one site, signed by the server.
 
-Heads and networks stand in one package: each candidate names its architecture, and how a plant
-prepares what goes into it.
+A package may hold heads and networks: each candidate names its architecture, and the treatment of
+its inputs.
 
-A container (``wg_core.wire.container``) of a canonical manifest, the server's signature of it,
-one safetensors file in which tensor ``T`` of candidate ``C`` is named ``C/T``, and a checkpoint.
-The manifest names each candidate, what conditioned them, and the tensors' hash.
-Nothing in it is code. ``weights_file`` reads it.
+The package is a container (``wg_core.wire.container``) of a canonical manifest, the server's
+signature on it, a safetensors file in which tensor ``T`` of candidate ``C`` is named ``C/T``, and a
+checkpoint. The manifest names the candidates, their condition, and the tensors' hash. No part is
+executable code. ``weights_file`` reads the package.
 
-The checkpoint is, in a package for a site without a network, the newest one of the site's ledger
-that the server cosigned, with its own signatures; in every other package the section is empty.
+In a package for a site without a network connection, the checkpoint is the newest checkpoint of the
+site's ledger that the server cosigned, with its own signatures; in other packages it is empty.
 """
 
 from collections.abc import Mapping
@@ -37,11 +37,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Privacy:
-    """Guarantee for each record that weights were trained on; empty: there is none.
+    """Privacy guarantee for each training record of some weights; empty if there is none.
 
     Attributes:
-        epsilon: Decimal text.
-        delta: Decimal text.
+        epsilon: Epsilon as decimal text.
+        delta: Delta as decimal text.
     """
 
     epsilon: str = ""
@@ -57,14 +57,14 @@ NO_PRIVACY = Privacy()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One set of weights among which a plant chooses.
+    """Set of weights among which a plant selects.
 
     Attributes:
-        name: Unique in the package; prefix of its tensors.
-        source: How it came about.
+        name: Unique name in the package, and prefix of its tensors' names.
+        source: Source of the weights.
         architecture: Name in ``wg_common.catalogue``.
-        inputs: Treatment of what goes into it; ``raw`` for a head on the encoder.
-        privacy: Guarantee for the operator's records that it was trained on.
+        inputs: Treatment of the inputs; ``raw`` for a head on the encoder.
+        privacy: Guarantee for the operator's training records.
     """
 
     name: str
@@ -76,13 +76,13 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """Statement and statistic of the plant that generated networks were made for.
+    """Data sheet and statistic of the plant that condition generated networks.
 
     Attributes:
-        generator: SHA-256 of the package that made the networks, hex; empty: there are none.
-        data_sheet: Field of the data sheet that states the machine; empty: none was used.
-        statistic: Id of the plant's release whose statistic was used; empty: none was used.
-        epsilon: Privacy parameter of this release, as decimal text; empty without one.
+        generator: SHA-256 of the generator of the networks, hex; empty if there are no networks.
+        data_sheet: Field of the data sheet that declares the machine; empty if not used.
+        statistic: Id of the plant's release with the statistic; empty if not used.
+        epsilon: Epsilon of this release as decimal text; empty without a release.
     """
 
     generator: str = ""
@@ -103,21 +103,21 @@ class WeightsManifest:
 
     Attributes:
         package_id: Random identifier, hex.
-        request_id: The request that it answers.
-        site: The site that it is made for.
+        request_id: Id of the request that the package answers.
+        site: Name of the receiving site.
         encoder: SHA-256 of the encoder package, hex.
-        generator: SHA-256 of the generator package that made the heads, hex.
-        condition: Statement and statistic that networks were made for.
+        generator: SHA-256 of the generator package for the heads, hex.
+        condition: Condition of generated networks.
         labels: Label domain, in the order of class rows.
-        own_release: Release of the site itself that conditioned it, or an empty string.
-        pool_root: Merkle tree hash (RFC 6962, section 2.1), hex, over the ids of the releases in
-            the sums that conditioned it, sorted; empty where there is none. The site's own release
-            is among them where it is in a sum; it was taken out of the sum for this package.
-        pool_releases: How many releases of other sites these are.
-        candidates: In the order in which the server would try them.
+        own_release: Id of the site's own release that conditioned the package, or empty.
+        pool_root: Merkle tree hash (RFC 6962, section 2.1), hex, over the sorted ids of the
+            releases in the pools that conditioned the package; empty if there are none. The ids
+            include the site's own release if a pool has it, although this package excludes it.
+        pool_releases: Number of other sites' releases among them.
+        candidates: Candidates in the server's order of preference.
         tensors_sha256: SHA-256 of the safetensors file, hex.
-        created: Unix time, seconds.
-        expires: Unix time, seconds.
+        created: Unix time in seconds.
+        expires: Unix time in seconds.
     """
 
     version: int = VERSION
@@ -145,7 +145,7 @@ class WeightsManifest:
 
 
 def pack_tensors(candidates: Mapping[str, Tensors]) -> bytes:
-    """One safetensors file of all candidates' tensors."""
+    """Pack all candidates' tensors as one safetensors file."""
     return tensors_files.pack(
         {
             f"{name}/{key}": value
@@ -156,11 +156,11 @@ def pack_tensors(candidates: Mapping[str, Tensors]) -> bytes:
 
 
 def encode(manifest: WeightsManifest, tensors: bytes, key: PrivateKey) -> bytes:
-    """Sign and pack.
+    """Sign and pack a weights package.
 
     Raises:
-        ConfigError: It is larger than a message may be.
-        VerificationError: ``tensors`` are not those the manifest names.
+        ConfigError: The package is larger than ``WEIGHTS_LIMIT``.
+        VerificationError: ``tensors`` do not have the manifest's hash.
     """
     container.check_hash("weights package: tensors", tensors, manifest.tensors_sha256)
     text = canonical.encode(manifest)
@@ -173,7 +173,7 @@ def encode(manifest: WeightsManifest, tensors: bytes, key: PrivateKey) -> bytes:
 
 
 def sections(data: bytes, version: int = VERSION) -> dict[str, bytes]:
-    """Sections of a package, by ``SECTIONS``; ``DecodeError`` if it is none of this version."""
+    """Return the sections of a package by name; ``DecodeError`` if the version or form is wrong."""
     return container.decode(
         data, kind=WEIGHTS_KIND, version=version, names=SECTIONS, limit=WEIGHTS_LIMIT
     )
@@ -181,10 +181,9 @@ def sections(data: bytes, version: int = VERSION) -> dict[str, bytes]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Part of a manifest that says which releases conditioned a package, in every version of it.
+    """Fields of a manifest that name the conditioning releases, common to all versions.
 
-    Attributes:
-        package_id: As of ``WeightsManifest``, like all others.
+    The attributes are those of ``WeightsManifest``.
     """
 
     package_id: str
@@ -194,10 +193,10 @@ class Provenance:
 
 
 def provenance(data: bytes) -> Provenance:
-    """Read which releases conditioned a package of this server's own, of any version.
+    """Read the provenance of one of the server's own packages, of any version.
 
     Raises:
-        DecodeError: The bytes are no weights package.
+        DecodeError: The bytes are not a weights package.
     """
     try:
         text = sections(data)["manifest"]
@@ -207,7 +206,7 @@ def provenance(data: bytes) -> Provenance:
 
 
 def with_checkpoint(data: bytes, checkpoint: bytes) -> bytes:
-    """A package with the newest checkpoint of the site's ledger that the server cosigned.
+    """Add the newest cosigned checkpoint of the site's ledger to a package.
 
     Raises:
         DecodeError: ``data`` is not a package, or has a checkpoint already.
@@ -219,7 +218,7 @@ def with_checkpoint(data: bytes, checkpoint: bytes) -> bytes:
 
 
 def read_checkpoint(stream: BinaryIO) -> bytes:
-    """The cosigned checkpoint in an open package, or nothing; whether it holds is not checked.
+    """Read the checkpoint of an open package without verifying it; empty if there is none.
 
     Raises:
         DecodeError: The file is not a weights package, or the section is damaged.
@@ -229,17 +228,17 @@ def read_checkpoint(stream: BinaryIO) -> bytes:
 
 
 def layout(stream: BinaryIO) -> tuple[Span, ...]:
-    """Where the sections of an open package lie; errors as of ``container.layout``."""
+    """Return the positions of an open package's sections; errors as for ``container.layout``."""
     return container.layout(
         stream, kind=WEIGHTS_KIND, version=VERSION, names=SECTIONS, limit=WEIGHTS_LIMIT
     )
 
 
 def by_candidate(manifest: WeightsManifest, flat: Mapping[str, T]) -> dict[str, dict[str, T]]:
-    """Sort what belongs to tensor ``C/T`` under candidate ``C`` and name ``T``.
+    """Group the values of tensors ``C/T`` by candidate ``C`` and name ``T``.
 
     Raises:
-        DecodeError: A tensor belongs to no candidate, or a candidate has none.
+        DecodeError: A tensor belongs to no candidate, or a candidate has no tensor.
     """
     groups: dict[str, dict[str, T]] = {candidate.name: {} for candidate in manifest.candidates}
     for name, value in flat.items():

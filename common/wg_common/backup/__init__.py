@@ -1,1 +1,1 @@
-"""One encrypted file that holds a home: the format, and the options of the commands."""
+"""Backup of a home in one encrypted file: its format, and the options of the commands."""

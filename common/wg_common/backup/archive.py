@@ -1,9 +1,9 @@
-"""One file that holds a home: what ``backup`` writes and ``restore`` reads, at server and plant.
+"""Backup of a home in one file: the format that ``backup`` writes and ``restore`` reads.
 
 The file is a ZIP archive with three members, so that a backup outlives this program:
 
 ============= ===================================================================================
-about.json    what it is of, and when: readable without a key
+about.json    kind and name of the home, and the time: readable without a key
 home.tar.age  the home as a tar archive, encrypted in the age format (age-encryption.org/v1)
 identity.age  with a passphrase only: the key of ``home.tar.age``, encrypted by the passphrase
 ============= ===================================================================================
@@ -11,10 +11,9 @@ identity.age  with a passphrase only: the key of ``home.tar.age``, encrypted by 
 ``unzip``, ``age --decrypt --identity`` and ``tar`` open it. The last file in the tar archive is
 ``manifest.json``: path and size of every other. age authenticates each byte, so no hash is needed.
 
-*Guarantee.* What ``extract`` returns has every file of the manifest, as it was encrypted, or it
-raises. Nothing is written outside the given folder. *Not guaranteed:* who made the archive. Anybody
-may encrypt for a recipient, so a restored home is believed for the keys that are in it, not for
-being in the archive.
+*Guarantee.* ``extract`` writes every file of the manifest exactly as it was encrypted, or raises.
+It writes nothing outside the given folder. *Not guaranteed:* the origin of the archive. Anybody may
+encrypt for a recipient, so trust in a restored home rests on the keys in it, not on the archive.
 """
 
 import io
@@ -45,19 +44,19 @@ FILES_LIMIT = 1_000_000  # Most files in a backup
 
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
-"""What ``zipfile`` raises of a member that is damaged, encrypted or of an unknown method."""
+"""Exceptions of ``zipfile`` for a damaged, encrypted or unknown kind of member."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """Open description of a backup, for whoever holds the file; not authenticated.
+    """Description of a backup that is readable without a key, and not authenticated.
 
     Attributes:
         version: Version of this format.
         kind: ``server`` or ``plant``.
         name: Name of the server or site.
-        created: Unix time at which it was begun.
-        program: Version of weightgate that wrote it.
+        created: Unix time at which the backup began.
+        program: Version of weightgate that wrote the backup.
     """
 
     version: int = VERSION
@@ -77,7 +76,7 @@ class File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """Contents of a backup; encrypted with it. Fields as of ``About``."""
+    """Encrypted list of a backup's files; the other fields are those of ``About``."""
 
     version: int = VERSION
     kind: str
@@ -89,7 +88,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
-    """For whom a backup is encrypted: age recipients (``age1…``), or whoever knows a passphrase."""
+    """Encryption target of a backup: age recipients (``age1…``), or a passphrase."""
 
     recipients: tuple[str, ...] = ()
     passphrase: str = field(default="", repr=False)
@@ -101,7 +100,7 @@ class Seal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """Key of a backup: an age identity (``AGE-SECRET-KEY-1…``), or the passphrase."""
+    """Key that opens a backup: an age identity (``AGE-SECRET-KEY-1…``), or the passphrase."""
 
     identity: str = field(default="", repr=False)
     passphrase: str = field(default="", repr=False)
@@ -112,14 +111,14 @@ class Key:
 
 
 Source = tuple[str, Path]
-"""A file to keep: its path below the home, with ``/``, and where its bytes lie now."""
+"""File to back up: its path below the home, with ``/``, and its present location."""
 
 
 def write(out: Path, sources: Sequence[Source], seal: Seal, about: About) -> Manifest:
-    """Write a backup of some files, readable by its owner only; ``out`` is whole or not there.
+    """Write a backup of some files atomically to ``out``, readable by its owner only.
 
     Raises:
-        ConfigError: A recipient is none, or a file cannot be read.
+        ConfigError: A recipient is not an age recipient, or a file cannot be read.
         StorageError: ``out`` cannot be written.
     """
     recipients, wrapped_identity = _recipients(seal)
@@ -146,16 +145,16 @@ def write(out: Path, sources: Sequence[Source], seal: Seal, about: About) -> Man
 
 
 def extract(path: Path, folder: Path, key: Key, *, kind: str) -> Manifest:
-    """Write what a backup holds below a folder, and check that all of it is there.
+    """Extract the files of a backup into a folder, and check that all of them are there.
 
     Args:
         folder: An empty folder. After an error it holds some of the files.
-        kind: What it must be of.
+        kind: Required kind of the home: ``server`` or ``plant``.
 
     Raises:
-        ConfigError: The file cannot be read, or the key is none.
-        DecodeError: It is no backup, or of another kind.
-        VerificationError: The key does not open it, it is damaged, or files are missing.
+        ConfigError: The file cannot be read, or the key is not an age identity.
+        DecodeError: The file is not a backup, or is a backup of the other kind.
+        VerificationError: The key does not open the file, or it is damaged or incomplete.
         StorageError: The folder cannot be written.
     """
     read_about(path, kind=kind)
@@ -190,11 +189,11 @@ def extract(path: Path, folder: Path, key: Key, *, kind: str) -> Manifest:
 
 
 def read_about(path: Path, *, kind: str) -> About:
-    """Read the open description of a backup, which needs no key.
+    """Read the description of a backup, which needs no key.
 
     Raises:
         ConfigError: The file cannot be read.
-        DecodeError: It is no backup, of another version, or of another kind.
+        DecodeError: The file is not a backup, or has another version or kind.
     """
     with _open_outer(path) as outer:
         data = _member(path, outer, ABOUT)
@@ -205,9 +204,9 @@ def read_about(path: Path, *, kind: str) -> About:
 
 
 def files_below(root: Path) -> Iterator[Path]:
-    """The files of a home to keep, in order of their paths; hidden ones are locks and half files.
+    """Yield the files of a home to back up, sorted by path.
 
-    Links are not followed, and not kept.
+    Hidden files are locks and unfinished files, and are left out. So are symbolic links.
     """
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -219,10 +218,10 @@ def files_below(root: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch(root: Path) -> Iterator[Path]:
-    """A private folder in a home, gone afterwards.
+    """Create a private folder in a home, and remove it at the end.
 
     Raises:
-        StorageError: It cannot be made.
+        StorageError: The folder cannot be created.
     """
     with raised_as(StorageError, f"{root}: cannot be written"):
         folder = Path(tempfile.mkdtemp(prefix=".backup.", dir=root))
@@ -234,10 +233,10 @@ def scratch(root: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_home(root: Path) -> Iterator[Path]:
-    """A private folder that takes the place of ``root`` at the end, or vanishes.
+    """Create a private folder that becomes ``root`` at the end; an error removes it.
 
     Raises:
-        ConfigError: There is something at ``root``: nothing is overwritten.
+        ConfigError: ``root`` exists and is not an empty folder.
         StorageError: The disk cannot be written.
     """
     with raised_as(StorageError, f"{root}: cannot be made"):
@@ -258,9 +257,9 @@ def new_home(root: Path) -> Iterator[Path]:
 
 @contextmanager
 def _open_pipe(work: Callable[[BinaryIO], None], mode: Literal["rb", "wb"]) -> Iterator[BinaryIO]:
-    """One end of a pipe. ``work`` has the other on a thread, opened with ``mode``.
+    """Open one end of a pipe; ``work`` runs on a thread with the other end.
 
-    What ``work`` raises is raised here, rather than what the loss of its end then caused.
+    An error of ``work`` is raised here, before the broken pipe that it causes.
     """
     ends = os.pipe()
     reader, writer = os.fdopen(ends[0], "rb"), os.fdopen(ends[1], "wb")
@@ -289,7 +288,7 @@ def _open_pipe(work: Callable[[BinaryIO], None], mode: Literal["rb", "wb"]) -> I
 
 
 def _add(tar: tarfile.TarFile, path: str, source: Path) -> File:
-    """Put one file into the archive, as large as it is now."""
+    """Add one file to the archive, with its present size."""
     try:
         with source.open("rb") as stream:
             status = os.fstat(stream.fileno())
@@ -332,7 +331,7 @@ def _check(path: Path, manifest: Manifest, files: Sequence[File], kind: str) -> 
 
 
 def _recipients(seal: Seal) -> tuple[list[Any], bytes]:
-    """For whom to encrypt; with a passphrase, also the key that it opens."""
+    """Return the recipients and, for a passphrase, the new identity encrypted by it."""
     if seal.passphrase:
         identity = pyrage.x25519.Identity.generate()
         wrapped_identity = pyrage.passphrase.encrypt(f"{identity}\n".encode(), seal.passphrase)

@@ -1,4 +1,4 @@
-"""Options of ``backup`` and ``restore``, of both programs: for whom, and with what, a file opens.
+"""Key options of the commands ``backup`` and ``restore`` of ``wg-server`` and ``wg-client``.
 
 Secrets come from files or standard input, never from the command line, which everybody can read.
 """
@@ -24,7 +24,7 @@ _passphrase = click.option(
 
 
 def seal_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command ``--recipient`` and ``--passphrase-file``; it is called with ``seal``."""
+    """Add ``--recipient`` and ``--passphrase-file`` to a command, which receives ``seal``."""
 
     @click.option(
         "--recipient",
@@ -49,7 +49,7 @@ def seal_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def key_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command ``--identity`` and ``--passphrase-file``; it is called with ``key``."""
+    """Add ``--identity`` and ``--passphrase-file`` to a command, which receives ``key``."""
 
     @click.option(
         "--identity", type=_FILE, help="File with the age identity; '-' is standard input."
@@ -74,11 +74,11 @@ def key_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _secret(path: Path) -> str:
-    """The text of a file or of standard input, without the line's end.
+    """Read a secret from a file or standard input, without its line end.
 
     Raises:
         ConfigError: The file cannot be read.
-        DecodeError: It is empty, no text, or too long.
+        DecodeError: The input is empty, not text, or too long.
     """
     if str(path) == _STDIN:
         data = sys.stdin.buffer.read(_LIMIT + 1)
