@@ -1,1 +1,1 @@
-"""The audit of the installed path: a whole plant over made-up files."""
+"""Empirical audit of the installed release code: a whole plant on simulated files."""

@@ -1,31 +1,30 @@
-"""The empirical audit: made-up records as files, through freeze, encoder, charge and release.
+"""Empirical audit: simulated records as files, through freeze, encoder, charge and release.
 
-Plants of the audit's own run the installed code over records whose features the audit chooses.
-Properties are tested, not bugs, and each is one of two kinds.
+The audit's plants run the installed code on records whose features the audit chooses. It tests
+properties rather than known bugs, and they are of two kinds.
 
-*Certain* (``probes``, ``conduct``; a correct program never fails one). To the last bit, the sampler
-is asked about what ``reference`` finds, which shares no code with the client's, and what it answers
-is what leaves, however far out: of classes and of a machine, for no record to thousands, vectors of
-all lengths, units of one record to a thousand, contents that differ in one bit, classes that look
-alike, in all layouts. Another process sees the charge before; a question that comes again, after
-whatever trouble, costs nothing, and pays for no other guarantee; a budget is used up over several
-versions of the data, by charges that were cut off, too, and nothing that a plant does then makes it
-pay more, a new ledger included. Every field of every file, every entry of the ledger and every
-refusal is the same for plants that declare the same and have other records, or none. Ledgers verify
-with their files. The plant's own encoder reads each record by itself, in parts of all sizes.
+*Certain* properties (``probes``, ``conduct``), which a correct program never violates. The integers
+that reach the sampler equal those of ``reference``, which shares no code with the client, and the
+sampler's answers leave unchanged, however large. This is tested for class and machine statistics, 0
+to thousands of records, vectors of all lengths, units of 1 to 1000 records, contents that differ in
+one bit, similar classes, and all layouts. Another process sees the charge before the release. A
+repeated question, after any failure, costs nothing, and pays for no other guarantee. A budget is
+used up over several versions of the data, including interrupted charges, and afterwards nothing
+makes the plant pay more, not even a new ledger. Every field of every file, every ledger entry and
+every refusal is the same for plants with the same declarations and other records, or none. Ledgers
+verify with their files. The plant's encoder reads each record alone, in batches of all sizes.
 
-*Statistical* (``noise``, with the probability of a false alarm; ``canaries``). Noise that plants
-add by themselves is held against what was charged, that of copies of one plant included, which
-differ in nothing but what the operating system draws. Canaries give a lower bound on epsilon.
+*Statistical* properties (``noise``, with a probability of false alarm; ``canaries``). The noise
+that plants add is compared with the charge; this includes copies of one plant, which differ only in
+the operating system's randomness. Canaries give a lower bound on epsilon.
 
-Whatever cannot be looked at fails: an error of the program under test, a part that does not ask for
-noise, a centre that never leaves the origin.
+Any part that cannot be tested counts as failed: an error of the program under test, a block that
+draws no noise, a centre that never leaves the origin.
 
-*Not guaranteed*: that there is no bug. What shows only on other records, in reading maps, over the
-air gap, between two processes at once, or in how long something takes is not looked for. Noise that
-is predictable, but has the right distribution and differs in copies of a plant, passes; so does
-noise that the sampler itself cuts so far out that half a million entries do not tell, beyond four
-standard deviations.
+*Not guaranteed*: that there is no bug. The audit does not test other records, reading maps, the air
+gap, concurrent processes, or timing. Predictable noise with the right distribution that differs
+between copies of a plant passes. So does noise that the sampler truncates beyond about four
+standard deviations, where half a million entries do not show it.
 """
 
 import itertools
@@ -43,7 +42,7 @@ from wg_audit.installed.canaries import Bounds
 from wg_audit.installed.plant import Check, Fresh
 from wg_common.language import template, text
 
-_WORDS = 10  # From so many random words of hex on no digit is that of all, but once in 10^9
+_WORDS = 10  # Number of random hex strings that share a digit at some position once in 10^9
 CANARIES = template("canaries show no more than is charged")
 
 
@@ -52,13 +51,13 @@ class Report:
     """Findings of the audit.
 
     Attributes:
-        epsilon: The claim that the canaries test.
-        delta: Delta of the claim.
-        seed: Seed of what was made up.
-        questions: How often plants were asked.
-        checks: What was looked at.
-        bounds: What canaries say; None if some plant did not answer.
-        narrower: Share by which noise has to be too narrow to be seen 99 times in 100.
+        epsilon: Claimed epsilon that the canaries test.
+        delta: Claimed delta.
+        seed: Seed of the simulated records.
+        questions: Number of questions to plants.
+        checks: Results of the checks.
+        bounds: Bounds from canaries; None if some plant did not answer.
+        narrower: Relative shrinkage of the noise that the audit detects with 99 % probability.
     """
 
     epsilon: float
@@ -71,7 +70,7 @@ class Report:
 
     @property
     def is_passed(self) -> bool:
-        """All of it was looked at, and holds."""
+        """True if all checks were made and passed."""
         return self.bounds is not None and all(check.passed for check in self.checks)
 
 
@@ -85,10 +84,10 @@ def audit(
     """Audit the installed code.
 
     Args:
-        fresh: Makes plants that run it.
-        size: How much of it; by default all.
-        seed: Seed of what is made up; noise comes from the program itself and cannot be repeated.
-        on_question: Called with the number of questions answered, 0 first.
+        fresh: Factory of plants that run the installed code.
+        size: Extent of the audit; None for the full audit.
+        seed: Seed of the simulated records; the program's own noise cannot be repeated.
+        on_question: Callback with the number of answered questions, 0 first.
     """
     bench = Bench(fresh, np.random.default_rng(seed), size or Size(), on_question)
     on_question(0)
@@ -116,7 +115,7 @@ def audit(
 
 
 def path_checks(bench: Bench) -> list[Check]:
-    """Check what is certain, whatever noise is drawn: a correct program fails none of it."""
+    """Return the checks that a correct program passes whatever noise it draws."""
     if not bench.centred:
         bench.wrong[benches.CENTRED].append("all are at the origin")
     bench.wrong[benches.FRESH] += _repetitions(bench.values)
@@ -138,7 +137,7 @@ def path_checks(bench: Bench) -> list[Check]:
 
 
 def _check(name: str, wrong: Sequence[str], right: str) -> Check:
-    """A check that holds if nothing is wrong; else it names the first few things."""
+    """Build a check that passes if nothing is wrong, and otherwise lists the first errors."""
     return Check(name=name, passed=not wrong, detail="; ".join(wrong[:3]) or right)
 
 

@@ -1,7 +1,7 @@
-"""The audit's bench: plants are set up and asked here, and each answer is held against all rules.
+"""Test bench of the audit: it sets up plants, asks them, and checks each answer by all rules.
 
-Whatever cannot be looked at is wrong: an error of the program under test, a part that does not ask
-for noise, a centre that never leaves the origin.
+Any part that cannot be tested counts as failed: an error of the program under test, a block that
+draws no noise, a centre that never leaves the origin.
 """
 
 import tempfile
@@ -37,7 +37,7 @@ from wg_core import numbers
 from wg_core.errors import VerificationError
 
 EPSILON = 4.0
-"""The claim that canaries test: the most that a plant's policy allows unless it is changed."""
+"""Claimed epsilon that canaries test: the largest that a plant's default policy allows."""
 DELTA = 1e-5
 
 ANSWERED = template("every question is answered")
@@ -52,19 +52,19 @@ ASKED = template("an answer is what was asked for, and what is refused costs not
 ENCODER = template("the encoder reads each record by itself")
 LEDGER = template("the ledger verifies, and pays for each file")
 
-_OF_MACHINE = 1 << 20  # Added to the number of a question about a machine
+_OF_MACHINE = 1 << 20  # Offset of the numbers of questions about a machine
 _EPSILONS = (4.0, 0.5, 1.0, 8.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """Number of canaries: they take most of the time, and their releases most of the noise.
+    """Extent of the audit; canaries take most of the time, and give most of the noise.
 
     Attributes:
-        canaries: Number of canaries of one snapshot, each with a label and a feature of its own.
-        snapshots: Data sets with a random half of the canaries.
-        dimensions: Numbers of features that are all tried.
-        larger: Number of those above them that are tried by chance.
+        canaries: Number of canaries, each with its own label and its own feature.
+        snapshots: Number of data sets with a random half of the canaries.
+        dimensions: Numbers of features that are all tested.
+        larger: Number of random larger numbers of features that are tested.
     """
 
     canaries: int = 128
@@ -74,7 +74,7 @@ class Size:
 
 
 class Bench:
-    """Plants, their answers, and what is wrong with these, by check."""
+    """Test bench that collects the answers of plants, and the errors found in them by check."""
 
     def __init__(
         self,
@@ -94,20 +94,20 @@ class Bench:
         self.wrong: defaultdict[str, list[str]] = defaultdict(list)
         self.values: defaultdict[str, list[str]] = defaultdict(list)
         self.noise: defaultdict[tuple[int, int], list[Noise]] = defaultdict(list)
-        """Noise by number of classes and of features."""
+        """Noise of releases by (number of classes, number of features)."""
         self.scores: tuple[list[Floats], list[Floats]] = [], []
-        """Scores of canaries in the data, and of others."""
+        """Scores of canaries in the data, and of canaries not in the data."""
 
     @contextmanager
     def note_errors(self) -> Iterator[None]:
-        """Note whatever a program does that is no answer."""
+        """Record any exception of the program under test as an error."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - whatever a program does, that is no pass
+        except Exception as error:  # noqa: BLE001 - any exception counts as a failure
             self.wrong[ANSWERED].append(f"{type(error).__name__}: {error}"[:200])
 
     def freeze(self, plant: AuditedPlant, records: Sequence[Record]) -> list[Record]:
-        """Freeze records, and return those of which neither content nor unit is to judge models."""
+        """Freeze records; return those with neither content nor unit in the acceptance set."""
         frozen = plant.freeze(records)
         self._is_new_snapshot = True
         self.values["salt"].append(frozen.salt)
@@ -128,9 +128,16 @@ class Bench:
         number: int,
         script: Sampler | None = None,
     ) -> list[Opened]:
-        """Freeze; release once with noise of the audit's choice, and once as plants do it.
+        """Freeze, and release once with noise chosen by the audit and once with the plant's noise.
 
-        Where a machine is stated, for it, too.
+        If a machine is declared, machine statistics are released too.
+
+        Args:
+            plant: Plant under test.
+            setup: Configuration of the plant.
+            records: Records of the data set.
+            number: Number of the first question.
+            script: Sampler that chooses the noise; None for ``near``.
         """
         main_records = self.freeze(plant, records)
         files = []
@@ -152,7 +159,7 @@ class Bench:
         question: Question,
         script: Sampler,
     ) -> Opened:
-        """Ask once of a snapshot with noise that is known to the last bit: all is foreseen."""
+        """Release with noise that the audit chooses, and compare the result to the last bit."""
         watch = Watch(script, plant.home, question.request_id)
         file = self.ask(plant, question, watch)
         self._compare(question, file)
@@ -178,14 +185,14 @@ class Bench:
         records: Sequence[Record],
         question: Question,
     ) -> Opened:
-        """Ask as servers ask, and keep what the installed sampler added."""
+        """Release with the installed sampler, and record the noise that it added."""
         file = self.ask(plant, question, None)
         self._compare(question, file)
         self.note_noise(file, Reference(setup, records, file).statistics())
         return file
 
     def _compare(self, question: Question, file: Opened) -> None:
-        """Hold a release against its question."""
+        """Compare a release with its question."""
         manifest = file.manifest
         if (
             manifest.request_id != question.request_id
@@ -196,13 +203,13 @@ class Bench:
             self.wrong[ASKED].append(f"epsilon {question.epsilon}: another answer")
 
     def note_noise(self, file: Opened, exact: Integers) -> None:
-        """Keep the noise of a release."""
+        """Record the noise of a release, given its exact statistics."""
         noise = Noise(file.sigma, file.blocks(), file.integers - exact, file.integers)
         schema = file.manifest.schema
         self.noise[len(schema.labels), schema.dimension].append(noise)
 
     def ask(self, plant: AuditedPlant, question: Question, sampler: Sampler | None) -> Opened:
-        """Ask for a release, and take it apart."""
+        """Ask for a release, and decode it."""
         file = read_release(plant.release(question, sampler))
         self.count_answer()
         if not isinstance(sampler, Watch) or sampler.parts:
@@ -210,12 +217,12 @@ class Bench:
         return file
 
     def count_answer(self) -> None:
-        """Count one more question, whose answer came."""
+        """Count one more answered question."""
         self.questions += 1
         self._on_question(self.questions)
 
     def verify(self, plant: AuditedPlant, files: Sequence[Opened]) -> None:
-        """Verify the plant's ledger, and that it pays for what these files say."""
+        """Verify the plant's ledger together with its released files."""
         with tempfile.TemporaryDirectory(prefix="wg-audit-") as folder:
             paths = [Path(folder) / f"{number}.wgs" for number in range(len(files))]
             for path, file in zip(paths, files, strict=True):
@@ -232,24 +239,24 @@ class Bench:
         units: Sequence[str] = (),
         shape: made_up.Shape = (SIDE, SIDE),
     ) -> list[Record]:
-        """Make up records for a plant."""
+        """Simulate records for a plant; see ``records.crowd``."""
         return made_up.crowd(self.rng, size, setup, units, shape)
 
 
 def near(exact: Integers, sigma: float) -> Integers:
-    """Add a few grid units, so that a centre is where the records are."""
+    """Add up to 6 grid units, which keeps the centre close to the records."""
     return exact + np.arange(len(exact)) % 13 - 6
 
 
 def far(exact: Integers, sigma: float) -> Integers:
-    """Add up to 30 standard deviations, and all residues: nothing may be cut or rounded."""
+    """Add up to 30 standard deviations with all residues, to detect truncation or rounding."""
     places = np.arange(len(exact))
     return np.asarray(exact + np.rint(5 * sigma * (places % 13 - 6)).astype(np.int64) + places)
 
 
 def make_question(number: int, epsilon: float | None = None, *, machine: bool = False) -> Question:
-    """Make up a question that is no other's."""
-    # An equal guarantee would get the stored bytes: each is a little less than what is claimed.
+    """Build a question with a unique id and epsilon."""
+    # A repeated guarantee would return stored bytes, so each epsilon is slightly below the claim.
     request_epsilon = _EPSILONS[number % len(_EPSILONS)] if epsilon is None else epsilon
     return Question(
         request_id=f"{number + _OF_MACHINE * machine:032x}",
@@ -260,10 +267,10 @@ def make_question(number: int, epsilon: float | None = None, *, machine: bool = 
 
 
 def labels(count: int) -> tuple[str, ...]:
-    """Make up class names, against the order of the alphabet."""
+    """Return class names in reverse alphabetical order."""
     return tuple(f"class-{count - number:03}" for number in range(count))
 
 
 def describe(setup: Setup) -> str:
-    """Say in a few words how a plant is set up."""
+    """Summarise a plant's configuration for messages."""
     return f"{setup.unit_rule} rule, {len(setup.labels)} classes, {setup.dimension} features"

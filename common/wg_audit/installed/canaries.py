@@ -1,10 +1,11 @@
-"""Canaries: each is in a data set or out of it by a coin; can a release tell which?
+"""Canary audit: a lower bound on epsilon from records that are in a data set with probability 1/2.
 
-Scores are inner products of what was released with what the canary would add, in units of the
-stated noise. If a release is mu-GDP as charged, scores with a canary and without are at most as far
-apart as N(mu, 1) and N(0, 1) (Dong, Roth and Su 2022). Canaries lie far beyond the clip, each alone
-in its class and along its own axis: each attains the sensitivity up to rounding, and they are
-orthogonal, so that one release tests many (Steinke, Nasr and Jagielski 2023).
+A score is the inner product of a release with a canary's contribution, in units of the stated
+noise. If a release is mu-GDP as charged, the scores of canaries in and not in the data are at most
+as distinguishable as N(mu, 1) and N(0, 1) (Dong, Roth and Su 2022). Each canary lies far beyond the
+clip radius, alone in its class and along its own axis. So it attains the sensitivity up to
+rounding, and canaries are orthogonal, so that one release tests many (Steinke, Nasr and Jagielski
+2023).
 """
 
 import math
@@ -18,15 +19,15 @@ from wg_core.privacy import calibration
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Bounds that canaries set on a claim.
+    """Lower bounds from canaries on epsilon.
 
     Attributes:
-        canaries: Number of scores, members and others.
+        canaries: Number of scores, of members and non-members.
         mu_claimed: mu of the claim.
-        mu_measured: Distance of the two groups' means over their standard deviation.
-        clopper_pearson: Lower bound on epsilon at 95 %, from error counts at a threshold chosen
-            on the other half of the scores: no assumption on the scores' distribution.
-        parametric: Lower bound on epsilon at 99.999 %, taking the scores to be normal.
+        mu_measured: Difference of the two groups' means over their pooled standard deviation.
+        clopper_pearson: Lower bound on epsilon at 95 % confidence, from error counts at a threshold
+            selected on the other half of the scores, without assumptions on their distribution.
+        parametric: Lower bound on epsilon at 99.999 % confidence, for normal scores.
     """
 
     canaries: int
@@ -37,12 +38,12 @@ class Bounds:
 
 
 def bounds(members: Floats, non_members: Floats, epsilon: float, delta: float) -> Bounds:
-    """Lower bounds on the epsilon of what the scores are from.
+    """Compute lower bounds on the epsilon of releases from the scores of canaries.
 
     Args:
-        members: Scores with the canary in the data, any order that does not depend on them.
-        non_members: Scores without it.
-        epsilon: The claim.
+        members: Scores of canaries in the data, in an order that does not depend on the scores.
+        non_members: Scores of canaries not in the data, in such an order.
+        epsilon: Claimed epsilon.
         delta: Delta of the claim and of the bounds.
     """
     parametric_confidence = 1 - 1e-5
@@ -65,16 +66,16 @@ def bounds(members: Floats, non_members: Floats, epsilon: float, delta: float) -
 
 
 def clopper_pearson_mu(members: Floats, non_members: Floats, confidence: float) -> float:
-    """Lower confidence bound on mu from a threshold test's error rates.
+    """Return a lower confidence bound on mu from a threshold test's error rates.
 
-    The threshold that looks best on the first half of the scores is judged on the second half.
-    With true error rates (alpha, beta) a mechanism is mu-GDP only if ``mu >= z(1 - alpha) -
-    z(beta)``; both rates are bounded from above (Clopper and Pearson 1934).
+    The threshold is selected on the first half of the scores and evaluated on the second half. With
+    true error rates (alpha, beta), a mechanism is mu-GDP only if ``mu >= z(1 - alpha) - z(beta)``;
+    both rates are bounded from above (Clopper and Pearson 1934).
 
     Args:
-        members: As of ``bounds``.
-        non_members: As of ``bounds``.
-        confidence: Confidence of the bound; the error is shared by the two rates.
+        members: Scores of canaries in the data, as for ``bounds``.
+        non_members: Scores of canaries not in the data, as for ``bounds``.
+        confidence: Confidence of the bound; the two rates share the error probability.
     """
     half, other_half = len(members) // 2, len(non_members) // 2
     risk = (1 - confidence) / 2
@@ -95,14 +96,14 @@ def clopper_pearson_mu(members: Floats, non_members: Floats, confidence: float) 
 
 
 def _distance(members: Floats, non_members: Floats) -> float:
-    """Difference of means over the pooled standard deviation."""
+    """Return the difference of means over the pooled standard deviation."""
     freedom = len(members) + len(non_members) - 2
     squares = members.var() * len(members) + non_members.var() * len(non_members)
     return float((members.mean() - non_members.mean()) / math.sqrt(squares / freedom))
 
 
 def _upper_rate(events: int, trials: int, risk: float) -> float:
-    """Upper Clopper-Pearson bound on a rate."""
+    """Return the upper Clopper-Pearson bound on a rate."""
     from scipy.special import betaincinv
 
     return 1.0 if events == trials else float(betaincinv(events + 1, trials - events, 1 - risk))

@@ -1,6 +1,6 @@
-"""The audit's probes of conduct: guarantees, budgets, refusals, and what goes wrong on the way.
+"""Probes of a plant's behaviour: guarantees, budgets, refusals, and failures during a release.
 
-As those of ``probes`` none can raise a false alarm.
+Like the probes in ``probes``, they cannot raise a false alarm.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -45,14 +45,14 @@ FEW = 60
 GUARANTEES = 48
 TROUBLES: tuple[Trouble, ...] = get_args(Trouble)
 _UNRECORDED: tuple[Trouble, ...] = ("charged", "sampled")
-"""Steps after which noise is drawn anew."""
+"""Steps after which an interrupted release draws new noise."""
 _CAP, _PRICE = 2.0, 0.9
-"""Epsilon of a budget that is used up, and of each release from it."""
+"""Epsilon of the budget in ``use_up_a_budget``, and of each release from it."""
 _YEAR = 31_536_000  # Seconds
 
 
 def try_guarantees(bench: Bench) -> None:
-    """One plant answers many questions of all guarantees, in several spellings."""
+    """Ask one plant many questions with various guarantees and number formats."""
     records = bench.crowd(FEW, SETUP)
     with bench.note_errors(), bench.fresh(SETUP) as plant:
         main_records = bench.freeze(plant, records)
@@ -72,7 +72,7 @@ def try_guarantees(bench: Bench) -> None:
 
 
 def _guarantees(rng: np.random.Generator) -> Iterator[tuple[str, str]]:
-    """Yield epsilons from .003 to 10 and deltas from 1e-12 to 1e-5, spelled in three ways."""
+    """Yield epsilons from .003 to 10 and deltas from 1e-12 to 1e-5, in three number formats."""
     epsilons = 10 ** rng.permutation(np.linspace(-2.5, 0.99, GUARANTEES))
     deltas = 10 ** rng.permutation(np.linspace(-12, -5.001, GUARANTEES))
     for number, (epsilon, delta) in enumerate(zip(epsilons, deltas, strict=True)):
@@ -81,7 +81,7 @@ def _guarantees(rng: np.random.Generator) -> Iterator[tuple[str, str]]:
 
 
 def _ask_again(bench: Bench, plant: AuditedPlant, file: Opened) -> None:
-    """The last question again, under its own id and under another, and spelled otherwise."""
+    """Repeat the last question under its own id, under other ids, and in another format."""
     last, charge_count = file.manifest, len(charges(plant.home))
     for request_id, epsilon in (
         (last.request_id, last.epsilon),
@@ -98,7 +98,7 @@ def _ask_again(bench: Bench, plant: AuditedPlant, file: Opened) -> None:
 
 
 def go_through_trouble(bench: Bench) -> None:
-    """A release that was cut off at any step, or not cosigned, is charged once and made once."""
+    """Check that a release interrupted at any step, or not cosigned, is charged and made once."""
     with bench.note_errors(), bench.fresh(SETUP) as plant:
         bench.freeze(plant, bench.crowd(FEW, SETUP))
         files = []
@@ -133,7 +133,7 @@ def _is_answered(
 
 
 def _ask_for_more(bench: Bench, plant: AuditedPlant, question: Question) -> None:
-    """A request that was charged pays for no other guarantee, and for no other statistics."""
+    """Check that a charged request pays for no other guarantee and for no other statistics."""
     for other_question in (
         replace(question, epsilon="9"),
         replace(question, epsilon="0.01"),
@@ -151,7 +151,7 @@ def _ask_for_more(bench: Bench, plant: AuditedPlant, question: Question) -> None
 
 
 def use_up_a_budget(bench: Bench) -> None:
-    """A budget is used up, and nothing that a plant does gives any of it back."""
+    """Use up a budget, and check that no later event restores any part of it."""
     setup = replace(SETUP, cap=f"{_CAP:g}")
     mu = calibration.mu(_PRICE, DELTA)
     payable = max(
@@ -175,7 +175,7 @@ def use_up_a_budget(bench: Bench) -> None:
         bench.verify(plant, files)
         for number, (event, happen) in enumerate(_events(plant, records, payable)):
             happen()
-            # Question 1 was cut off: no later version may be released for its charge.
+            # Question 1 was interrupted: its charge must not pay for a later version.
             for question_number in (1, payable + number):
                 for machine in (False, True):
                     question = make_question(question_number, _PRICE, machine=machine)
@@ -185,7 +185,7 @@ def use_up_a_budget(bench: Bench) -> None:
 def _events(
     plant: AuditedPlant, records: Sequence[Record], payable: int
 ) -> list[tuple[str, Callable[[], object]]]:
-    """List what may happen to a plant whose budget is used up."""
+    """List events at a plant whose budget is used up."""
 
     def rename() -> None:
         plant.rename()
@@ -204,7 +204,7 @@ def _events(
 
 
 def cut_off(bench: Bench, plant: AuditedPlant, question: Question) -> None:
-    """Ask, and let the plant fail while noise is drawn."""
+    """Ask a question, and let the plant fail while noise is drawn."""
 
     def stop(exact: Integers, sigma: float) -> Integers:
         raise Interrupted
@@ -216,7 +216,7 @@ def cut_off(bench: Bench, plant: AuditedPlant, question: Question) -> None:
 
 
 def _must_be_refused(bench: Bench, plant: AuditedPlant, question: Question, event: str) -> None:
-    """Ask a plant whose budget is used up: nothing may be charged, and nothing leave."""
+    """Check that a plant with a used-up budget refuses a question and charges nothing."""
     charge_count = len(charges(plant.home))
     try:
         plant.release(question, None)
@@ -230,7 +230,7 @@ def _must_be_refused(bench: Bench, plant: AuditedPlant, question: Question, even
 
 
 def be_refused(bench: Bench) -> None:
-    """Questions that no plant answers cost nothing, and are refused alike whatever the records."""
+    """Check that unanswerable questions cost nothing, and get refusals independent of records."""
     answerable = make_question(0)
     questions = [
         replace(answerable, epsilon="10.5"),
@@ -255,7 +255,7 @@ def be_refused(bench: Bench) -> None:
 
 
 def _refusal(bench: Bench, plant: AuditedPlant, question: Question) -> str:
-    """Say what a plant says instead of an answer, but for where its home is."""
+    """Return a plant's refusal, without the path of its home."""
     watch = Watch(near, plant.home, question.request_id)
     bench.count_answer()
     try:

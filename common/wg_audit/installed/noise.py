@@ -1,9 +1,9 @@
-"""Properties of the noise: what releases have beyond the reference, held against what was charged.
+"""Statistical tests of the noise: release minus reference, compared with the charged noise scale.
 
-Each statistic's distribution is known where the noise is normal and independent, as a discrete
-Gaussian of thousands of grid units is to far beyond these p-values. ``ALARM`` bounds the
-probability that a correct program fails any of these checks: it is divided by the number of checks,
-and within each by the number of its p-values (Bonferroni).
+The null distribution of each statistic is that for independent normal noise; a discrete Gaussian
+with a sigma of thousands of grid units matches it far beyond the p-values used here. ``ALARM``
+bounds the probability that a correct program fails any of these checks: it is divided by the number
+of checks, and within each check by the number of its p-values (Bonferroni).
 """
 
 import itertools
@@ -20,25 +20,25 @@ from wg_common.language import template, text
 ALARM = 1e-5
 MODULI = (2, 3, 4, 5, 7, 8, 10, 11, 13, 16, 64, 100, 1000)
 TAILS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
-_DIVISIBLE = 48  # All differences of so many entries have a common divisor once in 10^14
+_DIVISIBLE = 48  # Number of entries whose differences have a common divisor once in 10^14
 _PRODUCTS = 1000
-"""From so many on a sum of products is nearly normal: at 7 sigma its p is half of what it says."""
-_BEGINNING = 64  # Entries by which releases of different layouts are compared
-_CELL = 200  # From so many entries a cell on chi squared is near enough to what cells follow
+"""Number of products above which their sum is nearly normal: at 7 sigma, p is half the normal p."""
+_BEGINNING = 64  # Number of entries for comparing releases of different layouts
+_CELL = 200  # Fewest expected entries per cell for the chi-squared approximation
 
 PValues = Iterator[tuple[float, int]]
-"""Smallest p-values, each with the number of those that it is the smallest of."""
+"""Pairs of the smallest of several p-values, and their number."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Noise:
-    """Difference between a release and the reference.
+    """Difference between a release and its reference.
 
     Attributes:
-        sigma: Standard deviation that it states, grid units.
-        blocks: Where each block lies.
-        integers: int64 ``[L]``, grid units.
-        outputs: int64 ``[L]``, what left, grid units.
+        sigma: Stated standard deviation, grid units.
+        blocks: Position of each block.
+        integers: Noise, int64 ``[L]``, grid units.
+        outputs: Released integers, int64 ``[L]``, grid units.
     """
 
     sigma: float
@@ -48,15 +48,15 @@ class Noise:
 
     @property
     def in_deviations(self) -> Floats:
-        """In standard deviations, ``[L]``."""
+        """Noise in standard deviations, ``[L]``."""
         return self.integers / self.sigma
 
 
 class Pool:
-    """The noise of all releases, in standard deviations.
+    """Noise of all releases, in standard deviations.
 
     Args:
-        groups: Releases of one layout, by number of classes and of features.
+        groups: Releases of one layout, by (number of classes, number of features).
     """
 
     def __init__(self, groups: Mapping[tuple[int, int], Sequence[Noise]]) -> None:
@@ -83,10 +83,10 @@ def checks(groups: Mapping[tuple[int, int], Sequence[Noise]]) -> list[Check]:
 
 
 def detectable_shrinkage(entries: int) -> float:
-    """Return the smallest relative shrinkage of the noise that is found 99 times in 100.
+    """Return the smallest relative shrinkage of the noise that is detected with 99 % probability.
 
     Args:
-        entries: Number of entries whose noise is looked at.
+        entries: Number of entries with noise.
     """
     power = 0.99
     from scipy.special import ndtri
@@ -100,13 +100,13 @@ def _check(name: str, values: Sequence[tuple[float, int]], alarm: float) -> Chec
     least = float(np.min([value for value, _ in values] or math.nan)) * count
     return Check(
         name=name,
-        passed=least >= alarm,  # false for a NaN, and where there is nothing to look at
+        passed=least >= alarm,  # False for a NaN, and without statistics
         detail=text("{count} statistics, p {p}", count=count, p=f"{min(least, 1):.2g}"),
     )
 
 
 def _widths(pool: Pool) -> PValues:
-    """Energies of blocks, entries, layouts, all with a number of classes, and everything."""
+    """Test energies of blocks, entries, layouts, all releases of a class count, and all noise."""
     by_classes: defaultdict[int, list[Floats]] = defaultdict(list)
     for (classes, _), row in pool.rows.items():
         by_classes[classes].append(row.ravel())
@@ -118,7 +118,7 @@ def _widths(pool: Pool) -> PValues:
 
 
 def _sums(pool: Pool) -> PValues:
-    """Sums over blocks, and over whole releases: their means, and their widths."""
+    """Test means and widths of sums over blocks and over whole releases."""
     sums = [part.sum() / math.sqrt(part.size) for part in pool.parts]
     yield _normal(np.array(sums))
     yield _normal(pool.everything.sum() / math.sqrt(pool.everything.size))
@@ -132,7 +132,7 @@ def _sums(pool: Pool) -> PValues:
 
 
 def _between_releases(pool: Pool) -> PValues:
-    """Products of two releases of one layout, normal whatever the first one is."""
+    """Test products of two releases of one layout, which are normal given the first release."""
     for row in pool.rows.values():
         products = row @ row.T / _lengths(row)
         yield _normal(products[np.tril_indices(len(row), -1)])
@@ -151,7 +151,7 @@ def _between_releases(pool: Pool) -> PValues:
 
 
 def _between_entries(pool: Pool) -> PValues:
-    """Equal entries; products of entries at each distance, in one release and in two."""
+    """Test equal entries, and products of entries at each distance within and between releases."""
     yield _repeats(pool.releases), 1
     for row in pool.rows.values():
         length = row.shape[1]
@@ -165,14 +165,14 @@ def _between_entries(pool: Pool) -> PValues:
 
 
 def _shapes(pool: Pool) -> PValues:
-    """The whole distribution, and what lies far out: nothing cut, and nothing too far."""
+    """Test the whole distribution, and its tails for truncation and outliers."""
     yield _kolmogorov(pool.everything), 1
     for width in TAILS:
         yield _test_tails(pool.everything, width), 1
 
 
 def _dependence(pool: Pool) -> PValues:
-    """Products with what is hidden; energies and sums by its sign and by its size."""
+    """Test products of noise and exact values, and energies and sums by their sign and size."""
     every_noise, every_size = [], []
     for release in pool.releases:
         noise, exact_values = (
@@ -196,7 +196,7 @@ def _dependence(pool: Pool) -> PValues:
 
 
 def _residues(pool: Pool) -> PValues:
-    """Remainders of noise, and of what left, of everything and of each block; common divisors."""
+    """Test remainders of noise and of released integers, in all and by block; common divisors."""
     for release in pool.releases:
         if release.integers.size >= _DIVISIBLE:
             steps = release.integers - release.integers[0]
@@ -229,22 +229,22 @@ PROPERTIES: dict[str, Callable[[Pool], PValues]] = {
     template("the noise is normal"): _shapes,
     template("no remainder of the noise is more frequent than others"): _residues,
 }
-"""A correct program fails each with a probability of at most ``ALARM`` over their number."""
+"""Tests by property; a correct program fails each with probability at most ``ALARM / 7``."""
 
 
 def _lengths(row: Floats) -> Floats:
-    """Return the length of each release's noise, or 1 where there is none."""
+    """Return the length of each release's noise, or 1 if it is zero."""
     lengths = np.linalg.norm(row, axis=1)
     return np.where(lengths > 0, lengths, 1.0)
 
 
 def _normal(z: Floats) -> tuple[float, int]:
-    """Return the smallest p of normal values, on both sides, and their number."""
+    """Return the smallest two-sided p-value of normal values, and their number."""
     return math.erfc(float(np.max(np.abs(z), initial=0)) / math.sqrt(2)), int(np.size(z))
 
 
 def _chi_squared(value: Floats, freedom: int) -> tuple[float, int]:
-    """Return the smallest p of sums of so many squares, on both sides, and their number."""
+    """Return the smallest two-sided p-value of sums of ``freedom`` squares, and their number."""
     from scipy.special import chdtr, chdtrc
 
     sides = chdtr(freedom, np.min(value)), chdtrc(freedom, np.max(value))
@@ -258,7 +258,7 @@ def _upper_chi_squared(value: float, freedom: int) -> tuple[float, int]:
 
 
 def _repeats(releases: Sequence[Noise]) -> float:
-    """Test how often two entries of a release have the same noise, up to the sign (Poisson)."""
+    """Test the number of entry pairs with equal noise up to the sign in a release (Poisson)."""
     from scipy.special import pdtrc
 
     expected, number = 0.0, 0
@@ -271,7 +271,7 @@ def _repeats(releases: Sequence[Noise]) -> float:
 
 
 def _test_tails(values: Floats, width: float) -> float:
-    """Test how many entries are beyond so many standard deviations (binomial)."""
+    """Test the number of entries beyond ``width`` standard deviations (binomial)."""
     from scipy.special import bdtr, bdtrc, ndtr
 
     number, rate = int((np.abs(values) > width).sum()), 2 * float(ndtr(-width))

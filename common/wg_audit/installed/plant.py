@@ -1,4 +1,4 @@
-"""A plant of the audit's own, what it is asked, and what leaves it, taken apart."""
+"""Interface of audited plants: their setup, records, questions, and decoded releases."""
 
 from __future__ import annotations
 
@@ -24,26 +24,25 @@ Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Sampler = Callable[[Integers, float], Integers]
 
-SIDE = 32  # Pixels of a side of most pictures
-MACHINE_NUMBERS = 32  # Of a release for a machine, as ``privacy.schema`` says
+SIDE = 32  # Side of most images, in pixels
+MACHINE_NUMBERS = 32  # Number of machine numbers per record, as in ``privacy.schema``
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """Configuration of a probed plant.
+    """Configuration of an audited plant.
 
     Attributes:
         labels: Label domain of its records.
-        unit_rule: How the records of a privacy unit count, as of ``StatisticsSchema``.
-        dimension: Number of features, each a float32 that stands in the first bytes of a picture,
-            so that the audit chooses them; 0: those of the plant's own encoder.
-        cap: Most epsilon that its budget pays in all, decimal string.
-        acceptance: Share of its privacy units that judge models and are never released; None: no
-            record does.
-        layout: How its records lie on the disk: as one ``.npz`` file, in folders of classes, or in
-            one folder with a table, which alone of the two names units.
-        machine: It states a machine, at which a record reads as the ``MACHINE_NUMBERS`` float32
-            that stand in its picture behind the features.
+        unit_rule: Unit rule, as in ``StatisticsSchema``.
+        dimension: Number of features, which the audit writes as float32 into the first bytes of an
+            image; 0 for the features of the plant's own encoder.
+        cap: Epsilon of its budget's cap, as a decimal string.
+        acceptance: Share of its privacy units in the acceptance set; None for no acceptance set.
+        layout: Layout of its records on disk: one ``.npz`` file, a folder per class, or one folder
+            with a table, which also names units.
+        machine: True if it declares a machine; the machine numbers of a record are the
+            ``MACHINE_NUMBERS`` float32 after the features in its image.
     """
 
     labels: tuple[str, ...]
@@ -57,12 +56,13 @@ class Setup:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Record:
-    """A picture to be written to a file.
+    """Image record to be written to a file.
 
     Attributes:
-        pixels: uint8 ``[h, w]`` or ``[h, w, 3]``; all of a data set have one shape.
-        label: Index into the plant's labels, or -1; beyond them, the record is to be set aside.
-        unit: Privacy unit; where each record is one it is not used.
+        pixels: Image, uint8 ``[h, w]`` or ``[h, w, 3]``; all of a data set have one shape.
+        label: Index into the plant's labels, or -1 for none; a record with a larger index must be
+            set aside.
+        unit: Privacy unit; ignored under the unit rule ``record``.
     """
 
     pixels: NDArray[np.uint8]
@@ -72,13 +72,14 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A request of its own.
+    """Request to a plant.
 
     Attributes:
-        epsilon: Decimal string; 0 asks for a statement.
-        delta: Decimal string.
-        machine: It asks for statistics of the stated machine, and not of classes.
-        changes: Fields of a query that are not those of the plant's server, by name.
+        request_id: Id of the request, hex.
+        epsilon: Epsilon as a decimal string; 0 asks for a statement.
+        delta: Delta as a decimal string.
+        machine: True for machine statistics, False for class statistics.
+        changes: Values by name for fields in which the query differs from the server's queries.
     """
 
     request_id: str
@@ -89,61 +90,65 @@ class Question:
 
 
 Trouble = Literal["charged", "sampled", "recorded", "cosigned", "refusing", "forging"]
-"""Trouble on the way of a release: the plant dies right after a step; its witness refuses, or signs
-with another key than its own."""
+"""Failure during a release: the plant crashes right after a step, or its witness refuses or signs
+with a wrong key."""
 
 
 class AuditedPlant(Protocol):
-    """A plant of the audit's own, which runs the installed code on a fixed clock."""
+    """Plant for the audit, which runs the installed code on a fixed clock."""
 
     @property
     def home(self) -> Path:
         """Home folder, with the ledger."""
 
     def freeze(self, records: Sequence[Record]) -> Frozen:
-        """Make these records the plant's data set, also none: written to a file, then frozen."""
+        """Write records to a file as the plant's data set, which may be empty, and freeze them."""
 
     @property
     def setup(self) -> Setup:
-        """Configuration."""
+        """Configuration of the plant."""
 
     @property
     def body_sizes(self) -> list[int]:
-        """Sizes of what its witness was shown, bytes."""
+        """Sizes of the requests to its witness, bytes."""
 
     def release(
         self, question: Question, sampler: Sampler | None, trouble: Trouble | None = None
     ) -> bytes:
-        """Charge and release statistics of the frozen data set; a covered ``.wgs`` file.
+        """Charge and release statistics of the frozen data set as a covered ``.wgs`` file.
 
-        ``sampler`` stands in for the installed one; with None, nothing does. At epsilon 0 nothing
-        is charged, and the file is a covered statement.
+        At epsilon 0 nothing is charged, and the file is a covered statement.
+
+        Args:
+            question: Request to answer.
+            sampler: Replacement of the installed sampler; None for no replacement.
+            trouble: Failure to cause; None for no failure.
 
         Raises:
-            Interrupted: The plant died of the trouble.
-            WgError: It answers nothing.
+            Interrupted: The plant crashed as ``trouble`` requires.
+            WgError: The plant refuses or fails to answer.
         """
 
     def rename(self) -> None:
-        """Call the data set by another name in the settings."""
+        """Rename the data set in the settings."""
 
     def wait(self, seconds: int) -> None:
-        """Let time pass."""
+        """Advance the plant's clock."""
 
     def replace_ledger(self) -> None:
-        """Give up the ledger as after a theft of its key: another inherits what was spent."""
+        """Replace the ledger as after a theft of its key; the new ledger inherits the spend."""
 
     def twin(self) -> AbstractContextManager[AuditedPlant]:
-        """Make a copy of the plant as it is now, keys, ledger and snapshot included."""
+        """Copy the plant in its present state, including keys, ledger and snapshot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frozen:
-    """A snapshot, as its plant describes it.
+    """Snapshot, as described by its plant.
 
     Attributes:
         salt: Salt of its commitment, hex.
-        judges: Places of the records in the acceptance set.
+        judges: Indices of the records in the acceptance set.
     """
 
     salt: str
@@ -151,17 +156,17 @@ class Frozen:
 
 
 Fresh = Callable[[Setup], AbstractContextManager[AuditedPlant]]
-"""Makes a plant with an empty ledger and keys of its own."""
+"""Factory of plants with an empty ledger and new keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One question and its answer.
+    """Result of one check.
 
     Attributes:
-        name: What was asked, as the property that is to hold.
-        passed: Whether it holds.
-        detail: What was looked at, or what is wrong.
+        name: Property that is checked.
+        passed: True if the property holds.
+        detail: Extent of the check, or the errors found.
     """
 
     name: str
@@ -171,14 +176,14 @@ class Check:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Opened:
-    """A release, taken apart.
+    """Decoded release.
 
     Attributes:
-        data: The file that would travel.
+        data: Bytes of the covered file.
         manifest: Manifest of the release.
-        charge: CHARGE entry that paid for it.
-        entry: RELEASE entry that fixes its bytes.
-        integers: int64 ``[L]``.
+        charge: CHARGE entry that paid for the release.
+        entry: RELEASE entry that commits to its bytes.
+        integers: Released integers, int64 ``[L]``.
     """
 
     data: bytes
@@ -189,34 +194,34 @@ class Opened:
 
     @property
     def sigma(self) -> float:
-        """Standard deviation that the manifest states, grid units."""
+        """Stated standard deviation of the noise, grid units."""
         return numbers.hex_float(self.manifest.sigma)
 
     @property
     def of_machine(self) -> bool:
-        """Tell a release for a machine from one of classes."""
+        """True for machine statistics, False for class statistics."""
         return self.manifest.schema.features == "machine"
 
     def blocks(self) -> dict[str, slice]:
-        """Where each block lies."""
+        """Return the position of each nonempty block."""
         layout = self.manifest.schema.blocks
         return {b.name: slice(b.offset, b.offset + b.size) for b in layout if b.size}
 
 
 class Interrupted(Exception):
-    """Stands for a crash of a plant."""
+    """Simulated crash of a plant."""
 
 
 class Watch:
-    """A sampler that notes what it is asked, what it answers, and whether that was charged.
+    """Sampler that records its inputs and outputs, and whether each was charged before.
 
-    A release asks once for each of its parts; what the second part is about depends on the answer
-    to the first (docs/centred-release.md).
+    A release calls the sampler once for each of its parts; the second part depends on the answer to
+    the first (docs/centred-release.md).
 
     Args:
-        sampler: Answers; noise that the audit chooses is known to the last bit.
-        home: Home folder of the plant, whose ledger another process reads.
-        request_id: The request that is to be charged.
+        sampler: Sampler of the noise that the audit chooses.
+        home: Home folder of the plant, whose ledger is read from disk.
+        request_id: Id of the request that must have been charged.
     """
 
     def __init__(self, sampler: Sampler, home: Path, request_id: str) -> None:
@@ -229,7 +234,7 @@ class Watch:
         self.unpaid = 0
 
     def __call__(self, exact: Integers, sigma: float) -> Integers:
-        """Answer for the next part."""
+        """Sample noisy values for the next part."""
         request_ids = [charge.request_id for charge in charges(self._home)]
         self.unpaid += self._request_id not in request_ids
         self.sigmas.add(sigma)
@@ -239,7 +244,7 @@ class Watch:
 
 
 def in_file_order(parts: Sequence[Integers], file: Opened) -> Integers:
-    """Join a release's parts, ``[L]``: two where it has sums; empty if they are not so many."""
+    """Join a release's parts in file order, ``[L]``; empty if their number is not the expected."""
     if len(parts) != 1 + ("sums" in file.blocks()):
         return np.zeros(0, dtype=np.int64)
     if len(parts) == 1:
@@ -250,21 +255,21 @@ def in_file_order(parts: Sequence[Integers], file: Opened) -> Integers:
 
 
 def ledger_entries(home: Path) -> list[Entry]:
-    """Every entry that another process sees on the disk."""
+    """Read all ledger entries from disk, as another process sees them."""
     with closing(sources.open_source(home)) as source:
         return list(sources.stored_entries(source))
 
 
 def charges(home: Path) -> list[Charge]:
-    """The CHARGE entries that another process sees on the disk."""
+    """Read the CHARGE entries from disk, as another process sees them."""
     return [entry for entry in ledger_entries(home) if isinstance(entry, Charge)]
 
 
 def read_release(data: bytes) -> Opened:
-    """Take a covered release apart. Signature and proofs are not this audit's matter.
+    """Decode a covered release, without checking its signature and proofs.
 
     Raises:
-        DecodeError: The bytes are no covered release.
+        DecodeError: The bytes are not a covered release.
     """
     covered_file = statistics_file.decode_covered(data)
     manifest, integers = statistics_file.read_unverified(covered_file.release)

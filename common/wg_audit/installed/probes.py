@@ -1,8 +1,8 @@
-"""The audit's probes: each asks plants in one way, and says what is wrong with their answers.
+"""Probes of the audit: each asks plants certain questions, and records errors in their answers.
 
-What is held against every answer is in ``bench``. No probe here can raise a false alarm: what each
-demands is certain, whatever noise is drawn. Noise that plants add by themselves is kept for
-``noise`` and ``canaries``.
+The checks that apply to every answer are in ``bench``. A probe cannot raise a false alarm, because
+a correct program meets its conditions whatever noise it draws. The noise that plants draw is
+recorded for ``noise`` and ``canaries``.
 """
 
 import functools
@@ -53,15 +53,15 @@ from wg_audit.installed.reference import Reference
 from wg_core.ledger import entries
 from wg_core.wire import canonical, covered
 
-MANY = 12_000  # More than 8,192, the largest part in which the client works
-_GROUPS = 7  # Of pictures, each twice as large as the one before
-PICTURES = 2**_GROUPS - 1  # More than 64, the largest part that the client encodes at once
-_COUNTS = (0, *(2**k for k in range(9)))  # Records of data sets, from none on
-_LARGE = 4 * SIDE, 4 * SIDE  # Pixels of large pictures
-_FIXED = 339  # Questions beside those about canaries and shapes
-_UNITS = 18  # The largest has 256 records
-_REPEATS = 4  # Releases of one snapshot with canaries
-_LEAST_ENTRIES = 100  # Of each shape, so that noise of half the width is seen in it
+MANY = 12_000  # More than 8,192, the client's largest chunk of records
+_GROUPS = 7  # Number of groups of images, each twice as large as the previous group
+PICTURES = 2**_GROUPS - 1  # More than 64, the client's largest batch for the encoder
+_COUNTS = (0, *(2**k for k in range(9)))  # Numbers of records in data sets
+_LARGE = 4 * SIDE, 4 * SIDE  # Shape of large images, in pixels
+_FIXED = 339  # Number of questions other than those about canaries and shapes
+_UNITS = 18  # Number of units; the largest has 256 records
+_REPEATS = 4  # Number of releases of one snapshot with canaries
+_LEAST_ENTRIES = 100  # Entries of each shape that suffice to detect noise of half the width
 _FREE = 10_000  # Number of the first question at epsilon 0
 
 _FRESH_FIELDS = (
@@ -73,11 +73,11 @@ _FRESH_FIELDS = (
     ".anchored_root",
     ".payload_sha256",
 )
-"""Random values, hashes of noise, and hashes of entries that hold one."""
+"""Fields with random values, with hashes of noise, or with hashes of entries that hold either."""
 
 
 def freeze_versions(bench: Bench) -> None:
-    """Snapshots of one plant, of all sizes; two are of the same records, one of large pictures."""
+    """Release snapshots of all sizes of one plant, including repeated records and large images."""
     classes = len(SETUP.labels)
     records = made_up.with_copies(bench.crowd(FEW, SETUP), classes)
     versions = [records, records, *(bench.crowd(count, SETUP) for count in _COUNTS)]
@@ -92,7 +92,7 @@ def freeze_versions(bench: Bench) -> None:
 
 
 def _odd_records(bench: Bench, setup: Setup) -> list[list[Record]]:
-    """List data sets unlike those of plants: of extreme vectors, of one class, without a label."""
+    """List unusual data sets: extreme vectors, a single class, no labels."""
     records = bench.crowd(FEW, setup)
     return [
         made_up.extremes(bench.rng, setup),
@@ -102,7 +102,7 @@ def _odd_records(bench: Bench, setup: Setup) -> list[list[Record]]:
 
 
 def count_units(bench: Bench) -> None:
-    """Units of one record to hundreds share their weight, whatever they are called."""
+    """Check that units of 1 to 1000 records share their weight, whatever their names."""
     setup = replace(SETUP, unit_rule="weight")
     units = bench.rng.permutation(made_up.owners(_UNITS)).tolist()
     records = bench.crowd(len(units), setup, units)
@@ -118,7 +118,7 @@ def count_units(bench: Bench) -> None:
 
 
 def read_layouts(bench: Bench) -> None:
-    """Records in folders and in tables, pictures of other shapes, and classes that look alike."""
+    """Release from folders and tables, images of other shapes, and similar class names."""
     for setup, shape in (
         (replace(SETUP, layout="folders"), (SIDE, SIDE)),
         (replace(SETUP, layout="table"), (8, 100)),
@@ -128,7 +128,7 @@ def read_layouts(bench: Bench) -> None:
     ):
         units = [f"unit-{number}" for number in bench.rng.integers(0, FEW // 3, FEW)]
         records = bench.crowd(FEW, setup, units, shape)
-        if setup.acceptance and setup.unit_rule == "weight":  # of units without a label none knows
+        if setup.acceptance and setup.unit_rule == "weight":  # every unit needs a label here
             copies = [replace(record, label=max(record.label, 0)) for record in records]
         else:
             copies = made_up.with_copies(records, len(setup.labels))
@@ -137,7 +137,7 @@ def read_layouts(bench: Bench) -> None:
 
 
 def try_shapes(bench: Bench) -> None:
-    """Plants of every number of features, with two classes, ten, and others."""
+    """Release at plants with every number of features, and with various numbers of classes."""
     larger = bench.rng.integers(
         bench.size.dimensions.stop, made_up.DIMENSIONS, bench.size.larger
     ).tolist()
@@ -162,12 +162,12 @@ def try_shapes(bench: Bench) -> None:
 
 
 def _shapes(size: Size) -> list[tuple[int, int]]:
-    """Numbers of classes and of features that are always tried."""
+    """Return the (classes, features) that are always tested."""
     return [((2, 10, 2, 10, 1, 5)[d % 6], d) for d in size.dimensions]
 
 
 def _releases(classes: int, dimension: int) -> int:
-    """Return the number of releases of a shape that have noise enough to look at."""
+    """Return the number of releases of a shape that give enough noise to test."""
     return 1 + _LEAST_ENTRIES // (1 + classes + classes * dimension + dimension)
 
 
@@ -179,7 +179,7 @@ def questions(size: Size) -> int:
 
 
 def compare_declarations(bench: Bench) -> None:
-    """Plants that declare the same, with other records or none: fields that leave are the same."""
+    """Compare released fields of plants with the same declarations and other records, or none."""
     setup = replace(SETUP, acceptance=0.25)
     classes = len(setup.labels)
     few_records = bench.crowd(FEW, setup)
@@ -212,7 +212,7 @@ def compare_declarations(bench: Bench) -> None:
 
 
 def repeat_in_twins(bench: Bench) -> None:
-    """Copies of a plant that are equal in all but what the operating system draws."""
+    """Compare copies of a plant that differ only in the operating system's randomness."""
     with bench.note_errors(), bench.fresh(SETUP) as plant:
         records = bench.crowd(FEW, SETUP)
         with plant.twin() as twin:
@@ -236,7 +236,7 @@ def repeat_in_twins(bench: Bench) -> None:
 def _run_twice(
     plant: AuditedPlant, work: Callable[[], bytes], *, fixed_entropy: bool = False
 ) -> Iterator[bytes]:
-    """Yield what the work gives at a plant, and what it gives at the same place once more."""
+    """Yield the results of running work at a plant twice from the same state."""
     with tempfile.TemporaryDirectory(prefix="wg-audit-") as folder:
         backup = Path(folder) / "home"
         shutil.copytree(plant.home, backup)
@@ -247,7 +247,7 @@ def _run_twice(
 
 
 def _release_without_sampler(plant: AuditedPlant) -> bytes:
-    """Ask where the sampler that is charged fails; empty if there is no answer."""
+    """Ask for a release while OpenDP's samplers fail; return empty bytes if there is no answer."""
     measurements = importlib.import_module("opendp.measurements")
 
     def fail(*words: object, **options: object) -> None:
@@ -258,12 +258,12 @@ def _release_without_sampler(plant: AuditedPlant) -> bytes:
             setattr(measurements, name, fail)
     try:
         return plant.release(make_question(1), None)
-    except Exception:  # noqa: BLE001 - however it fails, nothing leaves
+    except Exception:  # noqa: BLE001 - after any exception, nothing is released
         return b""
 
 
 def encode_apart(bench: Bench) -> None:
-    """The plant's own encoder makes of pictures together what it makes of them apart."""
+    """Check that the plant's encoder gives an image the same features in groups of all sizes."""
     setup = Setup(labels=labels(3))
     pictures = made_up.pictures(bench.rng, PICTURES, 3)
     groups = [pictures, *(pictures[2**k - 1 : 2 ** (k + 1) - 1] for k in range(_GROUPS))]
@@ -280,7 +280,7 @@ def encode_apart(bench: Bench) -> None:
 
 
 def score_canaries(bench: Bench) -> None:
-    """Scores of canaries that were in the data, and of those that were not."""
+    """Score canaries in the data, and canaries not in the data."""
     count = bench.size.canaries
     setup = Setup(labels=labels(count), dimension=count)
     birds = made_up.canaries(count)
@@ -314,7 +314,7 @@ PROBES: tuple[Callable[[Bench], None], ...] = (
     encode_apart,
     score_canaries,
 )
-"""The probes, in the order in which they are run."""
+"""Probes in the order in which they run."""
 
 
 def _declared_fields(
@@ -323,7 +323,7 @@ def _declared_fields(
     """Ask a plant for a statement, freeze, ask for releases and for the statement again.
 
     Returns:
-        Every field of every file, by name.
+        Fields of every file and ledger entry, by name.
     """
     statement = _state(bench, plant, setup, 0)
     files = bench.release(plant, setup, records, 0, far)
@@ -338,7 +338,7 @@ def _declared_fields(
 
 
 def _state(bench: Bench, plant: AuditedPlant, setup: Setup, number: int) -> dict[str, Any]:
-    """Ask at epsilon 0: no noise, no charge, and the classes as they are declared."""
+    """Ask at epsilon 0, and check that the plant declares its classes without noise or charge."""
     question = replace(make_question(_FREE + number), epsilon="0")
     watch = Watch(far, plant.home, question.request_id)
     charge_count = len(charges(plant.home))
@@ -354,7 +354,7 @@ def _state(bench: Bench, plant: AuditedPlant, setup: Setup, number: int) -> dict
 
 
 def _fields(file: Opened) -> dict[str, Any]:
-    """List every field of a release, its charge and its entry, by name."""
+    """Return every field of a release, its charge and its entry, by name."""
     parts = {"manifest": file.manifest, "charge": file.charge, "release": file.entry}
     fields = {"size": len(file.data)}
     for kind, record in parts.items():
@@ -363,7 +363,7 @@ def _fields(file: Opened) -> dict[str, Any]:
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Walk what is nested in a record, down to values and lists."""
+    """Yield the nested fields of a record, down to values and lists."""
     if isinstance(value, dict):
         for key, part in value.items():
             yield from _flat(f"{name}.{key}", part)

@@ -1,8 +1,8 @@
-"""Work in a process of its own that is equal to this one in all but what the system draws.
+"""Execution of work in a copy of this process that differs only in the system's randomness.
 
-Clocks stand still, the process has one id, and what is in memory is the same, generators included:
-what two such processes have in common, an adversary can have, too. Where asked, what Python draws
-from the system is known, too; what libraries draw by themselves is not.
+In each copy, clocks stand still, process ids are the same, and so is the memory, including random
+generators. An adversary could know everything that two copies share. On request, the randomness
+that Python draws from the system is fixed too, but not that which libraries draw themselves.
 """
 
 import multiprocessing
@@ -22,13 +22,14 @@ _CLOCKS = ("time", "monotonic", "perf_counter", "process_time")
 
 
 def run_in_copy(work: Callable[[], bytes], *, fixed_entropy: bool = False) -> bytes:
-    """Return what the work gives in a copy of this process.
+    """Run work in a copy of this process, and return its result.
 
     Args:
-        fixed_entropy: Python draws nothing from the system, and always the same.
+        work: Function to run.
+        fixed_entropy: True to replace Python's entropy from the system by a fixed stream.
 
     Raises:
-        InternalError: The work failed, or the system makes no copies of processes.
+        InternalError: The work failed, or the system cannot fork processes.
     """
     if "fork" not in multiprocessing.get_all_start_methods():
         raise InternalError("audit: this system makes no copies of processes; audit on Linux")

@@ -1,4 +1,4 @@
-"""Made-up records: pictures, and vectors of the audit's choice written as pictures."""
+"""Simulated records: images, and feature vectors of the audit's choice written as images."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,17 +12,17 @@ from wg_audit.installed.plant import MACHINE_NUMBERS, SIDE, Floats, Record, Setu
 Shape = tuple[int, int] | tuple[int, int, int]
 
 STEP = 2.0**-20
-"""Features are multiples of it, so that they are whole numbers to the reference."""
+"""Step of features, whose multiples are whole numbers in the reference."""
 
 DIMENSIONS = (SIDE * SIDE - 8) // 4
-"""Most features that a picture can hold."""
+"""Largest number of features that an image can hold."""
 
-_DISTINCT_VECTORS = 64  # Of a crowd: the reference computes each of them once
+_DISTINCT_VECTORS = 64  # Number of distinct vectors in a crowd; the reference computes each once
 _LENGTHS = (
     *(0, 2.0**-18, 2.0**-12, 2.0**-6, 0.5, 0.99, 1.01, 1.5, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4),
     *(1e5, 1e6, 1e8, 1e10, 1e14, 1e20, 1e25, 1e30, 1e36, 3e38),
 )
-"""Of extreme vectors, clip radii."""
+"""Lengths of extreme vectors, in clip radii."""
 
 LOOK_ALIKES = (
     *("part A", "Part A", "PART A", "part a", "part \uff21", "part \u0410", "part \u00c5", "partA"),
@@ -30,9 +30,9 @@ LOOK_ALIKES = (
     *("\u00df", "ss", "\ufb01", "fi", "\u3042", "\u30a2", "\uff71"),
     *(f"{'0123456789' * 9}-{number}" for number in range(2)),
 )
-"""Names of classes that programs might take for each other."""
+"""Names of classes that programs might confuse."""
 
-_SPREAD = 0.6  # Length of a crowd's middle, and of what its vectors have beyond, clip radii
+_SPREAD = 0.6  # Length of a crowd's mean, and of its vectors' deviations, in clip radii
 
 
 def vector(
@@ -42,7 +42,7 @@ def vector(
     unit: str = "unit",
     shape: Shape = (SIDE, SIDE),
 ) -> Record:
-    """A picture whose first bytes are features, float32; ``number`` makes its content unique."""
+    """Build an image whose first bytes are float32 features; ``number`` makes it unique."""
     raw = np.asarray(features, dtype="<f4").tobytes() + number.to_bytes(8, "little")
     pixels = np.zeros(math.prod(shape), dtype=np.uint8)
     pixels[: len(raw)] = np.frombuffer(raw, dtype=np.uint8)
@@ -50,12 +50,12 @@ def vector(
 
 
 def features_of(pixels: NDArray[np.uint8], dimension: int, before: int) -> NDArray[np.float32]:
-    """The features in a picture's bytes, float32 ``[dimension]``, behind so many others."""
+    """Read features from an image's bytes, float32 ``[dimension]``, after ``before`` others."""
     return np.frombuffer(pixels.tobytes(), dtype="<f4", count=dimension, offset=4 * before)
 
 
 def width(setup: Setup) -> int:
-    """Number of float32 in the pictures of a plant."""
+    """Return the number of float32 values in each image of a plant."""
     return setup.dimension + (MACHINE_NUMBERS if setup.machine else 0)
 
 
@@ -66,14 +66,18 @@ def crowd(
     units: Sequence[str] = (),
     shape: Shape = (SIDE, SIDE),
 ) -> list[Record]:
-    """Records around one point away from the origin, a third of them beyond the clip.
+    """Simulate records around one point away from the origin, a third of them beyond the clip.
 
-    Some have no label, one in each a NaN and an infinite feature, and the last of three classes or
-    more has no record. Labels are more frequent the smaller they are, but for the first.
+    Some records have no label, one distinct vector has a NaN and one an infinite feature, and the
+    last of three or more classes has no record. Except for the first label, label frequencies fall
+    with the index.
 
     Args:
-        units: Privacy unit of each record; empty: one each.
-        shape: Pixels of a picture.
+        rng: Source of the records.
+        size: Number of records.
+        setup: Configuration of the plant.
+        units: Privacy unit of each record; empty for one unit per record.
+        shape: Shape of an image in pixels.
     """
     dimension, classes = setup.dimension, len(setup.labels)
     middle = _direction(rng, 1, dimension) * _SPREAD
@@ -83,10 +87,10 @@ def crowd(
         numbers = _direction(rng, len(centres), MACHINE_NUMBERS)
         centres = np.hstack([centres, numbers * rng.uniform(0.2, 3, (len(centres), 1))])
     centres = np.rint(centres / STEP) * STEP
-    if dimension < 3:  # Beside a NaN a feature is alone; clipped, it may round below the last grid
-        # point, and only where it is a power of two certainly does not.
+    if dimension < 3:  # Beside a NaN, a single feature remains; after clipping it may round below
+        # the last grid point, unless it is a power of two.
         centres = np.ldexp(np.sign(centres), np.frexp(centres)[1])
-    centres[1:2, 0], centres[2:3, 0] = np.nan, np.inf  # of a few records, as many as there are
+    centres[1:2, 0], centres[2:3, 0] = np.nan, np.inf  # slices allow fewer than three rows
     present = classes if classes < 3 else classes - 1
     frequent = np.array([0.1, *(2.0**-k for k in range(present - 1))])
     labels = rng.choice(present, size, p=frequent / frequent.sum())
@@ -98,11 +102,11 @@ def crowd(
 
 
 def with_copies(records: Sequence[Record], classes: int) -> list[Record]:
-    """Records, and some of their contents again.
+    """Add copies of some records.
 
-    One under the same label, one under another, one without a label, one in another unit under
-    another label, and one under a label that is not declared. One is there with a bit changed in
-    one byte, for bytes of all distances from the end, under another label.
+    The copies have the same label, another label, no label, another unit and another label, or an
+    undeclared label. Further copies of one record, under another label, differ in one bit at
+    distances from the end that double.
     """
     same_label, two_labels, no_label, two_units, changed_late, *_ = [
         record for record in records if record.label >= 0
@@ -125,7 +129,7 @@ def with_copies(records: Sequence[Record], classes: int) -> list[Record]:
 
 
 def _with_a_bit_changed(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """Yield the pixels with a bit changed 1, 2, 4 … bytes from the end, up to the middle."""
+    """Yield the pixels with one bit flipped 1, 2, 4, ... bytes from the end, up to the middle."""
     for distance in 2 ** np.arange(pixels.size.bit_length() - 1):
         copy = pixels.copy()
         copy.flat[-distance] ^= 1
@@ -133,7 +137,7 @@ def _with_a_bit_changed(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]
 
 
 def extremes(rng: np.random.Generator, setup: Setup) -> list[Record]:
-    """Vectors of all lengths that a float32 can have, none at all, and some that are no numbers."""
+    """Build vectors of all lengths that float32 can hold, zero vectors, and invalid vectors."""
     columns, classes = width(setup), len(setup.labels)
     halves = [_direction(rng, len(_LENGTHS), setup.dimension)]
     if setup.machine:
@@ -151,7 +155,7 @@ def extremes(rng: np.random.Generator, setup: Setup) -> list[Record]:
 
 
 def unit_names(count: int) -> list[str]:
-    """List names that look alike, and names that are equal but for their last characters."""
+    """List names that look alike, and names that differ in their last characters only."""
     look_alikes = ["part A", "Part A", "part a", "part \uff21", "part \u0410", "part A ", " part A"]
     look_alikes += ["part \u00c5", "part A\u030a", "part \u212b", "part\u00a0A", "part\u200b A"]
     return look_alikes + [
@@ -160,26 +164,26 @@ def unit_names(count: int) -> list[str]:
 
 
 def uneven_owners() -> list[str]:
-    """List units once for each record: most of one, some of odd numbers, one of very many."""
+    """List the unit of each record for uneven units, most of 1 record and one of 1000."""
     sizes = [*[1] * 300, 3, 5, 6, 7, 11, 13, 100, 1000]
     return [f"unit-{number}" for number, size in enumerate(sizes) for _ in range(size)]
 
 
 def owners(count: int) -> list[str]:
-    """List units by ``unit_names``, once for each record: of one, one, two, two, four and more."""
+    """List the unit of each record for units of 1, 1, 2, 2, 4, 4, ... records."""
     return [
         name for number, name in enumerate(unit_names(count)) for _ in range(2 ** (number // 2))
     ]
 
 
 def canaries(count: int) -> list[Record]:
-    """Vectors far beyond the clip, each alone in its class and along its own axis."""
+    """Build vectors far beyond the clip, each alone in its class and along its own axis."""
     canary_length = 4.0
     return [vector(canary_length * row, n, n, f"canary-{n}") for n, row in enumerate(np.eye(count))]
 
 
 def pictures(rng: np.random.Generator, count: int, classes: int) -> Sequence[Record]:
-    """Stripes of random directions, widths and contrasts under grain."""
+    """Draw images of stripes with random directions, widths and contrasts, and pixel noise."""
     y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
     images = []
     for number in range(count):

@@ -1,8 +1,8 @@
-"""What a data set's exact statistics must be: slowly, in integers, by code of its own.
+"""Reference implementation of a data set's exact statistics: slow, in integers, independent.
 
-From the formulas in the docstrings of ``privacy.schema``, ``privacy.exact`` and
-``privacy.centring``, and with none of their code. Features are whole multiples of
-``records.STEP``, so that clipping needs square roots of integers alone.
+It follows the formulas in the docstrings of ``privacy.schema``, ``privacy.exact`` and
+``privacy.centring``, and shares no code with them. Features are whole multiples of
+``records.STEP``, so clipping needs square roots of integers only.
 """
 
 import math
@@ -20,15 +20,15 @@ _LONGEST = Fraction(15, 16)
 
 
 class Reference:
-    """The statistics that a release is to be of.
+    """Exact statistics that a release must be based on.
 
     Args:
-        setup: Setup of the plant.
-        records: Those of its data set that are not in the acceptance set.
-        file: The release; of it are used the weights, and for the centre what is in its first part.
+        setup: Configuration of the plant.
+        records: Records of its data set outside the acceptance set.
+        file: The release, for its weights and for the first part that determines the centre.
 
     Raises:
-        VerificationError: The release is of another layout.
+        VerificationError: The release has another layout.
     """
 
     def __init__(self, setup: Setup, records: Sequence[Record], file: Opened) -> None:
@@ -54,7 +54,7 @@ class Reference:
         self._weight = schema.sum_weight * self._grid // self.radius
 
     def statistics(self) -> Integers:
-        """int64 ``[L]``."""
+        """Return the exact statistics, int64 ``[L]``."""
         total = np.zeros(self._schema.length, dtype=np.int64)
         for rows in self._units():
             unit_sum = sum((self.vector(record) for record in rows), np.zeros_like(total))
@@ -75,7 +75,7 @@ class Reference:
         schema, classes, d = self._schema, len(self._schema.labels), self._schema.dimension
         q = self._on_grid(features)
         counts = np.zeros(classes + 1, dtype=np.int64)
-        counts[label] = schema.count_weight  # -1: the last, of records without a label
+        counts[label] = schema.count_weight  # -1 is the last, for records without a label
         sums = np.zeros((classes, d), dtype=np.int64)
         if label >= 0:
             distance = _within([a - b for a, b in zip(q, self.point, strict=True)], self.radius)
@@ -83,13 +83,13 @@ class Reference:
         return np.concatenate([counts, sums.ravel(), schema.moment_weight * np.array(q)])
 
     def _on_grid(self, features: list[float]) -> list[int]:
-        """Clipped to one clip radius and rounded toward zero: S |x| / max(|x|_2, R)."""
+        """Clip features to the radius and round toward zero: S |x| / max(|x|_2, R)."""
         steps = [round(x / made_up.STEP) if math.isfinite(x) else 0 for x in features]
         longest = max(_squares(steps), round(1 / made_up.STEP) ** 2)
         return [_signed(math.isqrt((self._grid * x) ** 2 // longest), x) for x in steps]
 
     def _units(self) -> Iterable[list[Record]]:
-        """List the records that count, unit by unit."""
+        """Yield the records in the statistics, unit by unit."""
         contents: dict[str, dict[bytes, list[Record]]] = {}
         for record in self._records:
             if record.label < len(self._setup.labels):
@@ -122,14 +122,14 @@ class Reference:
 
 
 def _settle(copies: list[Record]) -> Record | None:
-    """Return the record that counts of those with one content; None if they have two labels."""
+    """Return the record that represents copies of one content; None if their labels conflict."""
     labelled = [record for record in copies if record.label >= 0]
     label_count = len({record.label for record in labelled})
     return (labelled or copies)[0] if label_count < 2 else None
 
 
 def _within(values: list[int], radius: int) -> list[int]:
-    """A vector no longer than ``radius``: each entry times radius over length, toward zero."""
+    """Clip a vector to ``radius``: each entry times radius over length, rounded toward zero."""
     squares = _squares(values)
     if squares <= radius**2:
         return values
