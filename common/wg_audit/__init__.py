@@ -1,1 +1,1 @@
-"""The auditor: verifies offline and trusts nobody."""
+"""Offline auditor of ledgers and releases, which trusts no party."""

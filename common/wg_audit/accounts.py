@@ -1,10 +1,10 @@
-"""What a verified history cost: epsilon of each lineage by two code bases, and what charges said.
+"""Privacy cost of a verified history: epsilon of each lineage by two independent code bases.
 
-What is converted are the auditor's own sums (``composition``). ``primary`` is dp-accounting's
-privacy loss distribution (``privacy.accounting``), ``independent`` is closed-form Gaussian DP
-(``composition.epsilon``). They must agree, and the primary figure must be under the cap. Since
+Both convert the auditor's own sums (``composition``). ``primary`` is dp-accounting's privacy loss
+distribution (``privacy.accounting``), ``independent`` is closed-form Gaussian DP
+(``composition.epsilon``). They must agree, and the primary figure must not exceed the cap. Since
 composed epsilon only grows, a cap that holds at the end held after every charge. The epsilons that
-charges state are checked with a vectorised evaluation of the closed form.
+charges state are checked by a vectorised evaluation of the closed form.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from wg_core.privacy import accounting
 from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
 
 ALONE_LOW, ALONE_HIGH = 1e-6, 1e-3
-"""Relative: by how much a charge's own epsilon may be below what it costs, and above."""
+"""Relative tolerances of a charge's stated epsilon below and above its computed cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +34,9 @@ class LineageAccount:
         burned: Number of charges without a release.
         mu_squared: Sum of mu^2 of Gaussian charges.
         delta: Delta of the cap and of all epsilons here.
-        cap_epsilon: The cap.
+        cap_epsilon: Epsilon of the cap.
         primary: Composed epsilon by dp-accounting.
-        independent: The same by other code.
+        independent: Composed epsilon by independent code.
     """
 
     lineage: str
@@ -51,7 +51,7 @@ class LineageAccount:
 
 
 def accounts(log: Composition) -> list[LineageAccount]:
-    """Convert every budget to epsilon, and hold it against its cap.
+    """Convert every budget to epsilon, and compare it with its cap.
 
     Raises:
         VerificationError: A cap is exceeded, or the two code bases disagree.
@@ -82,20 +82,20 @@ def accounts(log: Composition) -> list[LineageAccount]:
 
 @dataclass(slots=True)
 class AloneFigures:
-    """Costs that charges state for themselves alone, collected one by one."""
+    """Stated costs of single charges, collected one by one."""
 
     figures: StatedFigures = field(default_factory=StatedFigures)
 
     @property
     def largest_delta(self) -> float:
-        """The largest delta that a charge states for itself; zero if there is none."""
+        """Largest stated delta of a single charge; zero if there is no charge."""
         return max(self.figures.delta, default=0.0)
 
     def add(self, charge: Charge) -> None:
-        """Check a charge against its blocks, and keep what it says that it costs.
+        """Check a charge against its blocks, and record its stated cost.
 
         Raises:
-            VerificationError: It contradicts its blocks (``rederive.check_charge``).
+            VerificationError: The charge contradicts its blocks (``rederive.check_charge``).
         """
         rederive.check_charge(charge)
         seq = charge.head.seq
@@ -106,10 +106,10 @@ class AloneFigures:
 
 
 def check_alone(figures_alone: AloneFigures) -> None:
-    """Hold the epsilon that each charge states for itself against its own event.
+    """Compare the stated epsilon of each single charge with the cost of its event.
 
     Raises:
-        VerificationError: A charge states less than it costs, or more.
+        VerificationError: A charge states less or more than its cost.
     """
     columns = _columns(figures_alone.figures)
     if columns is None:
@@ -128,12 +128,12 @@ def check_alone(figures_alone: AloneFigures) -> None:
 
 
 def worst(accounts: list[LineageAccount]) -> LineageAccount | None:
-    """The account that is closest to its cap."""
+    """Return the account that is closest to its cap."""
     return max(accounts, key=lambda account: account.primary / account.cap_epsilon, default=None)
 
 
 def _check(account: LineageAccount) -> None:
-    # Relative: another machine's arithmetic may differ in the last digits from the site's.
+    # Floating-point arithmetic on another machine may differ in the last digits.
     relative_tolerance = 1e-7
     largest_difference = 1e-3
     if account.primary > account.cap_epsilon * (1 + relative_tolerance):
@@ -152,7 +152,7 @@ _Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def _columns(figures: StatedFigures) -> _Columns | None:
-    """Index, mu^2 in units, delta and epsilon as arrays; none if there are no rows."""
+    """Return index, mu^2 in units, delta and epsilon as arrays; None if there are no rows."""
     if not len(figures.seq):
         return None
     return (
@@ -164,10 +164,10 @@ def _columns(figures: StatedFigures) -> _Columns | None:
 
 
 def check_stated(figures: StatedFigures) -> None:
-    """Hold the epsilons that charges state against their own events.
+    """Compare the stated epsilons of charges with the costs of their events.
 
     Raises:
-        VerificationError: A charge states another epsilon than its events have.
+        VerificationError: A stated epsilon differs from the cost of the events.
     """
     relative_tolerance = 1e-4
     columns = _columns(figures)

@@ -1,7 +1,8 @@
-"""Answers of the dossier: what a verified log and its files say, and where it stands.
+"""Answers of the dossier from a verified log and its files, each with its evidence.
 
-*Computed* here from entries, *compared* with files or keys that came from elsewhere, or *stated* on
-the log by the site before the release. The log's own word for a key or a witness is no answer.
+An answer is *computed* from entries, *compared* with files or keys from other sources, or *stated*
+on the log by the site before the release. A key or a witness that only the log itself vouches for
+gives no answer.
 """
 
 import math
@@ -23,7 +24,7 @@ from wg_core.ledger.entries import Charge, Dataset
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One answer, and where it stands."""
+    """Answer to a question, and the location of its evidence."""
 
     says: str
     where: str
@@ -31,7 +32,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Records:
-    """A verified log, and those of its entries that the forms ask about, oldest first."""
+    """Verified log, and its charges and data sets, oldest first."""
 
     finding: Finding
     charges: Sequence[Charge]
@@ -39,11 +40,11 @@ class Records:
 
 
 def read(path: Path, finding: Finding) -> Records:
-    """Read the entries of a log that was verified.
+    """Read the entries of a verified log.
 
     Args:
-        path: A client's home, a ledger file or an export.
-        finding: From ``verification.verify`` of that path.
+        path: Path of a client's home, a ledger file or an export.
+        finding: Result of ``verification.verify`` for that path.
 
     Raises:
         ConfigError: The path cannot be read.
@@ -90,7 +91,7 @@ def _words(records: Records, words: Callable[[Charge], str]) -> Iterator[Evidenc
 
 
 def _spent_budgets(records: Records) -> Iterator[tuple[LineageAccount, list[int]]]:
-    """Budgets of which something was spent, and the entries that say so."""
+    """Yield each budget with some spend, and the indices of the entries that show it."""
     state = records.finding.history.state
     for account in records.finding.accounts:
         if account.primary > 0:
@@ -103,7 +104,7 @@ def _spent_budgets(records: Records) -> Iterator[tuple[LineageAccount, list[int]
 
 
 def epsilon(records: Records) -> Iterator[Evidence]:
-    """ε and δ of each budget, composed."""
+    """Answer: composed ε and δ of each budget."""
     for account, indices in _spent_budgets(records):
         yield Evidence(
             text(
@@ -121,7 +122,7 @@ def epsilon(records: Records) -> Iterator[Evidence]:
 
 
 def guess(records: Records) -> Iterator[Evidence]:
-    """Hypothesis testing view of (ε, δ): the best test between two equally likely neighbours."""
+    """Answer: success rate of the best test between two equally likely neighbours, from (ε, δ)."""
     for account, indices in _spent_budgets(records):
         inverse = math.exp(-account.primary)
         yield Evidence(
@@ -136,7 +137,7 @@ def guess(records: Records) -> Iterator[Evidence]:
 
 
 def cap(records: Records) -> Iterator[Evidence]:
-    """The cap of each budget, and when it comes back."""
+    """Answer: the cap of each budget, and the rule by which a spent budget is renewed."""
     places: dict[str, list[int]] = {}
     for entry in records.datasets:
         sentence = text(
@@ -151,7 +152,7 @@ def cap(records: Records) -> Iterator[Evidence]:
 
 
 def variant(records: Records) -> Iterator[Evidence]:
-    """The variant of differential privacy."""
+    """Answer: the variant of differential privacy."""
     return _words(records, lambda charge: charge_words.sentence_of(charge.guarantee.variant))
 
 
@@ -187,7 +188,7 @@ def mechanism(records: Records) -> Iterator[Evidence]:
 
 
 def rederived_charges(records: Records) -> Iterator[Evidence]:
-    """Which charges follow from their own blocks."""
+    """Answer: the charges whose cost follows from their own blocks."""
     if records.charges:
         yield Evidence(
             text(
@@ -210,7 +211,7 @@ def subsampling(records: Records) -> Iterator[Evidence]:
 
 
 def files(records: Records) -> Iterator[Evidence]:
-    """Which files are those that were charged."""
+    """Answer: the received files that match their charges."""
     files = records.finding.received
     if files:
         yield Evidence(
@@ -225,7 +226,7 @@ def files(records: Records) -> Iterator[Evidence]:
 
 
 def program(records: Records) -> Iterator[Evidence]:
-    """Which program ran."""
+    """Answer: the program and its code digest."""
     return _words(
         records,
         lambda charge: text(
@@ -237,14 +238,14 @@ def program(records: Records) -> Iterator[Evidence]:
 
 
 def randomness(records: Records) -> Iterator[Evidence]:
-    """Where noise comes from."""
+    """Answer: the source of the noise's randomness."""
     return _words(
         records, lambda charge: charge_words.sentence_of(charge.implementation.randomness)
     )
 
 
 def count_noise(records: Records) -> Iterator[Evidence]:
-    """The noise on a class count, of the newest release that has such counts."""
+    """Answer: the noise on a class count in the newest release with class counts."""
     for charge in reversed(records.charges):
         counts = next((x for x in charge.mechanism.blocks if x.name == "counts"), None)
         if counts is not None and charge.guarantee.labels:
@@ -261,7 +262,7 @@ def count_noise(records: Records) -> Iterator[Evidence]:
 
 
 def decisions(records: Records) -> Iterator[Evidence]:
-    """Requests that people decided."""
+    """Answer: the requests that people decided."""
     decision_list = list(records.finding.history.state.decisions.values())
     if decision_list:
         yield Evidence(
@@ -276,7 +277,7 @@ def decisions(records: Records) -> Iterator[Evidence]:
 
 
 def chain(records: Records) -> Iterator[Evidence]:
-    """The log under a key that came from elsewhere."""
+    """Answer: the hash chain and signatures, checked by a ledger key from another source."""
     history, source = records.finding.history, records.finding.verdict.ledger_key.source
     if source != LOGS_WORD:
         yield Evidence(
@@ -291,7 +292,7 @@ def chain(records: Records) -> Iterator[Evidence]:
 
 
 def witnesses(records: Records) -> Iterator[Evidence]:
-    """Answer: cosignatures of witnesses whose keys are known from elsewhere."""
+    """Answer: cosignatures of witnesses whose keys came from another source."""
     for view in records.finding.verdict.witnesses:
         if view.size and view.source != LOGS_WORD:
             yield Evidence(
@@ -309,7 +310,7 @@ def witnesses(records: Records) -> Iterator[Evidence]:
 
 
 def recipients(records: Records) -> Iterator[Evidence]:
-    """Who got releases, and for what."""
+    """Answer: the recipients and purposes of releases."""
     uses = [(x.use.recipient, x.use.purpose, x.head.seq) for x in records.charges]
     reuses = records.finding.history.state.reuses.values()
     uses += [(x.recipient, x.purpose, x.head.seq) for x in reuses]
@@ -359,7 +360,7 @@ def logs(records: Records) -> Iterator[Evidence]:
 
 
 def blocks(records: Records) -> Iterator[Evidence]:
-    """The numbers of a release."""
+    """Answer: the numbers in a release."""
     return _words(
         records,
         lambda charge: text(
@@ -374,7 +375,7 @@ def blocks(records: Records) -> Iterator[Evidence]:
 
 
 def versions(records: Records) -> Iterator[Evidence]:
-    """The data sets and their versions."""
+    """Answer: the data sets and their versions."""
     if records.datasets:
         names = list(dict.fromkeys(entry.name for entry in records.datasets))
         yield Evidence(
@@ -390,7 +391,7 @@ def versions(records: Records) -> Iterator[Evidence]:
 
 
 def disclosures(records: Records) -> Iterator[Evidence]:
-    """Charges and releases."""
+    """Answer: the numbers of charges and releases."""
     state = records.finding.history.state
     if state.charges:
         yield Evidence(
@@ -407,7 +408,7 @@ def disclosures(records: Records) -> Iterator[Evidence]:
 
 
 def incidents(records: Records) -> Iterator[Evidence]:
-    """Logs and keys that were replaced."""
+    """Answer: the replaced logs and keys."""
     finding = records.finding
     if finding.succession.predecessor:
         sentence = text(

@@ -1,7 +1,7 @@
-"""Words that charges of this program have, as sentences that can be said in another language.
+"""Texts in charges of this program, as translatable sentences.
 
-A charge is evidence: its own words stay on the page as they are on the log. Where a sentence of
-the page speaks of them, it says them in the reader's language. Words of another program stay.
+A charge is evidence: its own texts stay on the page as they are on the log. Sentences of the page
+that mention them use the reader's language. Texts of another program are not translated.
 """
 
 import functools
@@ -55,16 +55,16 @@ _KNOWN = {
     "library": ("opendp", "dp-accounting", "numpy"),
     "post_processing": ("any; costs nothing (post-processing)",),
 }
-"""Words that a charge may state, by field; nothing else is known to protect anybody."""
+"""Texts that a charge may state, by field; other texts are not known to describe any protection."""
 
 
 def is_known(field: str, words: str) -> bool:
-    """Tell whether a charge's words in a field are ones that this program knows."""
+    """Return True if this program knows a charge's text in a field."""
     return any(_pattern(shape).fullmatch(words) for shape in _KNOWN[field])
 
 
 def sentence_of(*words: str) -> str:
-    """Words of a charge as a sentence; several are listed."""
+    """Turn texts of a charge into a translatable sentence; several texts are listed."""
     return list_names([_translate(sentence) for sentence in words])
 
 
@@ -80,7 +80,7 @@ def _translate(words: str) -> str:
 
 @functools.cache
 def _pattern(shape: str) -> re.Pattern[str]:
-    """At most one value, at its end or before words that are fixed."""
+    """Compile a template with at most one value, at its end or before fixed text."""
     return re.compile(
         re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9A-Za-z.+!-]+|not installed)", re.escape(shape))
     )

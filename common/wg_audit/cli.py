@@ -1,6 +1,6 @@
-"""``wg-audit``: the auditor's commands. Offline; neither torch nor flwr.
+"""``wg-audit``: the auditor's commands, which work offline and without torch and flwr.
 
-Everything heavy is imported inside a command, so that the program starts at once.
+Large modules are imported inside commands, so that the program starts fast.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from wg_audit.verification import Finding
 
 PLANTS_GROUP = "weightgate.audited_plants"
-"""Entry points that make plants for the audit of the installed path; the client has one."""
+"""Group of entry points that create plants for the empirical audit; the client has one."""
 
 _PATH = click.Path(path_type=Path)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -68,7 +68,7 @@ def verify(path: Path, report: Path | None, as_json: bool, **brought: Any) -> in
 
 
 def _say(finding: Finding, document: dict[str, Any]) -> None:
-    """Say the verdict, a line for each thing that was compared."""
+    """Print the verdict, with a line for each comparison."""
     verdict = finding.verdict
     origin = printable(document["origin"])
     say(
@@ -83,7 +83,7 @@ def _say(finding: Finding, document: dict[str, Any]) -> None:
     say(f"  {printable(speak(verdict.headline()))}")
 
     def show_finding(sentence: str) -> str:
-        return printable(speak(sentence))  # names in it are strangers'
+        return printable(speak(sentence))  # names in it are untrusted
 
     for problem in verdict.problems:
         say(text("  NOT VERIFIED  {problem}", problem=show_finding(problem)))
@@ -114,7 +114,7 @@ def _say(finding: Finding, document: dict[str, Any]) -> None:
 
 
 def _write_report(path: Path, finding: Finding, out: Path) -> list[Any]:
-    """Write the page; returns its dossier, for programs."""
+    """Write the page, and return its dossier for JSON output."""
     from wg_audit import answers, dossier
     from wg_audit.report import render
     from wg_core import atomic

@@ -1,10 +1,10 @@
-"""Budgets as the auditor adds them up: a fold over a log's entries, by rules of its own.
+"""The auditor's own composition of budgets: a fold over a log's entries.
 
-Written from docs/ledger-format.md ("How budgets add up"). It shares no code with the fold that
-writes a log and refuses entries (``wg_core.ledger.state``): entries are read here by the few fields
-that the sum needs, a charge costs what its own mechanism implies, and whatever two budgets have in
-common makes them one. It refuses nothing: what does not follow is for ``history.read`` to say, and
-what that believes wrongly shows as another sum.
+It follows docs/ledger-format.md ("How budgets add up"), and shares no code with the fold that
+writes a log and refuses entries (``wg_core.ledger.state``). It reads only the fields of entries
+that the sum needs, computes a charge's cost from its mechanism, and merges budgets that have
+anything in common. It refuses no entry: ``history.read`` checks the order of entries, and an error
+there shows as a different sum here.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class _Head(msgspec.Struct):
 
 
 class _Entry(msgspec.Struct):
-    """The fields of all kinds of entries that a sum of budgets needs."""
+    """Fields, from all kinds of entries, that a sum of budgets needs."""
 
     head: _Head
     predecessor: _Predecessor | None = None
@@ -92,15 +92,15 @@ class Budget:
     """Spend of one budget.
 
     Attributes:
-        lineages: IDs that entries call it by, the newest last.
-        names: Data sets that draw on it, oldest first.
-        commitments: Their contents.
-        caps: (epsilon, delta) of the caps that entries state, as decimal strings.
-        units: Privacy units that charges name, oldest first.
-        charges: Number of charges, inherited ones among them.
-        mu_squared: Sum of mu^2 of all charges, units of 2^-40.
-        inherited_units: Part of that sum that the first entry carries over from the log before.
-        open: Indices of charges that have no release.
+        lineages: Lineage IDs of the budget in entries, the newest last.
+        names: Names of its data sets, oldest first.
+        commitments: Commitments of its data sets.
+        caps: (epsilon, delta) of the stated caps, as decimal strings.
+        units: Privacy units of its charges, oldest first.
+        charges: Number of charges, including inherited ones.
+        mu_squared: Sum of mu^2 of all charges, in units of 2^-40.
+        inherited_units: Part of that sum that the first entry inherits from the previous log.
+        open: Indices of charges without a release.
     """
 
     lineages: dict[str, None] = field(default_factory=dict)
@@ -115,18 +115,18 @@ class Budget:
 
     @property
     def lineage(self) -> str:
-        """The ID that the newest entry calls it by."""
+        """Lineage ID of the budget in the newest entry."""
         return next(reversed(self.lineages), "")
 
     @property
     def cap(self) -> tuple[float, float]:
-        """The smallest cap on epsilon, and the smallest delta, that entries state."""
+        """Smallest stated epsilon and smallest stated delta of the caps."""
         epsilons, deltas = zip(*self.caps, strict=True)
         return min(map(numbers.decimal, epsilons)), min(map(numbers.decimal, deltas))
 
     def absorb(self, budget: Budget) -> None:
-        """Make another budget a part of this one: all that it spent counts."""
-        # What was this one's own stays the newest.
+        """Merge another budget into this one, with all of its spend."""
+        # The lineages of this budget stay the newest.
         self.lineages = budget.lineages | self.lineages
         self.names |= budget.names
         self.commitments |= budget.commitments
@@ -140,31 +140,34 @@ class Budget:
 
 @dataclass(slots=True)
 class Composition:
-    """The fold: budgets of a log, after the entries that were added."""
+    """Budgets of a log after some of its entries."""
 
     budgets: list[Budget] = field(default_factory=list)
 
     @classmethod
     def of(cls, entries: Iterable[bytes]) -> Composition:
-        """Budgets after all of these entries."""
+        """Return the budgets after all of some entries."""
         composition = cls()
         for data in entries:
             composition.add(data)
         return composition
 
     def add(self, data: bytes) -> None:
-        """Take the next entry, as canonical bytes.
+        """Add the next entry.
+
+        Args:
+            data: Canonical bytes of the entry.
 
         Raises:
-            DecodeError: It has not the fields of its kind.
-            VerificationError: The mechanism is unknown, so that nobody can say what it costs.
+            DecodeError: The entry lacks a field of its kind.
+            VerificationError: The mechanism is unknown, so its cost cannot be computed.
         """
         entry = decode(data)
         if entry.predecessor is not None:
             for spend in entry.predecessor.spends:
                 self._inherit(spend)
         elif entry.head.kind == "dataset":
-            # The lineage that the entry names is the one that all others become a part of.
+            # All other lineages merge into the lineage that the entry names.
             lineages = (*entry.inherits, entry.lineage)
             budget = self._budget([entry.name], [entry.commitment], lineages)
             budget.caps.add((entry.cap_epsilon, entry.cap_delta))
@@ -181,7 +184,7 @@ class Composition:
                 budget.open.discard(entry.charge)
 
     def bound(self, words: Budget) -> list[Budget]:
-        """The budgets that have a name, a content or a lineage in common with one."""
+        """Return the budgets that share a name, a commitment or a lineage with ``words``."""
         return [budget for budget in self.budgets if _share(budget, words)]
 
     def _inherit(self, spend: _Spend) -> None:
@@ -198,7 +201,7 @@ class Composition:
     def _budget(
         self, names: Iterable[str], commitments: Iterable[str], lineages: Iterable[str]
     ) -> Budget:
-        """The one budget of all that has one of these names, contents or lineages."""
+        """Return the budget of some names, commitments or lineages, merging all that share one."""
         words = Budget(dict.fromkeys(lineages), dict.fromkeys(names), set(commitments))
         bound = self.bound(words)
         target = bound[0] if bound else Budget()
@@ -216,7 +219,7 @@ class Composition:
 
 
 def decode(data: bytes) -> _Entry:
-    """Read the fields of an entry that a sum needs, or ``DecodeError``."""
+    """Decode the fields of an entry that a sum needs; ``DecodeError`` if they are malformed."""
     try:
         return _DECODER.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -224,10 +227,10 @@ def decode(data: bytes) -> _Entry:
 
 
 def cost(charge: _Entry) -> int:
-    """Return mu^2 of the mechanism that a charge describes, in units of 2^-40, rounded up.
+    """Return mu^2 of a charge's mechanism in units of 2^-40, rounded up.
 
     Raises:
-        VerificationError: It describes no release that this auditor knows.
+        VerificationError: The entry is not a charge, or its mechanism is unknown.
     """
     mechanism, guarantee = charge.mechanism, charge.guarantee
     if mechanism is None or guarantee is None:
@@ -246,12 +249,12 @@ def cost(charge: _Entry) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ShownCost:
-    """Cost of charges that came without their log, in units of 2^-40 of mu^2.
+    """Cost of charges that came without their log, as mu^2 in units of 2^-40.
 
     Attributes:
         sum: Sum over the charges.
-        largest: The largest sum that one of them states for its budget.
-        caps: (epsilon, delta) of the caps that they state.
+        largest: Largest sum that a charge states for its budget.
+        caps: (epsilon, delta) of the stated caps.
     """
 
     sum: int
@@ -260,10 +263,10 @@ class ShownCost:
 
 
 def shown_cost(charges: Iterable[bytes]) -> ShownCost:
-    """Add up CHARGE entries of which the log is not there.
+    """Add up CHARGE entries whose log is not available.
 
     Raises:
-        DecodeError: One is none.
+        DecodeError: An entry is not a charge with the state of its budget.
         VerificationError: A mechanism is unknown.
     """
     total, largest, caps = 0, 0, []
@@ -279,10 +282,14 @@ def shown_cost(charges: Iterable[bytes]) -> ShownCost:
 
 
 def epsilon(mu_squared: int, delta: float) -> float:
-    """Epsilon at ``delta`` of Gaussian releases whose mu^2 sum up to this, in units of 2^-40.
+    """Return epsilon at ``delta`` of Gaussian releases with a given sum of mu^2.
 
-    Solves ``delta = delta_of(mu, epsilon)`` by bisection; the figure is rounded up. Zero for
-    nothing spent, and infinite where epsilon is far beyond any use.
+    The equation ``delta = delta_of(mu, epsilon)`` is solved by bisection, and the result rounded
+    up. It is zero for no spend, and infinite above ``_USELESS_EPSILON``.
+
+    Args:
+        mu_squared: Sum of mu^2, in units of 2^-40.
+        delta: Delta of the guarantee.
     """
     mu = math.sqrt(math.ldexp(mu_squared, -FRACTION_BITS))
 
@@ -302,14 +309,14 @@ def epsilon(mu_squared: int, delta: float) -> float:
     return high
 
 
-_USELESS_EPSILON = 1e6  # Beyond it nothing is protected, and doubles do not reach much further
+_USELESS_EPSILON = 1e6  # Epsilon without any protection, still within the range of doubles
 _RELATIVE_PRECISION = 1e-12
 
 
 def delta_of(mu: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
-    """Delta of mu-Gaussian differential privacy at epsilon, elementwise; zero for mu = 0.
+    """Return delta of mu-Gaussian differential privacy at epsilon, elementwise; zero for mu = 0.
 
-    Balle and Wang 2018, Theorem 8; Dong, Roth and Su 2022, Corollary 1.
+    References: Balle and Wang 2018, Theorem 8; Dong, Roth and Su 2022, Corollary 1.
     """
     from scipy.special import log_ndtr, ndtr
 

@@ -1,8 +1,9 @@
-"""The dossier: two forms that auditors fill in, answered from a verified log and its files.
+"""Dossier: two auditors' forms, answered from a verified log and its files.
 
-NIST SP 800-226, Guidelines for Evaluating Differential Privacy Guarantees (March 2025): the blocks
-of its pyramid, top first, with the chapter that each belongs to. ISO/IEC 27559:2022, Privacy
-enhancing data de-identification framework: the subclauses of clauses 6 to 9.
+- NIST SP 800-226, Guidelines for Evaluating Differential Privacy Guarantees (March 2025): the
+  blocks of its pyramid from the top, each with its chapter.
+- ISO/IEC 27559:2022, Privacy enhancing data de-identification framework: the subclauses of clauses
+  6 to 9.
 
 A line without evidence stays empty.
 """
@@ -17,7 +18,7 @@ from wg_common.language import template, text
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Question of a form with its answers; none if it is not evidenced."""
+    """Question of a form with its answers; empty without evidence."""
 
     topic: str
     evidence: tuple[Evidence, ...]
@@ -25,7 +26,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A block or clause of a form: its number there, its name, its lines."""
+    """Block or clause of a form: its number, name and lines."""
 
     number: str
     name: str
@@ -34,7 +35,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A form with all its sections, in its own order."""
+    """Form with all its sections, in the form's order."""
 
     name: str
     sections: tuple[Section, ...]
@@ -46,7 +47,7 @@ _Section = tuple[str, str, tuple[_Line, ...]]
 
 
 def forms(records: Records) -> tuple[Form, ...]:
-    """Both forms."""
+    """Answer both forms."""
     return tuple(_form(name, sections, records) for name, sections in _FORMS)
 
 

@@ -1,6 +1,6 @@
-"""Options by which an auditor brings what is known from elsewhere; shared by the commands.
+"""Command-line options for evidence from sources other than the log.
 
-Nothing heavy is imported before a command runs.
+Large modules are imported only when a command runs.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ _OPTIONS = (
 
 
 def options(command: Command) -> Command:
-    """Add all of them to a command, which passes them to ``verify``."""
+    """Add all evidence options to a command, which passes them to ``verify``."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -104,11 +104,11 @@ def verify(
     max_age: str | None,
     **files: Any,
 ) -> Finding:
-    """Verify a log with what the options say.
+    """Verify a log with the evidence that the options name.
 
     Raises:
-        UsageError: An option cannot be read.
-        WgError: As ``verification.verify``.
+        UsageError: The value of an option is invalid.
+        WgError: An error of ``verification.verify`` occurs.
     """
     from wg_audit import verification
 

@@ -1,10 +1,10 @@
-"""Two histories of one log: heads that it signed and that do not fit, and what the others cost.
+"""Detection of forks: contradictory signed heads of one log, and the cost of other histories.
 
-A home that was copied charges twice from one budget: each copy's log holds by itself. The server
-cosigns one of them, and keeps what it refuses: signed heads, and files. A file shows a charge in
-the tree of a signed head, so that nobody else than the log's key can have invented it.
+A copied home charges twice from one budget, and each copy's log is valid by itself. The server
+cosigns one copy, and keeps the signed heads and files of the other, which it refuses. A file proves
+that a charge is in the tree of a signed head, so only the holder of the log's key can have made it.
 
-Not places by this: charges of other histories of which no file came.
+*Not guaranteed:* that charges of other histories are found if the server received no file of them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,7 +26,7 @@ from wg_core.wire import covered as covered_files
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two heads of one log of which a server says that the later does not extend the earlier."""
+    """Two heads of one log that contradict each other, according to a server."""
 
     earlier: OutsideCheckpoint
     later: OutsideCheckpoint
@@ -34,12 +34,12 @@ class Pair:
 
 @dataclass(slots=True)
 class Fork:
-    """Other histories of one log than the one given.
+    """Contradictory histories of one log.
 
     Attributes:
         origin: Origin of the log.
-        heads: (size, root in hex) of signed heads that do not fit.
-        charges: CHARGE entries that are on no log given, by their leaf hash.
+        heads: (size, root in hex) of signed heads in contradiction.
+        charges: CHARGE entries that are missing from the given log, by leaf hash.
     """
 
     origin: str
@@ -52,8 +52,9 @@ class Forks:
     """Findings from refused files and heads.
 
     Attributes:
-        by_origin: Logs of which two histories were told.
-        late_files: Refused files that are on a log given, and only came late; or of no log given.
+        by_origin: Forks by the origin of their log.
+        late_files: Refused files that are on a given log, and were only late; or whose log is not
+            given.
     """
 
     by_origin: dict[str, Fork]
@@ -63,17 +64,17 @@ class Forks:
 def judge(
     logs: Mapping[str, History], pairs: Iterable[Pair], refused_files: Iterable[Path]
 ) -> Forks:
-    """Hold heads and files that a server refused against the logs that were given.
+    """Compare heads and files that a server refused with the given logs.
 
     Args:
-        logs: Verified logs, by origin. Of others the server's word is taken.
+        logs: Verified logs by origin. For other logs, the server's claims are accepted.
         pairs: Heads that contradict each other.
-        refused_files: Covered files (``.wgs``).
+        refused_files: Covered files (``.wgs``) that the server refused.
 
     Raises:
         ConfigError: A file cannot be read.
-        DecodeError: A file is no covered file.
-        VerificationError: A head is not signed by its log, or does not have an entry of its file.
+        DecodeError: A file is not a covered file.
+        VerificationError: A head is not signed by its log, or lacks an entry of its file.
     """
     findings = Forks({}, [])
     for pair in pairs:
@@ -95,7 +96,7 @@ def judge(
 
 
 def _judge_file(findings: Forks, path: Path, logs: Mapping[str, History]) -> None:
-    """Keep what a refused file shows of another history, or that it only came late."""
+    """Record the evidence of another history in a refused file, or that the file was only late."""
     data = atomic.read_bytes(path, limit=protocol.STATISTICS_LIMIT)
     if container.kind_of(data) == covered_files.STATEMENT_KIND:
         statement = covered_files.decode_statement(data)
@@ -114,7 +115,7 @@ def _judge_file(findings: Forks, path: Path, logs: Mapping[str, History]) -> Non
         place.verify(entry)
         log, leaf = logs.get(head.origin), merkle.leaf_hash(entry)
         if log is None or log.state.leaves[place.index : place.index + 1] == [leaf]:
-            continue  # of a log that was not given it is one more file, and no evidence
+            continue  # without its log, a file is no evidence of another history
         on_log = False
         fork = findings.by_origin.setdefault(head.origin, Fork(head.origin))
         fork.heads.add((head.size, head.root.hex()))
@@ -125,7 +126,7 @@ def _judge_file(findings: Forks, path: Path, logs: Mapping[str, History]) -> Non
 
 
 def _extends(logs: Mapping[str, History], head: Checkpoint) -> bool:
-    """Tell a head that the log given extends; of a log that was not given nothing is known."""
+    """Return True if the head's log is given and extends the head."""
     log = logs.get(head.origin)
     return (
         log is not None
@@ -135,7 +136,7 @@ def _extends(logs: Mapping[str, History], head: Checkpoint) -> bool:
 
 
 def _check_signed(head: Checkpoint, note: Note, logs: Mapping[str, History], source: str) -> None:
-    """Refuse a head that no key of its log signed, where that log was given."""
+    """Check that a key of its log signed a head, if the log is given."""
     log = logs.get(head.origin)
     if log is None:
         return
@@ -151,7 +152,7 @@ def read_pair(earlier: Path, later: Path) -> Pair:
 
     Raises:
         ConfigError: A file cannot be read.
-        DecodeError: One is no checkpoint, or they are of two logs.
+        DecodeError: A file is not a checkpoint, or the files belong to different logs.
     """
     former, latter = (freshness.read_checkpoint(path) for path in (earlier, later))
     if former.head.origin != latter.head.origin:

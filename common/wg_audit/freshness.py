@@ -1,9 +1,9 @@
-"""Is this the newest copy? Checkpoints that came by another way, and the age of cosignatures.
+"""Freshness of a log's copy: checkpoints from other sources, and the age of cosignatures.
 
-A log that was rolled back, or an export of last year, holds by itself: every signature in it is
-true. Only something from outside it can say that there is more. A checkpoint that the auditor got
-elsewhere must be extended by the log; and a witness's newest cosignature says until when the log
-had no other continuation that this witness had seen.
+A log that was rolled back, or an old export, is valid by itself: all its signatures verify. Only
+evidence from outside shows that the log has more entries. The log must extend every checkpoint that
+the auditor got from another source. A witness's newest cosignature shows until when the witness had
+seen no other continuation of the log.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from wg_core.wire.protocol import NOTE_LIMIT
 
 @dataclass(frozen=True, slots=True)
 class OutsideCheckpoint:
-    """A checkpoint that was got by another way than the log: from where, and what it says."""
+    """Checkpoint from another source than the log: its source, head and note."""
 
     source: str
     head: Checkpoint
@@ -34,7 +34,7 @@ class OutsideCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class Extended:
-    """A checkpoint from outside that the log extends: from where, and of which size."""
+    """Outside checkpoint that the log extends: its source and size."""
 
     source: str
     size: int
@@ -42,14 +42,14 @@ class Extended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
-    """Age of this copy, as far as it is known.
+    """Age of a log's copy, as far as it is known.
 
     Attributes:
-        checked: Unix time in seconds, by the auditor's clock.
-        newest: Time of the newest cosignature, of as many known witnesses as must have cosigned;
-            none if no witness is known by key.
-        max_age: Largest age that the auditor accepts, seconds; none if no limit was given.
-        extends: Checkpoints from outside that the log extends.
+        checked: Unix time of the verification in seconds, by the auditor's clock.
+        newest: Newest time at which a quorum of known witnesses had cosigned; None if no witness is
+            known by key.
+        max_age: Largest age that the auditor accepts in seconds; None for no limit.
+        extends: Outside checkpoints that the log extends.
     """
 
     checked: int
@@ -59,25 +59,26 @@ class Freshness:
 
     @property
     def age(self) -> int | None:
-        """Seconds since the newest cosignature."""
+        """Seconds since the newest cosignature, or None."""
         return None if self.newest is None else self.checked - self.newest
 
 
 def read_checkpoint(path: Path, source: str = "") -> OutsideCheckpoint:
-    """Read a signed note, as ``wg-server export`` or a witness gives it.
+    """Read a checkpoint file from ``wg-server export`` or a witness.
 
     Args:
-        source: What to call it; the file's name if nothing is given.
+        path: Path of the file.
+        source: Name of the source for messages; by default the file's name.
 
     Raises:
         ConfigError: The file cannot be read.
-        DecodeError: It is no checkpoint.
+        DecodeError: The file is not a checkpoint.
     """
     return decode_checkpoint(atomic.read_bytes(path, limit=NOTE_LIMIT), source or path.name)
 
 
 def decode_checkpoint(data: bytes, source: str) -> OutsideCheckpoint:
-    """A checkpoint from bytes, or ``DecodeError``."""
+    """Decode a checkpoint; ``DecodeError`` if the bytes are not a checkpoint."""
     head, note = checkpoints.decode(data, subject=source)
     return OutsideCheckpoint(source, head, note)
 
@@ -89,16 +90,17 @@ def judge(
     current_time: int,
     max_age: int | None,
 ) -> Freshness:
-    """Hold a log against checkpoints from outside, and its newest cosignatures against a clock.
+    """Compare a log with outside checkpoints, and its newest cosignatures with a clock.
 
     Args:
         history: The verified log.
-        current_time: Unix time, seconds.
-        max_age: Oldest newest cosignature that is accepted, seconds.
+        outside: Checkpoints from other sources.
+        current_time: Unix time in seconds.
+        max_age: Largest accepted age of the newest cosignature in seconds; None for no limit.
 
     Raises:
-        VerificationError: The log is older than a checkpoint, or another one; or it was cosigned
-            too long ago, or in the future.
+        VerificationError: The log does not extend a checkpoint, or its newest cosignature is too
+            old or in the future.
     """
     clock_tolerance_seconds = 300
     anchors = history.anchors
@@ -112,7 +114,7 @@ def judge(
                 f"age: {witness.name} cosigned {time - current_time} s after this machine's clock:"
                 " its clock or this one is wrong"
             )
-    # Who lags behind the others cannot know what came after.
+    # A witness that lags behind the others does not attest later entries.
     size = anchors.covered_size([size for size, _ in newest_heads.values()])
     newest = anchors.covered_size([time if at >= size else 0 for at, time in newest_heads.values()])
     fresh = Freshness(
@@ -135,7 +137,7 @@ def judge(
 def _check_extends(
     history: History, outside_checkpoint: OutsideCheckpoint
 ) -> list[tuple[KnownWitness, int]]:
-    """Cosignatures of known witnesses on a checkpoint that the log extends."""
+    """Check that the log extends a checkpoint; return known witnesses' cosignatures on it."""
     state, head, source = history.state, outside_checkpoint.head, outside_checkpoint.source
     if head.size > state.size:
         raise VerificationError(

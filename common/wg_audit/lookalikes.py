@@ -1,10 +1,10 @@
-"""Names that look alike: one name in other letters is no other data set, nor another site.
+"""Detection of names that look alike, of data sets or sites.
 
-Names are compared as Unicode TS 39 compares identifiers: by skeletons. Compatibility forms (NFKC),
-case, accents and characters without width are undone by the standard library; what is left is a
-small table of letters that a reader takes for Latin ones, or for each other in Japanese.
+Names are compared by skeletons, as Unicode TS 39 compares identifiers. The standard library removes
+compatibility forms (NFKC), case, accents and zero-width characters; a small table maps letters that
+look like Latin letters, or like each other in Japanese.
 
-Not found: names that mean the same in other words.
+*Not guaranteed:* detection of different words with the same meaning.
 """
 
 import unicodedata
@@ -55,11 +55,11 @@ _TABLE = {
 }
 _PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"))
 _INVISIBLE = ("Mn", "Me", "Cf", "Cc", "Zs")
-_KANA_MARKS = "\u3099\u309a"  # They are accents to Unicode, and tell kana apart
+_KANA_MARKS = "\u3099\u309a"  # Combining marks in Unicode that distinguish kana
 
 
 def skeleton(name: str) -> str:
-    """Return what a reader takes a name for: the same for names that look alike."""
+    """Return the skeleton of a name, which is equal for names that look alike."""
     caseless = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     letters = (
         letter
@@ -73,10 +73,10 @@ def skeleton(name: str) -> str:
 
 
 def groups(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Different names that look alike, each group in order; names that look like no other are left.
+    """Return sorted groups of different names that look alike.
 
     Args:
-        names: In any order, repeats allowed.
+        names: Names in any order; repeats are allowed.
     """
     by_skeleton: defaultdict[str, set[str]] = defaultdict(set)
     for name in names:
@@ -85,5 +85,5 @@ def groups(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def spell_out(name: str) -> str:
-    """A name with what is not ASCII in it written out, so that two that look alike can be told."""
+    """Append the escaped form of a non-ASCII name, which distinguishes it from lookalikes."""
     return name if name.isascii() else f"{name} ({ascii(name)[1:-1]})"

@@ -1,9 +1,9 @@
-"""Files that a server received, held against the charges that paid for them.
+"""Comparison of files that a server received with the charges that paid for them.
 
-The manifest is read here by its own few fields, not by the record that the client writes, and what
-it implies is derived by ``rederive``. A file that no log given covers, or that was made with less
-noise, a larger sensitivity or for another purpose than its charge says, is refused. A release
-counts once, however many copies of its file there are.
+The manifest is decoded into the auditor's own types, not those of the client, and ``rederive``
+computes its implications. A file is refused if no given log covers it, or if it has less noise, a
+larger sensitivity or another purpose than its charge. A release counts once, however many copies of
+its file there are.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -31,10 +31,10 @@ from wg_core.wire.data_sheet import DataSheet
 
 _SCHEMA_VERSION = 1
 _FILE_VERSION = 1
-MANIFEST_LIMIT = 4 << 20  # Most bytes of a manifest
+MANIFEST_LIMIT = 4 << 20  # Largest manifest, in bytes
 _FEATURES = {rederive.CLASSES: "", rederive.MACHINE: "machine"}
-"""How a schema names the features of a charge's mechanism; those of an encoder have no name."""
-SUFFIX = ".wgs"  # Of files that are compared
+"""Name of the features in a schema by the charge's mechanism; empty for an encoder's features."""
+SUFFIX = ".wgs"  # Suffix of files that are compared
 _Manifest = TypeVar("_Manifest", bound=msgspec.Struct)
 _NO_RECORD = (
     msgspec.MsgspecError,
@@ -46,7 +46,7 @@ _NO_RECORD = (
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A file that the server received, the log that covers it, and the index of the RELEASE."""
+    """File that the server received, the origin of its log, and the index of its RELEASE entry."""
 
     file: str
     sha256: str
@@ -56,7 +56,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class GivenLog:
-    """A log that holds, its CHARGE entries by index, and what it states."""
+    """Verified log, its CHARGE entries by index, and the texts in its entries."""
 
     history: History
     charge: Callable[[int], Charge]
@@ -68,9 +68,9 @@ class Comparison:
     """Result of comparing files with logs.
 
     Attributes:
-        received: Each release whose file was compared, by its log's origin and its own index.
-        elsewhere: Charges that files bring of logs that were not given: by origin, then index.
-        entries_elsewhere: Indices of entries that such files show, by origin.
+        received: Compared file of each release, by origin of the log and index of the release.
+        elsewhere: Charges in files of logs that were not given, by origin and index.
+        entries_elsewhere: Indices of the entries in such files, by origin.
     """
 
     received: dict[tuple[str, int], Received] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class _Schema(msgspec.Struct, forbid_unknown_fields=True):
 
     @property
     def layout(self) -> Layout:
-        """The layout that the schema implies."""
+        """Layout that the schema implies."""
         classes = len(self.labels)
         return Layout(
             blocks=(
@@ -108,7 +108,7 @@ class _Schema(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Statistics(msgspec.Struct, forbid_unknown_fields=True):
-    """Every field of a manifest: most are compared, and of the others the grammar is checked."""
+    """Fields of a manifest; most are compared, and the grammar of the others is checked."""
 
     version: int
     schema: _Schema
@@ -154,7 +154,7 @@ class _Head(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def list_statistics(folder: Path) -> tuple[list[Path], list[Path]]:
-    """List the files of a folder that plants send, and its other files."""
+    """List the received files in a folder, and its other files."""
     files: list[Path] = []
     unread: list[Path] = []
     for path in sorted(folder.iterdir()):
@@ -165,16 +165,16 @@ def list_statistics(folder: Path) -> tuple[list[Path], list[Path]]:
 def match(
     logs: Sequence[GivenLog], paths: Iterable[Path], not_given: Collection[str]
 ) -> Comparison:
-    """Match each file with the one RELEASE entry that covers it, and with that entry's charge.
+    """Match each file with the RELEASE entry that covers it, and with that entry's charge.
 
     Args:
-        logs: The verified logs of the site.
-        paths: Covered statistics (``.wgs``).
-        not_given: Origins of logs of the site that are known and were not given.
+        logs: Verified logs of the site.
+        paths: Covered files (``.wgs``).
+        not_given: Origins of known logs of the site that were not given.
 
     Raises:
         ConfigError: A file cannot be read, or is not a regular file.
-        DecodeError: A file is none of these.
+        DecodeError: A file is not a covered file.
         VerificationError: A file is not covered by exactly one release, or differs from its charge.
     """
     logs_given = _Given(not_given)
@@ -251,7 +251,7 @@ def _match(comparison: Comparison, logs_given: _Given, path: Path, data: bytes) 
 def _match_statement(
     data: bytes, leaves: Mapping[str, Sequence[bytes]], not_given: Collection[str]
 ) -> None:
-    """Find a public statement, for which nothing is charged, among the entries of its log."""
+    """Check that a public statement, which has no charge, is an entry of its log."""
     entry = covered_files.decode_statement(data).entry
     statement = entries.decode(entry, subject="statement entry")
     origin, seq = statement.head.origin, statement.head.seq
@@ -268,7 +268,7 @@ def _match_statement(
 def _is_elsewhere(
     comparison: Comparison, covered_file: CoveredStatistics, not_given: Collection[str]
 ) -> bool:
-    """Return whether a file can belong to a log that was not given; keep what it shows."""
+    """Record a file whose log was not given; return False if its log is not such a log."""
     charge = entries.decode(covered_file.charge_entry, subject="charge entry")
     origin = charge.head.origin
     if origin not in not_given or not isinstance(charge, Charge):
@@ -283,7 +283,7 @@ def _is_elsewhere(
 def _elsewhere_on_the_log(
     covered_file: CoveredStatistics, leaves: Mapping[str, Sequence[bytes]]
 ) -> str:
-    """That the entry which a file names comes after the end of a log given, or is another there."""
+    """Explain a file whose entry lies beyond the end of a given log, or differs there."""
     head = entries.decode(covered_file.release_entry, subject="release entry").head
     known_leaves = leaves.get(head.origin)
     if known_leaves is None:
@@ -341,7 +341,7 @@ def _check(payload: bytes, charge: Charge, site: str) -> Statistics:
 
 
 def _check_head(payload: bytes, charge: Charge, site: str) -> None:
-    """Hold a head that was trained privately, and exported, against its charge."""
+    """Compare a privately trained and exported head with its charge."""
     sections = container.decode(
         payload,
         kind=protocol.HEAD_KIND,
@@ -373,7 +373,7 @@ def _common_rows(
     blocks: tuple[BlockShare, ...],
     sensitivity: str,
 ) -> tuple[tuple[str, object, object], ...]:
-    """Rows that a charge has in common with a file of either kind."""
+    """Return the rows (name, charge's value, file's value) common to both kinds of files."""
     mechanism, schema = charge.mechanism, manifest.schema
     return (
         ("sigma", rederive.sigma(mechanism.sigma), rederive.sigma(manifest.sigma)),
@@ -399,10 +399,11 @@ def _common_rows(
 
 
 def _check_machine(manifest: Statistics, statements: Sequence[PublicStatement]) -> None:
-    """Hold class names and data sheet, which no charge for a machine has, against statements.
+    """Compare class names and data sheet of machine statistics with the public statements.
 
-    The newest names the classes. The sheet is that of the records' numbers: a release that was cut
-    off is completed with it, whatever was stated since.
+    A charge for machine statistics has neither. The class names are those of the newest statement.
+    The data sheet may be that of an older statement: an interrupted release is completed with the
+    data sheet of its numbers.
     """
     if not statements:
         raise VerificationError("no public statement to its recipient names classes and machine")
@@ -415,7 +416,7 @@ def _check_machine(manifest: Statistics, statements: Sequence[PublicStatement]) 
 
 
 def _check_equal(*rows: tuple[str, object, object]) -> None:
-    """Compare what the ledger has with what the file has, by name."""
+    """Compare rows (name, ledger's value, file's value)."""
     for name, ledger_value, file_value in rows:
         if ledger_value != file_value:
             raise VerificationError(
@@ -429,7 +430,7 @@ def _short(value: object) -> str:
 
 
 def read_manifest(data: bytes) -> Statistics:
-    """Read the fields that are compared; the document must be canonical, so that it is unique."""
+    """Read a manifest, which must be canonical, so that its encoding is unique."""
     return _read(data, Statistics)
 
 

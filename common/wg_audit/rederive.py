@@ -1,18 +1,18 @@
-"""What a charge must say, derived again from its own blocks, and from the file that it paid for.
+"""Independent derivation of a charge's figures from its blocks, and from the file that it paid for.
 
-Plain formulas, from the tables in the docstring of ``privacy.schema`` and from docs/privacy pages,
-in code of its own: nothing of ``privacy.schema``, ``mechanism``, ``calibration`` or
-``ledger.charging`` is used, so one mistake or lie is not believed twice. For a joint release with
-``S = 2^bits`` grid units to a clip radius and weights a, b, c::
+The formulas come from the tables in the docstring of ``privacy.schema`` and from docs/privacy
+pages. No code of ``privacy.schema``, ``mechanism``, ``calibration`` or ``ledger.charging`` is used,
+so that an error there is not repeated here. For a joint release with ``S = 2^bits`` grid units to a
+clip radius and weights a, b, c::
 
     sensitivity^2 = a^2 + (b^2 + c^2) S^2              mu^2 = sensitivity^2 / sigma^2
     rho = mu^2 / 2           delta(epsilon) = Phi(mu/2 - epsilon/mu) - e^epsilon Phi(-mu/2 - ...)
 
-A head that was trained privately has one block, ``gradients``, of K (d + 1) integers a step and
-weight w; each step's sum moves by at most w S with one privacy unit, so that T steps have
+A privately trained head has one block, ``gradients``, of K (d + 1) integers per step and weight w.
+One privacy unit changes each step's sum by at most w S, so T steps have
 ``sensitivity^2 = T w^2 S^2``.
 
-Not shown by this: that the program which ran did what its charge and file say.
+*Not guaranteed:* that the program did what its charge and file say.
 """
 
 import re
@@ -27,14 +27,14 @@ RULES: dict[str, str] = {
     "record": "each record is a unit",
     "weight": "the m records of a unit weigh 1/m each",
 }
-"""How charges of a joint release say how a unit's records count, by rule of the schema."""
+"""Text of a charge for each unit rule of the schema."""
 
 CLASSES = "two discrete Gaussians over exact integers, sums about a centre from the first"
 MACHINE = "one discrete Gaussian over exact integers, machine statistics without labels"
 GRADIENTS = "discrete Gaussians over exact integers, a sum of clipped gradients each step"
-"""How charges name the mechanism: these words and no others. The second's have no labels."""
+"""Names of mechanisms in charges; charges of ``MACHINE`` have no labels."""
 
-RECORD = "record"  # The unit that a charge must name where each record counts by itself
+RECORD = "record"  # Unit that a charge must name under the unit rule ``record``
 
 _BITS = range(4, 33)
 _NUMBER = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
@@ -43,10 +43,11 @@ _HEX_FLOAT = re.compile(r"0x1(\.[0-9a-f]{1,13})?p[+-][0-9]{1,4}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Arguments of a joint release's arithmetic, from a charge or from a file's schema.
+    """Layout of a release, from a charge or from a file's schema.
 
     Attributes:
-        blocks: Counts, sums and moments: name, number of entries, weight.
+        blocks: Blocks with name, number of entries and weight: counts, sums and moments, or
+            gradients.
         labels: Number of labels.
         bits: log2 of S.
         dimension: Number of features.
@@ -59,10 +60,13 @@ class Layout:
 
 
 def sensitivity_squared(layout: Layout) -> int:
-    """Squared add-or-remove sensitivity of a joint release or a training, squared grid units.
+    """Return the squared add-or-remove sensitivity of a joint release or a training.
+
+    It is in squared grid units.
 
     Raises:
-        VerificationError: The blocks are neither, of this dimension and these labels.
+        VerificationError: The blocks do not fit a release or a training of this dimension and
+            number of labels.
     """
     names = tuple(block.name for block in layout.blocks)
     if names == ("gradients",):
@@ -91,10 +95,11 @@ def sensitivity_squared(layout: Layout) -> int:
 
 
 def steps(layout: Layout) -> int:
-    """Number of noisy sums of a training.
+    """Return the number of noisy sums in a training.
 
     Raises:
-        VerificationError: The block is not of whole steps of this dimension and these labels.
+        VerificationError: The block's length is no multiple of a step for this dimension and number
+            of labels.
     """
     block, per_step = layout.blocks[0], layout.labels * (layout.dimension + 1)
     if not (per_step and block.length and block.weight) or block.length % per_step:
@@ -111,10 +116,11 @@ def _gradient_sensitivity(layout: Layout) -> int:
 
 
 def check_charge(charge: Charge) -> None:
-    """Hold a charge against its own blocks: sensitivity, sigma, mu^2 and rho, exactly.
+    """Check sensitivity, sigma, mu^2 and rho of a charge against its own blocks.
 
     Raises:
-        VerificationError: It states less, or other, than its blocks imply; names the entry.
+        VerificationError: The charge states a value that its blocks do not imply; the message names
+            the entry.
     """
     try:
         if charge.guarantee.adjacency != "add-remove":
@@ -134,10 +140,10 @@ def check_charge(charge: Charge) -> None:
 
 
 def layout_of(charge: Charge) -> Layout:
-    """The layout that a charge states for a joint release.
+    """Return the layout that a charge states.
 
     Raises:
-        VerificationError: How it says a unit's records count is unknown.
+        VerificationError: The unit rule is unknown.
     """
     mechanism, guarantee = charge.mechanism, charge.guarantee
     if guarantee.records_per_unit not in RULES.values():
@@ -154,17 +160,17 @@ def layout_of(charge: Charge) -> Layout:
 
 
 def number(text: str, subject: str) -> float:
-    """A decimal number, not negative, or ``VerificationError``."""
+    """Parse a nonnegative decimal number; ``VerificationError`` for any other text."""
     if not _NUMBER.fullmatch(text):
         raise VerificationError(f"{subject} is {text[:80]!r}, expected a decimal number")
     return float(text)
 
 
 def sigma(text: str) -> float:
-    """A standard deviation, as ``float.hex`` or decimal.
+    """Parse a standard deviation in the form of ``float.hex`` or as a decimal number.
 
     Raises:
-        VerificationError: It is none, or zero.
+        VerificationError: The text is not a positive number.
     """
     value = float.fromhex(text) if _HEX_FLOAT.fullmatch(text) else number(text, "sigma")
     if not 0 < value < float("inf"):
@@ -173,7 +179,7 @@ def sigma(text: str) -> float:
 
 
 def mu_squared_units(sensitivity_squared: int, noise: float, *, fraction_bits: int = 40) -> int:
-    """``ceil(2^40 sensitivity^2 / sigma^2)``, exact."""
+    """Compute ``ceil(2^fraction_bits sensitivity^2 / sigma^2)`` exactly."""
     top, bottom = noise.as_integer_ratio()
     return -(-(sensitivity_squared * bottom**2 << fraction_bits) // top**2)
 
@@ -204,7 +210,7 @@ def _check_price(charge: Charge) -> None:
             f"charges mu^2 = {charge.event.mu_squared} units of 2^-40, sigma {mechanism.sigma} "
             f"costs {units}"
         )
-    # Not from the rounded units, of which a small release has few.
+    # The rounded units would be too coarse for a small release.
     exact = float(Fraction(int(statement)) / Fraction(sigma(mechanism.sigma)) ** 2) / 2
     if not abs(number(mechanism.rho, "rho") - exact) <= exact * 1e-9:
         raise VerificationError(f"rho is {mechanism.rho}, expected {exact:.9g}")

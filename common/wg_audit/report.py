@@ -1,7 +1,7 @@
-"""The auditor's page: one self-contained HTML file about a verified log, to read and to file.
+"""The auditor's page: one self-contained HTML file about a verified log.
 
-It says nothing that ``verify`` did not check, and has no script, font or image from outside. Times
-in it are the site's clock unless a witness's cosignature is named.
+It states nothing that ``verify`` did not check, and has no external script, font or image. Times
+are those of the site's clock unless a witness's cosignature is named.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from wg_core.ledger.entries import Charge
 from wg_core.ledger.lineage import ChargeState
 from wg_core.ledger.price import parse_sigma
 
-DETAILS_LIMIT = 200  # Most charges whose fields are written out; the newest ones
+DETAILS_LIMIT = 200  # Number of newest charges with all fields
 
 
 @dataclass(frozen=True, slots=True)
 class ChargeRow:
-    """One charge, as the page shows it."""
+    """Charge as the page shows it."""
 
     charge: Charge
     release: int | None
@@ -32,7 +32,7 @@ class ChargeRow:
 
 
 def render(records: Records, speak: Language = ENGLISH) -> str:
-    """Render the page about a log that was verified."""
+    """Render the page about a verified log."""
     finding = records.finding
     state = finding.history.state
     charges = [_row(charge, state.charges[charge.head.seq]) for charge in records.charges]

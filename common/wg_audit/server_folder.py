@@ -1,6 +1,6 @@
-"""The folder that a server exports for auditors, as one log's auditor uses it.
+"""Folder that a server exports for auditors, from the viewpoint of one log's audit.
 
-Keys, checkpoints and the history of logs in it are the server's word; the verdict says so.
+Its keys, checkpoints and history of logs are claims of the server, and the verdict says so.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from wg_core.wire.signing import display
 
 @dataclass(frozen=True, slots=True)
 class ServerFolder:
-    """The part of the folder that speaks of one log.
+    """Part of the folder about one log.
 
     Attributes:
-        path: The folder.
-        record: All of the server's record.
-        site: The log's site.
-        log: The log.
+        path: Path of the folder.
+        record: Record of the server.
+        site: Record of the log's site.
+        log: Record of the log.
     """
 
     path: Path
@@ -39,7 +39,7 @@ class ServerFolder:
 
     @property
     def witness(self) -> KnownWitness:
-        """The server as a witness, by the first of its keys that led to the one of today."""
+        """The server as a witness, by the first key in the hand-overs to its present key."""
         before = {x.now: x.before for x in self.record.handovers if x.use == WITNESS}
         key = self.record.witness_key
         while key in before:
@@ -48,11 +48,11 @@ class ServerFolder:
 
     @property
     def logs(self) -> tuple[LogRecord, ...]:
-        """Logs of the site up to this one, oldest first."""
+        """Logs of the site up to this log, oldest first."""
         return self.site.logs[: self.site.logs.index(self.log) + 1]
 
     def anchors(self, anchors: Anchors) -> Anchors:
-        """Complete the given anchors by the server's word."""
+        """Add the keys in the server's record to the given anchors."""
         witnesses = anchors.witnesses
         if all(witness.name != self.witness.name for witness in witnesses):
             witnesses = (*witnesses, self.witness)
@@ -65,11 +65,11 @@ class ServerFolder:
         )
 
     def check_keys(self, history: History) -> None:
-        """Hold the keys that the log was compared with against those of the server's record.
+        """Compare the keys of the verified log with those of the server's record.
 
         Raises:
-            VerificationError: The log is signed by another key; or the server calls a key by the
-                name of a given witness that does not follow from the given one.
+            VerificationError: The log is signed by another key, or the server's key as a witness
+                does not follow from the given key of that name.
         """
         keys = [period.public_key.hex() for period in history.state.keys]
         if self.log.key and self.log.key not in keys:
@@ -86,10 +86,10 @@ class ServerFolder:
                 )
 
     def checkpoints(self) -> list[OutsideCheckpoint]:
-        """The newest checkpoints of the site that the server has.
+        """Return the newest checkpoints of this log that the server has.
 
         Raises:
-            DecodeError: A file is no checkpoint.
+            DecodeError: A file is not a checkpoint.
         """
         histories = []
         if self.log.checkpoint:
@@ -101,7 +101,7 @@ class ServerFolder:
         return [x for x in histories if x.head.origin == self.log.origin]
 
     def contents(self) -> Contents:
-        """Contents of the folder: this site's, and files that an export would not have written."""
+        """Return the site's evidence, and files that an export would not have written."""
         folder = self.path / self.site.site
         files, other_files = received.list_statistics(folder) if folder.is_dir() else ([], [])
         logs = [x for x in other_files if x.suffix == auditor_record.LOG_SUFFIX and x.is_file()]
@@ -133,15 +133,15 @@ class ServerFolder:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Evidence of one site, by what it is.
+    """Evidence about one site, by kind.
 
     Attributes:
         files: Files that the server received.
-        logs: Logs that it was shown.
-        unread: Files that are none of these.
-        memberships: That releases of the site are in the trees that its packages name.
+        logs: Earlier logs that the site showed to the server.
+        unread: Files of unknown kinds.
+        memberships: Proofs that releases of the site are in the pools of its packages.
         pairs: Heads of one log that contradict each other.
-        refused_files: Files of a log that did not lead on from what was cosigned of it.
+        refused_files: Files of a log that did not extend the cosigned log.
     """
 
     files: list[Path] = field(default_factory=list)
@@ -153,10 +153,10 @@ class Contents:
 
 
 def _read_forks(folder: Path) -> tuple[list[Pair], list[Path], list[Path]]:
-    """Heads that contradict each other, refused files, and what else lies beside them.
+    """Read pairs of contradictory heads, refused files, and paths of all other files.
 
     Raises:
-        DecodeError: A head is none.
+        DecodeError: A file with a head is not a checkpoint.
     """
     refused_files, notes = received.list_statistics(folder)
     earlier_suffix, later_suffix = auditor_record.EARLIER_SUFFIX, auditor_record.LATER_SUFFIX
@@ -170,7 +170,7 @@ def _read_forks(folder: Path) -> tuple[list[Pair], list[Path], list[Path]]:
 
 
 def _file(name: str) -> Text:
-    """Name a file of the folder for people: it is the server's word."""
+    """Return the display name of a file in the folder, which names the server as its source."""
     return text("the server's {file}", file=name)
 
 
@@ -178,9 +178,9 @@ def open_folder(path: Path, site: str, origin: str) -> ServerFolder:
     """Read the server's record, and find a log in it.
 
     Raises:
-        ConfigError: The folder is none.
+        ConfigError: The path is not such a folder.
         DecodeError: The record is damaged.
-        VerificationError: The server does not know the site, or never saw this log of it.
+        VerificationError: The server does not know the site, or never saw this log of the site.
     """
     record = auditor_record.read(path)
     site_record = record.site(site)

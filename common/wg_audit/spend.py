@@ -1,7 +1,7 @@
-"""What all that is known of a site's logs has cost together, and what that sum leaves open.
+"""Total privacy cost over all known logs of a site, and the open questions about this sum.
 
-A cap holds for each budget of one log. One person's records may be behind several budgets, behind
-two logs, or behind two histories of one log, so the headline is the sum over all of them.
+A cap limits each budget of one log. One person's records may be in several budgets, in two logs, or
+in two histories of one log, so the headline is the sum over all of them.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from wg_audit.forks import Fork
 from wg_common.language import Text, list_names, text
 from wg_core.ledger.history import History
 
-_ROOT_DIGITS = 12  # Hex digits of a root that tell two heads apart for a reader
+_ROOT_DIGITS = 12  # Number of displayed hex digits of a root
 _NAMES_SHOWN = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Total:
-    """The sum over budgets, logs and histories.
+    """Sum over budgets, logs and histories.
 
     Attributes:
         epsilon: Composed epsilon at ``delta``, in closed form.
-        delta: The smallest delta of a cap.
-        cap_epsilon: The smallest cap.
-        budgets: Number of budgets of which something was spent.
-        logs: Number of logs in the sum beside the one that was verified.
-        at_least: Possibility that a log or a history has charges that nobody showed.
+        delta: Smallest delta of a cap.
+        cap_epsilon: Smallest epsilon of a cap.
+        budgets: Number of budgets with some spend.
+        logs: Number of logs in the sum besides the verified log.
+        at_least: True if a log or a history may have further, unknown charges.
     """
 
     epsilon: float
@@ -40,7 +40,7 @@ class Total:
     at_least: bool
 
     def sentence(self) -> Text:
-        """Return the sum beside the cap."""
+        """Return the sum with its cap as a sentence."""
         figures = {"epsilon": self.epsilon, "cap": self.cap_epsilon, "delta": self.delta}
         if self.at_least:
             return text("at least epsilon {epsilon:.4f} of {cap:g} at delta {delta:g}", **figures)
@@ -49,12 +49,12 @@ class Total:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForkedLog:
-    """A log of which two histories were told.
+    """Log with two contradictory histories.
 
     Attributes:
         origin: Origin of its checkpoints.
-        heads: Signed heads that do not fit: number of entries and root.
-        charges: Number of charges that files show and that are on no log given.
+        heads: Contradictory signed heads, each as number of entries and root.
+        charges: Number of charges in files that are missing from the given log.
     """
 
     origin: str
@@ -64,14 +64,14 @@ class ForkedLog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """A log's budgets, and what is known of the site's other logs.
+    """Budgets of the verified log, and of the site's other logs.
 
     Attributes:
-        log: Budgets of the log that was verified.
-        history: That log.
-        earlier_logs: Budgets of logs before it, whose spend its first entry carries.
-        outside_logs: Budgets of logs of the site whose spend it does not carry.
-        shown_charges: CHARGE entries of such logs that were not given, by origin.
+        log: Budgets of the verified log.
+        history: History of the verified log.
+        earlier_logs: Budgets of earlier logs whose spend the verified log inherits.
+        outside_logs: Budgets of other logs of the site, whose spend it does not inherit.
+        shown_charges: CHARGE entries in files of such other logs that were not given, by origin.
     """
 
     log: Composition
@@ -86,11 +86,11 @@ class Spend:
     """The auditor's own sums.
 
     Attributes:
-        total: All that is known, together; None where nothing has a budget.
-        forks: Logs of which two histories were told.
-        units: Names and privacy units of budgets that were spent on more than one unit.
-        look_alikes: Names of data sets, or of sites, that look alike and have budgets of their own.
-        other_sums: Sentences on budgets that the log counts otherwise than its entries add up.
+        total: Sum over everything known; None without any budget.
+        forks: Logs with two contradictory histories.
+        units: Names and privacy units of budgets with charges for more than one kind of unit.
+        look_alikes: Groups of similar names of data sets or sites with separate budgets.
+        other_sums: Sentences on budgets whose sum in the log differs from that of its entries.
     """
 
     total: Total | None
@@ -100,7 +100,7 @@ class Spend:
     other_sums: tuple[str, ...] = ()
 
     def problems(self) -> Iterator[tuple[Text, Text]]:
-        """Give each reason not to call it verified: the verdict's first word, and a sentence."""
+        """Yield each reason against a verified log: the verdict's word, and a sentence."""
         for fork in self.forks:
             yield (
                 text("two histories"),
@@ -128,7 +128,7 @@ class Spend:
             yield text("other sums"), text("other sums: {what}", what=sentence)
 
     def open_questions(self) -> Iterator[Text]:
-        """Name what the log cannot say of these sums."""
+        """Yield the questions about these sums that the log cannot answer."""
         if self.total is not None and self.total.budgets > 1:
             yield text(
                 "whether {count} budgets are of different people or parts: if not, they cost {sum}",
@@ -143,12 +143,12 @@ class Spend:
 
 
 def spend(books: Books, forks: Sequence[Fork], sites: Iterable[str]) -> Spend:
-    """Add up all that is known of a site.
+    """Add up all known spend of a site.
 
     Args:
         books: Budgets of the log and of the site's other logs.
-        forks: Logs of which two histories were told.
-        sites: Names of sites that the evidence speaks of.
+        forks: Contradictory histories of logs.
+        sites: Names of sites in the evidence.
     """
     budgets = [budget for part in (books.log, *books.outside_logs) for budget in part.budgets]
     return Spend(
@@ -168,7 +168,7 @@ def spend(books: Books, forks: Sequence[Fork], sites: Iterable[str]) -> Spend:
 
 
 def _look_alikes(budgets: Sequence[Budget]) -> Iterator[tuple[str, ...]]:
-    """Names of data sets that look alike, where they do not draw on one budget."""
+    """Yield groups of similar names of data sets that have separate budgets."""
     payers: dict[str, int] = {}
     for index, budget in enumerate(budgets):
         payers |= dict.fromkeys(budget.names, index)
@@ -180,7 +180,7 @@ def _look_alikes(budgets: Sequence[Budget]) -> Iterator[tuple[str, ...]]:
 def _mixed_units(
     budgets: Sequence[Budget], earlier_logs: Sequence[Composition]
 ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Names and units of budgets that were spent on several units, on logs before too."""
+    """Yield names and units of budgets spent on several kinds of units, including earlier logs."""
     for budget in budgets:
         parts = [budget, *(part for log in earlier_logs for part in log.bound(budget))]
         units = dict.fromkeys(unit for part in parts for unit in part.units)
@@ -189,7 +189,7 @@ def _mixed_units(
 
 
 def _less_inherited(books: Books) -> Iterator[Text]:
-    """Name the budgets of which the first entry carries less than a log before adds up to."""
+    """Yield a sentence for each budget whose inherited spend is below the earlier log's sum."""
     for before in books.earlier_logs:
         for part in before.budgets:
             if part.mu_squared and not books.log.bound(part):
@@ -212,7 +212,7 @@ def _less_inherited(books: Books) -> Iterator[Text]:
 
 
 def _total(budgets: Sequence[Budget], books: Books, forks: Sequence[Fork]) -> Total | None:
-    """Return the sum of all budgets, and of charges that only files show."""
+    """Return the sum of all budgets, and of charges that appear in files only."""
     caps = [budget.cap for budget in budgets if budget.caps]
     budget_units = sum(budget.mu_squared for budget in budgets)
     shown_parts = [composition.shown_cost(charges) for charges in books.shown_charges.values()]
@@ -220,7 +220,7 @@ def _total(budgets: Sequence[Budget], books: Books, forks: Sequence[Fork]) -> To
     caps += [cap for part in (*shown_parts, *branches) for cap in part.caps]
     if not caps:
         return None
-    # Entries before a charge on its own history say at least what that history had spent.
+    # A charge states the spend of its own history, which is a lower bound on the total.
     units = max(
         budget_units
         + sum(max(part.sum, part.largest) for part in shown_parts)
@@ -240,7 +240,7 @@ def _total(budgets: Sequence[Budget], books: Books, forks: Sequence[Fork]) -> To
 
 
 def _other_sums(log: Composition, history: History) -> Iterator[Text]:
-    """Name the budgets of which the log's own sums are not those of its entries."""
+    """Yield a sentence for each budget whose sum in the log differs from that of its entries."""
     log_sums = {
         frozenset(lineage.names): (lineage.charges, lineage.mu_squared)
         for lineage in history.state.lineages.values()

@@ -1,9 +1,9 @@
-"""What charges and statements say in words, held against the words that this program knows.
+"""Checks on the texts in charges and statements.
 
-A charge that names a fixed seed as its source of noise, or takes every pixel for public, promises
-nothing, however well its arithmetic holds. So a word that is none of ``charge_words`` is a problem
-of the verdict. Class names are the plant's own choice, and could say something of its records: each
-change of them is a remark.
+A charge that names a fixed seed as its source of noise, or declares every pixel public, gives no
+protection, even if its arithmetic is right. So a text that is not in ``charge_words`` is a problem
+of the verdict. Class names are the plant's choice, and could leak information about its records, so
+each change of class names is a remark.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,18 +14,18 @@ from wg_common.language import Text, list_names, text
 from wg_core.ledger.entries import Charge, Entry, PublicStatement
 from wg_core.privacy.schema import CLASSES
 
-CHANGES_SHOWN = 20  # Most changes of class names that are listed one by one
+CHANGES_SHOWN = 20  # Most listed changes of class names
 
 
 @dataclass(frozen=True, slots=True)
 class NameChange:
-    """Class names of a data set that differ from those that its log stated before.
+    """Change of a data set's class names on its log.
 
     Attributes:
         seq: Index of the entry.
         dataset: Name of the data set.
-        new_names: Names that were not there.
-        lost_names: Names that are not there any more.
+        new_names: Added names.
+        lost_names: Removed names.
     """
 
     seq: int
@@ -34,7 +34,7 @@ class NameChange:
     lost_names: tuple[str, ...]
 
     def line(self) -> Text:
-        """The change, with every name."""
+        """Return a sentence that lists all changed names."""
         return text(
             "entry {seq}: class names of {dataset} change: new {added}; gone {gone}",
             seq=self.seq,
@@ -46,10 +46,10 @@ class NameChange:
 
 @dataclass(slots=True)
 class StatedWords:
-    """Words of a log's entries, collected one by one.
+    """Texts of a log's entries, collected one by one.
 
     Attributes:
-        unknown: First entry that states a word which this program does not know, by field and word.
+        unknown: Index of the first entry with each unknown text, by (field, text).
         changes: Changes of class names, in the order of the log.
     """
 
@@ -59,19 +59,19 @@ class StatedWords:
     _statements: dict[tuple[str, str], list[PublicStatement]] = field(default_factory=dict)
 
     def add(self, entry: Entry) -> None:
-        """Keep what an entry says in words."""
+        """Record the texts of an entry."""
         if isinstance(entry, Charge):
             for place, words in _words_of(entry):
                 if not charge_words.is_known(place, words):
                     self.unknown.setdefault((place, words), entry.head.seq)
-            if entry.mechanism.statistics == CLASSES:  # a charge for a machine names no classes
+            if entry.mechanism.statistics == CLASSES:  # machine statistics have no classes
                 self._name(entry.head.seq, entry.dataset, entry.guarantee.labels)
         elif isinstance(entry, PublicStatement):
             self._statements.setdefault((entry.dataset, entry.recipient), []).append(entry)
             self._name(entry.head.seq, entry.dataset, entry.labels)
 
     def statements_before(self, seq: int, dataset: str, recipient: str) -> list[PublicStatement]:
-        """Statements of a data set to a recipient before entry ``seq``, oldest first."""
+        """Return a data set's statements to a recipient before entry ``seq``, oldest first."""
         statements = self._statements.get((dataset, recipient), [])
         return [statement for statement in statements if statement.head.seq < seq]
 
@@ -84,7 +84,7 @@ class StatedWords:
         self._labels[dataset] = labels
 
     def problems(self) -> Iterator[Text]:
-        """Say of each unknown word where it stands first."""
+        """Yield a sentence for each unknown text with its first entry."""
         for (place, words), seq in self.unknown.items():
             yield text(
                 "unknown words: entry {seq} states {field} {words}, which this program does not"
@@ -95,7 +95,7 @@ class StatedWords:
             )
 
     def remarks(self) -> Iterator[Text]:
-        """List changes of class names, and count those that are too many to list."""
+        """Yield sentences on changes of class names, and the number of changes not listed."""
         for change in self.changes[:CHANGES_SHOWN]:
             yield change.line()
         if len(self.changes) > CHANGES_SHOWN:
@@ -105,7 +105,7 @@ class StatedWords:
 
 
 def _words_of(charge: Charge) -> Iterator[tuple[str, str]]:
-    """Fields of a charge that hold words of its program, and the words."""
+    """Yield (field, text) for each text of a charge."""
     guarantee, implementation = charge.guarantee, charge.implementation
     yield "variant", guarantee.variant
     for quantity in guarantee.unprotected:

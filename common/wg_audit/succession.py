@@ -1,10 +1,10 @@
-"""Which logs had the site before this one, and is all that they spent on this one's account?
+"""Earlier logs of the site, and the check that the verified log inherits all of their spend.
 
-A new log starts with an empty budget unless its first entry names the log before it and inherits
-what that had spent. Two things show that this is so. The log before, whole: its last checkpoint is
-one that the server or a witness gave, and its spend is what was inherited. And the list of all logs
-that the server enrolled: nothing in a log can show that there was no other. A log of which only
-files, a checkpoint or a name is there is counted as not given, with its entries that nobody showed.
+A new log starts with an empty budget unless its first entry names the previous log and inherits its
+spend. Two kinds of evidence show this. One is the complete previous log: its last checkpoint came
+from the server or a witness, and its spend equals the inherited spend. The other is the server's
+list of all enrolled logs, since a log itself cannot show that there was no other. A log known only
+by files, a checkpoint or a name counts as not given, with the number of its unknown entries.
 """
 
 import itertools
@@ -28,7 +28,7 @@ NOT_CHECKED = "not checked"
 
 @dataclass(frozen=True, slots=True)
 class LogNotGiven:
-    """A log of the site that is known and was not given: how many of its entries nobody showed."""
+    """Known log of the site that was not given, with the number of its unknown entries."""
 
     origin: str
     entries: int
@@ -40,14 +40,13 @@ class Succession:
 
     Attributes:
         status: ``first``, ``names its predecessor``, ``budget unknown`` or ``not checked``.
-        predecessor: Origin of the log that the first entry names; empty if none.
-        reason: Why that was given up, in the site's words.
-        checked: Origins of logs before this one whose whole spend was inherited.
-        open_ended: Origins of logs before this one that were given, but nothing from outside says
-            that they ended there.
-        not_given: Logs before this one that were not given.
-        unnamed: Origins of logs of this site whose spend is on no account here.
-        listed: Whether the server's list of the site's logs is there.
+        predecessor: Origin of the log that the first entry names; empty if there is none.
+        reason: Reason why that log was replaced, in the site's words.
+        checked: Origins of earlier logs whose complete spend was inherited.
+        open_ended: Origins of given earlier logs without outside evidence of their end.
+        not_given: Earlier logs that were not given.
+        unnamed: Origins of logs of this site whose spend is not inherited.
+        listed: True if the server's list of the site's logs is available.
     """
 
     status: str
@@ -61,20 +60,20 @@ class Succession:
 
     @property
     def complete(self) -> bool:
-        """True if every log of the site is known, and all that they spent is on this account."""
+        """True if every log of the site is known, and all of their spend is inherited."""
         return self.listed and not (self.open_ended or self.not_given or self.unnamed)
 
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """A predecessor that a first entry names, and that log itself, if it was given."""
+    """Predecessor that a first entry names, and the history of that log, if it was given."""
 
     named: Predecessor
     log: History | None
 
 
 def named_before(logs: Collection[History]) -> set[str]:
-    """Origins of the logs that first entries name."""
+    """Return the origins of the logs that first entries name."""
     genesis_entries = [log.state.genesis for log in logs]
     return {
         x.predecessor.origin for x in genesis_entries if x is not None and x.predecessor is not None
@@ -89,17 +88,18 @@ def judge(
     outside: Sequence[OutsideCheckpoint],
     comparison: Comparison,
 ) -> Succession:
-    """Hold the first entry of a log against what is known of the site's other logs.
+    """Compare the first entry of a log with the evidence on the site's other logs.
 
     Args:
         history: The verified log.
-        earlier: Other logs of the site, verified, by origin.
-        records: What the server saw of the site, oldest first, up to this log; none if not known.
+        earlier: Other verified logs of the site, by origin.
+        records: The server's records of the site's logs up to this log, oldest first; None if
+            unknown.
         outside: Checkpoints of other logs of the site.
-        comparison: Files that were compared, among them those of logs that were not given.
+        comparison: Result of comparing files, including files of logs that were not given.
 
     Raises:
-        VerificationError: The log before is not inherited as it was.
+        VerificationError: The inherited spend is not that of the previous log.
     """
     chain = _chain(history, earlier)
     complete = not chain or list(chain.values())[-1].log is not None
@@ -131,11 +131,11 @@ def judge(
 
 @dataclass(slots=True)
 class _Seen:
-    """Sightings of the site's other logs by others.
+    """Evidence of other parties on the site's other logs.
 
     Attributes:
         sizes: Largest known number of entries, by origin.
-        ended: Origins of logs before, of which somebody else than the site says how far they went.
+        ended: Origins of earlier logs with outside evidence of their end.
         unnamed: Origins of checkpoints of logs that no first entry names.
     """
 
@@ -150,10 +150,10 @@ def _sightings(
     records: Sequence[LogRecord],
     outside: Sequence[OutsideCheckpoint],
 ) -> _Seen:
-    """Hold each log that is named against what others saw of it.
+    """Compare each named log with the records and checkpoints of other parties.
 
     Raises:
-        VerificationError: It is another log, under another key, or was inherited too early.
+        VerificationError: A log has another content or key, or was inherited before its end.
     """
     checkpoints = _Seen({origin: _named_head(link).size for origin, link in chain.items()})
     for record in records:
@@ -192,10 +192,10 @@ def _status(
 
 
 def _chain(history: History, earlier: Mapping[str, History]) -> dict[str, _Link]:
-    """Each log before, from the newest on, as its successor names it; by origin.
+    """Return the chain of predecessors by origin, the newest first.
 
     Raises:
-        VerificationError: One that was given is not inherited as it was.
+        VerificationError: The spend of a given log is not inherited correctly.
     """
     links: dict[str, _Link] = {}
     log: History | None = history
@@ -217,9 +217,9 @@ def _chain(history: History, earlier: Mapping[str, History]) -> dict[str, _Link]
 def _left_out(
     records: Sequence[LogRecord], chain: Mapping[str, _Link], *, is_whole: bool
 ) -> list[str]:
-    """Logs that the server saw before this one, and that no log after them inherits.
+    """Return the origins of earlier logs in the server's records that no later log inherits.
 
-    Beyond the logs that were given the server's word is taken: it followed what first entries name.
+    For logs before the oldest given log, the server's record of their succession is accepted.
     """
     origins = [record.origin for record in records]
     oldest = min((origins.index(x) for x in chain if x in origins), default=len(records))
@@ -244,7 +244,7 @@ def _check_key(link: _Link, record: LogRecord) -> None:
 
 
 def _check_covers(link: _Link, checkpoint: Checkpoint, source: str) -> None:
-    """The first entry inherits at least what others had seen of the log before."""
+    """Check that the first entry inherits the previous log at least up to a checkpoint."""
     older = link.named
     head = _named_head(link)
     if head.size < checkpoint.size:
@@ -262,7 +262,7 @@ def _check_covers(link: _Link, checkpoint: Checkpoint, source: str) -> None:
 
 
 def _check_inherits(predecessor: Predecessor, charges: Collection[Charge]) -> None:
-    """The first entry inherits at least what charges of the log before, in files, say was spent."""
+    """Check that the inherited spend covers the spend that charges in files state."""
     for charge in charges:
         spend = next((x for x in predecessor.spends if _pays(x, charge)), None)
         state = charge.state

@@ -1,9 +1,9 @@
-"""The verdict on a log: which keys, which witnesses, how fresh, after which log; and what not.
+"""Verdict on a log: its keys, witnesses, freshness and predecessors, and all omitted checks.
 
-A verification is worth what it was compared with. Everything that came from outside is named with
-its source: *given* by the auditor, *the server's word* (from its exported folder), or *the log's
-own word*, which proves nothing. What was not checked is said in words, and a log of which anything
-was not checked that could have been is not simply verified.
+The value of a verification depends on the evidence. The verdict names the source of each piece of
+evidence: *given* by the auditor, *the server's word* (from its exported folder), or *the log's own
+word*, which proves nothing. It lists everything that was not checked; if a possible check was
+omitted, the log is at most partly verified.
 """
 
 from collections.abc import Iterator
@@ -46,15 +46,15 @@ _EXIT_CODES: dict[str, ExitCode] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """Releases and the files of them.
+    """Releases and their files.
 
     Attributes:
-        released: Number of releases on all logs that were given: each was charged.
+        released: Number of releases on all given logs; each was charged.
         compared: Number of releases whose file was compared with its charge.
-        elsewhere: Number of releases whose file is of a log that was not given.
-        unread: Names of what lies in the evidence and was not read.
-        memberships: Proven memberships of the site's releases in what its packages were made from.
-        unknown_words: Problems: words of charges that this program does not know.
+        elsewhere: Number of releases in files of logs that were not given.
+        unread: Names of files in the evidence that were not read.
+        memberships: Proven memberships of the site's releases in the pools of its packages.
+        unknown_words: Problems with texts of charges that this program does not know.
     """
 
     released: int
@@ -66,18 +66,18 @@ class Files:
 
     @property
     def missing(self) -> int:
-        """Number of releases whose file is not there."""
+        """Number of releases whose file is missing."""
         return self.released - self.compared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """Evidence that a log was held against.
+    """Results of comparing a log with outside evidence.
 
     Attributes:
-        fresh: How new this copy is known to be.
-        succession: What is known of logs before.
-        files: What was released, and what of it was compared.
+        fresh: Freshness of this copy.
+        succession: Knowledge of earlier logs.
+        files: Releases and the comparison of their files.
         spend: The auditor's own sums.
     """
 
@@ -89,14 +89,14 @@ class Outside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerKey:
-    """The key that the log was compared with.
+    """Key of the log, and its trust anchor.
 
     Attributes:
-        key_id: Key ID of the key that signs the log now, hex.
-        public_key: That key, hex.
-        algorithms: Under which every checkpoint was verified.
-        source: Where the key that vouches for it comes from.
-        rotations: How many rotations lead from that key to it, each signed by both keys.
+        key_id: Key ID of the log's current key, hex.
+        public_key: Current public key, hex.
+        algorithms: Signature algorithms under which every checkpoint was verified.
+        source: Source of the anchor key.
+        rotations: Number of rotations from the anchor key to the current key, each signed by both.
     """
 
     key_id: str
@@ -108,17 +108,17 @@ class LedgerKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WitnessView:
-    """One witness: what it has seen.
+    """Witness, and the extent of its cosignatures.
 
     Attributes:
         name: Key name.
         key_id: Key ID of its cosignatures, hex.
         public_key: Public key, hex.
-        algorithms: Under which its cosignatures were verified.
-        source: Where the key that vouches for it comes from.
-        handovers: How many hand-overs lead from that key to it, each signed by the key before.
-        size: Entries that it has cosigned; zero if none.
-        time: Time of its newest cosignature in the log, Unix seconds by its clock; zero if none.
+        algorithms: Signature algorithms under which its cosignatures were verified.
+        source: Source of the anchor key.
+        handovers: Number of hand-overs from the anchor key, each signed by the previous key.
+        size: Number of entries that it has cosigned.
+        time: Unix time of its newest cosignature by its clock in seconds; zero without any.
     """
 
     name: str
@@ -133,27 +133,27 @@ class WitnessView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Result of a verification: each statement that may be believed, and on whose word.
+    """Result of a verification, with the source of each statement.
 
     Attributes:
-        word: ``verified``; ``holds by itself`` if no key came from elsewhere; ``partly verified``
-            if anything else was not checked that could be; or what is wrong.
-        ledger_key: Which key.
-        witnesses: Each witness: those known by key, or else those that the log names.
-        cosigned_by: How many known witnesses have cosigned.
-        needed: How many had to.
-        cosigned_to: Up to which entry that many have cosigned.
+        word: ``verified``; ``holds by itself`` if no key came from another source; ``partly
+            verified`` if another possible check was omitted; or a name of the problem.
+        ledger_key: Key of the log.
+        witnesses: Witnesses known by key, or else witnesses that the log names.
+        cosigned_by: Number of known witnesses that have cosigned.
+        needed: Required number of witnesses.
+        cosigned_to: Number of entries that the required witnesses have cosigned.
         entries: Number of entries.
-        freshness: How new this copy is known to be.
-        succession: What is known of logs before this one.
-        released: Number of releases that were charged, on all logs that were given.
+        freshness: Freshness of this copy.
+        succession: Knowledge of earlier logs.
+        released: Number of charged releases on all given logs.
         received: Number of releases whose received file was compared with its charge.
-        missing: Number of releases whose file is not there.
-        memberships: Proven memberships of the site's releases in what its packages were made from.
-        total: The sum over budgets, logs and histories; None where nothing has a budget.
-        forks: Logs of which two histories were told.
-        problems: Why it is not verified.
-        not_checked: What was not compared with anything.
+        missing: Number of releases whose file is missing.
+        memberships: Proven memberships of the site's releases in the pools of its packages.
+        total: Sum over budgets, logs and histories; None without any budget.
+        forks: Logs with two contradictory histories.
+        problems: Reasons why the log is not verified.
+        not_checked: Omitted checks.
     """
 
     word: str
@@ -176,11 +176,11 @@ class Verdict:
 
     @property
     def exit_code(self) -> ExitCode:
-        """Code that a command tells the shell: each good word has its own."""
+        """Exit code of the command; each successful verdict has its own."""
         return _EXIT_CODES.get(self.word, ExitCode.VERIFICATION)
 
     def headline(self) -> str:
-        """Summary in one line of what was compared: releases, files, and the origin of each key."""
+        """Summarise the comparisons in one line: releases, files, and the source of each key."""
         words = list(dict.fromkeys(x.source for x in self.witnesses))
         return text(
             "{sum}; releases charged {released}, files compared {compared}, files missing"
@@ -194,7 +194,7 @@ class Verdict:
         )
 
     def figures(self) -> dict[str, Any]:
-        """The headline for programs."""
+        """Return the figures of the headline for JSON output."""
         return {
             "total": canonical.to_builtins(self.total),
             "releases_charged": self.released,
@@ -205,7 +205,7 @@ class Verdict:
         }
 
     def lines(self) -> list[tuple[str, str]]:
-        """For people: a word, and what there is to say about it."""
+        """Return the lines of the verdict for display, each as a name and a sentence."""
         rows: list[tuple[str, str]] = [
             (text("ledger key"), self._key()),
             (text("witnesses"), self._witnesses()),
@@ -288,11 +288,11 @@ class Verdict:
 def verdict(
     history: History, outside: Outside, *, anchors: Anchors, folder: ServerFolder | None
 ) -> Verdict:
-    """Put together what was compared.
+    """Build the verdict from the results of all comparisons.
 
     Args:
         history: The verified log.
-        outside: What it was held against.
+        outside: Results of comparing the log with outside evidence.
         anchors: Keys that the auditor gave.
         folder: The server's folder, if it was given.
     """
@@ -338,7 +338,7 @@ def verdict(
 
 
 def _uncompared_proofs(files: Files) -> Iterator[str]:
-    """Proofs that are there and compared with nothing; nothing here rests on them."""
+    """Yield the available proofs that were not compared; no result rests on them."""
     if files.memberships:
         yield text(
             "that packages were made from these releases: the roots are the server's word; compare"
@@ -435,7 +435,7 @@ def _views(history: History, evidence: Anchors) -> Iterator[WitnessView]:
 
 
 def _not_checked(history: History, outside: Outside) -> Iterator[str]:
-    """Yield the comparisons with outside evidence that were possible and were not made."""
+    """Yield the comparisons with outside evidence that were possible but not made."""
     anchors, fresh, succession = history.anchors, outside.fresh, outside.succession
     files = outside.files
     yield from outside.spend.open_questions()

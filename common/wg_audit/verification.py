@@ -1,4 +1,4 @@
-"""One verification of a log, from a path and what is known from elsewhere to a finding."""
+"""Verification of a log: from its path and outside evidence to a finding."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ from wg_core.wire import handover as handovers
 
 _USES = {handovers.PACKAGES: text("weights packages"), handovers.WITNESS: text("cosignatures")}
 
-DELTA_NOTED = 1e-4  # A larger delta gets a remark
+DELTA_NOTED = 1e-4  # Largest delta without a remark
 
 
 @dataclass(frozen=True, slots=True)
 class Burned:
-    """A charge that covers no release."""
+    """Charge without a release."""
 
     seq: int
     request_id: str
@@ -57,18 +57,18 @@ class Burned:
 
 @dataclass(slots=True)
 class Finding:
-    """A log that holds, what it cost, and what an auditor may believe of it.
+    """Result of verifying a log: its history, its cost, and the verdict.
 
     Attributes:
         history: The verified history.
         accounts: Budgets of all lineages.
         burned: Charges without a release.
-        received: Files of the server that were matched with their charges.
-        largest_delta: Largest delta of a budget, or that a charge states for itself.
-        fresh: How new this copy is known to be.
-        succession: What is known of logs before this one.
-        words: What charges and statements of each log say in words, and how class names change.
-        verdict: All that was compared, and what was not, in words.
+        received: The server's files that were matched with their charges.
+        largest_delta: Largest delta of a budget, or of a single charge.
+        fresh: Freshness of this copy.
+        succession: Knowledge of earlier logs.
+        words: Texts in charges and statements of each log, and changes of class names.
+        verdict: Verdict with all comparisons and omitted checks.
     """
 
     history: History
@@ -83,12 +83,12 @@ class Finding:
 
     @property
     def is_verified(self) -> bool:
-        """Tell a log that holds, and of which nothing that could be compared was left out."""
+        """True if the log is valid and no possible comparison was omitted."""
         return self.verdict.exit_code == ExitCode.OK
 
     @property
     def remarks(self) -> list[str]:
-        """Remarks on things that hold, but deserve a look."""
+        """Remarks on valid parts of the log that deserve attention."""
         return list(self._remarks())
 
     def _remarks(self) -> Iterator[str]:
@@ -148,7 +148,7 @@ class Finding:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """The document that ``wg-audit verify --json`` prints."""
+        """Return the document that ``wg-audit verify --json`` prints."""
         state = self.history.state
         top = worst(self.accounts)
         cosigned_heads = [head for head in self.history.heads if head.cosignatures]
@@ -207,7 +207,7 @@ class Finding:
         }
 
     def _decisions(self) -> str:
-        """Count the requests that people decided, and the charges that nobody did."""
+        """Count the requests that people decided, and the charges without a decision."""
         state = self.history.state
         decisions = list(state.decisions.values())
         approvals = sum(decision.approved for decision in decisions)
@@ -228,19 +228,19 @@ class Finding:
 
 
 class Brought(TypedDict, total=False):
-    """Evidence that an auditor brings from elsewhere, beside keys.
+    """Outside evidence of an auditor, apart from keys.
 
     Attributes:
-        statistics: Files that the server received (``.wgs``), or folders of
-            them: each must be covered by exactly one RELEASE entry, and be what its charge says.
-        previous: Logs that the site had before: their spend must have been inherited, and the
-            same witnesses must have cosigned them.
-        checkpoints: Checkpoints that were got by another way: the log must extend each; one of
-            another log of the site must be one that this log replaced.
-        server: Folder that ``wg-server export`` wrote: keys, checkpoints, received files and
-            earlier logs of the site, by the server's word.
-        max_age: Largest age of the newest cosignature, seconds.
-        current_time: Unix time, seconds; this machine's clock if it is not given.
+        statistics: Files that the server received (``.wgs``), or folders of such files. Each must
+            be covered by exactly one RELEASE entry, and match its charge.
+        previous: Earlier logs of the site, whose spend must have been inherited, and which the same
+            witnesses must have cosigned.
+        checkpoints: Checkpoints from other sources. The log must extend each of its checkpoints; a
+            checkpoint of another log must belong to a log that this log replaced.
+        server: Folder from ``wg-server export``, with keys, checkpoints, received files and earlier
+            logs of the site as the server claims them.
+        max_age: Largest age of the newest cosignature in seconds.
+        current_time: Unix time in seconds; by default from this machine's clock.
     """
 
     statistics: Iterable[Path]
@@ -255,12 +255,14 @@ def verify(path: Path, anchors: Anchors = NOTHING, **evidence_options: Unpack[Br
     """Verify a client's home, a ledger file or an export.
 
     Args:
-        anchors: Keys that are known from elsewhere.
+        path: Path of the home or file.
+        anchors: Keys from other sources.
+        evidence_options: Further outside evidence.
 
     Raises:
         ConfigError: A path cannot be read.
-        DecodeError: It is no log.
-        VerificationError: Something does not hold; the message says which entry or proof.
+        DecodeError: The path is not a log.
+        VerificationError: The named entry, signature or proof is invalid.
     """
     with ExitStack() as stack:
         evidence = _gather(stack, path, anchors, evidence_options)
@@ -297,14 +299,14 @@ def verify(path: Path, anchors: Anchors = NOTHING, **evidence_options: Unpack[Br
 
 @dataclass(frozen=True, slots=True)
 class _ReadLog:
-    """A log that holds.
+    """Verified log.
 
     Attributes:
-        history: The verified log.
-        alone: What its charges say for themselves.
-        words: What its entries say in words.
-        charge: CHARGE entries by index.
-        composition: Budgets as the auditor adds them up.
+        history: The verified history.
+        alone: Stated costs of its single charges.
+        words: Texts in its entries.
+        charge: Function from an index to the CHARGE entry.
+        composition: Budgets by the auditor's own composition.
     """
 
     history: History
@@ -316,12 +318,12 @@ class _ReadLog:
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """The log, the site's other logs by origin, the server's folder, and files held against them.
+    """Log, the site's other logs by origin, the server's folder, and compared files.
 
     Attributes:
-        unread: Names of what lies in the evidence and was not read.
-        memberships: Proven memberships of the site's releases in what its packages were made from.
-        forks: Logs of which two histories were told.
+        unread: Names of files in the evidence that were not read.
+        memberships: Proven memberships of the site's releases in the pools of its packages.
+        forks: Contradictory histories of logs.
     """
 
     log: _ReadLog
@@ -334,12 +336,12 @@ class _Evidence:
 
     @property
     def logs(self) -> list[_ReadLog]:
-        """Every log that was given."""
+        """All given logs."""
         return [self.log, *self.earlier.values()]
 
 
 def _gather(stack: ExitStack, path: Path, anchors: Anchors, evidence_options: Brought) -> _Evidence:
-    """Read every log, each by itself, and hold the files against them."""
+    """Read and verify every log separately, and compare the files with them."""
     source = stack.enter_context(closing(sources.open_source(path)))
     site, origin = sources.identity(source)
     server = evidence_options.get("server")
@@ -374,7 +376,7 @@ def _gather(stack: ExitStack, path: Path, anchors: Anchors, evidence_options: Br
 
 
 def _add_up(evidence: _Evidence, succession: Succession) -> Spend:
-    """Return the sum over budgets, logs and histories; what is inherited counts once."""
+    """Return the sum over budgets, logs and histories, in which inherited spend counts once."""
     log, folder, outside = evidence.log, evidence.folder, succession.unnamed
     sites = [x.history.state.site for x in evidence.logs]
     sites += [x.site for x in folder.record.sites] if folder else []
@@ -396,7 +398,7 @@ def _add_up(evidence: _Evidence, succession: Succession) -> Spend:
 def _compare_from_outside(
     evidence: _Evidence, evidence_options: Brought
 ) -> tuple[Freshness, Succession]:
-    """Hold the log against checkpoints, a clock, and the site's other logs."""
+    """Compare the log with checkpoints, a clock, and the site's other logs."""
     history, folder = evidence.log.history, evidence.folder
     outside = [freshness.read_checkpoint(note) for note in evidence_options.get("checkpoints", ())]
     if folder is not None:
@@ -432,7 +434,7 @@ def _read(source: Source, anchors: Anchors) -> _ReadLog:
 
 
 def _charges(source: Source) -> Callable[[int], Charge]:
-    """CHARGE entries by index, decoded again when the first is asked for."""
+    """Return a function that looks up CHARGE entries by index, and decodes them on first use."""
     charges: dict[int, Charge] = {}
 
     def charge(seq: int) -> Charge:
@@ -450,7 +452,7 @@ def _charges(source: Source) -> Callable[[int], Charge]:
 def _read_earlier(
     stack: ExitStack, path: Path, anchors: Anchors, folder: ServerFolder | None
 ) -> _ReadLog:
-    """A log before: it, too, must be the one that the witnesses saw, under its own key."""
+    """Read and verify an earlier log by the same witnesses and its own key."""
     source = stack.enter_context(closing(sources.open_source(path)))
     _, origin = sources.identity(source)
     record = folder.site.log(origin) if folder else None
@@ -459,7 +461,7 @@ def _read_earlier(
 
 
 def _files(statistics: Iterable[Path], contents: Contents) -> tuple[list[Path], list[str]]:
-    """Files to compare, and names of what else the folders hold."""
+    """Return the files to compare, and the names of other files in the folders."""
     files, unread = list(contents.files), list(contents.unread)
     for path in statistics:
         if path.is_dir():

@@ -1,4 +1,4 @@
-"""Times and lists of names, as lines of a verdict say them."""
+"""Formats of times and lists of names in a verdict."""
 
 import time
 from collections.abc import Sequence
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from wg_common.language import Text, list_names, text
 
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
-NAMES_SHOWN = 5  # Most names that one line shows
+NAMES_SHOWN = 5  # Most names in one line
 
 
 def duration(seconds: int) -> Text:
-    """Return a time span for people."""
+    """Format a time span for display."""
     if seconds < 0:
         return text("-{span}", span=duration(-seconds))
     if seconds >= _DAY:
@@ -24,7 +24,7 @@ def duration(seconds: int) -> Text:
 
 
 def first_names(names: Sequence[str]) -> Text:
-    """Return the first few names, and how many more there are."""
+    """List the first few names, and the number of further names."""
     shown_names, hidden_count = list_names(names[:NAMES_SHOWN]), len(names) - NAMES_SHOWN
     return (
         text("{names} and {count} more", names=shown_names, count=hidden_count)
@@ -34,7 +34,7 @@ def first_names(names: Sequence[str]) -> Text:
 
 
 def utc(seconds: int) -> str:
-    """Return a Unix time in UTC, or the number itself where no calendar reaches."""
+    """Format a Unix time in UTC; a time beyond the calendar stays a number of seconds."""
     try:
         return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
     except (ValueError, OverflowError, OSError):

@@ -1,4 +1,4 @@
-"""What an audit of the release code found, as lines to read and as a document for programs."""
+"""Output of the empirical audit: lines for display, and a document for JSON."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -9,7 +9,7 @@ from wg_common.language import text
 
 
 def lines(report: Report) -> Iterator[str]:
-    """The findings in words, line by line."""
+    """Yield the findings as lines for display."""
     for check in report.checks:
         values = {"name": text(check.name), "detail": check.detail}
         yield (
@@ -38,5 +38,5 @@ def lines(report: Report) -> Iterator[str]:
 
 
 def document(report: Report) -> dict[str, Any]:
-    """The findings for ``--json``."""
+    """Return the findings as a document for ``--json``."""
     return {"passed": report.is_passed, **asdict(report)}
