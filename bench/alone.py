@@ -228,7 +228,9 @@ def local_only(draw: Draw) -> tuple[Ints, tuple[float, float]]:
     if fitted.out_of_fold is not None:
         interval = expected(records, fitted.out_of_fold, new=int(draw.cut.test.sum()))
         told = interval.low, interval.high
-    logits = trunk.outward(fitted.head).logits(draw.features[draw.cut.test].astype(np.float64))
+    logits = trunk.to_local_head(fitted.head).logits(
+        draw.features[draw.cut.test].astype(np.float64)
+    )
     return logits.argmax(axis=1), told
 
 

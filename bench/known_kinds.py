@@ -259,7 +259,7 @@ def judge(
         seen = np.hstack([test, *further]), data.test[1]
         scores[DELIVERED + ending] = 1 / k
         if candidate is not None and candidate.has_declared_order:
-            scores[DELIVERED + ending] = right(candidate.trunk.outward(candidate.head), seen)
+            scores[DELIVERED + ending] = right(candidate.trunk.to_local_head(candidate.head), seen)
         if others is not None and family is not None and not ending:
             scores[WRONG] = _misled(encoder, made, data, others)
         try:
@@ -286,7 +286,7 @@ def _misled(
     parts = [encoder.encode_batched(data.test[0])]
     parts += [] if network is None else [network.module.features(data.test[0])]
     seen = np.hstack(parts).astype(np.float64), data.test[1]
-    return right(candidate.trunk.outward(candidate.head), seen)
+    return right(candidate.trunk.to_local_head(candidate.head), seen)
 
 
 def _labelled(truth: NDArray[np.int64], shots: int) -> NDArray[np.int64]:

@@ -168,7 +168,7 @@ def judge(
     asked = np.append(here.test, np.ones(len(records) - len(here.test), dtype=bool))
     x = features[asked].astype(np.float64)
     is_own = np.arange(len(x)) < here.test.sum()
-    logits = trunk.outward(fitted.head).logits(x)
+    logits = trunk.to_local_head(fitted.head).logits(x)
     chances = bound_probabilities(logits, probability_limit(len(plant.judged_labels)))
     known = novelty.fit(features[labelled], plant.all_labels)
     is_new = novelty.new_records(None if known is None else known.tensors(), x)

@@ -1,4 +1,4 @@
-"""``make demo``: sets up and runs two servers and their plants, and shows what came of it."""
+"""``make demo``: set up and run two servers and their plants, and show the results."""
 
 import argparse
 import sys

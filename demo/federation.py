@@ -291,7 +291,7 @@ class Federation:
     def _evaluate(
         self, plants: tuple[Plant, ...], fixed: NDArray[np.bool_]
     ) -> list[dict[str, Any]]:
-        # Started afresh, with one thread each: two of them do not wait for one another.
+        # New processes with one thread each, which do not compete for cores.
         os.environ["OMP_NUM_THREADS"] = "1"
         homes = [self._home(plant) for plant in plants]
         rivals = [None if plant.sheet is None else fixed for plant in plants]

@@ -56,7 +56,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
             VerificationError: The model's file differs from the one that was stored.
         """
         plant, manifest, name = self._chosen_model()
-        store.load_tensors(plant.home, manifest, name)  # it must be there, and be that one
+        store.load_tensors(plant.home, manifest, name)  # raises if the file is missing or changed
         self.classes_ = np.array(manifest.labels)
         if hasattr(self, "head_"):
             del self.head_
@@ -87,7 +87,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
         features = self._inputs(plant, manifest, X)
         if len(features) != len(labels):
             raise DataError(f"y: {len(labels)} labels of {len(features)} records")
-        start = start.pad_features(features.shape[1])  # it may do without a network that came
+        start = start.pad_features(features.shape[1])  # it may ignore a delivered network
         finetuned_model = fit_finetuned(fixed_base(start), features, labels, folds, unseen_mass=0.0)
         self.head_ = finetuned_model.head
         return self

@@ -78,7 +78,7 @@ class Plant:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The declared label domain, in the order of probabilities."""
+        """Declared label domain, in the order of probabilities."""
         return self.config.data.labels
 
     def __repr__(self) -> str:
@@ -110,7 +110,7 @@ class Plant:
 
     @property
     def report(self) -> Path:
-        """Path of the report on the newest package; the file exists once a package was applied."""
+        """Path of the report on the last model selection; the file exists after the first one."""
         return self.home.report
 
     def acceptance(self, package: str | None = None) -> Acceptance:

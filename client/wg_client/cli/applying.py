@@ -68,7 +68,7 @@ def _apply(home: ClientHome, package: Path, log_format: str) -> Applied:
 
 def _end_with_the_node() -> None:
     """End this process when the node ends, which closes standard input."""
-    while os.read(0, 1):  # not sys.stdin: its lock would be held at the end of the process
+    while os.read(0, 1):  # not sys.stdin, whose lock would be held at exit
         pass
     os._exit(os.EX_TEMPFAIL)
 

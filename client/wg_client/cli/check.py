@@ -19,7 +19,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_client.release.preview import Check, CostSight, Departure, SnapshotSight
+    from wg_client.release.preview import Check, ReleaseContents, ReleaseCost, SnapshotSummary
 
 
 _REFUSED = {"policy": text("policy"), "budget": text("budget")}
@@ -91,7 +91,7 @@ def _lines(overview: Check, home: ClientHome) -> Iterator[str]:
         yield next_step("wg-client run --home {home}", home=home.root)
 
 
-def leave_lines(leaves: Departure) -> Iterator[str]:
+def leave_lines(leaves: ReleaseContents) -> Iterator[str]:
     """Describe the contents of one release."""
     yield text("what would leave, once:")
     for block in leaves.blocks:
@@ -137,7 +137,7 @@ def fit_columns(lines: Iterator[str], *, columns: int = 80) -> Iterator[str]:
             yield from wrap_columns(line, columns)
 
 
-def _snapshot_lines(snapshot: SnapshotSight) -> Iterator[str]:
+def _snapshot_lines(snapshot: SnapshotSummary) -> Iterator[str]:
     change, number = snapshot.change, snapshot.number
     freeze_time = time.strftime("%Y-%m-%d %H:%M", time.gmtime(snapshot.created))
     yield text(
@@ -185,7 +185,7 @@ def _who_decides(home: ClientHome) -> Iterator[str]:
         )
 
 
-def _cost_lines(unit: str, cost: CostSight) -> Iterator[str]:
+def _cost_lines(unit: str, cost: ReleaseCost) -> Iterator[str]:
     unit_name = text("record") if unit == RECORD else unit
     yield text("what it would cost, for one {unit} added or removed:", unit=unit_name)
     yield text(

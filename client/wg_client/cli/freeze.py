@@ -51,7 +51,7 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
 
     config = configuration.load(home)
     source = Path(config.data.path)
-    with freezing_bar() as stage:
+    with freezing_progress() as stage:
         from wg_client.data import plant as plants
         from wg_client.release.look import freeze_data, look
 
@@ -59,7 +59,7 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
         inspection = look(home, load=load, stage=stage)
     if exit_code := say_refusal(inspection, set_aside, allow_empty, source, as_json):
         return exit_code
-    with freezing_bar() as stage:
+    with freezing_progress() as stage:
         frozen = freeze_data(
             home, inspection, load=load, set_aside=set_aside, allow_empty=allow_empty, stage=stage
         )
@@ -71,18 +71,18 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
 
 
 @contextmanager
-def freezing_bar(
-    title: str = FREEZING, stages: tuple[str, ...] = ("read", "encoded"), *, at_once: bool = True
+def freezing_progress(
+    title: str = FREEZING, stages: tuple[str, ...] = ("read", "encoded"), *, immediate: bool = True
 ) -> Iterator[Callable[[str, int, int], None]]:
     """Show a progress bar over stages of equal shares.
 
     Args:
-        at_once: Draw the bar now rather than when the first stage begins; False if a question is
+        immediate: Draw the bar now rather than when the first stage begins; False if a question is
             asked in between.
     """
     share = 100 // len(stages)
     with ExitStack() as stack:
-        bar = stack.enter_context(cli.progress(title, 100)) if at_once else None
+        bar = stack.enter_context(cli.progress(title, 100)) if immediate else None
 
         def show(stage: str, count: int, total: int) -> None:
             nonlocal bar
@@ -100,9 +100,11 @@ def say_refusal(
     inspection: Inspection, set_aside: bool, allow_empty: bool, source: Path, as_json: bool
 ) -> int:
     """Print all reasons why a data set cannot be frozen; return the exit code, or 0."""
-    from wg_client.release.look import why_not
+    from wg_client.release.look import freezing_refusal
 
-    refusal = why_not(inspection, set_aside=set_aside, allow_empty=allow_empty, source=source)
+    refusal = freezing_refusal(
+        inspection, set_aside=set_aside, allow_empty=allow_empty, source=source
+    )
     for hint in inspection.hints:
         note(text("hint: {hint}", hint=hint))
     if refusal is None:

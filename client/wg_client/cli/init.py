@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wg_client.cli import options
-from wg_client.cli.freeze import FREEZING, freeze_document, freezing_bar, frozen_lines, say_refusal
+from wg_client.cli.freeze import (
+    FREEZING,
+    freeze_document,
+    freezing_progress,
+    frozen_lines,
+    say_refusal,
+)
 from wg_client.cli.models import fit_alone
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_common import cli
@@ -146,14 +152,14 @@ def init(  # long: a parameter for each option
     policy = _policy(budget_of, **words)
     if token is not None:
         check_token(token, encoder)
-    with freezing_bar() as stage:
+    with freezing_progress() as stage:
         scan = look(choice, stage)
     if exit_code := say_refusal(scan, set_aside, allow_empty, data, as_json):
         return exit_code
     interactive = _interactive(encoder, as_json) and token is not None
     confirm = _ask_owner if interactive else None
     by = "built in" if token is None else _confirmed_by(home, encoder, interactive)
-    with freezing_bar(at_once=interactive is False) as stage:
+    with freezing_progress(immediate=interactive is False) as stage:
         config_and_snapshot = initialise(
             home, token, choice, policy, encoder=encoder, confirm=confirm, scan=scan, stage=stage
         )
@@ -203,7 +209,7 @@ def _freeze_again(home: ClientHome) -> Frozen:
         from wg_client.release.look import freeze_data, look
 
     load = plants.encoder_loader()
-    with freezing_bar() as stage:
+    with freezing_progress() as stage:
         scan = look(home, load=load, stage=stage)
         return freeze_data(home, scan, load=load, set_aside=True, stage=stage)
 
@@ -360,7 +366,7 @@ def _enrol_again(home: ClientHome, token: str, encoder: str | None, as_json: boo
     config = reenrolment.replace(home, token, encoder=encoder)
     try:
         readiness.ready_snapshot(home)
-    except errors.ConfigError as error:  # another encoder
+    except errors.ConfigError as error:  # the encoder has changed
         note(str(error))
     show(
         {

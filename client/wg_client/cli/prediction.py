@@ -227,7 +227,7 @@ class Predictions:
 
 
 def _row(row: Prediction, name: str) -> tuple[str, ...]:
-    """Cells of a prediction, in the order of ``COLUMNS``."""
+    """Return the cells of a prediction, in the order of ``COLUMNS``."""
     figures = f"{row.probability:.6f}", _share(row.likeness)
     return (spreadsheet_cell(name), spreadsheet_cell(row.label), *figures, row.call, row.verdict)
 
@@ -278,12 +278,12 @@ def records_at(
 def _name_others(path: Path) -> None:
     """Print how many files of a folder are not records and get no prediction."""
     from wg_client.data.dataset import RECORDS_CSV, is_record
-    from wg_client.data.folders import files_below, why_no_record
+    from wg_client.data.folders import explain_no_record, files_below
 
     files = files_below(path) if path.is_dir() else []
     ignored_files = [file for file in files if not is_record(file) and file.name != RECORDS_CSV]
     if ignored_files:
-        name, why = ignored_files[0].relative_to(path), why_no_record(ignored_files[0])
+        name, why = ignored_files[0].relative_to(path), explain_no_record(ignored_files[0])
         note(
             text(
                 "  {count} other files, such as {name}: {why}",

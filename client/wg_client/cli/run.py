@@ -31,7 +31,7 @@ def run(home: ClientHome, once: bool, as_json: bool, log_format: str) -> None:
     from wg_core.release import readiness
     from wg_core.site import config
 
-    _ = config.load(home).server  # or it says what to do
+    _ = config.load(home).server  # raises with a remedy if there is no server
     readiness.ready_snapshot(home)
     words = ["--home", str(home.root), "--log-format", log_format]
     words += ["--once"] * once + ["--json"] * as_json

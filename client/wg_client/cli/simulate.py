@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from wg_client.cli.check import fit_columns, leave_lines
-from wg_client.cli.freeze import CANNOT, freezing_bar, item_lines
+from wg_client.cli.freeze import CANNOT, freezing_progress, item_lines
 from wg_client.cli.options import data_sheet_option, words_of
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_client.pilot import published
@@ -99,7 +99,7 @@ def simulate(
         reading=read_reading(data, unit_column, **{n: reading.pop(n) for n in READING_NAMES}),
         data_sheet=None if data_sheet is None else read_data_sheet(data_sheet),
     )
-    with freezing_bar(_SIMULATING, ("read", "encoded", "judged")) as stage:
+    with freezing_progress(_SIMULATING, ("read", "encoded", "judged")) as stage:
         outcome = simulation.simulate(
             choice,
             look(choice, stage),
@@ -113,7 +113,7 @@ def simulate(
 
 
 def _shared_options() -> str:
-    """The options of this call that ``init`` takes too, as words of a command."""
+    """Return the options of this call that ``init`` shares, as command-line words."""
     context = click.get_current_context()
     return " ".join(
         f"{param.opts[0]} {shlex.quote(str(context.params[param.name]))}"

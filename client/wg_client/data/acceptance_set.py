@@ -57,7 +57,7 @@ class AcceptanceSet:
         return len(self.features)
 
     @property
-    def independent(self) -> NDArray[np.intp]:
+    def independent_rows(self) -> NDArray[np.intp]:
         """Row of one random record per privacy unit, since bounds assume independence."""
         order = np.lexsort((self.records.contents[:, 0], self.records.contents[:, 1]))
         firsts = np.unique(self.records.units[order], axis=0, return_index=True)[1]
@@ -96,7 +96,7 @@ def decode(data: bytes, subject: str) -> AcceptanceSet:
     )
 
 
-def take_out(
+def split_acceptance_set(
     home: ClientHome, config: ClientConfig, inspection: Inspection, encoder: RecordEncoder
 ) -> tuple[Inspection, AcceptanceSet | None]:
     """Split an inspected data set into records for release and training, and the acceptance set.
@@ -160,7 +160,7 @@ _MET = (
 _UNLABELLED = "not in the acceptance set: it has no label"
 
 
-def note_trained(home: ClientHome, records: FrozenRecords) -> None:
+def mark_as_trained(home: ClientHome, records: FrozenRecords) -> None:
     """Store the digests of records that a model is trained on: from now on they judge no model.
 
     Raises:

@@ -83,7 +83,7 @@ ADVICE = {
 
 
 @dataclass(slots=True)
-class Found:
+class FoundFiles:
     """Files with their labels and units, collected while a folder or table is read."""
 
     paths: list[Path] = field(default_factory=list)
@@ -102,7 +102,7 @@ def survey_folder(
     Raises:
         DataError: The folder cannot be read, or its folders cannot be classes.
     """
-    sorted_files = Found()
+    sorted_files = FoundFiles()
     entries = [entry for entry in listing(path) if not _left_behind(path, entry, sorted_files)]
     if parts := _anomaly_parts(entries, labels):
         entries = [inner for part in parts for inner in listing(part)]
@@ -151,7 +151,7 @@ def survey_folder(
 
 def finish(
     root: Path,
-    sorted_files: Found,
+    sorted_files: FoundFiles,
     domain: Sequence[str],
     modality: str | None,
     reading: ReadingConfig,
@@ -321,7 +321,7 @@ def _anomaly_parts(entries: Sequence[Path], labels: Sequence[str] | None) -> lis
     return parts if one_class and max(map(len, classes.values())) > 1 else []
 
 
-def _left_behind(root: Path, entry: Path, sorted_files: Found) -> bool:
+def _left_behind(root: Path, entry: Path, sorted_files: FoundFiles) -> bool:
     """Return whether a program left a folder behind, and list it as a stray if so."""
     if entry.name in _ARCHIVE:
         name = str(entry.relative_to(root))
@@ -330,7 +330,7 @@ def _left_behind(root: Path, entry: Path, sorted_files: Found) -> bool:
     return False
 
 
-def _sort_in(root: Path, entry: Path, label: int, sorted_files: Found) -> None:
+def _sort_in(root: Path, entry: Path, label: int, sorted_files: FoundFiles) -> None:
     """Add one file to the records, the problems or the strays."""
     name = str(entry.relative_to(root))
     try:
@@ -348,13 +348,13 @@ def _sort_in(root: Path, entry: Path, label: int, sorted_files: Found) -> None:
         reason = "a link to a folder" if entry.is_dir() else broken
         sorted_files.strays.append(Problem(name=name, reason=reason))
     elif not is_record(entry):
-        sorted_files.strays.append(Problem(name=name, reason=why_no_record(entry)))
+        sorted_files.strays.append(Problem(name=name, reason=explain_no_record(entry)))
     else:
         sorted_files.paths.append(entry)
         sorted_files.labels.append(label)
 
 
-def _set_tables_aside(root: Path, sorted_files: Found, modality: str | None) -> None:
+def _set_tables_aside(root: Path, sorted_files: FoundFiles, modality: str | None) -> None:
     """Move texts beside other records, and CSV files beside images, from the records to the strays.
 
     If the modality is known, files of other modalities say nothing about the others.
@@ -382,7 +382,7 @@ _TABLE = (
 )
 
 
-def why_no_record(entry: Path) -> str:
+def explain_no_record(entry: Path) -> str:
     """Explain why a file holds no record, and suggest a remedy."""
     if entry.name == RECORDS_CSV:
         return "no table of records: its first line has no columns file and label"

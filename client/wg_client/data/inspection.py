@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data.dataset import Survey
-from wg_client.data.looks import Looks
+from wg_client.data.looks import HintCollector
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.language import text
 from wg_common.modalities.base import Record, content_digest
@@ -85,7 +85,7 @@ def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspe
     data = survey.data
     problems = [*survey.problems, *survey.strays]
     digests: dict[int, bytes] = {}
-    looks = Looks(data.modality)
+    hint_collector = HintCollector(data.modality)
     shapes: dict[int, tuple[int, int]] = {}
     for row in range(len(data)):
         try:
@@ -94,7 +94,7 @@ def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspe
             problems.append(Problem(name=data.names[row], reason=_without_path(data, row, error)))
         else:
             digests[row] = content_digest(record)
-            looks.see(data.names[row], record)
+            hint_collector.add(data.names[row], record)
             first_side, second_side, *_ = *record.shape, 0, 0
             shapes[row] = first_side, second_side
         if stage is not None and ((row + 1) % _STEP == 0 or row + 1 == len(data)):
@@ -114,7 +114,7 @@ def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspe
         shapes=np.array([shapes[row] for row in counted_rows], dtype=np.int64).reshape(-1, 2),
         problems=tuple(problems),
         duplicates=tuple(duplicates),
-        hints=(*survey.hints, *looks.hints(), *_in_two_units(groups)),
+        hints=(*survey.hints, *hint_collector.hints(), *_in_two_units(groups)),
     )
 
 
@@ -128,7 +128,7 @@ def decode(data: SiteData, row: int) -> Record:
         return data.records[row]
     except DataError:
         raise
-    except Exception as error:  # a decoder of other people's may fail in any way on a hostile file
+    except Exception as error:  # third-party decoders may fail in any way on hostile files
         raise DataError(f"{data.names[row]}: cannot be decoded: {type(error).__name__}") from error
 
 

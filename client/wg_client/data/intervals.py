@@ -38,7 +38,7 @@ class Interval:
     line: int
 
 
-def rows_of(
+def interval_indices(
     file: Path, name: str, sensor_log: SensorLog, log: LogConfig, intervals: Sequence[Interval]
 ) -> NDArray[np.int64]:
     """Return the index of the interval that each row lies in, or -1.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wg_client.data import dataset
-from wg_client.data.folders import Found, finish, inside
+from wg_client.data.folders import FoundFiles, finish, inside
 from wg_client.data.site_data import UNLABELLED
 from wg_common.language import text
 from wg_common.modalities import registry, tables
@@ -43,7 +43,7 @@ def survey_table(
     Raises:
         DataError: The table as a whole cannot be read.
     """
-    sorted_files = Found()
+    sorted_files = FoundFiles()
     rows = _read(path / dataset.RECORDS_CSV, unit_column, reading, sorted_files)
     if labels is None:
         labels = sorted(
@@ -69,7 +69,7 @@ def survey_table(
     return finish(path, sorted_files, labels, modality, reading, with_units=unit_column is not None)
 
 
-def why_none(table: Path, unit_column: str | None, reading: ReadingConfig) -> str:
+def explain_no_table(table: Path, unit_column: str | None, reading: ReadingConfig) -> str:
     """Explain from its first line why a file is not a table of records; empty if it is."""
     try:
         with table.open("rb") as stream:
@@ -113,7 +113,7 @@ def _columns(
 
 
 def _read(
-    table: Path, unit_column: str | None, reading: ReadingConfig, sorted_files: Found
+    table: Path, unit_column: str | None, reading: ReadingConfig, sorted_files: FoundFiles
 ) -> dict[int, _Row | str]:
     """Return rows by line number; a string in place of a row says why it cannot be used."""
     data = read_file(table, CSV_LIMIT)

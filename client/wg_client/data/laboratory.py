@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.sensor_log import SensorLog, Wanted, read_log
+from wg_client.data.sensor_log import LogColumns, SensorLog, read_log
 from wg_core.errors import DataError
 from wg_core.site.reading import AUTO
 
 _DAY = 86400.0  # Seconds
-_GAP = 1.5  # Steps of the log from row to row, at most
+_GAP = 1.5  # Largest time between rows, in usual steps of the log
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +73,7 @@ def read_hours(
     """
     if samples < 2:
         raise DataError(f"samples: {samples}, expected at least 2 rows of the log")
-    signals = _risen(log, read_log(log, Wanted(channels=None, time=time, texts=(time,)), AUTO))
+    signals = _risen(log, read_log(log, LogColumns(channels=None, time=time, texts=(time,)), AUTO))
     times = values = np.empty(0)
     if laboratory is not None:
         if target in signals.channels:
@@ -116,7 +116,7 @@ def _values(
     laboratory: Path, target: str, time: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Read times and values of the laboratory; errors as of ``read_hours``."""
-    table = read_log(laboratory, Wanted(channels=(target,), time=time), AUTO)
+    table = read_log(laboratory, LogColumns(channels=(target,), time=time), AUTO)
     rows = np.isfinite(table.values[:, 0])
     times, values = _times(laboratory, table)[rows], table.values[rows, 0].astype(np.float64)
     if len(np.unique(times)) < len(times):

@@ -15,7 +15,7 @@ from wg_common.modalities.images import Images
 from wg_common.modalities.windows import Windows
 
 
-class Looks:
+class HintCollector:
     """Collector of suspicious properties, record by record."""
 
     def __init__(self, modality: str) -> None:
@@ -27,12 +27,12 @@ class Looks:
         self._constant = 0
         self._first_constant = ""
 
-    def see(
+    def add(
         self,
         name: str,
         record: Record,
         *,
-        # An image nowhere brighter than this, of 255, is black to a network. 4095 of 65535 is 15
+        # Brightness (of 255) below which an image is black to a network; 4095 of 65535 is 15
         dark: int = 16,
     ) -> None:
         """Add a decoded record."""

@@ -1,6 +1,6 @@
 """Interface of a plant that a package is applied to: its records and its acceptance rules.
 
-``plant.Plant`` implements it; tests and benches pass other objects with the same attributes.
+``plant.Plant`` implements it, and so does any other object with these attributes.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class LogColumns:
     """Columns of a log that are to be read.
 
     Attributes:
@@ -80,7 +80,7 @@ class SensorLog:
         return len(self.values)
 
 
-def read_log(path: Path, request: Wanted, encoding: str) -> SensorLog:
+def read_log(path: Path, request: LogColumns, encoding: str) -> SensorLog:
     """Read a log.
 
     Args:
@@ -157,7 +157,9 @@ class _Places:
     texts: tuple[tuple[str, int], ...]
 
 
-def _places(path: Path, names: Sequence[str], request: Wanted, numeric: Sequence[int]) -> _Places:
+def _places(
+    path: Path, names: Sequence[str], request: LogColumns, numeric: Sequence[int]
+) -> _Places:
     """Find the columns; ``numeric`` are the possible channels if no channel is named."""
 
     def find(name: str) -> int:
@@ -187,7 +189,7 @@ def _places(path: Path, names: Sequence[str], request: Wanted, numeric: Sequence
     return _Places(tuple(names[place].strip() for place in values), values, time, texts)
 
 
-def _from_csv(path: Path, request: Wanted, encoding: str) -> SensorLog:
+def _from_csv(path: Path, request: LogColumns, encoding: str) -> SensorLog:
     sniff_bytes = 1 << 20
     with _open_regular(path) as stream:
         start = stream.read(sniff_bytes)
@@ -195,13 +197,13 @@ def _from_csv(path: Path, request: Wanted, encoding: str) -> SensorLog:
         cut = len(start) if complete else start.rfind(b"\n") + 1
         used_encoding = tables.encoding_of(start[:cut] if cut else start, str(path), encoding)
         if used_encoding == "utf-16" and not complete:
-            cut = len(start)  # a line feed there has two bytes; the mark alone has said it
+            cut = len(start)  # a line feed has two bytes; the byte order mark is enough
         stream.seek(0)
         with io.TextIOWrapper(stream, encoding=used_encoding, newline="") as text:
             return _rows(path, text, request)
 
 
-def _rows(path: Path, text: io.TextIOWrapper, request: Wanted) -> SensorLog:
+def _rows(path: Path, text: io.TextIOWrapper, request: LogColumns) -> SensorLog:
     header = text.readline(1 << 16)
     delimiter = tables.delimiter_of(header)
     names = next(csv.reader([header], delimiter=delimiter), [])
@@ -308,7 +310,7 @@ def _is_units(cells: Sequence[str], delimiter: str) -> bool:
     )
 
 
-def _from_wav(path: Path, request: Wanted) -> SensorLog:
+def _from_wav(path: Path, request: LogColumns) -> SensorLog:
     with _open_regular(path) as stream:
         try:
             with wave.open(stream, "rb") as file:
@@ -323,7 +325,7 @@ def _from_wav(path: Path, request: Wanted) -> SensorLog:
         except wave.Error as error:
             raise DataError(f"{path}: not a WAV file of plain samples: {error}") from error
     names = [str(number) for number in range(1, channels + 1)]
-    places = _places(path, names, Wanted(channels=request.channels), range(channels))
+    places = _places(path, names, LogColumns(channels=request.channels), range(channels))
     frames = len(data) // (width * channels)
     raw = np.frombuffer(data[: frames * width * channels], dtype=np.uint8)
     values = _samples(raw.reshape(frames, channels, width), width)

@@ -32,8 +32,8 @@ from wg_client.data.dataset import (
     label_index,
 )
 from wg_client.data.folders import inside, listing
-from wg_client.data.intervals import FILE, INTERVAL, Interval, read_intervals, rows_of
-from wg_client.data.sensor_log import SUFFIXES, SensorLog, Wanted, read_log
+from wg_client.data.intervals import FILE, INTERVAL, Interval, interval_indices, read_intervals
+from wg_client.data.sensor_log import SUFFIXES, LogColumns, SensorLog, read_log
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.language import text
 from wg_common.modalities.base import Record
@@ -64,7 +64,7 @@ class LogReader:
         Raises:
             DataError: The log cannot be read, or its rate differs from the declared rate.
         """
-        request = Wanted(
+        request = LogColumns(
             channels=self.log.channels, time=self.log.time, texts=tuple(texts), lenient=lenient
         )
         if path.suffix.lower() == ".wav":
@@ -297,7 +297,7 @@ def _cut(cut: _Cutter, file: Path) -> None:
     unit_codes, unit_names = sensor_log.texts.get(in_column or "", no_units)
     interval_of = np.full(n, -1, dtype=np.int64)
     if intervals:
-        interval_of = rows_of(file, name, sensor_log, log, intervals)
+        interval_of = interval_indices(file, name, sensor_log, log, intervals)
     folder = _folder_label(cut.root, file, log)
     for start, stop in _stretches(sensor_log, log, (label_codes, unit_codes, interval_of)):
         if stop - start < log.window:
@@ -398,7 +398,7 @@ def propose(
     )
     texts = tuple(column for column in (options.label, in_log) if column is not None)
     log = read_log(
-        file, Wanted(channels=options.channels, time=options.time, texts=texts), encoding
+        file, LogColumns(channels=options.channels, time=options.time, texts=texts), encoding
     )
     rate = log.rate if options.rate is None else options.rate
     if rate is None and log.times is not None and len(log) > 1:

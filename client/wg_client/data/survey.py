@@ -25,7 +25,7 @@ from pathlib import Path
 from wg_client.data.cell_table import survey_cells
 from wg_client.data.dataset import READING, RECORDS_CSV, Survey, is_record, nothing_found
 from wg_client.data.folders import ADVICE, listing, survey_folder
-from wg_client.data.label_table import survey_table, why_none
+from wg_client.data.label_table import explain_no_table, survey_table
 from wg_client.data.npz_file import survey_npz
 from wg_client.data.sensor_windows import is_log, survey_logs
 from wg_client.data.site_data import SiteData
@@ -95,7 +95,7 @@ def survey(
         )
         if cells.holds_records(table, modality if stray else None, reading.text):
             return survey_cells(table, labels, unit_column, split, modality, reading)
-        if table.is_file() and not (stray and why_none(table, unit_column, reading)):
+        if table.is_file() and not (stray and explain_no_table(table, unit_column, reading)):
             return survey_table(path, labels, unit_column, modality, reading)
         if unit_column is not None:
             raise DataError(

@@ -19,7 +19,7 @@ class Scaled(Protocol):
     def apply(self, features: NDArray[np.floating]) -> Floats:
         """Return the inputs of the head for any records."""
 
-    def outward(self, head: LinearHead) -> LinearHead:
+    def to_local_head(self, head: LinearHead) -> LinearHead:
         """Return a head on local features that equals ``head`` on the map's output."""
 
 
@@ -42,9 +42,9 @@ class Trunk:
     blocks: tuple[int, ...] = ()
     trunk_blocks: tuple[int, ...] = ()
 
-    def outward(self, head: LinearHead) -> LinearHead:
+    def to_local_head(self, head: LinearHead) -> LinearHead:
         """Return a head on the encoder's local features that equals ``head`` on ``features``."""
-        return head if self.scaling is None else self.scaling.outward(head)
+        return head if self.scaling is None else self.scaling.to_local_head(head)
 
 
 def encoder_trunk(
@@ -85,11 +85,11 @@ class WithNetwork:
         )
         return np.hstack([scaled_features, plain[:, self.columns :]])
 
-    def outward(self, head: LinearHead) -> LinearHead:
+    def to_local_head(self, head: LinearHead) -> LinearHead:
         """Return a head on local and network features that equals ``head`` on the map's output."""
         front = LinearHead(head.weight[:, : -self.width], head.bias)
         if self.scaling is not None:
-            front = self.scaling.outward(front)
+            front = self.scaling.to_local_head(front)
         return LinearHead(np.hstack([front.weight, head.weight[:, -self.width :]]), front.bias)
 
 

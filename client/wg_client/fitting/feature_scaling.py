@@ -59,7 +59,7 @@ class FeatureScaling:
             output[start : start + _CHUNK] = np.hstack(parts)
         return output
 
-    def outward(self, head: LinearHead) -> LinearHead:
+    def to_local_head(self, head: LinearHead) -> LinearHead:
         """Return a head on local features that equals a head ``[K, d + R]`` on scaled ones."""
         released_part, *parts = np.split(
             head.weight, self.released + np.cumsum((0, *self.blocks))[:-1], axis=1

@@ -28,7 +28,7 @@ class OutOfFold:
     inner: Floats
     labels: Ints
 
-    def of(self, repeat: int, fold: int, in_training: NDArray[np.bool_]) -> OutOfFold:
+    def without_fold(self, repeat: int, fold: int, in_training: NDArray[np.bool_]) -> OutOfFold:
         """Return the predictions by which a selection may be made without one fold.
 
         Args:

@@ -80,7 +80,7 @@ def fit_local(
         learners.append(LOGISTIC_REGRESSION)
         all_columns = slice(columns[0].start, None)
         together = member(LOGISTIC_REGRESSION, all_columns)
-        members += [together] * len(columns)  # it counts as much as either of the others
+        members += [together] * len(columns)  # so that all three learners have equal weight
         trunk_of_member = np.append(trunk_of_member, trunks)
     one_trunk = len(np.unique(trunks)) < 2
     shares = None if one_trunk else 1 / np.bincount(trunk_of_member)[trunk_of_member]

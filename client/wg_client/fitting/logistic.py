@@ -195,7 +195,7 @@ def _step(
     while True:
         candidate = x + length[:, None] * direction
         new, chances = problem.loss(candidate)
-        # Beyond rounding; near the minimum differences of losses are nothing else.
+        # The last term allows for rounding, which dominates differences of losses near the minimum.
         worse = new > loss + 1e-4 * length * slope + 1e-12 * np.maximum(loss, 1)
         if not worse.any():
             return candidate, new, chances

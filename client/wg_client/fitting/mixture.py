@@ -38,9 +38,9 @@ def refine(
     square = float(((x @ x.T if n < x.shape[1] else x.T @ x) ** 2).sum()) / n**2
     for _ in range(rounds):
         mass = shares.sum(axis=0)
-        means = shares.T @ x / (mass + 1)[:, None]  # one record more, at the centre
-        # Of the scatter S within clusters, x'x / n without what is between: tr S^2 / tr S, the
-        # variance of its wide directions.
+        means = shares.T @ x / (mass + 1)[:, None]  # with one additional record at the centre
+        # Variance tr S^2 / tr S of the wide directions, with S the scatter within clusters:
+        # x'x / n minus the scatter between clusters.
         share, inner = mass / n, means @ means.T
         mean_squares = ((x @ means.T) ** 2).sum(axis=0) / n
         within = square - 2 * share @ mean_squares + share @ inner**2 @ share

@@ -63,12 +63,12 @@ class WithLogits:
         )
         return np.hstack([scaled_features, self.loudness * self.heads.logits(plain)])
 
-    def outward(self, head: LinearHead) -> LinearHead:
+    def to_local_head(self, head: LinearHead) -> LinearHead:
         """Return a head on local features that equals ``head`` on the map's output."""
         count = head.weight.shape[1] - len(self.loudness)
         front = LinearHead(head.weight[:, :count], head.bias)
         if self.scaling is not None:
-            front = self.scaling.outward(front)
+            front = self.scaling.to_local_head(front)
         front = front.pad_features(self.heads.weight.shape[1])
         share = self.loudness * head.weight[:, count:]
         return LinearHead(

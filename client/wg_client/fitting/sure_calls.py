@@ -13,7 +13,7 @@ from wg_client.fitting.linear_head import Floats, Ints
 
 WRONG = 0.1  # Largest share of sure calls that may be wrong
 CONFIDENCE = 0.9  # Confidence of that bound, for records like these
-WRONG_LIMIT = 1 / 3  # Share of wrong sure calls above which no call is sure
+WRONG_LIMIT = 1 / 3  # Largest bound with which calls are classed as sure or unsure
 NEVER = 2.0  # Threshold that no probability reaches: no call is sure
 
 

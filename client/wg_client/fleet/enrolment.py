@@ -226,7 +226,7 @@ def _one_certificate(pem: bytes) -> bytes:
         if text.count("-----BEGIN") != 1 or not text.startswith("-----BEGIN CERTIFICATE-----"):
             raise DecodeError("enrolment: the server's CA is not one PEM certificate")
         return ssl.PEM_cert_to_DER_cert(text)
-    except ValueError as error:  # binascii.Error and UnicodeDecodeError are two
+    except ValueError as error:  # includes binascii.Error and UnicodeDecodeError
         raise DecodeError("enrolment: the server's CA is not a PEM certificate") from error
 
 

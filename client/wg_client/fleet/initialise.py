@@ -25,7 +25,7 @@ from wg_client.data.survey import survey
 from wg_client.fleet import encoder_trial
 from wg_client.fleet.encoder_trial import Confirm
 from wg_client.fleet.enrolment import enrol, open_ledger
-from wg_client.release.look import freeze_data, why_not
+from wg_client.release.look import freeze_data, freezing_refusal
 from wg_common.modalities.registry import modality
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder import package as encoder_package
@@ -150,7 +150,7 @@ def initialise(
     scan = scan or look(choice, stage)
     skip, empty = choice.set_aside, choice.allow_empty and choice.labels is not None
     path = choice.path
-    if refusal := why_not(scan, set_aside=skip, allow_empty=empty, source=path):
+    if refusal := freezing_refusal(scan, set_aside=skip, allow_empty=empty, source=path):
         raise refusal
     subject = _begin_alone(home, choice, scan) if token is None else check_token(token, encoder)
     # Refuse what client.yaml would refuse, before the one-time token is spent.

@@ -114,7 +114,7 @@ def _tell(ledger: Ledger, connection: link.Link, witness: str) -> int:
         except witnesses.WitnessRefused as refused:
             if refused.size is None:
                 raise
-            size = refused.size  # it cosigned more than this home remembers
+            size = refused.size  # the server has cosigned more entries than this home recorded
             continue
         ledger.add_cosignature(ledger.checkpoint() + line, witness)
         return seq

@@ -110,7 +110,7 @@ class LabelledRecords:
         return self.classes > 1 and len(np.unique(self.labels)) == 1
 
     @cached_property
-    def independent(self) -> int:
+    def independent_count(self) -> int:
         """Number of independent labelled records: of their units, if there are units."""
         return len(self.labels) if self._groups is None else len(np.unique(self._groups))
 
@@ -228,7 +228,7 @@ class Package:
         return any(c.of_kind and c.unlikeness <= LIMIT for c in self.candidates)
 
     @property
-    def unlike(self) -> float:
+    def unlikeness(self) -> float:
         """Distance of the records from those of the candidates' families; 0 without families."""
         return max((c.unlikeness for c in self.candidates), default=0.0)
 
@@ -242,7 +242,7 @@ class Package:
         """True if the package says anything about the plant's classes."""
         return (
             self.is_known_elsewhere
-            or self.unlike > LIMIT
+            or self.unlikeness > LIMIT
             or (self.posterior is not None and self.posterior.says_anything)
         )
 
@@ -272,7 +272,7 @@ class Model:
     @property
     def head(self) -> LinearHead:
         """Head over the declared label domain, on local features or the model's own trunk."""
-        return self.trunk.outward(self.fitted.head)
+        return self.trunk.to_local_head(self.fitted.head)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Return the tensors of its head, at the temperature selected by held-out records."""

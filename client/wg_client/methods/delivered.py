@@ -70,7 +70,7 @@ def first_or_best(candidates: Sequence[Candidate], classes: int) -> BaseHead:
             return (
                 first_candidate.head
                 if first_candidate.has_declared_order
-                else reorder(first_candidate.head, features, labels, classes)
+                else match_rows_to_classes(first_candidate.head, features, labels, classes)
             )
         heads, prices = [], []
         for rank, candidate in enumerate(candidates, 1):
@@ -80,7 +80,7 @@ def first_or_best(candidates: Sequence[Candidate], classes: int) -> BaseHead:
                 prices.append(price)
             if candidate.of_kind:
                 rows = len(candidate.head.bias)
-                heads.append(reorder(candidate.head, features, labels, classes))
+                heads.append(match_rows_to_classes(candidate.head, features, labels, classes))
                 prices.append(price + gammaln(1 + rows) - gammaln(1 + rows - classes))
         losses = [tempered_loss(head, features, labels) for head in heads]
         return heads[int(np.argmin(np.add(losses, prices)))]
@@ -88,7 +88,9 @@ def first_or_best(candidates: Sequence[Candidate], classes: int) -> BaseHead:
     return base
 
 
-def reorder(head: LinearHead, features: Floats, labels: Ints, classes: int) -> LinearHead:
+def match_rows_to_classes(
+    head: LinearHead, features: Floats, labels: Ints, classes: int
+) -> LinearHead:
     """Return a head over K classes whose rows are in the likeliest order for the records."""
     rows = rows_of_labels(head.logits(features), labels, classes)
     return LinearHead(head.weight[rows], head.bias[rows])
@@ -111,7 +113,7 @@ class DeliveredMethod:
     reference: bool = False
 
     def fit(self, records: LabelledRecords, package: Package) -> Model | None:
-        """See ``Method``."""
+        """Fit the model; see ``Method.fit``."""
         eligible = [c for c in package.candidates if c.source in self.sources]
         if not eligible or (self.trained and not len(records.labels)):
             return None

@@ -25,7 +25,7 @@ class Ensemble:
     reference = False
 
     def fit(self, records: LabelledRecords, package: Package) -> Model | None:
-        """See ``Method``."""
+        """Fit the model; see ``Method.fit``."""
         local, trunk = records.local, records.public
         if package.posterior is None or local is None:
             return None

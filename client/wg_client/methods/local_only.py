@@ -12,7 +12,7 @@ class LocalOnly:
     reference = True
 
     def fit(self, records: LabelledRecords, package: Package) -> Model | None:
-        """See ``Method``."""
+        """Fit the model; see ``Method.fit``."""
         if records.local is None:
             return None
         return Model(trunk=records.public, fitted=records.local)

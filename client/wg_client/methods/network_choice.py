@@ -1,6 +1,6 @@
 """Selection among the networks that were delivered for a plant's machine.
 
-The server puts the likeliest network, its mean, first. If this network is delivered for raw and for
+The server lists the likeliest network first. If this network is delivered for raw and for
 standardised inputs, the plant's records decide whether the second is included: it errs on other
 records than the first, and the average of their logits is better than either at most mixtures of
 conditions, but if conditions are missing at the plant, the standardisation is off. Labels may then

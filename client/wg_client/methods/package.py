@@ -150,7 +150,7 @@ class _Reading:
             batch = network.prepare_batch(architecture, self._plant.data.records)
             self._batches[architecture] = batch
         if candidate.inputs == "standardised" and not len(batch):
-            return  # No record says by what
+            return  # Without records there is no mean or spread to standardise by
         trunk = network.trunk_at(architecture, tensors, candidate.inputs, batch)
         module = network.load_trunk(architecture, trunk)
         features = network.features(module, batch)

@@ -24,11 +24,11 @@ class PosteriorHead:
     reference = False
 
     def fit(self, records: LabelledRecords, package: Package) -> Model | None:
-        """See ``Method``."""
+        """Fit the model; see ``Method.fit``."""
         posterior, trunk = package.posterior, records.public
         if posterior is None or len(records.labels):
             return None
-        # Other sites have said something of the released features only, which come first.
+        # Statistics of other sites cover only the released features, which come first.
         released_features = trunk.features[:, : len(posterior.within)]
         no_labels = np.full(len(released_features), -1)
         released_head = LinearHead(

@@ -165,7 +165,7 @@ def acceptance(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> Acce
     passing = None if good is None else pass_rule(home, manifest, manifest.kept, good)
     if records is None:
         return Acceptance(kept=manifest.kept, passing=passing)
-    rows = records.independent
+    rows = records.independent_rows
     inputs = acceptance_inputs(home, plant, records, manifest)[rows]
     truth = records.records.labels[rows]
     names = [entry.name for entry in manifest.models]

@@ -257,7 +257,7 @@ class _Looking:
         try:
             stage = adoption.read(self._home).stage
             if stage == "pilot":
-                return stage, "", 0  # before the first package that is no problem
+                return stage, "", 0  # not a problem before the first package
             manifest, name = adoption.in_use(self._home)
         except WgError as error:
             self._problems.append(f"models: {error}")

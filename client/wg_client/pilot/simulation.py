@@ -27,7 +27,7 @@ from wg_client.pilot import published
 from wg_client.pilot.offers import Trial, read_offer, try_offer
 from wg_client.pilot.published import Decision, Expected, Facts
 from wg_client.release.machine_hints import machine_hints
-from wg_client.release.preview import Departure, departure
+from wg_client.release.preview import ReleaseContents, release_contents
 from wg_client.selection import gain
 from wg_client.selection.gain import Accuracy
 from wg_common.modalities.registry import modality
@@ -51,7 +51,7 @@ _NAMED = 3  # Most files listed in the error that no record can be used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DataSight:
+class DataSummary:
     """Summary of the data. Private; printed at the plant only.
 
     Attributes:
@@ -118,7 +118,7 @@ class Simulation:
         offer: Result of an operator's offer; None: no offer was tried.
     """
 
-    data: DataSight
+    data: DataSummary
     facts: Facts
     local: Accuracy | None
     sites: int
@@ -126,7 +126,7 @@ class Simulation:
     expected: Expected | None
     decision: Decision
     prices: tuple[Price, ...]
-    would_leave: Departure
+    would_leave: ReleaseContents
     encode_seconds: float
     encoder: str
     machine: tuple[str, ...]
@@ -194,7 +194,7 @@ def simulate(
         expected=expectation,
         decision=published.decide(expectation, facts),
         prices=tuple(_price(schema, price) for price in published.EPSILONS),
-        would_leave=departure(schema, sigma, choice.unit_column),
+        would_leave=release_contents(schema, sigma, choice.unit_column),
         encode_seconds=seconds_per_record * len(inspection.data),
         encoder=loaded.id,
         machine=machine_hints(choice.data_sheet, data.label_names),
@@ -342,11 +342,11 @@ def _price(schema: StatisticsSchema, epsilon: float) -> Price:
     )
 
 
-def _sight(inspection: Inspection, choice: DataChoice, drawn: int) -> DataSight:
+def _sight(inspection: Inspection, choice: DataChoice, drawn: int) -> DataSummary:
     data = inspection.data
     counts: Counter[int] = Counter(data.labels.tolist())
     labels: Ints = data.labels
-    return DataSight(
+    return DataSummary(
         path=str(choice.path),
         modality=data.modality,
         records=len(data),

@@ -45,10 +45,10 @@ def look(home: ClientHome, *, load: LoadEncoder, stage: Stage | None = None) -> 
     return inspect(data_survey, units=config.data.unit_column is not None, stage=stage)
 
 
-def why_not(
+def freezing_refusal(
     inspection: Inspection, *, set_aside: bool, allow_empty: bool, source: Path
 ) -> DataError | None:
-    """Explain why a data set cannot be frozen; None if it can. ``source`` is its path."""
+    """Return the error that prevents a freeze, if any; ``source`` is the path of the data set."""
     if inspection.problems and not set_aside:
         problem = inspection.problems[0]
         return DataError(
@@ -89,10 +89,12 @@ def freeze_data(
     start_time = clock()
     config = configuration.load(home)
     source = Path(config.data.path)
-    if refusal := why_not(inspection, set_aside=set_aside, allow_empty=allow_empty, source=source):
+    if refusal := freezing_refusal(
+        inspection, set_aside=set_aside, allow_empty=allow_empty, source=source
+    ):
         raise refusal
     encoder = load(encoder_pin.load(home, config))
-    inspection, acceptance = acceptance_set.take_out(home, config, inspection, encoder)
+    inspection, acceptance = acceptance_set.split_acceptance_set(home, config, inspection, encoder)
     data = b"" if acceptance is None else acceptance.encode()
     return freezing.freeze(
         home, inspection, load=load, acceptance=data, stage=stage, clock=lambda: start_time

@@ -71,7 +71,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotSight:
+class SnapshotSummary:
     """Snapshot from which a release would be made.
 
     Attributes:
@@ -93,7 +93,7 @@ class SnapshotSight:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
+class RecordCounts:
     """Counts of the snapshot's records. Private; printed at the plant only."""
 
     path: str
@@ -105,7 +105,7 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BlockSight:
+class ReleaseBlock:
     """One block of the release: shape, and noise in natural units."""
 
     name: str
@@ -115,12 +115,12 @@ class BlockSight:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Departure:
+class ReleaseContents:
     """Contents of one release."""
 
     integers: int
     file_bytes: int
-    blocks: tuple[BlockSight, ...]
+    blocks: tuple[ReleaseBlock, ...]
     encoder: str
     clip_radius: str
     unit: str
@@ -129,7 +129,7 @@ class Departure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CostSight:
+class ReleaseCost:
     """Cost of one release.
 
     Attributes:
@@ -158,7 +158,7 @@ class CostSight:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeanSight:
+class MeanSummary:
     """Mean of the machine numbers over privacy units, and its noise. Private; for the plant only.
 
     Attributes:
@@ -188,14 +188,14 @@ class Check:
 
     site: str
     dataset: str
-    snapshot: SnapshotSight
-    data: Sight
-    would_leave: Departure
-    cost: CostSight
+    snapshot: SnapshotSummary
+    data: RecordCounts
+    would_leave: ReleaseContents
+    cost: ReleaseCost
     statistics: Statistics = CLASSES
     hints: tuple[str, ...] = ()
     data_sheet: DataSheet | None = None
-    mean: MeanSight | None = None
+    mean: MeanSummary | None = None
     no_machine: str = ""
 
     def __repr__(self) -> str:
@@ -235,7 +235,7 @@ def check(
         dataset=plant.config.data.name,
         snapshot=_snapshot(plant),
         data=sight,
-        would_leave=departure(schema, sigma, plant.config.data.unit_column),
+        would_leave=release_contents(schema, sigma, plant.config.data.unit_column),
         cost=cost,
         statistics=statistics,
         hints=machine_hints(plant.config.data_sheet, plant.config.data.labels)
@@ -268,7 +268,7 @@ def _recordings(data: DataConfig) -> tuple[str, ...]:
     return (recording_hint(unit),) if unit else ()
 
 
-def _cost(plant: Plant, home: ClientHome, request: ChargeRequest) -> CostSight:
+def _cost(plant: Plant, home: ClientHome, request: ChargeRequest) -> ReleaseCost:
     """Return the cost of a charge, checked against policy and budget."""
     privacy = plant.config.privacy
     with Ledger.open(home.ledger) as ledger:
@@ -279,7 +279,7 @@ def _cost(plant: Plant, home: ClientHome, request: ChargeRequest) -> CostSight:
     over = float(request.epsilon) > float(privacy.max_request_epsilon)
     over = over or float(request.delta) > float(privacy.cap_delta)
     refused_by = "policy" if over else "budget" if capacity == 0 else ""
-    return CostSight(
+    return ReleaseCost(
         epsilon=request.epsilon,
         delta=request.delta,
         alone=cost.alone,
@@ -304,11 +304,11 @@ def _no_machine(plant: Plant) -> str:
     return ""
 
 
-def _mean(plant: Plant, noise: NoisyStatistics) -> MeanSight:
+def _mean(plant: Plant, noise: NoisyStatistics) -> MeanSummary:
     """Return the norm of the exact mean of the machine numbers, and of a release's noise on it."""
     exact = _exact(plant.snapshot)
     units = max(round(exact.unlabelled_count()), 1)
-    return MeanSight(
+    return MeanSummary(
         numbers=noise.schema.dimension,
         units=round(exact.unlabelled_count()),
         length=float(np.linalg.norm(exact.moments())) / units,
@@ -325,10 +325,10 @@ def _exact(snapshot: Snapshot) -> NoisyStatistics:
     return NoisyStatistics(snapshot.schema(MACHINE), snapshot.statistics(MACHINE), 0.0)
 
 
-def _sight(plant: Plant) -> Sight:
+def _sight(plant: Plant) -> RecordCounts:
     data = plant.data
     counts = Counter(int(label) for label in data.labels)
-    return Sight(
+    return RecordCounts(
         path=plant.snapshot.listing().path,
         records=len(data),
         unlabelled=counts.get(-1, 0),
@@ -338,9 +338,9 @@ def _sight(plant: Plant) -> Sight:
     )
 
 
-def _snapshot(plant: Plant) -> SnapshotSight:
+def _snapshot(plant: Plant) -> SnapshotSummary:
     manifest, listing = plant.snapshot.manifest, plant.snapshot.listing()
-    return SnapshotSight(
+    return SnapshotSummary(
         number=manifest.number,
         created=manifest.created,
         set_aside=len(listing.set_aside),
@@ -392,7 +392,9 @@ def _empty_release(schema: StatisticsSchema, sigma: float) -> NoisyStatistics:
     return NoisyStatistics(schema, np.zeros(schema.length, dtype=np.int64), sigma)
 
 
-def departure(schema: StatisticsSchema, sigma: float, unit_column: str | None) -> Departure:
+def release_contents(
+    schema: StatisticsSchema, sigma: float, unit_column: str | None
+) -> ReleaseContents:
     """Describe the contents of one release.
 
     Args:
@@ -406,13 +408,13 @@ def departure(schema: StatisticsSchema, sigma: float, unit_column: str | None) -
         "moments": text("{noise:.3g} feature units an entry", noise=empty.moment_std),
     }
     blocks = tuple(
-        BlockSight(
+        ReleaseBlock(
             name=block.name, shape=block.shape, integers=block.size, noise_std=noise[block.name]
         )
         for block in schema.blocks
         if block.size
     )
-    return Departure(
+    return ReleaseContents(
         integers=schema.length,
         # It has the names twice; the rest is manifest, entries, signatures and cosigned proofs.
         file_bytes=8 * schema.length + 2 * len(canonical.encode(schema.labels)) + 18_300,

@@ -20,7 +20,7 @@ from wg_core.wire import canonical
 def fit_alone(
     home: ClientHome, *, progress: Progress | None = None, clock: Callable[[], float] = time.time
 ) -> AppliedModel:
-    """Fit local-only on the current snapshot, adopt it unless a model is in use, write the report.
+    """Fit local-only on the current snapshot, decide on its adoption, and write the report.
 
     Raises:
         ConfigError: There is no snapshot.
@@ -36,7 +36,7 @@ def fit_alone(
     manifest = store.read_manifest(home, number)
     if manifest is not None:
         return AppliedModel(manifest=manifest)
-    acceptance_set.note_trained(home, plant.snapshot.records())
+    acceptance_set.mark_as_trained(home, plant.snapshot.records())
     outcome = select_model(
         plant_records(plant),
         Package(candidates=[]),

@@ -42,7 +42,7 @@ def take_package(
     check_message_type(plant.config, protocol.TRAIN_FINETUNE)
 
     def note_verified(package: bytes) -> None:
-        acceptance_set.note_trained(home, plant.snapshot.records())
+        acceptance_set.mark_as_trained(home, plant.snapshot.records())
         keep_cosignature(home, package)
 
     outcome = apply_package(

@@ -24,7 +24,7 @@ is higher, since a model that is never sure has a lower log loss than one that i
 wrong. Among such models the one furthest above is kept. The number of errors depends on the prior
 evidence: two for models from other sites' noisy releases (``standard_errors``), half of it if some
 classes have no record, since local-only never predicts them, and none for models made for this kind
-of plant (``Comparison.errors_asked``). In the last case the accuracy must only be no lower: ten
+of plant (``Comparison.required_errors``). In the last case the accuracy must only be no lower: ten
 records that both get right cannot show more. Of the models of that kind the fine-tuned one is kept
 in place of the delivered one if the rule allows it.
 
@@ -76,19 +76,19 @@ class Gain:
     sd: float
     unseen_recall: float
 
-    def above(self, standard_errors: float) -> float:
+    def margin(self, standard_errors: float) -> float:
         """Return the gain in log loss minus a number of its standard errors."""
         return self.log_loss - standard_errors * self.log_loss_se
 
     def is_shown(self, standard_errors: float) -> bool:
         """Return whether the rule keeps the model: a sufficient gain, and enough accuracy."""
-        return self.above(standard_errors) > 0 and self.enough(standard_errors)
+        return self.margin(standard_errors) > 0 and self.has_enough_accuracy(standard_errors)
 
     def opposite(self) -> "Gain":
         """Return the gain of the other model over this one; needs a local record of each class."""
         return replace(self, log_loss=-self.log_loss, mean=-self.mean)
 
-    def enough(self, standard_errors: float) -> bool:
+    def has_enough_accuracy(self, standard_errors: float) -> bool:
         """Return whether the accuracy is higher, or no lower if no standard errors are required."""
         return self.mean > (1e-9 if standard_errors > 0 else -1e-9)
 

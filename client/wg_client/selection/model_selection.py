@@ -247,7 +247,9 @@ class _Contest:
         comparisons: Mapping[str, Comparison],
     ) -> None:
         self._models, self._records = models, records
-        self._margins = {name: comparison.errors_asked for name, comparison in comparisons.items()}
+        self._margins = {
+            name: comparison.required_errors for name, comparison in comparisons.items()
+        }
         self._delivered = next((name for name in comparisons if models[name].made_for_machine), "")
         by_model = {name: models[name].fitted.out_of_fold for name in (LOCAL, *comparisons)}
         self._predictions = {name: part for name, part in by_model.items() if part is not None}
@@ -270,7 +272,10 @@ class _Contest:
             fold = records.folds.assignment[repeat]
             for out in range(records.folds.count):
                 training = fold != out
-                parts = {name: part.of(repeat, out, training) for name, part in predictions.items()}
+                parts = {
+                    name: part.without_fold(repeat, out, training)
+                    for name, part in predictions.items()
+                }
                 choice = self._choose(parts, groups[training])
                 logits[repeat, ~training] = predictions[choice].logits[repeat, ~training]
         return OutOfFold(logits=logits, inner=local.inner[:repeats], labels=records.judged_labels)
@@ -291,7 +296,7 @@ class _Contest:
         if for_machine in gains and _is_above_shares(predictions[for_machine], self._records):
             return self._replacing(gains[for_machine], predictions, groups)
         better = {
-            name: estimate.above(self._margins[name])
+            name: estimate.margin(self._margins[name])
             for name, estimate in gains.items()
             if estimate.is_shown(self._margins[name])
         }
@@ -318,7 +323,7 @@ class _Contest:
                 LeaveClassOut(),
             )
         errors = replacement_errors(len(np.unique(groups)), len(gains))
-        better = {name: g.above(errors) for name, g in gains.items() if g.is_shown(errors)}
+        better = {name: g.margin(errors) for name, g in gains.items() if g.is_shown(errors)}
         return max(better, key=lambda name: better[name], default=self._delivered)
 
 
@@ -360,7 +365,7 @@ def _without_checks(
                 " blocks that, or no model passed the checks that need none"
             )
         )
-    if not package.is_known_elsewhere and package.unlike:
+    if not package.is_known_elsewhere and package.unlikeness:
         raise NotAcceptedError(
             text(
                 "WG-F12: the records here do not look like the server's own of the kind of plant"

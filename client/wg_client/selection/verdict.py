@@ -26,7 +26,7 @@ class Basis(StrEnum):
     OWN = "own"  # No delivered model was better
     UNLABELLED = "unlabelled"
     ONE_CLASS = "one class"
-    UNJUDGED = "unjudged"  # Labels are of too few units
+    UNJUDGED = "unjudged"  # Labels cover too few units
     COMPARED = "compared"
 
 

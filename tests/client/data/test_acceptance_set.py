@@ -72,7 +72,7 @@ def test_units_are_set_aside_whole_and_one_record_of_each_is_judged(make_plant: 
     acceptance = _acceptance(plant)
     units = [bytes(row) for row in acceptance.records.units]
     assert len(units) == 2 * len(set(units))
-    assert len(acceptance.independent) == len(set(units))
+    assert len(acceptance.independent_rows) == len(set(units))
     main = plants.open_plant(plant.home).snapshot.records()
     assert not set(units) & {bytes(row) for row in main.units}
 

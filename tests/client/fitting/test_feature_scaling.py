@@ -28,7 +28,7 @@ def test_a_head_turned_back_says_of_any_record_what_it_said(n: int) -> None:
     head = _head(RELEASED + sum(found.blocks))
     for features in (_features(n), _features(7, seed=9)):
         expected = head.logits(found.apply(features))
-        np.testing.assert_allclose(found.outward(head).logits(features), expected, atol=1e-6)
+        np.testing.assert_allclose(found.to_local_head(head).logits(features), expected, atol=1e-6)
 
 
 def test_released_features_stay_as_they_are() -> None:
@@ -81,4 +81,4 @@ def test_features_without_blocks_are_left_alone() -> None:
     trunk = encoder_trunk(features, RELEASED, SCALED, ())
     np.testing.assert_array_equal(trunk.features, features)
     head = _head(SCALED)
-    assert trunk.outward(head) is head
+    assert trunk.to_local_head(head) is head

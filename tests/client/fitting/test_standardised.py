@@ -36,7 +36,7 @@ def test_heads_there_say_the_same_of_local_features(layout: Layout) -> None:
     weight, bias = family.at(local, layout)
     np.testing.assert_allclose(head.logits(placed(trunk, more)), more @ weight.T + bias, atol=1e-6)
     another = LinearHead(rng.normal(size=(2, trunk.features.shape[1])), rng.normal(size=2))
-    outward = trunk.outward(another)
+    outward = trunk.to_local_head(another)
     assert outward.weight.shape == (2, 15)
     expected = another.logits(placed(trunk, more))
     np.testing.assert_allclose(outward.logits(more.astype(np.float64)), expected, atol=1e-6)
@@ -69,7 +69,7 @@ def test_logits_of_a_network_beside_the_encoder_count_as_much_as_those_of_the_he
         first + LinearHead(*unlike.at(network_features, Layout(8, ()))).logits(new_features[:, 15:])
     ) / 2
     np.testing.assert_allclose(head.logits(placed(trunk, new_features)), mean, atol=1e-6)
-    outward = trunk.outward(head)
+    outward = trunk.to_local_head(head)
     assert outward.weight.shape == (3, 23)
     np.testing.assert_allclose(outward.logits(new_features), mean, atol=1e-6)
     released = local[:, :RELEASED].var(axis=0).sum()

@@ -9,7 +9,7 @@ import numpy as np
 from wg_client.fitting.backbone import Trunk, encoder_trunk
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.base import Candidate, LabelledRecords, Package
-from wg_client.methods.delivered import first_or_best, reorder
+from wg_client.methods.delivered import first_or_best, match_rows_to_classes
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED
 from wg_client.methods.network_choice import by_records, choose
 from wg_client.methods.registry import METHODS
@@ -58,7 +58,7 @@ def test_an_order_must_pay_for_itself() -> None:
 def test_classes_without_records_take_the_rows_that_are_left() -> None:
     x, y = records(5)
     some = y < 3
-    found = reorder(SHUFFLED, x[some], y[some], K)
+    found = match_rows_to_classes(SHUFFLED, x[some], y[some], K)
     np.testing.assert_array_equal(found.weight[:3], RIGHT.weight[:3])
     assert sorted(found.bias.tolist()) == sorted(RIGHT.bias.tolist())
 

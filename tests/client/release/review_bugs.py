@@ -140,13 +140,13 @@ def cap_not_held(patch: pytest.MonkeyPatch) -> None:
 
 
 def acceptance_set_in_the_sum(patch: pytest.MonkeyPatch) -> None:
-    original = acceptance_set.take_out
+    original = acceptance_set.split_acceptance_set
 
-    def take_out(home: Any, config: Any, inspected: Any, encoder: Any) -> Any:
+    def split_acceptance_set(home: Any, config: Any, inspected: Any, encoder: Any) -> Any:
         main, acceptance = original(home, config, inspected, encoder)
         return dataclasses.replace(inspected, problems=main.problems), acceptance
 
-    patch.setattr(acceptance_set, "take_out", take_out)
+    patch.setattr(acceptance_set, "split_acceptance_set", split_acceptance_set)
 
 
 def a_record_for_each_label(patch: pytest.MonkeyPatch) -> None:

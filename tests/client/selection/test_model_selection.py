@@ -165,7 +165,7 @@ def test_units_are_kept_together() -> None:
     assert alone.mean > 0.9 > 0.8 > whole.mean
     assert whole.high - whole.low > alone.high - alone.low
     alike = LabelledRecords(all_labels=y, classes=2, public=Trunk(x), patterns=units)
-    assert alike.independent == 12
+    assert alike.independent_count == 12
     assert alike.judged_groups.tolist() == together.records.judged_groups.tolist()
 
 

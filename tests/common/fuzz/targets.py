@@ -25,7 +25,7 @@ from tests.bearings import BEARING, GEARS, MOTOR
 from tests.server.enrolling import empty_request
 
 from wg_client.data import survey as surveys
-from wg_client.data.sensor_log import Wanted, read_log
+from wg_client.data.sensor_log import LogColumns, read_log
 from wg_common import weights_file, weights_package
 from wg_common.modalities.images import Images
 from wg_common.modalities.windows import Windows
@@ -198,7 +198,7 @@ def _table(data: bytes) -> Any:
 
 
 def _log(suffix: str) -> Callable[[bytes], Any]:
-    wanted = Wanted(channels=("a",), time=None if suffix == ".wav" else "t", lenient=True)
+    wanted = LogColumns(channels=("a",), time=None if suffix == ".wav" else "t", lenient=True)
     return lambda data: read_log(_file(f"x{suffix}", data), wanted, "auto")
 
 

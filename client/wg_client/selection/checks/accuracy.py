@@ -16,7 +16,7 @@ def check(comparison: Comparison) -> Finding | None:
     if comparison.local is None or comparison.one_class:  # the share of a single class is 1
         return None
     right = float(comparison.model.fitted.right.mean())
-    lower = lower_bound(right, comparison.records.independent, CONFIDENCE)
+    lower = lower_bound(right, comparison.records.independent_count, CONFIDENCE)
     commonest = float(np.bincount(labels).max() / len(labels))
     return Finding(
         model=comparison.name,

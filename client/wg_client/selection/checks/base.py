@@ -46,7 +46,7 @@ class Comparison:
     is_incumbent: bool = False
 
     @property
-    def errors_asked(self) -> float:
+    def required_errors(self) -> float:
         """Number of standard errors by which the gain must be above zero.
 
         It is 0 for models made for this kind of plant from the operator's records, and for models

@@ -22,7 +22,7 @@ def check(comparison: Comparison) -> Finding | None:
         return None
     if comparison.is_incumbent:
         return _of_stated_machine(comparison)
-    gain, margin = comparison.gain, comparison.errors_asked
+    gain, margin = comparison.gain, comparison.required_errors
     is_passed = gain.is_shown(margin)
     if comparison.one_class and not is_passed:
         return _of_one_class(comparison)
@@ -85,7 +85,7 @@ def _of_stated_machine(comparison: Comparison) -> Finding:
 
 def _missing_answers(gain: Gain, margin: float) -> str:
     """Describe the accuracy that is missing; empty if it is sufficient."""
-    if gain.enough(margin):
+    if gain.has_enough_accuracy(margin):
         return ""
     return text(", and they must be more") if margin > 0 else text(", and they must be no fewer")
 

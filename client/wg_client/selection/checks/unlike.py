@@ -17,7 +17,7 @@ def check(comparison: Comparison) -> Finding | None:
     """Pass unless the plant's records are unlike the operator's records of the kind."""
     if not comparison.model.of_kind or comparison.package.stated:
         return None
-    unlike = comparison.package.unlike
+    unlike = comparison.package.unlikeness
     is_passed = unlike <= LIMIT
     return Finding(
         model=comparison.name,

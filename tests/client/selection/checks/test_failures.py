@@ -48,9 +48,9 @@ def test_f01_one_error_is_asked_where_some_classes_have_no_record(compare: Compa
     for classes, asked in ((3, 2), (2, 1), (1, 2)):
         rows = np.flatnonzero(classes > LABELS)
         comparison = compare(FEATURES[rows], LABELS[rows], GOOD, local=0 * GOOD)
-        assert comparison.errors_asked == asked
+        assert comparison.required_errors == asked
         strict = replace(comparison, policy=AcceptanceConfig(standard_errors=8.0))
-        assert strict.errors_asked == (4 if classes == 2 else 8)
+        assert strict.required_errors == (4 if classes == 2 else 8)
 
 
 def test_f02_accuracy_that_naming_the_commonest_class_would_have(compare: Compare) -> None:
