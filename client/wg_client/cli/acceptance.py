@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def threshold(
     home: ClientHome, value: float | None, missed_share: float | None, by: str | None, as_json: bool
 ) -> None:
-    """Move the threshold of the model in use, or what may pass; without either: what each costs.
+    """Change the threshold of the model in use, or the share that may pass; or show their cost.
 
     A record is rejected where its probability of a defect is at least VALUE. What that costs is
     counted on the acceptance set (data.acceptance in client.yaml).

@@ -55,7 +55,7 @@ def use(
 ) -> None:
     """Put a model in use: predict and export take it from now on.
 
-    Of a PACKAGE, or the one in shadow. 'models show' lists those that were in use before.
+    It is a model of PACKAGE, or the one in shadow. 'models show' lists earlier models in use.
     """
     from wg_client.models import adoption
 

@@ -110,7 +110,7 @@ def restore(
 )
 @json_option
 def status(home: ClientHome, probe: bool, as_json: bool) -> int:
-    """Show how the plant is, what left, what it cost, and what needs a hand."""
+    """Show the status of the plant: releases, their cost, and problems to solve."""
     from wg_client.operation import status as looking
 
     if probe:

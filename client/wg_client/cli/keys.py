@@ -41,7 +41,7 @@ def keys(
     encoder: str | None,
     as_json: bool,
 ) -> None:
-    """Show the ledger's key and who witnesses it; or make a key or certificate anew.
+    """Show the ledger's key and its witnesses; or renew a key or the certificate.
 
     What is shown is what a new witness's operator must be given. A renewal that was cut off goes on
     where it stopped: run it again.

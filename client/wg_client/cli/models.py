@@ -83,7 +83,7 @@ def models() -> None:
 def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
     """List every model, and every change of the one in use: when, what, who, why.
 
-    Of a PACKAGE (its id, or the beginning of it): where its models come from, and why one was kept.
+    With PACKAGE (its id, or the beginning of it): where its models come from, why one was kept.
     """
     from wg_client.data import plant as plants
     from wg_client.models import acceptance as judging

@@ -50,7 +50,7 @@ def requests(
 ) -> None:
     """List what the server asks, show one request, or decide it (privacy.approve: human).
 
-    Of one: what would leave, and what it would cost. A decision and NAME go on the ledger.
+    One request is shown with its release and the cost. A decision and NAME go on the ledger.
     """
     if approve or deny:
         if approve and deny:

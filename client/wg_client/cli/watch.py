@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @json_option
 def watch(home: ClientHome, paths: tuple[Path, ...], as_json: bool) -> int:
-    """Hold new records against the frozen ones: drift, and new kinds. Sends nothing.
+    """Compare new records with the frozen ones: drift, and new kinds. Sends nothing.
 
     Ends with code 6 if there is an alarm. Of a hundred batches of records like the frozen ones, one
     raises an alarm; records of one part are not independent, so take one of each.
