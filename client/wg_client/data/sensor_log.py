@@ -272,7 +272,7 @@ class _Columns:
             codes.append(code_of.setdefault(cells[at].strip(), len(code_of)))
 
     def log(self) -> SensorLog:
-        """The log of all rows so far."""
+        """Return the log of all rows so far."""
         places = self._places
         values = np.frombuffer(self.values, dtype=np.float32)
         return SensorLog(

@@ -107,7 +107,7 @@ class LogReader:
 
 @dataclass(slots=True)
 class _Cutter:
-    """Windows cut from the logs so far, and what they are cut by.
+    """Windows cut from the logs so far, with the settings by which they are cut.
 
     Attributes:
         root: Folder of the logs.
@@ -367,7 +367,7 @@ def _check_rate(path: Path, sensor_log: SensorLog, log: LogConfig) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CuttingOptions:
-    """Options by which a person says how logs are cut; see ``LogConfig``. None: not said."""
+    """Command-line options for cutting logs; see ``LogConfig``. None: not given."""
 
     window_seconds: float
     hop_seconds: float | None

@@ -347,7 +347,7 @@ def set_threshold(
 
 
 def _record_decision(home: ClientHome, history: Adoption, change: Change) -> Change:
-    """Append what a person decided just now."""
+    """Append a person's decision, made now."""
     try:
         check_name(change.by)
     except DecodeError as error:
