@@ -1,1 +1,1 @@
-"""The server's home folder, its configuration and its certificate authority."""
+"""Home folder, configuration and certificate authority of the server."""

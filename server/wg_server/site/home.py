@@ -1,7 +1,7 @@
-"""The server's home folder: where each thing lies, and its configuration ``server.yaml``.
+"""Paths in the server's home folder, and its configuration file ``server.yaml``.
 
-One place for every path and every default of the server. Nothing here makes keys or opens a
-database; ``wg_server.site.pki`` and ``wg_server.store.sites`` do.
+Every path and every default of the server is defined here. This module creates no keys and opens no
+database: ``wg_server.site.pki`` and ``wg_server.store.sites`` do.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _HOST = re.compile(r"[A-Za-z0-9:.\-]{1,253}")
 
 
 class WitnessPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A witness beside this server, whose cosignatures count for ``witness_quorum``.
+    """Additional witness whose cosignatures count towards ``witness_quorum``.
 
     Attributes:
-        name: Key name of its cosignatures.
-        key: Public key: Ed25519, ML-DSA-44, or the one after the other, hex.
+        name: Key name in the witness's cosignatures.
+        key: Public key in hex: Ed25519, ML-DSA-44, or the two concatenated.
     """
 
     name: str
@@ -47,24 +47,26 @@ class WitnessPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
-    """Contents of ``server.yaml``. Every field has a default but the ports.
+    """Contents of ``server.yaml``. Every field except the ports has a default.
 
     Attributes:
-        name: The server's name in signatures and certificates; a DNS label.
+        name: Name of the server in signatures and certificates; a DNS label.
         host: Address that the fleet and enrolment listeners bind.
-        advertise: Address that plants are told to use; ``host`` when empty.
+        advertise: Address that plants connect to; empty: ``host``.
         fleet_port: Port of the fleet listener (client certificates required).
         enrol_port: Port of the enrolment listener (join tokens).
-        admin_host: Address of the admin listener; loopback unless told otherwise.
+        admin_host: Address that the admin listener binds; the default is loopback.
         admin_port: Port of the admin listener.
-        console_url: Where browsers find the console behind a proxy with TLS, as in
-            ``https://wg.example.org``. Empty: on this machine alone, or through a tunnel to it.
-        database: SQLAlchemy URL; a SQLite file in the home folder when empty.
-        message_seconds: Life of one message to a node. A node that died after pulling it gets it
-            again when it comes back; this is for one that lives and never answers.
-        witnesses: Witnesses of plants' ledgers beside this server.
-        witness_quorum: How many of all, this server counted as one, must have cosigned the ledger
-            of a release that is taken in. One: nothing is asked of the others.
+        console_url: Public URL of the console behind a TLS proxy, for example
+            ``https://wg.example.org``. Empty: the console is reached on this machine only, or
+            through a tunnel.
+        database: SQLAlchemy URL; empty: a SQLite file in the home folder.
+        message_seconds: Lifetime of one message to a node, in seconds. A node that stopped after
+            pulling a message receives it again when it restarts; this limit is for a node that
+            keeps running and never answers.
+        witnesses: Additional witnesses of plants' ledgers.
+        witness_quorum: Number of witnesses, this server included, that must have cosigned the
+            ledger of an accepted release. 1: only this server's cosignature is required.
     """
 
     name: str = "weightgate"
@@ -106,12 +108,12 @@ class ServerConfig:
 
     @property
     def fleet_url(self) -> str:
-        """Address of the fleet listener, as plants see it."""
+        """URL of the fleet listener for plants."""
         return _url(self.advertise or self.host, self.fleet_port)
 
     @property
     def enrol_url(self) -> str:
-        """Address of the enrolment listener, as plants see it."""
+        """URL of the enrolment listener for plants."""
         return _url(self.advertise or self.host, self.enrol_port)
 
 
@@ -127,7 +129,7 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class ServerHome:
-    """Paths under one home folder."""
+    """Paths below the home folder ``root``."""
 
     root: Path
 
@@ -135,38 +137,41 @@ class ServerHome:
     ca_key = _Place("pki/ca.key")  # Private key of the certificate authority
     ca_cert = _Place("pki/ca.pem")  # Certificate of the certificate authority
     ca_links = _Place("pki/links.pem")
-    """What each earlier authority said of the next one; not there before the first change."""
+    """Link certificates, in which each earlier authority signs its successor; absent before the
+    first change of authority."""
     retired_authorities = _Place("pki/retired")
-    """Certificates of earlier authorities; their keys are gone."""
-    next_authority = _Place("pki/next")  # A new authority that is being put in place
+    """Certificates of earlier authorities, whose private keys are deleted."""
+    next_authority = _Place("pki/next")  # New authority during a change
     tls_key = _Place("pki/server.key")  # Private key of the listeners
     tls_cert = _Place("pki/server.pem")  # Certificate of the listeners
     signing_key = _Place("keys/signing.key")  # Ed25519 key that signs weights packages
     handovers = _Place("keys/handovers.json")
-    """What each earlier of these keys said of the next one; not there before the first change."""
-    next_keys = _Place("keys/next")  # New ones that are being put in place
+    """Hand-overs, in which each earlier key of the server signs its successor; absent before the
+    first change of keys."""
+    next_keys = _Place("keys/next")  # New keys during a rotation
     witness_key = _Place("keys/witness.key")  # Ed25519 and ML-DSA-44 keys of cosignatures
     admin_token = _Place("keys/admin.token")  # Bearer token of the admin listener
-    oidc = _Place("keys/oidc.json")  # The console's OpenID Connect provider, where it has one
-    lock = _Place("serve.lock")  # Held by the one process that serves this home
+    oidc = _Place("keys/oidc.json")  # OpenID Connect provider of the console, if configured
+    lock = _Place("serve.lock")  # Lock of the one process that serves this home
     database = _Place("server.sqlite")
-    """SQLite database of sites, campaigns and releases, unless the configuration has a URL."""
+    """SQLite database of sites, campaigns and releases, unless the configuration names a database
+    URL."""
     zoo = _Place("zoo")  # Folder of the zoo
     encoder = _Place(f"zoo/{ENCODER}")  # The public encoder package, made by `zoo build`
     generator_versions = _Place("generator/versions")
-    """Generators with their model cards, a folder each (``wg_server.generator.versions``)."""
-    installed_generator = _Place("generator/installed.json")  # Which of them is in use
-    packages = _Place("packages")  # Weights packages, by request
+    """Generators with their model cards, one folder each (``wg_server.generator.versions``)."""
+    installed_generator = _Place("generator/installed.json")  # Record of the generator in use
+    packages = _Place("packages")  # Weights packages, by delivery id
 
     def package(self, delivery_id: str) -> Path:
-        """The weights package of a delivery."""
+        """Return the path of a delivery's weights package."""
         return self.packages / f"{delivery_id}.wgw"
 
     def config(self) -> ServerConfig:
         """Read ``server.yaml``.
 
         Raises:
-            ConfigError: It is missing, damaged, or a field is wrong; the message names it.
+            ConfigError: The file is missing or damaged, or a field is wrong; the message names it.
         """
         path = self.config_file
         if not path.is_file():
@@ -179,18 +184,18 @@ class ServerHome:
         atomic.write_bytes(self.config_file, text.encode())
 
     def encoder_id(self) -> str:
-        """SHA-256 of the public encoder package, hex.
+        """Return the SHA-256 of the public encoder package, hex.
 
         Raises:
-            ConfigError: There is none yet.
+            ConfigError: The home has no encoder package yet.
         """
         return canonical.sha256_hex(self.read_encoder())
 
     def read_encoder(self) -> bytes:
-        """The public encoder package.
+        """Read the public encoder package.
 
         Raises:
-            ConfigError: There is none yet.
+            ConfigError: The home has no encoder package yet.
         """
         if not self.encoder.is_file():
             raise ConfigError(
@@ -206,10 +211,11 @@ class ServerHome:
 
 
 def parse_config(data: bytes, *, subject: str) -> ServerConfig:
-    """Read a configuration strictly.
+    """Parse a configuration strictly.
 
     Raises:
-        ConfigError: Not YAML, an unknown or missing field, or a wrong type or value.
+        ConfigError: The data is not YAML, a field is unknown or missing, or a type or value is
+            wrong.
     """
     return settings.parse(data, ServerConfig, subject)
 

@@ -1,12 +1,13 @@
-"""The server's own certificate authority: one CA, one server certificate, short client ones.
+"""Certificate authority of the server: one CA, one server certificate, short-lived client ones.
 
-A later authority has the same name and another key (``operation.authority``); plants get there from
-an earlier one by links, each signed by the authority before (RFC 4210, section 4.4).
+A later authority has the same name and another key (``operation.authority``). Plants that know an
+earlier authority reach it by link certificates, each signed by the previous authority (RFC 4210,
+section 4.4).
 
-Elliptic curve P-256 throughout, X.509 v3 (RFC 5280). A client certificate is made from a request
-whose key was made at the plant; the subject in the request is ignored, the name is the one that
-the join token was bound to. Revocation is not in the certificate: the server asks its store at
-every request, see ``wg_server.fleet.guards``.
+All keys are on elliptic curve P-256, all certificates are X.509 v3 (RFC 5280). A client certificate
+is issued for a request whose key was generated at the plant; the request's subject is ignored, and
+the certificate carries the name that the join token is bound to. Certificates carry no revocation
+information: the server checks its store at every request, see ``wg_server.fleet.guards``.
 """
 
 import datetime
@@ -29,8 +30,8 @@ from wg_server.site.home import ServerConfig, ServerHome
 CA_YEARS = 10
 SERVER_LIFE = datetime.timedelta(days=825)
 CLIENT_LIFE = datetime.timedelta(days=30)
-"""A node renews its certificate when a third of this is over, so that a plant may be off for the
-other two thirds. Revoking does not wait for its end."""
+"""Lifetime of a client certificate. A node renews its certificate after a third of this time, so
+that a plant may be offline for the other two thirds. Revocation takes effect at once."""
 CLOCK_SLACK = datetime.timedelta(minutes=10)
 CSR_LIMIT = 16 << 10
 _PEM_LIMIT = 64 << 10
@@ -39,10 +40,10 @@ _CURVES = (ec.SECP256R1, ec.SECP384R1)
 
 
 def create(home: ServerHome, config: ServerConfig) -> None:
-    """Make the CA and the server's certificate.
+    """Create the CA and the server's certificate.
 
     Raises:
-        ConfigError: There is a CA already: making another would cut every plant off.
+        ConfigError: A CA exists already; another one would disconnect every plant.
     """
     if home.ca_key.exists():
         raise ConfigError(f"{home.ca_key}: there is a certificate authority already")
@@ -61,7 +62,7 @@ def authority_certificate(
     *,
     expiry: datetime.datetime | None = None,
 ) -> x509.Certificate:
-    """A certificate that ``key`` is an authority's: a root, or one root's word for the next.
+    """Sign a CA certificate for ``key``: a root, or a link from an earlier root to the next one.
 
     Args:
         issuer: Who says so; itself for a root.
@@ -87,19 +88,20 @@ def authority_certificate(
 
 
 def roots(home: ServerHome) -> list[Path]:
-    """Certificates of the authority: the one of today first, then those that it replaced."""
+    """Return the authority's certificate files: the current one first, then the retired ones."""
     return [home.ca_cert, *sorted(home.retired_authorities.glob("*.pem"))]
 
 
 def links(home: ServerHome) -> list[x509.Certificate]:
-    """Return each earlier authority's certificate for the next one, newest first."""
+    """Return each earlier authority's certificate for its successor, newest first."""
     return _load_all(home.ca_links) if home.ca_links.is_file() else []
 
 
 def renew_server(home: ServerHome, config: ServerConfig) -> None:
-    """Make a fresh key and certificate for the listeners, under the authority of today.
+    """Create a new key and certificate for the listeners, signed by the current authority.
 
-    The file holds the authority's links as well: a plant that knows an earlier one follows them.
+    The certificate file also holds the authority's links, which plants that know an earlier
+    authority follow.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     hosts = dict.fromkeys((config.advertise or config.host, config.host, "localhost", "127.0.0.1"))
@@ -117,14 +119,14 @@ def renew_server(home: ServerHome, config: ServerConfig) -> None:
 def issue_client(
     home: ServerHome, site: str, csr_pem: str, life: datetime.timedelta = CLIENT_LIFE
 ) -> x509.Certificate:
-    """Make a client certificate for a site from a request made on site.
+    """Issue a client certificate for a certificate request that a plant made.
 
     Args:
-        site: Name that the certificate gets, whatever the request says.
+        site: Name in the certificate; the subject of the request is ignored.
         csr_pem: PKCS #10 request, PEM.
 
     Raises:
-        DecodeError: As of ``read_request``.
+        DecodeError: The request is invalid, see ``read_request``.
     """
     public = read_request(csr_pem)
     uri = x509.UniformResourceIdentifier(f"weightgate:site:{site}")
@@ -137,10 +139,11 @@ def issue_client(
 
 
 def read_request(csr_pem: str) -> ec.EllipticCurvePublicKey:
-    """The public key of a certificate request (PKCS #10, PEM) that was made on site.
+    """Return the public key of a plant's certificate request (PKCS #10, PEM).
 
     Raises:
-        DecodeError: The request is damaged, not signed by its own key, or of another kind of key.
+        DecodeError: The request is damaged, not signed by its own key, or has an unsupported key
+            type.
     """
     if len(csr_pem) > CSR_LIMIT:
         raise DecodeError(f"certificate request: {len(csr_pem)} bytes, at most {CSR_LIMIT}")
@@ -158,7 +161,7 @@ def read_request(csr_pem: str) -> ec.EllipticCurvePublicKey:
 
 
 def key_digest(key: ec.EllipticCurvePublicKey) -> str:
-    """SHA-256 of a public key (SubjectPublicKeyInfo, DER), hex."""
+    """Return the SHA-256 of a public key (SubjectPublicKeyInfo, DER), hex."""
     der = key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
@@ -166,20 +169,20 @@ def key_digest(key: ec.EllipticCurvePublicKey) -> str:
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
-    """SHA-256 of a certificate in DER, hex."""
+    """Return the SHA-256 of a certificate in DER, hex."""
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 def to_pem(certificate: x509.Certificate) -> str:
-    """A certificate as PEM text."""
+    """Encode a certificate as PEM text."""
     return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
 
 
 def load_certificate(path: Path) -> x509.Certificate:
-    """Read a certificate.
+    """Read a certificate from a PEM file.
 
     Raises:
-        ConfigError: It is missing or damaged.
+        ConfigError: The file is missing or damaged.
     """
     try:
         return x509.load_pem_x509_certificate(atomic.read_bytes(path, limit=_PEM_LIMIT))
@@ -188,10 +191,10 @@ def load_certificate(path: Path) -> x509.Certificate:
 
 
 def check_node_key(pem: str) -> bytes:
-    """A Flower node key in the encoding that Flower uses as its name, or refuse it.
+    """Check a Flower node key, and return it in the encoding that Flower identifies it by.
 
     Raises:
-        DecodeError: It is no public key on a NIST curve.
+        DecodeError: The text is not a PEM public key on P-256 or P-384.
     """
     try:
         key = serialization.load_pem_public_key(pem.encode("ascii"))
@@ -273,7 +276,7 @@ def _load_all(path: Path) -> list[x509.Certificate]:
 
 
 def _load_authority(home: ServerHome) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """Certificate and key of the authority, of one and the same one."""
+    """Load the authority's certificate and private key as a matching pair."""
     for _ in range(_PAIR_TRIES):
         certificate, key = load_certificate(home.ca_cert), key_files.load_ec(home.ca_key)
         if certificate.public_key() == key.public_key():

@@ -1,4 +1,4 @@
-"""What a home remembers of its backups: when the last was made, and which one it comes from."""
+"""Records of a home's backups: the time of the last one, and the one that it was restored from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ _LIMIT = 4 << 10
 
 
 class _Record:
-    """A small record in a file of its own below the home."""
+    """Small record in its own file below the home."""
 
     _NAME: ClassVar[str]
 
@@ -22,11 +22,11 @@ class _Record:
 
     @classmethod
     def load(cls, home: ServerHome) -> Self | None:
-        """Read it, if it is there.
+        """Read the record; None if its file does not exist.
 
         Raises:
-            ConfigError: It cannot be read.
-            DecodeError: It is damaged.
+            ConfigError: The file cannot be read.
+            DecodeError: The file is damaged.
         """
         path = cls._file(home)
         if not path.is_file():
@@ -35,7 +35,7 @@ class _Record:
         return canonical.decode(cls, data, subject=str(path), limit=_LIMIT)
 
     def save(self, home: ServerHome) -> None:
-        """Write it.
+        """Write the record.
 
         Raises:
             StorageError: The disk cannot be written.
@@ -45,7 +45,7 @@ class _Record:
 
 @dataclass(frozen=True, kw_only=True)
 class LastBackup(_Record):
-    """The newest backup of a home: when it was begun, Unix time."""
+    """Start of the newest backup of a home, Unix time."""
 
     created: int
     _NAME = "backup.json"
@@ -53,11 +53,11 @@ class LastBackup(_Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery(_Record):
-    """This home was restored: what it did between two moments, it does not know.
+    """Gap in the data of a restored home: it lacks everything recorded after the backup.
 
     Attributes:
-        since: When the backup was begun, Unix time.
-        until: When it was restored.
+        since: Start of the backup, Unix time.
+        until: Time of the restore, Unix time.
     """
 
     since: int

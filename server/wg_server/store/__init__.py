@@ -1,1 +1,1 @@
-"""What the server remembers: the database, sites and their logs, the queue of campaigns."""
+"""Persistent state of the server: the database of sites, their ledgers, releases and campaigns."""

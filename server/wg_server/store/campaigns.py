@@ -1,19 +1,19 @@
-r"""What a campaign is: what was asked of whom, and how far it got with each site.
+r"""Campaigns: the request to each site, and the state of each site's task.
 
-A campaign is one statistics query to each of its sites, then weights packages for each site that
-answered. States of a task, which is one site's part::
+A campaign sends one statistics query to each of its sites, then weights packages to each site that
+answered. A task is the part of one site; its states are::
 
     waiting -> released -> packaged -> delivered
-         \-> refused  \-> failed  \-> expired       (each final, until an operator tries again)
+         \-> refused  \-> failed  \-> expired       (each final, until an operator retries)
          ^                                |
          +---------- retry ---------------+
 
-A site that is not worth asking is ``cancelled`` from the start, with one of ``NOT_ASKED``; it may
-be tried likewise.
+A site that is not worth asking is ``cancelled`` from the start, with a code of ``NOT_ASKED``; it
+may be retried like the others.
 
-A site that has a package is offered a better one when later releases came: its task goes from
-``delivered`` to ``released`` again, with ``served`` above zero. Whatever becomes of the better one,
-it ends as ``delivered``.
+A site that has a package is offered a better one after later releases arrived: its task returns
+from ``delivered`` to ``released``, with ``served`` above zero. It ends as ``delivered``, even if
+the better package fails.
 """
 
 from collections import Counter
@@ -42,34 +42,35 @@ NOT_WORTH = "worth"
 NO_NAMES = "no-names"
 NO_MACHINE = "no-machine"
 NOT_ASKED = (NOT_WORTH, NO_NAMES, NO_MACHINE)
-"""Why a site's part was never begun: see ``wg_server.campaigns.worth`` and ``machines``."""
-IN_TASKS = ("released", "packaged", "delivered")  # Of sites whose release is here, and used
+"""Codes of tasks that were never started, see ``wg_server.campaigns.worth`` and ``machines``."""
+IN_TASKS = ("released", "packaged", "delivered")  # States of tasks with a usable release
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One site's part in a campaign. Times are Unix seconds, and zero for "not yet".
+    """Part of one site in a campaign. Times are Unix seconds; zero means "not yet".
 
     Attributes:
-        site: The site.
+        site: Name of the site.
         query_id: Logical id of the statistics query.
-        delivery_id: Logical id of the delivery; a better package has another one.
-        state: How far it got.
-        code: Why it ended early, or what the site said last: one word; else empty.
-        release_id: The release that answered; empty before.
-        package_sha256: The newest package; empty before.
-        opened: When it came to where it is: asking was allowed, or a package was there.
-        asked: When the site was first sent what it is asked for now.
-        answered: When its release came to this campaign.
-        received: When the server first got that release; an equal one may be older.
-        made: When the server looked at others' releases for the newest package.
-        served: Packages that it took.
-        tries: Messages sent for what it is asked for now.
-        figure: What ``code`` is about: a time, or seconds.
-        messages: Messages sent for it, those sent again included.
+        delivery_id: Logical id of the delivery; a better package has another id.
+        state: State of the task.
+        code: One word: why the task ended early, or the site's last answer; else empty.
+        release_id: Id of the release that answered the query; empty before.
+        package_sha256: SHA-256 of the newest package, hex; empty before.
+        opened: Time at which the current step began: the query was allowed, or a package was ready.
+        asked: Time of the first message of the current step.
+        answered: Time at which the release reached this campaign.
+        received: Time at which the server first received that release, possibly for an earlier
+            campaign.
+        made: Time at which the server read the other sites' releases for the newest package.
+        served: Number of packages that the site received.
+        tries: Number of messages sent in the current step.
+        figure: Value that ``code`` refers to: a time, or a duration in seconds.
+        messages: Number of all messages sent for the task, including repeated ones.
         bytes_received: Payload bytes from the site.
         bytes_sent: Payload bytes to the site.
-        updated: When it last changed.
+        updated: Time of the last change.
     """
 
     site: str
@@ -98,11 +99,11 @@ class Progress:
     """Progress of a campaign, in counts.
 
     Attributes:
-        states: Parts by state.
-        sites_asked: Sites that are asked, or were.
-        sites_served: Sites that took a package.
-        began: Whether others' releases were looked at for any package.
-        enough: When as many releases were in as are waited for, Unix seconds; None: they are not.
+        states: Number of tasks by state.
+        sites_asked: Number of sites that were or will be asked.
+        sites_served: Number of sites that received a package.
+        began: True if the other sites' releases were read for some package.
+        enough: Time at which ``min_sites`` releases were in, Unix seconds; None if fewer are in.
     """
 
     states: Counter[str]
@@ -113,34 +114,35 @@ class Progress:
 
     @property
     def released_sites(self) -> int:
-        """Sites whose release is here."""
+        """Number of sites with a usable release."""
         return sum(self.states[state] for state in IN_TASKS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Campaign:
-    """One campaign with its tasks, by site.
+    """One campaign with its tasks, sorted by site.
 
     Attributes:
         id: Id of the campaign.
-        created: When it was queued.
-        purpose: What the releases are for.
-        epsilon: Asked of each site; ``0``: its public statement alone.
-        delta: Asked of each site.
-        encoder: The encoder that sites must hold.
-        collect_seconds: How long a site may take to answer.
-        deliver_seconds: How long it may take to fetch its package.
-        min_sites: Releases that are waited for before packages are made, if they can still come.
-        grace_seconds: How long the other sites are waited for after that.
-        started: When a server began to work on it; zero before.
-        paused_at: When it was paused; zero if it is not.
-        state: How far it got; ``partial``: finished, and not every site was served.
-        reason: Why it failed, if it did.
-        finished: When it ended.
-        generator: Id of the version that its packages are made with, whatever is installed since.
-        statistics: What sites are asked for.
-        tasks: One for each site; none where they were counted alone.
-        counted: Progress by the database's count.
+        created: Time at which it was queued.
+        purpose: Purpose of the query.
+        epsilon: Epsilon asked of each site; ``0``: only its public statement.
+        delta: Delta asked of each site.
+        encoder: SHA-256 of the encoder that sites must hold.
+        collect_seconds: Time limit of a site's answer.
+        deliver_seconds: Time limit within which a site fetches its package.
+        min_sites: Number of releases to wait for, if still possible, before packages are made.
+        grace_seconds: Time to wait for the remaining sites after that.
+        started: Time at which a server started it; zero before.
+        paused_at: Time at which it was paused; zero if it is not paused.
+        state: State of the campaign; ``partial``: finished, and some site was not served.
+        reason: Reason of a failure; else empty.
+        finished: Time at which it ended.
+        generator: Id of the generator version that makes its packages, even if another is installed
+            later.
+        statistics: Statistics asked of the sites.
+        tasks: One task per site; empty if the tasks were only counted.
+        counted: Progress as counted by the database.
     """
 
     id: str
@@ -165,17 +167,17 @@ class Campaign:
 
     @property
     def is_free(self) -> bool:
-        """True if sites are asked for their public statement alone."""
+        """True if sites are asked only for their public statement."""
         return self.epsilon == protocol.FREE
 
     @property
     def is_pooled(self) -> bool:
-        """Tell that a site's package depends on what the others release."""
+        """True if a site's package depends on the releases of other sites."""
         return not self.is_free and self.statistics == CLASSES
 
     @cached_property
     def progress(self) -> Progress:
-        """Return the progress of a campaign."""
+        """Progress of the campaign."""
         if self.counted is not None:
             return self.counted
         answer_times = sorted(task.answered for task in self.tasks if task.state in IN_TASKS)
@@ -189,12 +191,16 @@ class Campaign:
 
     @cached_property
     def arrivals(self) -> Sequence[tuple[float, str]]:
-        """When the server got each release of it, in order, and of whom."""
+        """Times at which the server received each pooled release, with the site, in order."""
         parts = self.tasks if self.is_pooled else ()
         return sorted((task.received, task.site) for task in parts if task.state in IN_TASKS)
 
     def task(self, site: str) -> Task:
-        """The part of a site, or ``ConfigError``."""
+        """Return the task of a site.
+
+        Raises:
+            ConfigError: The campaign has no such site.
+        """
         for task in self.tasks:
             if task.site == site:
                 return task
@@ -204,12 +210,12 @@ class Campaign:
 def load(
     connection: Connection, campaign_id: str, *, lock: bool = False, site: str = ""
 ) -> Campaign:
-    """One campaign; with ``site``, of its tasks that one alone.
+    """Load one campaign; if ``site`` is given, with the task of this site only.
 
-    Locked, nobody else changes its row until the transaction ends.
+    With ``lock``, the campaign's row stays locked until the transaction ends.
 
     Raises:
-        ConfigError: There is none of this id.
+        ConfigError: No campaign has this id.
     """
     query = sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id)
     row = connection.execute(query.with_for_update() if lock else query).first()
@@ -231,7 +237,7 @@ def load(
 
 
 def campaign_of_row(connection: Connection, row: sa.Row[Any]) -> Campaign:
-    """A campaign by its row, without tasks; after its end ``enough`` is not looked for."""
+    """Build a campaign from its row, with counted tasks; a finished campaign has no ``enough``."""
     task = schema.task
     is_served = (task.c.state == "delivered") | (task.c.served > 0)
     counts = [
@@ -255,7 +261,7 @@ def campaign_of_row(connection: Connection, row: sa.Row[Any]) -> Campaign:
 
 
 def deliveries_of(engine: Engine, site: str) -> list[str]:
-    """List the deliveries of a site's packages, made or due, the newest of each campaign."""
+    """List delivery ids of a site's packages, in order of their last update."""
     task = schema.task
     query = sa.select(task.c.delivery_id).where(task.c.site == site, task.c.package_sha256 != "")
     return [row.delivery_id for row in database.rows(engine, query.order_by(task.c.updated))]

@@ -1,9 +1,9 @@
-"""The whole store as of one moment, in one SQLite file; and such a file as a store again.
+"""Consistent copy of the whole store in one SQLite file, and restore from such a file.
 
-SQLite's own backup function copies a file that others write to, write-ahead log included; a plain
-copy of the file would miss what is in the log. PostgreSQL is read in one read-only transaction
-(REPEATABLE READ), so that the copy, too, is of one moment. Both give the same file: a store can be
-restored into either kind of database.
+SQLite's backup function copies a file that other processes write to, including the write-ahead log,
+which a plain file copy would miss. PostgreSQL is read in one read-only transaction (REPEATABLE
+READ), so that its copy is consistent too. A file from either database can be restored into either
+kind of database.
 """
 
 import sqlite3
@@ -20,7 +20,7 @@ _ROWS = 64
 
 
 def copy_out(engine: Engine, target: Path) -> None:
-    """Copy a store into a new SQLite file, while others go on writing to it.
+    """Copy a store into a new SQLite file while other processes may write to the store.
 
     Raises:
         StorageError: The store cannot be read, the file cannot be written, or the copy is damaged.
@@ -43,11 +43,11 @@ def copy_out(engine: Engine, target: Path) -> None:
 
 
 def copy_in(source: Path, url: str) -> None:
-    """Fill an empty database from a file of ``copy_out``, after bringing both to this schema.
+    """Fill an empty database from a file of ``copy_out``; both schemas are migrated first.
 
     Raises:
-        ConfigError: The database cannot be opened, or holds a store already.
-        StorageError: It cannot be written; it is as it was.
+        ConfigError: The database cannot be opened, or already holds a store.
+        StorageError: The database cannot be written; it stays unchanged.
     """
     copy = database.open_engine(f"sqlite:///{source}")
     engine = database.open_engine(url)
@@ -69,7 +69,7 @@ def copy_in(source: Path, url: str) -> None:
 
 
 def _copy_file(source: Path, target: Path) -> None:
-    """Copy a SQLite file, its write-ahead log included."""
+    """Copy a SQLite file, including its write-ahead log."""
     try:
         with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as copy:
             original.backup(copy)
@@ -85,7 +85,7 @@ def _copy_rows(source: Connection, target: Connection) -> None:
 
 
 def _go_on_counting(connection: Connection) -> None:
-    """Let numbers that PostgreSQL gives out begin above those that were copied."""
+    """Set the PostgreSQL sequence to continue after the copied ids."""
     connection.execute(
         sa.text(
             "SELECT setval(pg_get_serial_sequence('evidence', 'id'),"
@@ -95,7 +95,7 @@ def _go_on_counting(connection: Connection) -> None:
 
 
 def _settle(path: Path) -> None:
-    """Make a copy one file, without a write-ahead log, and look whether all of it can be read."""
+    """Fold the write-ahead log of a copy into its file, and check that the copy is readable."""
     try:
         with closing(sqlite3.connect(path, isolation_level=None)) as copy:
             copy.execute("PRAGMA journal_mode=DELETE").close()

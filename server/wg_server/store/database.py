@@ -1,9 +1,9 @@
-"""Opening the store: SQLite in the home folder, or PostgreSQL by URL; migrated on the way in.
+"""Opening and migration of the store: SQLite in the home folder, or PostgreSQL by URL.
 
 On SQLite every writing transaction takes the write lock when it begins (``BEGIN IMMEDIATE``), so
-"read, decide, write" cannot interleave; WAL keeps readers out of its way, and each commit is
-durable (``synchronous=FULL``). PostgreSQL gets row locks where a decision is made, a table lock
-where it is about all rows, and an advisory lock for "one process serves a store at a time".
+that "read, decide, write" cannot interleave; readers are not blocked (WAL), and each commit is
+durable (``synchronous=FULL``). On PostgreSQL a decision takes row locks, a decision about all rows
+takes a table lock, and an advisory lock allows only one process to serve a store.
 """
 
 import sqlite3
@@ -22,18 +22,18 @@ from wg_server.site.home import ServerHome
 from wg_server.store import schema
 
 _READ = "wg_read_only"
-_SQLITE_WAIT_S = 30  # Longest wait of one connection for the locks of another
+_SQLITE_WAIT_S = 30  # Longest wait of a connection for a lock
 _MIGRATING = 0x7767_6D69  # Advisory lock (PostgreSQL) of a transaction that migrates
-_SERVING = 0x7767_7365  # Advisory lock (PostgreSQL) of the one process that serves the store
+_SERVING = 0x7767_7365  # Advisory lock (PostgreSQL) of the process that serves the store
 
 
 def open_engine(url: str) -> Engine:
-    """Connect, and bring the schema up to date.
+    """Connect to a database, and migrate its schema to the current version.
 
-    What the engine cannot read or write later is a ``StorageError``.
+    Later read and write failures of the engine are raised as ``StorageError``.
 
     Raises:
-        ConfigError: The database cannot be opened, or is of another program's schema.
+        ConfigError: The database cannot be opened, or has an unknown schema.
     """
     engine = _connect(url)
     try:
@@ -48,12 +48,12 @@ def open_engine(url: str) -> Engine:
 
 
 def open_home(home: ServerHome) -> Engine:
-    """Open the database of a home, and bring its schema up to date.
+    """Open the database of a home, and migrate its schema to the current version.
 
-    A file that is gone is not made anew: with it went what this server cosigned last.
+    A missing SQLite file is not created again: the server would forget its last cosignatures.
 
     Raises:
-        ConfigError: The home is not initialised, or the database is gone or cannot be opened.
+        ConfigError: The home is not initialised, or the database is missing or cannot be opened.
     """
     if not home.config().database and not home.database.is_file():
         raise ConfigError(
@@ -64,7 +64,7 @@ def open_home(home: ServerHome) -> Engine:
 
 
 def _connect(url: str) -> Engine:
-    """An engine for a database that is as it was."""
+    """Create an engine for a database without migrating it."""
     connect_seconds = 10
     try:
         parsed_url = sa.make_url(url)
@@ -75,7 +75,7 @@ def _connect(url: str) -> Engine:
     shown_url = parsed_url.render_as_string(hide_password=True)
     sqlite = parsed_url.get_backend_name() == "sqlite"
     if not sqlite and "connect_timeout" not in parsed_url.query:
-        # A machine that is gone answers nothing: neither a probe nor the worker may wait for it.
+        # A lost machine never answers: neither a probe nor the worker may wait for it.
         parsed_url = parsed_url.update_query_dict({"connect_timeout": str(connect_seconds)})
     try:
         engine = sa.create_engine(parsed_url, pool_pre_ping=not sqlite)
@@ -94,13 +94,13 @@ def _connect(url: str) -> Engine:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection that only reads; on SQLite it takes no write lock."""
+    """Open a read-only connection; on SQLite it takes no write lock."""
     with engine.connect().execution_options(**{_READ: True}) as connection:
         yield connection
 
 
 def file_of(engine: Engine) -> tuple[int, int] | None:
-    """Device and inode of a SQLite database; None on PostgreSQL, or where no file lies there."""
+    """Return device and inode of a SQLite file; None on PostgreSQL or if the file is missing."""
     name = engine.url.database
     if engine.dialect.name != "sqlite" or not name:
         return None
@@ -112,30 +112,31 @@ def file_of(engine: Engine) -> tuple[int, int] | None:
 
 
 def first_row(engine: Engine, query: sa.Select[Any]) -> sa.Row[Any] | None:
-    """The first row that a query finds, if any."""
+    """Return the first row of a query, or None."""
     with reading(engine) as connection:
         return connection.execute(query).first()
 
 
 def rows(engine: Engine, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
-    """All rows that a query finds."""
+    """Return all rows of a query."""
     with reading(engine) as connection:
         return connection.execute(query).all()
 
 
 def lock_table(connection: Connection, table: sa.Table) -> None:
-    """Keep every other writer out of a table until the transaction ends.
+    """Lock a table against other writers until the transaction ends.
 
-    SQLite needs no word for it: a writing transaction is alone from its beginning.
+    SQLite needs no statement for this: its writing transactions are exclusive from their start.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text(f"LOCK TABLE {table.name} IN SHARE ROW EXCLUSIVE MODE"))
 
 
 class Holder:
-    """The right to serve a store, held by one process; PostgreSQL drops it with the connection.
+    """Exclusive right of one process to serve a store, as a PostgreSQL advisory lock.
 
-    On SQLite it means nothing: there the lock file in the home does the same.
+    PostgreSQL releases the lock with the connection. On SQLite the lock file in the home has this
+    role, and this class does nothing.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -143,10 +144,10 @@ class Holder:
         self._connection: Connection | None = None
 
     def __enter__(self) -> Self:
-        """Take it.
+        """Take the lock.
 
         Raises:
-            ConfigError: Another process has it.
+            ConfigError: Another process holds the lock.
         """
         if not self.holds():
             raise ConfigError("database: another process serves this store")
@@ -159,7 +160,7 @@ class Holder:
         self._close()
 
     def holds(self) -> bool:
-        """Return whether this process has the right; one that was lost is taken again if free."""
+        """Return whether this process holds the lock; a lost lock is taken again if it is free."""
         if self._engine.dialect.name != "postgresql":
             return True
         if self._connection is not None:
@@ -189,12 +190,12 @@ class Holder:
 
 
 def _explain(context: sa.engine.ExceptionContext) -> BaseException | None:
-    """A full disk, a lost line, a damaged page, a lock that nobody lets go of: an error of ours."""
+    """Convert database failures, such as a full disk or a lost connection, to ``StorageError``."""
     error = context.sqlalchemy_exception
     ours = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
-    # SQLite calls a page that it cannot read damaged; that is the plain class.
+    # SQLite reports an unreadable page as damaged, which is the plain class DatabaseError.
     if context.is_pre_ping or not (ours or type(error) is sa.exc.DatabaseError):
-        return None  # a ping is for the pool to judge
+        return None  # the connection pool handles a failed ping
     explanation = StorageError(f"database: cannot be read or written: {context.original_exception}")
     explanation.__cause__ = context.original_exception
     return explanation
@@ -210,8 +211,8 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
 def _write_ahead(connection: Any) -> None:
     """Turn the write-ahead log on.
 
-    Where two connections do so on a new file at once, SQLite refuses one of them without waiting,
-    whatever its busy timeout (a wait could be a deadlock): it tries again here.
+    If two connections do so on a new file at once, SQLite refuses one of them without waiting,
+    whatever its busy timeout, because a wait could be a deadlock; this function retries.
     """
     deadline = time.monotonic() + _SQLITE_WAIT_S
     while True:
@@ -266,7 +267,7 @@ def _migrate(engine: Engine) -> None:
 
 
 def _check_tables(connection: Connection) -> None:
-    """Refuse tables that lack a column, whatever version they state: ``ConfigError``."""
+    """Raise ``ConfigError`` if a table lacks a column, whatever schema version the store states."""
     columns = sa.inspect(connection).get_multi_columns()
     for table in schema.metadata.tables.values():
         stored_names = {column["name"] for column in columns.get((None, table.name), ())}

@@ -1,6 +1,6 @@
-"""Ledgers of plants: which the server saw, how far it cosigned each, and evidence of forks.
+"""Ledgers of plants: known logs, last cosigned checkpoints, and evidence of forks.
 
-A decision ("does this checkpoint extend the last?") is taken and recorded in one transaction.
+Each decision ("does this checkpoint extend the last?") is made and recorded in one transaction.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -23,8 +23,8 @@ from wg_server.store.succession import Beginning, ReplacedLog, SeenLog
 
 T = TypeVar("T")
 
-EVIDENCE_LIMIT = 16  # Most pairs of contradicting checkpoints that are kept of one log
-REFUSED_FILES_LIMIT = 64  # Most files of one log that are kept though its witness refused them
+EVIDENCE_LIMIT = 16  # Largest number of stored pairs of contradicting checkpoints per log
+REFUSED_FILES_LIMIT = 64  # Largest number of stored files per log that the witness refused
 
 
 class LedgerTable:
@@ -38,12 +38,12 @@ class LedgerTable:
         current_time: float,
         decide: Callable[[bytes | None], tuple[bytes, int, T]],
     ) -> T:
-        """Let ``decide`` see the last checkpoint of a site's ledger, and store the new one.
+        """Pass the last checkpoint of a site's ledger to ``decide``, and store the new one.
 
         Args:
             current_time: Unix time.
-            decide: Takes the remembered checkpoint, returns the new one, its size and a result;
-                what it raises leaves the memory as it was.
+            decide: Maps the stored checkpoint to the new one, its size and a result; if it raises,
+                the stored checkpoint stays.
         """
         with self.engine.begin() as connection:
             find_site(connection, site.name, lock=True)  # there may be no checkpoint to lock yet
@@ -56,15 +56,15 @@ class LedgerTable:
         current_time: float,
         decide: Callable[[str, bytes | None], tuple[bytes, int, T]],
     ) -> T:
-        """Let ``decide`` see a site's ledger key and checkpoint, and store the new ones.
+        """Pass a site's ledger key and last checkpoint to ``decide``, and store the new ones.
 
         Args:
-            new_key: The new ledger key, hex.
+            new_key: New ledger key, hex.
             current_time: Unix time.
-            decide: As for ``witness``, with the ledger key that is known before the checkpoint.
+            decide: As for ``witness``, with the stored ledger key as additional first argument.
 
         Raises:
-            RefusedError: Another site uses the key, or the site is not enrolled any more.
+            RefusedError: Another site uses the key, or the site is no longer enrolled.
         """
         table = schema.site
         with self.engine.begin() as connection:
@@ -91,7 +91,7 @@ class LedgerTable:
             return result
 
     def logs(self, names: Iterable[str]) -> dict[str, list[SeenLog]]:
-        """Every ledger that some sites enrolled with, by site, oldest first."""
+        """Return every ledger that some sites enrolled with, by site, oldest first."""
         logs, witness = schema.log, schema.witness
         query = (
             sa.select(logs, witness.c.checkpoint)
@@ -105,22 +105,22 @@ class LedgerTable:
         return by_site
 
     def replaced_logs(self, site: str) -> dict[str, bytes]:
-        """Exports of the ledgers that a site replaced, by origin."""
+        """Return exports of the ledgers that a site replaced, by origin."""
         table = schema.replaced_log
         query = sa.select(table).where(table.c.site == site).order_by(table.c.origin)
         return {row.origin: bytes(row.data) for row in database.rows(self.engine, query)}
 
     def last_cosigned(self, origin: str) -> bytes | None:
-        """The last checkpoint cosigned for a ledger."""
+        """Return the last checkpoint cosigned for a ledger, or None."""
         query = sa.select(schema.witness.c.checkpoint).where(schema.witness.c.origin == origin)
         row = database.first_row(self.engine, query)
         return None if row is None else bytes(row.checkpoint)
 
     def keep_evidence(self, origin: str, earlier: bytes, later: bytes, current_time: float) -> None:
-        """Keep two signed checkpoints that contradict each other, if they are news.
+        """Store two signed checkpoints that contradict each other, unless they are stored already.
 
-        One pair proves a fork. A site that goes on forking adds nothing: of one log at most
-        ``EVIDENCE_LIMIT`` pairs are kept, the first ones.
+        One pair proves a fork, and further pairs add nothing: only the first ``EVIDENCE_LIMIT``
+        pairs of a log are stored.
         """
         table = schema.evidence
         with self.engine.begin() as connection:
@@ -138,15 +138,15 @@ class LedgerTable:
             )
 
     def evidence(self) -> list[tuple[str, float, bytes, bytes]]:
-        """All evidence of forks: origin, time, earlier and later checkpoint."""
+        """Return all evidence of forks: origin, time, earlier and later checkpoint."""
         rows = database.rows(self.engine, sa.select(schema.evidence).order_by(schema.evidence.c.id))
         return [(row.origin, row.received, row.earlier, row.later) for row in rows]
 
     def keep_refused_file(self, origin: str, data: bytes, time: float) -> None:
-        """Keep a verified file whose ledger does not lead on from what was cosigned, for auditors.
+        """Store for auditors a verified file whose ledger does not extend the cosigned checkpoint.
 
-        It may be of another history of that ledger, or only late. Of one log at most
-        ``REFUSED_FILES_LIMIT`` are kept, the first ones.
+        The file may show another history of that ledger, or may only be late. Only the first
+        ``REFUSED_FILES_LIMIT`` files of a log are stored.
         """
         table, digest = schema.refused_file, canonical.sha256_hex(data)
         with self.engine.begin() as connection:
@@ -161,7 +161,7 @@ class LedgerTable:
             )
 
     def refused_files(self, origin: str) -> Iterator[bytes]:
-        """Files of a log that were refused by the witness and kept, oldest first."""
+        """Yield the stored files of a log that the witness refused, oldest first."""
         table = schema.refused_file
         query = sa.select(table.c.data).where(table.c.origin == origin)
         with database.reading(self.engine) as connection:
@@ -172,7 +172,7 @@ class LedgerTable:
                 yield bytes(row.data)
 
     def forks(self) -> int:
-        """Count the pieces of evidence of forks."""
+        """Count the stored pairs of contradicting checkpoints."""
         query = sa.select(sa.func.count().label("number")).select_from(schema.evidence)
         return sum(row.number for row in database.rows(self.engine, query))
 
@@ -180,7 +180,7 @@ class LedgerTable:
 def begin_log(
     connection: Connection, request: EnrolmentRequest, beginning: Beginning, current_time: float
 ) -> None:
-    """Remember the ledger that a site enrols with, unless it contradicts what is known of it."""
+    """Store the ledger that a site enrols with, unless it contradicts an earlier record of it."""
     if beginning.replaced is not None:
         _keep_replaced(connection, request.site, beginning.replaced)
     table = schema.log
@@ -217,11 +217,11 @@ def cosign(
     current_time: float,
     decide: Callable[[bytes | None], tuple[bytes, int, T]],
 ) -> T:
-    """Let ``decide`` see the last checkpoint, and store the new one; within a transaction.
+    """Pass the last checkpoint to ``decide``, and store the new one, within a transaction.
 
     Raises:
-        WitnessRefused: The ledger replaces one that was cosigned here and never shown whole, so
-            nobody knows that it inherits what that one spent.
+        WitnessRefused: The ledger replaces a cosigned one that was never shown whole, so that its
+            inherited spend cannot be checked.
     """
     _check_shown(connection, site.ledger_origin)
     table = schema.witness
@@ -232,7 +232,7 @@ def cosign(
         connection.execute(
             table.insert().values(origin=site.ledger_origin, site=site.name, **values)
         )
-    elif checkpoint != row.checkpoint:  # a node that begins a session asks for the one of before
+    elif checkpoint != row.checkpoint:  # a node that starts asks for the previous checkpoint
         connection.execute(
             table.update().where(table.c.origin == site.ledger_origin).values(**values)
         )
@@ -240,7 +240,7 @@ def cosign(
 
 
 def _keep_replaced(connection: Connection, site: str, replaced_log: ReplacedLog) -> None:
-    """Keep a ledger that a site showed, unless it is another one than was cosigned here."""
+    """Store a replaced ledger that a site showed, unless it differs from the cosigned one."""
     table, witness = schema.replaced_log, schema.witness
     cosigned_row = connection.execute(
         sa.select(witness).where(witness.c.origin == replaced_log.origin)
@@ -270,7 +270,7 @@ def _keep_replaced(connection: Connection, site: str, replaced_log: ReplacedLog)
 
 
 def _check_shown(connection: Connection, origin: str) -> None:
-    """Check that the ledger that this one replaces was shown, if it is known here."""
+    """Refuse a ledger whose predecessor is known but was not shown."""
     log, witness, replaced_log = schema.log, schema.witness, schema.replaced_log
     query = (
         sa.select(log.c.predecessor)

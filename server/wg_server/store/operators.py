@@ -1,10 +1,11 @@
-"""Operators by name, and the log of what they did: entries are added, and nothing else.
+"""Operators of the console, and the append-only log of their actions.
 
-Each entry holds the hash of the one before it, so that one that was changed or taken out is found
-by anybody who kept a later hash. It does not protect from who owns the database and the last hash.
+Each entry holds the hash of the previous one, so that anybody who kept a later hash detects a
+changed or deleted entry. This does not protect against someone who controls both the database and
+the last hash.
 
-An entry is written before what it says is done, so that nothing is done without one; where that
-fails, a second entry says so.
+An entry is written before its action, so that no action lacks one; if the action fails, a second
+entry records the failure.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ from wg_core.wire import canonical
 from wg_server.store import database, schema
 from wg_server.store.sites import Store, hash_secret
 
-DETAIL_LIMIT = 500  # Most characters that an entry says of a detail
+DETAIL_LIMIT = 500  # Largest number of characters of an entry's detail
 
 
 Through = Literal["console", "command", "server"]
@@ -32,7 +33,7 @@ Through = Literal["console", "command", "server"]
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who does something: an operator at the console, a user by a command, or the server itself."""
+    """Author of an action: a console operator, a user of the command line, or the server itself."""
 
     name: str
     through: Through
@@ -40,12 +41,12 @@ class Actor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """Somebody who may use the console.
+    """Person who may use the console.
 
     Attributes:
-        name: As the log says it.
-        created: When it was let in, Unix time.
-        removed: When it was shut out; None: it is not.
+        name: Name in the log.
+        created: Time at which access was granted, Unix time.
+        removed: Time at which access was removed, Unix time; None: access is valid.
     """
 
     name: str
@@ -55,17 +56,17 @@ class Operator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEntry:
-    """One thing that an operator did, or tried.
+    """Entry of the log: one action, or one failed attempt.
 
     Attributes:
         id: Number of the entry, from 1, without gaps.
-        at: When, Unix time.
-        operator: Who.
-        through: ``console``, ``command``, or ``server``: what ended by itself.
-        action: What, one word or two; ``failed`` for the end of the entry before.
-        subject: To which site, campaign, release or generator.
-        detail: What else is to be known.
-        digest: SHA-256 of this entry and the digest before it, hex.
+        at: Unix time.
+        operator: Name of the actor.
+        through: ``console``, ``command``, or ``server`` (an event without a person).
+        action: One or two words; ``failed`` if the action of an earlier entry failed.
+        subject: Site, campaign, release or generator that the action changed.
+        detail: Further information.
+        digest: SHA-256 of this entry and the previous digest, hex.
     """
 
     id: int
@@ -79,10 +80,12 @@ class LogEntry:
 
 
 def add(store: Store, name: str, current_time: float) -> str:
-    """Let an operator in, or give one a new token; the token, of which only a hash is kept.
+    """Grant an operator access, replacing any earlier token; return the new token.
+
+    The store holds only a hash of the token.
 
     Raises:
-        DecodeError: The name is none.
+        DecodeError: The name is invalid.
     """
     check_name(name)
     token = secrets.token_urlsafe(32)
@@ -98,7 +101,11 @@ def add(store: Store, name: str, current_time: float) -> str:
 
 
 def remove(store: Store, name: str, current_time: float) -> None:
-    """Shut an operator out, from the next request on; ``ConfigError`` if there is none."""
+    """Remove an operator's access with immediate effect.
+
+    Raises:
+        ConfigError: No operator has this name.
+    """
     table = schema.operator
     condition = sa.and_(table.c.name == name, table.c.removed.is_(None))
     with store.engine.begin() as connection:
@@ -112,12 +119,12 @@ def remove(store: Store, name: str, current_time: float) -> None:
 
 
 def of_token(store: Store, token: str) -> str | None:
-    """Name of the operator that a token lets in, if it lets one in."""
+    """Return the name of the operator whose valid token this is, or None."""
     return of_hash(store, hash_secret(token))
 
 
 def of_hash(store: Store, token_sha256: str) -> str | None:
-    """Name of the operator whose token has this hash, if it lets one in."""
+    """Return the name of the operator whose valid token has this hash, or None."""
     table = schema.operator
     query = sa.select(table.c.name).where(
         table.c.token_sha256 == token_sha256, table.c.removed.is_(None)
@@ -127,7 +134,7 @@ def of_hash(store: Store, token_sha256: str) -> str | None:
 
 
 def operators(store: Store) -> list[Operator]:
-    """All operators, by name."""
+    """Return all operators, sorted by name."""
     table = schema.operator
     query = sa.select(table.c.name, table.c.created, table.c.removed).order_by(table.c.name)
     return [Operator(**row._mapping) for row in database.rows(store.engine, query)]
@@ -137,7 +144,7 @@ def operators(store: Store) -> list[Operator]:
 def record_action(
     store: Store, actor: Actor, action: str, subject: str, detail: str = ""
 ) -> Iterator[None]:
-    """Write down what is done while this is entered, before it is done, and whether it failed."""
+    """Log an action before the body runs, and log a failure if the body raises."""
     record(store, actor, action, subject, detail)
     try:
         yield
@@ -149,7 +156,7 @@ def record_action(
 def record(
     store: Store, actor: Actor, action: str, subject: str, detail: str = "", at: float | None = None
 ) -> None:
-    """Add an entry."""
+    """Add an entry to the log."""
     table = schema.operator_log
     with store.engine.begin() as connection:
         database.lock_table(connection, table)
@@ -168,11 +175,11 @@ def record(
 
 
 def entries(store: Store, *, limit: int, before: int | None = None) -> list[LogEntry]:
-    """Entries, newest first.
+    """Return entries, newest first.
 
     Args:
-        limit: How many at most.
-        before: Only those with a lower number.
+        limit: Largest number of entries.
+        before: Only entries with a lower number are returned.
     """
     table = schema.operator_log
     query = sa.select(table).order_by(table.c.id.desc()).limit(limit)
@@ -182,7 +189,7 @@ def entries(store: Store, *, limit: int, before: int | None = None) -> list[LogE
 
 
 def broken_at(store: Store, *, page: int = 500) -> int | None:
-    """Number of the first entry that does not follow from those before it; None: all do."""
+    """Return the number of the first entry that breaks the hash chain, or None."""
     before, number = "", 0
     table = schema.operator_log
     query = sa.select(table).order_by(table.c.id).limit(page)
@@ -198,7 +205,7 @@ def broken_at(store: Store, *, page: int = 500) -> int | None:
 
 
 def _last(connection: Connection) -> tuple[int, str]:
-    """Number and digest of the newest entry."""
+    """Return number and digest of the newest entry."""
     table = schema.operator_log
     query = sa.select(table.c.id, table.c.digest).order_by(table.c.id.desc()).limit(1)
     row = connection.execute(query).first()
@@ -206,6 +213,6 @@ def _last(connection: Connection) -> tuple[int, str]:
 
 
 def _digest(values: dict[str, object], before: str) -> str:
-    """Times are hashed as text: canonical JSON of a float is another matter."""
+    """Hash an entry; times are hashed as text, because canonical JSON of a float is ambiguous."""
     text = {**values, "id": str(values["id"]), "at": repr(values["at"]), "before": before}
     return hashlib.sha256(canonical.encode(text)).hexdigest()

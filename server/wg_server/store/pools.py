@@ -1,9 +1,9 @@
-"""Sums of releases by kind, and which releases are in them: tables of the store.
+"""Tables of the store: pooled sums of releases by class set, and the releases in each sum.
 
-Rows belong to one generator, whose variances the sums rest on. A sum carries the number of its last
-change: it is written only by who has read that number, so that two processes cannot lose each
-other's sites. A release that was taken out keeps its row: which releases a sum had at an earlier
-number can be told for ever.
+Rows belong to one generator, whose variances the sums are computed with. Each sum carries a change
+number and is written only by a process that read the current number, so that two processes cannot
+overwrite each other's changes. A removed release keeps its row, so that the members of a sum at any
+earlier change number stay known.
 """
 
 from collections.abc import Sequence
@@ -18,16 +18,16 @@ from wg_server.store import database, schema
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredPool:
-    """The sum of one kind.
+    """Sum over all releases with the same encoder and class names (one kind).
 
     Attributes:
         generator: SHA-256 of the generator package, hex.
         kind: SHA-256 of encoder and class names, hex.
-        labels: The class names, as canonical JSON.
-        sites: How many releases are in the sum.
-        data: The sum.
-        changes: How often it was written.
-        judged: Sites of the kind when all of them were last held against each other.
+        labels: Class names, as canonical JSON.
+        sites: Number of releases in the sum.
+        data: Encoded sum.
+        changes: Number of times that the sum was written.
+        judged: Number of sites at the last comparison of all of them with each other.
     """
 
     generator: str
@@ -40,24 +40,24 @@ class StoredPool:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The class names, sorted."""
+        """Class names, sorted."""
         return canonical.decode(tuple[str, ...], self.labels.encode(), subject="pool")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PooledRelease:
-    """A release of a kind.
+    """Release that belongs to a kind.
 
     Attributes:
         release_id: Id of the release.
-        kind: As of ``StoredPool``.
-        site: Whose it is.
-        place: Number by which peers are drawn: one that no plant can foretell.
-        noise: Variance that was added to the noise on its means, since it disagrees.
-        used: Whether it is in the sum; an odd one is not.
-        behind: Names of the classes that it stands behind, as canonical JSON.
-        added: Change of the sum with which it came.
-        removed: Change with which it went, or 0.
+        kind: SHA-256 of encoder and class names, hex.
+        site: Site of the release.
+        place: Number that selects comparison peers; no plant can predict it.
+        noise: Variance added to the noise of its means because it disagrees with its peers.
+        used: True if the release is in the sum; False if it is an outlier.
+        behind: Names of the classes that it agrees on, as canonical JSON.
+        added: Change number at which it was added.
+        removed: Change number at which it was removed, or 0.
     """
 
     release_id: str
@@ -72,7 +72,7 @@ class PooledRelease:
 
     @property
     def behind_names(self) -> tuple[str, ...]:
-        """Names of the classes that it stands behind."""
+        """Names of the classes that the release agrees on."""
         return canonical.decode(tuple[str, ...], self.behind.encode(), subject="pooled release")
 
 
@@ -84,7 +84,7 @@ class PoolTable:
         self.generator = generator
 
     def pools(self) -> list[StoredPool]:
-        """The sums of all kinds, without their data."""
+        """Return the pools of all kinds, without their data."""
         table = schema.pool
         columns = [column for column in table.c if column.name != "data"]
         query = sa.select(*columns).where(table.c.generator == self.generator)
@@ -92,29 +92,29 @@ class PoolTable:
         return [StoredPool(**row._mapping, data=b"") for row in rows]
 
     def pool(self, kind: str) -> StoredPool | None:
-        """The sum of one kind."""
+        """Return the pool of one kind, or None."""
         table = schema.pool
         query = sa.select(table).where(table.c.generator == self.generator, table.c.kind == kind)
         row = database.first_row(self._engine, query)
         return None if row is None else StoredPool(**row._mapping)
 
     def present(self) -> dict[str, PooledRelease]:
-        """All releases that were not taken out, by id."""
+        """Return all releases that were not removed, by id."""
         return {row.release_id: row for row in self._rows(schema.pooled.c.removed == 0)}
 
     def class_names(self) -> dict[str, frozenset[str]]:
-        """Return the class names of all releases that were not taken out, by id."""
+        """Return the class names of each release that was not removed, by release id."""
         kinds = {pool.kind: frozenset(pool.names) for pool in self.pools()}
         return {row.release_id: kinds[row.kind] for row in self.present().values()}
 
     def release_of(self, site: str) -> PooledRelease | None:
-        """The release of a site that is in a sum, or was found odd."""
+        """Return the release of a site that is in a sum or is an outlier, or None."""
         table = schema.pooled
         rows = self._rows(table.c.site == site, table.c.removed == 0)
         return rows[0] if rows else None
 
     def at(self, kind: str, changes: int) -> list[PooledRelease]:
-        """Releases that the sum of a kind had after a change, by id."""
+        """Return the releases that were in the sum of a kind after a change, sorted by id."""
         table = schema.pooled
         return self._rows(
             table.c.kind == kind,
@@ -126,15 +126,16 @@ class PoolTable:
     def write(
         self, pool: StoredPool, releases: Sequence[PooledRelease], removed_ids: Sequence[str]
     ) -> bool:
-        """Put a sum in the place of the one before, with what came and went.
+        """Replace a sum, and record the added and removed releases.
 
         Args:
-            pool: Its ``changes`` is one more than that of the sum that was read, from 0 for none.
-            releases: Those that came with this change.
-            removed_ids: Ids of those that went with it.
+            pool: New sum; its ``changes`` is one more than in the sum that was read (0 if there was
+                none).
+            releases: Releases added by this change.
+            removed_ids: Ids of releases removed by this change.
 
         Returns:
-            False, and nothing is written, if another process was first.
+            False if another process wrote first; then nothing is written.
         """
         pools, pooled_table = schema.pool, schema.pooled
         key = (pools.c.generator == self.generator) & (pools.c.kind == pool.kind)
@@ -161,12 +162,12 @@ class PoolTable:
         return True
 
     def tree(self, sums: Sequence[tuple[str, int]]) -> list[bytes]:
-        """Ids of all releases in some sums, sorted; each is a kind, and the change it is of."""
+        """Return sorted ids of all releases in some sums, given as (kind, change number) pairs."""
         rows = [row for kind, changes in sums for row in self.at(kind, changes)]
         return sorted(row.release_id.encode() for row in rows)
 
     def note_tree(self, root: str, sums: Sequence[tuple[str, int]]) -> None:
-        """Remember which sums a root is of, so that membership can be proven later."""
+        """Store the sums that a Merkle root covers, so that membership can be proven later."""
         table = schema.pool_tree
         key = (table.c.generator == self.generator) & (table.c.root == root)
         with self._engine.begin() as connection:
@@ -177,7 +178,7 @@ class PoolTable:
                 connection.execute(table.insert().values(row))
 
     def sums_of(self, root: str) -> tuple[tuple[str, int], ...]:
-        """Which sums a root is of; none if it is not known."""
+        """Return the sums that a Merkle root covers, as (kind, change number); empty if unknown."""
         table = schema.pool_tree
         query = sa.select(table.c.sums).where(
             table.c.generator == self.generator, table.c.root == root
@@ -194,7 +195,7 @@ class PoolTable:
         return sa.select(*columns).where(table.c.generator == self.generator, *conditions)
 
     def _rows(self, *conditions: sa.ColumnElement[bool]) -> list[PooledRelease]:
-        # Sorted here: with an order SQLite reads a whole generator in it, and not by an index.
+        # Sorted here: with ORDER BY, SQLite scans the whole generator instead of using an index.
         stored_rows = database.rows(self._engine, self._query(*conditions))
         return sorted(
             (PooledRelease(**row._mapping) for row in stored_rows), key=lambda x: x.release_id

@@ -1,4 +1,4 @@
-"""Releases that are kept and not used, and the operator's word on them."""
+"""Status of stored releases, and the operator's decision about implausible ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -13,7 +13,7 @@ from wg_server.store.releases import Standing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseNote:
-    """A release without its bytes; as in ``StoredRelease``."""
+    """Release without its bytes; the fields are those of ``StoredRelease``."""
 
     release_id: str
     site: str
@@ -24,7 +24,7 @@ class ReleaseNote:
 
 
 def notes(engine: Engine, *standings: Standing) -> list[ReleaseNote]:
-    """Releases of these standings, or all, newest first."""
+    """Return releases with one of these statuses, or all releases, newest first."""
     table = schema.release
     columns = [table.c[field.name] for field in fields(ReleaseNote)]
     query = sa.select(*columns).order_by(table.c.received.desc(), table.c.release_id)
@@ -34,7 +34,7 @@ def notes(engine: Engine, *standings: Standing) -> list[ReleaseNote]:
 
 
 def counts(engine: Engine, names: Sequence[str]) -> dict[str, int]:
-    """Count the releases of some sites, whatever their standing."""
+    """Count the releases of each of some sites, whatever their status."""
     table = schema.release
     query = sa.select(table.c.site, sa.func.count().label("number")).group_by(table.c.site)
     query = query.where(table.c.site.in_(names))
@@ -42,7 +42,11 @@ def counts(engine: Engine, names: Sequence[str]) -> dict[str, int]:
 
 
 def judge(engine: Engine, release_id: str, standing: Standing) -> None:
-    """Set a release's standing: the operator's word; ``ConfigError`` if there is none."""
+    """Set the status of a release by the operator's decision.
+
+    Raises:
+        ConfigError: No release has this id.
+    """
     table = schema.release
     update = table.update().where(table.c.release_id == release_id).values(standing=standing)
     with engine.begin() as connection:

@@ -1,7 +1,8 @@
-"""The durable queue of campaigns: any number of them at a time, each worked on until it ends.
+"""Durable queue of campaigns; any number of campaigns run at the same time.
 
-Request ids are made once, when a campaign is queued, and survive restarts of either side: asking
-again under the same id is harmless. Decisions are taken and recorded in one transaction.
+Request ids are drawn once, when a campaign is queued, and survive restarts of either side, so that
+a repeated request with the same id is harmless. Each decision is made and recorded in one
+transaction.
 """
 
 import logging
@@ -22,18 +23,18 @@ from wg_server.store.releases import USED, StoredRelease, put_release
 
 log = logging.getLogger(__name__)
 
-MIN_SITES = 2  # Releases that a campaign waits for, unless it is told otherwise or has fewer sites
+MIN_SITES = 2  # Default number of releases that a campaign waits for, if it has as many sites
 GRACE_SECONDS = 600.0
-"""How long a campaign waits for the other sites after that, unless it is told otherwise."""
+"""Default time that a campaign waits for the remaining sites after that."""
 
 _WORKED_ON = ("running", "cancelling")
 RETRIED = ("refused", "failed", "expired", "cancelled")
-"""Of sites that an operator may have tried again."""
+"""Task states that an operator may retry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Campaigns and tasks by state; payload bytes of all tasks."""
+    """Counts of campaigns and tasks by state, and payload bytes of all tasks."""
 
     campaigns: dict[str, int]
     tasks: dict[str, int]
@@ -82,8 +83,8 @@ class CampaignQueue:
         """Queue a campaign.
 
         Raises:
-            ConfigError: No site, a site twice, one that is not enrolled, or ``min_sites`` is not
-                one of their numbers.
+            ConfigError: There is no site, a site is repeated or not enrolled, or ``min_sites`` is
+                not between 1 and the number of sites.
         """
         current_time = time.time() if current_time is None else current_time
         sites = campaign.sites
@@ -115,12 +116,20 @@ class CampaignQueue:
             return campaigns.load(connection, campaign_id)
 
     def show(self, campaign_id: str, *, site: str = "") -> Campaign:
-        """One campaign; with ``site``, of its tasks that one alone; else ``ConfigError``."""
+        """Return one campaign; if ``site`` is given, with the task of this site only.
+
+        Raises:
+            ConfigError: No campaign has this id.
+        """
         with database.reading(self._engine) as connection:
             return campaigns.load(connection, campaign_id, site=site)
 
     def all(self, limit: int | None = None, *, parts: bool = True) -> list[Campaign]:
-        """All campaigns, or so many, newest first; without ``parts`` these are counted alone."""
+        """Return the newest ``limit`` campaigns, newest first, with their tasks or only counts.
+
+        Args:
+            parts: True: with tasks; False: tasks are only counted.
+        """
         table = schema.campaign
         query = sa.select(table).order_by(table.c.created.desc()).limit(limit)
         with database.reading(self._engine) as connection:
@@ -130,7 +139,7 @@ class CampaignQueue:
             return [campaigns.load(connection, row.id) for row in rows]
 
     def totals(self) -> Totals:
-        """Figures over all campaigns, counted by the database."""
+        """Return totals over all campaigns, counted by the database."""
         task, campaign = schema.task, schema.campaign
         with database.reading(self._engine) as connection:
             campaigns, tasks = (
@@ -155,29 +164,29 @@ class CampaignQueue:
         return Totals(campaigns, tasks, *map(int, sums))
 
     def generators(self) -> set[str]:
-        """Ids of the generators that campaigns use which have not ended."""
+        """Return the ids of the generators that unfinished campaigns use."""
         table = schema.campaign
         query = sa.select(table.c.generator).where(table.c.state.in_(OPEN_CAMPAIGNS)).distinct()
         return {str(row.generator) for row in database.rows(self._engine, query)} - {""}
 
     def newest_failed(self) -> float | None:
-        """When a campaign failed last, if one did."""
+        """Return the time of the newest campaign failure, or None."""
         table = schema.campaign
         query = sa.select(sa.func.max(table.c.finished).label("newest"))
         row = database.first_row(self._engine, query.where(table.c.state == "failed"))
         return None if row is None or row.newest is None else float(row.newest)
 
     def oldest_queued(self) -> float | None:
-        """When the oldest campaign was queued that nobody has begun, if there is one."""
+        """Return the time at which the oldest campaign that is still queued was queued, or None."""
         table = schema.campaign
         query = sa.select(sa.func.min(table.c.created).label("oldest"))
         row = database.first_row(self._engine, query.where(table.c.state == "queued"))
         return None if row is None or row.oldest is None else float(row.oldest)
 
     def active(self, current_time: float | None = None) -> list[str]:
-        """Ids of the campaigns to work on, oldest first; those that were queued begin here.
+        """Start all queued campaigns, and return the ids of running ones, oldest first.
 
-        One that another process holds just now, to cancel it say, is passed over until later.
+        A campaign that another process has locked, for instance to cancel it, is skipped this time.
         """
         table = schema.campaign
         with database.reading(self._engine) as connection:
@@ -190,7 +199,7 @@ class CampaignQueue:
         return [row.id for row in database.rows(self._engine, query.order_by(*order))]
 
     def _begin(self, current_time: float) -> None:
-        """Begin whatever is queued: the clocks of its sites start."""
+        """Start all queued campaigns, and with them the deadlines of their sites."""
         campaign, task = schema.campaign, schema.task
         with self._engine.begin() as connection:
             query = sa.select(campaign.c.id).where(campaign.c.state == "queued")
@@ -208,10 +217,10 @@ class CampaignQueue:
             log.info("campaign %s: begun", campaign_id)
 
     def cancel(self, campaign_id: str) -> Campaign:
-        """Ask for a campaign to end; one that nobody works on yet ends at once.
+        """Cancel a campaign; a campaign that has not started ends at once.
 
         Raises:
-            ConfigError: There is none of this id, or it ended already.
+            ConfigError: No campaign has this id, or it ended already.
         """
         with self._engine.begin() as connection:
             campaign = _open(connection, campaign_id)
@@ -222,10 +231,10 @@ class CampaignQueue:
             return campaigns.load(connection, campaign_id)
 
     def pause(self, campaign_id: str, current_time: float | None = None) -> Campaign:
-        """Ask nobody more until it is resumed; the time until then counts for no deadline.
+        """Pause a campaign: no site is asked until it is resumed, and its deadlines stop.
 
         Raises:
-            ConfigError: There is none of this id, or it ended or ends already.
+            ConfigError: No campaign has this id, or it ended already or is being cancelled.
         """
         with self._engine.begin() as connection:
             campaign = _open(connection, campaign_id)
@@ -237,10 +246,10 @@ class CampaignQueue:
             return campaigns.load(connection, campaign_id)
 
     def resume(self, campaign_id: str, current_time: float | None = None) -> Campaign:
-        """Go on with a campaign that is paused.
+        """Resume a paused campaign.
 
         Raises:
-            ConfigError: There is none of this id, or it is not paused.
+            ConfigError: No campaign has this id, or it is not paused.
         """
         table = schema.task
         with self._engine.begin() as connection:
@@ -262,17 +271,18 @@ class CampaignQueue:
     def retry(
         self, campaign_id: str, site: str, *, generator: str = "", current_time: float | None = None
     ) -> Campaign:
-        """Try one site again whose part ended without a package, also after the campaign ended.
+        """Retry one site whose task ended without a package, even after the campaign ended.
 
-        Packages that are still to be made are made with ``generator``, if one is given.
+        If ``generator`` is given, later packages of the campaign are made with it.
 
-        A site whose time was over is asked under the id of before: what a person there decided
-        since then holds. One that refused or failed is asked under a new id: where its release of
-        before is still there, it answers with that one, and is charged nothing.
+        An expired query is repeated under its old id, so that a decision made at the plant since
+        then still holds. A refused or failed one gets a new id: if the site still has its earlier
+        release, it answers with that release and is charged nothing.
 
         Raises:
-            ConfigError: There is none of this id, it was cancelled, the site has no part in it or
-                one that did not end so, or it is not enrolled; or its release is in quarantine.
+            ConfigError: No campaign has this id, it was cancelled, the site has no task in it or
+                its task did not end in one of ``RETRIED``, the site is not enrolled, or its release
+                is in quarantine.
         """
         table = schema.task
         current_time = time.time() if current_time is None else current_time
@@ -309,9 +319,9 @@ class CampaignQueue:
             return campaigns.load(connection, campaign_id)
 
     def improve(self, campaign_id: str, sites: Sequence[str], current_time: float) -> None:
-        """Let better packages be made for sites that have one: from all releases of by now.
+        """Reopen delivered tasks of some sites, so that better packages are made from all releases.
 
-        What they are delivered under is known when they are made.
+        The new delivery ids are set when the packages are made.
         """
         table = schema.task
         with self._engine.begin() as connection:
@@ -324,11 +334,12 @@ class CampaignQueue:
             )
 
     def finish(self, campaign_id: str, *, reason: str = "", code: str = "") -> Campaign:
-        """End a campaign: what is still open in it expires, or is cancelled or failed.
+        """End a campaign: its open tasks become expired, cancelled or failed.
 
         Args:
-            reason: Why it failed; empty: it did not, unless it served nobody and failed at a site.
-            code: One word for that, of each part that was open.
+            reason: Reason of a failure; empty: no failure, unless no site was served and some task
+                failed.
+            code: Code, one word, for each task that was open.
         """
         with self._engine.begin() as connection:
             campaign = campaigns.load(connection, campaign_id, lock=True)
@@ -363,20 +374,21 @@ class CampaignQueue:
         bytes_sent: int = 0,
         **values: Any,
     ) -> None:
-        """Change a task that is not final yet; a release is stored in the same transaction.
+        """Change an open task, and store its release, if given, in the same transaction.
 
-        A site that has a package keeps it: where a better one comes to nothing, it is delivered.
+        A site keeps its package: if a better one fails, the task ends as ``delivered``.
 
         Args:
-            was: Only if its state still is this one; empty: any that is open.
-            release: A verified release that answered it.
-            messages: Added to both counts of messages.
-            bytes_received: Added to the count.
-            bytes_sent: Added to the count.
+            was: Required current state of the task; empty: any open state.
+            release: Verified release that answered the query.
+            messages: Number to add to both message counts.
+            bytes_received: Number to add to the count.
+            bytes_sent: Number to add to the count.
+            values: Further columns to set.
         """
         table = schema.task
         state = values.pop("state", None)
-        if state == "packaged":  # what it is asked for now is another thing
+        if state == "packaged":  # a new step begins
             values = {"opened": time.time(), "asked": 0.0, "tries": 0, **values}
         elif state == "delivered":
             values = {"served": table.c.served + 1, **values}
@@ -405,7 +417,7 @@ class CampaignQueue:
 
 
 def new_id() -> str:
-    """An id that no campaign has."""
+    """Return a new campaign id."""
     return secrets.token_hex(16)
 
 
@@ -418,7 +430,7 @@ def _check_enrolled(connection: Connection, sites: Sequence[str]) -> None:
 
 
 def _waiting(campaign_id: str, site: str, current_time: float) -> dict[str, object]:
-    """The row of a task whose site was not asked yet; the rest is as the table has it."""
+    """Return the row of a task whose site was not asked yet; other columns have their defaults."""
     ids = {"query_id": secrets.token_hex(16), "delivery_id": secrets.token_hex(16)}
     return {"campaign": campaign_id, "site": site, **ids, "updated": current_time}
 
@@ -444,7 +456,7 @@ def _set_campaign(connection: Connection, campaign_id: str, **values: object) ->
 
 
 def _ending(state: str) -> sa.ColumnElement[str]:
-    """Return a task's final state: a site keeps its package, whatever became of a better one."""
+    """Return the final state of a task: a site that has a package is ``delivered``."""
     return sa.case((schema.task.c.served > 0, "delivered"), else_=state)
 
 

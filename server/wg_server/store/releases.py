@@ -1,4 +1,4 @@
-"""Releases that plants sent: kept as they came, each with the standing that it has."""
+"""Releases received from plants, stored byte for byte, each with its current status."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -13,17 +13,20 @@ from wg_core.wire import protocol
 from wg_server.store import database, schema
 
 Standing = Literal["plausible", "quarantined", "accepted", "rejected"]
-"""Of a release: ``plausible`` and ``accepted`` (by the operator) ones are used."""
+"""Status of a release; ``plausible`` and ``accepted`` (by the operator) releases are used."""
 USED = ("plausible", "accepted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRelease:
-    """One verified release; ``data`` is the covered ``.wgs`` file as it came.
+    """Verified release of a site.
 
-    ``signing_key`` is the key, hex, that verified it: the site may have another one by now.
-    ``reasons`` says, a line each, why it is implausible, whatever its standing is by now.
-    ``statistics`` is what it is of; a public statement is of classes, and has none.
+    Attributes:
+        signing_key: Key, hex, that verified the release; the site may have another key by now.
+        data: Covered ``.wgs`` file as received.
+        standing: Status of the release.
+        reasons: Reasons why it is implausible, one per line, whatever its status.
+        statistics: Kind of statistics; ``classes`` for a public statement, which has none.
     """
 
     release_id: str
@@ -40,7 +43,7 @@ class StoredRelease:
 
     @property
     def is_usable(self) -> bool:
-        """True if packages may be made from it."""
+        """True if packages may be made from the release."""
         return self.standing in USED
 
 
@@ -50,19 +53,19 @@ class ReleaseTable:
     engine: Engine
 
     def add_release(self, release: StoredRelease) -> StoredRelease:
-        """Keep a verified release; one that is there already must be the same.
+        """Store a verified release; a release that is stored already stays unchanged.
 
         Returns:
-            The release as it is kept: with the standing that it has by now.
+            The release with its stored status.
 
         Raises:
-            VerificationError: Another release has this id.
+            VerificationError: The id belongs to a release of another site.
         """
         with self.engine.begin() as connection:
             return replace(release, standing=put_release(connection, release))
 
     def releases(self, site: str) -> Iterator[StoredRelease]:
-        """All releases of a site, oldest first, one at a time."""
+        """Yield all releases of a site, oldest first."""
         table = schema.release
         query = sa.select(table).where(table.c.site == site)
         with database.reading(self.engine) as connection:
@@ -73,35 +76,41 @@ class ReleaseTable:
                 yield StoredRelease(**row._mapping)
 
     def newest_release(self, site: str) -> StoredRelease | None:
-        """The release of a site that came last, whatever its standing, if there is one."""
+        """Return the most recently received release of a site, whatever its status, or None."""
         table = schema.release
         query = sa.select(table).where(table.c.site == site, table.c.epsilon != protocol.FREE)
         row = database.first_row(self.engine, query.order_by(table.c.received.desc()).limit(1))
         return None if row is None else StoredRelease(**row._mapping)
 
     def newest_answers(self) -> dict[str, str]:
-        """Id of what each site sent last, public statements among it, whatever its standing."""
+        """Return the id of each site's newest release or public statement, whatever its status."""
         table = schema.release
         query = sa.select(table.c.site, table.c.release_id).order_by(table.c.received)
         return {row.site: row.release_id for row in database.rows(self.engine, query)}
 
     def find_release(self, release_id: str) -> StoredRelease | None:
-        """One release, if it is there."""
+        """Return a release, or None."""
         query = sa.select(schema.release).where(schema.release.c.release_id == release_id)
         row = database.first_row(self.engine, query)
         return None if row is None else StoredRelease(**row._mapping)
 
     def release(self, release_id: str) -> StoredRelease:
-        """One release, or ``ConfigError``."""
+        """Return a release.
+
+        Raises:
+            ConfigError: No release has this id.
+        """
         stored_release = self.find_release(release_id)
         if stored_release is None:
             raise ConfigError(f"release {release_id}: unknown")
         return stored_release
 
     def newest_ids(self, *, encoder: str, apart_from: str) -> list[str]:
-        """Id of every other site's newest class statistics that are used, by site, if not revoked.
+        """Return the id of every other site's newest usable class statistics, sorted by site.
 
-        Under an encoder. A site whose newest one is in quarantine is remembered by the one before.
+        Args:
+            encoder: SHA-256 of the encoder that the releases are made with.
+            apart_from: Site to leave out; revoked sites are left out too.
         """
         ids = _newest(encoder, apart_from).subquery()
         query = sa.select(ids.c.release_id).where(ids.c.rank == 1).order_by(ids.c.site)
@@ -109,7 +118,7 @@ class ReleaseTable:
 
 
 def _newest(encoder: str, apart_from: str) -> sa.Select[Any]:
-    """Id, site and rank, 1 for the newest, of every release of other sites that is used."""
+    """Select id, site and rank (1 for the newest) of every usable release of other sites."""
     releases, sites = schema.release, schema.site
     rank = sa.func.row_number().over(
         partition_by=releases.c.site,
@@ -123,14 +132,14 @@ def _newest(encoder: str, apart_from: str) -> sa.Select[Any]:
             releases.c.site != apart_from,
             releases.c.standing.in_(USED),
             releases.c.epsilon != protocol.FREE,  # a public statement has no statistics
-            releases.c.statistics == CLASSES,  # of a machine there are no classes to pool
+            releases.c.statistics == CLASSES,  # machine statistics have no classes to pool
             sites.c.state != "revoked",
         )
     )
 
 
 def put_release(connection: Connection, release: StoredRelease) -> Standing:
-    """Insert a release within a transaction, and return its standing; see ``add_release``."""
+    """Insert a release within a transaction, and return its status; see ``add_release``."""
     table = schema.release
     row = connection.execute(
         sa.select(table.c.site, table.c.standing).where(table.c.release_id == release.release_id)

@@ -1,9 +1,9 @@
 """Tables of the server's store. Times are Unix seconds; hashes and ids are lower-case hex.
 
-What plants write into bounded columns is bounded by the same constants where it is decoded: SQLite
-would take more, PostgreSQL fails. A new store gets these tables as they are. A change here needs a
-migration in ``wg_server.store.migrations``, which takes earlier stores there, and a new version of
-the program; tests compare these.
+Values from plants are bounded by the same constants when they are decoded: SQLite would accept
+longer ones, PostgreSQL fails. A new store gets these tables directly. A change here needs a
+migration in ``wg_server.store.migrations`` for earlier stores, and a new program version; tests
+compare the two.
 """
 
 from sqlalchemy import (
@@ -24,7 +24,7 @@ from sqlalchemy import (
 from wg_core.grammar import NAME_LIMIT
 from wg_core.wire import protocol
 
-HEAD = "0004"  # Newest migration; a store of an earlier one is migrated when it is opened
+HEAD = "0004"  # Newest migration; an earlier store is migrated when it is opened
 
 metadata = MetaData()
 
@@ -49,7 +49,7 @@ join_token = Table(
     Column("site", String(63), ForeignKey("site.name"), nullable=False),
     Column("expires", Float, nullable=False),
     Column("used", Float),
-    Column("keys_sha256", String(64), nullable=False, default=""),  # The keys it was spent on
+    Column("keys_sha256", String(64), nullable=False, default=""),  # Keys enrolled with it
 )
 
 certificate = Table(
@@ -137,7 +137,7 @@ release = Table(
     Column("standing", String(16), nullable=False),
     Column("reasons", Text, nullable=False),
     Column("statistics", String(16), nullable=False),  # classes, machine
-    Column("data", LargeBinary, nullable=False),  # last: SQLite reads what is before it alone
+    Column("data", LargeBinary, nullable=False),  # last: SQLite then reads other columns without it
     Index("release_by_site", "site", "received"),
 )
 
@@ -239,7 +239,7 @@ operator_log = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("at", Float, nullable=False),
     Column("operator", String(NAME_LIMIT), nullable=False),
-    Column("through", String(16), nullable=False),  # console, command
+    Column("through", String(16), nullable=False),  # console, command, server
     Column("action", String(32), nullable=False),
     Column("subject", Text, nullable=False),
     Column("detail", Text, nullable=False),

@@ -1,4 +1,4 @@
-"""A plant as the server knows it, and how its row is found."""
+"""Site records of the store, and look-up of a site by name."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +13,8 @@ SiteState = Literal["invited", "enrolled", "revoked"]
 
 
 PRESENT_SECONDS = 120.0
-"""A site that made a request so lately is there: a node makes one in a minute and a half."""
+"""Longest time since the last request of a site that counts as online; a node makes a request every
+90 seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +25,13 @@ class Site:
         name: Name of the site.
         state: ``invited`` (a token was made), ``enrolled`` or ``revoked``.
         node_key: Flower node key, PEM; empty before enrolment.
-        signing_key: Statistics key, hex.
+        signing_key: Key that signs the site's statistics, hex.
         ledger_origin: Origin of its ledger.
-        ledger_key: Ledger checkpoint key, hex.
-        enrolled: When it enrolled; 0 before.
-        last_seen: When it last made a request that was let through; 0 before.
-        pins: What it believes this server by, as it said last: canonical ``protocol.Pins``; empty:
-            it did not say yet.
+        ledger_key: Key that signs the ledger's checkpoints, hex.
+        enrolled: Time of enrolment; 0 before.
+        last_seen: Time of its last accepted request; 0 before.
+        pins: Keys of this server that the site pinned, as last reported: canonical
+            ``protocol.Pins``; empty: not reported yet.
     """
 
     name: str
@@ -45,7 +46,11 @@ class Site:
 
 
 def known_site(connection: Connection, name: str) -> Site:
-    """One site, or ``ConfigError``."""
+    """Return one site.
+
+    Raises:
+        ConfigError: No site has this name.
+    """
     site = find_site(connection, name, lock=False)
     if site is None:
         raise ConfigError(f"site {name}: unknown; see 'wg-server sites'")
@@ -53,7 +58,7 @@ def known_site(connection: Connection, name: str) -> Site:
 
 
 def find_site(connection: Connection, name: str, *, lock: bool) -> Site | None:
-    """One site, if it is there; locked, nobody else changes it until the transaction ends."""
+    """Return one site, or None; with ``lock`` its row is locked until the transaction ends."""
     query = sa.select(schema.site).where(schema.site.c.name == name)
     row = connection.execute(query.with_for_update() if lock else query).first()
     return None if row is None else Site(**row._mapping)

@@ -1,7 +1,7 @@
-"""What the server remembers of its plants: invitations, enrolment, certificates.
+"""Database of plants: invitations, enrolment and certificates.
 
-Decisions ("is this token still good?", "does this checkpoint extend the last?") are taken and
-recorded in one transaction. Join tokens are kept as hashes only.
+Each decision ("is this token still valid?", "does this checkpoint extend the last?") is made and
+recorded in one transaction. Join tokens are stored only as hashes.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from wg_server.store.succession import Beginning
 T = TypeVar("T")
 
 CERTIFICATES_LIMIT = 8
-"""Most certificates of a site that are good at a time; a renewal beyond them ends the oldest."""
+"""Largest number of valid certificates of a site; a further renewal deletes the oldest one."""
 
 
 class Store(LedgerTable, ReleaseTable):
@@ -37,10 +37,11 @@ class Store(LedgerTable, ReleaseTable):
 
     @classmethod
     def open(cls, home: ServerHome) -> Self:
-        """Open the store of a home, and bring its schema up to date.
+        """Open the store of a home, and migrate its schema to the current version.
 
         Raises:
-            ConfigError: The home is not initialised, or the database is gone or cannot be opened.
+            ConfigError: The home is not initialised, or the database is missing or cannot be
+                opened.
         """
         return cls(database.open_home(home))
 
@@ -55,10 +56,10 @@ class Store(LedgerTable, ReleaseTable):
         self.engine.dispose()
 
     def invite(self, site: str, secret: str, expires: float, *, replace: bool = False) -> None:
-        """Remember a join token (as a hash), and with it the site's name.
+        """Store a join token (as a hash) and the name of its site.
 
         Raises:
-            ConfigError: The site is enrolled and is not to be replaced.
+            ConfigError: The site is enrolled already, and ``replace`` is False.
         """
         with self.engine.begin() as connection:
             stored_site = find_site(connection, site, lock=True)
@@ -75,7 +76,7 @@ class Store(LedgerTable, ReleaseTable):
             )
 
     def invites(self, secret: str) -> bool:
-        """Return whether a join token has this secret, and has not expired."""
+        """Return whether a valid join token has this secret."""
         table = schema.join_token
         query = sa.select(table.c.site).where(
             table.c.secret_sha256 == hash_secret(secret), table.c.expires > time.time()
@@ -91,26 +92,27 @@ class Store(LedgerTable, ReleaseTable):
         issue: Callable[[], tuple[str, float, T]],
         beginning: Beginning,
     ) -> tuple[T, bytes]:
-        """Spend a join token and record the site's keys, ledger and certificate, or change nothing.
+        """Use a join token, and store the site's keys, ledger and certificate, or change nothing.
 
-        A site that did not hear the answer asks again: with the same token and the same keys it
-        gets another certificate for them, until the token expires.
+        A site that missed the answer may repeat the request: with the same token and keys it gets
+        another certificate until the token expires.
 
         Args:
-            request: What the site sent; its secret must be a token of its name that is unused, or
-                was spent on the same keys.
-            node_key: The checked node key, PEM.
-            tls_key: SHA-256 of the public key that the certificate is for, hex.
+            request: Request of the site; its secret must belong to a token for this site's name
+                that is unused, or was used with the same keys.
+            node_key: Checked node key, PEM.
+            tls_key: SHA-256 of the public key of the certificate, hex.
             current_time: Unix time.
-            issue: Makes the certificate: fingerprint, expiry, and what to return.
-            beginning: How the site's ledger begins; what its ``cosign`` raises is passed on.
+            issue: Issues the certificate; returns its fingerprint, its expiry, and a result.
+            beginning: Beginning of the site's ledger; errors of its ``cosign`` are passed on.
 
         Returns:
-            What ``issue`` and ``cosign`` returned.
+            The results of ``issue`` and of ``cosign``.
 
         Raises:
-            RefusedError: The token is unknown, spent on other keys, expired, or of another site; or
-                the ledger is another site's, or known with another key or another beginning.
+            RefusedError: The token is unknown, expired, used with other keys, or belongs to another
+                site; or the ledger belongs to another site, or is known with another key or another
+                first entry.
         """
         sites = schema.site
         keys = {
@@ -140,12 +142,12 @@ class Store(LedgerTable, ReleaseTable):
             return result, cosign(connection, site, current_time, beginning.cosign)
 
     def add_certificate(self, site: str, fingerprint: str, expires: float) -> None:
-        """Record a renewed certificate; older ones stay good until they expire, if they are few."""
+        """Store a renewed certificate; up to ``CERTIFICATES_LIMIT`` certificates stay valid."""
         with self.engine.begin() as connection:
             _add_certificate(connection, site, fingerprint, expires)
 
     def adopt_certificate(self, site: str, fingerprint: str, expires: float) -> bool:
-        """Record a certificate that is not known, of a site that is enrolled; whether it was."""
+        """Store an unknown certificate of an enrolled site, and return whether it was stored."""
         table = schema.certificate
         with self.engine.begin() as connection:
             stored_site = find_site(connection, site, lock=True)
@@ -162,10 +164,10 @@ class Store(LedgerTable, ReleaseTable):
             return True
 
     def revoke(self, site: str, current_time: float) -> None:
-        """Shut a site out: its certificates and unused tokens are worth nothing from now on.
+        """Revoke a site: its certificates and unused tokens become invalid at once.
 
         Raises:
-            ConfigError: There is no such site.
+            ConfigError: No site has this name.
         """
         with self.engine.begin() as connection:
             if find_site(connection, site, lock=True) is None:
@@ -181,7 +183,7 @@ class Store(LedgerTable, ReleaseTable):
             )
 
     def authenticate(self, fingerprint: str, current_time: float) -> Site | None:
-        """The enrolled site that a client certificate belongs to, if it is good now."""
+        """Return the enrolled site that a valid client certificate belongs to, or None."""
         sites, certificates = schema.site, schema.certificate
         query = (
             sa.select(sites)
@@ -197,7 +199,7 @@ class Store(LedgerTable, ReleaseTable):
         return None if row is None else Site(**row._mapping)
 
     def is_revoked(self, fingerprint: str) -> bool:
-        """Return whether a client certificate is of a site that the operator shut out."""
+        """Return whether a client certificate belongs to a revoked site."""
         sites, certificates = schema.site, schema.certificate
         query = (
             sa.select(sites.c.name)
@@ -207,7 +209,7 @@ class Store(LedgerTable, ReleaseTable):
         return database.first_row(self.engine, query) is not None
 
     def saw(self, times: Mapping[str, float]) -> None:
-        """Remember when sites were last heard of: Unix time, by name."""
+        """Store the time of each site's last request: Unix time, by name."""
         table = schema.site
         change = table.update().where(table.c.name == sa.bindparam("site"))
         rows = [{"site": name, "at": times[name]} for name in sorted(times)]  # one order of locks
@@ -215,7 +217,7 @@ class Store(LedgerTable, ReleaseTable):
             connection.execute(change.values(last_seen=sa.bindparam("at")), rows)
 
     def note_pins(self, site: str, pins: str) -> None:
-        """Remember what a site believes this server by, if it is news."""
+        """Store the server keys that a site pinned, if they changed."""
         table = schema.site
         condition = sa.and_(table.c.name == site, table.c.pins != pins)
         if database.first_row(self.engine, sa.select(table.c.name).where(condition)) is None:
@@ -224,12 +226,16 @@ class Store(LedgerTable, ReleaseTable):
             connection.execute(table.update().where(condition).values(pins=pins))
 
     def site(self, name: str) -> Site:
-        """One site, or ``ConfigError``."""
+        """Return one site.
+
+        Raises:
+            ConfigError: No site has this name.
+        """
         with database.reading(self.engine) as connection:
             return known_site(connection, name)
 
     def pages(self, state: SiteState | None = None, *, rows: int = 1000) -> Iterator[list[Site]]:
-        """All sites, or those of a state, by name, so many at a time."""
+        """Yield pages of at most ``rows`` sites, sorted by name; all sites, or those in a state."""
         table, last = schema.site, ""
         query = sa.select(table).order_by(table.c.name).limit(rows)
         if state is not None:
@@ -239,11 +245,11 @@ class Store(LedgerTable, ReleaseTable):
             last = page[-1].name
 
     def sites(self, state: SiteState | None = None) -> Iterator[Site]:
-        """All sites, or those of a state, by name; they are read by pages."""
+        """Iterate over all sites, or those in a state, by name; they are read in pages."""
         return chain.from_iterable(self.pages(state))
 
     def matches(self, text: str, *, offset: int, rows: int) -> tuple[list[Site], int]:
-        """Sites with a text in their names: so many from the first on, and how many there are."""
+        """Return a page of the sites whose names contain a text, and the number of all matches."""
         name = schema.site.c.name
         query = sa.select(schema.site).where(name.contains(text.lower(), autoescape=True))
         count = sa.select(sa.func.count().label("number")).select_from(query.subquery())
@@ -252,7 +258,7 @@ class Store(LedgerTable, ReleaseTable):
         return page, 0 if row is None else int(row.number)
 
     def taking_part(self, campaign_ids: Sequence[str]) -> dict[str, Site]:
-        """Enrolled sites with a part in one of these campaigns, by name."""
+        """Return the enrolled sites that have a task in one of these campaigns, by name."""
         table = schema.site
         names = sa.select(schema.task.c.site).where(schema.task.c.campaign.in_(campaign_ids))
         query = sa.select(table).where(table.c.state == "enrolled", table.c.name.in_(names))
@@ -262,9 +268,10 @@ class Store(LedgerTable, ReleaseTable):
         return [Site(**row._mapping) for row in database.rows(self.engine, query)]
 
     def answers(self) -> bool:
-        """Return whether the database can be read now, and is the file that was opened.
+        """Return whether the database is readable and still the file that was opened.
 
-        One that was moved away or replaced is read on as it was, and lost with the process.
+        A file that was moved away or replaced remains readable to this process, and is lost with
+        it.
         """
         return database.file_of(self.engine) == self._file and self.forks() >= 0
 
@@ -272,10 +279,10 @@ class Store(LedgerTable, ReleaseTable):
 def _spend_token(
     connection: Connection, request: EnrolmentRequest, keys_sha256: str, current_time: float
 ) -> bool:
-    """Spend a join token on a site's keys; whether it was spent on these keys before.
+    """Use a join token for a site's keys; return whether it was used with the same keys before.
 
     Raises:
-        RefusedError: It is good for nothing, or for other keys.
+        RefusedError: The token is unknown, expired, or used with other keys.
     """
     table = schema.join_token
     this = sa.and_(
@@ -302,7 +309,7 @@ _NEW_TOKEN = "ask the operator for a new one ('wg-server enroll --replace')"  # 
 
 
 def _check_not_taken(connection: Connection, site: str, keys: Mapping[str, str]) -> None:
-    """Refuse keys of which another site has one: ``RefusedError``."""
+    """Raise ``RefusedError`` if another site has one of these keys."""
     sites = schema.site
     same_key = sa.or_(*(sites.c[name] == key for name, key in keys.items()))
     query = sa.select(sites.c.name).where(sites.c.name != site, same_key)
@@ -311,7 +318,7 @@ def _check_not_taken(connection: Connection, site: str, keys: Mapping[str, str])
 
 
 def _check_enrolled_with(site: Site, keys: Mapping[str, str]) -> None:
-    """Refuse a token that enrolled keys which the site does not have any more: ``RefusedError``."""
+    """Raise ``RefusedError`` if a site no longer has the keys that its token enrolled."""
     if site.state != "enrolled" or any(getattr(site, name) != key for name, key in keys.items()):
         raise RefusedError(
             f"join token: used already, and since then the site changed; {_NEW_TOKEN}"
@@ -319,7 +326,7 @@ def _check_enrolled_with(site: Site, keys: Mapping[str, str]) -> None:
 
 
 def _digest_of(words: Iterable[str]) -> str:
-    """SHA-256 of words, each on a line, hex."""
+    """Return the SHA-256 of words, one per line, hex."""
     return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 

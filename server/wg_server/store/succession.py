@@ -1,18 +1,18 @@
-"""Which log of a site came before which, and whether all that was spent is on account.
+"""Succession of a site's ledgers, and whether all their spend is accounted for.
 
-A site's ledger carries its budget. A home that is made anew has a ledger without a past: unless its
-first entry names the last checkpoint of the log before it, what that one spent is on no account.
-So the server keeps every log that a site enrolled with, and says of the one in use:
+The ledger of a site carries its budget. A home that is created again has a new ledger: unless its
+first entry names the last checkpoint of the previous log, the spend of that log is not accounted
+for. The server therefore keeps every log that a site enrolled with, and classifies the log in use:
 
 ========================== =====================================================================
-first                      the site never had another that released anything
+first                      no other log of the site released anything
 names its predecessor      each other log of the site is named, directly or through others, at a
                            checkpoint that is the last one cosigned here or a later one
-budget unknown             some other log of the site is not
+budget unknown             some other log of the site is not named in this way
 ========================== =====================================================================
 
-A site that replaces a log shows it: the server reads it, refuses a first entry that inherits less
-than that log spent, and keeps it for auditors.
+A site that replaces a log shows the old log: the server reads it, refuses a first entry that
+inherits less spend than that log has, and stores it for auditors.
 """
 
 import base64
@@ -44,17 +44,17 @@ from wg_server.store.site import Site
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenLog:
-    """One log that a site enrolled with.
+    """Log that a site enrolled with.
 
     Attributes:
         origin: Origin of its checkpoints.
-        site: The site.
-        key: Signing key as known last, hex.
+        site: Name of the site.
+        key: Last known signing key, hex.
         genesis: Leaf hash of its first entry, hex.
         predecessor: Origin of the log that its first entry names, or empty.
-        predecessor_checkpoint: The checkpoint that it names, or empty.
-        first_seen: When the site enrolled with it, Unix time.
-        checkpoint: Newest checkpoint that the server cosigned, or none.
+        predecessor_checkpoint: Checkpoint that its first entry names, or empty.
+        first_seen: Time at which the site enrolled with it, Unix time.
+        checkpoint: Newest checkpoint that the server cosigned, or None.
     """
 
     origin: str
@@ -69,7 +69,7 @@ class SeenLog:
 
 @dataclass(frozen=True, slots=True)
 class ReplacedLog:
-    """A log that a site showed when it replaced it, and whose whole spend the new one inherits.
+    """Replaced log that a site showed, and whose whole spend its new log inherits.
 
     Attributes:
         origin: Origin of the log.
@@ -88,11 +88,10 @@ class Beginning:
 
     Attributes:
         genesis: Leaf hash of the first entry, hex.
-        predecessor: The log that it replaces, if any.
-        replaced: That log, if the site showed it.
-        cosign: Takes the checkpoint of this log that the server remembers, and returns what to
-            remember, its size and the cosignature's line; raises where the log cannot have begun
-            like this.
+        predecessor: Reference to the log that it replaces, or None.
+        replaced: Replaced log, or None if the site did not show it.
+        cosign: Maps the server's stored checkpoint of this log to the new checkpoint, its size and
+            the cosignature line; raises if the log cannot have begun like this.
     """
 
     genesis: str
@@ -102,13 +101,13 @@ class Beginning:
 
 
 def read_first_entry(request: EnrolmentRequest) -> tuple[LedgerState, Note]:
-    """Check the first entry of the ledger that a site enrols with, and its checkpoint.
+    """Check the first entry and checkpoint of the ledger that a site enrols with.
 
     Returns:
-        The ledger as of that entry, and the signed checkpoint of size 1.
+        The ledger state after that entry, and the signed checkpoint of size 1.
 
     Raises:
-        DecodeError: They are not what they claim to be, or not of this site, log and key.
+        DecodeError: Entry or checkpoint is invalid, or belongs to another site, log or key.
     """
     subject = "enrolment request"
     if not 0 < len(request.ledger_origin) <= protocol.ORIGIN_LIMIT:
@@ -138,14 +137,14 @@ def read_first_entry(request: EnrolmentRequest) -> tuple[LedgerState, Note]:
 
 
 def read_replaced(request: EnrolmentRequest, ledger: LedgerState) -> ReplacedLog | None:
-    """Read the log that a site shows because its new one replaces it; none if it shows none.
+    """Read the replaced log that a site shows at enrolment; None if the request has no such log.
 
     Args:
-        ledger: The new log as of its first entry.
+        ledger: State of the new log after its first entry.
 
     Raises:
-        DecodeError: It is no export of a ledger.
-        RefusedError: It does not hold, or the first entry inherits other spend than it has.
+        DecodeError: The data is not an export of a ledger.
+        RefusedError: The export is invalid, or the first entry inherits another spend than it has.
     """
     if not request.replaced:
         return None
@@ -169,10 +168,11 @@ def read_replaced(request: EnrolmentRequest, ledger: LedgerState) -> ReplacedLog
 
 
 def judge(origin: str, logs: Sequence[SeenLog]) -> Succession:
-    """Judge the log in use, given every log of its site.
+    """Classify the log in use, given every log of its site.
 
     Args:
-        logs: All logs of the site, that one among them.
+        origin: Origin of the log in use.
+        logs: All logs of the site, the log in use included.
     """
     by_origin = {log.origin: log for log in logs if log.origin == origin or can_hold_release(log)}
     named_origins = {origin}
@@ -185,31 +185,31 @@ def judge(origin: str, logs: Sequence[SeenLog]) -> Succession:
         named_origins.add(before.origin)
         log = before
     if log.predecessor and log.predecessor not in named_origins:
-        return BUDGET_UNKNOWN  # a log that was never seen here, or not at its end
+        return BUDGET_UNKNOWN  # the named log is unknown here, or is not named at its end
     if set(by_origin) - named_origins:
         return BUDGET_UNKNOWN
     return FIRST if len(named_origins) == 1 else NAMES_PREDECESSOR
 
 
 def of_sites(sites: Sequence[Site], logs: Mapping[str, Sequence[SeenLog]]) -> dict[str, Succession]:
-    """Judge the log in use of each site that enrolled; by name."""
+    """Classify the log in use of each enrolled site, by name."""
     return {
         site.name: judge(site.ledger_origin, logs[site.name]) for site in sites if site.name in logs
     }
 
 
 def can_hold_release(log: SeenLog) -> bool:
-    """Return whether a log can hold a release: that needs a cosignature after it."""
+    """Return whether a log can hold a release, which needs a cosignature after its first entry."""
     return log.checkpoint is not None and size_of(log.checkpoint) > 1
 
 
 def size_of(checkpoint: bytes) -> int:
-    """Number of entries that a checkpoint covers."""
+    """Return the number of entries that a checkpoint covers."""
     return checkpoints.decode(checkpoint)[0].size
 
 
 def _names_the_end(log: SeenLog, before: SeenLog) -> bool:
-    """Return whether ``log`` names the last checkpoint seen of ``before``, or a later one."""
+    """Return whether ``log`` names the last seen checkpoint of ``before``, or a later one."""
     try:
         named_head, note = checkpoints.decode(log.predecessor_checkpoint.encode())
         if named_head.origin != before.origin:

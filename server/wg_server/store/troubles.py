@@ -1,7 +1,7 @@
-"""What keeps an enrolled site's node from getting in, as the fleet listener last saw it.
+"""Connection troubles of enrolled sites, as the fleet listener last saw them.
 
-A node whose clock is wrong is refused before it can say anything; the listener notes why here, so
-that the operator's commands, which are other processes, can say it.
+A node with a wrong clock is refused before it can send anything. The listener records the cause
+here, so that the operator's commands, which are other processes, can show it.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ import sqlalchemy as sa
 from wg_server.store import database, schema
 from wg_server.store.sites import Store
 
-CLOCK = "clock"  # Its clock is off by `figure` seconds; ahead of this server's above zero
+CLOCK = "clock"  # The node's clock is off by `figure` seconds; positive: ahead of the server
 NODE_KEY = "node-key"
-"""Its certificate is good, and its node key is not the one that it enrolled with."""
+"""The certificate is valid, but the node key is not the enrolled one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Trouble of a site: its kind, a figure, and when it was last seen, Unix seconds."""
+    """Trouble of a site: its code, a figure, and the time it was last seen, Unix seconds."""
 
     code: str
     figure: float
@@ -28,13 +28,13 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """View of a site from the server.
+    """Connection status of a site.
 
     Attributes:
         state: ``invited``, ``enrolled`` or ``revoked``.
-        last_seen: When it last made a request that was let through; zero: never.
-        certificate: When its newest good certificate expires; None: it has none.
-        trouble: What keeps its node out, if something was seen to.
+        last_seen: Time of its last accepted request; zero: never.
+        certificate: Expiry of its newest certificate that is not revoked; None: it has none.
+        trouble: Cause that keeps its node out, if known.
     """
 
     state: str
@@ -44,7 +44,7 @@ class Sight:
 
 
 def note(store: Store, site: str, code: str, figure: float, current_time: float) -> None:
-    """Remember what kept a site out; what was known before is forgotten."""
+    """Store the cause that keeps a site out, replacing an earlier one."""
     table = schema.trouble
     with store.engine.begin() as connection:
         connection.execute(table.delete().where(table.c.site == site))
@@ -54,7 +54,7 @@ def note(store: Store, site: str, code: str, figure: float, current_time: float)
 
 
 def forget(store: Store, site: str) -> None:
-    """The site's node got in."""
+    """Delete a site's trouble after its node connected."""
     table = schema.trouble
     query = sa.select(table.c.site).where(table.c.site == site)
     if database.first_row(store.engine, query) is not None:
@@ -63,7 +63,7 @@ def forget(store: Store, site: str) -> None:
 
 
 def sights(store: Store, *, names: Sequence[str] = (), campaign: str = "") -> dict[str, Sight]:
-    """Return the views of some sites, or of those with a part in a campaign; by name."""
+    """Return the connection status of some sites, or of all sites in a campaign, by name."""
     site, trouble, task, certificate = schema.site, schema.trouble, schema.task, schema.certificate
     newest = sa.select(certificate.c.site, sa.func.max(certificate.c.expires).label("expires"))
     ends = newest.where(certificate.c.revoked.is_(None)).group_by(certificate.c.site).subquery()

@@ -1,4 +1,4 @@
-"""Alembic's entry point: run on the connection that the caller hands over."""
+"""Alembic's entry point, which migrates on the connection that the caller passes."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""Releases say which classes they stand behind; every kind is judged anew at its next change."""
+"""Adds the classes that each pooled release agrees on; every pool is judged again."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,6 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Add the column, and let each sum count as never judged."""
+    """Add the column, and mark every pool as never judged."""
     op.add_column("pooled", sa.Column("behind", sa.Text(), nullable=False, server_default="[]"))
     op.execute("UPDATE pool SET judged = 0")

@@ -1,4 +1,4 @@
-"""The tables of 0.1.0, as ``schema`` made them: where later migrations begin."""
+"""Schema of version 0.1.0, from which later migrations start."""
 
 revision = "0001"
 down_revision = None

@@ -1,4 +1,4 @@
-"""Files that the server's witness refused are kept for auditors."""
+"""Adds the table of files that the server's witness refused, for auditors."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What a campaign asks for, and what a release is of: until here, of classes."""
+"""Adds the kind of statistics to campaigns and releases; earlier rows have class statistics."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Add the columns; in SQLite that of a release stands before its bytes, as in a new store."""
+    """Add the columns; in SQLite the release column goes before ``data``, as in a new store."""
     op.add_column("campaign", _column())
     if op.get_bind().dialect.name != "sqlite":
         op.add_column("release", _column())
