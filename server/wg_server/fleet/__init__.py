@@ -1,1 +1,1 @@
-"""The fleet: listener, enrolment and Flower adapter."""
+"""Fleet side of the server: listeners, enrolment, witness and Flower adapter."""

@@ -1,12 +1,12 @@
-"""Flower, embedded: the Fleet API of ``flwr==1.42.0`` and a grid to send and receive through it.
+"""Adapter to Flower: the Fleet API of ``flwr==1.42.0``, and a way to exchange messages over it.
 
-All of the server that knows Flower's internals stands here. Control and
-Runtime APIs are not mounted: nobody can start a run, ship an app or read results over the network.
-Link state lives in memory: the campaign queue is what survives, and it asks again for what a
-restart lost. ``TaskIdentity`` is global to the process, so there is one run at a time.
+All server code that depends on Flower's internals is in this module. The Control and Runtime APIs
+are not mounted: nobody can start a run, ship an app or read results over the network. Link state is
+in memory only: the campaign queue survives a restart, and sends lost messages again.
+``TaskIdentity`` is global to the process, so there is one run at a time.
 """
 
-# long: Flower's internals are in one module a side
+# long: all code on Flower's internals is in one module per side
 
 from __future__ import annotations
 
@@ -97,10 +97,11 @@ _OBJECTS_LIMIT = 64
 _REPLY_OBJECTS_LIMIT = 8  # an honest reply has three: message, record dictionary, record
 _OBJECT_TYPES = frozenset({"Message", "RecordDict", "ConfigRecord"})
 
-Handler = Callable[[Any, LinkState], Any]  # Answers a protobuf message with another one
+Handler = Callable[[Any, LinkState], Any]  # Maps a protobuf request to its response
 
 Judge = Callable[[Request, object], object | None]
-"""Looks at a request that Flower has authenticated: raises, answers it, or lets it through."""
+"""Check of a request that Flower has authenticated: raises, returns a response, or None to pass it
+on."""
 
 _BY_NAME: Mapping[str, Handler] = {
     "register-node": partial(handlers.register_node, enable_supernode_auth=True),
@@ -122,15 +123,16 @@ _BY_NAME: Mapping[str, Handler] = {
 }
 
 HANDLERS = {f"{router.prefix}/{name}": handler for name, handler in _BY_NAME.items()}
-"""By path, each route of Flower's router."""
+"""Handlers by path, one for each route of Flower's router."""
 
 
 class FleetApi:
-    """The Fleet API in one turn of a thread: what is under its prefix; all else is handed on.
+    """ASGI middleware that serves the Fleet API in one thread-pool call per request.
 
-    Flower puts four middlewares and FastAPI's injection around each handler, with six hops between
-    threads and event loop: most of what a request cost. What they check is checked here, in their
-    order and by their functions: media type, message, signed time, node id; then our guard.
+    Requests outside the API's prefix are passed on. Flower's own application puts four middlewares
+    and FastAPI's injection around each handler, with six hops between threads and event loop, which
+    was most of the cost of a request. This class makes the same checks in the same order with
+    Flower's functions: media type, message, signed time, node id; then it calls ``judge``.
     """
 
     def __init__(self, app: ASGIApp, state: LinkState, judge: Judge) -> None:
@@ -139,7 +141,7 @@ class FleetApi:
         self._judge = judge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take one connection's scope."""
+        """Handle one ASGI scope."""
         if scope["type"] != "http" or scope["path"] not in HANDLERS:
             await self._app(scope, receive, send)
             return
@@ -167,10 +169,10 @@ class FleetApi:
 
 
 class NodeMessages(InMemoryLinkState):
-    """Flower's link state in memory, with a list of each node's messages.
+    """Flower's in-memory link state with an index of messages by node.
 
-    Flower looks for a node's next message among those of all nodes, and checks each of them on the
-    way: while a campaign asks 1,000 nodes, a million looks for one question from each.
+    Flower searches the messages of all nodes for a node's next message, and checks each of them: if
+    a campaign asks 1,000 nodes, delivering one message to each takes a million checks.
     """
 
     def __init__(self, federation: FederationManager, objects: ObjectStore) -> None:
@@ -178,7 +180,7 @@ class NodeMessages(InMemoryLinkState):
         self._waiting: defaultdict[int, dict[str, None]] = defaultdict(dict)
 
     def store_message_ins(self, message: Message) -> str | None:
-        """Store a message, and remember for which node it waits."""
+        """Store a message, and add it to the index of its node."""
         with self.lock:
             message_id: str | None = super().store_message_ins(message)
             if message_id is not None:
@@ -188,7 +190,7 @@ class NodeMessages(InMemoryLinkState):
     def get_message_ins(
         self, node_id: int, limit: int | None, *, run_id: int | None = None
     ) -> list[Message]:
-        """A node's messages that were not delivered yet, oldest first; they are from now on."""
+        """Return a node's undelivered messages, oldest first, and mark them as delivered."""
         messages: list[Message] = []
         with self.lock:
             for message_id in list(self._waiting.get(node_id, ())):
@@ -205,7 +207,7 @@ class NodeMessages(InMemoryLinkState):
         return messages
 
     def delete_messages(self, message_ins_ids: set[str]) -> None:
-        """Forget messages, and that somebody waits for them."""
+        """Delete messages, also from the index."""
         with self.lock:
             for message_id in message_ins_ids:
                 message = self.message_ins_store.get(message_id)
@@ -226,10 +228,10 @@ class Reply:
     """Reply to one message.
 
     Attributes:
-        message_id: Flower's id of the message that is answered.
-        envelope: The answer's content, if it has one.
-        error: Else why not: a word of ``wg_core.wire.fleet``, or ``lost`` (the node went away or
-            the message expired: ask again).
+        message_id: Flower's id of the message that was sent.
+        envelope: Content of the reply, or None.
+        error: Error code if there is no content: a code of ``wg_core.wire.fleet``, or ``lost`` (the
+            node disconnected or the message expired; the message should be sent again).
     """
 
     message_id: str
@@ -241,7 +243,7 @@ LOST = "lost"
 
 
 class FleetState:
-    """Flower's link state: which nodes are there, and the messages between us."""
+    """Flower's link state: connected nodes, and the messages between them and this server."""
 
     def __init__(self) -> None:
         objects, self._factory = get_objectstore_linkstate_factories(
@@ -255,15 +257,15 @@ class FleetState:
         self._run_lock = threading.Lock()
 
     def mount(self, app: FastAPI) -> None:
-        """Let an application, whose requests are identified already, know the state."""
+        """Make the link state available to an application whose requests are identified already."""
         app.state.linkstate_factory = self._factory
 
     def middleware(self) -> Middleware:
-        """The Fleet API, with our guard before each of its handlers."""
+        """Return the Fleet API as middleware, with this class's checks before each handler."""
         return Middleware(FleetApi, state=self._state, judge=self._judge)
 
     def online(self, sites: Iterable[Site]) -> set[str]:
-        """Names of the sites whose node is there now: any request of it says so."""
+        """Return the names of sites whose node made a request in the last ``PRESENT_SECONDS``."""
         keys = {site.node_key.encode("ascii"): site.name for site in sites}
         nodes = self._state.get_node_info(statuses=[NodeStatus.ONLINE])
         connected_nodes = {
@@ -273,12 +275,12 @@ class FleetState:
         return {name for name in connected_nodes if self._heard.get(name, 0.0) > since}
 
     def activation_time(self, site: str) -> float:
-        """When (monotonic) a site's node last came online; 0 if never."""
+        """Return the monotonic time at which a site's node last connected; 0 if it never did."""
         return self._activations.get(site, 0.0)
 
     @contextmanager
     def run(self) -> Iterator[FleetRun]:
-        """A run under which messages are sent; one at a time."""
+        """Open a run, under which messages are sent; one run at a time."""
         with self._run_lock:
             state = self._state
             run_id = state.create_run(
@@ -318,7 +320,7 @@ class FleetState:
             self._state.acknowledge_task_heartbeat(task_id)
 
     def _judge(self, request: Request, message: object) -> object | None:
-        """Bind the Flower identity to the certificate; close what Flower leaves open."""
+        """Check that node key and certificate match, and refuse requests that Flower allows."""
         site: Site = getattr(request.state, SITE_STATE)
         if _public_key(request) != site.node_key.encode("ascii"):
             setattr(request.state, TROUBLE_STATE, troubles.NODE_KEY)
@@ -329,7 +331,7 @@ class FleetState:
         if isinstance(message, PushMessagesRequest):
             _check_push(message)
         if isinstance(message, DeactivateNodeRequest):
-            # Flower would forget the node's last reply with it; its heartbeat runs out anyway.
+            # Flower would drop the node's last reply; the node's heartbeat expires anyway.
             self._left.add(site.name)
             return DeactivateNodeResponse()
         if isinstance(message, ActivateNodeRequest):
@@ -337,7 +339,7 @@ class FleetState:
         return None
 
     def _before_activation(self, site: Site) -> None:
-        """Make the node known, and let one that died come back before its heartbeat runs out."""
+        """Register the node, so that a restarted one reconnects before its heartbeat expires."""
         key = site.node_key.encode("ascii")
         node_id = self._state.get_node_id_by_public_key(key)
         if node_id is None:
@@ -360,12 +362,12 @@ class FleetRun:
         """Send a message to a site's node.
 
         Args:
-            site: The site; its node must have been online once.
+            site: Site whose node has connected at least once.
             kind: Message type, one of ``wg_core.wire.protocol``.
-            seconds: How long it is good for.
+            seconds: Lifetime of the message.
 
         Returns:
-            Flower's id of the message, or nothing if the node is not known.
+            Flower's id of the message, or None if the node is unknown.
         """
         state = self._state
         node_id = state.get_node_id_by_public_key(site.node_key.encode("ascii"))
@@ -387,7 +389,7 @@ class FleetRun:
         return str(message.metadata.message_id)
 
     def poll(self, message_ids: set[str]) -> list[Reply]:
-        """Replies that are there, each once; waits for none, not even for slow uploads."""
+        """Return the replies that are complete, each once, without waiting for others."""
         state = self._state
         replies: list[Reply] = []
         ask = message_ids - self._uploading.keys()
@@ -418,7 +420,7 @@ class FleetRun:
         return replies
 
     def _heads(self, message_ids: set[str]) -> tuple[list[Message], list[str]]:
-        """Replies without their content, and ids of messages whose reply cannot be read."""
+        """Return replies without their content, and ids of messages with unreadable replies."""
         if not message_ids:
             return [], []
         try:
@@ -430,19 +432,19 @@ class FleetRun:
         for message_id in message_ids:
             try:
                 heads += self._state.get_message_res(message_ids={message_id}, run_id=self._run_id)
-            except Exception:  # this one it is
+            except Exception:  # the unreadable reply
                 log.exception("reply to %s", message_id[:16])
                 broken.append(message_id)
         return heads, broken
 
     def forget(self, message_id: str) -> None:
-        """Withdraw a message whose answer is no longer waited for."""
+        """Withdraw a message whose reply is no longer needed."""
         self._uploading.pop(message_id, None)
         self._state.delete_messages({message_id})
         self._state.object_store.delete(message_id)
 
     def _receive(self, message_id: str, head: Message, tree: ObjectTree) -> Reply | None:
-        """The reply, or nothing while its objects are still being sent."""
+        """Return the reply, or None while its objects are still being uploaded."""
         contents: dict[str, bytes] = {}
         for count, node in enumerate(iterate_object_tree(tree)):
             content = self._state.get_object(self._run_id, node.object_id)
@@ -464,7 +466,7 @@ class FleetRun:
 
 
 def _open(message_id: str, contents: dict[str, bytes]) -> Envelope:
-    """Unpack a reply: the three object types of our messages, each under its own hash."""
+    """Unpack a reply; only three object types are allowed, and each object must match its hash."""
     for object_id, content in contents.items():
         if get_object_id(content) != object_id:
             raise DecodeError("reply: an object does not match its hash")
@@ -480,9 +482,9 @@ def _open(message_id: str, contents: dict[str, bytes]) -> Envelope:
 
 
 def _check_push(request: PushMessagesRequest) -> None:
-    """One reply, in the node's own name, of as many objects as an honest one has, or few more.
+    """Check that a push is one reply, in the node's own name, with a bounded number of objects.
 
-    Flower registers objects before it asks for their bytes: their number bounds what it will hold.
+    Flower registers objects before it requests their bytes, so their number bounds its memory.
     """
     if len(request.messages_list) != 1 or len(request.message_object_trees) != 1:
         raise HTTPException(400, "expected one reply and its object tree")
@@ -500,14 +502,14 @@ def _check_push(request: PushMessagesRequest) -> None:
 
 
 def _error(head: Message) -> str:
-    """The node's word, if it is one of ours; anything else means that the message is lost."""
+    """Return the node's error code if it is known, else ``lost``."""
     refusals = {fleet.APP_MISMATCH, fleet.TYPE_DENIED, fleet.TOO_LARGE, fleet.MALFORMED}
     reason = head.error.reason or ""
     return reason if reason in refusals else LOST
 
 
 def clock_skew(scope: Scope, current_time: float) -> float | None:
-    """Seconds by which the clock of who signed a request is ahead; None if nobody signed it."""
+    """Return by how many seconds a signed request's clock is ahead; None if it is unsigned."""
     text = Headers(scope=scope).get(TIMESTAMP_HEADER, "")
     try:
         return datetime.fromisoformat(text).timestamp() - current_time
@@ -516,7 +518,7 @@ def clock_skew(scope: Scope, current_time: float) -> float | None:
 
 
 def is_refused(skew: float) -> bool:
-    """Return whether Flower refuses a clock that is so many seconds ahead."""
+    """Return whether Flower refuses a clock that is this many seconds ahead."""
     return skew > SYSTEM_TIME_TOLERANCE or -skew > TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE
 
 

@@ -1,13 +1,13 @@
-"""Certificates that a restored server gave out, and does not remember.
+"""Adoption of certificates that a restored server issued after its backup.
 
-A plant that renewed its certificate after the backup has one that the restored store does not
-know; without more it would be shut out, and have to enrol again. Such a certificate is taken into
-the store if it was made in the time that the server does not remember, by this server's authority
-(TLS has checked that), for a site that is enrolled. What else a request needs stays: Flower's node
-signature must be by that site's key.
+A plant that renewed its certificate after the backup has a certificate that the restored store does
+not know; without adoption it would have to enrol again. Such a certificate is added to the store if
+this server's authority issued it (checked by TLS) in the time that the backup does not cover, for
+an enrolled site. All other checks remain: the request needs Flower's node signature by that site's
+key.
 
-*Not guaranteed:* that it was not revoked in that time. Revocations since a backup are lost with it:
-``wg-server restore`` says so, and revoking again is the operator's.
+*Not guaranteed:* that the certificate was not revoked in that time. Revocations since a backup are
+lost: ``wg-server restore`` says so, and the operator must repeat them.
 """
 
 import logging
@@ -24,10 +24,11 @@ log = logging.getLogger(__name__)
 
 
 def adopt(store: Store, recovery: Recovery, der: bytes, current_time: float) -> Site | None:
-    """The site that an unknown certificate belongs to, if it is one of those; it is taken in.
+    """Add an unknown certificate to the store if it may be adopted, and return its site.
 
     Args:
-        der: A certificate that TLS has verified.
+        recovery: Time range that the backup does not cover.
+        der: Certificate that TLS has verified.
         current_time: Unix time.
     """
     try:
@@ -44,5 +45,5 @@ def adopt(store: Store, recovery: Recovery, der: bytes, current_time: float) -> 
     fingerprint = pki.fingerprint(certificate)
     if store.adopt_certificate(str(name.value), fingerprint, expires):
         log.warning("site %s: its certificate is newer than the backup; taken in", name.value)
-    # Else it is known: revoked, or another request brought it just now.
+    # Otherwise the store knows it: it is revoked, or another request has just adopted it.
     return store.authenticate(fingerprint, current_time)

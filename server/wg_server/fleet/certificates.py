@@ -1,4 +1,4 @@
-"""The certificates that listeners show: those on disk, also after another process changed them."""
+"""Reload of the listeners' certificates after another process changed them on disk."""
 
 import logging
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ log = logging.getLogger(__name__)
 
 
 class Certificates:
-    """Looks at the files, and gives listeners what is new in them."""
+    """Watches the certificate files, and passes changed certificates to the listeners."""
 
     def __init__(self, home: ServerHome, listeners: Mapping[Listener, bool]) -> None:
-        """Begin with what the listeners show now.
+        """Start from the certificates that the listeners use now.
 
         Args:
-            listeners: Those that speak TLS; whether they ask for client certificates.
+            listeners: TLS listeners; the value says whether they require client certificates.
         """
         self._home = home
         self._listeners = listeners
@@ -27,9 +27,10 @@ class Certificates:
         self._half: list[tuple[Path, int, int]] = []
 
     def look(self) -> None:
-        """Show what is on disk to connections that begin from now on.
+        """Use the certificates on disk for new connections if the files changed.
 
-        Files that do not belong together are half of a change: they are looked at again.
+        Files that do not match each other are part of an unfinished change, and are read again
+        later.
         """
         state = self._state()
         if state == self._shown:
@@ -40,7 +41,7 @@ class Certificates:
                 for listener, asks in self._listeners.items()
             }
         except ConfigError as error:
-            if state == self._half:  # it has stayed like that
+            if state == self._half:  # unchanged since the last attempt
                 log.warning("certificates not taken up: %s", error)
             self._half = state
             return

@@ -1,11 +1,11 @@
-"""Who is connected to a listener: a bounded number, and the busiest peer gives way.
+"""Bounded set of connections of a listener, with eviction of the busiest peer's oldest one.
 
-A connection costs memory and a file descriptor from the moment it is accepted, long before TLS says
-whose it is. When a listener has as many as it may have, the oldest connection of whoever has most
-is dropped for the next one: first among strangers (no certificate of ours yet, counted by address),
-and only if there is none among sites. So connections that say nothing can neither fill the process
-nor keep a plant out: a newcomer always gets in, and has as long to show its certificate as a
-listener's worth of newcomers takes to arrive.
+A connection costs memory and a file descriptor as soon as it is accepted, long before TLS
+identifies the peer. When a listener is full, the oldest connection of the peer with most
+connections is dropped for the new one: first among unidentified peers (no certificate yet, counted
+by address), and among sites only if there are none. Silent connections therefore can neither
+exhaust the process nor keep a plant out: a new connection is always accepted, and stays at least
+until as many further connections arrive as the listener may hold.
 """
 
 import socket
@@ -16,17 +16,17 @@ from dataclasses import dataclass
 from wg_server.fleet.tries import network_of
 
 CONNECTIONS = 2000
-"""Most connections of a listener; the busiest peer's oldest is dropped for one more."""
+"""Largest number of connections of a listener."""
 
 
 @dataclass(slots=True, eq=False)
 class Visitor:
-    """A connection.
+    """One connection.
 
     Attributes:
-        sock: Listening socket.
-        peer: Whom it counts for: the site of its certificate, or an address (IPv6: a /64).
-        known: Whether it has shown a certificate of ours.
+        sock: Socket of the connection.
+        peer: Peer that it is counted for: the site of its certificate, or an address (IPv6: a /64).
+        known: True once it has shown a valid client certificate.
     """
 
     sock: socket.socket
@@ -35,7 +35,7 @@ class Visitor:
 
 
 class Door:
-    """The connections of one listener, oldest first. For one thread."""
+    """Connections of one listener, oldest first; used by one thread only."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -45,7 +45,7 @@ class Door:
         return len(self._visitors)
 
     def enter(self, sock: socket.socket, host: str) -> Visitor:
-        """Count a new connection, and drop another one for it if there is no room."""
+        """Add a new connection, and drop another one if the limit is reached."""
         while len(self._visitors) >= self._limit:
             self._drop_one()
         visitor = Visitor(sock, network_of(host))
@@ -58,7 +58,7 @@ class Door:
         visitor.known = True
 
     def leave(self, visitor: Visitor) -> None:
-        """Forget a connection that has ended."""
+        """Remove a connection that has ended."""
         self._visitors.pop(visitor, None)
 
     def _drop_one(self) -> None:

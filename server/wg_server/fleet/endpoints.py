@@ -1,6 +1,6 @@
-"""Our own routes beside Flower's: the witness, rotation of keys, renewal, whom to believe today.
+"""Routes beside Flower's: witness, ledger key rotation, certificate renewal, and current keys.
 
-All are behind the same guards: by the time they run, the request's site is known.
+All routes are behind the same guards, which have identified the request's site.
 """
 
 import logging
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def routes(home: ServerHome, store: Store, witness: Witness, enrolment: Enrolment) -> APIRouter:
-    """The routes, to be mounted behind the guards."""
+    """Return a router with these routes, to be mounted behind the guards."""
     router = APIRouter()
 
     def post(path: str, media_type: str, work: Callable[[Site, bytes], bytes]) -> None:

@@ -1,8 +1,9 @@
-"""The enrolment listener: two routes, open to anybody, that lead nowhere without a join token.
+"""Enrolment listener: two public routes, of which enrolment needs a join token.
 
-``GET /wg/v1/ca`` gives the CA certificate, which the plant trusts only by the hash in its token.
-``POST /wg/v1/enrol`` spends the token on keys that were made at the plant. A plant that was cut off
-before it had the answer asks again: while the token lasts, the same keys get a certificate again.
+``GET /wg/v1/ca`` returns the CA certificate, which the plant verifies by the hash in its token.
+``POST /wg/v1/enrol`` uses the token to enrol keys that were generated at the plant. A plant that
+lost the connection before the answer repeats the request: until the token expires, the same keys
+get a certificate again.
 """
 
 import base64
@@ -39,28 +40,28 @@ from wg_server.store.succession import Beginning
 log = logging.getLogger(__name__)
 
 CA_PATH = "/wg/v1/ca"
-ADDRESS_TRIES_LIMIT = 60  # Most enrolment requests of one address (IPv6: of one /64) in a minute
+ADDRESS_TRIES_LIMIT = 60  # Enrolment requests per minute and address (IPv6: per /64)
 TOKEN_TRIES_LIMIT = 10
-"""Most enrolment requests with one token in a minute, from wherever. Its secret has 256 bits: this
-bounds work, not guessing."""
-ADDRESSES_LIMIT = 4096  # Most addresses whose tries are remembered
+"""Enrolment requests per minute and token, from any address. The token's secret has 256 bits: this
+limit bounds work, not guessing."""
+ADDRESSES_LIMIT = 4096  # Largest number of addresses, and of tokens, that are counted
 REQUEST_LIMIT = protocol.ENROLMENT_LIMIT + protocol.REPLACED_LOG_LIMIT * 4 // 3
-"""Largest enrolment request, in bytes: with a replaced ledger in base64."""
-_SECONDS, _LOG_SECONDS = 20.0, 600.0  # Longest time for a request's body
+"""Largest enrolment request in bytes, including a replaced ledger in base64."""
+_SECONDS, _LOG_SECONDS = 20.0, 600.0  # Time limits of a request's body, without and with ledger
 _PEM = "application/x-pem-file"
 
 
 def make_token(
     home: ServerHome, store: Store, site: str, seconds: float, *, replace: bool = False
 ) -> JoinToken:
-    """Make a one-time join token for a site; only its hash is kept.
+    """Create a one-time join token for a site; the store holds only its hash.
 
     Raises:
-        DecodeError: The site's name is none.
-        ConfigError: The site is enrolled and is not to be replaced, or there is no encoder yet.
+        DecodeError: The site's name is invalid.
+        ConfigError: The site is enrolled and ``replace`` is False, or there is no encoder yet.
     """
     protocol.check_site_name(site)
-    encoder = home.encoder_id()  # no encoder: better said now than when the plant comes
+    encoder = home.encoder_id()  # a missing encoder fails here, not when the plant enrols
     token = JoinToken(
         site=site,
         enrol_url=home.config().enrol_url,
@@ -74,7 +75,7 @@ def make_token(
 
 
 class Enrolment:
-    """Enrols sites and renews their certificates."""
+    """Enrolment of sites, and renewal of their certificates."""
 
     def __init__(self, home: ServerHome, config: ServerConfig, store: Store) -> None:
         self._home = home
@@ -85,8 +86,9 @@ class Enrolment:
         """Answer one enrolment request.
 
         Raises:
-            DecodeError: A field is not what it claims to be.
-            RefusedError: The token is not good for this.
+            DecodeError: A field is invalid.
+            RefusedError: The token does not allow this enrolment, or the ledger contradicts known
+                data.
         """
         request = canonical.decode(
             EnrolmentRequest, data, subject="enrolment request", limit=REQUEST_LIMIT
@@ -137,10 +139,10 @@ class Enrolment:
         )
 
     def renew(self, site: Site, csr_pem: str) -> str:
-        """A fresh certificate (PEM) for an enrolled site.
+        """Issue a new certificate (PEM) for an enrolled site.
 
         Raises:
-            DecodeError: The request is damaged.
+            DecodeError: The certificate request is invalid.
         """
         certificate = pki.issue_client(self._home, site.name, csr_pem)
         expires = certificate.not_valid_after_utc.timestamp()
@@ -149,7 +151,7 @@ class Enrolment:
         return pki.to_pem(certificate)
 
     def app(self) -> Starlette:
-        """The enrolment listener's application."""
+        """Return the ASGI application of the enrolment listener."""
         of_address = Tries(ADDRESS_TRIES_LIMIT, ADDRESSES_LIMIT)
         of_token = Tries(TOKEN_TRIES_LIMIT, ADDRESSES_LIMIT)
 
@@ -182,7 +184,7 @@ class Enrolment:
 
 
 class _EnrolmentLimit(BodyLimit):
-    """Bounds a request; one with a replaced ledger is taken from who holds a join token."""
+    """Limits the size of a request; only the holder of a join token may send a replaced ledger."""
 
     def __init__(self, app: ASGIApp, store: Store) -> None:
         super().__init__(app, protocol.ENROLMENT_LIMIT, seconds=_SECONDS)
@@ -204,7 +206,7 @@ class _Secret(msgspec.Struct):
 
 
 def _secret_of(body: bytes) -> str:
-    """A hash of the token's secret in a request, to count its tries by; equal for what is none."""
+    """Return a hash of the join token's secret in a request; invalid requests share one hash."""
     try:
         secret = typed.decode_json(body, _Secret).secret
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

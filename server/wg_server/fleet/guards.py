@@ -1,8 +1,8 @@
-"""What stands before the Fleet API, outermost first: size, identity, rate.
+"""ASGI middleware before the Fleet API, outermost first: size, identity, rate.
 
-Plain ASGI middleware, so that a request is judged by its headers and certificate before any of
-its body is read. The TLS layer has checked by then that the certificate is one of ours; here the
-store says, at every request, whether it is still good and whose it is.
+Requests are checked by headers and certificate before any of their body is read. TLS has verified
+that this server's authority issued the certificate; here the store decides, at every request,
+whether it is still valid and which site it belongs to.
 """
 
 import asyncio
@@ -30,26 +30,26 @@ log = logging.getLogger(__name__)
 
 PEER_STATE = "peer_certificate"  # Key in the connection's state: the client certificate in DER
 
-SITE_STATE = "site"  # Key in the request's state: the enrolled site that makes it
+SITE_STATE = "site"  # Key in the request's state: the enrolled site that made the request
 
 TROUBLE_STATE = "trouble"
-"""Key in the request's state: what keeps its node out, a word of ``store.troubles``."""
+"""Key in the request's state: why the node is refused, a code of ``store.troubles``."""
 
-PAUSE_SECONDS = 1.0  # How long a request of nobody, or beyond a site's rate, waits for its refusal
+PAUSE_SECONDS = 1.0  # Delay before an unidentified or too frequent request is refused
 
 
 _LENGTH = re.compile(rb"[0-9]{1,18}")
-"""A content length: Python's ``int`` raises from 4,300 digits on."""
+"""Valid content length; Python's ``int`` raises from 4,300 digits on."""
 
 
 class Guard(ABC):
-    """Middleware that judges HTTP requests, and lets everything else pass."""
+    """Base of middleware that checks HTTP requests, and passes other traffic on."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take one connection's scope."""
+        """Handle one ASGI scope."""
         judge = self._judge if scope["type"] == "http" else self._app
         await judge(scope, receive, send)
 
@@ -59,7 +59,7 @@ class Guard(ABC):
 
 
 class Unavailable(Guard):
-    """Answers 503 where disk or database cannot be read or written: not for good, so ask again."""
+    """Answers 503 with Retry-After while the disk or the database cannot be read or written."""
 
     async def _judge(
         self, scope: Scope, receive: Receive, send: Send, *, again_seconds: int = 5
@@ -83,7 +83,7 @@ class Unavailable(Guard):
 
 
 class BodyLimit(Guard):
-    """Refuses a body that is too large, of unknown length, or too slow, without reading on."""
+    """Refuses a request body that is too large, too slow, or of unknown length."""
 
     def __init__(self, app: ASGIApp, limit: int, seconds: float = 60.0) -> None:
         super().__init__(app)
@@ -121,11 +121,11 @@ class BodyLimit(Guard):
 
 
 class BodyBudget(Guard):
-    """Bounds the bodies that are held at once: of one site, and of all together.
+    """Limits the bytes of request bodies in memory, per site and in total.
 
-    A body is counted by the length that it announces, from before its first byte is read until
-    its request is answered. So a hundred requests that stall halfway hold no more than their
-    site's share, and the other sites are served.
+    A body is counted with its announced length from before its first byte is read until its request
+    is answered. A hundred requests that stall halfway therefore hold no more than their site's
+    share, and other sites are still served.
     """
 
     def __init__(self, app: ASGIApp, *, site_bytes: int, total_bytes: int) -> None:
@@ -138,7 +138,7 @@ class BodyBudget(Guard):
         site = scope["state"][SITE_STATE].name
         length = int(dict(scope["headers"]).get(b"content-length", b"0"))
         buffered_bytes = self._held.get(site, 0)
-        # One body is always taken while its site holds no other.
+        # A site's only body is exempt from the site's limit.
         if (buffered_bytes and buffered_bytes + length > self._site_bytes) or (
             length and sum(self._held.values()) + length > self._total_bytes
         ):
@@ -149,13 +149,13 @@ class BodyBudget(Guard):
         try:
             await self._app(scope, receive, send)
         finally:
-            remainder = self._held.pop(site, 0) - length  # gone already where others had no body
+            remainder = self._held.pop(site, 0) - length  # absent after requests without a body
             if remainder:
                 self._held[site] = remainder
 
 
 class Identify(Guard):
-    """Lets a request through if its certificate belongs to an enrolled site, and says which."""
+    """Passes a request on if its certificate belongs to an enrolled site, and records the site."""
 
     def __init__(self, app: ASGIApp, store: Store, recovery: Recovery | None = None) -> None:
         super().__init__(app)
@@ -190,7 +190,7 @@ class Identify(Guard):
         return site
 
     def _note(self, site: str, current_time: float) -> None:
-        """Remember that a site was seen; all that were in a second are written down together."""
+        """Record that a site made a request; records are written to the store once a second."""
         write_seconds = 1.0
         seen_seconds = 10.0
         with self._lock:
@@ -207,9 +207,9 @@ def _fingerprint(der: bytes) -> str:
 
 
 class RateLimit(Guard):
-    """A token bucket for each site: a burst of ten seconds' worth, then the sustained rate.
+    """Token bucket per site: a burst of ten seconds' worth, then the sustained rate.
 
-    A refusal takes its time, so that who asks on without end asks that much less.
+    A refusal is delayed, so that a client that retries in a loop sends fewer requests.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""TLS listeners on threads of this process: uvicorn with our certificate and our limits.
+"""TLS listeners, each a uvicorn server on a thread with our certificate and limits.
 
-Connections are accepted here and not by uvicorn, so that each is counted (``door``) and has a
-deadline before TLS is done. A request that is answered before its body was sent (it is too large,
-or too many) ends its connection: what a peer goes on sending is not read.
+This module accepts the connections itself, so that each is counted (``door``) and has a deadline
+before the TLS handshake is done. A request that is answered before its body arrived (because it is
+too large, or too frequent) ends its connection; the rest of its body is not read.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ log = logging.getLogger(__name__)
 
 HEADER_SECONDS = 20.0
 DISCARD_LIMIT = 1 << 20
-"""Most announced bytes of a body that is read to its end though its request is answered already."""
-TLS_BUFFER_BYTES = 32 << 10  # What is read from a connection at once: two records of TLS
-asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # 256 KiB, held for each connection
+"""Largest announced body, in bytes, that is read to its end although its request is answered
+already."""
+TLS_BUFFER_BYTES = 32 << 10  # Read buffer of a connection: two TLS records
+asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # default: 256 KiB per connection
 
 
 class _Protocol(H11Protocol):
-    """Hands the client's certificate to the application, and drops clients that never ask."""
+    """Passes the client certificate to the application, and drops clients that send no request."""
 
     _deadline: asyncio.TimerHandle | None = None
     _unread = False
@@ -52,17 +53,17 @@ class _Protocol(H11Protocol):
         self._visitor = visitor
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A connection is there: note whose, and give it a while to send a request."""
+        """Record the peer of a new connection, and start the deadline of its first request."""
         super().connection_made(transport)
         tls = transport.get_extra_info("ssl_object")
         der = tls.getpeercert(binary_form=True) if tls is not None else None
-        if der is not None:  # signed by our authority, or TLS would have ended
+        if der is not None:  # issued by our authority, else the TLS handshake had failed
             self._door.recognise(self._visitor, _common_name(tls.getpeercert()))
         self.app_state = {**self.app_state, PEER_STATE: der}
         self._deadline = self.loop.call_later(HEADER_SECONDS, self._too_slow)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes are there: the first of a request start the clock, a complete head stops it."""
+        """Start the deadline at the first bytes of a request, and stop it at its complete head."""
         if self._unread:
             return
         before = self.cycle
@@ -74,15 +75,15 @@ class _Protocol(H11Protocol):
             self._deadline = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection ended."""
+        """Remove the connection."""
         if self._deadline is not None:
             self._deadline.cancel()
         self._door.leave(self._visitor)
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
-        """A request is answered: go on, unless much of its body would have to be read for it."""
-        # How long a peer may read an answer that came before its body's end
+        """Continue with the next request, or close if a large unread body remains."""
+        # Time in which a peer may read an answer that was sent before its body ended
         linger_seconds = 1.0
         if (
             self.conn.their_state is h11.SEND_BODY
@@ -100,7 +101,7 @@ class _Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's server behind a door of ours."""
+    """Uvicorn server that accepts its connections through a ``Door``."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -108,7 +109,7 @@ class _Server(uvicorn.Server):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept connections from sockets that are bound already."""
+        """Accept connections from bound sockets."""
         await self.lifespan.startup()
         self.servers = []
         for sock in sockets or []:
@@ -117,7 +118,7 @@ class _Server(uvicorn.Server):
         self.started = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more, and finish what is at hand."""
+        """Stop accepting connections, and finish open requests."""
         for task in self._tasks:
             task.cancel()
         await super().shutdown(sockets)
@@ -134,7 +135,7 @@ class _Server(uvicorn.Server):
         while True:
             try:
                 sock, address = await loop.sock_accept(listener)
-            except OSError as error:  # gone before it was accepted, or no descriptor is left
+            except OSError as error:  # closed before it was accepted, or no descriptor is left
                 log.warning("a connection cannot be accepted: %s", error.strerror)
                 await asyncio.sleep(accept_again_seconds)
                 continue
@@ -145,7 +146,7 @@ class _Server(uvicorn.Server):
     def _close_unwelcomed(
         self, sock: socket.socket, visitor: Visitor, welcome: asyncio.Task[None]
     ) -> None:
-        """Close what the server's end kept from a welcome, begun or not."""
+        """Close a connection whose set-up the server's shutdown cancelled."""
         if welcome.cancelled():
             self.door.leave(visitor)
             sock.close()
@@ -158,14 +159,14 @@ class _Server(uvicorn.Server):
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: _Protocol(self, visitor), sock, **tls
             )
-        except OSError as error:  # no TLS, a certificate of another authority, too slow
+        except OSError as error:  # no TLS, a certificate of another authority, or a timeout
             log.debug("a connection from %s ended before a request: %s", visitor.peer, error)
             self.door.leave(visitor)
             sock.close()
 
 
 class Listener:
-    """One uvicorn server on a thread."""
+    """Uvicorn server on its own thread."""
 
     def __init__(
         self, name: str, app: ASGIApp, host: str, port: int, tls: ssl.SSLContext | None
@@ -200,7 +201,7 @@ class Listener:
         )
 
     def start(self) -> None:
-        """Start, and return when the port is open.
+        """Start the server, and return when its port is open.
 
         Raises:
             ConfigError: The address cannot be bound.
@@ -216,21 +217,21 @@ class Listener:
         log.info("%s listener on %s", self._name, address)
 
     def show(self, tls: ssl.SSLContext) -> None:
-        """Use other certificates for connections that begin from now on."""
+        """Use other certificates for new connections."""
         self._server.config.ssl = tls
 
     def drain(self) -> None:
-        """Take no new connection from soon on; ``stop`` waits for it."""
+        """Stop accepting new connections, without waiting; ``stop`` waits."""
         self._server.should_exit = True
 
     def stop(self) -> None:
-        """Finish the requests at hand, and close."""
+        """Finish open requests, and close."""
         self.drain()
         self._thread.join(10)
 
 
 def _bind(host: str, port: int, *, backlog: int = 1024) -> list[socket.socket]:
-    """A listening socket for each address of ``host``."""
+    """Open a listening socket for each address of ``host``."""
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
     try:
@@ -244,20 +245,20 @@ def _bind(host: str, port: int, *, backlog: int = 1024) -> list[socket.socket]:
 
 
 def _announced_bytes(headers: list[tuple[bytes, bytes]]) -> float:
-    """Bytes of a body by its head; infinite if it does not say."""
+    """Return the body length that the headers announce; infinity if they announce none."""
     length = dict(headers).get(b"content-length", b"")
     return int(length) if length.isdigit() and len(length) <= 18 else float("inf")
 
 
 def _common_name(certificate: Any) -> str:
-    """The subject's common name, of a certificate as ``ssl`` reads it; a site's is its name."""
+    """Return the common name of a certificate as parsed by ``ssl``; for a site, its name."""
     subject = (certificate or {}).get("subject", ())
     names = [value for part in subject for name, value in part if name == "commonName"]
     return names[0] if names else ""
 
 
 def server_context(home: ServerHome, *, client_certificates: bool) -> ssl.SSLContext:
-    """TLS 1.3 with the server's certificate; clients must show one of ours, or need none.
+    """Create a TLS 1.3 context with the server's certificate; client ones may be required.
 
     Raises:
         ConfigError: A certificate or key cannot be used.

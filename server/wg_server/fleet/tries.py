@@ -1,4 +1,4 @@
-"""How often somebody may try: a sliding window for each key, in bounded memory."""
+"""Rate limit by sliding window for each key, in bounded memory."""
 
 import ipaddress
 import time
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Tries:
-    """Counts tries of keys; the key that was quiet for longest is forgotten when there are many."""
+    """Counter of tries by key; when there are too many keys, the least recently used is dropped."""
 
     def __init__(self, limit: int, keys: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
@@ -16,7 +16,7 @@ class Tries:
         self._seen: OrderedDict[str, deque[float]] = OrderedDict()
 
     def allow(self, key: str, *, window_seconds: float = 60.0) -> bool:
-        """Count a try of ``key``; false if there were ``limit`` within a minute already."""
+        """Count a try of ``key``; return False if ``limit`` tries are already within the window."""
         current_time = self._clock()
         times = self._seen.setdefault(key, deque())
         self._seen.move_to_end(key)
@@ -31,7 +31,7 @@ class Tries:
 
 
 def network_of(host: str) -> str:
-    """The address that tries are counted for: a whole /64 in IPv6, where one host has as many."""
+    """Return the network that an address is counted for: the address itself, or its /64 in IPv6."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -1,7 +1,8 @@
-"""What plants believe this server by: its authority, and its keys of packages and cosignatures.
+"""Keys of this server that plants pin: its authority, and its package and witness keys.
 
-Each plant says what it pins, when it connects and each hour, and gets what is to be believed today
-with all that leads there. So the server knows whom a change of keys has left behind.
+Each plant reports its pinned keys when it connects and every hour, and receives the current keys
+with the hand-overs that lead to them. The server thus knows which plants have not followed a change
+of keys.
 """
 
 from collections.abc import Iterator
@@ -19,18 +20,18 @@ from wg_server.store.sites import Store
 
 
 def keys(home: ServerHome) -> Iterator[tuple[Use, str, Path]]:
-    """The keys that plants pin beside the authority: use, name, and file."""
+    """Yield each key that plants pin in addition to the authority: use, name, and file."""
     config = home.config()
     yield handover.PACKAGES, config.name, home.signing_key
     yield handover.WITNESS, witness_name(config), home.witness_key
 
 
 def handovers(home: ServerHome) -> tuple[Handover, ...]:
-    """From earlier keys to later ones, the oldest first.
+    """Read the hand-overs from earlier keys to later ones, oldest first.
 
     Raises:
-        ConfigError: They cannot be read.
-        DecodeError: They are damaged.
+        ConfigError: The file cannot be read.
+        DecodeError: The file is damaged.
     """
     path = home.handovers
     if not path.is_file():
@@ -49,10 +50,10 @@ def of_today(home: ServerHome) -> Pins:
 
 
 def answer(home: ServerHome, store: Store, site: str, data: bytes) -> Trust:
-    """Take down what a site pins, and say what is to be believed.
+    """Store a site's reported pins, and return the current keys.
 
     Raises:
-        DecodeError: It is no ``Pins``.
+        DecodeError: The data is not a valid ``Pins`` record.
     """
     pins = canonical.decode(Pins, data, subject="pins", limit=protocol.MESSAGE_LIMIT)
     store.note_pins(site, canonical.encode(pins).decode())
@@ -65,7 +66,7 @@ def answer(home: ServerHome, store: Store, site: str, data: bytes) -> Trust:
 
 
 def left_behind(home: ServerHome, store: Store) -> dict[str, bool]:
-    """Enrolled sites that have not followed a change yet; whether they can without a token."""
+    """Return each enrolled site that has not followed a change yet, and whether it still can."""
     today, links = of_today(home), handovers(home)
     names = {use: name for use, name, _ in keys(home)}
     laggards = {}

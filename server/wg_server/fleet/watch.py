@@ -1,7 +1,7 @@
-"""Notes what keeps an enrolled site's node out, so that the operator's commands can say it.
+"""Record of why an enrolled site's node is refused, for the operator's commands.
 
-A node whose clock is wrong, or that is a copy with another key, is refused before it can say
-anything. Its certificate was good, so the site is known.
+A node with a wrong clock, or a copy of a node with another key, is refused before it can send
+anything. Its certificate was valid, so the site is known.
 """
 
 import time
@@ -16,7 +16,7 @@ from wg_server.store.sites import Store
 
 
 class Watch(Guard):
-    """Looks at how requests of known sites are answered; changes none of them."""
+    """Observes the answers to requests of identified sites, without changing them."""
 
     def __init__(self, app: ASGIApp, store: Store) -> None:
         super().__init__(app)
@@ -37,7 +37,7 @@ class Watch(Guard):
         current_time = time.time()
         skew = clock_skew(scope, current_time)
         if skew is None:
-            return  # not of Flower's, which alone asks for a clock and a node key
+            return  # not a Flower request: only these have a signed time and a node key
         site = scope["state"][SITE_STATE].name
         if status == 401 and is_refused(skew):
             await self._note(site, troubles.CLOCK, skew, current_time)

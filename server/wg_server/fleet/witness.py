@@ -1,4 +1,4 @@
-"""The server as a witness of its plants' ledgers: it remembers each one's last checkpoint."""
+"""The server as a witness of its plants' ledgers."""
 
 import logging
 import time
@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 
 
 class Witness:
-    """The server as a witness of its plants' ledgers; remembers each plant's last checkpoint.
+    """Witness of plants' ledgers; it stores the last cosigned checkpoint of each ledger.
 
     Attributes:
         name: Key name of its cosignatures.
-        public_key: Their key.
-        others: Witnesses whose cosignatures count beside its own.
-        quorum: How many of all must have cosigned the ledger of a release.
+        public_key: Public key of its cosignatures.
+        others: Further witnesses whose cosignatures count.
+        quorum: Number of witnesses, this one included, that must have cosigned a release's ledger.
     """
 
     def __init__(
@@ -50,20 +50,21 @@ class Witness:
 
     @classmethod
     def of(cls, home: ServerHome, store: Store) -> Self:
-        """The witness of a home."""
+        """Create the witness of a home."""
         config = home.config()
         key = signing.load(home.witness_key)
         return cls(store, witness_name(config), key, config.witnesses, config.witness_quorum)
 
     def countersign(self, site: Site, request: bytes) -> bytes:
-        """Cosign a checkpoint of a site's ledger that extends the last one seen.
+        """Cosign a checkpoint of a site's ledger that extends the last cosigned one.
 
         Args:
             site: The site; only its own ledger is cosigned.
             request: Body of a C2SP ``add-checkpoint`` request.
 
         Raises:
-            WitnessRefused: With the HTTP status to answer; evidence of a fork is kept.
+            WitnessRefused: The checkpoint is refused; the error holds the HTTP status. Evidence of
+                a fork is stored.
         """
         current_time = time.time()
         decide = partial(self._decide, site.ledger_origin, site.ledger_key, request, current_time)
@@ -71,15 +72,15 @@ class Witness:
             return self._store.witness(site, current_time, decide)
 
     def countersign_file(self, site: Site, requests: Sequence[WitnessRequest]) -> bytes:
-        """Cosign a checkpoint that came in a file, from whichever size was cosigned last.
+        """Cosign a checkpoint from a file that holds proofs from several earlier sizes.
 
         Args:
             site: The site; only its own ledger is cosigned.
-            requests: All for one checkpoint, each from another old size.
+            requests: Requests for the same checkpoint, each from another old size.
 
         Raises:
-            WitnessRefused: None leads from the size that was cosigned last, or the one that does
-                is refused; evidence of a fork is kept.
+            WitnessRefused: No request starts from the last cosigned size, or the matching request
+                is refused; evidence of a fork is stored.
         """
         current_time = time.time()
 
@@ -104,10 +105,10 @@ class Witness:
             return self._store.witness(site, current_time, decide)
 
     def attest(self, site: Site) -> bytes:
-        """The newest checkpoint of a site's ledger that was cosigned, cosigned as of now.
+        """Cosign the last cosigned checkpoint of a site's ledger again, with the current time.
 
         Raises:
-            ConfigError: None was.
+            ConfigError: No checkpoint of this ledger was cosigned yet.
         """
         current_time = time.time()
 
@@ -125,20 +126,20 @@ class Witness:
         return self._store.witness(site, current_time, decide)
 
     def rotate(self, site: Site, data: bytes) -> bytes:
-        """Learn a site's new ledger key, and cosign the checkpoint that came with it.
+        """Store a site's new ledger key, and cosign the checkpoint that came with it.
 
-        The key is believed if the old one signed for it in the site's own log. Asking again with
-        a key that is known already does no harm.
+        The key is accepted if the old key signed for it in the site's own log. Repeating the
+        request with a known key is harmless.
 
         Args:
             site: The site; only its own ledger's key changes.
             data: A canonical ``KeyRotation``.
 
         Raises:
-            DecodeError: A part is not what it claims to be.
-            RefusedError: The key is another site's.
-            VerificationError: The rotation does not hold.
-            WitnessRefused: As for ``countersign``.
+            DecodeError: A part of the data is invalid.
+            RefusedError: The key belongs to another site.
+            VerificationError: The rotation is not validly signed.
+            WitnessRefused: The checkpoint is refused, see ``countersign``.
         """
         notice = canonical.decode(
             KeyRotation, data, subject="key rotation", limit=protocol.ROTATION_LIMIT
@@ -170,16 +171,16 @@ class Witness:
         """Cosign the first checkpoint of a ledger, unless a larger one was cosigned already.
 
         Args:
-            first_note: The checkpoint of size 1.
+            first_note: Checkpoint of size 1.
             current_time: Unix time.
-            checkpoint: The checkpoint of this ledger that was cosigned last.
+            checkpoint: Last cosigned checkpoint of this ledger, or None.
 
         Returns:
-            The checkpoint to remember, its size, and the cosignature's line; empty if there is
-            none.
+            The checkpoint to store, its size, and the cosignature line; the line is empty if
+            nothing was cosigned.
 
         Raises:
-            WitnessRefused: It contradicts what was seen of this ledger.
+            WitnessRefused: The checkpoint contradicts an earlier one of this ledger.
         """
         head = None if checkpoint is None else WitnessState(checkpoint).head
         if checkpoint is not None and head is not None and head.size > 1:
@@ -197,7 +198,7 @@ class Witness:
 
     @contextmanager
     def evidence(self, origin: str, current_time: float) -> Iterator[None]:
-        """Keep the evidence of a fork, after the transaction that found it is over."""
+        """Store the evidence of a fork after the transaction that detected it has ended."""
         try:
             yield
         except WitnessFork as fork:
@@ -221,5 +222,5 @@ class Witness:
 
 
 def witness_name(config: ServerConfig) -> str:
-    """Key name of the server's witness in cosignatures."""
+    """Return the key name of the server's cosignatures."""
     return f"{config.name}/witness"
