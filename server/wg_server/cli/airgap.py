@@ -1,4 +1,4 @@
-"""``wg-server generate``: for a site without a network."""
+"""``wg-server generate`` and ``offer``: files for sites without a network."""
 
 from pathlib import Path
 

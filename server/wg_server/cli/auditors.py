@@ -1,4 +1,4 @@
-"""``wg-server export``: for auditors. A server may run meanwhile."""
+"""``wg-server export``: files for auditors. A server may run meanwhile."""
 
 from pathlib import Path
 

@@ -212,7 +212,7 @@ def _list(store: Store, home: ServerHome, as_json: bool) -> None:
 
 
 def _say_worth(store: Store, home: ServerHome, order: Order) -> None:
-    """Say whose class names meet, whom that leaves out, and what the card has of such releases."""
+    """Print shared class names, sites left out, and the model card's figures for such releases."""
     version = versions.ready(home)
     if order.statistics == MACHINE:
         for line in worth.of_machine(version.card):
@@ -239,7 +239,7 @@ def _change(
     as_json: bool,
     campaign_id: str,
 ) -> None:
-    """Change a campaign, under this user's name, and show it."""
+    """Change a campaign in the name of this user, and print it."""
     with Store.open(home) as store:
         with record_action(store, this_user(), action, campaign_id):
             campaign = change(CampaignQueue(store.engine), campaign_id)
@@ -284,9 +284,9 @@ def _document(store: Store, campaign: Campaign) -> Mapping[str, object]:
 
 
 def _wait(queue: CampaignQueue, campaign: Campaign, home: ServerHome) -> Campaign:
-    """Wait for a campaign's end, and say each change of it on standard error.
+    """Wait until a campaign ends, and print each change of state on standard error.
 
-    An interrupt ends the waiting alone, and says so.
+    An interrupt ends only the waiting, and says so.
     """
     last_line: str = ""
     try:

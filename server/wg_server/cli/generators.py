@@ -1,4 +1,4 @@
-"""``wg-server generator``: which generators there are, and which one campaigns begin with."""
+"""``wg-server generator``: list the generators, and install one for new campaigns."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The languages of what an operator reads at the command line."""
+"""Languages of the texts in the operator's commands."""
 
 from pathlib import Path
 
@@ -9,5 +9,5 @@ OPERATOR = Path(__file__).parent / "locale"
 
 
 def speaks(code: Code) -> Language:
-    """A language with the sentences of the operator's commands."""
+    """Return a language with the texts of the operator's commands."""
     return translations.language_of(code, translations.COMMON, OPERATOR)

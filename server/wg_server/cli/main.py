@@ -45,7 +45,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train", template("Train the generator on the zoo.")),
     "zoo": ("zoo", template("Public tasks that the generator learns from.")),
 }
-"""By command: the module that it is in, and its line in the list."""
+"""Module of each command, and its line in the list."""
 
 _SECTIONS: Mapping[str, Sequence[str]] = {
     text("Every day"): ("serve", "enroll", "sites", "campaign", "releases"),
@@ -54,7 +54,7 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
     text("Auditors, keys, people"): ("export", "keys", "operators", "revoke"),
     text("For years"): ("backup", "restore"),
 }
-"""The commands as ``--help`` lists them."""
+"""Commands by section, in the order of ``--help``."""
 
 
 class _Commands(SectionedGroup):
@@ -74,7 +74,7 @@ class _Commands(SectionedGroup):
         return command
 
     def summary(self, name: str) -> str:
-        """Give the line in the list, which imports nothing."""
+        """Return a command's line in the list, without importing its module."""
         return _COMMANDS[name][1]
 
 

@@ -1,4 +1,4 @@
-"""``wg-server init`` and ``serve``: the server itself."""
+"""``wg-server init`` and ``serve``: create a home, and run the server."""
 
 import logging
 import threading

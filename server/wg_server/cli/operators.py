@@ -1,4 +1,4 @@
-"""``wg-server operators``: who may use the console, and the log of what operators did."""
+"""``wg-server operators``: list the users of the console, and the log of their actions."""
 
 import time
 from dataclasses import asdict

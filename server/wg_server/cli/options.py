@@ -1,4 +1,4 @@
-"""What several commands of ``wg-server`` share: options, their types, and how times are shown."""
+"""Options of several ``wg-server`` commands, their types, and formatting of times."""
 
 import getpass
 import os
@@ -28,7 +28,7 @@ home_option = click.option(
 
 
 def plan_option(names: str) -> Callable[[Command], Command]:
-    """``--plan``, for packaged plans of these names."""
+    """Return the option ``--plan``, with the names of packaged plans in its help."""
     return click.option(
         "--plan",
         type=click.Path(path_type=Path),
@@ -37,12 +37,12 @@ def plan_option(names: str) -> Callable[[Command], Command]:
 
 
 class Duration(click.ParamType[float]):
-    """A span of time such as 90s, 30m, 12h or 7d, in seconds."""
+    """Option type of a duration such as 90s, 30m, 12h or 7d; the value is in seconds."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read it, or fail as a usage error."""
+        """Parse a duration, or fail with a usage error."""
         if isinstance(value, float):
             return value
         match = re.fullmatch(r"(\d{1,6})([smhd])", str(value))
@@ -52,14 +52,14 @@ class Duration(click.ParamType[float]):
 
 
 def format_time(seconds: float) -> str:
-    """A time for a person."""
+    """Format a Unix time for people."""
     if not seconds:
         return text("never")
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def this_user() -> Actor:
-    """Who runs this command, as the system says it, or behind ``sudo`` as that says it."""
+    """Return the user who runs this command; under ``sudo``, the user who called it."""
     try:
         name = os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # a user id without an entry, as in a container

@@ -1,4 +1,4 @@
-"""``wg-server releases``: what is in quarantine, why, and the operator's word on it."""
+"""``wg-server releases``: list quarantined releases with the reasons; accept or reject one."""
 
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""``wg-server enroll``, ``sites`` and ``revoke``: who may take part."""
+"""``wg-server enroll``, ``sites`` and ``revoke``: manage the sites of the fleet."""
 
 import time
 from collections import Counter
@@ -110,7 +110,7 @@ def _documents(home: ServerHome, store: Store, code: Code) -> Iterator[Mapping[s
 
 
 def _say(row: Mapping[str, Any]) -> bool:
-    """Say it in lines; whether nobody knows what the site spent."""
+    """Print a site's lines; return whether its spend is unknown."""
     unknown: bool = row["ledger_succession"] == BUDGET_UNKNOWN
     troubles = [text("LEDGER FORK: evidence kept")] if row["ledger_fork"] else []
     troubles += [text("BUDGET UNKNOWN")] if unknown else []

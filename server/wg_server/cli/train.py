@@ -1,4 +1,4 @@
-"""``wg-server train``."""
+"""``wg-server train``: train a generator on the zoo, and install it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _take_over(home: ServerHome, identity: str) -> tuple[bool, list[str]]:
     """Install a new generator if its card passes, and delete old ones.
 
     Returns:
-        Whether it is installed, and ids of those that are gone.
+        Whether it is installed, and the ids of the deleted generators.
     """
     version = versions.read(home, identity)
     passes = version.is_usable
@@ -126,7 +126,7 @@ def _table(card: dict[str, Any]) -> list[str]:
 
 
 def _sheets(card: dict[str, Any]) -> list[str]:
-    """Card of networks for machines, and of soft sensors."""
+    """Return the lines of the cards of machine networks and soft sensors."""
     lines = []
     for machines in card["kinds"].values():
         lines += sheet_card.table(machines)

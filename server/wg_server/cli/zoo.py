@@ -1,4 +1,4 @@
-"""``wg-server zoo``: what the generator is trained on."""
+"""``wg-server zoo``: build the public tasks that the generator is trained on."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A server from its first start on: a new home, the process that serves, new keys."""
+"""Operation of a server: creation of a home, serving, backup, and key rotation."""

@@ -1,21 +1,21 @@
-"""A new certificate authority, which the old one vouches for: no plant enrols again.
+"""Change of the certificate authority, signed by the old one, so that no plant enrols again.
 
-The new authority has the old one's name and a new key. The old one signs a certificate of that key,
-a *link*, and its own key is deleted. From then on
+The new authority has the old one's name and a new key. The old key signs a certificate of the new
+key, called a *link*, and is then deleted. After that
 
-- the listeners show a certificate of the new authority, with the link behind it: a plant that pins
-  the old root follows the link, one that pins the new root needs none;
-- client certificates are made by the new authority; those of the old one are let in until they
-  expire, as its certificate is kept among the roots;
-- plants learn the new root from the server, check the link, and pin the new root alone.
+- the listeners show a certificate of the new authority together with the link: a plant that pins
+  the old root follows the link, and a plant that pins the new root needs none;
+- client certificates are issued by the new authority; those of the old one are accepted until they
+  expire, as its certificate stays among the roots;
+- plants receive the new root from the server, check the link, and pin only the new root.
 
-A running server takes all that up by itself. A plant that was away during several changes follows
-several links.
+A running server picks up these changes by itself. A plant that was offline during several changes
+follows several links.
 
-*Not for a stolen key.* A thief of the old key can sign links, too. After a theft trust is made
-anew, by join tokens: a new home.
+*Not for a stolen key.* A thief of the old key can sign links, too. After a theft, trust must be
+established again by join tokens from a new home.
 
-The order is fixed. A command that was cut off is finished by running it again.
+The steps have a fixed order. An interrupted command is completed by running it again.
 """
 
 import logging
@@ -35,12 +35,12 @@ from wg_server.site.home import ServerHome
 log = logging.getLogger(__name__)
 
 _PIECES = ("ca.key", "ca.pem", "links.pem")
-"""In the order in which they take the place of the old ones."""
+"""Files in the order in which they replace the old ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class RotatedAuthority:
-    """SHA-256 of the certificates of both authorities, hex; the time at which the new one ends."""
+    """SHA-256 of the old and new authority's certificates, hex, and expiry of the new one."""
 
     before: str
     after: str
@@ -48,11 +48,11 @@ class RotatedAuthority:
 
 
 def rotate_authority(home: ServerHome) -> RotatedAuthority:
-    """Make a new authority, or finish a change that was cut off. A server may run meanwhile.
+    """Create a new authority, or complete an interrupted change. A server may run meanwhile.
 
     Raises:
         ConfigError: The home is not initialised, or its authority cannot be used.
-        StorageError: The disk cannot be written; run it again.
+        StorageError: The disk cannot be written; run the command again.
     """
     config = home.config()
     with changing_keys(home):
@@ -70,7 +70,7 @@ def rotate_authority(home: ServerHome) -> RotatedAuthority:
 
 
 def _make(home: ServerHome, stage: Path) -> None:
-    """Put all that is new into a folder."""
+    """Write all new files into a folder."""
     old_key = key_files.load_ec(home.ca_key)
     old = pki.load_certificate(home.ca_cert)
     name, key = old.subject, ec.generate_private_key(ec.SECP256R1())

@@ -1,14 +1,14 @@
-"""A server's home in one encrypted file, while it serves; and that file as a home again.
+"""Backup of a server's home into one encrypted file while it serves, and restore.
 
-The store is copied first, as of one moment; then the files that it names. A package that is made
-meanwhile is one file more, which the restored server takes as the one that it would make. Keys do
-not change meanwhile: whatever changes them holds the same lock.
+The store is copied first, at one point in time, then the files that it names. A package that is
+made meanwhile is one additional file, which the restored server uses instead of making it again.
+Keys do not change meanwhile: every command that changes them holds the same lock.
 
-*What a restored server does not know* is what happened after the backup, and the plants do: ledgers
-that went on are witnessed again from where this server saw them last, a repeated question gets the
-plant's stored release, which is charged already, and a package that was delivered is received once.
-Certificates that were given out after the backup are let in until they expire (``Recovery``). What
-nobody else knows is lost: sites that enrolled since, revocations since, campaigns begun since.
+*Events after the backup* are unknown to a restored server, but the plants know most of them:
+ledgers that grew are witnessed again from the last checkpoint that this server saw, a repeated
+query gets the plant's stored release, which is charged already, and a delivered package is received
+only once. Certificates issued after the backup are accepted until they expire (``Recovery``). The
+rest is lost: enrolments, revocations and campaigns since the backup.
 """
 
 import time
@@ -38,12 +38,12 @@ _PUBLIC = ("encoder", "installed_generator")
 def write(
     home: ServerHome, out: Path, seal: Seal, *, current_time: float | None = None
 ) -> Manifest:
-    """Back a home up. A server may serve it meanwhile.
+    """Back up a home. A server may serve it meanwhile.
 
-    The zoo is not in it, but for the public encoder: it is public, and can be built again.
+    The zoo is left out, except for the public encoder: it is public and can be built again.
 
     Raises:
-        ConfigError: The home is not initialised, or a recipient is none.
+        ConfigError: The home is not initialised, or a recipient is invalid.
         StorageError: The store cannot be read, or the file cannot be written.
     """
     created = int(time.time() if current_time is None else current_time)
@@ -71,19 +71,19 @@ def restore(
     database: str = "",
     current_time: float | None = None,
 ) -> Manifest:
-    """Make a home from a backup. It is whole or not there.
+    """Create a home from a backup, completely or not at all.
 
     Args:
-        home: The new home; its folder is empty or not there.
-        actor: Who restores it, for the operators' log.
-        database: SQLAlchemy URL of an empty database, if not the one of the backup's
+        home: New home; its folder is empty or does not exist.
+        actor: User who restores it, for the operators' log.
+        database: SQLAlchemy URL of an empty database, if it differs from the backup's
             configuration; ``sqlite`` for a file in the home.
         current_time: Unix time.
 
     Raises:
-        ConfigError: There is something at ``home``, or the database is not empty.
-        DecodeError: The file is no backup of a server.
-        VerificationError: It is damaged, or the key does not open it.
+        ConfigError: The folder of ``home`` is not empty, or the database is not empty.
+        DecodeError: The file is not a backup of a server.
+        VerificationError: The file is damaged, or the key does not open it.
         StorageError: The disk or the database cannot be written.
     """
     end = time.time() if current_time is None else current_time
@@ -101,7 +101,7 @@ def restore(
             (folder / _STORE).unlink()
         else:
             atomic.move(folder / _STORE, restored_home.database)
-        with Store.open(restored_home) as store:  # brought up to date, and readable
+        with Store.open(restored_home) as store:  # migrates the store, and proves it readable
             record(store, actor, "restore", manifest.name, _utc(manifest.created), end)
         Recovery(since=manifest.created, until=int(end)).save(restored_home)
         LastBackup(created=manifest.created).save(restored_home)
@@ -110,7 +110,7 @@ def restore(
 
 @contextmanager
 def changing_keys(home: ServerHome) -> Iterator[None]:
-    """One process changes the keys of a home, or copies them; a second one waits."""
+    """Hold the lock under which a home's keys are changed or copied; a second process waits."""
     with locks.hold(home.root / ".keys.lock"):
         yield
 

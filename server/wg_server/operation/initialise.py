@@ -1,4 +1,4 @@
-"""Making a new home: configuration, certificate authority, keys, database."""
+"""Creation of a new home: configuration, certificate authority, keys, database."""
 
 import errno
 import secrets
@@ -12,15 +12,15 @@ from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store import database
 
 _PORTS = range(10_000, 32_768)
-"""Linux gives those from 32768 on to outgoing connections, others those from 49152 on (RFC 6335,
+"""Linux assigns ports from 32768 to outgoing connections, other systems from 49152 (RFC 6335,
 section 6)."""
 
 
 def initialise(home: ServerHome, config: ServerConfig) -> None:
-    """Make a server's home; nothing is overwritten.
+    """Create a server's home without overwriting anything.
 
     Raises:
-        ConfigError: There is a home already, or the folder cannot be written.
+        ConfigError: The home exists already, or the folder cannot be written.
     """
     if home.config_file.exists():
         raise ConfigError(f"{home.config_file}: there already; this home is initialised")
@@ -41,10 +41,10 @@ def initialise(home: ServerHome, config: ServerConfig) -> None:
 
 
 def free_ports(host: str, count: int, *, tries: int = 1000) -> list[int]:
-    """Ports that nobody listens on now, all different.
+    """Return different ports that no process listens on.
 
-    They lie below those that systems give to outgoing connections: one of these may be taken
-    whenever the server does not listen, also between here and its start.
+    The ports are below the range that systems use for outgoing connections, whose ports may be
+    taken at any time before the server starts.
 
     Raises:
         ConfigError: The host is not an address of this machine, or no such port is free.

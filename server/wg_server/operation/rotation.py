@@ -1,13 +1,13 @@
-"""New keys for packages and cosignatures, which the old ones hand over to: no plant enrols again.
+"""Rotation of the package and witness keys by hand-over, so that no plant enrols again.
 
-Each old key signs once that the new one takes its place, and is deleted. Plants learn that when
-they connect, go from the key that they pin to the one of today, and put it on their ledgers.
-Ledgers, budgets and releases stay as they are.
+Each old key signs the new key that replaces it, and is then deleted. When plants connect, they
+follow these hand-overs from the key that they pin to the current one, and record them on their
+ledgers. Ledgers, budgets and releases stay unchanged.
 
-*Not for stolen keys.* A thief of an old key can hand over, too. After a theft, or where a key is
-lost, no old key says anything, and trust is made anew, by a join token for each plant.
+*Not for stolen keys.* A thief of an old key can sign hand-overs, too. After a theft or a loss no
+old key signs anything, and trust is established again by a join token for each plant.
 
-The order is fixed. A command that was cut off is finished by running it again.
+The steps have a fixed order. An interrupted command is completed by running it again.
 """
 
 from dataclasses import dataclass
@@ -26,26 +26,26 @@ from wg_server.store.campaigns import OPEN_CAMPAIGNS
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
-_KEPT = 2 * handover.LINKS_LIMIT  # Most hand-overs that are kept: plants follow no more of each key
+_KEPT = 2 * handover.LINKS_LIMIT  # Stored hand-overs; plants follow at most half of them per key
 
 
 @dataclass(frozen=True, slots=True)
 class RotatedKeys:
-    """Public halves, hex: what signs packages and what cosigns ledgers from now on."""
+    """New public keys, hex: the key that signs packages, and the key that cosigns ledgers."""
 
     signing_key: str
     witness_key: str
 
 
 def rotate_keys(home: ServerHome, *, stolen: bool = False) -> RotatedKeys:
-    """Make new signing and witness keys; the old public halves are kept in ``keys/retired``.
+    """Create new signing and witness keys; the old public keys go to ``keys/retired``.
 
     Args:
-        stolen: A thief may have the old keys, or one is lost: they hand nothing over.
+        stolen: The old keys may be stolen, or one is lost: they sign no hand-over.
 
     Raises:
-        ConfigError: A server runs, or a campaign is open: its packages bear the old signature.
-        StorageError: The disk cannot be written; run it again.
+        ConfigError: A server runs, or a campaign is open: its packages have the old signature.
+        StorageError: The disk cannot be written; run the command again.
     """
     with hold_alone(home), changing_keys(home), Store.open(home) as store:
         open_ones = [
@@ -64,7 +64,7 @@ def rotate_keys(home: ServerHome, *, stolen: bool = False) -> RotatedKeys:
 
 
 def _make(home: ServerHome, stolen: bool, stage: Path) -> None:
-    """Put all that is new into a folder."""
+    """Write all new files into a folder."""
     handovers = [] if stolen else list(trust.handovers(home))
     for use, name, path in trust.keys(home):
         new = signing.generate_pair() if use == handover.WITNESS else signing.generate()

@@ -1,8 +1,8 @@
-"""One process that serves a home: three listeners and the campaign worker, started and ended.
+"""Server process of a home: three listeners and the campaign worker.
 
-SIGTERM and SIGINT drain: the worker stops at its next step, requests at hand are finished, ports
-are closed. A campaign that was running goes on at the next start. One process serves a home at a
-time; a lock file held by the kernel says so, and is free again however the process ends.
+On SIGTERM and SIGINT the worker stops at its next step, open requests are finished, and the ports
+are closed. A running campaign continues at the next start. Only one process serves a home at a
+time: it holds a kernel file lock, which is released however the process ends.
 """
 
 import logging
@@ -48,12 +48,12 @@ log = logging.getLogger(__name__)
 
 BODY_LIMIT = 16 << 20  # Largest request body that the fleet listener reads
 BODIES_LIMIT = 128 << 20
-"""Most bytes of request bodies that the fleet listener holds at once."""
+"""Largest total of request bodies that the fleet listener holds in memory, in bytes."""
 
 
-LOOK_SECONDS = 1.0  # How often certificates on disk are looked at
+LOOK_SECONDS = 1.0  # Interval of checks for new certificates on disk
 
-READY = "ready"  # The log line that says that all ports are open
+READY = "ready"  # Start of the log line after all ports are open
 
 
 def serve(
@@ -63,15 +63,15 @@ def serve(
     make_package: MakePackage | None = None,
     beside: int = 0,
 ) -> None:
-    """Serve until ``stop``.
+    """Serve until ``stop`` is set.
 
     Args:
-        stop: Ends it.
-        make_package: Makes a package for a site; None: ``packaging.make_package``, in processes of
-            their own.
-        beside: Fleet port of a process beside the one that serves this home, on PostgreSQL;
-            enrolment and probes are on the two ports after it. It carries messages to the nodes
-            that are connected to it; the other one alone leads campaigns and makes packages.
+        stop: Event that ends serving.
+        make_package: Function that makes a package for a site; None: ``packaging.make_package`` in
+            separate processes.
+        beside: Fleet port of an additional process on PostgreSQL; its enrolment and probes use the
+            two following ports. It carries messages to the nodes connected to it; only the main
+            process runs campaigns and makes packages.
 
     Raises:
         ConfigError: The home is not initialised, is served already, or a port is taken.
@@ -113,7 +113,7 @@ def serve(
 
 @contextmanager
 def _open(listeners: Sequence[Listener], worker: CampaignWorker) -> Iterator[None]:
-    """Open all ports and let the worker work while this is entered; then drain."""
+    """Open all ports and run the worker during the body; then drain."""
     with ExitStack() as stack:
         for listener in listeners:
             listener.start()
@@ -127,7 +127,7 @@ def _open(listeners: Sequence[Listener], worker: CampaignWorker) -> Iterator[Non
 
 
 def _ports(config: ServerConfig, fleet_port: int) -> tuple[int, int, int]:
-    """Ports for the fleet, enrolment and the operator."""
+    """Return the ports of the fleet, enrolment and admin listeners."""
     if not fleet_port:
         return config.fleet_port, config.enrol_port, config.admin_port
     if not config.database:
@@ -142,14 +142,14 @@ def _admin_app(source: Source, metrics: Metrics, *, pages: bool) -> Starlette:
 
 
 def _online(state: FleetState, sites: Iterable[Site]) -> set[str]:
-    """Sites that are connected here, or that another process saw lately."""
+    """Return the sites that are connected here, or were recently seen by another process."""
     all_sites, since = list(sites), time.time() - PRESENT_SECONDS
     return state.online(all_sites) | {site.name for site in all_sites if site.last_seen > since}
 
 
 @contextmanager
 def _observe_log(handler: logging.Handler) -> Iterator[None]:
-    """Let a handler see the log of the server while this is entered."""
+    """Attach a handler to the server's log during the body."""
     logger = logging.getLogger("wg_server")
     logger.addHandler(handler)
     try:
@@ -159,7 +159,7 @@ def _observe_log(handler: logging.Handler) -> Iterator[None]:
 
 
 def _warn_of_gaps(home: ServerHome) -> None:
-    """Say what a server cannot do yet, before it says that it is ready."""
+    """Log warnings about parts of the home that are still missing."""
     if not home.encoder.is_file():
         log.warning(
             "no zoo yet: no plant can enrol; run 'wg-server zoo build --home %s'", home.root
@@ -172,7 +172,7 @@ def _warn_of_gaps(home: ServerHome) -> None:
 
 
 def _raise_file_limit() -> None:
-    """Let three full listeners and the store have file descriptors, where the system allows it."""
+    """Raise the file descriptor limit for three full listeners and the store, if allowed."""
     files_reserve = 256
     descriptors = 3 * CONNECTIONS + files_reserve
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -195,7 +195,7 @@ def fleet_app(
     witness: Witness,
     enrolment: Enrolment,
 ) -> FastAPI:
-    """The fleet listener's application: guards, then Flower's Fleet API and our own routes."""
+    """Return the fleet listener's application: guards, then Flower's Fleet API and our routes."""
     app = FastAPI(
         docs_url=None,
         redoc_url=None,
@@ -217,7 +217,7 @@ def fleet_app(
 
 @contextmanager
 def signals(stop: threading.Event) -> Iterator[None]:
-    """Let SIGTERM and SIGINT set ``stop`` while this is entered; main thread only."""
+    """Set ``stop`` on SIGTERM and SIGINT during the body; main thread only."""
 
     def end(number: int, frame: object) -> None:
         stop.set()
@@ -231,17 +231,21 @@ def signals(stop: threading.Event) -> Iterator[None]:
 
 
 def only_one(home: ServerHome) -> AbstractContextManager[None]:
-    """The lock of the one process that serves a home.
+    """Return the lock of the one process that serves a home.
 
     Raises:
-        ConfigError: Another process has it.
+        ConfigError: Another process holds the lock.
     """
     return locks.hold(home.lock, busy="another process serves this home")
 
 
 @contextmanager
 def hold_alone(home: ServerHome) -> Iterator[None]:
-    """Keep every process from serving a home; ``ConfigError`` if one does."""
+    """Hold the locks that keep every process from serving a home.
+
+    Raises:
+        ConfigError: A process serves the home.
+    """
     with only_one(home), ExitStack() as stack:
         for path in sorted(home.root.glob("serve-*.lock")):
             stack.enter_context(locks.hold(path, busy="another process serves this home"))
@@ -250,10 +254,10 @@ def hold_alone(home: ServerHome) -> Iterator[None]:
 
 @contextmanager
 def _hold_beside(home: ServerHome, port: int) -> Iterator[None]:
-    """The lock of one of several processes that serve a home.
+    """Hold the lock of an additional process that serves a home.
 
     Raises:
-        ConfigError: Another process has it.
+        ConfigError: Another process holds the lock.
     """
     path = home.root / f"serve-{port}.lock"
     try:

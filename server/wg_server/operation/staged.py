@@ -1,7 +1,7 @@
-"""New keys that are made beside the old ones, and then take their place one by one.
+"""Staged replacement of files: new ones are prepared in a folder, then moved into place.
 
-All that is new lies in one folder, which is whole or not there. Then each piece is moved to the
-folder above, in a fixed order. A change that was cut off is finished by moving what is left.
+The folder is complete or does not exist. Its files are then moved to the parent folder in a fixed
+order. An interrupted change is completed by moving the remaining files.
 """
 
 import shutil
@@ -14,7 +14,7 @@ from wg_core.errors import StorageError, raised_as
 
 
 def prepare(folder: Path, make: Callable[[Path], None]) -> None:
-    """Let ``make`` fill a folder, unless it was filled before.
+    """Fill a folder by ``make``, unless it exists already.
 
     Raises:
         StorageError: The disk cannot be written.
@@ -32,7 +32,7 @@ def prepare(folder: Path, make: Callable[[Path], None]) -> None:
 
 
 def install(folder: Path, names: Sequence[str]) -> None:
-    """Move pieces to the folder above, in this order; those that are moved already are not there.
+    """Move files to the parent folder in this order, skipping those already moved.
 
     Raises:
         StorageError: The disk cannot be written.
@@ -43,7 +43,7 @@ def install(folder: Path, names: Sequence[str]) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Remove the folder: the change is done.
+    """Remove the folder after the change is complete.
 
     Raises:
         StorageError: The disk cannot be written.
