@@ -1,1 +1,1 @@
-"""Campaigns: statistics are collected, packages are made and delivered."""
+"""Campaigns: collection of statistics, and making and delivery of weights packages."""

@@ -1,8 +1,8 @@
-"""Why a site is not there, as far as the server can know: one word and a figure.
+"""Reason why a site is offline, as far as the server can know: a code and a figure.
 
-A node with an expired certificate is refused by TLS before it can say who it is, so its absence is
-explained from what the store knows: until when its certificate was good, when it was seen last, and
-what the fleet listener noted of it (``store.troubles``).
+TLS refuses a node with an expired certificate before it can identify itself. Its absence is
+therefore explained from the store: the expiry of its certificate, its last request, and what the
+fleet listener recorded about it (``store.troubles``).
 """
 
 from wg_server.store.campaigns import Task
@@ -17,7 +17,10 @@ NOT_FETCHED = "not-fetched"
 
 
 def of_site(sight: Sight, current_time: float) -> tuple[str, float]:
-    """Why a site is not there, or nothing; the figure is a time, or for a clock seconds."""
+    """Return code and figure of a site's absence; the code is empty if the site is online.
+
+    The figure is a Unix time, or for a wrong clock its error in seconds.
+    """
     if sight.certificate is not None and sight.certificate <= current_time:
         return CERTIFICATE, sight.certificate
     trouble = sight.trouble
@@ -31,12 +34,12 @@ def of_site(sight: Sight, current_time: float) -> tuple[str, float]:
 
 
 def of_overdue(task: Task, sight: Sight, current_time: float) -> tuple[str, float]:
-    """Why a site did not do in time what it was asked for."""
+    """Return code and figure of the reason why a site missed its deadline."""
     code, figure = of_site(sight, current_time)
     if code:
         return code, figure
     if task.code:
-        return task.code, 0.0  # what it answered until the end, such as that a person decides
+        return task.code, 0.0  # the site's last answer, for instance a pending approval
     if task.state == "packaged":
         return NOT_FETCHED, task.asked
     return (SILENT, task.asked) if task.asked else (AWAY, sight.last_seen)

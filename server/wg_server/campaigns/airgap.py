@@ -1,4 +1,4 @@
-"""Statistics file in, weights package out: for one site without a network."""
+"""Weights package from a statistics file, for one site without a network."""
 
 import secrets
 import time
@@ -21,7 +21,7 @@ from wg_server.store.sites import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """Package that was made: its recipient, its release, and its size."""
+    """Result of making a package: its recipient, its release, and its size in bytes."""
 
     site: str
     request_id: str
@@ -32,16 +32,16 @@ class Made:
 def generate_from_file(
     home: ServerHome, source: Path, out: Path, *, make_package: MakePackage = packaging.make_package
 ) -> Made:
-    """Verify and keep the release in ``source``, and write a package for its site to ``out``.
+    """Verify and store the release in ``source``, and write a package for its site to ``out``.
 
     Raises:
-        ConfigError: A file is missing, the site is not enrolled, or no generator is installed that
-            makes this architecture.
+        ConfigError: A file is missing, the site is not enrolled, or no installed generator makes
+            this architecture.
         DecodeError: ``source`` is not a statistics file.
-        VerificationError: It does not hold, or is in quarantine; or the generator is damaged.
-        WitnessRefused: The site's ledger contradicts what was seen of it before.
+        VerificationError: The release is invalid or in quarantine, or the generator is damaged.
+        WitnessRefused: The site's ledger contradicts an earlier checkpoint.
     """
-    version = versions.ready(home)  # before the release is taken in
+    version = versions.ready(home)  # fails before the release is stored
     data = atomic.read_bytes(source, limit=protocol.STATISTICS_LIMIT)
     with Store.open(home) as store:
         witness = Witness.of(home, store)
@@ -51,7 +51,7 @@ def generate_from_file(
         request_id = secrets.token_hex(16)
         plant, pools = intake.open_recipient(stored_release), StoredPools(home, store)
         package = make_package(home, pools, plant, request_id, version.id)
-    # Without the checkpoint the plant could not know that it was cosigned.
+    # The checkpoint tells the plant that its ledger was cosigned.
     package = weights_package.with_checkpoint(package, checkpoint)
     atomic.write_bytes(out, package)
     return Made(
@@ -65,10 +65,10 @@ def generate_from_file(
 def _accept(
     home: ServerHome, store: Store, source: Path, data: bytes, witness: Witness
 ) -> StoredRelease:
-    """Take a file in; an error names it, and says how to make it anew.
+    """Verify and store a file; an error names the file, and says how to write it again.
 
     Raises:
-        ConfigError, DecodeError, VerificationError: As of ``intake.accept_file``.
+        ConfigError, DecodeError, VerificationError: See ``intake.accept_file``.
     """
     try:
         return intake.accept_file(

@@ -1,8 +1,8 @@
-"""What a server tells auditors: its keys, the newest checkpoints, and every file that it received.
+"""Export for auditors: the server's keys, the newest checkpoints, and every received file.
 
-An auditor of a plant's ledger needs something that the plant cannot choose: how far the ledger went
-(a cosigned checkpoint), what arrived here (the files), and which ledgers the site had. All of it is
-the server's word; checkpoints and files bear the plant's signatures as well.
+An auditor of a plant's ledger needs facts that the plant cannot choose: the length of the ledger (a
+cosigned checkpoint), the files that arrived here, and the site's earlier ledgers. The server
+vouches for all of these; checkpoints and files also bear the plant's signatures.
 """
 
 import time
@@ -29,7 +29,7 @@ from wg_server.store.succession import SeenLog
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteKey:
-    """A site's ledger: name of the site, origin, key in hex, and the same as verifier keys."""
+    """Ledger of a site: its name, state, origin, key in hex, and the same key as verifier keys."""
 
     site: str
     state: str
@@ -40,17 +40,17 @@ class SiteKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerKeys:
-    """Public halves that others verify with; all but names in hex.
+    """Public keys of the server and of its sites' ledgers, in hex.
 
     Attributes:
-        server: The server's name.
+        server: Name of the server.
         ca_sha256: SHA-256 of the certificate authority's certificate (DER).
-        signing_key: Signs weights packages.
+        signing_key: Public key that verifies weights packages.
         witness_name: Key name of the server as a witness.
-        witness_key: Cosigns ledgers.
-        witness_vkeys: The same, as verifier keys (c2sp.org/signed-note).
+        witness_key: Public key that verifies cosignatures.
+        witness_vkeys: The witness key as verifier keys (c2sp.org/signed-note).
         encoder: SHA-256 of the public encoder package; empty before ``zoo build``.
-        sites: Records of every site that enrolled.
+        sites: Ledger keys of every site that enrolled.
     """
 
     server: str
@@ -65,16 +65,16 @@ class ServerKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """Contents of an export of one site.
+    """Contents of the export of one site.
 
     Attributes:
         site: Name of the site.
-        files: How many files came from it.
-        logs: How many ledgers it had.
-        succession: What is said of the one in use.
-        checkpoint_size: How many of its entries were cosigned; zero if it never was.
-        forks: Number of pairs of heads of its ledgers that contradict each other.
-        refused_files: Number of files of ledgers that did not lead on from what was cosigned.
+        files: Number of files received from it.
+        logs: Number of its ledgers.
+        succession: Classification of the ledger in use.
+        checkpoint_size: Number of cosigned entries of the ledger in use; zero if none was cosigned.
+        forks: Number of pairs of contradicting checkpoints of its ledgers.
+        refused_files: Number of files whose ledger did not extend the cosigned checkpoint.
     """
 
     site: str
@@ -87,7 +87,7 @@ class Exported:
 
 
 def server_keys(home: ServerHome) -> ServerKeys:
-    """The keys of a home.
+    """Return the public keys of a home.
 
     Raises:
         ConfigError: The home is not initialised.
@@ -124,11 +124,11 @@ def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[Exported]:
     """Write a folder for auditors; see ``wg_core.ledger.auditor_record``.
 
     Args:
-        out: The folder; must be empty or missing.
-        names: Sites; nothing of any other is written.
+        out: Folder to write; must be empty or missing.
+        names: Sites to export; nothing about other sites is written.
 
     Raises:
-        ConfigError: The folder holds something, or a site is not known or never enrolled.
+        ConfigError: The folder is not empty, or a site is unknown or never enrolled.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out}: expected an empty folder, or none")
@@ -175,7 +175,7 @@ def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[Exported]:
 
 
 def _record(site: Site, logs: Sequence[SeenLog]) -> SiteRecord:
-    """Logs of a site, the one in use last. One on which nothing was released says nothing."""
+    """Return the logs of a site that can hold a release, and the log in use as the last one."""
     in_use = [ledger for ledger in logs if ledger.origin == site.ledger_origin]
     earlier = [
         ledger for ledger in logs if ledger not in in_use and succession.can_hold_release(ledger)
@@ -202,7 +202,7 @@ def _record(site: Site, logs: Sequence[SeenLog]) -> SiteRecord:
 
 
 def _write_files(home: ServerHome, store: Store, site: Site, folder: Path) -> int:
-    """Statistics files of a site, its earlier logs, and proofs for its packages."""
+    """Write statistics files, replaced logs and membership proofs of a site; count the first."""
     count = 0
     for member in memberships(home, store, site.name):
         name = f"{member.package_id}{auditor_record.MEMBERSHIP_SUFFIX}"
@@ -218,7 +218,7 @@ def _write_files(home: ServerHome, store: Store, site: Site, folder: Path) -> in
 
 
 def _write_forks(store: Store, origins: Sequence[str], folder: Path) -> tuple[int, int]:
-    """Write heads that contradict each other, and refused files; the number of pairs and files."""
+    """Write contradicting checkpoints and refused files; return the numbers of pairs and files."""
     pairs = [(row[2], row[3]) for row in store.evidence() if row[0] in origins]
     for number, (earlier, later) in enumerate(pairs):
         atomic.write_bytes(folder / f"{number}{auditor_record.EARLIER_SUFFIX}", earlier)

@@ -1,8 +1,8 @@
-"""Messages of all campaigns: sent, sent again, answered.
+"""Message exchange of all campaigns: sending, sending again, and receiving answers.
 
-A message that is lost (the node died after pulling it, the server restarted, the line was cut past
-its life) is sent again under the same logical request id, and the plant answers with the bytes it
-made the first time. So nothing is charged twice and nothing is applied twice.
+A lost message (the node stopped after pulling it, the server restarted, or the connection was down
+past the message's lifetime) is sent again with the same logical request id, and the plant answers
+with the bytes it made the first time. Nothing is therefore charged or applied twice.
 """
 
 import logging
@@ -28,16 +28,16 @@ log = logging.getLogger(__name__)
 
 MESSAGE_TRIES = 100
 FLIGHTS_BYTES = 128 << 20
-"""Most bytes of messages on their way: Flower's link state holds them in memory."""
-MESSAGE_BYTES = 8 << 10  # What a message takes there beside its payload
+"""Largest total size of messages in flight, in bytes: Flower's link state holds them in memory."""
+MESSAGE_BYTES = 8 << 10  # Size of a message there without its payload
 _TRANSIENT = frozenset({"peer", "witness", fleet.UNAVAILABLE})
-"""Refusals that another try may cure; the site could not, rather than would not."""
-_PERSON_SECONDS = 60.0  # Pause before a request that waits for a person's decision is sent again
+"""Refusal codes of a site that could not answer, so that another try may succeed."""
+_PERSON_SECONDS = 60.0  # Pause between repeats of a request that awaits a person's decision
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Request to one site for one campaign, as of now."""
+    """Current request of one campaign to one site."""
 
     campaign: Campaign
     task: Task
@@ -52,7 +52,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class _Flight:
-    """A message on its way: what it asks, its bytes, when it was sent and expires (monotonic)."""
+    """Message in flight: request key, size in bytes, monotonic times of sending and expiry."""
 
     key: tuple[str, str, str]
     size: int
@@ -61,7 +61,7 @@ class _Flight:
 
 
 class Exchange:
-    """Asks sites, and takes their answers in. Opens a run of Flower's when it has to."""
+    """Exchange of campaign messages with sites; opens a Flower run when it needs one."""
 
     def __init__(self, store: Store, state: FleetState, message_seconds: float) -> None:
         self._store = store
@@ -76,7 +76,7 @@ class Exchange:
         self._unsent: Iterator[Ask] = iter(())
 
     def close(self) -> None:
-        """Withdraw what is on its way: it is asked again under the same ids, if need be."""
+        """Withdraw all messages in flight; they can be sent again with the same request ids."""
         self._flights.clear()
         self._not_before.clear()
         self._unsent = iter(())
@@ -85,20 +85,20 @@ class Exchange:
 
     @property
     def busy(self) -> bool:
-        """True while answers are waited for."""
+        """True while messages are in flight."""
         return bool(self._flights)
 
     def poll(self) -> list[Reply]:
-        """Replies that came; hand them to ``handle``."""
+        """Return new replies, to be passed to ``handle``."""
         if self._run is None or not self._flights:
             return []
         return self._run.poll(set(self._flights))
 
     def handle(self, replies: Sequence[Reply], ask_of: Callable[[str, str], Ask | None]) -> None:
-        """Take replies in, each as the answer to what is asked now; others are dropped.
+        """Process replies that answer a current request; other replies are dropped.
 
         Args:
-            ask_of: What a campaign (its id) asks of a site (its name) now, if anything.
+            ask_of: Returns the current request of a campaign (by id) to a site (by name), or None.
         """
         for reply in replies:
             key = self._flights.pop(reply.message_id).key
@@ -107,15 +107,15 @@ class Exchange:
                 self._handle(ask, reply)
 
     def send(self, asks: Sequence[Ask]) -> bool:
-        """Send to each site that is there and has no message of this campaign on its way.
+        """Send the requests to sites that are online and have none of this campaign in flight.
 
         Args:
-            asks: All that sites are to be asked; what is on its way and not among it is withdrawn.
+            asks: All current requests; messages in flight that are not among them are withdrawn.
 
         Returns:
-            As ``send_on``.
+            Whether some requests may be left, see ``send_on``.
         """
-        # A run of Flower's is ended after this, when nothing is on its way: what it holds is freed.
+        # Age after which an idle Flower run is closed, which frees its memory.
         run_seconds = 3600.0
         self._drop_lost({ask.key for ask in asks})
         self._unsent = self._ready(asks)
@@ -126,12 +126,12 @@ class Exchange:
         return unsent
 
     def send_on(self, *, send_seconds: float = 5.0) -> bool:
-        """Send what is not sent yet, so long: then answers are looked at first.
+        """Send remaining requests for at most ``send_seconds``, then let answers be read.
 
-        At most ``FLIGHTS_BYTES`` are on their way at a time.
+        At most ``FLIGHTS_BYTES`` are in flight at a time.
 
         Returns:
-            Whether some may be left, for when others have answered.
+            Whether some requests may be left until others are answered.
         """
         start = time.monotonic()
         room = FLIGHTS_BYTES - sum(flight.size for flight in self._flights.values())
@@ -139,7 +139,7 @@ class Exchange:
             if (ask := next(self._unsent, None)) is None:
                 return False
             campaign_id, name, request = ask.key
-            run = self._open()  # if that fails, it is no site's fault
+            run = self._open()  # outside ``isolate``: a failure here concerns all sites
             with (
                 logs.about(campaign=campaign_id, site=name, request=request),
                 isolate(self._queue, campaign_id, name, "message"),
@@ -150,14 +150,14 @@ class Exchange:
         return True
 
     def _open(self) -> FleetRun:
-        """The run that is open, or a new one."""
+        """Return the open run, or open a new one."""
         if self._run is None:
             self._run = self._stack.enter_context(self._state.run())
             self._since = time.monotonic()
         return self._run
 
     def _drop_lost(self, keys: set[tuple[str, str, str]]) -> None:
-        """Give up messages that expired, whose node started anew, or that nobody waits for."""
+        """Drop messages that expired, whose node restarted, or that are no longer requested."""
         current_time = time.monotonic()
         for message_id, flight in list(self._flights.items()):
             has_restarted = self._state.activation_time(flight.key[1]) > flight.sent
@@ -168,7 +168,7 @@ class Exchange:
         self._not_before = {key: t for key, t in self._not_before.items() if key in keys}
 
     def _ready(self, asks: Sequence[Ask]) -> Iterator[Ask]:
-        """Whom to send to now."""
+        """Yield the requests that can be sent now."""
         if not asks:
             return
         online = self._state.online({ask.site.name: ask.site for ask in asks}.values())
@@ -191,7 +191,7 @@ class Exchange:
             yield ask
 
     def _send(self, run: FleetRun, ask: Ask) -> int:
-        """Send one message; how many bytes are on their way by that."""
+        """Send one message, and return the bytes that it adds in flight."""
         task, phase = ask.task, ask.phase
         asked_at = task.asked or time.time()
         envelope = phase.envelope(ask.campaign, replace(task, asked=asked_at))

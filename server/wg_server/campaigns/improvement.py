@@ -1,8 +1,9 @@
-"""Whether a package would tell a plant something else than the one that it has.
+"""Comparison of a new package with the one that a plant has.
 
-A package says what other sites know of a plant's classes as a posterior. Its variance, summed over
-classes and directions, is what more sites reduce. A better package is sent only where that is less
-by a fifth at least than in the package before: as with five sites for every four.
+A package describes a plant's classes, as known from other sites, by a posterior, whose variance
+falls with more sites. A better package is sent only if this variance, summed over classes and
+directions, is at least a fifth lower than in the previous package, as with five sites for every
+four.
 """
 
 from pathlib import Path
@@ -16,13 +17,13 @@ from wg_core import atomic
 from wg_core.errors import DecodeError
 from wg_core.wire import protocol
 
-GAIN = 0.2  # Least share of the posterior variance that a better package takes away
+GAIN = 0.2  # Smallest relative reduction of the posterior variance of a better package
 
 
 def says_more(before: Path, package: bytes) -> bool:
-    """Return whether a package says more than the one that the plant has.
+    """Return whether a package is more informative than the previous one.
 
-    True where that cannot be told: the one before is not there any more, or has no posterior.
+    It counts as more informative if the previous package is missing or either has no posterior.
     """
     if not before.is_file():
         return True
@@ -32,7 +33,7 @@ def says_more(before: Path, package: bytes) -> bool:
 
 
 def _variance(package: bytes) -> float | None:
-    """Posterior variance of the classes in a package of this server's own; None: it has none."""
+    """Return the summed posterior variance of a package's classes; None without a posterior."""
     try:
         tensors = weights_package.sections(package)["tensors"]
     except DecodeError:

@@ -1,12 +1,12 @@
-"""Taking in what a plant sends: signature, ledger coverage, whether it was asked for, plausible.
+"""Intake of releases: checks of signature, ledger coverage, query and plausibility.
 
-The same function behind both paths. Over the network the checkpoint was cosigned before the
-release was sent. A file from a site without a network carries the consistency proof instead, and
-the checkpoint is cosigned here, by the same memory.
+Both paths use the same checks. Over the network the checkpoint was cosigned before the release was
+sent. A file from a site without a network carries a consistency proof instead, and the checkpoint
+is cosigned here, against the same stored checkpoint.
 
-A release that cannot be what it says (``plausibility``) was made and charged all the same: it is
-kept, in quarantine, where it enters nobody's weights until the operator says so. A public statement
-(epsilon 0) has no numbers: it is kept as a release is, and enters the weights of its plant alone.
+An implausible release (``plausibility``) was made and charged all the same: it is stored in
+quarantine, and enters no weights until the operator accepts it. A public statement (epsilon 0) has
+no numbers: it is stored like a release, and enters only the weights of its own plant.
 """
 
 import logging
@@ -35,14 +35,14 @@ from wg_server.store.sites import Store
 log = logging.getLogger(__name__)
 
 QUARANTINED = "quarantined"
-"""Why a site's part of a campaign ended: its release is kept, and not used."""
+"""Code of a task whose release is in quarantine."""
 
 Covered = CoveredStatistics | CoveredStatement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Terms of a campaign that a release must meet: encoder and privacy guarantee."""
+    """Terms of a query that a release must meet: encoder, price and kind of statistics."""
 
     encoder: str
     epsilon: str
@@ -53,12 +53,12 @@ class Asked:
 def accept(
     site: Site, data: bytes, terms: Asked, *, witness: Witness, current_time: float
 ) -> StoredRelease:
-    """Verify a covered release of a site against what it was asked.
+    """Verify a covered release of a site against the query that it answers.
 
     Raises:
         DecodeError: The bytes are not a covered release.
-        VerificationError: It is not signed, not covered by a witnessed ledger, or not what was
-            asked for.
+        VerificationError: The release is not validly signed, not covered by a witnessed ledger, or
+            does not match the query.
     """
     statistics = _decode(data)
     plant = _open(site, statistics, witness.name, witness.public_key)
@@ -82,16 +82,16 @@ def accept(
 def accept_file(
     store: Store, data: bytes, *, encoder: str, witness: Witness, current_time: float
 ) -> StoredRelease:
-    """Verify what came as a file, witness its ledger if nobody did, and keep it.
+    """Verify a release from a file, cosign its ledger if necessary, and store it.
 
-    Whether it is ``used`` is for the caller to look at.
+    The caller must check whether the release is usable.
 
     Raises:
         ConfigError: The site is not enrolled.
         DecodeError: The bytes are not a covered release.
-        VerificationError: It does not hold, or is of another encoder.
-        WitnessRefused: The site's ledger contradicts what was seen of it before. The file is kept
-            for auditors: what is in it was charged, perhaps on another copy of the ledger.
+        VerificationError: The release is invalid, or made with another encoder.
+        WitnessRefused: The site's ledger contradicts an earlier checkpoint. The file is stored for
+            auditors: its release was charged, perhaps on another copy of the ledger.
     """
     statistics = _decode(data)
     claimed_release = _claimed_recipient(statistics)
@@ -120,7 +120,7 @@ def accept_file(
 
 
 def open_recipient(row: StoredRelease) -> Recipient:
-    """The plant that sent something which was verified when it came; errors as ``open_release``."""
+    """Return the plant of a stored release or statement; errors as in ``open_release``."""
     if row.epsilon == protocol.FREE:
         return stated_by(row)
     release = open_release(row)
@@ -128,12 +128,16 @@ def open_recipient(row: StoredRelease) -> Recipient:
 
 
 def stated_by(row: StoredRelease) -> Recipient:
-    """The same without what it released; raises ``DecodeError``: the store is damaged."""
+    """Return the plant of a stored release or statement, without its statistics.
+
+    Raises:
+        DecodeError: The store is damaged.
+    """
     return _claimed_recipient(_decode(row.data))
 
 
 def open_release(row: StoredRelease) -> Release:
-    """Open a release that was verified when it came.
+    """Open a stored release, which was verified when it was received.
 
     Raises:
         DecodeError: The store is damaged.
@@ -145,10 +149,10 @@ def open_release(row: StoredRelease) -> Release:
 
 
 def check_used(release: StoredRelease) -> None:
-    """Refuse a release that is not to be used.
+    """Refuse a release that must not be used.
 
     Raises:
-        VerificationError: It is in quarantine, or was rejected.
+        VerificationError: The release is in quarantine, or was rejected.
     """
     if not release.is_usable:
         reasons = "; ".join(release.reasons.splitlines()) or "no reason is on record"
@@ -159,10 +163,10 @@ def check_used(release: StoredRelease) -> None:
 
 
 def check_witnesses(site: Site, release: Covered, witness: Witness) -> None:
-    """Check the quorum of cosignatures that ``server.yaml`` wants, this server counted as one.
+    """Check that a release has the quorum of cosignatures in ``server.yaml``, this server included.
 
     Raises:
-        VerificationError: They did not.
+        VerificationError: Too few known witnesses cosigned the ledger.
     """
     for text in release.proofs:
         note = proof.decode(text, subject="proof").note
@@ -184,14 +188,14 @@ def _is_cosigned(note: Note, witness: WitnessPolicy) -> bool:
 
 
 def _decode(data: bytes) -> Covered:
-    """Decode a file by the kind that it says it is of."""
+    """Decode a file according to the kind in its container."""
     if container.kind_of(data) == covered_files.STATEMENT_KIND:
         return covered_files.decode_statement(data)
     return statistics_file.decode_covered(data)
 
 
 def _claimed_recipient(release: Covered) -> Recipient:
-    """The plant as a file names it; whether that holds is not checked."""
+    """Return the plant that a file names, without verification."""
     if isinstance(release, CoveredStatistics):
         return releasing(statistics_file.read_manifest(release.release))
     statement = entries.decode(release.entry, subject="statement entry")
@@ -223,7 +227,7 @@ def _open(
 
 
 def _price(plant: Recipient) -> tuple[str, str]:
-    """Epsilon and delta of what a plant sent."""
+    """Return epsilon and delta of a release; both are ``0`` for a statement."""
     if plant.release is None:
         return protocol.FREE, protocol.FREE
     return plant.release.manifest.epsilon, plant.release.manifest.delta

@@ -1,4 +1,4 @@
-"""One site's trouble is its own: what fails in its part of a campaign ends that part alone."""
+"""Isolation of failures: an error in one site's task of a campaign ends only that task."""
 
 import logging
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def isolate(queue: CampaignQueue, campaign: str, site: str, step: str) -> Iterator[None]:
-    """Let whatever is raised inside fail one site's part of a campaign.
+    """Mark one site's task as failed if the body raises.
 
     Raises:
-        StorageError: Disk or database cannot be written: no site's fault, and it may pass.
+        StorageError: The disk or database cannot be written, which is no fault of the site.
     """
     try:
         yield
@@ -24,6 +24,6 @@ def isolate(queue: CampaignQueue, campaign: str, site: str, step: str) -> Iterat
     except WgError as error:
         log.warning("campaign %s: %s of %s: %s", campaign, step, site, error)
         queue.update(campaign, site, state="failed", code=error.code)
-    except Exception:  # a bug, or what a hostile answer caused: the others' campaign goes on
+    except Exception:  # a bug, or the effect of a hostile answer: the campaign continues
         log.exception("campaign %s: %s of %s", campaign, step, site)
         queue.update(campaign, site, state="failed", code=InternalError.code)

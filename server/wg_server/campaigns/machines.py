@@ -1,7 +1,8 @@
-"""Sites that a campaign for machine statistics does not ask: they state no machine that is read.
+"""Selection of sites that a campaign for machine statistics asks.
 
-The server knows the data sheet of a site that released or stated before. One that it has heard
-nothing of is asked, and answers with one word where it has none.
+The server knows the data sheet of a site that released or stated before; it skips a site whose data
+sheet names no supported machine. A site without an earlier answer is asked, and refuses with a code
+if it has no such machine.
 """
 
 import logging
@@ -17,13 +18,13 @@ log = logging.getLogger(__name__)
 
 
 def kinds(home: ServerHome, version: Version) -> tuple[str, ...]:
-    """Name the kinds of machine that the encoder reads and the generator makes networks for.
+    """Return the machine kinds that the encoder reads and that use statistics.
 
-    Those are left out for which its card ships nothing that a statistic changes. Loads torch, which
-    no process that carries messages does.
+    A kind is left out if, by the model card, the generator makes none of its networks from a
+    statistic. This function imports torch, which no process that carries messages does.
 
     Raises:
-        ConfigError: There are none.
+        ConfigError: There is no such kind.
         DecodeError, VerificationError: The encoder is damaged.
     """
     from wg_common.nets.encoder.module import load_encoder
@@ -45,7 +46,7 @@ def kinds(home: ServerHome, version: Version) -> tuple[str, ...]:
 
 
 def without_machine(store: Store, sites: Sequence[str], machine_kinds: Sequence[str]) -> list[str]:
-    """Name those of some sites whose newest word states no machine of these kinds."""
+    """Return the sites whose newest answer declares no machine of these kinds."""
     newest = store.newest_answers()
     return [
         site for site in sites if site in newest and not _states(store, newest[site], machine_kinds)
@@ -53,7 +54,7 @@ def without_machine(store: Store, sites: Sequence[str], machine_kinds: Sequence[
 
 
 def _states(store: Store, release_id: str, machine_kinds: Sequence[str]) -> bool:
-    """Look for such a machine in a release or statement; one that cannot be read may name it."""
+    """Return whether an answer may declare such a machine; True if it is unreadable."""
     try:
         sheet = intake.stated_by(store.release(release_id)).data_sheet
     except WgError as error:

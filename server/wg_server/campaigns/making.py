@@ -1,7 +1,7 @@
-"""Packages are made in processes of their own: what they take in memory is given back with them.
+"""Making of packages in separate processes, which return their memory when they end.
 
-Generation needs torch and a generator, some 250 MB that the process which carries messages does
-not have.
+Generation needs torch and a generator, about 250 MB that the process which carries messages does
+not load.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ log = logging.getLogger(__name__)
 
 PROCESSES = max(1, min(4, (os.cpu_count() or 1) // 2))
 
-_CONTEXT = multiprocessing.get_context("spawn")  # A fork would copy threads that hold locks
+_CONTEXT = multiprocessing.get_context("spawn")  # A fork could copy locks held by threads
 
 
 class MakingProcess:
-    """A ``MakePackage`` for one thread, with one process as long as there is something to make."""
+    """``MakePackage`` for one thread, which runs in a process that is started on demand."""
 
     def __init__(self) -> None:
         self._executor: ProcessPoolExecutor | None = None
@@ -50,10 +50,10 @@ class MakingProcess:
         *,
         tries: int = 2,
     ) -> bytes:
-        """See ``packaging.make_package``; ``pools`` are the process's own.
+        """Make a package, see ``packaging.make_package``; the process opens its own ``pools``.
 
         Raises:
-            InternalError: The process was killed, as the system does where memory is short.
+            InternalError: The process was killed, for instance by the system for lack of memory.
         """
         task = home.root, plant, request_id, identity
         for _ in range(tries):
@@ -65,7 +65,7 @@ class MakingProcess:
         raise InternalError("the process that makes packages was killed again")
 
     def stop_process(self) -> None:
-        """Let the process go."""
+        """Stop the process, if one runs."""
         if self._executor is not None:
             self._executor.shutdown()
             self._listener.stop()
@@ -82,14 +82,14 @@ class MakingProcess:
 
 
 class _Relay(logging.Handler):
-    """Says here what a process logged."""
+    """Log handler that passes a process's log records on to this process's loggers."""
 
     def emit(self, record: logging.LogRecord) -> None:
         logging.getLogger(record.name).handle(record)
 
 
 def _begin(records: Any, level: int) -> None:
-    """Make a process ready: it logs to the one that started it, and ends with it."""
+    """Initialise a process: it logs to its parent, and ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(level=level, handlers=[logging.handlers.QueueHandler(records)], force=True)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -1,7 +1,8 @@
-"""Proofs that a site's release is among those that a package for it was made from.
+"""Membership proofs: a site's release is among the releases that its package was made from.
 
-A package names the root of a tree of releases and their number. Which sums that tree is of is kept
-(``store.pools``), so that a path to the root can be shown for as long as the package is here.
+A package names the root and size of a Merkle tree of releases. The store keeps the sums that each
+tree covers (``store.pools``), so that an inclusion proof can be made as long as the package exists
+here.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from wg_server.store.sites import Store
 
 
 def memberships(home: ServerHome, store: Store, site: str) -> Iterator[Membership]:
-    """One for each package of a site that is still here and whose tree has the site's release.
+    """Yield a proof for each stored package of a site whose tree contains the site's release.
 
     Raises:
         DecodeError: A package is damaged.
@@ -32,7 +33,7 @@ def memberships(home: ServerHome, store: Store, site: str) -> Iterator[Membershi
         table = PoolTable(store.engine, manifest.generator)
         ids, release_id = table.tree(table.sums_of(manifest.pool_root)), manifest.own_release
         if release_id.encode() not in ids:
-            continue  # it stands alone, was left out as odd, or came after the sums were made
+            continue  # no pool has it, it is an outlier, or it came after the sums were made
         index = ids.index(release_id.encode())
         leaves = [merkle.leaf_hash(leaf) for leaf in ids]
         yield Membership(

@@ -1,4 +1,4 @@
-"""``wg-server offer``: a file by which plants try what is here, before they join."""
+"""Offer file with which plants try the server's models before they join (``wg-server offer``)."""
 
 import time
 from collections import Counter
@@ -21,8 +21,8 @@ def write_offer(home: ServerHome, out: Path) -> Offer:
     """Write the offer of the generator in use.
 
     Raises:
-        ConfigError: There is no generator, or none that holds.
-        DecodeError, VerificationError: It is damaged.
+        ConfigError: No usable generator is installed.
+        DecodeError, VerificationError: The generator is damaged.
     """
     version = versions.ready(home)
     generator = packaging.load_cached(version.heads, version.summary.generator)
@@ -49,7 +49,7 @@ def write_offer(home: ServerHome, out: Path) -> Offer:
 
 
 def _machines(version: Version) -> tuple[str, ...]:
-    """Kinds of machines whose data sheets the version makes networks from."""
+    """Return the kinds of machines for whose data sheets the version makes networks."""
     if version.summary.sheets is None or not version.uses_networks:
         return ()
     # torch is slow to import

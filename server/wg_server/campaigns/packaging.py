@@ -1,7 +1,7 @@
-"""Making a weights package for one site: generate, fill in the manifest, sign.
+"""Making of a weights package for one site: generate candidates, write the manifest, sign.
 
-The only place of the server, beside zoo and training, that needs torch; it is imported when the
-first package is made, so that serving starts fast.
+Besides zoo and training, this is the only part of the server that needs torch; it is imported when
+the first package is made, so that serving starts fast.
 """
 
 from __future__ import annotations
@@ -34,41 +34,44 @@ PACKAGE_LIFE = datetime.timedelta(days=30)
 
 
 class ReleasePools(Protocol):
-    """Pools of releases for the packages of one server: ``pools.StoredPools``."""
+    """Pools of releases for the packages of one server, see ``pools.StoredPools``."""
 
     def of(self, generator: str, priors: Priors, plant: Recipient) -> PooledReleases:
-        """Return the knowledge of other sites' releases about a plant's classes.
+        """Return the pooled releases of other sites for a plant's classes.
 
         Args:
             generator: SHA-256 of the generator's package, hex.
-            priors: Its variances.
+            priors: Variances of the generator.
         """
 
 
 MakePackage = Callable[[ServerHome, ReleasePools, Recipient, str, str], bytes]
-"""Makes the signed bytes of a ``.wgw`` for a plant: as ``make_package``."""
+"""Function that makes the signed bytes of a ``.wgw`` file for a plant, as ``make_package`` does."""
 
 
 def make_package(
     home: ServerHome, pools: ReleasePools, plant: Recipient, request_id: str, identity: str
 ) -> bytes:
-    """Generate candidates for a plant and pack them, signed.
+    """Generate candidates for a plant, and pack and sign them.
 
-    They are networks for the machine that it states and the statistics of it that it released,
-    where the generator knows it, and nothing else where these are a soft sensor; heads of known
-    kinds; and what it finishes to heads on the encoder, from the sums of its classes' kinds: free
-    post-processing of what other sites released. Where networks were made, and no other site has
-    released anything of its classes, the last are left out: they would say what class names say.
+    The candidates are networks for the machine that the plant declares and the machine statistics
+    that it released, if the generator supports them; heads of known kinds; and a posterior, from
+    which the plant computes heads on the encoder. The posterior is post-processing of other sites'
+    releases of its classes, and costs no privacy. If networks were made and no other site released
+    any of its classes, the posterior is left out, as it would add nothing to the class names. A
+    soft sensor is the only candidate of its package.
 
     Args:
-        request_id: Logical id of the delivery; the seed of samples.
-        identity: Identity of the generator's version.
+        pools: Pools of the other sites' releases.
+        plant: Recipient of the package.
+        request_id: Logical id of the delivery; it also seeds the samples.
+        identity: Id of the generator version.
 
     Raises:
-        ConfigError: The generator is not there, or has nothing for this plant that holds.
-        DecodeError: It cannot be read.
-        VerificationError: It is damaged.
-        DataError: It is for another encoder than the plant's.
+        ConfigError: The generator is missing, or has no usable candidate for this plant.
+        DecodeError: The generator cannot be read.
+        VerificationError: The generator is damaged.
+        DataError: The generator is for another encoder than the plant's.
     """
     version = versions.read(home, identity)
     condition, candidates, releases = _candidates(
@@ -98,12 +101,12 @@ def make_package(
 def _candidates(
     version: Version, pools: ReleasePools, plant: Recipient, *, seed: int
 ) -> tuple[Condition, dict[Candidate, Tensors], PooledReleases]:
-    """Generate a plant's candidates: what networks were made for, tensors, and others' releases."""
+    """Return the networks' condition, all candidates with tensors, and the pooled releases."""
     networks = stated.networks(version, plant, seed=seed)
     condition, architecture, for_machine = networks or (Condition(), "", ())
     heads: tuple[GeneratedCandidate, ...] = ()
     releases = NOTHING_POOLED
-    # A soft sensor has no classes, and heads state no numbers.
+    # A soft sensor predicts numbers, so that heads for classes are of no use.
     if version.uses_heads and architecture != catalogue.PROCESS_SENSOR:
         heads, releases = _generate(version, pools, plant)
     candidates = _manifest_entries(architecture, for_machine)
@@ -122,7 +125,7 @@ def _candidates(
 def _manifest_entries(
     architecture: str, candidates: Iterable[GeneratedCandidate]
 ) -> dict[Candidate, Tensors]:
-    """Tensors of candidates of one architecture, by what the manifest says of each."""
+    """Return the tensors of candidates of one architecture, by their manifest entries."""
     return {
         Candidate(
             name=candidate.name,
@@ -152,7 +155,7 @@ def _generate(
 
 @lru_cache(1)
 def load_cached(path: Path, generator: str) -> Generator:
-    """A generator's package by its SHA-256, hex; the newest one stays open."""
+    """Load a generator's package by its SHA-256, hex; the last one stays cached."""
     from wg_server.generator.weights.head_generation import load_generator
 
     loaded_generator = load_generator(path)

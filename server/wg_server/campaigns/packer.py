@@ -1,7 +1,7 @@
-"""Packages of all campaigns are made here, on threads of their own.
+"""Threads that make the packages of all campaigns.
 
-So asking goes on while weights are generated, and a campaign of a thousand sites does not keep a
-small one waiting: campaigns take turns, a package each.
+Sites are asked while weights are generated, and a campaign with a thousand sites does not delay a
+small one: campaigns take turns, one package each.
 """
 
 import logging
@@ -27,11 +27,11 @@ from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
 
-IDLE_SECONDS = 60.0  # Without work for so long, processes that make packages are let go
+IDLE_SECONDS = 60.0  # Idle time after which a process that makes packages is stopped
 
 
 class Packer:
-    """Makes the packages that it is told to; a task that is no more ``released`` is passed over."""
+    """Makes requested packages on threads; skips tasks that are no longer ``released``."""
 
     def __init__(self, home: ServerHome, store: Store, makers: Sequence[MakePackage]) -> None:
         self._home = home
@@ -50,12 +50,12 @@ class Packer:
         ]
 
     def start(self) -> None:
-        """Start working."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Finish the packages at hand, and end."""
+        """Finish the packages in progress, and end the threads."""
         with self._lock:
             self._ended = True
             self._lock.notify_all()
@@ -64,11 +64,11 @@ class Packer:
 
     @property
     def alive(self) -> bool:
-        """True while its threads live."""
+        """True while all its threads run."""
         return all(thread.is_alive() for thread in self._threads)
 
     def want(self, sites_by_campaign: Mapping[str, Iterable[str]]) -> None:
-        """Say which sites of which campaigns need a package now; what was said before is void."""
+        """Replace the requests: the sites of each campaign that need a package now."""
         with self._lock:
             requests = {
                 name: deque(site for site in sites if (name, site) not in self._at_work)
@@ -81,7 +81,7 @@ class Packer:
                 self._lock.notify_all()
 
     def made_some(self) -> bool:
-        """Return whether packages were made, or failed, since this was asked last."""
+        """Return whether packages were made, or failed, since the last call."""
         is_finished = self._made.is_set()
         self._made.clear()
         return is_finished
@@ -105,7 +105,7 @@ class Packer:
             self._made.set()
 
     def _next(self, maker: MakePackage) -> tuple[str, str] | None:
-        """The next campaign and site, or nothing at the end; without work a process is let go."""
+        """Return the next campaign and site, or None at the end; stops an idle maker's process."""
         with self._lock:
             while not self._lock.wait_for(lambda: self._turns or self._ended, IDLE_SECONDS):
                 _release_process(maker)
@@ -140,13 +140,13 @@ class Packer:
             if task.served and not says_more(self._home.package(task.delivery_id), data):
                 log.info("campaign %s: nothing better for %s", campaign_id, site)
                 self._home.package(delivery_id).unlink(missing_ok=True)
-                changes = {"state": "expired", "code": ""}  # it has a package, and keeps it
+                changes = {"state": "expired", "code": ""}  # the site keeps its package
             self._queue.update(campaign_id, site, made=look_time, **changes)
 
     def _package(
         self, maker: MakePackage, campaign: Campaign, task: Task, delivery_id: str
     ) -> bytes:
-        """The package of a task; it is made once, then it is its file."""
+        """Return the package of a task from its file, or make it and write the file."""
         path = self._home.package(delivery_id)
         if path.is_file():
             return atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
@@ -165,5 +165,5 @@ def _release_process(maker: MakePackage) -> None:
 
 
 def _better_id(task: Task) -> str:
-    """Return the id of a better package's delivery; after a kill it is the same."""
+    """Return the delivery id of a better package; it is the same after a restart."""
     return canonical.sha256_hex(f"{task.delivery_id} {task.package_sha256}".encode())[:32]

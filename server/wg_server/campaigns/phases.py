@@ -1,4 +1,4 @@
-"""The exchanges of a campaign with its sites: statistics are collected, packages delivered."""
+"""Phases of a campaign: collection of statistics, and delivery of packages."""
 
 import logging
 import time
@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """One exchange: what is sent to a site, and what its answer means.
+    """One exchange with the sites: the message, and the handling of its answer.
 
     Attributes:
         state: State of the tasks whose sites are asked.
         kind: Message type, one of ``wg_core.wire.protocol``.
-        request: Logical id of what a site is asked.
-        envelope: The message to a site; ``asked`` of its task is set.
-        accept: Checks an answer, and says how the task goes on: for ``CampaignQueue.update``.
+        request: Returns the logical id of a task's request.
+        envelope: Returns the message to a site; the task's ``asked`` is set.
+        accept: Checks an answer, and returns the changes of the task for ``CampaignQueue.update``.
     """
 
     state: str
@@ -43,7 +43,7 @@ class Phase:
 
 
 def collecting(store: Store, witness: Witness) -> Phase:
-    """Statistics queries out, covered releases in."""
+    """Return the phase that sends statistics queries and receives covered releases."""
 
     def envelope(campaign: Campaign, task: Task) -> Envelope:
         query = StatisticsQuery(
@@ -69,7 +69,7 @@ def collecting(store: Store, witness: Witness) -> Phase:
         release = intake.accept(
             site, answer.payload, terms, witness=witness, current_time=time.time()
         )
-        stored_release = store.find_release(release.release_id)  # the operator may have had a word
+        stored_release = store.find_release(release.release_id)  # the operator may have judged it
         is_used = release.is_usable if stored_release is None else stored_release.is_usable
         log.info("campaign %s: %s released %s", campaign.id, task.site, release.release_id)
         return {
@@ -91,7 +91,7 @@ def collecting(store: Store, witness: Witness) -> Phase:
 
 
 def delivering(home: ServerHome) -> Phase:
-    """Packages out, receipts in."""
+    """Return the phase that sends packages and receives receipts."""
 
     def envelope(campaign: Campaign, task: Task) -> Envelope:
         delivery = Delivery(
@@ -109,7 +109,7 @@ def delivering(home: ServerHome) -> Phase:
         log.info("campaign %s: delivered to %s", campaign.id, task.site)
         changes: dict[str, Any] = {"state": "delivered", "code": ""}
         if receipt.package_sha256 != task.package_sha256:
-            # It came before: this server was restored, and does not remember its first package.
+            # The plant got an earlier package that this server, restored since, does not know.
             log.warning("campaign %s: %s had a package already", campaign.id, task.site)
             return {**changes, "package_sha256": receipt.package_sha256}
         return changes

@@ -1,21 +1,23 @@
-"""Whether a release can be what it says it is: bounds that hold for every honest one.
+"""Plausibility of releases: bounds that every honest release satisfies.
 
-A release states its layout, its clip radius and its noise, and that is enough to bound it. With n
-the records of a class, u any record's part of its sum (``|u| <= radius``) and Z noise of standard
-deviation sigma on each of d entries, released is ``V = weight * sum(u) + Z``, so that::
+A release states its layout, its clip radius and its noise, which is enough to bound it. Let n be
+the number of records of a class, u a record's part of the class sum (``|u| <= radius``), and Z
+noise of standard deviation sigma on each of d entries. Then the released vector is ``V = weight *
+sum(u) + Z``, and::
 
     |V|^2 <= B^2 + 2 B sigma sqrt(2 x) + sigma^2 (d + 2 sqrt(d x) + 2 x),   B = weight * radius * n
 
-but for a probability of ``2 exp(-x)``: discrete Gaussian noise is subgaussian (Canonne, Kamath and
-Steinke 2020, Corollary 17), the middle term is a projection of it, and the last is the tail of its
-squared length (Hsu, Kakade and Zhang 2012, Theorem 2.1). n is bounded from the released counts in
-the same way. In a centred release all holds about every centre that the first part may give, since
-noise of the second part is independent of it.
+except with probability ``2 exp(-x)``: discrete Gaussian noise is subgaussian (Canonne, Kamath and
+Steinke 2020, Corollary 17), the middle term is a projection of it, and the last term is the tail of
+its squared length (Hsu, Kakade and Zhang 2012, Theorem 2.1). n is bounded from the released counts
+in the same way. In a centred release the bounds hold about every centre that the first part may
+give, since the noise of the second part is independent of it.
 
 *Guarantee.* An honest release is called implausible with a probability of at most ``FALSE_ALARMS``
-by these bounds together, whatever its records are. Post-processing of what was released: free.
-What is plausible need not be true: labels may be exchanged, and counts may be any that a schema
-holds. What such a release may do to others is bounded in ``generator.influence``.
+by all bounds together, whatever its records are. The check is post-processing of the release and
+costs no privacy. A plausible release need not be true: labels may be exchanged, and counts may take
+any value that the schema allows. The effect of such a release on other sites is bounded in
+``generator.influence``.
 """
 
 import math
@@ -43,12 +45,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """Numbers of records that the counts allow.
+    """Upper bounds on numbers of records, from the released counts.
 
     Attributes:
-        classes: Most of each class, ``[K]``.
-        total: Most of all, with and without a label.
-        root: Largest root of the sum of squares over classes.
+        classes: Bound for each class, ``[K]``.
+        total: Bound for all records, with and without a label.
+        root: Bound for the root of the sum of squares over classes.
         noise: Standard deviation of the noise on a count.
     """
 
@@ -59,19 +61,19 @@ class _Records:
 
 
 def reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
-    """Why a release cannot be what an honest plant releases; empty if it can.
+    """Return the reasons why no honest plant can have made a release; empty if it is plausible.
 
     Args:
-        statistics: The release; ``decode_release`` has held its noise against epsilon and delta.
+        statistics: The release; ``decode_release`` has checked its noise against epsilon and delta.
     """
     schema, sigma = statistics.schema, statistics.sigma
     problems = _layout(schema)
     if problems:
-        return tuple(problems)  # its bounds would be the sender's own
+        return tuple(problems)  # the sender would choose the bounds
     counts, sums, moments = schema.blocks
     values = statistics.integers.astype(np.float64)
     classes = len(schema.labels)
-    x = math.log((4 * classes + 8) / FALSE_ALARMS)  # as many tails as are bounded below
+    x = math.log((4 * classes + 8) / FALSE_ALARMS)  # union bound over all tails below
     counts_released = values[: counts.size] / schema.count_weight
     records, count_problems = _counts(schema, counts_released, sigma / schema.count_weight, x)
     problems += count_problems
@@ -108,7 +110,7 @@ def reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
 
 
 def _layout(schema: StatisticsSchema) -> list[str]:
-    """List deviations of bounds and shares from the public ones."""
+    """List deviations of the schema's bounds and shares from the public ones."""
     if schema.statistics == MACHINE:
         public = machine_schema(schema.encoder, schema.unit_rule)
     else:
@@ -131,7 +133,7 @@ def _layout(schema: StatisticsSchema) -> list[str]:
 def _counts(
     schema: StatisticsSchema, sums: Floats, std: float, x: float
 ) -> tuple[_Records, list[str]]:
-    """Derive numbers of records from the counts (the last one unlabelled), and list problems."""
+    """Bound the numbers of records by the counts (the last one: unlabelled), and list problems."""
     tail = std * math.sqrt(2 * x)
     problems = []
     if sums.min() < -tail:
@@ -144,8 +146,8 @@ def _counts(
         )
     upper_bounds = np.clip(sums + tail, 0.0, schema.capacity)
     total = float(np.clip(sums.sum() + tail * math.sqrt(len(sums)), 0.0, upper_bounds.sum()))
-    # A unit of several records counts by fractions, each rounded down to 1 / count_weight. Twice
-    # that, since the total is of rounded ones.
+    # A unit of several records counts by fractions, each rounded down to 1 / count_weight. The
+    # factor 2 allows for the total, which is of rounded fractions.
     rounding = 2 * total / schema.count_weight if schema.unit_rule == "weight" else 0.0
     classes = upper_bounds[:-1] + rounding
     total += rounding * len(sums)
@@ -157,13 +159,13 @@ def _counts(
 
 
 def _limit(exact: Floats | float, entries: int, sigma: float, x: float) -> Floats:
-    """Longest released vector of ``entries`` whose exact one is not longer than ``exact``."""
+    """Return the largest length of a noisy vector whose exact length is at most ``exact``."""
     bound = np.asarray(exact, dtype=np.float64)
     noise = sigma**2 * (entries + 2 * math.sqrt(entries * x) + 2 * x)
     square = np.square(bound) + 2 * bound * sigma * math.sqrt(2 * x) + noise
-    return np.asarray(np.sqrt(square) * (1 + 1e-9))  # of rounding in floating point
+    return np.asarray(np.sqrt(square) * (1 + 1e-9))  # margin for rounding
 
 
 def _printable(label: str) -> str:
-    """A label that a stranger chose, short and with nothing in it that a terminal acts on."""
+    """Return a label from an untrusted source, shortened and without control characters."""
     return ascii(label[:_NAME_LIMIT])

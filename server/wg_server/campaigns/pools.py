@@ -1,13 +1,13 @@
-"""The sums of all kinds are kept here: sites come, go, and are held against each other.
+"""Pools of releases by class set (kind): sites are added, removed and compared with each other.
 
-Whenever releases came, were judged or revoked, ``Pools.refresh`` brings the sums up to date; a
-package then costs the same with ten sites and with ten thousand (``generator.prior.pooling``).
+After releases were received, judged or revoked, ``Pools.refresh`` updates the sums; making a
+package then takes the same time with ten sites as with ten thousand (``generator.prior.pooling``).
 
-How much a release counts is settled when it comes: it is held against ``PEERS`` others with
-classes in common (``generator.prior.influence``). They are drawn by a keyed hash of their ids, so
-that no site can take a place among them by its name or by grinding ids. While kinds with classes in
-common have at most ``FEW`` sites, and whenever a kind has doubled, all its sites are judged anew:
-who came first was judged by few.
+The influence of a release is determined when it is added, by comparison with ``PEERS`` others that
+share classes (``generator.prior.influence``). Peers are drawn by a keyed hash of their ids, so that
+no site can become a peer by its name or by trying ids. While kinds that share classes have at most
+``FEW`` sites, and whenever a kind has doubled, all its sites are judged again, because the first
+sites were compared with few others.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ log = logging.getLogger(__name__)
 
 PEERS = 32
 FEW = 64
-CLASSES_LIMIT = 256  # Most classes of a kind: its sum grows with their square (17 MB here)
-KINDS_LIMIT = 64  # Most kinds that one package draws on; those with most classes in common first
+CLASSES_LIMIT = 256  # Classes of a kind; its sum grows with their square (17 MB here)
+KINDS_LIMIT = 64  # Kinds that a package uses, beginning with those that share most classes
 
 PAUSE = 30.0
 
@@ -51,17 +51,17 @@ _TRIES = 20
 
 
 class Pools:
-    """The sums of one generator under one encoder."""
+    """Pools of one generator and encoder."""
 
     def __init__(
         self, store: Store, encoder: str, generator: str, priors: Priors, secret: bytes
     ) -> None:
-        """Open them.
+        """Open the pools in a store.
 
         Args:
-            generator: SHA-256 of its package, hex.
-            priors: Its variances.
-            secret: What peers are drawn by.
+            generator: SHA-256 of the generator's package, hex.
+            priors: Variances of the generator.
+            secret: Key of the hash that draws peers.
         """
         self._store = store
         self._encoder = encoder
@@ -78,11 +78,11 @@ class Pools:
         )
 
     def refresh(self) -> None:
-        """Take in what came since, and take out what is not used any more.
+        """Add new usable releases to the pools, and remove releases that are no longer used.
 
-        A release that cannot be opened is left out, and named in the log. Where this was done a
-        moment ago, less than ``PAUSE`` times as long as a look at what there is took, nothing is
-        done. What is taken in costs its time once, and keeps nothing waiting.
+        A release that cannot be opened is left out and logged. After a refresh, calls do nothing
+        for ``PAUSE`` times the duration of its look-up, so that look-ups take a small share of the
+        time.
         """
         start = time.monotonic()
         if start < self._next:
@@ -125,7 +125,7 @@ class Pools:
             self._change(kind, tuple(sorted(labels_by_kind[kind])), close, removed_ids)
 
     def of_others(self, labels: Sequence[str], site: str) -> PooledReleases:
-        """Return the knowledge of the pools about a site's classes, without its own releases."""
+        """Return the pools that share classes with a site, without the site's own release."""
         label_set = set(labels)
         common = [(len(names & label_set), pool) for pool, names in self._kinds() if pool.sites]
         common.sort(key=lambda pair: (-pair[0], -pair[1].sites, pair[1].kind))
@@ -150,10 +150,11 @@ class Pools:
         close: Sequence[PooledRelease],
         removed_ids: set[str],
     ) -> None:
-        """Bring one kind up to date.
+        """Update one kind.
 
         Args:
-            close: Releases of this and of near kinds that are to be there, new ones among them.
+            close: Current releases of this and of near kinds, including new ones.
+            removed_ids: Ids of releases to remove.
         """
         members = {row.release_id: row for row in close if row.kind == kind}
         peers = heapq.nsmallest(PEERS + 1, close, key=lambda row: row.place)
@@ -172,7 +173,7 @@ class Pools:
                     pool = pool - self._part(present[release_id], labels)
             changes = 1 + (0 if stored_pool is None else stored_pool.changes)
             rows = []
-            for row in new_rows:  # each is read once: thousands do not stay in memory
+            for row in new_rows:  # one at a time: thousands would not fit into memory
                 rows.append(judged_row := self._judge_release(row, peers, labels, changes))
                 if judged_row.used:
                     pool = pool + self._part(judged_row, labels)
@@ -196,7 +197,7 @@ class Pools:
         labels: tuple[str, ...],
         changes: int,
     ) -> PooledRelease:
-        """A release that comes into a kind, with how much it counts."""
+        """Compare a new release with its peers, and return its row with the resulting influence."""
         site = self._evidence(row.release_id, labels)
         drawn_peers = [peer for peer in peers if peer.site != row.site][:PEERS]
         evidence = [self._evidence(peer.release_id, labels) for peer in drawn_peers]
@@ -220,7 +221,7 @@ class Pools:
         )
 
     def _part(self, row: PooledRelease, labels: tuple[str, ...]) -> Pool:
-        """Return a release's part in its kind's sum; the same whenever it is asked."""
+        """Return the contribution of a release to its kind's sum; it never changes."""
         site = self._evidence(row.release_id, labels)
         return pooling.of_site(self._priors, labels, replace(site, noise=site.noise + row.noise))
 
@@ -228,7 +229,7 @@ class Pools:
         return site_evidence(self._release(release_id).statistics, labels)
 
     def _row(self, manifest: StatisticsManifest) -> PooledRelease:
-        """A release that nobody has judged yet."""
+        """Return the row of a release that is not judged yet."""
         identity = manifest.release_id.encode()
         digest = hashlib.blake2b(identity, key=self._secret, digest_size=7).digest()
         return PooledRelease(
@@ -246,12 +247,12 @@ class Pools:
         return canonical.sha256_hex(canonical.encode((self._encoder, *sorted(labels))))
 
     def _kinds(self) -> list[tuple[StoredPool, frozenset[str]]]:
-        """The sums of all kinds, without their data, and their class names."""
+        """Return the pools of all kinds, without their data, with their class names."""
         return [(pool, frozenset(pool.names)) for pool in self._table.pools()]
 
     @staticmethod
     def _near(labels_by_kind: Mapping[str, frozenset[str]], kind: str) -> set[str]:
-        """Kinds with two classes in common with this one, itself among them."""
+        """Return the kinds that share at least two classes with this one, itself included."""
         labels = labels_by_kind[kind]
         return {name for name, names in labels_by_kind.items() if len(names & labels) > 1}
 
@@ -259,7 +260,7 @@ class Pools:
         return intake.open_release(self._store.release(release_id))
 
     def _tree(self, *kinds: tuple[str, int]) -> tuple[str, int]:
-        """Root of the tree of the releases in some sums, and how many they are."""
+        """Return root and size of the Merkle tree of the releases in some sums."""
         leaves = [merkle.leaf_hash(release_id) for release_id in self._table.tree(kinds)]
         if not leaves:
             return "", 0
@@ -268,7 +269,7 @@ class Pools:
         return root, len(leaves)
 
     def _sites_behind(self, kind: str, changes: int) -> Counter[str]:
-        """Count the sites of a kind's sum that stand behind each class."""
+        """Count, for each class, the releases in a kind's sum that agree on it."""
         rows = self._table.at(kind, changes)
         return Counter(name for row in rows for name in row.behind_names)
 
@@ -286,7 +287,7 @@ def _decode_pool(row: StoredPool | None, labels: Sequence[str], dimension: int) 
 
 
 class StoredPools:
-    """The sums of the generator in use, from a store: a ``packaging.ReleasePools``."""
+    """Pools of the generator in use, from a store; implements ``packaging.ReleasePools``."""
 
     def __init__(self, home: ServerHome, store: Store) -> None:
         self.store = store
@@ -294,12 +295,12 @@ class StoredPools:
         self._pools: tuple[str, str, Pools] | None = None
 
     def of(self, generator: str, priors: Priors, plant: Recipient) -> PooledReleases:
-        """See ``packaging.ReleasePools``."""
+        """Return the pooled releases of other sites, see ``packaging.ReleasePools``."""
         if self._pools is None or self._pools[:2] != (generator, plant.encoder):
             secret = hashlib.sha256(self._home.signing_key.read_bytes()).digest()
             pools = Pools(self.store, plant.encoder, generator, priors, secret)
             self._pools = generator, plant.encoder, pools
         pools = self._pools[2]
-        with locks.hold(self._home.root / "pools.lock"):  # of several processes one does the work
+        with locks.hold(self._home.root / "pools.lock"):  # one of several processes does the work
             pools.refresh()
         return pools.of_others(plant.labels, plant.site)

@@ -1,6 +1,7 @@
-"""Where each site of a campaign stands, in words: what is, why, and what a person can do about it.
+"""Status of each site of a campaign in words: state, cause, and what a person can do.
 
-For command lines and pages; the sentences are in ``wording``. Nothing here decides anything.
+The texts are for command lines and pages, and are stored in ``wording``. Nothing here makes a
+decision.
 """
 
 from dataclasses import dataclass
@@ -14,12 +15,12 @@ from wg_server.store.campaigns import NO_MACHINE, NO_NAMES, NOT_WORTH, OPEN_TASK
 from wg_server.store.troubles import Sight
 
 GENERATOR = "generator"
-"""Why a site's part ended: the generator of its campaign cannot be used."""
+"""Code of a campaign's end: its generator cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a site stands where it does, and what to do; either may be empty: nothing is amiss."""
+    """Cause of a site's status, and what to do about it; both may be empty."""
 
     why: str
     do: str = ""
@@ -28,7 +29,7 @@ class Reason:
 def of_task(
     campaign: Campaign, task: Task, sight: Sight, current_time: float, language: Code = ENGLISH.code
 ) -> Reason:
-    """Why a site's part of a campaign stands where it does.
+    """Return the reason for the status of a site's task.
 
     Args:
         current_time: Unix time.
@@ -54,7 +55,7 @@ def of_task(
 
 
 def of_site(sight: Sight, current_time: float, language: Code = ENGLISH.code) -> Reason:
-    """Why an enrolled site is not there; empty if it is, or is not enrolled."""
+    """Return the reason why an enrolled site is offline; empty if it is online or not enrolled."""
     if sight.state != "enrolled":
         return Reason("")
     return _reason_of_absence(
@@ -63,7 +64,11 @@ def of_site(sight: Sight, current_time: float, language: Code = ENGLISH.code) ->
 
 
 def of_keys(follows: bool, language: Code = ENGLISH.code) -> Reason:
-    """Give the reason of a site that has not followed a change of keys, and the remedy."""
+    """Return the reason why a site has not followed a change of keys.
+
+    Args:
+        follows: True if it still can follow without a new token.
+    """
     say = Speaker(language)
     if follows:
         return Reason(say("keys of before"), say("do start"))
@@ -71,7 +76,7 @@ def of_keys(follows: bool, language: Code = ENGLISH.code) -> Reason:
 
 
 def of_campaign(campaign: Campaign, current_time: float, language: Code = ENGLISH.code) -> str:
-    """Say in one sentence what a campaign waits for, or how it ended."""
+    """Describe in one sentence what a campaign waits for, or how it ended."""
     say = Speaker(language)
     progress = campaign.progress
     received_count, served_count, count = (
@@ -121,7 +126,7 @@ def _under_way(
 
 
 def _when_enough(say: Speaker, campaign: Campaign) -> str:
-    """When packages are made while there are too few releases for them."""
+    """Describe when packages are made while too few releases are in."""
     coming = campaign.progress.states["waiting"] + campaign.progress.released_sites
     if coming < campaign.min_sites:
         return say("too few", wanted=campaign.min_sites, n=coming)
@@ -151,7 +156,7 @@ def _reason_of_delivery(
 
 
 def _reason_of_end(say: Speaker, task: Task, sight: Sight, current_time: float) -> Reason:
-    """Why a part is refused, failed or expired."""
+    """Return the reason why a task was refused, failed or expired."""
     if sight.state == "revoked":
         return Reason(say("site revoked"), say("do revoked"))
     trouble = _reason_of_absence(say, task.code, task.figure, task.updated)
@@ -163,7 +168,7 @@ def _reason_of_end(say: Speaker, task: Task, sight: Sight, current_time: float) 
             else say("left out now", why=trouble.why)
         )
         return Reason(why, say("do, retry", do=trouble.do))
-    if task.state == "failed":  # a word of this server's own, whatever plants mean by it
+    if task.state == "failed":  # a code of this server, even if plants use the same one
         why = say(_WHY.get(task.code, ""))
         do = say(_DO[task.code] if task.code in _WHY and task.code in _DO else "do log")
     else:
@@ -175,7 +180,7 @@ def _reason_of_end(say: Speaker, task: Task, sight: Sight, current_time: float) 
 def _reason_of_absence(
     say: Speaker, code: str, figure: float, current_time: float
 ) -> Reason | None:
-    """Give the reason that keeps a site away, from the word and figure of ``absence``."""
+    """Return the reason of a site's absence for a code and figure of ``absence``, or None."""
     if code not in _AWAY:
         return None
     do = say(_AWAY[code])
@@ -195,7 +200,7 @@ _WHY = {
     "internal": "why internal",
     "config": "why config",
 }
-"""Words of this server's own; those of plants are in ``wg_core.wire.fleet``."""
+"""Texts of this server's own codes; the codes of plants are in ``wg_core.wire.fleet``."""
 
 _AWAY = {
     absence.CERTIFICATE: "do certificate-expired",
@@ -206,7 +211,7 @@ _AWAY = {
     absence.SILENT: "do no-answer",
     absence.NOT_FETCHED: "do not-fetched",
 }
-"""What to do about a site that is not there."""
+"""Advice for each code of a site's absence."""
 
 _DO = {
     intake.QUARANTINED: "do quarantined",

@@ -1,4 +1,4 @@
-"""A release that was taken in, and the plant that a package is made for."""
+"""Accepted releases, and the plant that a package is made for."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from wg_core.wire.statistics_file import StatisticsManifest
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A release, opened."""
+    """Opened release: manifest and statistics."""
 
     manifest: StatisticsManifest
     statistics: NoisyStatistics
@@ -19,14 +19,14 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipient:
-    """The plant that a package is made for, by what it sent.
+    """Plant that a package is made for, as described by its release or statement.
 
     Attributes:
         site: Name of the site.
         encoder: SHA-256 of its public encoder, hex.
         labels: Label domain, in the order of class rows.
-        data_sheet: What it states in public of the source of its records; None: nothing.
-        release: What it released; None: nothing but this was stated, and the epsilon is 0.
+        data_sheet: Declared data sheet of its machine, or None.
+        release: Release of the plant; None for a public statement, whose epsilon is 0.
     """
 
     site: str
@@ -37,24 +37,24 @@ class Recipient:
 
     @property
     def release_id(self) -> str:
-        """Id of the release; empty where there is none."""
+        """Id of the release; empty if there is none."""
         return "" if self.release is None else self.release.manifest.release_id
 
     @property
     def statistics(self) -> Statistics:
-        """Statistics that it released; those of one that released nothing count as of classes."""
+        """Kind of the released statistics; ``classes`` if there is no release."""
         return CLASSES if self.release is None else self.release.manifest.schema.statistics
 
     @property
     def machine(self) -> NoisyStatistics | None:
-        """Machine statistics, if it released these."""
+        """Released machine statistics, or None."""
         if self.release is None or self.statistics != MACHINE:
             return None
         return self.release.statistics
 
 
 def releasing(manifest: StatisticsManifest, release: Release | None = None) -> Recipient:
-    """The plant that a release's manifest names; with what it released, where that is opened."""
+    """Return the plant that a release's manifest names, with the opened release if given."""
     return Recipient(
         site=manifest.site,
         encoder=manifest.schema.encoder,
@@ -65,7 +65,7 @@ def releasing(manifest: StatisticsManifest, release: Release | None = None) -> R
 
 
 def stating(statement: PublicStatement) -> Recipient:
-    """The plant that made a public statement."""
+    """Return the plant that made a public statement."""
     return Recipient(
         site=statement.site,
         encoder=statement.encoder,

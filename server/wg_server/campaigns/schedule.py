@@ -1,17 +1,17 @@
-"""When what is due in a campaign: pure functions of the campaign, its sites and the time.
+"""Schedule of a campaign as pure functions of the campaign, its sites and the time.
 
-Each site has a clock of its own. It starts when asking is first allowed, starts anew when the site
-is first asked, and again when its package is there. So nobody's time runs out before the site was
-asked while it was there, and a site that is away holds up nobody else:
+Each site has its own clock. It starts when the campaign starts, restarts when the site is first
+asked, and again when its package is ready. No deadline therefore passes before a connected site was
+asked, and an offline site delays no other site:
 
-- In a campaign at epsilon 0, or for machine statistics, nobody waits for anybody: nothing is
-  pooled in it.
-- The first packages are made when ``min_sites`` releases are in and ``grace_seconds`` are over, or
-  when no other site is waited for.
+- In a campaign at epsilon 0, or for machine statistics, no site waits for another: nothing is
+  pooled.
+- The first packages are made when ``min_sites`` releases are in and ``grace_seconds`` have passed,
+  or when no further answer is awaited.
 - A site that releases later is served at once.
-- Where releases came that a site's package was made without, a better one is made, if it says more
-  (``improvement``): once when no other site is waited for any more, and else a day after the last.
-  No campaign stays open for that day.
+- If releases arrived after a site's package was made, a better one is made, provided that it is
+  more informative (``improvement``): once as soon as no further answer is awaited, else a day after
+  the previous package. No campaign stays open for that day.
 """
 
 from bisect import bisect_right
@@ -24,12 +24,12 @@ DAY_SECONDS = 86400.0
 
 
 def answer_by(campaign: Campaign, task: Task) -> float:
-    """When a site's time to answer the question is over, Unix seconds."""
+    """Return the deadline of a site's answer to the query, Unix seconds."""
     return (task.asked or task.opened) + campaign.collect_seconds
 
 
 def deadline(campaign: Campaign, task: Task) -> float | None:
-    """When a site's time for what it is asked is over; None if nothing is asked of it."""
+    """Return the deadline of a site's current step; None if the site is not asked anything."""
     if task.state == "waiting":
         return answer_by(campaign, task)
     if task.state == "packaged":
@@ -38,13 +38,13 @@ def deadline(campaign: Campaign, task: Task) -> float | None:
 
 
 def overdue(campaign: Campaign, current_time: float) -> list[Task]:
-    """Parts whose time is over."""
+    """Return the tasks whose deadline has passed."""
     ends = [(task, deadline(campaign, task)) for task in campaign.tasks]
     return [task for task, end in ends if end is not None and current_time > end]
 
 
 def packages_from(campaign: Campaign) -> float | None:
-    """When the first packages may be made, Unix seconds; zero: now; None: not known yet."""
+    """Return the earliest time of the first packages, Unix seconds; 0: now; None: unknown yet."""
     progress = campaign.progress
     if not campaign.is_pooled or not progress.states["waiting"] or progress.began:
         return 0.0
@@ -52,7 +52,7 @@ def packages_from(campaign: Campaign) -> float | None:
 
 
 def to_package(campaign: Campaign, current_time: float) -> list[Task]:
-    """Parts whose package is to be made; those that have none come first."""
+    """Return the tasks whose package is due, those without any package first."""
     begin = packages_from(campaign)
     if begin is None or current_time < begin:
         return []
@@ -61,7 +61,7 @@ def to_package(campaign: Campaign, current_time: float) -> list[Task]:
 
 
 def better_from(campaign: Campaign, task: Task) -> float | None:
-    """When a better package may be made for a site that has one; None: no release came since."""
+    """Return the earliest time of a site's better package; None if no other release arrived."""
     if task.state != "delivered":
         return None
     arrivals = campaign.arrivals
@@ -73,12 +73,12 @@ def better_from(campaign: Campaign, task: Task) -> float | None:
 
 
 def to_improve(campaign: Campaign, sites: Collection[str], current_time: float) -> list[Task]:
-    """Parts of ``sites`` for which a better package is to be made."""
+    """Return the tasks of ``sites`` for which a better package is due."""
     begins = [(task, better_from(campaign, task)) for task in campaign.tasks if task.site in sites]
     return [task for task, begin in begins if begin is not None and current_time >= begin]
 
 
 def is_over(campaign: Campaign, sites: Collection[str], current_time: float) -> bool:
-    """Return whether nothing is left to do, also nothing better for ``sites`` that is due."""
+    """Return whether no task is open and no better package for ``sites`` is due."""
     open_tasks = any(task.state in OPEN_TASKS for task in campaign.tasks)
     return not open_tasks and not to_improve(campaign, sites, current_time)

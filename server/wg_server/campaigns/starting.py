@@ -1,4 +1,4 @@
-"""Queueing a campaign, and trying a site again, as an operator asks for it: command or page."""
+"""Start of a campaign, and retry of a site, for the operator's commands and pages."""
 
 import datetime
 from collections.abc import Sequence
@@ -18,26 +18,27 @@ from wg_server.store.queue import GRACE_SECONDS, CampaignQueue, NewCampaign, new
 from wg_server.store.sites import Store
 
 DEADLINE = datetime.timedelta(hours=24)
-"""Of a campaign whose order names none."""
+"""Default of a campaign's time limits."""
 
-_PURPOSE = grammar.Printable(grammar.SENTENCE_LIMIT)  # It goes on every ledger
+_PURPOSE = grammar.Printable(grammar.SENTENCE_LIMIT)  # Recorded on every ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """Order of an operator for a campaign.
+    """Operator's order of a campaign.
 
     Attributes:
-        sites: Names; empty: all that are enrolled.
-        epsilon: Asked of each site, decimal string; ``0``: its public statement alone.
-        delta: Asked of each site, decimal string.
-        purpose: What the releases are for.
-        collect_seconds: How long a site may take to answer; None: as ``server.yaml`` says.
-        deliver_seconds: How long it may take to fetch; None: as ``server.yaml`` says.
-        min_sites: Releases to wait for; None: 2, or as many as there are.
-        statistics: What they are asked for.
-        grace_seconds: How long to wait for the other sites after that.
-        asks_unshared: Ask for class statistics also where no other site is known to share a class.
+        sites: Names of the sites to ask; empty: all enrolled sites.
+        epsilon: Epsilon asked of each site, decimal string; ``0``: only its public statement.
+        delta: Delta asked of each site, decimal string.
+        purpose: Purpose of the query.
+        collect_seconds: Time limit of a site's answer; None: ``DEADLINE``.
+        deliver_seconds: Time limit within which a site fetches its package; None: ``DEADLINE``.
+        min_sites: Number of releases to wait for; None: 2, or 1 for a single site.
+        statistics: Kind of statistics asked for.
+        grace_seconds: Time to wait for the remaining sites after that.
+        asks_unshared: True: ask for class statistics even if no other site is known to share a
+            class.
         id: Id of the campaign.
     """
 
@@ -83,13 +84,13 @@ def overlap(store: Store, version: Version) -> Overlap:
 
 
 def start(home: ServerHome, store: Store, order: Order) -> Campaign:
-    """Queue a campaign; its packages are made with the generator that is installed now.
+    """Queue a campaign, whose packages are made with the currently installed generator.
 
-    Sites at which a release of class statistics buys nothing are not asked, named or not, unless
-    the order says so; machine statistics are asked of whom it names.
+    Sites that cannot gain from releasing class statistics are skipped, even if named, unless the
+    order says otherwise. Machine statistics are asked of all named sites.
 
     Raises:
-        ConfigError: A site is not enrolled, none is worth asking, there is no encoder yet, or no
+        ConfigError: A site is not enrolled, no site is worth asking, there is no encoder yet, or no
             generator is installed.
         DecodeError: The generator's model card cannot be read.
         VerificationError: The generator is damaged.
@@ -143,13 +144,14 @@ def start(home: ServerHome, store: Store, order: Order) -> Campaign:
 
 
 def retry(home: ServerHome, store: Store, campaign_id: str, site: str) -> Campaign:
-    """Try one site again, as ``CampaignQueue.retry``.
+    """Retry one site, see ``CampaignQueue.retry``.
 
-    Where the generator that the campaign began with is gone or damaged it goes on with the one that
-    is installed.
+    If the campaign's generator is missing or damaged, the campaign continues with the installed
+    one.
 
     Raises:
-        ConfigError: As of ``CampaignQueue.retry``, or no generator can be used.
+        ConfigError: The site cannot be retried, see ``CampaignQueue.retry``, or no generator is
+            usable.
         DecodeError: The generator's model card cannot be read.
         VerificationError: The generator is damaged.
     """

@@ -1,7 +1,7 @@
-"""Networks for what a plant states in public of its machine, and for its machine statistics.
+"""Networks for a plant's declared machine, from its data sheet and its machine statistics.
 
-Where a plant released none, or of fewer than ``privacy.schema.MACHINE_RECORDS`` records, networks
-are made from the data sheet alone.
+Networks are made from the data sheet alone if the plant released no machine statistics, or
+statistics of fewer than ``privacy.schema.MACHINE_RECORDS`` records.
 """
 
 import logging
@@ -22,15 +22,16 @@ log = logging.getLogger(__name__)
 def networks(
     version: Version, plant: Recipient, *, seed: int
 ) -> tuple[Condition, str, tuple[GeneratedCandidate, ...]] | None:
-    """Make networks for the machine that a plant states, those at the mean of latents first.
+    """Make networks for the machine that a plant declares, the one at the mean of latents first.
 
-    With the condition that they were made for, and their architecture. None where the plant states
-    no machine, the version has no generator for one, or the generator knows nothing of such a
-    machine or of such class names.
+    Returns:
+        The condition that they were made for, their architecture, and the networks. None if the
+        plant declares no machine, the version has no generator of networks, or this generator does
+        not support the machine or the class names.
 
     Raises:
         DecodeError: The generator's package cannot be read.
-        VerificationError: It is not the one that its card names.
+        VerificationError: The package is not the one that the model card names.
     """
     if plant.data_sheet is None or version.summary.sheets is None or not version.uses_networks:
         return None

@@ -1,12 +1,11 @@
-"""The campaign worker: collects statistics, has packages made and delivers them, for all campaigns.
+"""Campaign worker: collects statistics, and has packages made and delivered, for all campaigns.
 
-Any number of campaigns go on beside one another; what is due in each is decided in ``schedule``.
-All that must survive a restart is in the queue. Messages that are lost are sent again
-(``exchange``), so nothing is charged twice and nothing is applied twice, however often either side
-dies.
+Any number of campaigns run at the same time; ``schedule`` decides what is due in each. All state
+that must survive a restart is in the queue. Lost messages are sent again (``exchange``), so that
+nothing is charged or applied twice, however often either side restarts.
 
-Sites that refuse or do not answer in time are left out; the others are served (``partial``). A
-site's trouble ends its own part, and a campaign's trouble its own campaign.
+Sites that refuse or do not answer in time are left out, and the others are served (``partial``). An
+error of one site ends only its own task, and an error of one campaign only that campaign.
 """
 
 import logging
@@ -36,16 +35,17 @@ from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
 
-TICK_SECONDS = 0.1  # How often answers are looked for, while some are waited for
+TICK_SECONDS = 0.1  # Polling interval while messages are in flight
 LOOK_SECONDS = 0.5
-"""How often the queue is looked at, where nothing has changed that the worker knows of."""
+"""Interval of queue checks while nothing has changed that the worker knows of."""
 FULL_SECONDS = 5.0
 HANG_SECONDS = 300.0
-"""A turn of the worker that takes longer hangs: it makes no packages, and waits for no site."""
+"""Duration of a turn after which the worker counts as hanging; turns neither make packages nor wait
+for sites."""
 
 
 class CampaignWorker:
-    """Works on the queue on a thread of its own."""
+    """Works on the campaign queue in its own thread."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class CampaignWorker:
         self._packer = Packer(home, store, makers)
         phases = collecting(store, witness), delivering(home)
         self._phases = {phase.state: phase for phase in phases}
-        self._holder = holder  # None: another process leads, this one carries messages
+        self._holder = holder  # None: another process leads, this one only carries messages
         self._held = True
         self._failures: Counter[str] = Counter()
         self._news = self._unsent = False
@@ -75,19 +75,19 @@ class CampaignWorker:
         self._thread = threading.Thread(target=self._run, name="wg-campaigns")
 
     def start(self) -> None:
-        """Start working."""
+        """Start the threads."""
         self._packer.start()
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop soon; unfinished campaigns go on at the next start."""
+        """Stop soon; unfinished campaigns continue at the next start."""
         self._stop.set()
         self._packer.stop()
         self._thread.join()
 
     @property
     def alive(self) -> bool:
-        """True while the worker works: its threads live, and none hangs in its turn."""
+        """True while its threads run and no turn hangs."""
         turning = time.monotonic() - self._turned < HANG_SECONDS
         return turning and self._thread.is_alive() and self._packer.alive
 
@@ -109,7 +109,7 @@ class CampaignWorker:
         self._hang_up()
 
     def _wait(self, seconds: float) -> None:
-        """Wait so long, or until the worker stops, or a package was made."""
+        """Wait for a time, until the worker stops, or until a package was made."""
         end = time.monotonic() + seconds
         while (remaining := end - time.monotonic()) > 0:
             is_stopped, packages_made = (
@@ -124,16 +124,16 @@ class CampaignWorker:
         self._packer.want({})
         try:
             self._exchange.close()
-        except Exception:  # what ends a run may be broken as well
+        except Exception:  # closing the run may fail, too
             log.exception("campaign worker: messages on their way cannot be withdrawn")
 
     def _turn(
         self,
         *,
-        # However many sites there are: looks are so many times their own length apart
+        # Pause between looks, as a multiple of a look's duration
         look_share: float = 20.0,
     ) -> None:
-        """Take in what came, and see what is due: soon where there is news, else now and then."""
+        """Handle new replies and packages; at intervals, do all that is due in the queue."""
         replies = self._exchange.poll()
         self._news |= bool(replies) or self._packer.made_some()
         due = time.monotonic() >= (self._next_look if self._news else self._next_idle_look)
@@ -155,7 +155,7 @@ class CampaignWorker:
         self._next_idle_look = end + max(LOOK_SECONDS, look_share * took)
 
     def _ask_of(self, campaign_id: str, name: str) -> Ask | None:
-        """Return the request that one campaign now has for one site, if any."""
+        """Return the current request of a campaign to a site, or None."""
         try:
             campaign, site = self._queue.show(campaign_id, site=name), self._store.site(name)
             task = campaign.task(name)
@@ -167,7 +167,7 @@ class CampaignWorker:
         return Ask(campaign, task, site, phase)
 
     def _holds(self) -> bool:
-        """Return whether this process still serves the store; logs when that changes."""
+        """Return whether this process still serves the store; log a change."""
         if self._holder is None:
             return True
         holds = self._holder.holds()
@@ -177,7 +177,7 @@ class CampaignWorker:
         return holds
 
     def _look(self) -> list[Ask]:
-        """Do what is due in every campaign; returns what sites are to be asked."""
+        """Do what is due in every campaign, and return the current requests to sites."""
         ids = self._queue.active()
         sites = self._store.taking_part(ids)
         asks: list[Ask] = []
@@ -187,8 +187,8 @@ class CampaignWorker:
                 try:
                     campaign = self._current_campaign(campaign_id, sites)
                 except StorageError:
-                    raise  # a full disk or a lost database: all wait, and fail by their deadlines
-                except WgError as error:  # its generator: nothing else is read from a file here
+                    raise  # a full disk or a lost database concerns all campaigns
+                except WgError as error:  # the generator is unusable; nothing else is read here
                     log.warning("campaign %s: %s", campaign_id, error)
                     self._count_failure(campaign_id, str(error), reasons.GENERATOR)
                     continue
@@ -213,7 +213,7 @@ class CampaignWorker:
         return asks
 
     def _current_campaign(self, campaign_id: str, sites: Mapping[str, Site]) -> Campaign | None:
-        """One campaign as it is now, if it goes on; who leads takes it further first."""
+        """Return a campaign if it is running; the leading process advances it first."""
         if self._holder is not None:
             return self._advance(campaign_id, sites)
         try:
@@ -223,7 +223,7 @@ class CampaignWorker:
         return campaign if campaign.state == "running" else None
 
     def _count_failure(self, campaign_id: str, reason: str, code: str) -> None:
-        """End a campaign that failed again and again; nobody is asked for it meanwhile."""
+        """Count a failure of a campaign, and end the campaign after several."""
         work_tries = 5
         self._failures[campaign_id] += 1
         if self._holder is None:
@@ -233,10 +233,10 @@ class CampaignWorker:
             self._finish(campaign_id, reason=reason, code=code)
 
     def _advance(self, campaign_id: str, sites: Mapping[str, Site]) -> Campaign | None:
-        """Take one campaign as far as it goes by itself: as it is then, or nothing if it ended.
+        """Advance one campaign as far as possible, and return it; None if it is not running.
 
         Raises:
-            WgError: The generator that it began with cannot be used.
+            WgError: The campaign's generator cannot be used.
         """
         while True:
             try:
@@ -256,7 +256,11 @@ class CampaignWorker:
                 return campaign
 
     def _tidy_up(self, campaign: Campaign, sites: Mapping[str, Site]) -> bool:
-        """End parts whose time or site is gone, and begin better packages; whether any was."""
+        """End tasks that are overdue or whose site is gone, and start better packages.
+
+        Returns:
+            Whether any task changed.
+        """
         current_time = time.time()
         removed_ids = [
             task for task in campaign.tasks if task.state in OPEN_TASKS and task.site not in sites
@@ -274,7 +278,7 @@ class CampaignWorker:
         return bool(removed_ids or late or better)
 
     def _expire(self, campaign: Campaign, late: list[Task], current_time: float) -> None:
-        """Leave sites out whose time is over, and remember why."""
+        """Mark overdue tasks as expired, with the reason."""
         sights = troubles.sights(self._store, campaign=campaign.id)
         for task in late:
             code, figure = absence.of_overdue(task, sights[task.site], current_time)
@@ -292,7 +296,7 @@ class CampaignWorker:
         operators.record(self._store, actor, "campaign failed", campaign_id, is_ended.reason)
 
     def _delete_expired(self) -> None:
-        """Delete the files of packages that have expired; no plant would take them any more."""
+        """Delete the files of expired packages, which no plant accepts any more."""
         limit = time.time() - PACKAGE_LIFE.total_seconds()
         for path in self._home.packages.glob("*.wgw"):
             try:

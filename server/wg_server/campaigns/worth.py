@@ -1,9 +1,9 @@
-"""Whom a campaign for class statistics does not charge, and what the model card says of one.
+"""Benefit of a campaign: sites that would pay for nothing, and the model card's figures.
 
-A release adds nothing to its own site's weights; sites gain by those of others that have a class
-name in common. Names are known of sites that released, or that stated them at epsilon 0, where
-nothing is charged. Where a site's names are not known, or no other site has one of them, a charge
-would buy nothing that anybody knows of.
+A release adds nothing to its own site's weights: a site gains from the releases of others that
+share a class name. Class names are known of sites that released, or that stated them at epsilon 0,
+which costs nothing. If a site's class names are unknown, or no other site shares one, a charge has
+no known benefit.
 """
 
 import logging
@@ -21,29 +21,29 @@ from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
 
-NAMES_SHOWN = 12  # In one sentence
+NAMES_SHOWN = 12  # Largest number of names in one sentence
 STATISTIC_PAIR = "sheet and statistic over the sheet alone"
-"""Key on a card of machines: what a plant's statistic adds on standardised inputs."""
+"""Model card key of the gain by a plant's statistic, on standardised inputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """Class names that some sites have in common.
+    """Overlap of the class names of some sites.
 
     Attributes:
-        names: Names of each site; None: it has stated none.
+        names: Class names of each site; None if they are unknown.
     """
 
     names: Mapping[str, frozenset[str] | None]
 
     @property
     def common_names(self) -> dict[str, int]:
-        """Number of sites with each name that more than one has, most sites first."""
+        """Number of sites with each name that more than one site has, most sites first."""
         counts = Counter(name for names in self.names.values() for name in names or ())
         return {name: count for name, count in counts.most_common() if count > 1}
 
     def left_out(self) -> dict[str, str]:
-        """Reasons why sites are not charged: names are not known, or nobody shares one."""
+        """Return the code for each skipped site: its names are unknown, or none is shared."""
         shared_names = self.common_names.keys()
         reasons = {}
         for site, names in self.names.items():
@@ -54,7 +54,7 @@ class Overlap:
         return reasons
 
     def words(self) -> str:
-        """Say how many sites share class names, and which names these are."""
+        """Describe how many sites share class names, and which names these are."""
         shared_names = self.common_names
         sharing = len(self.names) - len(self.left_out())
         sentence = text(
@@ -71,8 +71,9 @@ class Overlap:
 def overlap(store: Store, sites: Sequence[str], generator: str) -> Overlap:
     """Compare the class names of some sites.
 
-    Class names are those of the sums of a generator (SHA-256 of its package, hex); releases that
-    are in none of these are opened.
+    Args:
+        generator: SHA-256 of the generator's package, hex. Class names come from its pools;
+            releases that are in none of them are opened.
     """
     newest, pooled_names = store.newest_answers(), PoolTable(store.engine, generator).class_names()
     release_ids = {site: newest.get(site, "") for site in sites}
@@ -83,7 +84,7 @@ def overlap(store: Store, sites: Sequence[str], generator: str) -> Overlap:
 
 
 def _class_names_of(store: Store, release_id: str) -> frozenset[str] | None:
-    """Class names of a release or statement; None: there is none, or it cannot be read."""
+    """Return the class names of a release or statement; None if it is missing or unreadable."""
     try:
         return frozenset(intake.stated_by(store.release(release_id)).labels) if release_id else None
     except WgError as error:
@@ -92,7 +93,7 @@ def _class_names_of(store: Store, release_id: str) -> frozenset[str] | None:
 
 
 def of_classes(card: Mapping[str, Any], epsilon: float) -> Iterator[str]:
-    """Say what a model card has of other sites' releases, at its largest epsilon up to this one."""
+    """Yield the card's gains from other sites' releases, at its largest epsilon up to this one."""
     card_epsilons = [value for value in (4, 1) if value <= epsilon]
     scenarios = card.get("scenarios", {})
     for value in card_epsilons[:1]:
@@ -110,7 +111,7 @@ def of_classes(card: Mapping[str, Any], epsilon: float) -> Iterator[str]:
 
 
 def of_machine(card: Mapping[str, Any]) -> Iterator[str]:
-    """Say what a model card has of a plant's own machine statistics, by the kind of machine."""
+    """Yield the card's gains from a plant's own machine statistics, by machine kind."""
     for kind, about in card.get("sheets", {}).get("kinds", {}).items():
         if not takes_statistic(card, kind):
             yield text(
@@ -135,13 +136,13 @@ def of_machine(card: Mapping[str, Any]) -> Iterator[str]:
 
 
 def takes_statistic(card: Mapping[str, Any], kind: str) -> bool:
-    """Tell whether a generator makes networks of a kind of machine from statistics."""
+    """Return whether a generator makes networks of a machine kind from statistics."""
     about = card.get("sheets", {}).get("kinds", {}).get(kind, {})
     return "conditioned" in about.get("ships", {}).values()
 
 
 def comma_list(names: Sequence[str]) -> str:
-    """The first of some names with commas, and whether there are more."""
+    """Join the first names with commas, and add an ellipsis if there are more."""
     return ", ".join([*names[:NAMES_SHOWN], *["…"][: len(names) > NAMES_SHOWN]])
 
 
