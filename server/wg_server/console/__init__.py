@@ -1,1 +1,1 @@
-"""The operator's view of a running server."""
+"""Console of a running server: pages, metrics and probes for its operator."""

@@ -1,4 +1,4 @@
-"""What an operator changes through the console; each is written in the operators' log first."""
+"""Actions of the console's forms; each is recorded in the operators' log before it runs."""
 
 import time
 from collections.abc import Callable
@@ -19,11 +19,11 @@ from wg_server.store.operators import record_action
 from wg_server.store.queue import GRACE_SECONDS, CampaignQueue
 from wg_server.store.releases import Standing
 
-HOURS_LIMIT = 24 * 365  # Longest span that a form takes, in hours
+HOURS_LIMIT = 24 * 365  # Longest duration in a form, in hours
 
 
 def invite(visit: Visit, form: Form) -> Response:
-    """Make a join token, and show it once."""
+    """Create a join token, and show it once."""
     name = protocol.check_site_name(field(form, "site").strip())
     seconds = _hours(form, "hours") or 3600.0
     again = bool(field(form, "again"))
@@ -34,7 +34,7 @@ def invite(visit: Visit, form: Form) -> Response:
 
 
 def revoke(visit: Visit, form: Form) -> Response:
-    """Shut a site out, if its name was typed."""
+    """Revoke a site if its name was typed as confirmation."""
     name = protocol.check_site_name(visit.request.path_params["site"])
     _check_confirmation(form, name)
     store = visit.source.store
@@ -44,7 +44,7 @@ def revoke(visit: Visit, form: Form) -> Response:
 
 
 def judge(visit: Visit, form: Form) -> Response:
-    """Accept or reject a release that is in quarantine."""
+    """Accept or reject a release."""
     release_id = protocol.check_release_id(visit.request.path_params["id"])
     word = visit.request.path_params["word"]
     if word not in _STANDINGS:
@@ -95,7 +95,7 @@ def change_campaign(visit: Visit, form: Form) -> Response:
 
 
 def retry(visit: Visit, form: Form) -> Response:
-    """Try one site of a campaign again."""
+    """Retry one site of a campaign."""
     home, store = visit.source.home, visit.source.store
     campaign_id = CampaignQueue(store.engine).show(visit.request.path_params["id"]).id
     name = protocol.check_site_name(field(form, "site"))
@@ -105,7 +105,7 @@ def retry(visit: Visit, form: Form) -> Response:
 
 
 def use_generator(visit: Visit, form: Form) -> Response:
-    """Install a generator, if its id was typed."""
+    """Install a generator if its id was typed as confirmation."""
     home, store = visit.source.home, visit.source.store
     version = versions.find(home, field(form, "id"))
     _check_confirmation(form, version.id[: versions.SHORT_ID])

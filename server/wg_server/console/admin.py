@@ -1,11 +1,12 @@
-"""The admin listener: probes for a supervisor, metrics for Prometheus, the console for people.
+"""Admin listener: probes for a supervisor, metrics for Prometheus, and the console.
 
-It binds to loopback unless the configuration says otherwise. Probes need nothing, and say one word,
-or one for each check; ``/metrics`` needs the bearer token in the home; the console, a login.
+It binds to loopback unless the configuration says otherwise. Probes need no authentication, and
+answer in one word, or in one line per check; ``/metrics`` needs the bearer token in the home, and
+the console needs a login.
 
 ========== =====================================================================================
-/livez     whether the process can go on; if not, start it anew
-/readyz    whether it can do its work now, a line for each check
+/livez     whether the process works; if not, restart it
+/readyz    whether the server can work now, one line per check
 /healthz   the same in one word
 /console   pages for operators (``app``)
 ========== =====================================================================================
@@ -29,11 +30,13 @@ def admin_app(
     probes: Sequence[Probe],
     console: Sequence[BaseRoute] = (),
 ) -> Starlette:
-    """The admin listener's application.
+    """Return the ASGI application of the admin listener.
 
     Args:
-        token: Bearer token.
-        registry: The series of ``/metrics``.
+        token: Bearer token of ``/metrics``.
+        registry: Metrics of ``/metrics``.
+        probes: Probes of the server.
+        console: Routes of the console.
     """
 
     def livez(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""The console as an application: its pages, forms and files, by path."""
+"""Routes of the console: its pages, forms and static files."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ _STATIC = Path(__file__).parent / "static"
 
 
 def console_routes(source: Source) -> list[BaseRoute]:
-    """Where the console's pages are."""
+    """Return the routes of the console."""
     form_seconds = 20.0
     console = Console(source)
 

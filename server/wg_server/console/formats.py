@@ -1,4 +1,4 @@
-"""How figures and times stand on a page, in the reader's language."""
+"""Formatting of figures and times on pages, in the reader's language."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -17,11 +17,11 @@ STATES: tuple[TaskState, ...] = (
     "expired",
     "cancelled",
 )
-"""States of parts, as they stand in a progress bar."""
+"""Task states in the order of a progress bar."""
 
 
 def filters(speech: Speech) -> Mapping[str, object]:
-    """Functions that templates call."""
+    """Return functions and values for templates."""
     current_time = time.time()
 
     def ago(seconds: float | None) -> str:
@@ -50,17 +50,17 @@ def filters(speech: Speech) -> Mapping[str, object]:
 
 
 def format_time(seconds: float) -> str:
-    """A time to the minute, UTC."""
+    """Format a time to the minute, UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def iso(seconds: float) -> str:
-    """A time for a machine."""
+    """Format a time as ISO 8601, UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def bar(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
-    """Pieces of a progress bar of width 100: state, left end, width."""
+    """Return the segments of a progress bar of width 100: state, left end, width."""
     total = sum(counts.values()) or 1
     pieces: list[tuple[str, float, float]] = []
     start = 0.0
@@ -73,7 +73,7 @@ def bar(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
 
 
 def size(number: int) -> str:
-    """Bytes for a person."""
+    """Format a number of bytes."""
     for unit, name in ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB")):
         if number >= unit:
             return f"{number / unit:.1f} {name}"

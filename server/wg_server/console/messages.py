@@ -1,11 +1,11 @@
-"""The words of the console's pages, in each language.
+"""Texts of the console's pages in each language.
 
-They stand in the catalogues of ``locale`` with a key each, in both languages, so that none can be
-missing. Sentences on where a site stands are in ``wg_server.campaigns.wording``. A text is plain,
-never markup: pages escape it.
+The catalogues in ``locale`` hold each text under a key in both languages, so that none can be
+missing. Texts on the status of sites are in ``wg_server.campaigns.wording``. A text is plain, never
+markup: pages escape it.
 
-Why an operator's action failed, and what the operators' log says beside it, is kept in English and
-told by its shape, as plants' errors are.
+Error messages and details in the operators' log are stored in English, and translated by matching
+their pattern, as plants' errors are.
 """
 
 from functools import cache
@@ -17,15 +17,15 @@ from wg_server.campaigns.wording import Speaker
 
 FOLDER = Path(__file__).parent / "locale"
 KIND = "page"
-"""What stands before the keys."""
+"""Prefix of the catalogue keys."""
 
 
 class Speech:
-    """The words of pages in one language.
+    """Texts of pages in one language.
 
     Attributes:
         language: Code of the language.
-        span: Says a span of time, given in seconds.
+        span: Formats a duration, given in seconds.
     """
 
     def __init__(self, language: Code) -> None:
@@ -34,7 +34,7 @@ class Speech:
         self._texts = translations.texts(language, FOLDER, KIND)
 
     def __call__(self, key: str, **figures: object) -> str:
-        """One text, with its figures."""
+        """Return the text of a key, with its figures filled in."""
         return self._texts[key].format(**figures)
 
     def __contains__(self, key: str) -> bool:
@@ -42,16 +42,16 @@ class Speech:
         return key in self._texts
 
     def action(self, action: str) -> str:
-        """Word an operator's action for the log; the action itself where it has no text."""
+        """Translate an operator's action in the log; an unknown action is returned unchanged."""
         key = f"act {action}"
         return self(key) if key in self else action
 
     def error(self, english: str) -> str:
-        """Why something failed, as far as its shape is known."""
+        """Translate an error message if its pattern is known."""
         return _of_the_log(self.language).error(english)
 
     def detail(self, action: str, english: str) -> str:
-        """Word the detail that the log gives beside an action."""
+        """Translate the detail of an action in the log."""
         if action != "failed" or self.language == ENGLISH.code:
             return self.error(english)
         attempt, _, why = english.partition(": ")
@@ -60,7 +60,7 @@ class Speech:
 
 @cache
 def _of_the_log(language: Code) -> Language:
-    """A language with the shapes of what the log says, and with states, as the store names them."""
+    """Return a language with the patterns of log messages, and with the states of the store."""
     catalogue = translations.language_of(language, FOLDER)
     if not isinstance(catalogue.catalogue, Catalogue):
         return catalogue

@@ -1,8 +1,8 @@
-"""What Prometheus is told: of the store at each scrape, and of requests and log lines as they pass.
+"""Prometheus metrics: store gauges, read at each scrape, and counts of requests and log lines.
 
-Counters only grow, and have names that end in ``_total``. Labels are bounded: sites are those that
-the operator enrolled, all else is a word of ours. Where the store cannot be read its series are
-left out, and ``weightgate_ready`` says so. ``deploy/monitoring`` has rules and a dashboard.
+Counters have names that end in ``_total``. Label values are bounded: enrolled sites, or a fixed
+vocabulary. If the store cannot be read, its metrics are left out, and ``weightgate_ready`` shows
+it. ``deploy/monitoring`` has alert rules and a dashboard.
 """
 
 import logging
@@ -33,9 +33,9 @@ from wg_server.store.sites import Store
 log = logging.getLogger(__name__)
 
 PREFIX = "weightgate_"
-Online = Callable[[Iterable[Site]], Set[str]]  # Which of some sites are connected, by name
+Online = Callable[[Iterable[Site]], Set[str]]  # Returns the names of connected sites
 SECONDS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
-"""Limits of the classes of request times: from a poll to a large package."""
+"""Upper bounds of the histogram buckets of request times, in seconds."""
 _PER_SITE = {
     "site_online": "Whether a site's node is connected.",
     "site_last_seen_timestamp_seconds": (
@@ -46,7 +46,7 @@ _PER_SITE = {
 
 
 class Metrics:
-    """All series of one server."""
+    """All metrics of one server."""
 
     def __init__(
         self, home: ServerHome, store: Store, probes: Sequence[Probe], online: Online
@@ -74,20 +74,20 @@ class Metrics:
             registry=self.registry,
         )
         for level in ("warning", "error"):
-            self._lines.labels(level)  # a series that is not there cannot grow
+            self._lines.labels(level)  # creates the series, so that its first increase is seen
 
     def measure(self, app: Starlette, listener: str) -> Starlette:
-        """Count the requests of an application, outside all else that it does with them."""
+        """Count the requests of an application, as its outermost middleware."""
         app.add_middleware(_Measured, self._requests, self._seconds, listener)
         return app
 
     def handler(self) -> logging.Handler:
-        """A log handler that counts warnings and errors."""
+        """Return a log handler that counts warnings and errors."""
         return _Lines(self._lines)
 
 
 class _Measured:
-    """Counts requests, and the time that they take."""
+    """Middleware that counts requests and their durations."""
 
     def __init__(self, app: ASGIApp, requests: Counter, seconds: Histogram, listener: str) -> None:
         self._app = app
@@ -96,7 +96,7 @@ class _Measured:
         self._listener = listener
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take one connection's scope."""
+        """Handle one ASGI scope."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -116,19 +116,19 @@ class _Measured:
 
 
 class _Lines(logging.Handler):
-    """Counts lines by level."""
+    """Log handler that counts lines by level."""
 
     def __init__(self, counter: Counter) -> None:
         super().__init__(logging.WARNING)
         self._counter = counter
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Count one."""
+        """Count one log line."""
         self._counter.labels("error" if record.levelno >= logging.ERROR else "warning").inc()
 
 
 class _Scraped(Collector):
-    """Series that are read when they are asked for."""
+    """Metrics that are read at each scrape."""
 
     def __init__(
         self, home: ServerHome, store: Store, probes: Sequence[Probe], online: Online
@@ -139,11 +139,11 @@ class _Scraped(Collector):
         self._online = online
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing beforehand: names do not meet, and the store need not be there."""
+        """Return no names, so that registration does not read the store."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """All series as of now."""
+        """Yield all metrics with their current values."""
         labels = {"version": __version__, "python": platform.python_version()}
         yield _gauge("build_info", "The program that runs.", [(labels, 1)])
         checks = [({"check": probe.name}, int(probe.ask())) for probe in self._probes]

@@ -1,4 +1,4 @@
-"""The console's pages. They read, and change nothing; what changes something is in ``actions``."""
+"""Read-only pages of the console; changes are in ``actions``."""
 
 import datetime
 import shutil
@@ -30,11 +30,11 @@ from wg_server.store.site import Site
 
 _FIGURES = ("head", "network", "refused", "others_refused", "head_found", "network_found")
 _OF_FAMILIES = (*_FIGURES, "epsilon", "delta")
-"""What the card says of an own family."""
+"""Figures of the model card on each of the operator's families."""
 
 
 def overview(visit: Visit) -> Response:
-    """Show alerts, and the figures of the whole."""
+    """Show alerts and overall figures."""
     source, speech, current_time = visit.source, visit.speech, time.time()
     newest = views.campaign_rows(source, speech, current_time)
     figures: Counter[str] = Counter()
@@ -62,7 +62,7 @@ def overview(visit: Visit) -> Response:
 
 
 def sites(visit: Visit) -> Response:
-    """All sites, a page of them at a time."""
+    """Show a page of the list of sites."""
     match = visit.request.query_params.get("find", "")[:63]
     offset = _number(visit.request.query_params.get("from", "0"))
     store = visit.source.store
@@ -75,7 +75,7 @@ def sites(visit: Visit) -> Response:
 
 
 def site(visit: Visit) -> Response:
-    """One site: what is known of it, and what can be done."""
+    """Show one site with its status and the possible actions."""
     name = visit.request.path_params["site"]
     store = visit.source.store
     [row] = views.sites(visit.source, visit.speech, time.time(), [_site(visit)])
@@ -84,7 +84,7 @@ def site(visit: Visit) -> Response:
 
 
 def _site(visit: Visit) -> Site:
-    """The site that a page is of."""
+    """Return the site that a page is about."""
     try:
         return visit.source.store.site(visit.request.path_params["site"])
     except ConfigError as error:
@@ -92,7 +92,7 @@ def _site(visit: Visit) -> Site:
 
 
 def evidence(visit: Visit) -> Response:
-    """Send an auditor's evidence on one site, as ``wg-server export`` writes it, in an archive."""
+    """Send the auditor's export of one site as a ZIP archive; see ``wg-server export``."""
     name = _site(visit).name
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "evidence"
@@ -104,13 +104,13 @@ def evidence(visit: Visit) -> Response:
 
 
 def campaigns(visit: Visit) -> Response:
-    """The newest campaigns."""
+    """Show the newest campaigns."""
     rows = views.campaign_rows(visit.source, visit.speech, time.time())
     return visit.render("campaigns", rows=rows)
 
 
 def campaign(visit: Visit) -> Response:
-    """One campaign: each site with its reason, and what can be done."""
+    """Show one campaign: each site with its reason, and the possible actions."""
     current_time = time.time()
     try:
         stored_campaign = CampaignQueue(visit.source.store.engine).show(
@@ -127,14 +127,14 @@ def campaign(visit: Visit) -> Response:
 
 
 def new_campaign(visit: Visit) -> Response:
-    """The form of a campaign."""
+    """Show the form for a new campaign."""
     enrolled_names = [row.name for row in visit.source.store.sites("enrolled")]
     hours = starting.DEADLINE // datetime.timedelta(hours=1)
     return visit.render("new_campaign", sites=enrolled_names, hours=hours)
 
 
 def generator(visit: Visit) -> Response:
-    """Cards of the generators."""
+    """Show the model cards of the generators."""
     return visit.render("generator", versions=_versions(visit))
 
 
@@ -155,7 +155,7 @@ def audit(visit: Visit) -> Response:
 
 
 def _of_generator(visit: Visit) -> list[Alert]:
-    """List the alerts that keep campaigns from being started."""
+    """Return the alerts that keep campaigns from being started."""
     home, speech = visit.source.home, visit.speech
     if not home.encoder.is_file():
         return [Alert("bad", speech("alert no zoo"), "/generator")]
@@ -191,7 +191,7 @@ def _versions(visit: Visit) -> list[Mapping[str, Any]]:
 
 
 def _card(card: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Prepare a model card for the page; one whose content is damaged shows nothing."""
+    """Prepare a model card for the page; a damaged card is shown as empty."""
     context: dict[str, Any] = {}
     try:
         checks = read_checks(card)
@@ -219,7 +219,7 @@ def _card(card: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _link_of(action: str, subject: str) -> str:
-    """The page of what an entry of the log is about; empty: it has none."""
+    """Return the path of the page about a log entry's subject; empty if there is none."""
     if action.startswith("campaign"):
         return f"/campaigns/{subject}"
     if action in ("enroll", "revoke"):
@@ -231,5 +231,5 @@ def _link_of(action: str, subject: str) -> str:
 
 
 def _number(text: str) -> int:
-    """A number of a query; zero if it is none."""
+    """Parse a number in a query; zero if it is invalid."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0

@@ -1,8 +1,8 @@
-"""Whether a server works: questions with an answer of one word each.
+"""Health probes of a server.
 
-*Alive* means that the process can go on: a supervisor that is told otherwise should start it anew.
-*Ready* means that it can do its work now; that may pass without a new start (a database that is
-away, a full disk), and a load balancer or an operator should know.
+*Alive* means that the process works: if not, a supervisor should restart it. *Ready* means that the
+server can serve now. It may become ready again without a restart (after a database outage or a full
+disk), and a load balancer or an operator should know.
 """
 
 import shutil
@@ -19,14 +19,14 @@ from wg_server.store.sites import Store
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One question.
+    """One health check.
 
     Attributes:
-        name: Word for what is asked.
-        good: Answers.
-        restart: Whether a new start is the cure.
-        essential: Whether plants cannot be served where it fails. One that is not leaves the server
-            ready: a load balancer must not keep plants away from it.
+        name: Name of the check.
+        good: Function that returns True if the check passes.
+        restart: True if a restart cures a failure.
+        essential: True if plants cannot be served while the check fails. Other failing checks leave
+            the server ready, so that a load balancer does not cut plants off.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Probe:
     essential: bool = True
 
     def ask(self) -> bool:
-        """The answer; no, where it cannot be had."""
+        """Return the result of the check; False if it raises an error."""
         try:
             return self.good()
         except (WgError, OSError):
@@ -45,11 +45,11 @@ class Probe:
 def probes_of(
     home: ServerHome, store: Store, working: Callable[[], bool], *, disk_floor: int = 1 << 30
 ) -> tuple[Probe, ...]:
-    """List the probes of a server.
+    """Return the probes of a server.
 
     Args:
-        working: Whether the threads work that must not end.
-        disk_floor: Bytes that must be free on the home's disk: a campaign may need room for its
+        working: Returns True while all essential threads run.
+        disk_floor: Bytes that must be free on the home's disk, as a campaign may need room for its
             packages.
     """
     return (
@@ -62,15 +62,15 @@ def probes_of(
 
 
 def _usable(home: ServerHome) -> bool:
-    """Return whether packages can be made with the generator that is installed, if one is."""
+    """Return whether the installed generator is usable, or none is installed."""
     return not versions.pointer(home).version or bool(versions.ready(home))
 
 
 def expiries(home: ServerHome) -> dict[str, float]:
-    """When the certificates of server and authority end, Unix time.
+    """Return the expiry of the server's and the authority's certificates, Unix time.
 
     Raises:
-        ConfigError: One cannot be read.
+        ConfigError: A certificate cannot be read.
     """
     paths = {"server": home.tls_cert, "authority": home.ca_cert}
     return {

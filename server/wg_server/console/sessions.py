@@ -1,8 +1,8 @@
-"""Who is logged in: sessions in this process's memory, bounded in number and time.
+"""Login sessions of the console: in this process's memory, bounded in number and time.
 
-A login gives a random cookie and a random CSRF token; the server keeps a hash of the cookie. The
-operator behind it is looked up at each request, so that one who was removed is out at once. A new
-start of the server ends all sessions.
+A login yields a random cookie and a random CSRF token; the server stores a hash of the cookie. The
+operator is looked up at each request, so that a removed operator loses access at once. A restart of
+the server ends all sessions.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ from wg_server.store import operators
 from wg_server.store.operators import Actor
 from wg_server.store.sites import Store, hash_secret
 
-IDLE_SECONDS = 30 * 60.0  # A session that made no request for so long is over
-SESSION_SECONDS = 12 * 3600.0  # A session is over after so long, whatever it does
+IDLE_SECONDS = 30 * 60.0  # Time without a request after which a session ends
+SESSION_SECONDS = 12 * 3600.0  # Longest duration of a session
 SIGN_ON_SECONDS = 3600.0
-"""A session that was begun at the provider is over after so long: nobody tells this server that it
-was ended there, and a new one is one redirect while the provider's goes on."""
+"""Longest duration of a session that began at the identity provider: the provider does not report
+that it ended there, and renewing it takes one redirect while the provider's session lasts."""
 SESSIONS_LIMIT = 256
-"""Most sessions at a time; a login beyond them ends the one that was quiet for longest."""
+"""Largest number of sessions; a further login ends the least recently used one."""
 
 
 @dataclass(slots=True)
@@ -33,37 +33,37 @@ class Session:
     """One login.
 
     Attributes:
-        operator: Whose.
-        csrf: What each form of it must send back.
-        began: When, monotonic.
-        used: When it made its last request, monotonic.
-        role: A ``viewer`` changes nothing.
+        operator: Name of the operator.
+        csrf: Token that each form of the session must send back.
+        began: Monotonic time of the login.
+        used: Monotonic time of the last request.
+        role: Role of the operator; a ``viewer`` can change nothing.
     """
 
     operator: str
     csrf: str
     began: float
     used: float
-    _token_sha256: str  # Empty: it was begun at the provider, and ends by its time alone
+    _token_sha256: str  # Empty: login by the provider, so that only time ends the session
     role: Role = "operator"
 
     @property
     def longest(self) -> float:
-        """Seconds after which it is over, whatever it does."""
+        """Longest duration of the session, seconds."""
         return SESSION_SECONDS if self._token_sha256 else SIGN_ON_SECONDS
 
     @property
     def actor(self) -> Actor:
-        """Who the log says did something."""
+        """Actor in log entries about the session."""
         return Actor(self.operator, "console")
 
     def owns(self, csrf: str) -> bool:
-        """Return whether a form was sent to this session."""
+        """Return whether a form's CSRF token belongs to this session."""
         return hmac.compare_digest(csrf.encode(), self.csrf.encode())
 
 
 class Sessions:
-    """All logins of one server."""
+    """All sessions of one server."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
@@ -72,14 +72,14 @@ class Sessions:
         self._by_hash: OrderedDict[str, Session] = OrderedDict()
 
     def login(self, token: str) -> tuple[str, Session] | None:
-        """Begin a session with an operator's token: its cookie, and what is known of it."""
+        """Start a session with an operator's token; return its cookie and the session, or None."""
         operator = operators.of_token(self._store, token)
         return None if operator is None else self.begin(operator, token_sha256=hash_secret(token))
 
     def begin(
         self, operator: str, role: Role = "operator", *, token_sha256: str = ""
     ) -> tuple[str, Session]:
-        """Begin a session of somebody who is known: its cookie, and what is known of it."""
+        """Start a session of an authenticated operator; return its cookie and the session."""
         current_time, cookie = self._clock(), secrets.token_urlsafe(32)
         csrf = secrets.token_urlsafe(32)
         session = Session(operator, csrf, current_time, current_time, token_sha256, role)
@@ -90,10 +90,10 @@ class Sessions:
         return cookie, session
 
     def find(self, cookie: str, *, live: bool = False) -> Session | None:
-        """The session of a cookie, if it goes on and its operator may still come in.
+        """Return the session of a cookie if it is valid and its operator still has access.
 
         Args:
-            live: The request is made by the page by itself, and is no sign of a person.
+            live: True for automatic requests of a page, which do not count as activity.
         """
         current_time, key = self._clock(), _hash(cookie)
         with self._lock:

@@ -1,12 +1,12 @@
-"""Logging in through an OpenID Connect provider: authorization code flow with PKCE (RFC 7636).
+"""Login through an OpenID Connect provider: authorization code flow with PKCE (RFC 7636).
 
-``keys/oidc.json`` names the provider and this server's registration there; without it there is
-nothing of all this. Who is a member of ``OPERATORS`` may do what the console can, who is of
-``VIEWERS`` may read, and nobody else gets in: by the claim ``groups`` of the ID token. Its
-signature, issuer, audience, authorised party, time and nonce are checked (OpenID Connect Core 1.0,
-section 3.1.3.7).
+``keys/oidc.json`` names the provider and this server's registration there; without the file this
+login is disabled. Members of the group ``OPERATORS`` may use all of the console, members of
+``VIEWERS`` may only read, and all others are refused, by the claim ``groups`` of the ID token. The
+token's signature, issuer, audience, authorised party, time and nonce are checked (OpenID Connect
+Core 1.0, section 3.1.3.7).
 
-A browser keeps one secret from the first redirect to its return: state, nonce and verifier are
+A browser keeps one secret from the first redirect until its return: state, nonce and verifier are
 hashes of it.
 """
 
@@ -39,12 +39,12 @@ _ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
 
 
 class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Contents of ``keys/oidc.json``, and the way to log in there.
+    """Contents of ``keys/oidc.json``, and the login through that provider.
 
     Attributes:
-        issuer: The provider's URL, as in its tokens; https, but on this machine.
-        client_id: As the provider knows this server.
-        client_secret: What the server shows there.
+        issuer: URL of the provider, as in its tokens; https, except on this machine.
+        client_id: Id of this server at the provider.
+        client_secret: Secret of this server at the provider.
     """
 
     issuer: str
@@ -52,7 +52,11 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client_secret: str
 
     def authorization_url(self, secret: str, callback: str) -> str:
-        """Where to send a browser; ``PeerError`` if the provider does not answer."""
+        """Return the URL to which a browser is sent for login.
+
+        Raises:
+            PeerError: The provider does not answer.
+        """
         verifier = hashlib.sha256(_derive(secret, "verifier").encode()).digest()
         query = {
             "response_type": "code",
@@ -68,11 +72,11 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return f"{metadata['authorization_endpoint']}?{urlencode(query)}"
 
     def person(self, secret: str, state: str, code: str, callback: str) -> tuple[str, Role]:
-        """Who came back with a code: a name for the log, and what they may do.
+        """Return name (for the log) and role of a person who returns with an authorization code.
 
         Raises:
-            PeerError: The provider does not answer, or not as OpenID Connect says.
-            RefusedError: The login was not begun by this browser, or they are in no group.
+            PeerError: The provider does not answer, or its answer violates OpenID Connect.
+            RefusedError: The login was not started by this browser, or the person is in no group.
         """
         if not hmac.compare_digest(state.encode(), _derive(secret, "state").encode()):
             raise RefusedError("login: not begun here")
@@ -88,16 +92,16 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             token = answer.raise_for_status().json()["id_token"]
             keys = client.get(metadata["jwks_uri"]).raise_for_status().json()
             claims = self._claims(token, keys, _derive(secret, "nonce"))
-        # An address that the provider has not verified is anybody's (OpenID Connect Core, 5.1).
+        # An unverified e-mail address may belong to anybody (OpenID Connect Core, 5.1).
         email = claims.get("email") if claims.get("email_verified") is True else None
         name = email or claims.get("preferred_username") or claims["sub"]
-        person = f"{name} ({urlsplit(self.issuer).hostname})"  # no operator with a token has it
+        person = f"{name} ({urlsplit(self.issuer).hostname})"  # differs from token operators
         check_name(person)
         return person, _role(claims.get("groups"))
 
     @contextmanager
     def _asking(self) -> Iterator[tuple[httpx.Client, dict[str, Any]]]:
-        """A client of the provider, and what the provider says of itself."""
+        """Open an HTTP client for the provider, and fetch the provider's metadata."""
         import httpx
 
         url = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
@@ -106,11 +110,11 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 yield client, client.get(url).raise_for_status().json()
         except WgError:
             raise
-        except Exception as error:  # of two libraries, and of whatever a provider answers
+        except Exception as error:  # two libraries raise many types on a provider's answer
             raise PeerError(f"{self.issuer}: {error}") from error
 
     def _claims(self, token: str, keys: Any, nonce: str) -> dict[str, Any]:
-        """Return the claims of an ID token that holds."""
+        """Verify an ID token, and return its claims."""
         from joserfc import jwt
         from joserfc.jwk import KeySet
 
@@ -131,10 +135,10 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def provider_of(home: ServerHome) -> Provider | None:
-    """The provider of a home; None: it has none.
+    """Return the provider of a home, or None.
 
     Raises:
-        ConfigError: The issuer is no address that can be trusted, or the extra is not installed.
+        ConfigError: The issuer's URL is not trustworthy, or the extra is not installed.
         DecodeError: ``keys/oidc.json`` cannot be read.
     """
     if not home.oidc.is_file():

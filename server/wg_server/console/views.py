@@ -1,4 +1,4 @@
-"""What the pages show, read from the store and the home. Nothing is changed here."""
+"""Data of the pages, read from the store and the home without changing them."""
 
 import math
 import time
@@ -28,12 +28,12 @@ from wg_server.store.site import Site
 from wg_server.store.sites import Store
 
 SERVER_ENDS_SOON = {"server": 30 * 86400.0, "authority": 180 * 86400.0}
-PAGE = 50  # Rows of a page of sites, or of the log
+PAGE = 50  # Rows per page of sites or log entries
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where pages read: a server's home, its store, and what is asked of its process."""
+    """Data sources of pages: home, store, probes, and the set of connected sites."""
 
     home: ServerHome
     store: Store
@@ -43,7 +43,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Composed epsilon of a site's charges and its cap, as its newest release's charge has them."""
+    """Composed epsilon of a site's charges and its cap, as stated in its newest charge."""
 
     spent: str
     cap: str
@@ -52,18 +52,18 @@ class Budget:
 
     @property
     def short(self) -> str:
-        """Spending to two digits after the point, rounded up."""
+        """Spent epsilon with two decimals, rounded up."""
         return f"{math.ceil(numbers.decimal(self.spent) * 100) / 100:.2f}"
 
     @property
     def share(self) -> float:
-        """Share of the cap, from 0 to 1."""
+        """Spent share of the cap, from 0 to 1."""
         return min(numbers.decimal(self.spent) / numbers.decimal(self.cap), 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteRow:
-    """A site at a glance."""
+    """Overview of a site."""
 
     site: Site
     online: bool
@@ -78,7 +78,7 @@ class SiteRow:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something that needs a hand: how bad (``bad``, ``warn``), what, and the page for it."""
+    """Problem that needs attention: level (``bad`` or ``warn``), text, and a page about it."""
 
     level: str
     text: str
@@ -87,7 +87,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class PartRow:
-    """A site's part of a campaign, with its reason in words and its deadline."""
+    """Task of a site in a campaign, with its reason in words and its deadline."""
 
     task: Task
     said: Reason
@@ -96,7 +96,7 @@ class PartRow:
 
 @dataclass(frozen=True, slots=True)
 class CampaignRow:
-    """A campaign with its sentence."""
+    """Campaign with a summary in one sentence."""
 
     campaign: Campaign
     summary: str
@@ -130,7 +130,7 @@ def sites(
 
 
 def budget_of(store: Store, site: str) -> Budget | None:
-    """A site's budget as its newest charge states it; None: it has none that can be read."""
+    """Return a site's budget as stated in its newest charge, or None."""
     newest = store.newest_release(site)
     if newest is None:
         return None
@@ -145,21 +145,21 @@ def budget_of(store: Store, site: str) -> Budget | None:
 
 
 def campaign_rows(source: Source, speech: Speech, current_time: float) -> list[CampaignRow]:
-    """The newest campaigns, newest first; their parts are counted alone."""
+    """Return the newest campaigns, newest first, with counted tasks."""
     campaigns_shown = 100
     newest = CampaignQueue(source.store.engine).all(campaigns_shown, parts=False)
     return [campaign_row(speech, campaign, current_time) for campaign in newest]
 
 
 def campaign_row(speech: Speech, campaign: Campaign, current_time: float) -> CampaignRow:
-    """A campaign at a glance."""
+    """Return the row of one campaign."""
     summary = reasons.of_campaign(campaign, current_time, speech.language)
     sentence = speech.error(summary) if campaign.reason else summary
     return CampaignRow(campaign, sentence)
 
 
 def parts(source: Source, speech: Speech, campaign: Campaign, current_time: float) -> list[PartRow]:
-    """The parts of a campaign, by site."""
+    """Return the tasks of a campaign, sorted by site."""
     sights = troubles.sights(source.store, campaign=campaign.id)
     return [
         PartRow(
@@ -174,7 +174,7 @@ def parts(source: Source, speech: Speech, campaign: Campaign, current_time: floa
 def alerts(
     source: Source, speech: Speech, rows: Iterable[SiteRow], newest: Sequence[CampaignRow]
 ) -> list[Alert]:
-    """List the alerts, the worst first."""
+    """Return the alerts, the worst first."""
     part_hours = 24.0
     current_time = time.time()
     entries = [
@@ -200,7 +200,7 @@ def _of_server(source: Source, speech: Speech, current_time: float) -> list[Aler
     backup_seconds = 2 * 86400.0
     home, entries = source.home, []
     for probe in source.probes:
-        if probe.name != "generator" and not probe.ask():  # of that the page says why
+        if probe.name != "generator" and not probe.ask():  # the page has its own alert for it
             entries.append(Alert("bad", speech(f"alert probe {probe.name}"), "/help"))
     for name, end in expiries(home).items():
         if end - current_time < SERVER_ENDS_SOON[name]:
@@ -220,7 +220,7 @@ def _of_server(source: Source, speech: Speech, current_time: float) -> list[Aler
 def _of_sites(
     source: Source, speech: Speech, rows: Iterable[SiteRow], current_time: float
 ) -> list[Alert]:
-    # A site's certificate that ends within this, or a quarter of its life, was not renewed in time.
+    # A certificate that expires within this time, or a quarter of its life, was not renewed.
     soon_seconds = 7 * 86400.0
     entries, soon = [], min(soon_seconds, pki.CLIENT_LIFE.total_seconds() / 4)
     behind = trust.left_behind(source.home, source.store)
@@ -251,6 +251,6 @@ def _of_sites(
 
 
 def log_page(source: Source, before: int | None) -> tuple[list[LogEntry], int | None]:
-    """Entries of the operators' log, and the number to go on from, if there are more."""
+    """Return entries of the operators' log, and the number to continue from, or None."""
     entries = operators.entries(source.store, limit=PAGE + 1, before=before)
     return entries[:PAGE], entries[PAGE - 1].id if len(entries) > PAGE else None

@@ -1,13 +1,13 @@
-"""What a request of the console passes: host, session, origin and CSRF token; how it answers.
+"""Request handling of the console: checks of host, session, origin and CSRF token, and answers.
 
-* Pages answer only under a name of this machine, or the one of ``console_url``: a foreign name that
-  points here (DNS rebinding) gets nothing.
-* Reading needs a session. Changing needs besides that the browser names this origin, and that the
-  form holds the session's CSRF token. What fails changes nothing.
-* The cookie is HttpOnly and SameSite=Strict, and Secure behind TLS. No script stands in a page; all
-  text is escaped by the templates.
+* Pages answer only under a name of this machine or the host of ``console_url``, so that a foreign
+name that points here (DNS rebinding) gets nothing.
+* Reading needs a session. Changing also needs this origin in the browser's headers, and the
+session's CSRF token in the form. A failed check changes nothing.
+* The cookie is HttpOnly and SameSite=Strict, and Secure behind TLS. Pages contain no inline
+scripts; templates escape all text.
 
-Not guarded: who owns the machine, or an operator's token.
+The checks do not protect against someone who controls the machine or an operator's token.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ log = logging.getLogger(__name__)
 
 ROOT = "/console"
 FORM_LIMIT = 256 << 10  # Largest form, bytes: a campaign over a thousand named sites
-FIELDS_LIMIT = 4096  # Most fields of a form
+FIELDS_LIMIT = 4096  # Largest number of fields of a form
 LOGINS_LIMIT = 10
-"""Most logins tried from one address (IPv6: one /64) in a minute. A token has 256 bits: this bounds
+"""Login attempts per minute and address (IPv6: per /64). A token has 256 bits: this limit bounds
 work and noise in the log, not guessing."""
-ADDRESSES_LIMIT = 1024  # Most addresses whose logins are remembered
+ADDRESSES_LIMIT = 1024  # Largest number of addresses whose login attempts are counted
 
 _HERE = frozenset({"127.0.0.1", "localhost", "::1"})
 _LANGUAGE = "wg-language"
@@ -69,7 +69,7 @@ Form = Mapping[str, list[str]]
 
 
 class Shield(Guard):
-    """Answers under known names alone, and adds the headers that browsers obey."""
+    """Answers only under known host names, and adds security headers."""
 
     def __init__(self, app: ASGIApp, console_url: str) -> None:
         super().__init__(app)
@@ -108,7 +108,7 @@ class Shield(Guard):
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One request of somebody who is logged in."""
+    """Request of a logged-in operator."""
 
     request: Request
     session: Session
@@ -117,22 +117,22 @@ class Visit:
 
     @property
     def source(self) -> Source:
-        """Where to read."""
+        """Data sources of pages."""
         return self.console.source
 
     def render(self, page: str, status: int = 200, **values: object) -> Response:
-        """A page of the console."""
+        """Render a page of the console."""
         return self.console.render(
             self.request, self.speech, page, status, session=self.session, **values
         )
 
     def confirm(self, path: str, action: str) -> Response:
-        """Go to a page that says what was done."""
+        """Redirect to a page that confirms an action."""
         return RedirectResponse(f"{ROOT}{path}?did={action}", 303)
 
 
 class Console:
-    """Sessions, templates and the guards of pages and forms."""
+    """Sessions and templates of the console, and the checks of its pages and forms."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -154,7 +154,7 @@ class Console:
         )
 
     def page(self, show: Callable[[Visit], Response]) -> Callable[[Request], Response]:
-        """A page for those who are logged in."""
+        """Return an endpoint that shows a page to logged-in users."""
 
         def endpoint(request: Request) -> Response:
             session = self._session(request)
@@ -166,7 +166,7 @@ class Console:
         return endpoint
 
     def form(self, act: Callable[[Visit, Form], Response]) -> Callable[[Request], Any]:
-        """A form that changes something, for those who are logged in."""
+        """Return an endpoint that runs a form's action for logged-in operators."""
 
         def judge(request: Request, form: Form) -> Response:
             session = self._session(request)
@@ -191,7 +191,7 @@ class Console:
         return endpoint
 
     async def login(self, request: Request) -> Response:
-        """Begin a session, or say why not."""
+        """Start a session, or show why the login failed."""
         form = _parse(await request.body())
         speech = self.speech(request)
         if form is None or not self._is_from_here(request):
@@ -208,7 +208,7 @@ class Console:
         return response
 
     def _let_in(self, response: Response, cookie: str, session: Session) -> None:
-        """Write a login down, and give its cookie."""
+        """Record a login, and set its cookie."""
         record(self.source.store, session.actor, "login", "", session.role)
         self._keep(response, self._cookie, cookie, int(sessions.SESSION_SECONDS), "strict")
 
@@ -231,7 +231,7 @@ class Console:
         )
 
     def sign_on(self, request: Request) -> Response:
-        """Send a browser to the provider."""
+        """Redirect a browser to the provider."""
         host = request.client.host if request.client else ""
         if self.provider is None or not self._tries.allow(network_of(host)):
             return self.fail(request, self.speech(request), 404 if self.provider is None else 429)
@@ -246,9 +246,10 @@ class Console:
         return response
 
     def signed_on(self, request: Request) -> Response:
-        """Let somebody in who comes back from the provider.
+        """Log in a person who returns from the provider.
 
-        A page in between: the session's cookie is not sent where another site leads to.
+        The answer is a page, not a redirect: the session's SameSite cookie is not sent on a
+        navigation that another site started.
         """
         query, speech = request.query_params, self.speech(request)
         secret = request.cookies.get(f"{self._cookie}-oidc", "")
@@ -276,7 +277,7 @@ class Console:
         return response
 
     def speak(self, request: Request) -> Response:
-        """Remember the reader's language, and go back to the page."""
+        """Store the reader's language in a cookie, and return to the page."""
         language = request.query_params.get("to", "")
         path = request.query_params.get("at", "")
         if not path.startswith(f"{ROOT}/") or "//" in path or "\\" in path:
@@ -287,7 +288,7 @@ class Console:
         return response
 
     def speech(self, request: Request) -> Speech:
-        """In the language of a request."""
+        """Return the texts in the language of a request."""
         return Speech(
             messages.choose_language(
                 request.cookies.get(_LANGUAGE), request.headers.get("accept-language", "")
@@ -304,7 +305,7 @@ class Console:
         session: Session | None = None,
         **values: object,
     ) -> Response:
-        """A page, in the reader's language."""
+        """Render a page in the reader's language."""
         did = f"did {request.query_params.get('did', '')}"
         template = self._templates.get_template(f"{page}.html.j2")
         text = template.render(
@@ -333,7 +334,7 @@ class Console:
         *,
         session: Session | None = None,
     ) -> Response:
-        """A page that says what did not work."""
+        """Render a page that reports a failure."""
         return self.render(
             request, speech, "error", status, session=session, code=status, detail=detail
         )
@@ -344,14 +345,14 @@ class Console:
         return None if cookie is None else self.sessions.find(cookie, live=live)
 
     def _is_from_here(self, request: Request) -> bool:
-        """Return whether the browser says that a form was sent from a page of this console."""
+        """Return whether the browser's headers name a page of this console as a form's origin."""
         origin = request.headers.get("origin", "")
         if self._origin and origin == self._origin:
             return True
         return origin == f"http://{request.headers.get('host', '')}"
 
     def _run_guarded(self, visit: Visit, work: Callable[[], Response]) -> Response:
-        """Run the work; answer a faulty request by a page rather than a traceback."""
+        """Run the work, and answer an error with a page rather than a traceback."""
         try:
             return work()
         except StorageError as error:
@@ -368,17 +369,17 @@ class Console:
 
 
 class NotFound(WgError):
-    """There is no such page."""
+    """The requested page does not exist."""
 
 
 def field(form: Form, name: str) -> str:
-    """The value of a field that stands once in a form; empty otherwise."""
+    """Return the value of a field that occurs once in a form; empty otherwise."""
     values = form.get(name, [])
     return values[0] if len(values) == 1 else ""
 
 
 def _parse(body: bytes) -> Form | None:
-    """Fields of a form as browsers send it; None: it is none."""
+    """Parse a form as browsers send it; None if it is invalid."""
     try:
         pairs = parse_qsl(
             body.decode("ascii"),
