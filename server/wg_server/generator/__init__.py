@@ -1,1 +1,1 @@
-"""The generator: a conditional latent diffusion model over network weights."""
+"""Generator: training, evaluation and versions of the models behind weights packages."""

@@ -1,6 +1,6 @@
-"""Checks of a model card: a value, the least that it must be, and whether it is.
+"""Checks of a model card: a value, its lower bound, and whether the value reaches it.
 
-A card lists its checks with value and bound; whether one holds is computed from these each time it
+A card stores value and bound of its checks; whether a check passes is computed each time the card
 is read. The bounds are constants of ``evaluation`` and not part of a plan: a training cannot lower
 them.
 """
@@ -18,9 +18,9 @@ class Check:
     """One requirement.
 
     Attributes:
-        name: What is required, for a reader.
-        value: What was measured.
-        bound: The least that is required.
+        name: Description of the requirement.
+        value: Measured value.
+        bound: Smallest value that passes.
     """
 
     name: str
@@ -29,11 +29,11 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """True if the check holds; a value that is not finite never does."""
+        """True if the check passes; a value that is not finite never passes."""
         return math.isfinite(self.value) and self.value >= self.bound
 
     def document(self) -> dict[str, Any]:
-        """Return the check as it stands on a card."""
+        """Return the check as stored on a card."""
         return {**asdict(self), "passed": self.passed}
 
     def __str__(self) -> str:
@@ -41,10 +41,10 @@ class Check:
 
 
 def read_checks(card: Mapping[str, Any]) -> Sequence[Check]:
-    """The checks that a card lists.
+    """Read the checks of a card.
 
     Raises:
-        DecodeError: It lists none, or one is damaged.
+        DecodeError: The card has no checks, or one is damaged.
     """
     try:
         checks = [

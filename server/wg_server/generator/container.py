@@ -1,6 +1,6 @@
-"""Generator packages: tensors, with a JSON document in the header.
+"""Generator packages: safetensors files with a JSON document in the header.
 
-One safetensors file each; the document is canonical JSON under one key of the metadata.
+The document is canonical JSON under one key of the metadata.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ Tensors = dict[str, Tensor]
 
 
 def pack(tensors: Mapping[str, Tensor], key: str, document: Mapping[str, Any]) -> bytes:
-    """The file's bytes."""
+    """Return the bytes of a package."""
     return safetensors.torch.save(
         {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
         metadata={key: canonical.encode(document).decode()},
@@ -30,11 +30,11 @@ def pack(tensors: Mapping[str, Tensor], key: str, document: Mapping[str, Any]) -
 def unpack(
     data: bytes, key: str, *, form: str, version: int, limit: int
 ) -> tuple[Tensors, dict[str, Any]]:
-    """Tensors and document of a package, whose document names its format and version.
+    """Read tensors and document of a package; the document names its format and version.
 
     Raises:
-        DecodeError: The bytes are no such file, or too many; it is of another format or version,
-            or a number is not finite.
+        DecodeError: The bytes are not such a file or too many, the format or version is another
+            one, or a number is not finite.
     """
     if len(data) > limit:
         raise DecodeError(f"{key}: {len(data)} bytes, at most {limit} are accepted")
@@ -54,7 +54,7 @@ def unpack(
 
 @contextlib.contextmanager
 def decoding(key: str) -> Iterator[None]:
-    """Turn errors of content that does not hold together into ``DecodeError``."""
+    """Convert errors raised by inconsistent content into ``DecodeError``."""
     try:
         yield
     except (
@@ -70,5 +70,5 @@ def decoding(key: str) -> Iterator[None]:
 
 
 def under(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:
-    """The tensors whose names begin with a prefix, without it."""
+    """Return the tensors whose names have a prefix, with the prefix removed."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,12 +1,12 @@
-"""From a zoo to a generator package: all steps of ``wg-server train``, in order.
+"""Training pipeline of ``wg-server train``, from a zoo to a generator version.
 
-1. The zoo's tasks are read, families are split, and priors are fitted on some of them.
-2. They are packed with the heads and networks of the operator's families, and measured on plants of
-   the families left out: the model card.
-3. Where the encoder has reading maps, networks for machines are trained on simulated ones, a kind
-   after the other, through these maps (``weights.machine_training``), packed and measured likewise.
+1. The zoo's tasks are read, their families are split, and priors are fitted on one part.
+2. The priors are packed with the heads and networks of the operator's families, and evaluated on
+plants of the held-out families for the model card.
+3. If the encoder has reading maps, networks for machines are trained on simulated machines, one
+kind after the other, through these maps (``weights.machine_training``), packed, and evaluated.
 
-Packages are written at the end, as one new version (``versions``). Nothing is installed here.
+The packages are written at the end, as one new version (``versions``), without installing it.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ from wg_server.zoo import own_families
 from wg_server.zoo.store import Zoo as Store
 from wg_server.zoo.workers import threads
 
-Progress = Callable[[int, str], None]  # Called with steps done and a few words
-_STEPS = 3  # Of what is made of the zoo
+Progress = Callable[[int, str], None]  # Called with the completed steps and a short text
+_STEPS = 3  # Progress steps of heads and their card
 
 
 def steps(home: ServerHome, plan: GeneratorPlan) -> int:
-    """Count steps of progress: of what is made of the zoo, and of the training for machines."""
+    """Return the number of progress steps: those for heads, and the training steps for machines."""
     return _STEPS + len(encoders.unpack(home.read_encoder()).maps) * plan.machine_steps
 
 
@@ -69,26 +69,26 @@ def train(
     progress: Progress,
     draws: Draws = Draws(),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
-    """Make a generator of the home's zoo, write it as a new version, and return its model card.
+    """Train a generator on the home's zoo, write it as a new version, and return its model card.
 
-    Beside the card the result has ``version``, the id of what was written.
+    The result also has ``version``, the id of the new version.
 
     Args:
-        progress: Called with ``steps`` done and a few words.
-        draws: Numbers of simulated machines that networks are trained and measured on.
+        progress: Called with the number of completed ``steps`` and a short text.
+        draws: Numbers of simulated machines for training and evaluation.
 
     Raises:
-        ConfigError: There is no zoo, or too small a one.
+        ConfigError: There is no zoo, or it is too small.
     """
     with threads(1):
         return _Pipeline(home, plan, progress, draws).run()
 
 
 def load_tasks(zoo: Store, encoder: str) -> list[ZooTask]:
-    """All entries of one encoder.
+    """Load all zoo entries of one encoder.
 
     Raises:
-        ConfigError: There are too few to fit priors on.
+        ConfigError: There are too few families to fit priors on.
     """
     tasks = []
     for entry in zoo.entries(encoder):
@@ -107,7 +107,7 @@ def load_tasks(zoo: Store, encoder: str) -> list[ZooTask]:
 
 @dataclass(frozen=True, slots=True)
 class _Pipeline:
-    """One training."""
+    """One training run."""
 
     home: ServerHome
     plan: GeneratorPlan
@@ -115,7 +115,7 @@ class _Pipeline:
     draws: Draws
 
     def run(self) -> dict[str, Any]:
-        """Make the generator and write it; its card, and the version's id."""
+        """Train and write the generator; return its card with the version's id."""
         encoder = self.home.read_encoder()
         self.progress(0, "reading the zoo")
         tasks = load_tasks(Store(self.home.zoo), canonical.sha256_hex(encoder))
@@ -130,9 +130,10 @@ class _Pipeline:
         return {**version.card, "version": version.id}
 
     def _sheets(self, maps: Maps) -> tuple[bytes | None, dict[str, Any]]:
-        """Train, measure and pack networks for machines, and soft sensors that hold; and the card.
+        """Train, evaluate and pack networks for machines, and soft sensors that pass their checks.
 
-        None where no network was made.
+        Returns:
+            The package, or None if it would be empty, and the card.
         """
         generators, sensors, cards, sensor_cards = {}, {}, {}, {}
         for number, (kind, reading_map) in enumerate(maps.items()):
@@ -155,7 +156,7 @@ class _Pipeline:
     def _sensor(
         self, kind: str, reading_map: ReadingMap, before: int
     ) -> tuple[SensorNetwork, dict[str, Any]]:
-        """Train and measure the soft sensors of process units of one kind; see ``_machines``."""
+        """Train and evaluate the soft sensors of one kind of process unit; see ``_machines``."""
         seed, draws = self.plan.seed, self.draws
         objective = SensorObjective(kind, reading_map, draws.validation, seed)
         state = training.train(
@@ -169,10 +170,10 @@ class _Pipeline:
     def _machines(
         self, kind: str, reading_map: ReadingMap, before: int
     ) -> tuple[KindGenerator, dict[str, Any]]:
-        """Train and measure networks for machines of one kind.
+        """Train and evaluate networks for machines of one kind.
 
         Args:
-            before: Steps of progress that were done before.
+            before: Number of progress steps completed before.
         """
         seed, draws = self.plan.seed, self.draws.in_steps(self.plan.machine_steps)
 
@@ -189,7 +190,7 @@ class _Pipeline:
     def _heads(
         self, tasks: Sequence[ZooTask], encoder_package: bytes
     ) -> tuple[dict[str, Any], bytes]:
-        """Fit priors on some families and pack a generator; its card, and the package."""
+        """Fit priors on some families, and pack the heads; return card and package."""
         start, seed = time.monotonic(), self.plan.seed
         encoder = canonical.sha256_hex(encoder_package)
         architecture = modality(encoders.read_modality(encoder_package)).head
@@ -236,7 +237,7 @@ class _Pipeline:
     def _families(
         self, tasks: Sequence[ZooTask], encoder: str
     ) -> tuple[OperatorFamilies | None, dict[str, dict[str, str]]]:
-        """The operator's families, if there are any, and what the card says of each."""
+        """Return the operator's families, or None, and the card's figures on each."""
         zoo, dimension = Store(self.home.zoo), tasks[0].features.shape[1]
         own_entries = {e.family: e for e in own_families.entries(zoo, encoder)}
         read = {family: own_families.read(zoo, entry) for family, entry in own_entries.items()}
@@ -266,6 +267,6 @@ class _Pipeline:
 
 
 def _attack_figures(model: str, figures: tuple[str, str]) -> dict[str, str]:
-    """Figures of an attack on the records of a model, for the card."""
+    """Return the card's figures of a membership attack on a model's training records."""
     area, error = figures
     return {f"{model}_found": area, f"{model}_found_error": error} if area else {}

@@ -1,4 +1,4 @@
-"""The generator's plan. Read from YAML, strictly."""
+"""Plan of a generator, read strictly from YAML."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,13 @@ DEFAULT = "default"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorPlan:
-    """Plan by which a generator is made and measured.
+    """Settings of a generator's training and evaluation.
 
     Attributes:
-        seed: Seed of the families that are left out, and of the plants of its model card.
-        episodes: Plants in each scenario of the card.
-        machine_steps: Training steps of networks for machines, of each kind that the encoder has a
-            reading map for; 0: there are none.
+        seed: Seed of the held-out families and of the plants of the model card.
+        episodes: Number of simulated plants in each scenario of the card.
+        machine_steps: Training steps of networks for each machine kind that has a reading map; 0:
+            no such networks.
     """
 
     seed: int = 20240501
@@ -31,10 +31,11 @@ class GeneratorPlan:
 
 
 def read_plan(path: Path | None) -> GeneratorPlan:
-    """Read a plan file, or a packaged plan (``default``, ``demo``).
+    """Read a plan file, or a packaged plan (``default``, ``demo``, ``quick``).
 
     Raises:
-        ConfigError: It is missing, not YAML, or a field is unknown or wrong; the message names it.
+        ConfigError: The file is missing or not YAML, or a field is unknown or wrong; the message
+            names it.
     """
     text, source = zoo_plan.read_text(path, "wg_server.generator", DEFAULT)
     return settings.parse(text, GeneratorPlan, source)

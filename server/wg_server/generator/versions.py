@@ -1,4 +1,4 @@
-"""Generators on disk: versions that are complete and never change, and which one is installed.
+"""Generator versions on disk, each complete and immutable, and the record of the installed one.
 
 ::
 
@@ -7,13 +7,13 @@
     generator/versions/ID/card.json             its model card; ID is the SHA-256 of this file
     generator/installed.json                    the version in use, and the one before it
 
-A card names the SHA-256 of its package, the encoder and the zoo that it was made for, and is
-written last: a folder without one is what a killed training left behind. Installing a version is
-one atomic write of ``installed.json``. Packages of a campaign are made with the version that it
-began with, so that nothing which happens to ``installed.json`` touches it.
+A card names the SHA-256 of its packages, and the encoder and zoo that it was made for. It is
+written last: a folder without a card is the remainder of an interrupted training. Installing a
+version is one atomic write of ``installed.json``. Packages of a campaign are made with the version
+that was installed when it was queued, whatever is installed later.
 
-A version whose card fails is installed only at the operator's word. That does not protect from an
-operator who edits a card: cards are theirs. Needs neither torch nor the package's content.
+A version whose card fails is installed only on the operator's decision. This does not protect
+against an operator who edits a card. The module needs neither torch nor the packages' content.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ from wg_server.generator.checks import Check, read_checks
 from wg_server.site.home import ServerHome
 
 CARD_LIMIT = 4 << 20
-SHORT_ID = 16  # Digits of an id that are shown, and that an operator types
+SHORT_ID = 16  # Number of digits of an id in output and input
 _POINTER_LIMIT = 1 << 10
 _CARD = "card.json"
 _HEADS = "heads.safetensors"
@@ -46,11 +46,11 @@ _SHEETS = "sheets.safetensors"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pointer:
-    """Which versions are installed; an empty id: none.
+    """Record of the installed versions; an empty id means none.
 
     Attributes:
-        version: Id of the version that new campaigns begin with.
-        before: Id of the one that was installed before it, for ``rollback``.
+        version: Id of the version for new campaigns.
+        before: Id of the previously installed version.
     """
 
     version: str = ""
@@ -75,13 +75,13 @@ class _Card(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One generator.
+    """One generator version.
 
     Attributes:
         id: SHA-256 of its card, hex.
-        folder: Where it lies.
+        folder: Folder of its files.
         card: The model card.
-        summary: What the card says that the program relies on.
+        summary: Fields of the card that the program relies on.
     """
 
     id: str
@@ -91,50 +91,50 @@ class Version:
 
     @property
     def heads(self) -> Path:
-        """The generator's package."""
+        """Path of the generator's package."""
         return self.folder / _HEADS
 
     @property
     def sheets(self) -> Path:
-        """Package of networks from data sheets, which may not be there."""
+        """Path of the package of networks from data sheets, which may not exist."""
         return self.folder / _SHEETS
 
     @property
     def architectures(self) -> tuple[str, ...]:
-        """Architectures of which it makes weights."""
+        """Architectures whose weights it makes."""
         return (self.summary.architecture, *([SPECTRUM_LINES] if self.summary.sheets else []))
 
     def failed_checks(self) -> list[Check]:
-        """List the checks of its card that do not hold, those of networks for machines among them.
+        """Return the failed checks of its card, including those of networks for machines.
 
         Raises:
-            DecodeError: The card has no checks that can be read.
+            DecodeError: The card has no readable checks.
         """
         return self.failed_heads() + self.failed_networks()
 
     def failed_heads(self) -> list[Check]:
-        """List the checks of its heads that do not hold; errors as of ``failed_checks``."""
+        """Return the failed checks of its heads; errors as in ``failed_checks``."""
         return [check for check in read_checks(self.card) if not check.passed]
 
     def failed_networks(self) -> list[Check]:
-        """List the checks of its networks that do not hold; errors as of ``failed_checks``."""
+        """Return the failed checks of its networks; errors as in ``failed_checks``."""
         if not self.summary.sheets:
             return []
         return [check for check in read_checks(self.card["sheets"]) if not check.passed]
 
     @property
     def is_usable(self) -> bool:
-        """Tell whether heads or networks for machines hold what their checks ask."""
+        """True if its heads or its networks for machines pass all their checks."""
         return not self.failed_heads() or self._networks_hold
 
     @property
     def uses_heads(self) -> bool:
-        """Tell whether packages have heads: they hold, or nothing does and an operator insists."""
+        """True if packages get heads: they pass their checks, or neither heads nor networks do."""
         return not self.failed_heads() or not self._networks_hold
 
     @property
     def uses_networks(self) -> bool:
-        """Tell whether packages have networks for machines, likewise."""
+        """True if packages get networks for machines: they pass their checks, or nothing passes."""
         return self.summary.sheets is not None and (
             self._networks_hold or bool(self.failed_heads())
         )
@@ -144,11 +144,11 @@ class Version:
         return self.summary.sheets is not None and not self.failed_networks()
 
     def verify(self) -> None:
-        """Hold its packages against its card.
+        """Compare the hashes of its packages with its card.
 
         Raises:
-            ConfigError: A package is not there.
-            VerificationError: A package is not the one that the card names.
+            ConfigError: A package is missing.
+            VerificationError: A package differs from the card.
         """
         digests = {self.heads: self.summary.generator}
         if self.summary.sheets:
@@ -164,13 +164,12 @@ class Version:
 def write(
     home: ServerHome, card: Mapping[str, Any], heads: bytes, sheets: bytes | None = None
 ) -> Version:
-    """Write a new version; nothing is installed by that.
+    """Write a new version without installing it.
 
     Args:
-        card: The model card, with that of networks from data sheets, if there are any, as
-            ``sheets``.
-        heads: The generator's package.
-        sheets: Package of networks from data sheets, if there are any.
+        card: The model card; its ``sheets`` is the card of networks from data sheets, if any.
+        heads: Package of the generator.
+        sheets: Package of networks from data sheets, or None.
 
     Raises:
         StorageError: The disk cannot be written.
@@ -188,12 +187,12 @@ def write(
 
 
 def read(home: ServerHome, identity: str) -> Version:
-    """A version by its whole id.
+    """Return a version by its full id.
 
     Raises:
-        ConfigError: It is not there.
+        ConfigError: There is no such version.
         DecodeError: The card cannot be read.
-        VerificationError: The card is not the one that it had.
+        VerificationError: The card was changed.
     """
     folder = home.generator_versions / identity
     path = folder / _CARD
@@ -207,7 +206,7 @@ def read(home: ServerHome, identity: str) -> Version:
 
 
 def present(home: ServerHome) -> list[Version]:
-    """All versions whose card can be read, newest first."""
+    """Return all versions with a readable card, newest first."""
     versions = []
     for identity in _complete(home):
         try:
@@ -218,12 +217,12 @@ def present(home: ServerHome) -> list[Version]:
 
 
 def find(home: ServerHome, prefix: str) -> Version:
-    """The version whose id begins so, with eight digits at least.
+    """Return the version whose id starts with a prefix of at least eight digits.
 
     Raises:
-        ConfigError: There is none, or more than one.
+        ConfigError: No version matches, or several do.
         DecodeError: The card cannot be read.
-        VerificationError: The card is not the one that it had.
+        VerificationError: The card was changed.
     """
     names = [name for name in _complete(home) if len(prefix) >= 8 and name.startswith(prefix)]
     if len(names) != 1:
@@ -234,11 +233,11 @@ def find(home: ServerHome, prefix: str) -> Version:
 
 
 def pointer(home: ServerHome) -> Pointer:
-    """Which versions are installed.
+    """Read the record of the installed versions.
 
     Raises:
         ConfigError: ``installed.json`` cannot be read.
-        DecodeError: It is damaged.
+        DecodeError: ``installed.json`` is damaged.
     """
     path = home.installed_generator
     if not path.is_file():
@@ -248,12 +247,12 @@ def pointer(home: ServerHome) -> Pointer:
 
 
 def installed_version(home: ServerHome) -> Version:
-    """The version that is installed.
+    """Return the installed version.
 
     Raises:
-        ConfigError: None is, or it is not there.
+        ConfigError: No version is installed, or its files are missing.
         DecodeError: The card cannot be read.
-        VerificationError: The card is not the one that it had.
+        VerificationError: The card was changed.
     """
     identity = pointer(home).version
     if identity:
@@ -270,12 +269,12 @@ def installed_version(home: ServerHome) -> Version:
 
 
 def ready(home: ServerHome) -> Version:
-    """Return the version from which a campaign that begins now makes its packages.
+    """Return the installed version after verifying that new campaigns can use it.
 
     Raises:
         ConfigError: No version is installed, or it is for another encoder than the home's.
         DecodeError: The card cannot be read.
-        VerificationError: It is damaged.
+        VerificationError: The version is damaged.
     """
     version = installed_version(home)
     _check_encoder(home, version)
@@ -284,12 +283,12 @@ def ready(home: ServerHome) -> Version:
 
 
 def check(home: ServerHome, identity: str) -> Version:
-    """A version by its id, if packages can be made with it.
+    """Return a version by its id after verifying its packages.
 
     Raises:
-        ConfigError: It is not there.
+        ConfigError: There is no such version, or a package is missing.
         DecodeError: The card cannot be read.
-        VerificationError: It is damaged.
+        VerificationError: The version is damaged.
     """
     version = read(home, identity)
     version.verify()
@@ -297,12 +296,12 @@ def check(home: ServerHome, identity: str) -> Version:
 
 
 def use(home: ServerHome, version: Version) -> None:
-    """Install a version, whatever its card says; the one before is kept for ``rollback``.
+    """Install a version regardless of its model card's checks, and record the previous one.
 
     Raises:
-        ConfigError: It is for another encoder than the home's, or a package is not there.
-        VerificationError: It is damaged.
-        StorageError: The disk cannot be written; the version of before stays installed.
+        ConfigError: The version is for another encoder than the home's, or a package is missing.
+        VerificationError: The version is damaged.
+        StorageError: The disk cannot be written; the previous version stays installed.
     """
     _check_encoder(home, version)
     with changing(home):
@@ -317,16 +316,16 @@ def use(home: ServerHome, version: Version) -> None:
 
 
 def prune(home: ServerHome, needed_ids: Collection[str]) -> list[str]:
-    """Delete all versions but those that are installed, were before, or are needed.
+    """Delete all versions except the installed one, the previous one and needed ones.
 
     Args:
-        needed_ids: Ids to keep besides: of open campaigns, and of what was trained just now.
+        needed_ids: Further ids to keep: those of open campaigns and of the newest training.
 
     Returns:
-        Ids of complete versions that are gone.
+        Ids of the deleted complete versions.
 
     Raises:
-        StorageError: One cannot be deleted.
+        StorageError: A version cannot be deleted.
     """
     with changing(home):
         current = pointer(home)
@@ -335,14 +334,14 @@ def prune(home: ServerHome, needed_ids: Collection[str]) -> list[str]:
         for folder in _folders(home):
             if folder.name not in keep:
                 with raised_as(StorageError, f"{folder}: cannot be deleted"):
-                    (folder / _CARD).unlink(missing_ok=True)  # first: what is left is no version
+                    (folder / _CARD).unlink(missing_ok=True)  # first: the rest is no version
                     shutil.rmtree(folder)
     return removed_names
 
 
 @contextmanager
 def changing(home: ServerHome) -> Iterator[None]:
-    """One process writes, installs, deletes or copies versions; a second one waits."""
+    """Hold the lock under which versions are written, installed, deleted or copied."""
     with raised_as(StorageError, f"{home.generator_versions}: cannot be written"):
         home.generator_versions.mkdir(parents=True, exist_ok=True)
     with locks.hold(home.generator_versions / ".lock"):
@@ -368,7 +367,7 @@ def _complete(home: ServerHome) -> list[str]:
 
 @lru_cache(16)
 def _read_card(path: Path, identity: str, change_time: int) -> tuple[Mapping[str, Any], _Card]:
-    """A card, which is read again only when its file was touched."""
+    """Read a card; the result is cached until the file changes."""
     data = atomic.read_bytes(path, limit=CARD_LIMIT)
     if canonical.sha256_hex(data) != identity:
         raise VerificationError(f"{path}: its SHA-256 is not the name of its folder")
@@ -380,7 +379,7 @@ def _read_card(path: Path, identity: str, change_time: int) -> tuple[Mapping[str
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a package, which is read again only when its file was touched."""
+    """Return the SHA-256 of a package; the result is cached until the file changes."""
     with raised_as(ConfigError, f"{path}: cannot be read"):
         status = path.stat()
     return _digest_of(path, status.st_mtime_ns, status.st_size, status.st_ino)

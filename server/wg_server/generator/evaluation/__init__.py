@@ -1,1 +1,1 @@
-"""What a generator is worth: model cards, their checks, and the quality gate."""
+"""Evaluation of generators and encoders: model cards and their checks."""

@@ -1,8 +1,8 @@
-"""Episodes: simulated plants, made from zoo tasks with the very code of a real release.
+"""Episodes: simulated plants, made from zoo tasks with the code of real releases.
 
-An episode draws a family, a site of it, some of its classes, few labels (or none), perhaps classes
-that the site has never seen, and up to four other sites' releases (of the same family, and of
-another that happens to use the same label names). Noise is drawn anew each time.
+An episode draws a family, one of its sites, some of the site's classes, a few labels (or none),
+possibly classes that the site has never seen, and up to four releases of other sites (of the same
+family, and of another family with the same label names). Noise is drawn anew for each episode.
 """
 
 import functools
@@ -30,10 +30,10 @@ class Scenario:
 
     Attributes:
         epsilon: Epsilon of every release; infinite: without noise.
-        shots: Labels of a class at the site, about.
+        shots: Approximate number of labels per class at the site.
         missing: Share of episodes in which the site lacks some classes.
-        unlabelled: Share of episodes in which it has no labels at all.
-        same_family_shots: Labels of a class at a same-family site, about.
+        unlabelled: Share of episodes in which the site has no labels.
+        same_family_shots: Approximate number of labels per class at a same-family site.
         out_of_family: Probability of a release of another family under the same label names.
     """
 
@@ -50,13 +50,13 @@ class Episode:
     """One simulated plant.
 
     Attributes:
-        own: Features ``[n, d]`` and labels ``[n]``, -1 without one, of the plant's records.
+        own: Features ``[n, d]`` and labels ``[n]`` (-1: unlabelled) of the plant's records.
         queries: Features of held-out records, ``[q, d]``.
-        answers: Their classes, ``[q]``.
-        release: The plant's own.
-        others: The other sites'.
+        answers: Classes of the held-out records, ``[q]``.
+        release: Release of the plant.
+        others: Releases of the other sites.
         labels: Class names.
-        family: The plant's.
+        family: Family of the plant.
     """
 
     own: tuple[NDArray[np.float64], NDArray[np.int64]]
@@ -68,14 +68,14 @@ class Episode:
     family: str
 
     def accuracy(self, head: tuple[NDArray[np.float64], NDArray[np.float64]]) -> float:
-        """Share of the held-out records that a head, on features as they are, gets right."""
+        """Return the accuracy on held-out records of a head on unscaled features."""
         weight, bias = head
         logits = self.queries @ weight.T + bias
         return float((logits.argmax(axis=1) == self.answers).mean())
 
 
 class Plants:
-    """Draws episodes from zoo tasks."""
+    """Sampler of episodes from zoo tasks."""
 
     def __init__(self, tasks: Sequence[ZooTask], encoder: str, radius: float) -> None:
         self._families: dict[str, list[ZooTask]] = {}
@@ -86,7 +86,7 @@ class Plants:
         self._radius = radius
 
     def draw(self, rng: np.random.Generator, scenario: Scenario) -> Episode:
-        """Draw one episode: a family, a site of it, and what these have released."""
+        """Draw one episode: a family, one of its sites, and the releases."""
         family = self._names[int(rng.integers(len(self._names)))]
         sites = self._families[family]
         order = rng.permutation(len(sites))
@@ -124,7 +124,7 @@ class Plants:
         rng: np.random.Generator,
         scenario: Scenario,
     ) -> tuple[tuple[NDArray[np.float64], NDArray[np.int64]], NoisyStatistics]:
-        """The plant's records with their labels, and what it releases of them."""
+        """Return the plant's records with labels, and its release."""
         blind = rng.random() < scenario.unlabelled
         classes = indices
         if not blind and len(indices) > 2 and rng.random() < scenario.missing:
@@ -181,7 +181,7 @@ class Plants:
 
 @functools.lru_cache(maxsize=256)
 def _sigma(encoder: str, dimension: int, radius: float, epsilon: float) -> float:
-    """Noise of a release; it does not depend on the labels, as long as there are some."""
+    """Return the noise of a release, which does not depend on the labels unless there are none."""
     schema: StatisticsSchema = default_schema(
         encoder=encoder, dimension=dimension, labels=("any",), clip_radius=radius
     )
@@ -203,7 +203,7 @@ def _drop_some(classes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[
 def _split(
     task: ZooTask, classes: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Records to draw the plant's own from, and for queries: half of each class."""
+    """Split the records of each class into halves: for the plant, and for queries."""
     support, query = [], []
     for label in classes:
         rows = rng.permutation(np.flatnonzero(task.y == label))
@@ -215,10 +215,10 @@ def _split(
 def _subset(
     y: NDArray[np.int64], rows: NDArray[np.int64], shots: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """About ``shots`` records of each class; numbers vary between classes.
+    """Draw about ``shots`` records of each class; numbers vary between classes.
 
-    Where a class has fewer records they are drawn with replacement: a plant of many records is
-    simulated with the noise of many, and the sampling error of few.
+    Records of a smaller class are drawn with replacement: this simulates a plant that has the noise
+    of many records, but the sampling error of few.
     """
     drawn_rows = [np.zeros(0, dtype=np.int64)]
     for label in np.unique(y[rows]):

@@ -1,10 +1,10 @@
-"""The model card: what releases of others are worth at plants of families that the zoo lacks.
+"""Model card of the heads: the gain by other sites' releases for plants of held-out families.
 
-Every method is scored on the same simulated plants, by their own held-out records. ``completed`` is
-what a plant makes of the package: what other sites say of its classes, finished with its exact
-records. ``alone`` is the same without the other sites. ``exchanged`` is the same with the other
-sites' classes under each other's names: what the condition is worth that is not the plant's.
-``unnamed``, of texts, is ``completed`` without what class names foretell.
+All methods are scored on the held-out records of the same simulated plants. ``completed`` is the
+head that a plant computes from the package: the posterior given other sites, updated with its exact
+records. ``alone`` omits the other sites. ``exchanged`` permutes the class names of the other sites,
+which measures the effect of a wrong condition. ``unnamed``, for texts only, is ``completed``
+without the prior from class names.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from wg_server.generator.prior.names import FittedPriors
 from wg_server.generator.prior.pooling import Pool
 
 FEW = Scenario(shots=5)
-"""A plant with five labels a class, whose sisters have released."""
+"""Plant with five labels per class, and releases of other sites of its family."""
 SCENARIOS: Mapping[str, Scenario] = {
     "few labels, sisters in memory, epsilon 4": FEW,
     "few labels, sisters in memory, epsilon 1": Scenario(epsilon=1.0, same_family_shots=100),
@@ -32,22 +32,23 @@ SCENARIOS: Mapping[str, Scenario] = {
     "no labels, epsilon 4": Scenario(unlabelled=1),
     "mixed": Scenario(missing=0.3, unlabelled=0.1, out_of_family=0.15),
 }
-"""By the keys of stored cards; "sisters in memory" are other sites of the plant's family."""
+"""Scenarios by their keys on stored cards; "sisters in memory" are other sites of the plant's
+family."""
 SHOWN: Mapping[str, Scenario] = {
     "classes never seen, epsilon 1": Scenario(epsilon=1.0, missing=1),
     "no labels, epsilon 1": Scenario(epsilon=1.0, unlabelled=1),
 }
-"""Likewise, and for people to read: no check rests on them."""
-_MARGIN = 0.01  # Accuracy that other sites may cost in any scenario
+"""Further scenarios that the card shows, without a check."""
+_MARGIN = 0.01  # Largest accepted loss of accuracy by other sites in any scenario
 _ERRORS = 3
-"""Standard errors by which a figure must miss its bound for a check to fail. Where nothing is wrong
-one of the ten figures does so in about one home of a hundred."""
+"""Standard errors by which a figure must miss its bound for a check to fail. By chance alone, one
+of the ten figures does so in about one of a hundred homes."""
 
 Head = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def heads(fitted_priors: FittedPriors, episode: Episode) -> dict[str, Head]:
-    """Heads of all methods for one episode, on features as they are."""
+    """Compute the heads of all methods for one episode, on unscaled features."""
     priors, labels = fitted_priors.priors, episode.labels
     pools = pooling.of_releases(priors, episode.release, episode.others)
     name_prior = fitted_priors.class_prior(labels)
@@ -59,7 +60,7 @@ def heads(fitted_priors: FittedPriors, episode: Episode) -> dict[str, Head]:
     return {
         COMPLETED: finish_head(pools),
         ALONE: finish_head(()),
-        # Each class with what was released of the one before.
+        # Each class gets the other sites' statistics of the previous class.
         EXCHANGED: finish_head(pools, (*labels[-1:], *labels[:-1])),
         **({} if fitted_priors.names is None else {UNNAMED: unnamed_head}),
     }
@@ -68,11 +69,11 @@ def heads(fitted_priors: FittedPriors, episode: Episode) -> dict[str, Head]:
 def evaluate(
     fitted_priors: FittedPriors, plants: Plants, *, episodes: int, seed: int
 ) -> dict[str, Any]:
-    """Scores of all methods in all scenarios.
+    """Score all methods in all scenarios.
 
     Args:
         plants: Plants of families that the priors were not fitted on.
-        episodes: Plants in each scenario.
+        episodes: Number of plants in each scenario.
     """
     table = {}
     for number, (name, scenario) in enumerate({**SCENARIOS, **SHOWN}.items()):
@@ -89,7 +90,7 @@ def evaluate(
 
 
 def checks(card: Mapping[str, Any]) -> list[Check]:
-    """Check from the figures of a card that no scenario is surely worse than it may be."""
+    """Return the checks of a card: no scenario is significantly worse than allowed."""
     scenarios = [rows for name, rows in card["scenarios"].items() if name not in SHOWN]
 
     def worst(method: str) -> float:

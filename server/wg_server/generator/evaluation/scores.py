@@ -1,6 +1,6 @@
-"""Scores of all methods on the same simulated plants, as they stand on a model card.
+"""Scores of several methods on the same simulated plants, for a model card.
 
-Means are over families, standard errors clustered by family, and differences paired.
+Means are over families, standard errors are clustered by family, and differences are paired.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,20 +13,20 @@ UNNAMED = "unnamed"
 
 
 class Scores:
-    """Accuracy by method and plant, in one scenario."""
+    """Accuracies by method and plant, in one scenario."""
 
     def __init__(self) -> None:
         self._families: list[str] = []
         self._values: dict[str, list[float]] = {}
 
     def add(self, family: str, accuracies: Mapping[str, float]) -> None:
-        """One plant's; every plant has the same methods."""
+        """Add the accuracies of one plant; every plant has the same methods."""
         self._families.append(family)
         for method, value in accuracies.items():
             self._values.setdefault(method, []).append(value)
 
     def rows(self) -> dict[str, dict[str, float]]:
-        """For each method its accuracy, and by how much ``completed`` is above it."""
+        """Return each method's accuracy and the gain of ``completed`` over it, with errors."""
         table = {}
         for method, values in self._values.items():
             mean, error = cluster_mean(np.array(values), self._families)
@@ -42,7 +42,7 @@ class Scores:
 
 
 def cluster_mean(values: NDArray[np.floating], clusters: Sequence[str]) -> tuple[float, float]:
-    """Mean over clusters' means, and its standard error."""
+    """Return the mean of the clusters' means, and its standard error."""
     names, index = np.unique(np.array(clusters), return_inverse=True)
     means = np.bincount(index, values) / np.bincount(index)
     error = means.std(ddof=1) / np.sqrt(len(names)) if len(names) > 1 else float("nan")

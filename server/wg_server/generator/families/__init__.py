@@ -1,1 +1,1 @@
-"""Plants of the operator's own families: how they are found, and the heads they get."""
+"""The operator's families: matching of plants by class names, heads, and likeness tests."""

@@ -1,15 +1,14 @@
-"""The operator's families as a catalogue: heads that each plant standardises, offered by names.
+"""Catalogue of the operator's families: heads on standardised features, offered by class names.
 
-A plant releases 64 numbers of a record and learns on many more, which stay with it. Records of the
-operator's own need no noise and no release, so that heads can be fitted on *all* local features of
-them, under as many cameras as one likes (``wg_server.zoo.family_heads``). Where the zoo has a
-network of the family that saw made-up sites, it comes with the head
-(``wg_common.nets.family_network``).
+A plant releases 64 features of a record, and learns on many more, which it keeps. The operator's
+own records need no noise and no release, so that heads can be fitted on *all* local features, under
+any number of simulated cameras (``wg_server.zoo.family_heads``). If the zoo has a network of the
+family, trained at simulated sites, the head comes with it (``wg_common.nets.family_network``).
 
-A plant whose class names are those of a family, in these words or others, is offered this family.
-One whose names say nothing is offered all that have as many classes, and its labels choose. Nothing
-here asks for a release, and nothing is proved by a name: the plant tests its own records against
-what each family's look like (``wg_common.inference.likeness``).
+A plant whose class names match those of a family, in the same or other words, is offered this
+family. A plant whose class names match none is offered all families with enough classes, and its
+labels decide. Matching needs no release and proves nothing: the plant tests its own records for
+likeness to each family (``wg_common.inference.likeness``).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,24 +32,24 @@ from wg_core.errors import DecodeError
 from wg_server.generator.prior.names import log_ratio
 
 OFFERED_LIMIT = 16
-"""Most families that a plant is offered: each is a megabyte with its network."""
+"""Largest number of families offered to a plant; each has about one megabyte with its network."""
 _MOST = 0.5
-"""Share of a plant's class names above which a family is taken to have them."""
+"""Share of a plant's class names above which a family counts as matching."""
 _SAME_NAME = 1e3
-"""Log odds of two equal names, so that they are matched first."""
+"""Log odds assigned to two equal names, so that they are matched first."""
 
 Tensors = dict[str, NDArray[np.floating]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OperatorFamily:
-    """Heads that the operator has of one family of R classes.
+    """Head and network of one of the operator's families, with R classes.
 
     Attributes:
         labels: Class names, R.
-        head: On local features.
-        likeness: Test of a plant's records against the family's.
-        network: That stands beside the head; none is as good.
+        head: Head on local features.
+        likeness: Likeness test of a plant's records.
+        network: Network of the family, or None.
         privacy: Guarantee for the records that the head was trained on.
     """
 
@@ -61,12 +60,12 @@ class OperatorFamily:
     privacy: Privacy = NO_PRIVACY
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """All of it but the names, by name."""
+        """Return all arrays by name, without the class names."""
         network_tensors = family_network.pack_network(self.network)
         return self.head.tensors() | self.likeness.tensors() | network_tensors
 
     def tensors_of(self, rows: NDArray[np.integer[Any]]) -> Tensors:
-        """Tensors of a candidate of some classes, in this order."""
+        """Return the tensors of a candidate for some classes, in the order of ``rows``."""
         network = None if self.network is None else self.network.of_classes(rows)
         tensors = self.head.of_classes(rows).tensors() | self.likeness.tensors()
         return tensors | family_network.in_half(network)
@@ -74,18 +73,18 @@ class OperatorFamily:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OperatorFamilies:
-    """All families of the operator's own records.
+    """All families of the operator.
 
     Attributes:
-        layout: Layout of local features, the same under all heads.
-        families: By name, in alphabetical order. At least one.
+        layout: Layout of local features, the same for all heads.
+        families: Families by name, in alphabetical order; at least one.
     """
 
     layout: Layout
     families: Mapping[str, OperatorFamily] = field(default_factory=dict)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Arrays by name, for a package; names, classes and layout are stored beside them."""
+        """Return all arrays by name, for a package that stores names and layout separately."""
         return {
             f"{number}.{name}": value
             for number, family in enumerate(self.families.values())
@@ -100,15 +99,17 @@ def read(
     dimension: int,
     architecture: str,
 ) -> OperatorFamilies:
-    """Read ``OperatorFamilies.arrays``.
+    """Read the arrays of ``OperatorFamilies.arrays``.
 
     Args:
+        arrays: Arrays by name.
         labels: Class names by family, in the order of the arrays.
+        layout: Layout of local features.
         dimension: Number of released features.
-        architecture: That their networks may have; empty: there may be none.
+        architecture: Allowed architecture of the networks; empty: no networks are allowed.
 
     Raises:
-        DecodeError: They do not fit together.
+        DecodeError: The arrays are inconsistent.
     """
     by_number: dict[str, dict[str, NDArray[Any]]] = {}
     for name, value in arrays.items():
@@ -133,15 +134,15 @@ def read(
 def candidates_for(
     operator: OperatorFamilies, labels: Sequence[str]
 ) -> Iterator[tuple[CandidateSource, Tensors, Privacy]]:
-    """Yield the candidates that a plant is offered, the likeliest first.
+    """Yield the candidates that a plant is offered, the best match first.
 
     Args:
         operator: All families.
         labels: The plant's class names, K.
 
     Yields:
-        Families with most of the plant's names, their rows in its order; where there is none, all
-        families of at least K classes, as they are.
+        Families that match most of the plant's names, with rows in the plant's order; if there are
+        none, all families of at least K classes, in their own order.
     """
     large_enough = [f for f in operator.families.values() if len(f.labels) >= len(labels)]
     matches = [(_match_names(family.labels, labels), family) for family in large_enough]
@@ -158,7 +159,7 @@ def candidates_for(
 def _match_names(
     family_labels: Sequence[str], labels: Sequence[str]
 ) -> tuple[float, NDArray[np.intp]]:
-    """Share of K names that a family's classes have, one each, and the rows of these, ``[K]``."""
+    """Return the matched share of K names in a one-to-one assignment, and the rows, ``[K]``."""
     ratio = log_ratio(labels, family_labels)
     likeness_share = np.where(ratio == 0, 0.0, expit(ratio))
     family_rows, rows = linear_sum_assignment(-np.minimum(ratio, _SAME_NAME))

@@ -1,10 +1,10 @@
-"""Fitting the test of whether a plant's records look like a family of the operator's.
+"""Fit of the likeness test: whether a plant's records resemble a family of the operator.
 
-A ridge regression between the family at its made-up sites and all other tasks of the zoo, rendered
-ones and the operator's other families, on what describes a site
-(``wg_common.inference.likeness``). It is fitted on four fifths of the made-up sites at a time, and
-the limit lies where a share of ``RATE`` of the sites left out are refused. The same predictions say
-how many sites of families that were left out altogether are refused: the model card has both.
+The test is a ridge regression between the family's simulated sites and all other tasks of the zoo
+(rendered ones and the operator's other families), on descriptions of sites
+(``wg_common.inference.likeness``). It is cross-validated in five folds over the simulated sites, and
+the threshold is set so that a share ``RATE`` of the held-out sites is refused. The model card
+states this share, and the share of refused sites of families that were held out as a whole.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,23 +17,23 @@ from wg_common.inference.likeness import FEWEST, LIMIT, RATE, Likeness, numbers,
 
 Floats = NDArray[np.float64]
 Sites = Sequence[NDArray[np.floating]]
-"""Released features of records at sites, each ``[n, d]``."""
+"""Released features of the records of each site, ``[n, d]``."""
 
 _FOLDS = 5
-_SITES = 60  # Most sites of another family, about
+_SITES = 60  # Approximate largest number of sites of another family
 _PENALTY = 1.0
-"""In units of the mean squared length of a site's description."""
+"""Ridge penalty in units of the mean squared length of a site's description."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FittedLikeness:
-    """A test, and how it does at sites that it was not fitted on.
+    """Likeness test, with its error rates at held-out sites.
 
     Attributes:
         test: The test.
-        refused: Share of the family's own made-up sites that it refuses.
-        caught: Share of sites of other families of the operator's, each left out in turn, that it
-            refuses; NaN without any.
+        refused: Share of the family's own simulated sites that it refuses.
+        caught: Share of sites of the operator's other families, each held out in turn, that it
+            refuses; NaN if there are none.
     """
 
     test: Likeness
@@ -45,7 +45,7 @@ def fit(family: str, own_sites: Mapping[str, Sites], rendered_sites: Sites) -> F
     """Fit the test of one family.
 
     Args:
-        family: One of ``own_sites``.
+        family: Name of the family, a key of ``own_sites``.
         own_sites: Made-up sites of each of the operator's families, at least ten each.
         rendered_sites: Sites of other tasks; at least one if there is no other family.
     """
@@ -68,7 +68,7 @@ def fit(family: str, own_sites: Mapping[str, Sites], rendered_sites: Sites) -> F
             small_sites[out] @ weight + bias,
         )
     weight, bias = _ridge(family_sites, [*other_families.values()], scale)
-    # Ranks over n + 1: a further site exceeds such a limit at RATE, the usual one of 60 at .047.
+    # Weibull quantile (ranks over n + 1): a new site exceeds it with probability RATE.
     limit, few_limit = (
         np.quantile(values, 1 - RATE, method="weibull") for values in (scores, few_scores)
     )
@@ -84,14 +84,14 @@ def fit(family: str, own_sites: Mapping[str, Sites], rendered_sites: Sites) -> F
 
 
 def untold(dimension: int) -> Likeness:
-    """The test of a family of whose records none may tell: it refuses nobody."""
+    """Return a test that refuses no site, for a family whose records must not be revealed."""
     return Likeness(np.zeros(numbers(dimension)), np.zeros(1), np.ones(1))
 
 
 def _share_beyond(
     family_sites: Floats, other_families: Mapping[str, Floats], scale: Floats, limit: float
 ) -> float:
-    """Share of other families' sites beyond the limit of a fit that has not seen the family."""
+    """Return the mean share of refused sites over the other families, each held out of the fit."""
     shares = []
     for name in filter(None, other_families):
         remaining = [sites for family, sites in other_families.items() if family != name]
@@ -102,12 +102,12 @@ def _share_beyond(
 
 
 def _describe_sites(sites: Sites) -> Floats:
-    """``[sites, F]``."""
+    """Return the descriptions of sites, ``[sites, F]``."""
     return np.stack([site_description(site) for site in sites])
 
 
 def _scale(rows: Floats) -> Floats:
-    """Factors on the numbers that describe a site, so that their three parts weigh the same."""
+    """Return factors by which the three parts of a description get equal weight, ``[F]``."""
     columns = next(d for d in range(1, rows.shape[1]) if numbers(d) == rows.shape[1])
     parts = np.split(rows, [columns, 2 * columns], axis=1)
     return np.concatenate(
@@ -118,9 +118,9 @@ def _scale(rows: Floats) -> Floats:
 def _ridge(
     family_sites: Floats, other_families: Sequence[Floats], scale: Floats
 ) -> tuple[Floats, float]:
-    """Weight ``[F]`` and bias: about 0 at the family's sites, and 2 at those of others.
+    """Fit weight ``[F]`` and bias to targets 0 at the family's sites and 2 at all others.
 
-    Both sides weigh the same, and so does each of the others.
+    Both targets have equal total weight, and so do all other families.
     """
     rows = np.concatenate([family_sites, *other_families]) * scale
     target = np.repeat([0.0, 2.0], [len(family_sites), len(rows) - len(family_sites)])

@@ -1,1 +1,1 @@
-"""Predictions for a plant without a network: site statistics, BLUP, retrieval, conditioning."""
+"""Statistical estimates of a plant's classes: site statistics, BLUP, pooling and class names."""

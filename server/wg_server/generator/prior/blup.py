@@ -1,11 +1,10 @@
 """BLUP of a plant's class means from the noisy statistics of several sites (T-BLUP).
 
 Best linear unbiased prediction (Henderson 1975, *Biometrics* 31(2); Robinson 1991, *Statistical
-Science* 6(1)). The model and its equations stand in ``wg_common.inference.posterior``, since a
-plant solves them too, with its own exact records. Here are the variances that they start from,
-which are fitted on public tasks, and the server's side: the other sites are observed and
-eliminated, then the plant's own noisy release is added. A class that the plant has never seen is
-predicted from the other sites.
+Science* 6(1)). The model and its equations are in ``wg_common.inference.posterior``, because plants
+solve them too, with their exact records. This module has the variances, which are fitted on public
+tasks, and the server's side: the other sites are observed and eliminated, then the plant's own
+noisy release is added. A class that the plant has never seen is predicted from the other sites.
 """
 
 from collections.abc import Sequence
@@ -20,9 +19,9 @@ from wg_common.inference.posterior import Means, Posterior, SiteEvidence
 
 Floats = NDArray[np.float64]
 
-SITE_RATIO = 0.15  # Variance of a class at a site over that of the class
+SITE_RATIO = 0.15  # Ratio of the site-specific to the total variance of a class mean
 
-_EIGENVALUE_FLOOR = 0.25  # Least eigenvalue of T, in units of their mean
+_EIGENVALUE_FLOOR = 0.25  # Smallest eigenvalue of T, relative to their mean
 RIDGE = 2.0  # Share of the mean variance added to within-class covariances before they are inverted
 
 
@@ -32,7 +31,7 @@ class Priors:
 
     Attributes:
         basis: Eigenvectors of T in columns, ``[d, d]``.
-        between: Eigenvalues of T with the small ones raised and the trace kept, ``[d]``.
+        between: Eigenvalues of T, with small ones raised and the trace preserved, ``[d]``.
         within: Within-class variance along each eigenvector, ``[d]``.
         site: Variance of sites' means along each eigenvector, ``[d]``.
         whitener: Inverse of the ridged within-class covariance, ``[d, d]``.
@@ -46,17 +45,17 @@ class Priors:
 
     @property
     def ratio(self) -> Floats:
-        """Variance of what is special to a class at one site, along each eigenvector, ``[d]``."""
+        """Variance of the site-specific part of a class mean along each eigenvector, ``[d]``."""
         return SITE_RATIO * self.between
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassPrior:
-    """Knowledge of a plant's classes from their names, before any release.
+    """Prior of a plant's class deviations from the class names, before any release.
 
     Attributes:
         mean: Mean of class deviations along each eigenvector, ``[K, d]``.
-        between: Their variance about it along each eigenvector, ``[d]``.
+        between: Variance of class deviations about this mean along each eigenvector, ``[d]``.
     """
 
     mean: Floats
@@ -69,8 +68,8 @@ def fit_priors(
     """Fit the variances on public tasks.
 
     Args:
-        features: One ``[n, d]`` a task.
-        labels: One ``[n]`` a task.
+        features: Features of each task, ``[n, d]``.
+        labels: Labels of each task, ``[n]``.
     """
     within, between, centres = [], [], []
     for x, y in zip(features, labels, strict=True):
@@ -96,9 +95,9 @@ def fit_priors(
 
 
 def contribution(priors: Priors, site: SiteEvidence) -> tuple[Floats, Floats]:
-    """Return a site's part in the equations of class deviations, without its own mean.
+    """Return a site's part in the equations of class deviations, with its own mean eliminated.
 
-    Sites meet only through the classes, so that each one's Schur complement stands alone.
+    Sites are coupled only through the classes, so that each site has its own Schur complement.
 
     Returns:
         A matrix for each direction, ``[d, K, K]``, and right-hand sides, ``[d, K]``.
@@ -115,7 +114,7 @@ def contribution(priors: Priors, site: SiteEvidence) -> tuple[Floats, Floats]:
 def equations(
     priors: Priors, matrices: Floats, right: Floats, name_prior: ClassPrior | None = None
 ) -> Posterior:
-    """Equations of a plant's mean and the class deviations, with other sites observed.
+    """Return the equations of a plant's mean and the class deviations, given other sites.
 
     Args:
         matrices: Sum of what the other sites add, ``[d, K, K]``.
@@ -146,7 +145,7 @@ def posterior(
     classes: int,
     name_prior: ClassPrior | None = None,
 ) -> Posterior:
-    """``equations`` of a few other sites, perhaps of none, for K classes."""
+    """Return the equations given a few other sites, possibly none, for K classes."""
     d = len(priors.between)
     matrices, right = np.zeros((d, classes, classes)), np.zeros((d, classes))
     for site in other_sites:
@@ -158,6 +157,6 @@ def posterior(
 def predict(
     priors: Priors, sites: Sequence[SiteEvidence], name_prior: ClassPrior | None = None
 ) -> Means:
-    """Predict the first site's means from the evidence of all."""
+    """Predict the first site's class means from the evidence of all sites."""
     plant = sites[0]
     return posteriors.solve(posterior(priors, sites[1:], len(plant.counts), name_prior), plant)

@@ -1,18 +1,19 @@
-"""How far one site's release can move another site's weights.
+"""Influence of one site's release on another site's weights, and its bound.
 
-The mixed model of ``wg_common.inference.posterior`` has a variance for how class means of sites
-differ, and one for the noise on them. A site whose classes lie elsewhere than those of all others,
-because its labels are exchanged or because it is hostile, differs by more. For each pair of sites
-the additional variance is estimated by the method of moments of random-effects meta-analysis
-(DerSimonian and Laird 1986, *Controlled Clinical Trials* 7(3)), with a class in place of a study.
-A site's own is the lower median over all other sites: fewer than half of them can neither make a
-site look odd nor an odd site look usual. It is added to the site's noise, so that a site counts
-less the more it disagrees, and its pull, the product of both, is bounded.
+The mixed model of ``wg_common.inference.posterior`` has one variance for differences of class means
+between sites, and one for their noise. A site whose classes lie elsewhere than those of all other
+sites, because its labels are exchanged or because it is hostile, deviates more. The additional
+variance of each pair of sites is estimated by the method of moments of random-effects meta-analysis
+(DerSimonian and Laird 1986, *Controlled Clinical Trials* 7(3)), with classes in place of studies.
+The variance of a site is the lower median over all other sites: a minority of them can neither make
+a normal site an outlier nor an outlier normal. It is added to the site's noise, so that a site
+counts less the more it disagrees, and its total influence, the product of the two, is bounded.
 
 A site *stands behind* a class if a Bayes factor says that the site and the others mean one class by
-the name rather than two. How many sites do is said to plants.
+the name rather than two. The number of such sites is reported to plants.
 
-The identity of a site plays no part. All of this is post-processing of releases, and free.
+The identity of a site has no effect. The computation is post-processing of releases, and costs no
+privacy.
 """
 
 from collections.abc import Sequence
@@ -27,13 +28,14 @@ from wg_server.generator.prior.blup import SITE_RATIO, Priors
 Floats = NDArray[np.float64]
 
 SURE = 6.0
-"""Standard errors from which on disagreement is not chance; doubled, as noise has directions."""
+"""Number of standard errors from which disagreement is not chance; doubled, as noise has
+directions."""
 
 POSITIVE = 1.0
-"""Natural logarithm of the Bayes factor from which on evidence is called positive (Kass and Raftery
+"""Natural logarithm of the Bayes factor from which evidence is called positive (Kass and Raftery
 1995, *Journal of the American Statistical Association* 90(430), section 3.2)."""
 
-_THERE = 0.5  # Probability above which a class is compared
+_THERE = 0.5  # Probability of presence above which a class is compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,9 @@ class Agreement:
 
     Attributes:
         noise: Variance to be added to the noise on each entry of its means.
-        odd: Whether its classes are, beyond chance, as far from the peers' as classes are from each
-            other: it is to be left out.
-        behind: Classes that it stands behind, ``[K]``; none for an odd site.
+        odd: True if its classes differ from the peers' significantly, and by more than half the
+            mean squared distance of two classes; such a site is left out.
+        behind: Mask of the classes that it stands behind, ``[K]``; all False for an odd site.
     """
 
     noise: float
@@ -53,9 +55,9 @@ class Agreement:
 
 
 def agreement(priors: Priors, site: SiteEvidence, peers: Sequence[SiteEvidence]) -> Agreement:
-    """Hold a site against its peers: by the lower median of the pairs with two classes in common.
+    """Compare a site with its peers, by the lower median of pairs with two classes in common.
 
-    With fewer than two such peers nothing can be told.
+    With fewer than two such peers, no additional variance is estimated.
     """
     pairs = [_excess_variance(priors, site, peer) for peer in peers]
     gaps = sorted(pair for pair in pairs if pair is not None)
@@ -70,16 +72,16 @@ def agreement(priors: Priors, site: SiteEvidence, peers: Sequence[SiteEvidence])
 def log_bayes_factors(
     priors: Priors, site: SiteEvidence, peers: Sequence[SiteEvidence], noise: float
 ) -> Floats:
-    """Weigh that a site and its peers mean one class by a name against that they mean two, ``[K]``.
+    """Return the log Bayes factors for one class behind a name rather than two, ``[K]``.
 
-    With x the difference of the site's mean of a class from its peers', both about the means of the
-    classes that they have in common, s its variance by the model if the class is one, and T that of
-    class deviations: ``log N(x; 0, s) - log N(x; 0, s + 2 T)``, summed over the eigenvectors of T.
-    Peers count by their precision, but none by more than the median one: fewer than half of them
-    cannot speak for all. 0 for a class that no peer has.
+    Let x be the difference of the site's mean of a class from its peers' mean, both relative to the
+    means of their common classes, s the model's variance of x for a single class, and T the
+    variance of class deviations. The factor is ``log N(x; 0, s) - log N(x; 0, s + 2 T)``, summed
+    over the eigenvectors of T. Peers are weighted by precision, at most by the median precision, so
+    that a minority cannot dominate. The factor of a class without peers is 0.
 
     Args:
-        noise: Variance by which the site disagrees with the peers in general, as of ``Agreement``.
+        noise: Additional variance of the site, as in ``Agreement``.
     """
     size, d = site.means.shape
     total, weights, variance = np.zeros((size, d)), np.zeros(size), np.zeros((size, d))
@@ -107,7 +109,7 @@ def log_bayes_factors(
 
 
 def _common_classes(site_a: SiteEvidence, site_b: SiteEvidence) -> NDArray[np.bool_]:
-    """Classes that both sites have, ``[K]``; none if there is but one."""
+    """Return the mask of classes that both sites have, ``[K]``; all False for a single class."""
     both = (site_a.present > _THERE) & (site_b.present > _THERE)
     return np.asarray(both & (both.sum() > 1))
 
@@ -115,9 +117,9 @@ def _common_classes(site_a: SiteEvidence, site_b: SiteEvidence) -> NDArray[np.bo
 def _difference(
     priors: Priors, site: SiteEvidence, peer: SiteEvidence, both: NDArray[np.bool_]
 ) -> Floats:
-    """Differences of two sites' class means along the eigenvectors, ``[K, d]``.
+    """Return the differences of two sites' class means along the eigenvectors, ``[K, d]``.
 
-    They are about the mean difference over common classes, which takes one of C degrees of freedom.
+    Their mean over the common classes is subtracted, which takes one of C degrees of freedom.
     """
     difference = (site.means - peer.means) @ priors.basis
     weight = np.where(both, 1 / (_variance(priors, site) + _variance(priors, peer)), 0.0)
@@ -127,17 +129,17 @@ def _difference(
 
 
 def _directions(priors: Priors, site: SiteEvidence) -> Floats:
-    """Variance that the model has for each class mean along each eigenvector, ``[K, d]``."""
+    """Return the model's variance of each class mean along each eigenvector, ``[K, d]``."""
     return np.asarray(site.noise[:, None] + priors.within / site.counts[:, None] + priors.ratio)
 
 
 def _excess_variance(
     priors: Priors, site_a: SiteEvidence, site_b: SiteEvidence
 ) -> tuple[float, float] | None:
-    """Variance of class deviations between two sites beyond the model (moment estimate).
+    """Estimate the variance of class deviations between two sites beyond the model (moments).
 
     Returns:
-        Summed over the d entries: the unbiased estimate, which may be negative, and its standard
+        Sum over the d entries of the unbiased estimate, which may be negative, and its standard
         error if the true value is 0. None if fewer than two classes are in common.
     """
     both = (site_a.present > _THERE) & (site_b.present > _THERE)
@@ -154,7 +156,7 @@ def _excess_variance(
 
 
 def _variance(priors: Priors, site: SiteEvidence) -> Floats:
-    """Variance that the model has for each class mean, summed over all entries, ``[K]``."""
+    """Return the model's variance of each class mean, summed over all entries, ``[K]``."""
     d = len(priors.between)
     return np.asarray(
         SITE_RATIO * float(priors.between.sum())

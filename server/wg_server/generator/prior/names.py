@@ -1,14 +1,14 @@
-"""What class names say: vectors of names, and class means that they foretell.
+"""Class names as information: name vectors, comparison of names, and predicted class means.
 
-Vectors are those of the sentence encoder (``wg_common.nets.encoder.sentences``), of any of its
-languages. Without the extra ``text`` there are none: names are then compared letter by letter, and
-the log says so once.
+Vectors come from the multilingual sentence encoder (``wg_common.nets.encoder.sentences``). Without
+the extra ``text`` there are no vectors: names are then compared letter by letter, and the log says
+so once.
 
-Where records are texts, a name lies in the same space as they do, so that it foretells its class's
-mean: ``NameMap`` is a multiple of the name's own features, and a ridge regression of what is left,
-fitted on the zoo's families. How far it can be trusted is the share of variance that it explains in
-families left out, of classes whose names, and all names near them, were left out as well. The BLUP
-takes it as prior mean (``blup.ClassPrior``).
+If records are texts, a name lies in the same space as they do, and predicts the mean of its class:
+``NameMap`` is a multiple of the name's own features plus a ridge regression of the residual, fitted
+on the zoo's families. Its reliability is the share of explained variance in held-out families, for
+classes whose names, and all similar names, were held out as well. The BLUP uses the prediction as
+prior mean (``blup.ClassPrior``).
 """
 
 import functools
@@ -32,38 +32,38 @@ Floats = NDArray[np.float64]
 
 _FOLDS = 5
 _PENALTIES = (3.0, 30.0, 300.0, 1e6)
-_NEAR = 0.5  # Cosine from which on two names may mean the same
-_LEAST_NAMES = 20  # Fewest different names that a map is fitted on
-_LEAST = 0.02  # Share of variance explained below which names are left alone
+_NEAR = 0.5  # Cosine above which two names may mean the same
+_LEAST_NAMES = 20  # Smallest number of different names for a fit
+_LEAST = 0.02  # Share of explained variance below which names are not used
 _MOST = 0.9
 _SAME_MEANING = 0.58, 0.24
 _OTHER_MEANING = 0.34, 0.12
-"""Mean and standard deviation of the cosine of names of one class, in other words or in another
-language, and of names of different classes (a bench that is gone printed them)."""
-_CERTAIN = 4.0  # Largest log likelihood ratio that meaning alone may give
+"""Mean and standard deviation of the cosine between names of one class, in other words or another
+language, and between names of different classes (measured by a bench that no longer exists)."""
+_CERTAIN = 4.0  # Largest log likelihood ratio of two different names
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SIGNS = re.compile(r"[\W\d_]+")
 _CODES = frozenset(
     {"class", "label", "type", "kind", "category", "group", "code", "id", "no", "number", "defect"}
 )
-"""Words that say nothing of a class without more."""
+"""Words that alone do not describe a class."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NameMap:
-    """Names to class deviations.
+    """Linear map from name vectors to class deviations.
 
     Attributes:
-        matrix: Vectors of names, centred over the classes, to deviations along the priors'
+        matrix: Map from name vectors, centred over the classes, to deviations along the priors'
             eigenvectors, ``[512, d]``.
-        explained: Share of their variance that it explains for names never met, ``[d]``.
+        explained: Share of variance that it explains for unseen names, ``[d]``.
     """
 
     matrix: Floats
     explained: Floats
 
     def prior(self, priors: Priors, labels: Sequence[str]) -> ClassPrior | None:
-        """Predict from the names; None if one of them says nothing, or two say the same."""
+        """Predict class deviations from names; None if a name is uninformative or repeated."""
         if not all(map(says_something, labels)) or len(set(map(plain, labels))) < len(labels):
             return None
         embeddings = vectors(labels)
@@ -75,18 +75,18 @@ class NameMap:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FittedPriors:
-    """Variances, and what names foretell, of the same families."""
+    """Variances and name map, fitted on the same families."""
 
     priors: Priors
     names: NameMap | None = None
 
     def class_prior(self, labels: Sequence[str]) -> ClassPrior | None:
-        """Predict from class names, if they say anything."""
+        """Predict class deviations from class names, or return None."""
         return None if self.names is None else self.names.prior(self.priors, labels)
 
 
 def plain(name: str) -> str:
-    """A name in small letters and words: ``Pitted_Surface`` and ``pittedSurface`` are one."""
+    """Normalise a name to lower-case words: ``Pitted_Surface`` equals ``pittedSurface``."""
     words = _CAMEL.sub(" ", unicodedata.normalize("NFKC", name))
     return " ".join(re.sub(r"[_\W]+", " ", words).casefold().split())
 
@@ -98,17 +98,17 @@ def says_something(name: str) -> bool:
 
 
 def vectors(names: Sequence[str]) -> Floats | None:
-    """Unit vectors of names ``[n, 512]``; None without the extra."""
+    """Return the unit vectors of names, ``[n, 512]``; None without the extra ``text``."""
     if not _available():
         return None
     return np.array([_vector(plain(name)) for name in names]).reshape(-1, sentences.WIDTH)
 
 
 def log_ratio(labels: Sequence[str], other_labels: Sequence[str]) -> Floats:
-    """Log likelihood ratio ``[K, R]`` that two names mean one class, against two.
+    """Return the log likelihood ratios ``[K, R]`` that two names mean one class rather than two.
 
-    inf for equal names; 0 where one of them says nothing, or there are no vectors. What names mean
-    is asked only if one of ``labels`` has no equal.
+    The ratio is inf for equal names, and 0 if a name is uninformative or there are no vectors.
+    Vectors are computed only if one of ``labels`` has no equal name.
     """
     plain_one, plain_two = (
         np.array([plain(name) for name in names]) for names in (labels, other_labels)
@@ -120,7 +120,8 @@ def log_ratio(labels: Sequence[str], other_labels: Sequence[str]) -> Floats:
     rows, columns = (vectors(names) if needs_vectors else None for names in (labels, other_labels))
     if rows is not None and columns is not None:
         (same_mean, same_std), (other_mean, other_std) = _SAME_MEANING, _OTHER_MEANING
-        cosine = np.maximum(rows @ columns.T, other_mean)  # further apart than usual proves no more
+        # A smaller cosine is no stronger evidence.
+        cosine = np.maximum(rows @ columns.T, other_mean)
         ratio = ((cosine - other_mean) / other_std) ** 2 / 2 - (
             (cosine - same_mean) / same_std
         ) ** 2 / 2
@@ -148,10 +149,10 @@ def _vector(name: str) -> Floats:
 def fit_name_map(
     tasks: Sequence[ZooTask], priors: Priors, projection: NDArray[np.floating]
 ) -> NameMap | None:
-    """Fit the map on tasks of texts; None if names explain nothing of classes left out.
+    """Fit the map on tasks of texts; None if names explain no variance of held-out classes.
 
     Args:
-        projection: Vectors of texts to released features, ``[512, d]``.
+        projection: Map from text vectors to released features, ``[512, d]``.
     """
     rows, targets, names, part = [], [], [], []
     families = sorted({task.family for task in tasks})
@@ -187,7 +188,7 @@ def fit_name_map(
 
 
 def _fit_map(x: Floats, y: Floats, direct: Floats, penalty: float) -> Floats:
-    """A multiple of a direct map, and a ridge regression of what it leaves, ``[512, d]``."""
+    """Fit a multiple of a direct map, and a ridge regression of its residual, ``[512, d]``."""
     direct_fit = x @ direct
     share = float((direct_fit * y).sum() / max(float((direct_fit**2).sum()), 1e-12))
     system = x.T @ x + penalty * np.eye(x.shape[1])
@@ -197,7 +198,11 @@ def _fit_map(x: Floats, y: Floats, direct: Floats, penalty: float) -> Floats:
 def fit_public_priors(
     tasks: Sequence[ZooTask], projection: NDArray[np.floating] | None = None
 ) -> FittedPriors:
-    """Priors of some tasks; ``projection`` as of ``fit_name_map``, where they are texts."""
+    """Fit the priors of some tasks.
+
+    Args:
+        projection: Map from text vectors to released features, ``[512, d]``, if records are texts.
+    """
     priors = blup.fit_priors([t.features for t in tasks], [t.y for t in tasks])
     names = None if projection is None else fit_name_map(tasks, priors, projection)
     return FittedPriors(priors, names)

@@ -1,13 +1,13 @@
-"""What all sites of a kind know of its classes, as sums that sites are added to and taken out of.
+"""Pools: sums of other sites' evidence about classes, which sites can be added to and removed from.
 
-In the mixed model of ``wg_common.inference.posterior`` sites meet only through the class
-deviations. So once a site's own mean is eliminated, what it adds to the equations of every other
-site is one matrix and one right-hand side for each direction (the Schur complement of its row), and
-these add up. A *kind* is the set of sites that released the same classes under one encoder; its
-``Pool`` is their sum, and costs the same to use with ten sites and with ten thousand.
+In the mixed model of ``wg_common.inference.posterior`` sites are coupled only through the class
+deviations. Once a site's own mean is eliminated, it adds to the equations of every other site one
+matrix and one right-hand side per direction (the Schur complement of its row), and these are
+additive. A *kind* is the set of sites that released the same classes under one encoder; its
+``Pool`` is their sum, and using it costs the same with ten sites as with ten thousand.
 
-Sums are kept as 64-bit integers in units of ``2**-36`` of what the model allows one site at most,
-so that taking a site out leaves exactly the sum of all others, in whatever order they came.
+Sums are stored as 64-bit integers in units of ``2**-36`` of the largest contribution that the model
+allows one site, so that removing a site leaves exactly the sum of all others, in any order.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from wg_server.generator.prior.site_statistics import site_evidence
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-SITES_LIMIT = 1 << 20  # Most sites of a kind: their sums stay below 2**63
+SITES_LIMIT = 1 << 20  # Largest number of sites of a kind: sums stay below 2**63
 MEAN_LIMIT = 64.0  # Largest entry of a class mean; features are clipped far below
 
 _UNIT = 2.0**-36
@@ -36,13 +36,13 @@ _UNIT = 2.0**-36
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pool:
-    """The sum over sites of one kind.
+    """Sum over the sites of one kind.
 
     Attributes:
         labels: Names of the K classes, sorted.
-        sites: How many were added.
-        precision: ``[d, K (K + 1) / 2]``: upper triangles of the matrices, in units.
-        weighted: ``[d, K]``: right-hand sides, in units.
+        sites: Number of sites in the sum.
+        precision: Upper triangles of the matrices, in units, ``[d, K (K + 1) / 2]``.
+        weighted: Right-hand sides, in units, ``[d, K]``.
     """
 
     labels: tuple[str, ...]
@@ -51,7 +51,7 @@ class Pool:
     weighted: Integers
 
     def __add__(self, pool: Pool) -> Pool:
-        """The sum of both, of the same classes."""
+        """Return the sum of two pools of the same classes."""
         return self._combine(pool, 1)
 
     def __sub__(self, pool: Pool) -> Pool:
@@ -72,7 +72,7 @@ class Pool:
         )
 
     def matrices(self, priors: Priors) -> tuple[Floats, Floats]:
-        """Matrices ``[d, K, K]`` and right-hand sides ``[d, K]`` of the equations."""
+        """Return matrices ``[d, K, K]`` and right-hand sides ``[d, K]`` of the equations."""
         size, unit = len(self.labels), _UNIT / priors.ratio
         rows, columns = np.triu_indices(size)
         full = np.zeros((len(unit), size, size))
@@ -82,14 +82,14 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class PooledReleases:
-    """Knowledge of other sites about a site's classes.
+    """Pooled releases of other sites that share classes with a site.
 
     Attributes:
-        pools: Sums of the kinds that have classes in common with it, without its own release.
-        root: Merkle tree hash (RFC 6962, section 2.1) over the ids of all releases in these sums,
-            sorted, the site's own among them if it is in one; empty where there is none.
-        releases: How many these are.
-        behind: How many other sites stand behind a class (``influence``), by its name.
+        pools: Pools of the kinds that share classes, without the site's own release.
+        root: Merkle tree hash (RFC 6962, section 2.1) over the sorted ids of all releases in these
+            pools, including the site's own if one has it; empty if there are no releases.
+        releases: Number of these releases.
+        behind: Number of other sites that stand behind each class (``influence``), by class name.
     """
 
     pools: tuple[Pool, ...]
@@ -107,7 +107,7 @@ NOTHING_POOLED = PooledReleases((), "", 0)
 
 
 def empty(labels: Iterable[str], dimension: int) -> Pool:
-    """The pool of no site."""
+    """Return a pool without sites."""
     names = tuple(sorted(labels))
     triangle = len(names) * (len(names) + 1) // 2
     zeros = np.zeros((dimension, triangle), np.int64), np.zeros((dimension, len(names)), np.int64)
@@ -115,11 +115,11 @@ def empty(labels: Iterable[str], dimension: int) -> Pool:
 
 
 def of_site(priors: Priors, labels: Sequence[str], site: SiteEvidence) -> Pool:
-    """Return one site's part in the pool.
+    """Return one site's contribution to the pool.
 
     Args:
         labels: The K classes of the evidence, sorted.
-        site: Evidence on these classes; a mean entry beyond ``MEAN_LIMIT`` is one on the limit.
+        site: Evidence on these classes; mean entries are clipped at ``MEAN_LIMIT``.
     """
     precision, right_side = blup.contribution(priors, site)
     rows, columns = np.triu_indices(len(labels))
@@ -136,12 +136,11 @@ def of_site(priors: Priors, labels: Sequence[str], site: SiteEvidence) -> Pool:
 def of_releases(
     priors: Priors, plant: NoisyStatistics | None, releases: Sequence[NoisyStatistics]
 ) -> list[Pool]:
-    """The pools of a few sites, each held against all the rest.
+    """Pool the releases of a few sites, each weighted by its agreement with all others.
 
     Args:
-        plant: The release of the site that the pools are for: others are held against it, too, and
-            it is in none.
-        releases: Releases of any kinds; one of another dimension is left out.
+        plant: Release of the site that the pools are for; it is a peer, but is not pooled itself.
+        releases: Releases of any kinds; releases of another dimension are left out.
     """
     pools: dict[tuple[str, ...], Pool] = {}
     d = len(priors.between)
@@ -169,9 +168,9 @@ def posterior(
     labels: Sequence[str],
     name_prior: ClassPrior | None = None,
 ) -> Posterior:
-    """Equations of a plant's mean and the class deviations, with all pooled sites observed.
+    """Return the equations of a plant's mean and the class deviations, given all pooled sites.
 
-    Classes of a pool that are not asked for are eliminated under their prior.
+    Classes of a pool that are not among ``labels`` are eliminated under their prior.
 
     Args:
         pools: Pools of any kinds, without the plant's own release.
@@ -193,7 +192,7 @@ def posterior(
 
 
 def _eliminate(priors: Priors, pool: Pool, drop: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """The equations of a pool without some of its classes."""
+    """Return the equations of a pool with some of its classes eliminated."""
     matrices, right = pool.matrices(priors)
     if not drop.any():
         return matrices, right
@@ -206,16 +205,16 @@ def _eliminate(priors: Priors, pool: Pool, drop: NDArray[np.bool_]) -> tuple[Flo
 
 
 def encode(pool: Pool) -> bytes:
-    """The sums of a pool: its integers, 64 bits each, little-endian, precision first."""
+    """Encode a pool as little-endian 64-bit integers, precision first."""
     numbers = np.concatenate([pool.precision.ravel(), pool.weighted.ravel()])
     return numbers.astype("<i8").tobytes()
 
 
 def decode(data: bytes, labels: Iterable[str], dimension: int, sites: int) -> Pool:
-    """Read what ``encode`` wrote.
+    """Decode the bytes of ``encode``.
 
     Raises:
-        DecodeError: It has another size.
+        DecodeError: The data has another size.
     """
     bare = empty(labels, dimension)
     size = bare.precision.size + bare.weighted.size

@@ -1,11 +1,11 @@
-"""Class means with known noise, from one release of noisy counts and sums.
+"""Class means with known noise variance, from one release of noisy counts and sums.
 
-Noisy counts say little of a class with few records (at epsilon 1 their standard deviation is about
-40). So a site's records per class are inferred from the counts and from the energy of the class
-sum over all records, by empirical Bayes, and whether a class is present is a posterior probability.
+Noisy counts say little about a class with few records (at epsilon 1 their standard deviation is
+about 40). A site's records per class are therefore inferred by empirical Bayes, from the counts and
+from the energy of the sum over all records, and the presence of a class is a posterior probability.
 A class mean is the public centre plus the mean deviation from it, so that the centre adds no noise.
 
-Everything is post-processing: free, and deterministic.
+The computation is deterministic post-processing, and costs no privacy.
 """
 
 from collections.abc import Sequence
@@ -22,16 +22,16 @@ Floats = NDArray[np.float64]
 _DEVIATION_SQUARED = 0.3
 """Typical squared deviation of a class mean from the centre, in squared radii of the sums."""
 _GRID = np.exp(np.linspace(0.0, np.log(3000.0), 60))
-"""Counts of records of a class that are considered."""
+"""Grid of candidate numbers of records per class."""
 _PRESENT_LOG_ODDS = 2.0  # Prior log odds that a class is present
 _SPREAD = 0.6  # Relative spread of a site's class counts about their typical value
 
 
 def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvidence:
-    """Evidence of a release for some classes, matched by label name.
+    """Return the evidence of a release on some classes, matched by label name.
 
     Args:
-        statistics: One release; its schema may have other labels, in another order.
+        statistics: The release; its schema may have other labels, in another order.
     """
     schema = statistics.schema
     result = no_evidence(len(labels), schema.dimension)
@@ -57,7 +57,7 @@ def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvi
         result.present[in_release] = present
     same_classes = set(schema.labels) == set(labels)
     domain, noise, total = _domain(statistics, typical * max(len(schema.labels), 1))
-    # A mean over other classes than the target's is no observation of the site's mean.
+    # A mean over a different set of classes does not observe the site's mean.
     return SiteEvidence(
         result.means,
         result.noise,
@@ -70,9 +70,9 @@ def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvi
 
 
 def _typical_count(statistics: NoisyStatistics) -> float:
-    """Records of a class: posterior mean of their logarithm over a grid.
+    """Estimate the typical number of records per class, as a posterior mean of its logarithm.
 
-    Observed are the mean count, and the energy of the sums.
+    The observations are the mean count, and the energy of the sum over all records.
     """
     counts = statistics.counts()
     if statistics.sigma == 0:
@@ -89,11 +89,11 @@ def _typical_count(statistics: NoisyStatistics) -> float:
 
 
 def _energy(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, float]:
-    """The squared length of the sum over all records, which grows with the records of a class.
+    """Return the squared length of the sum over all records, which grows with their number.
 
     Returns:
-        The energy less that of the noise; for each count of the grid the variance of its noise and
-        its expected value; and the relative spread of that value between sites.
+        The energy minus the expected energy of the noise; the variance of its noise and its
+        expected value for each grid count; and the relative spread of this value between sites.
     """
     schema, k = statistics.schema, len(statistics.schema.labels)
     total, std, size = statistics.moments(), statistics.moment_std, schema.dimension
@@ -105,15 +105,15 @@ def _energy(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, float]:
 
 
 def _extra(statistics: NoisyStatistics) -> float:
-    """Records without a label, if they are more than noise."""
+    """Return the number of unlabelled records if it exceeds the noise, else 0."""
     unlabelled_part = statistics.unlabelled_count()
     return unlabelled_part if unlabelled_part > 3 * statistics.count_std else 0.0
 
 
 def _presence(n: Floats, typical: float, statistics: NoisyStatistics) -> Floats:
-    """Posterior probability that a class has records, from its count and its sum's energy.
+    """Return the posterior probability that each class has records, from count and energy.
 
-    A class that is present has about as many records as is typical.
+    A class that is present has about the typical number of records.
     """
     counts, sums = statistics.counts(), statistics.sums()
     if statistics.sigma == 0:
@@ -131,7 +131,7 @@ def _presence(n: Floats, typical: float, statistics: NoisyStatistics) -> Floats:
 
 
 def _domain(statistics: NoisyStatistics, total: float) -> tuple[Floats, float, float]:
-    """Mean over all records, its noise variance, and the number of records."""
+    """Return the mean over all records, its noise variance, and the number of records."""
     schema = statistics.schema
     unlabelled_part = statistics.unlabelled_count()
     prior = max(total, 1.0) ** 2

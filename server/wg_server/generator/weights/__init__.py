@@ -1,1 +1,1 @@
-"""One generator of weights: heads from releases and the zoo, networks from data sheets."""
+"""Generation of candidates: heads from releases and the zoo, networks from data sheets."""

@@ -1,17 +1,17 @@
-"""Simulated rolling element bearings: what their data sheets state, what these leave open, windows.
+"""Simulation of rolling element bearings: data sheets, hidden properties, and windows.
 
-Each passage of an element over a damaged place is a blow. Blows come at a rate that speed and
-geometry state, but for the slip of elements; the load zone modulates them (an inner ring's damage
-turns with the shaft, an element's with the cage); ageing places make them noise rather than blows.
-The structure between bearing and sensor answers with its resonances (Randall and Antoni, MSSP 25,
-2011; McFadden and Smith, *Model for the vibration produced by a single point defect*, JSV 96,
-1984). Beside it lie noise, some of it through the same structure, tones of shaft, gear and mains,
-and modulations that have nothing to do with the bearing. A motor's magnetic forces pull at twice
-the frequency of the mains, in pulses where iron saturates or a converter feeds it (Tsypkin,
-*Induction motor condition monitoring: vibration analysis technique*, IEEE IEMDC 2011): in half of
-the machines they excite the structure and modulate its noise, in windows of every condition.
+Each passage of an element over a damaged place is an impact. Impacts come at a rate given by speed
+and geometry, except for the slip of elements; the load zone modulates them (damage of an inner ring
+turns with the shaft, damage of an element with the cage); ageing turns them from impacts into
+noise. The structure between bearing and sensor responds with its resonances (Randall and Antoni,
+MSSP 25, 2011; McFadden and Smith, *Model for the vibration produced by a single point defect*, JSV
+96, 1984). The windows also contain noise, some of it through the same structure, tones of shaft,
+gear and mains, and modulations unrelated to the bearing. A motor's magnetic forces act at twice the
+mains frequency, in pulses if iron saturates or a converter feeds the motor (Tsypkin, *Induction
+motor condition monitoring: vibration analysis technique*, IEEE IEMDC 2011): in half of the machines
+they excite the structure and modulate its noise, in windows of every condition.
 
-Not simulated: changing speed, more than one damage, cage damage, gears as what is damaged.
+Not simulated: changing speed, several damages, cage damage, damaged gears.
 """
 
 import math
@@ -25,7 +25,7 @@ from wg_common.machines.base import WINDOW, MachineKind
 from wg_common.machines.bearing import lines
 from wg_server.generator.weights.drawing import CURVE, Drawing, curve
 
-_SPAN = 1280  # Samples that are simulated; what is before the last WINDOW is for ringing in
+_SPAN = 1280  # Simulated samples; those before the last WINDOW are a transient
 _RATES = (6000, 51200)  # Hz
 _ANGLES = (0.0, 0.0, 0.0, 15.0, 25.0, 40.0)  # Degrees
 _TONES, _MODULATIONS = 6, 3
@@ -33,20 +33,22 @@ _TONES, _MODULATIONS = 6, 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Machines:
-    """Some simulated machines, m of them.
+    """Batch of m simulated machines.
 
     Attributes:
-        figures: Stated figures, ``[m, 7]``: the fields of a data sheet in its order.
-        hidden: Numbers of order 1 that the sheet leaves open, ``[m, HIDDEN]``.
-        rates: True lines in cycles a window, ``[m, 5]``, in the order of ``bearing.LINES``.
-        response: Answer of the structure at each of ``_SPAN / 2 + 1`` frequencies, complex.
-        noise: Amplitude of the noise at the same frequencies.
-        severity: dB of the signal over the noise of each damage, ``[m, 3]``.
-        character: Slip, depth of the load zone, unevenness of blows, share and width of noise.
-        tones: Cycles a window and amplitude, ``[m, 2, _TONES]``.
-        modulations: Cycles a window and depth, ``[m, 2, _MODULATIONS]``.
-        hum: Magnetic forces, ``[m, 5]``: cycles a window, amplitude of their sound, depth of
-            the noise's modulation, and the sharpness of the pulses of each.
+        figures: Declared figures, ``[m, 7]``: the fields of a data sheet in its order.
+        hidden: Hidden properties, scaled to order 1, ``[m, HIDDEN]``.
+        rates: True line frequencies in cycles per window, ``[m, 5]``, in the order of
+            ``bearing.LINES``.
+        response: Complex frequency response of the structure, ``[m, _SPAN / 2 + 1]``.
+        noise: Noise amplitude at the same frequencies.
+        severity: Signal-to-noise ratio of each damage in dB, ``[m, 3]``.
+        character: Slip, depth of the load zone, unevenness of impacts, share and width of noise,
+            ``[m, 5]``.
+        tones: Frequency in cycles per window, and amplitude, ``[m, 2, _TONES]``.
+        modulations: Frequency in cycles per window, and depth, ``[m, 2, _MODULATIONS]``.
+        hum: Magnetic forces, ``[m, 5]``: cycles per window, amplitude of their sound, depth of the
+            noise's modulation, and the sharpness of the pulses of each.
     """
 
     figures: Tensor
@@ -69,11 +71,11 @@ _CONDITIONS = len(bearing.KIND.conditions)
 
 
 class Workshop:
-    """Draws machines and their windows; all that is random comes from one generator.
+    """Simulator of bearings and their windows; all randomness comes from one seed.
 
     Attributes:
         kind: Rolling bearings.
-        hidden_size: Number of hidden figures of a machine.
+        hidden_size: Number of hidden properties of a machine.
     """
 
     kind: MachineKind = bearing.KIND
@@ -83,7 +85,7 @@ class Workshop:
         self._draw = Drawing(seed)
 
     def _figures(self, count: int) -> Tensor:
-        """Stated figures of bearings whose elements have room beside each other."""
+        """Draw declared figures of bearings whose elements fit on the pitch circle."""
         ratio = self._draw.uniform(0.12, 0.34, count)
         room = (0.95 * math.pi / ratio).clamp(max=24)
         elements = (6 + (room - 6) * self._draw.uniform(0, 1, count)).floor()
@@ -92,17 +94,17 @@ class Workshop:
         turns = torch.exp(self._draw.uniform(math.log(0.6), math.log(8), count))
         rate = (speed * WINDOW / turns).clamp(*_RATES).round()
         angle = self._draw.one_of(_ANGLES, count)
-        # A load that is not stated is said to be half of the nominal one.
+        # An undeclared load is replaced by half of the nominal one.
         load = torch.where(
             self._draw.uniform(0, 1, count) < 0.7, self._draw.uniform(0, 1, count), 0.5
         )
         return torch.stack([60 * speed, rate, elements, ratio * pitch, pitch, angle, load], dim=1)
 
     def machines(self, count: int) -> Machines:
-        """New machines."""
+        """Draw new machines."""
         figures = self._figures(count)
         rate, load = figures[:, 1], figures[:, 6]
-        # Motors run a little slower or faster than is stated.
+        # True speeds differ slightly from the declared ones.
         rates = lines(figures) * (1 + 0.004 * self._draw.normal(count, 1))
         response = self._draw.response(rate, _SPAN)
         power = response.abs().square()
@@ -111,9 +113,8 @@ class Workshop:
             -0.5, 1.2, count, 1
         )
         tilt = tilt / tilt.mean(dim=1, keepdim=True)
-        sensor_noise = 10 ** self._draw.uniform(
-            -2, 0, count, 1
-        )  # Of the sensor, rather than of the structure
+        # Share of the sensor's noise; the rest comes through the structure
+        sensor_noise = 10 ** self._draw.uniform(-2, 0, count, 1)
         noise = sensor_noise * tilt + (1 - sensor_noise) * power
         severity = self._draw.uniform(-8, 8, count, 1) + 2 * self._draw.normal(count, 3)
         character = self._character(load)
@@ -153,7 +154,7 @@ class Workshop:
         )
 
     def _character(self, load: Tensor) -> Tensor:
-        """Draw slip, load zone, unevenness and noise of blows at loads ``[m]``: ``[m, 5]``."""
+        """Draw slip, load zone, unevenness and noise of impacts at loads ``[m]``: ``[m, 5]``."""
         count = len(load)
         return torch.stack(
             [
@@ -167,7 +168,7 @@ class Workshop:
         )
 
     def _hum(self, mains: Tensor) -> Tensor:
-        """Draw magnetic forces of half of the machines, ``[m, 5]``, at so many cycles a window."""
+        """Draw magnetic forces for half of the machines, ``[m, 5]``, at these cycles per window."""
         count = len(mains)
         has_hum = (self._draw.uniform(0, 1, count) < 0.5).float()
         amplitude = has_hum * 10 ** (self._draw.uniform(-12, 6, count) / 20)
@@ -177,7 +178,7 @@ class Workshop:
         return torch.stack([mains, amplitude, depth, sharpness, noise_sharpness], dim=1)
 
     def _tones(self, turns: Tensor, mains: Tensor) -> Tensor:
-        """Harmonics of the shaft, a gear with a side band, mains; ``[m, 2, _TONES]``."""
+        """Draw harmonics of the shaft, a gear with a side band, and mains; ``[m, 2, _TONES]``."""
         count = len(turns)
         teeth = self._draw.uniform(9, 70, count).floor()
         cycles = [turns, 2 * turns, 3 * turns, teeth * turns, (teeth + 1) * turns, mains]
@@ -185,7 +186,7 @@ class Workshop:
         return torch.stack([torch.stack(cycles, dim=1), amplitude], dim=1)
 
     def windows(self, machines: Machines, count: int) -> Tensor:
-        """Windows of each condition, ``[m, 4, count, WINDOW]``."""
+        """Draw windows of each condition, ``[m, 4, count, WINDOW]``."""
         size, conditions = len(machines), _CONDITIONS
         background = self._background(machines, conditions * count)
         background = background.reshape(size, conditions, count, WINDOW)
@@ -199,7 +200,7 @@ class Workshop:
         return background
 
     def _background(self, machines: Machines, count: int) -> Tensor:
-        """Noise, modulated, and tones: ``[m, count, WINDOW]``."""
+        """Draw modulated noise and tones, ``[m, count, WINDOW]``."""
         size = len(machines)
         spectrum = torch.complex(
             self._draw.normal(size, count, _SPAN // 2 + 1),
@@ -214,9 +215,9 @@ class Workshop:
         return background + self._waves(machines.tones, count, time)
 
     def _pulls(self, machines: Machines, count: int) -> tuple[Tensor, Tensor]:
-        """The structure's answer to magnetic forces, and what they multiply the noise by.
+        """Return the structure's response to magnetic forces, and the noise gain that they cause.
 
-        Both are ``[m, count, WINDOW]``.
+        Both have shape ``[m, count, WINDOW]``.
         """
         cycles, amplitude, depth, sharpness, noise_sharpness = (
             value[:, None, None] for value in machines.hum.unbind(dim=1)
@@ -232,7 +233,7 @@ class Workshop:
         return amplitude * sound, (1 - depth + depth * power).sqrt()
 
     def _waves(self, cycles_amplitude: Tensor, count: int, time: Tensor) -> Tensor:
-        """Sums of sines of random phases, ``[m, count, WINDOW]``."""
+        """Return sums of sines with random phases, ``[m, count, WINDOW]``."""
         cycles, amplitude = cycles_amplitude[:, 0], cycles_amplitude[:, 1]
         total = torch.zeros(len(cycles), count, len(time))
         for number in range(cycles.shape[1]):
@@ -242,13 +243,13 @@ class Workshop:
         return total
 
     def _blows(self, machines: Machines, damage: int, count: int) -> Tensor:
-        """Draw forces on the structure: damage 0 an element, 1 the inner, 2 the outer ring."""
+        """Draw forces on the structure by damage 0 (element), 1 (inner ring) or 2 (outer ring)."""
         size = len(machines)
         slip, depth, uneven, noisy, width = (
             value[:, None, None] for value in machines.character.unbind(dim=1)
         )
         speed = 1 + 0.003 * self._draw.normal(size, count, 1)
-        rate = machines.rates[:, 2 + damage, None, None] * speed / WINDOW  # Blows a sample
+        rate = machines.rates[:, 2 + damage, None, None] * speed / WINDOW  # Impacts per sample
         sample_count = int(float(rate.max()) * _SPAN) + 3
         steps = 1 + slip * self._draw.normal(size, count, sample_count)
         at = (steps.cumsum(dim=2) - 2 * self._draw.uniform(0, 1, size, count, 1)) / rate  # Samples
@@ -267,7 +268,7 @@ class Workshop:
         train = torch.zeros(size, count, _SPAN)
         train.scatter_add_(2, place.long(), force * (1 - part))
         train.scatter_add_(2, place.long() + 1, force * part)
-        # Worn places: bursts of noise, as long as a share of the time between blows.
+        # Worn places cause bursts of noise, lasting a share of the time between impacts.
         spread = width / machines.rates[:, 2 + damage, None, None] * WINDOW  # Samples
         smooth = torch.exp(-2 * (math.pi * torch.fft.rfftfreq(_SPAN) * spread).square())
         bursts = torch.fft.irfft(torch.fft.rfft(train) * smooth, n=_SPAN).clamp(min=0)

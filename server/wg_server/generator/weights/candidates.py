@@ -1,4 +1,4 @@
-"""What a generation gives: candidates, each from one source."""
+"""Candidates that a generator makes for a plant."""
 
 from dataclasses import dataclass
 
@@ -13,15 +13,15 @@ Tensors = dict[str, NDArray[np.floating]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GeneratedCandidate:
-    """Candidate that a plant finishes with its own records.
+    """Candidate that a plant completes with its own records.
 
     Attributes:
-        name: Unique among the candidates.
-        source: As in ``wg_common.weights_package.Candidate``.
-        inputs: Treatment at the plant of what goes into a network.
-        tensors: Tensors; for a family those of its ``FamilyHead`` and its ``likeness``, and a
-            ``wg_common.nets.family_network``'s if there are any; of ``posterior`` those of a
+        name: Name, unique among the candidates.
+        source: Source, see ``wg_common.weights_package.Candidate``.
+        tensors: Tensors by name. A family has those of its ``FamilyHead``, its ``likeness`` and its
+            ``wg_common.nets.family_network``, if any; a ``posterior`` has those of a
             ``wg_common.inference.posterior.Posterior``.
+        inputs: Treatment of a network's inputs at the plant.
         privacy: Guarantee for the operator's records that it was trained on.
     """
 

@@ -1,4 +1,4 @@
-"""A head for the classes of a plant, from a head for the conditions of a machine."""
+"""Conversion of a head for a machine's conditions to a head for a plant's classes."""
 
 from collections.abc import Sequence
 
@@ -9,16 +9,16 @@ from torch import Tensor
 def class_head(
     weight: Tensor, bias: Tensor, conditions: Sequence[int | None]
 ) -> tuple[Tensor, Tensor]:
-    """Weights ``[classes, F]`` and biases ``[classes]`` for classes that say these conditions.
+    """Return weights ``[classes, F]`` and biases ``[classes]`` for classes of these conditions.
 
-    Classes of one condition share its probability. A class that says none has the mean of the
-    others' logits: by such a network alone it is never the answer, and averaged with a head of the
-    plant's own that head decides on it.
+    Classes of one condition share its probability. A class without a condition gets the mean of the
+    others' logits: this network alone never predicts it, and if its logits are averaged with those
+    of the plant's own head, that head decides on the class.
 
     Args:
         weight: Weights for conditions, ``[K, F]``.
         bias: Biases for conditions, ``[K]``.
-        conditions: Number of each class's condition, None where it says none.
+        conditions: Index of each class's condition, or None.
     """
     numbers = [condition for condition in conditions if condition is not None]
     shares = torch.tensor([float(numbers.count(condition)) for condition in numbers]).log()

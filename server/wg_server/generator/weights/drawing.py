@@ -1,4 +1,4 @@
-"""Random draws and signals that simulators of machines share."""
+"""Random draws and signals shared by the machine simulators."""
 
 import math
 
@@ -6,50 +6,50 @@ import torch
 from torch import Tensor
 
 CURVE = 32
-"""Numbers that say what a structure's response is."""
+"""Number of values that describe a structure's response."""
 _RESONANCES = 5
 
 
 class Drawing:
-    """Draws from one generator, which its seed starts."""
+    """Random draws from a single generator, seeded at construction."""
 
     def __init__(self, seed: int) -> None:
         self._generator = torch.Generator().manual_seed(seed)
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """Draw numbers evenly between two."""
+        """Draw numbers uniformly from an interval."""
         return low + (high - low) * torch.rand(shape, generator=self._generator)
 
     def log_uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """Draw numbers whose logarithms lie evenly between those of two."""
+        """Draw numbers whose logarithms are uniform over an interval."""
         return self.uniform(math.log(low), math.log(high), *shape).exp()
 
     def normal(self, *shape: int) -> Tensor:
-        """Draw numbers of mean 0 and deviation 1."""
+        """Draw standard normal numbers."""
         return torch.randn(shape, generator=self._generator)
 
     def one_of(self, values: tuple[float, ...], count: int) -> Tensor:
-        """Draw so many of some values."""
+        """Draw ``count`` values uniformly from ``values``, with replacement."""
         rows = torch.randint(len(values), (count,), generator=self._generator)
         return torch.tensor(values)[rows]
 
     def amplitudes(self, low: float, high: float, *shape: int) -> Tensor:
-        """Draw amplitudes between two levels in dB."""
+        """Draw amplitudes whose levels in dB are uniform over an interval."""
         return amplitude(self.uniform(low, high, *shape))
 
     def turns(self, *shape: int) -> Tensor:
-        """Draw phases, radians."""
+        """Draw uniform phases, in radians."""
         return self.uniform(0, 2 * math.pi, *shape)
 
     def response(self, rate: Tensor, size: int) -> Tensor:
-        """Response of structures with one to five damped resonances up to 9 kHz.
+        """Draw frequency responses of structures with one to five damped resonances up to 9 kHz.
 
         Args:
-            rate: Samples a second, ``[m]``.
-            size: Samples of the signals.
+            rate: Sampling rates, Hz, ``[m]``.
+            size: Number of samples of the signals.
 
         Returns:
-            Complex ``[m, size / 2 + 1]``.
+            Complex responses ``[m, size / 2 + 1]``.
         """
         count = len(rate)
         top = (0.45 * rate).clamp(max=9000)[:, None].log()
@@ -65,11 +65,11 @@ class Drawing:
 
 
 def amplitude(level: Tensor) -> Tensor:
-    """Amplitude of a level in dB."""
+    """Return the amplitude of a level in dB."""
     return torch.pow(10.0, level / 20)
 
 
 def curve(power: Tensor) -> Tensor:
-    """A response ``[m, 1 + n * CURVE]`` in ``CURVE`` numbers of order 1."""
+    """Summarise responses ``[m, 1 + n * CURVE]`` by ``CURVE`` values of order 1."""
     steps = power[:, 1:].reshape(len(power), CURVE, -1).mean(dim=2)
     return (steps + 1e-2).log() / 2

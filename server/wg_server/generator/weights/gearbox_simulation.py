@@ -1,17 +1,17 @@
-"""Simulated pairs of gears: what their data sheets state, what these leave open, windows.
+"""Simulation of gear pairs: data sheets, hidden properties, and windows.
 
-Teeth that mesh are a tone and its harmonics, which both shafts modulate in amplitude and phase,
+Meshing teeth cause a tone and its harmonics, which both shafts modulate in amplitude and phase,
 since no gear is perfectly round (Randall, 1982). A damaged tooth is in mesh for a short part of its
-shaft's turn: there it weakens the mesh and turns its phase, and it strikes (McFadden, 1986). Worn
-teeth raise the harmonics of the mesh, the second first, make the modulation by both shafts
-stronger, and rub: their noise swells with the mesh (Randall, 2011, section 2.2.2). The structure
-answers to strikes and noise with its resonances. What is driven, such as a piston or a coupling,
-strikes at a rate of its own, and loads change from window to window. Beside it lie harmonics of
-both shafts, another pair of gears on one of them, mains, and noise of the sensor. The papers stand
-in ``wg_common.machines.gearbox``.
+shaft's turn: there it weakens the mesh tone, shifts its phase, and causes an impact (McFadden,
+1986). Worn teeth raise the harmonics of the mesh, the second one most, strengthen the modulation by
+both shafts, and rub: their noise swells with the mesh (Randall, 2011, section 2.2.2). The structure
+responds to impacts and noise with its resonances. Driven equipment, such as a piston or a coupling,
+causes impacts at its own rate, and loads change from window to window. The windows also contain
+harmonics of both shafts, another pair of gears on one of them, mains, and sensor noise. The papers
+are listed in ``wg_common.machines.gearbox``.
 
-Not simulated: planetary stages, changing speed, misaligned shafts, damaged bearings, more than one
-damage.
+Not simulated: planetary stages, changing speed, misaligned shafts, damaged bearings, several
+damages.
 """
 
 import math
@@ -25,35 +25,35 @@ from wg_common.machines import gearbox
 from wg_common.machines.base import WINDOW, MachineKind
 from wg_server.generator.weights.drawing import CURVE, Drawing, amplitude, curve
 
-_SPAN = 1280  # Samples that are simulated; what is before the last WINDOW is for ringing in
+_SPAN = 1280  # Simulated samples; those before the last WINDOW are a transient
 _MESHES, _ORDERS = 4, 3  # Harmonics of the mesh, and orders of a shaft that modulate it
 _DAMAGES = 2  # Pinion's tooth, gear's tooth
-_MESHING_TEETH = (30.0, 400.0)  # In a window
-_LEAST_TURNS = 2.0  # Of the gear in a window
+_MESHING_TEETH = (30.0, 400.0)  # Teeth per window
+_LEAST_TURNS = 2.0  # Smallest number of the gear's turns per window
 _RATE = (1000, 51200)  # Hz
 _MESH_SPREAD, _DAMAGE_SPREAD, _DRIVEN_SPREAD = 2.0, 2.0, 4.0  # dB from window to window
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Machines:
-    """Some simulated pairs of gears, m of them.
+    """Batch of m simulated gear pairs.
 
     Attributes:
-        figures: Stated figures, ``[m, 5]``.
-        hidden: Numbers of order 1 that the sheet leaves open, ``[m, hidden_size]``.
-        turns: True turns of pinion and gear in a window, ``[m, 2]``.
-        response: Answer of the structure at each of ``_SPAN / 2 + 1`` frequencies, complex.
-        noise: Amplitude of the noise at the same frequencies.
+        figures: Declared figures, ``[m, 5]``.
+        hidden: Hidden properties, scaled to order 1, ``[m, hidden_size]``.
+        turns: True turns of pinion and gear per window, ``[m, 2]``.
+        response: Complex frequency response of the structure, ``[m, _SPAN / 2 + 1]``.
+        noise: Noise amplitude at the same frequencies.
         mesh: Amplitude of each harmonic of the mesh, ``[m, _MESHES]``.
-        wear: dB by which wear raises each harmonic, ``[m, _MESHES]``.
+        wear: Increase of each harmonic by wear in dB, ``[m, _MESHES]``.
         runout: Depth of the modulation by each order of each shaft, ``[m, 2, _ORDERS]``.
-        uneven: Factor on that depth where teeth are worn, ``[m]``.
-        rub: Share of the noise that swells with the mesh where teeth are worn, ``[m]``.
-        strike: dB of the strikes over the noise of each damage, ``[m, 2]``.
-        dip: Change of amplitude and of phase of the mesh at a damaged tooth, ``[m, 2, 2]``.
-        length: Teeth that a damage is in mesh for, ``[m]``.
-        tones: Cycles a window and amplitude of what is no mesh, ``[m, 2, n]``.
-        drive: Strikes a window of what is driven, and their level in dB, ``[m, 2]``.
+        uneven: Factor on that depth for worn teeth, ``[m]``.
+        rub: Share of the noise that swells with the mesh of worn teeth, ``[m]``.
+        strike: Level of each damage's impacts over the noise in dB, ``[m, 2]``.
+        dip: Change of the mesh's amplitude and phase at a damaged tooth, ``[m, 2, 2]``.
+        length: Duration of a damage in mesh, in teeth, ``[m]``.
+        tones: Frequency in cycles per window, and amplitude, of other tones, ``[m, 2, n]``.
+        drive: Impacts per window of driven equipment, and their level in dB, ``[m, 2]``.
     """
 
     figures: Tensor
@@ -77,7 +77,7 @@ class Machines:
 
 
 class Workshop:
-    """Draws pairs of gears and their windows: a ``simulators.Workshop``."""
+    """Simulator of gear pairs and their windows, see ``simulators.Workshop``."""
 
     kind: MachineKind = gearbox.KIND
     hidden_size = 2 * CURVE + 2 * _MESHES + 2 * _ORDERS + 2 + 2 + 4 + 1 + 1 + 2
@@ -86,11 +86,11 @@ class Workshop:
         self._draw = Drawing(seed)
 
     def _figures(self, count: int) -> Tensor:
-        """Pairs of one stage, recorded so that the gear turns twice in a window."""
+        """Draw declared figures of one-stage pairs whose gear turns at least twice per window."""
         draw = self._draw
         pinion_teeth = draw.log_uniform(13, 45, count).floor()
         low, high = _MESHING_TEETH
-        # A gear of twice as many teeth needs twice as many meshing teeth for as many turns.
+        # A gear with twice as many teeth needs twice as many meshing teeth per turn.
         largest = (0.8 * high / _LEAST_TURNS / pinion_teeth).clamp(max=7)
         ratio = (largest.log() * draw.uniform(0, 1, count)).exp()
         gear_teeth = (pinion_teeth * ratio).round()
@@ -99,12 +99,12 @@ class Workshop:
         speed = draw.log_uniform(5, 60, count)  # Hz
         rate = (speed * pinion_teeth * WINDOW / mesh).clamp(*_RATE)
         speed = mesh * rate / WINDOW / pinion_teeth
-        # A load that is not stated is said to be half of the nominal one.
+        # An undeclared load is replaced by half of the nominal one.
         load = torch.where(draw.uniform(0, 1, count) < 0.7, draw.uniform(0.1, 1, count), 0.5)
         return torch.stack([60 * speed, rate, pinion_teeth, gear_teeth, load], dim=1)
 
     def machines(self, count: int) -> Machines:
-        """Draw new pairs of gears."""
+        """Draw new gear pairs."""
         draw, figures = self._draw, self._figures(count)
         rate, load = figures[:, 1], figures[:, 4]
         turns = gearbox.lines(figures)[:, :2] * (1 + 0.004 * draw.normal(count, 1))
@@ -115,7 +115,7 @@ class Workshop:
         tilt = frequencies[None] ** -draw.uniform(-0.5, 1.2, count, 1)
         of_sensor = draw.amplitudes(-40, 0, count, 1)
         noise = of_sensor * tilt / tilt.mean(dim=1, keepdim=True) + (1 - of_sensor) * power
-        # Heavier loads bend teeth more, and are heard more.
+        # Heavier loads bend teeth more, and cause a louder mesh tone.
         fundamental = draw.uniform(-8, 12, count, 1) + 6 * (load[:, None] - 0.5)
         falls = -draw.uniform(-2, 10, count, _MESHES - 1).cumsum(dim=1)
         mesh = torch.cat([fundamental, fundamental + falls], dim=1)
@@ -163,7 +163,7 @@ class Workshop:
         )
 
     def _tones(self, turns: Tensor, rate: Tensor) -> Tensor:
-        """Harmonics of both shafts, another pair of gears with side bands, and mains."""
+        """Draw harmonics of both shafts, another pair of gears with side bands, and mains."""
         draw, count = self._draw, len(turns)
         pinion, gear = turns.unbind(dim=1)
         other_teeth = draw.uniform(9, 70, count).floor()
@@ -183,7 +183,7 @@ class Workshop:
         time = torch.arange(_SPAN) / WINDOW * wander
         pinion = machines.turns[:, 0, None, None, None] * time + draw.uniform(0, 1, *shape, 1)
         teeth = (machines.figures[:, 2, None, None, None], machines.figures[:, 3, None, None, None])
-        # Gears are together again only after many turns: their places are independent.
+        # The same teeth meet again only after many turns: the angles are independent.
         gear = machines.turns[:, 1, None, None, None] * time + draw.uniform(0, 1, *shape, 1)
         wear_mask = torch.tensor([0.0, 0.0, 0.0, 1.0])[:, None, None]
         depth, bend = self._modulation(machines, (pinion, gear), wear_mask)
@@ -208,13 +208,13 @@ class Workshop:
     def _modulation(
         self, machines: Machines, shafts: tuple[Tensor, Tensor], wear_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Amplitude and phase of the mesh by what both shafts turn, ``[m, K, count, _SPAN]``."""
+        """Return amplitude and phase of the mesh by both shafts, ``[m, K, count, _SPAN]``."""
         depth, bend = torch.ones_like(shafts[0]), torch.zeros_like(shafts[0])
         stronger = 1 + wear_mask * (machines.uneven[:, None, None, None] - 1)
         for number, turns in enumerate(shafts):
             for order in range(_ORDERS):
                 size = machines.runout[:, number, order, None, None, None] * stronger
-                # Where the runout lies on the gear is the machine's, not the window's.
+                # The angle of the runout is a property of the machine, not of the window.
                 angle = 2 * math.pi * (order + 1) * turns
                 depth += size * angle.cos()
                 bend += size * (angle + 1 + number + order).cos()
@@ -223,7 +223,7 @@ class Workshop:
     def _pulses(
         self, machines: Machines, shafts: tuple[Tensor, Tensor], teeth: tuple[Tensor, Tensor]
     ) -> Tensor:
-        """Share of each damaged tooth that is in mesh, ``[m, 2, count, _SPAN]``."""
+        """Return the share of each damaged tooth that is in mesh, ``[m, 2, count, _SPAN]``."""
         pulses = []
         for damage, (turns, number) in enumerate(zip(shafts, teeth, strict=True)):
             shaft_turns = turns[:, 1 + damage]
@@ -240,7 +240,7 @@ class Workshop:
         bend: Tensor,
         wear_mask: Tensor,
     ) -> Tensor:
-        """The mesh and its harmonics where they are below half the sampling rate."""
+        """Return the sum of the mesh's harmonics below half the sampling rate."""
         draw, cycles = self._draw, machines.turns[:, 0] * machines.figures[:, 2]
         total = torch.zeros_like(mesh_turns)
         load = amplitude(_MESH_SPREAD * draw.normal(*mesh_turns.shape[:3]))
@@ -256,7 +256,7 @@ class Workshop:
         return total
 
     def _noise(self, machines: Machines, mesh_turns: Tensor, wear_mask: Tensor) -> Tensor:
-        """Noise, which swells with the mesh of worn teeth."""
+        """Draw noise, which swells with the mesh of worn teeth."""
         draw, shape = self._draw, (*mesh_turns.shape[:3], _SPAN // 2 + 1)
         spectrum = torch.complex(draw.normal(*shape), draw.normal(*shape))
         noise = torch.fft.irfft(spectrum * machines.noise[:, None, None], n=_SPAN)
@@ -265,26 +265,26 @@ class Workshop:
         return out
 
     def _strikes(self, machines: Machines, shafts: tuple[Tensor, Tensor], pulses: Tensor) -> Tensor:
-        """Answer of the structure to each damaged tooth's strikes, ``[m, 2, count, WINDOW]``."""
-        # A tooth strikes as it comes into mesh; what has broken off rubs as long as it is there.
+        """Return the structure's response to each damaged tooth, ``[m, 2, count, WINDOW]``."""
+        # A damaged tooth causes an impact as it comes into mesh, and rubs while it is in mesh.
         strikes = torch.stack([_passages(shafts[k][:, 1 + k]) for k in (0, 1)], dim=1)
         force = self._uneven(strikes) + 0.15 * pulses * self._draw.normal(*pulses.shape)
         return self._answer(machines, force, machines.strike[:, :, None], _DAMAGE_SPREAD)
 
     def _driven(self, machines: Machines, time: Tensor) -> Tensor:
-        """Answer of the structure to strikes of what is driven, ``[m, K, count, WINDOW]``."""
+        """Return the structure's response to driven equipment, ``[m, K, count, WINDOW]``."""
         rate, level = (value[:, None, None] for value in machines.drive.unbind(dim=1))
         shaft_turns = rate[..., None] * time + self._draw.uniform(0, 1, *time.shape[:3], 1)
         force = self._uneven(_passages(shaft_turns))
         return self._answer(machines, force, level, _DRIVEN_SPREAD)
 
     def _uneven(self, strikes: Tensor) -> Tensor:
-        """Strikes whose force differs from one to the next."""
+        """Multiply impacts by random forces."""
         out: Tensor = strikes * torch.exp(0.25 * self._draw.normal(*strikes.shape))
         return out
 
     def _answer(self, machines: Machines, force: Tensor, level: Tensor, spread: float) -> Tensor:
-        """Answer to forces ``[m, k, count, _SPAN]`` at levels in dB over the noise."""
+        """Return the response to forces ``[m, k, count, _SPAN]``, at levels in dB above noise."""
         response = machines.response[:, None, None]
         answer = torch.fft.irfft(torch.fft.rfft(force) * response, n=_SPAN)[..., -WINDOW:]
         answer = answer / (answer.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)
@@ -294,5 +294,5 @@ class Workshop:
 
 
 def _passages(turns: Tensor) -> Tensor:
-    """One where a whole turn is full, of turns ``[..., n]``, zero elsewhere."""
+    """Return 1 where turns ``[..., n]`` pass an integer, and 0 elsewhere."""
     return F.pad(turns.floor().diff(dim=-1).clamp(min=0), (1, 0))

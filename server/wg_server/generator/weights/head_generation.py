@@ -1,7 +1,7 @@
-"""Generation: from releases to candidates.
+"""Generation of candidates for a plant's classes from pooled releases.
 
-The server holds no data, so nothing here measures accuracy. Candidates come in the order in which
-the server would try them; the plant finishes them and chooses among them on its own records.
+The server has no records, so nothing here measures accuracy. Candidates are listed in the server's
+order of preference; the plant completes them and selects among them on its own records.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,16 +23,17 @@ from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.generator.weights.head_package import PACKAGE_LIMIT, Parts, unpack
 
 POSTERIOR_CLASSES = 256
-"""Most classes of a posterior that is sent: its tensors grow with their square (17 MB here)."""
+"""Largest number of classes of a posterior in a package: its tensors grow with their square (17 MB
+here)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Generator:
-    """A loaded generator.
+    """Loaded generator of heads.
 
     Attributes:
         id: SHA-256 of its package, hex.
-        parts: What it consists of.
+        parts: Content of its package.
     """
 
     id: str
@@ -40,15 +41,15 @@ class Generator:
 
 
 Maker = Callable[[Parts, tuple[str, ...], Posterior], Iterable[GeneratedCandidate]]
-"""A source of candidates, as a plant's ``Method`` is one way to get a model: of a generator's
-parts, a plant's label domain, and what other sites and class names say of it. To add one: a
-function, its line in ``MAKERS``, and its word in ``wg_common.catalogue``."""
+"""Source of candidates: a function of a generator's parts, a plant's label domain, and the
+posterior from other sites and class names. A new source needs such a function, an entry in
+``MAKERS``, and a name in ``wg_common.catalogue``."""
 
 
 def of_families(
     parts: Parts, labels: tuple[str, ...], pooled_means: Posterior
 ) -> Iterator[GeneratedCandidate]:
-    """The operator's families: fixed models that the plant standardises by its own records."""
+    """Yield heads of the operator's families, which plants standardise by their own records."""
     if parts.operator_families is not None:
         offers = families.candidates_for(parts.operator_families, labels)
         for number, (source, tensors, privacy) in enumerate(offers):
@@ -59,13 +60,13 @@ def of_families(
 def of_others(
     parts: Parts, labels: tuple[str, ...], pooled_means: Posterior
 ) -> Iterator[GeneratedCandidate]:
-    """Yield the candidate of other sites' releases, unless it would be too large."""
+    """Yield the posterior from other sites' releases, unless it would be too large."""
     if len(labels) <= POSTERIOR_CLASSES:
         yield GeneratedCandidate(POSTERIOR, POSTERIOR, pooled_means.tensors())
 
 
 MAKERS: tuple[Maker, ...] = (of_families, of_others)
-"""All of them, in the order in which the server would try their candidates."""
+"""All sources of candidates, in the server's order of preference."""
 
 
 def load_generator(path: Path) -> Generator:
@@ -73,7 +74,7 @@ def load_generator(path: Path) -> Generator:
 
     Raises:
         ConfigError: The file is missing; run ``wg-server train``.
-        DecodeError: It is no generator package.
+        DecodeError: The file is not a generator package.
     """
     data = atomic.read_bytes(path, limit=PACKAGE_LIMIT)
     return Generator(canonical.sha256_hex(data), unpack(data))
@@ -85,16 +86,16 @@ def generate(
     labels: tuple[str, ...],
     behind: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[GeneratedCandidate, ...]:
-    """Make candidates for one site; nothing of its own release has a part in them.
+    """Make the candidates for one site, without using its own release.
 
     Args:
-        generator: From ``load_generator``.
-        pools: What other sites know, by kind, without the plant's own release.
+        generator: Generator from ``load_generator``.
+        pools: Pools of other sites, by kind, without the plant's own release.
         labels: The site's label domain, in the order of class rows.
-        behind: How many other sites stand behind a class, by its name.
+        behind: Number of other sites that stand behind each class, by class name.
 
     Raises:
-        DataError: No labels or too many.
+        DataError: There are too few or too many labels, or one is repeated.
     """
     if len(labels) < 2 or len(set(labels)) != len(labels):
         raise DataError(f"labels: {len(labels)} names, expected at least two different ones")

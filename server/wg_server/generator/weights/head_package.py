@@ -1,7 +1,7 @@
-"""The generator package: one safetensors file with everything that generation needs.
+"""Package of a generator of heads: one safetensors file.
 
-Priors, and heads of the operator's families if it has any. Its SHA-256 is the generator's id. The
-model card lies beside it as JSON.
+It holds the priors, and the heads of the operator's families if there are any. Its SHA-256 is the
+generator's id. The model card is a separate JSON file.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ FORMAT = "weightgate-generator"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
-    """The content of a package."""
+    """Content of a package."""
 
     encoder: str
     architecture: str
@@ -39,12 +39,12 @@ class Parts:
 
     @property
     def fitted_priors(self) -> FittedPriors:
-        """Priors over a plant's classes before any release."""
+        """Priors of a plant's classes before any release."""
         return FittedPriors(self.priors, self.names)
 
 
 def pack(parts: Parts) -> bytes:
-    """The package's bytes."""
+    """Return the bytes of a package."""
     tensors = {
         f"priors.{name}": torch.tensor(getattr(parts.priors, name), dtype=torch.float64)
         for name in _PRIORS
@@ -70,7 +70,7 @@ def unpack(data: bytes) -> Parts:
     """Read a package.
 
     Raises:
-        DecodeError: The bytes are no generator package of this version.
+        DecodeError: The bytes are not a generator package of this version.
     """
     tensors, document = container.unpack(
         data, _KEY, form=FORMAT, version=VERSION, limit=PACKAGE_LIMIT

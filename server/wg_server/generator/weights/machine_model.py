@@ -1,17 +1,17 @@
-"""Modules that are trained for a kind of machine: networks for a condition, and their rivals.
+"""Modules that are trained for a kind of machine: conditioned networks and their baselines.
 
-The condition is a data sheet and, where there is one, a statistic with its noise
-(``machine_statistic``). The latent is what both leave open, such as resonance, path and severity.
-While training an encoder gives it from what the simulator hides, within a variational bound (Kingma
-and Welling, ICLR 2014), and decoder and encoder learn through the loss of the networks. A rectified
-flow (Liu et al., *Flow Straight and Fast*, ICLR 2023) with a network that predicts the clean latent
-learns the latents' distribution at a condition, which D2NWG (Soro et al., ICLR 2025) learns of
-latents of trained weights.
+The condition is a data sheet and, if available, a statistic with its noise (``machine_statistic``).
+The latent represents what the condition leaves open, such as resonance, transmission path and
+severity. During training, an encoder computes it from the simulator's hidden properties,
+regularised by a variational bound (Kingma and Welling, ICLR 2014), and decoder and encoder learn
+through the loss of the networks. A rectified flow (Liu et al., *Flow Straight and Fast*, ICLR
+2023), whose network predicts the clean latent, learns the distribution of latents given a
+condition, as D2NWG (Soro et al., ICLR 2025) does for latents of trained weights.
 
-Rivals are trained beside them, on the same windows: a *template network*, the same templates at the
-stated lines with one fixed network behind them; a *fixed* network without a sheet; and a network
-that takes the condition as an input. All but the last are trained for both treatments of inputs: as
-they are read, and standardised by each machine's own records.
+The baselines are trained on the same windows: a *template network*, one fixed network behind the
+same templates at the declared lines; a *fixed* network without a data sheet; and a network that
+takes the condition as an input. All but the last are trained for both treatments of inputs: raw,
+and standardised by each machine's own records.
 """
 
 import itertools
@@ -37,15 +37,15 @@ from wg_server.generator.weights.machine_statistic import Statistics
 from wg_server.generator.weights.simulators import Machines
 
 TREATMENTS: tuple[Inputs, ...] = get_args(Inputs)
-FLOW_STEPS = 8  # Of a sample
-_LEAST_NOISE = 1e-4  # Below it noise says nothing
+FLOW_STEPS = 8  # Euler steps per sample
+_LEAST_NOISE = 1e-4  # Lower bound of the noise, as an input
 
 
 class StatisticEmbedding(nn.Module):
-    """Numbers of order 1 that say what a statistic says, and zeros where there is none.
+    """Embedding of a statistic and its noise, zero for a machine without a statistic.
 
     Attributes:
-        size: Number of them.
+        size: Dimension of the embedding.
     """
 
     size = 32
@@ -57,7 +57,7 @@ class StatisticEmbedding(nn.Module):
         )
 
     def forward(self, statistics: Statistics) -> Tensor:
-        """Embedding ``[m, size]``."""
+        """Return embeddings ``[m, size]``."""
         # Numbers of a vector of norm 1 are of the order of 1 / sqrt(MACHINE_DIMENSION).
         noise = (statistics.noises.clamp(min=_LEAST_NOISE).log()[:, None] + 5) / 2
         numbers = torch.cat([statistics.means * MACHINE_DIMENSION**0.5, noise], dim=1)
@@ -66,7 +66,7 @@ class StatisticEmbedding(nn.Module):
 
 
 class ConditionedNetworks(nn.Module):
-    """Networks for a condition and one treatment of inputs, and what their latents are like."""
+    """Decoder of networks for a condition and one treatment of inputs, with the flow of latents."""
 
     def __init__(self, kind: MachineKind, hidden_size: int, sizes: Sizes) -> None:
         super().__init__()
@@ -81,33 +81,33 @@ class ConditionedNetworks(nn.Module):
         )
 
     def condition(self, figures: Tensor, statistics: Statistics) -> Tensor:
-        """Condition ``[m, c]`` of stated figures ``[m, f]`` and statistics."""
+        """Return the condition ``[m, c]`` of declared figures ``[m, f]`` and statistics."""
         return torch.cat([self.kind.stated_numbers(figures), self.embedding(statistics)], dim=1)
 
     def networks(self, condition: Tensor, latents: Tensor | None = None) -> LineNetworks:
-        """Networks of conditions and latents ``[m, latent]``; None: at the latents' mean."""
+        """Return networks for conditions and latents ``[m, latent]``; None: the latents' mean."""
         if latents is None:
             latents = torch.zeros(len(condition), self.latent)
         out: LineNetworks = self.decoder(torch.cat([condition, latents], dim=1))
         return out
 
     def posterior(self, machines: Machines) -> tuple[Tensor, Tensor]:
-        """Mean and log deviation of the latents of machines whose hidden figures are known."""
+        """Return mean and log deviation of the latents of machines with known hidden properties."""
         figures = self.kind.stated_numbers(machines.figures)
         both = self.encoder(torch.cat([figures, machines.hidden], dim=1))
         mean, log_deviation = both.chunk(2, dim=1)
         return mean, log_deviation.clamp(-5, 1)
 
     def denoise(self, noisy: Tensor, time: Tensor, condition: Tensor) -> Tensor:
-        """Clean latents of noisy ones ``[m, latent]`` at times ``[m]``."""
+        """Predict clean latents from noisy ones ``[m, latent]`` at times ``[m]``."""
         out: Tensor = self.denoiser(torch.cat([condition, noisy, time[:, None]], dim=1))
         return out
 
     def sample(self, condition: Tensor, noise: Tensor, steps: int = FLOW_STEPS) -> Tensor:
-        """Latents ``[m, latent]`` from noise, by Euler steps of the flow, all of one length.
+        """Sample latents ``[m, latent]`` from noise by Euler steps of equal length.
 
-        With ``z_t = (1 - t) z_0 + t e`` and a prediction of ``z_0`` the velocity is
-        ``(z_t - z_0) / t``.
+        With ``z_t = (1 - t) z_0 + t e`` and a prediction of ``z_0`` the velocity is ``(z_t - z_0) /
+        t``.
         """
         latents = noise
         for t, t_next in itertools.pairwise(torch.linspace(1, 0, steps + 1)):
@@ -117,16 +117,16 @@ class ConditionedNetworks(nn.Module):
 
 
 class MachineModel(nn.Module):
-    """All that is trained for a kind of machine.
+    """All modules that are trained for a kind of machine.
 
     Attributes:
-        kind: The kind.
+        kind: Kind of machine.
         sizes: Sizes of the networks.
         conditioned: Networks for a condition, by the treatment of inputs.
         template: Template networks, by the treatment of inputs.
-        fixed: Networks without a sheet, by the treatment of inputs.
-        embedding: Embedding of the statistic, for ``film``.
-        film: Network with the condition as an input, on standardised inputs.
+        fixed: Networks without a data sheet, by the treatment of inputs.
+        embedding: Embedding of the statistic for ``film``.
+        film: Network that takes the condition as an input, on standardised inputs.
     """
 
     def __init__(self, kind: MachineKind, hidden_size: int, sizes: Sizes) -> None:
@@ -141,13 +141,13 @@ class MachineModel(nn.Module):
         self.film = InputNetwork(kind, StatisticEmbedding.size)
 
     def made_for(self, treatment: Inputs) -> ConditionedNetworks:
-        """Networks for a condition, for one treatment of inputs."""
+        """Return the conditioned networks for a treatment of inputs."""
         return cast(ConditionedNetworks, self.conditioned[treatment])
 
     def template_for(self, treatment: Inputs) -> TemplateNetwork:
-        """The template network for one treatment of inputs."""
+        """Return the template network for a treatment of inputs."""
         return cast(TemplateNetwork, self.template[treatment])
 
     def draw(self, generator: torch.Generator) -> None:
-        """Draw what training starts from."""
+        """Draw initial parameters."""
         draw_parameters(self, generator)

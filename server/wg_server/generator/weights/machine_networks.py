@@ -1,11 +1,11 @@
-"""Networks for machines: their shape, and the modules whose output they are.
+"""Networks for machines: their layers, and the modules that generate their weights.
 
-A network (``wg_common.nets.spectrum_lines``) has three linear layers. Where it is made for a
-machine its first layer sees what a reading map sees (``wg_common.nets.encoder.reading_map``): the
-spectrum, means over groups of lines, and templates over the lines that the sheet states, their
-harmonics and side bands, narrow and wide. Weights over these readings are weights over inputs,
-fewer and smoother. All weights are a base and a sum of a few directions, whose factors a small
-network gives for a condition: a low-rank hypernetwork (Ha et al., ICLR 2017).
+A network (``wg_common.nets.spectrum_lines``) has three linear layers. The first layer of a network
+for a machine acts on readings (``wg_common.nets.encoder.reading_map``): the spectrum, means over
+groups of lines, and narrow and wide templates over the lines of the data sheet, their harmonics and
+side bands. Weights over readings define weights over inputs, with fewer parameters and smoother.
+All weights are a base plus a sum of a few directions, whose factors a small network computes from a
+condition: a low-rank hypernetwork (Ha et al., ICLR 2017).
 """
 
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ class Sizes:
 
     Attributes:
         width: Units of a network's first layer.
-        features: Units of its second.
-        latent: Length of a latent.
-        rank: Directions that weights are mixed of.
-        hidden: Units of the small networks that give factors and latents.
+        features: Units of its second layer.
+        latent: Dimension of a latent.
+        rank: Number of directions of the weights.
+        hidden: Units of the small networks that compute factors and latents.
     """
 
     width: int = 64
@@ -40,19 +40,19 @@ class Sizes:
 
 
 class View(NamedTuple):
-    """Windows of m machines, n of each, as a network reads them."""
+    """Inputs of a network: n windows of each of m machines."""
 
     inputs: Tensor  # [m, n, INPUTS]
     readings: Tensor  # [m, n, R]
 
     @classmethod
     def of(cls, inputs: Tensor, templates: Tensor) -> "View":
-        """View inputs ``[m, n, INPUTS]`` at templates ``[m, T, HALF_BINS]``."""
+        """Compute the readings of inputs ``[m, n, INPUTS]`` at templates ``[m, T, HALF_BINS]``."""
         return cls(inputs, reading_map.readings(inputs, templates))
 
 
 class Weights(NamedTuple):
-    """Networks of m machines: first layer, second layer, head, each weights and biases."""
+    """Weights and biases of m networks: first layer, second layer, head."""
 
     first: Tensor  # [m, width, inputs]
     first_bias: Tensor  # [m, width]
@@ -63,14 +63,14 @@ class Weights(NamedTuple):
 
 
 def run(weights: Weights, inputs: Tensor) -> Tensor:
-    """Logits ``[m, n, classes]`` of what the first layer stands on, ``[m, n, inputs]``."""
+    """Return logits ``[m, n, classes]`` for inputs of the first layer, ``[m, n, inputs]``."""
     x = F.gelu(torch.baddbmm(weights.first_bias[:, None], inputs, weights.first.mT))
     x = F.gelu(torch.baddbmm(weights.second_bias[:, None], x, weights.second.mT))
     return torch.baddbmm(weights.head_bias[:, None], x, weights.head.mT)
 
 
 class LineNetworks(NamedTuple):
-    """Networks of m machines whose first layers stand on readings."""
+    """Networks of m machines whose first layers act on readings."""
 
     first: Tensor  # [m, width, R]
     first_bias: Tensor  # [m, width]
@@ -80,16 +80,16 @@ class LineNetworks(NamedTuple):
     head_bias: Tensor  # [m, classes]
 
     def logits(self, view: View) -> Tensor:
-        """Logits ``[m, n, classes]`` of windows."""
+        """Return logits ``[m, n, classes]`` of windows."""
         return run(Weights(*self), view.readings)
 
     def weights(self, templates: Tensor) -> Weights:
-        """The networks themselves, at templates ``[m, T, HALF_BINS]``."""
+        """Return the weights over inputs, at templates ``[m, T, HALF_BINS]``."""
         return Weights(reading_map.input_weights(self.first, templates), *self[1:])
 
 
 class Mixture(nn.Module):
-    """Tensors that are a base and a sum of directions."""
+    """Tensors composed of a base and a weighted sum of directions."""
 
     def __init__(self, rank: int, shape: tuple[int, ...], scale: float) -> None:
         super().__init__()
@@ -98,13 +98,13 @@ class Mixture(nn.Module):
         self.scale = scale
 
     def forward(self, factors: Tensor) -> Tensor:
-        """Tensors ``[m, *shape]`` of factors ``[m, rank]``."""
+        """Return tensors ``[m, *shape]`` for factors ``[m, rank]``."""
         sums = factors @ self.directions.flatten(1)  # [m, numbers]
         return self.base + sums.reshape(-1, *self.base.shape)
 
 
 class LineDecoder(nn.Module):
-    """From conditions ``[m, c]`` to networks."""
+    """Hypernetwork from conditions ``[m, c]`` to networks."""
 
     def __init__(self, kind: MachineKind, condition: int, sizes: Sizes) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class LineDecoder(nn.Module):
         self.split = [width, features, classes]
 
     def forward(self, condition: Tensor) -> LineNetworks:
-        """Networks of m machines."""
+        """Return the networks of m machines."""
         factors = self.factors(condition)
         first_bias, second_bias, head_bias = self.biases(factors).split(self.split, dim=1)
         return LineNetworks(
@@ -141,14 +141,14 @@ class TemplateNetwork(nn.Module):
         self.head = nn.Linear(sizes.features, len(kind.conditions))
 
     def forward(self, count: int) -> LineNetworks:
-        """The network, for each of so many machines."""
+        """Return the network, repeated for ``count`` machines."""
         layers = (self.first, self.second, self.head)
         parameters = [value for layer in layers for value in (layer.weight, layer.bias)]
         return LineNetworks(*(value.expand(count, *value.shape) for value in parameters))
 
 
 class FixedNetwork(nn.Module):
-    """A network of the same shape that never sees a sheet."""
+    """Network of the same shape that uses no data sheet."""
 
     def __init__(self, kind: MachineKind, sizes: Sizes) -> None:
         super().__init__()
@@ -157,13 +157,13 @@ class FixedNetwork(nn.Module):
         self.head = nn.Linear(sizes.features, len(kind.conditions))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits of inputs ``[m, n, INPUTS]``."""
+        """Return the logits of inputs ``[m, n, INPUTS]``."""
         out: Tensor = self.head(F.gelu(self.second(F.gelu(self.first(inputs)))))
         return out
 
 
 class InputNetwork(nn.Module):
-    """A network that takes the condition as an input of every layer (FiLM, Perez et al. 2018)."""
+    """Network that takes the condition as an input of every layer (FiLM, Perez et al. 2018)."""
 
     def __init__(self, kind: MachineKind, embedding: int) -> None:
         super().__init__()
@@ -176,7 +176,7 @@ class InputNetwork(nn.Module):
         )
 
     def forward(self, inputs: Tensor, stated_numbers: Tensor, embedding: Tensor) -> Tensor:
-        """Logits of inputs ``[m, n, INPUTS]``."""
+        """Return the logits of inputs ``[m, n, INPUTS]``."""
         waves = (stated_numbers[..., None] * 2 ** torch.arange(self.waves)).flatten(1)
         condition = torch.cat([waves.sin(), waves.cos(), embedding], dim=1)
         gain, shift, gain_2, shift_2 = self.change(condition)[:, None].chunk(4, dim=2)
@@ -198,7 +198,7 @@ def mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
 
 @torch.no_grad()
 def draw_parameters(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw what training starts from."""
+    """Draw initial parameters."""
     for part in module.modules():
         if isinstance(part, nn.Linear):
             bound = part.in_features**-0.5

@@ -1,10 +1,9 @@
-"""Machines to train on: a pool in which a few are drawn anew at each step.
+"""Pool of simulated machines for training, a few of which are replaced at each step.
 
-Of a machine that is drawn there are labelled windows of each condition, and more records without a
-label, by which a plant would know it: their readings, and the first two moments of their inputs by
-condition. A step takes some machines of the pool and draws what their plants are like: in which
-mixture conditions occur, how many records there are, and with which noise they are released. So a
-window is rendered once and used under a few conditions.
+Each machine has labelled windows of each condition, and unlabelled records that represent its
+plant: their readings, and the first two moments of their inputs by condition. A step selects some
+machines of the pool, and draws their plants: the mixture of conditions, the number of records, and
+the noise of the release. Each window is thus rendered once and used under several conditions.
 """
 
 import math
@@ -22,25 +21,25 @@ from wg_server.generator.weights.machine_statistic import Statistics
 from wg_server.generator.weights.simulators import Workshop
 
 LABELLED, UNLABELLED = 6, 12
-"""Windows of a condition of a machine that are labelled, and records that are not."""
-_RENDERED = 8  # Machines whose windows are rendered together
-_TAKEN = 4  # Labelled windows of a condition that a step takes
-_RECORDS = (50.0, 5000.0)  # Of a plant, log-uniform
-_EPSILONS = (1.0, 4.0, 0.0)  # Of a release; 0: exact
+"""Numbers of labelled windows and of unlabelled records per condition and machine."""
+_RENDERED = 8  # Machines that are rendered at a time
+_TAKEN = 4  # Labelled windows per condition in a step
+_RECORDS = (50.0, 5000.0)  # Number of a plant's records, log-uniform
+_EPSILONS = (1.0, 4.0, 0.0)  # Epsilons of releases; 0: exact
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PooledMachines:
-    """Machines with all that is kept of them: m of them, each with K conditions.
+    """Data of m machines in the pool, with K conditions each.
 
     Attributes:
-        figures: Stated figures, ``[m, f]``.
-        hidden: Figures that the sheet leaves open, ``[m, h]``.
-        templates: At the stated lines, ``[m, T, HALF_BINS]``.
+        figures: Declared figures, ``[m, f]``.
+        hidden: Hidden properties, ``[m, h]``.
+        templates: Templates at the declared lines, ``[m, T, HALF_BINS]``.
         labelled: Inputs of labelled windows, float16 ``[m, K, LABELLED, INPUTS]``.
-        means: Mean of the inputs of the other records, by condition, ``[m, K, INPUTS]``.
-        squares: Mean of their squares, ``[m, K, INPUTS]``.
-        readings: Their readings, float16 ``[m, K, UNLABELLED, R]``.
+        means: Means of the unlabelled records' inputs, by condition, ``[m, K, INPUTS]``.
+        squares: Means of their squares, ``[m, K, INPUTS]``.
+        readings: Readings of the unlabelled records, float16 ``[m, K, UNLABELLED, R]``.
     """
 
     figures: Tensor
@@ -55,17 +54,17 @@ class PooledMachines:
         return len(self.figures)
 
     def select(self, rows: Tensor) -> "PooledMachines":
-        """The machines at some rows."""
+        """Return the machines at some rows."""
         return PooledMachines(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def put(self, rows: Tensor, machines: "PooledMachines") -> None:
-        """Put other machines in the place of those at some rows."""
+        """Replace the machines at some rows."""
         for field in fields(self):
             getattr(self, field.name)[rows] = getattr(machines, field.name)
 
 
 def draw(workshop: Workshop, count: int) -> PooledMachines:
-    """New machines, rendered a few at a time."""
+    """Draw new machines, a few at a time."""
     parts = [
         _render(workshop, min(_RENDERED, count - start)) for start in range(0, count, _RENDERED)
     ]
@@ -94,12 +93,12 @@ def _render(workshop: Workshop, count: int) -> PooledMachines:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Machines of a step, with what their plants are like.
+    """Machines of a training step, with their plants.
 
     Attributes:
-        machines: m of them.
+        machines: Data of the m machines.
         labels: Conditions of the n labelled windows, ``[m, n]``.
-        views: These windows, by the treatment of inputs.
+        views: Views of these windows, by the treatment of inputs.
         shares: Shares of conditions among a plant's records, ``[m, K]``.
         records: Number of a plant's records, ``[m]``.
         noises: Standard deviations of the noise on sums and count of a release, ``[m, 2]``.
@@ -113,7 +112,7 @@ class Batch:
     noises: Tensor
 
     def statistics(self, reading_map: ReadingMap, generator: torch.Generator) -> Statistics:
-        """Released statistics of the plants, whose numbers are this map's."""
+        """Return the plants' released statistics, computed with a reading map."""
         numbers = reading_map(
             self.machines.readings.float()
         )  # [m, K, UNLABELLED, MACHINE_DIMENSION]
@@ -122,12 +121,12 @@ class Batch:
 
 
 class MachinePool:
-    """Machines, of which each step replaces a few before it takes some.
+    """Pool of simulated machines from which training draws batches.
 
     Args:
-        workshop: Where they are drawn.
-        size: Machines in the pool.
-        renewals: Machines that a step replaces.
+        workshop: Simulator that draws the machines.
+        size: Number of machines in the pool.
+        renewals: Number of machines that each step replaces.
     """
 
     def __init__(self, workshop: Workshop, size: int, renewals: int) -> None:
@@ -135,7 +134,7 @@ class MachinePool:
         self._workshop, self._renewals, self._oldest = workshop, renewals, 0
 
     def batch(self, count: int, generator: torch.Generator) -> Batch:
-        """Some machines of the pool, and plants for them."""
+        """Replace the oldest machines, and return a random batch of machines with plants."""
         oldest = (self._oldest + torch.arange(self._renewals)) % len(self.machines)
         self.machines.put(oldest, draw(self._workshop, self._renewals))
         self._oldest += self._renewals
@@ -144,7 +143,7 @@ class MachinePool:
 
 
 def batch_of(machines: PooledMachines, generator: torch.Generator) -> Batch:
-    """Plants for machines: mixtures, numbers of records and noises are drawn."""
+    """Draw plants for machines: mixtures, numbers of records, and noises."""
     count, conditions = machines.labelled.shape[:2]
     columns = torch.randperm(LABELLED, generator=generator)[:_TAKEN]
     inputs = machines.labelled[:, :, columns].flatten(1, 2).float()
@@ -169,7 +168,7 @@ def batch_of(machines: PooledMachines, generator: torch.Generator) -> Batch:
 
 
 def releases(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Numbers of records ``[count]`` and noises ``[count, 2]`` of plants that release."""
+    """Draw numbers of records ``[count]`` and noises ``[count, 2]`` of releases."""
     low, high = (math.log(bound) for bound in _RECORDS)
     records = torch.exp(low + (high - low) * torch.rand(count, generator=generator))
     noises = torch.tensor([machine_statistic.release_noise(epsilon) for epsilon in _EPSILONS])
@@ -177,10 +176,10 @@ def releases(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def mixtures(count: int, conditions: int, generator: torch.Generator) -> Tensor:
-    """Shares of conditions at plants, ``[count, conditions]``.
+    """Draw shares of conditions at plants, ``[count, conditions]``.
 
-    Half of the plants have mostly sound records, four in ten have any mixture, one in twenty has
-    sound ones alone, and one in twenty none: most plants have few records of damages.
+    Half of the plants have mostly healthy records, four in ten have any mixture, one in twenty has
+    only healthy records, and one in twenty has none: most plants have few records of damages.
     """
     mostly = 0.8 + 0.2 * torch.rand(count, 1, generator=generator)
     damages = torch.softmax(torch.randn(count, conditions - 1, generator=generator), dim=1)

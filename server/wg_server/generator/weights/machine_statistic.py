@@ -1,9 +1,9 @@
-"""The label-free statistic of a machine's records, and the noise that it is known to have.
+"""Label-free statistic of a machine's records, with its known noise.
 
 A plant releases the sum of its records' numbers (``wg_common.nets.encoder.reading_map``) and their
-count, both with noise of one sensitivity. What conditions a generator is their ratio, the mean, and
-the standard deviation of the noise on each of its numbers. Below ``MACHINE_RECORDS`` the mean says
-less of the machine than of the noise, and is left out.
+count, both with noise for one sensitivity. A generator is conditioned on their ratio, the mean, and
+on the standard deviation of the noise on each of its numbers. A mean of fewer than
+``MACHINE_RECORDS`` records is dominated by noise, and is left out.
 """
 
 import math
@@ -21,7 +21,7 @@ from wg_core.privacy import mechanism
 from wg_core.privacy.schema import MACHINE_DIMENSION, MACHINE_RECORDS, machine_schema
 from wg_core.privacy.statistics import NoisyStatistics
 
-DELTA = 1e-5  # Of simulated releases
+DELTA = 1e-5  # Delta of simulated releases
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,8 +30,8 @@ class MachineStatistic:
 
     Attributes:
         mean: Noisy mean of the records' numbers, ``[MACHINE_DIMENSION]``.
-        noise: Standard deviation of the noise on each of them; 0: exact.
-        records: Number of records, which may have noise.
+        noise: Standard deviation of the noise on each entry of the mean; 0: exact.
+        records: Number of records, possibly noisy.
     """
 
     mean: NDArray[np.floating]
@@ -49,15 +49,15 @@ class MachineStatistic:
 
     @property
     def suffices(self) -> bool:
-        """Tell whether there are records enough to condition on."""
+        """True if there are enough records to condition on."""
         return self.records >= MACHINE_RECORDS
 
 
 def of_release(statistics: NoisyStatistics) -> MachineStatistic | None:
-    """Read the statistic of a release of machine statistics; None where no records are left of it.
+    """Return the statistic of a release of machine statistics; None if its noisy count is below 1.
 
     Raises:
-        DecodeError: The release is of another dimension.
+        DecodeError: The release has another dimension.
     """
     records = statistics.unlabelled_count()
     if records < 1:
@@ -70,9 +70,9 @@ class Statistics(NamedTuple):
     """Statistics of m machines.
 
     Attributes:
-        means: ``[m, MACHINE_DIMENSION]``.
+        means: Noisy means, ``[m, MACHINE_DIMENSION]``.
         noises: Standard deviation of the noise on each number, ``[m]``.
-        present: 1 where a machine has a statistic, 0 where it has none, ``[m]``.
+        present: 1 for a machine with a statistic, 0 for one without, ``[m]``.
     """
 
     means: Tensor
@@ -80,17 +80,17 @@ class Statistics(NamedTuple):
     present: Tensor
 
     def roll(self) -> "Statistics":
-        """The statistics, each given to the next machine."""
+        """Return the statistics, each assigned to the next machine."""
         return Statistics(*(value.roll(1, 0) for value in self))
 
 
 def no_statistics(count: int) -> Statistics:
-    """Statistics of so many machines of which nothing is known."""
+    """Return absent statistics of ``count`` machines."""
     return Statistics(torch.zeros(count, MACHINE_DIMENSION), torch.zeros(count), torch.zeros(count))
 
 
 def statistics_of(statistic: MachineStatistic | None) -> Statistics:
-    """The statistic of one machine, left out where it does not suffice."""
+    """Return the statistic of one machine; absent if it does not suffice."""
     if statistic is None or not statistic.suffices:
         return no_statistics(1)
     mean = torch.from_numpy(statistic.mean.astype(np.float32))[None]
@@ -99,22 +99,25 @@ def statistics_of(statistic: MachineStatistic | None) -> Statistics:
 
 @lru_cache(16)
 def release_noise(epsilon: float) -> tuple[float, float]:
-    """Standard deviations of the noise on a sum of numbers, and on the count; 0: none is added."""
+    """Return the standard deviations of the noise on a sum of numbers, and on the count.
+
+    An epsilon of 0 means no noise.
+    """
     if not epsilon:
         return 0.0, 0.0
-    schema = machine_schema("0" * 64, "record")  # Noise is the same for every encoder
+    schema = machine_schema("0" * 64, "record")  # The noise does not depend on the encoder
     sigma = mechanism.sigma_for(schema, epsilon, DELTA)
     empty = NoisyStatistics(schema, np.zeros(schema.length, np.int64), sigma)
     return empty.moment_std, empty.count_std
 
 
 def noisy(means: Tensor, records: Tensor, noises: Tensor, generator: torch.Generator) -> Statistics:
-    """Statistics as releases give them.
+    """Simulate released statistics.
 
     Args:
         means: Exact means of the records' numbers, ``[m, MACHINE_DIMENSION]``.
         records: Numbers of records, ``[m]``.
-        noises: Standard deviations as of ``release_noise``, ``[m, 2]``.
+        noises: Standard deviations from ``release_noise``, ``[m, 2]``.
     """
     draws = torch.randn(len(means), MACHINE_DIMENSION + 1, generator=generator)
     sums = records[:, None] * means + noises[:, :1] * draws[:, :-1]

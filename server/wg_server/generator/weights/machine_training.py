@@ -1,11 +1,11 @@
 """Training of a machine model: the losses of its parts on machines of a pool.
 
-All parts learn by the cross-entropy of networks on labelled windows of simulated machines, on the
-same windows. Networks for a condition learn through the noise of the statistic: mixture of
-conditions, number of records and epsilon are drawn anew in each step, and some machines have no
-statistic. In some the latent is zero, so that the mean of the latents is a good network, too. The
-flow learns the encoder's latents as they are. The reading map, which gives the numbers of the
-statistic, is frozen (``reading_map_training``).
+All parts are trained by cross-entropy on the same labelled windows of simulated machines.
+Conditioned networks are trained with the noise of the statistic: mixture of conditions, number of
+records and epsilon are drawn in each step, and some machines have no statistic. For some machines
+the latent is set to zero, so that the mean of the latents also yields a good network. The flow
+learns the encoder's latents without influencing them. The reading map, which computes the
+statistic's numbers, is frozen (``reading_map_training``).
 """
 
 from dataclasses import dataclass, replace
@@ -30,21 +30,21 @@ from wg_server.generator.weights.simulators import SIMULATORS, Workshop
 from wg_server.generator.weights.training import Evaluation
 
 _SMOOTHING = 0.05
-_WITHOUT_LATENT = 0.35  # Share of machines
-_WITHOUT_STATISTIC = 0.25  # Share of machines
-_DIVERGENCE = 2e-4  # Nats of a window that a nat of a latent costs
+_WITHOUT_LATENT = 0.35  # Share of machines whose latent is set to zero
+_WITHOUT_STATISTIC = 0.25  # Share of machines without a statistic
+_DIVERGENCE = 2e-4  # Weight of the latents' divergence in the loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draws:
-    """Numbers of machines that are drawn for what.
+    """Numbers of simulated machines for each use.
 
     Attributes:
-        step: Machines of a step.
-        pool: Machines in the pool that steps take them from.
-        renewals: Machines that a step replaces in it.
-        validation: Machines that weights are kept by.
-        test: Machines that the card is measured on.
+        step: Machines per training step.
+        pool: Machines in the pool.
+        renewals: Machines of the pool that each step replaces.
+        validation: Machines on which a checkpoint is selected.
+        test: Machines on which the card is measured.
     """
 
     step: int = 16
@@ -54,25 +54,25 @@ class Draws:
     test: int = 100
 
     def in_steps(self, steps: int) -> "Draws":
-        """Numbers for a training of so many steps: few steps need few machines."""
+        """Return the numbers for a training of ``steps`` steps; a short one needs a small pool."""
         return replace(self, pool=min(self.pool, 5 * steps // 4))
 
 
 def workshop(kind: str, seed: int, stream: Stream) -> Workshop:
-    """The place where machines of a kind and a named stream are drawn."""
+    """Return a simulator of machines of a kind, seeded for a named stream."""
     return SIMULATORS[kind](int(streams.rng(stream, seed).integers(1 << 62)))
 
 
 def loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy with smoothed labels, of logits ``[m, n, K]`` and labels ``[m, n]``."""
+    """Return the mean cross-entropy of logits ``[m, n, K]``, with smoothed labels ``[m, n]``."""
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), label_smoothing=_SMOOTHING)
 
 
 class MachineObjective:
-    """Training of a ``MachineModel``: an ``Objective``.
+    """Training objective of a ``MachineModel``.
 
     Attributes:
-        model: What is trained.
+        model: Model that is trained.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class MachineObjective:
         self._validation_statistics = self._statistics(self._validation, generator)
 
     def loss(self, step: int) -> Tensor:
-        """See ``Objective``."""
+        """Return the loss of a step."""
         generator = torch.Generator().manual_seed(self._seed + step)
         batch = self._pool.batch(self._draws.step, generator)
         statistics = self._statistics(batch, generator)
@@ -98,7 +98,7 @@ class MachineObjective:
         return losses(self.model, batch, statistics, generator)
 
     def evaluate(self, model: MachineModel) -> Evaluation:
-        """See ``Objective``; of networks for conditions at the mean of the latents."""
+        """Evaluate conditioned networks at the mean of the latents."""
         validation, value, right = self._validation, 0.0, 0.0
         for name in TREATMENTS:
             networks = model.made_for(name)
@@ -116,7 +116,7 @@ class MachineObjective:
 def losses(
     model: MachineModel, batch: Batch, statistics: Statistics, generator: torch.Generator
 ) -> Tensor:
-    """The losses of all parts, summed: no part's parameters are another's."""
+    """Return the sum of the losses of all parts, which share no parameters."""
     count, total = len(batch.machines), torch.zeros(())
     for name in TREATMENTS:
         view = batch.views[name]
@@ -139,7 +139,7 @@ def _conditioned_loss(
     statistics: Statistics,
     generator: torch.Generator,
 ) -> Tensor:
-    """Losses of networks at their machines' latents, of the bound, and of the flow."""
+    """Return the losses of networks at their machines' latents, of the bound, and of the flow."""
     mean, log_deviation = networks.posterior(batch.machines)
     latents = mean + log_deviation.exp() * torch.randn(mean.shape, generator=generator)
     keep_mask = (torch.rand(len(mean), 1, generator=generator) >= _WITHOUT_LATENT).float()
@@ -154,7 +154,7 @@ def _conditioned_loss(
 def flow_loss(
     networks: ConditionedNetworks, clean: Tensor, condition: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Squared error of clean latents; the flow's times are logit-normal."""
+    """Return the squared error of predicted clean latents at logit-normal times."""
     time = torch.sigmoid(torch.randn(len(clean), generator=generator) + 0.5)
     noise = torch.randn(clean.shape, generator=generator)
     noisy = (1 - time[:, None]) * clean + time[:, None] * noise

@@ -1,9 +1,9 @@
-"""Machines that no training saw, with plants that have records of them: what a card is measured on.
+"""Test machines for a card, drawn apart from all training machines, and their plants.
 
-Of each machine there are windows that accuracy is counted on, a few labelled ones that samples may
-be chosen by, and a plant's records in two mixtures of conditions. The noise of its release is that
-of ``RECORDS`` records. In the mixture that is mostly sound, fewer sound windows than a plant would
-have stand for all of its sound ones, so that the mean of its numbers is a little less exact.
+Each machine has test windows, a few labelled windows for selecting samples, and a plant with
+records in two mixtures of conditions. The noise of its release is that for ``RECORDS`` records. In
+the mostly healthy mixture, a smaller number of healthy windows is reweighted to represent all of
+them, so that the mean of their numbers is slightly less exact than at a real plant.
 """
 
 from dataclasses import dataclass
@@ -20,22 +20,22 @@ from wg_server.generator.weights.machine_statistic import Statistics
 from wg_server.generator.weights.simulators import Workshop
 
 RECORDS = 300
-"""Records of a plant."""
+"""Number of a plant's records."""
 LABELLED, JUDGED = 5, 20
-"""Labelled windows of a condition, and those that accuracy is counted on."""
+"""Numbers of labelled windows and of test windows per condition."""
 MOSTLY_SOUND, EVEN = "nine in ten sound", "even"
-_SOUND = 0.9  # Share of sound records where they are most
-_RENDERED = 4  # Machines whose windows are rendered together
+_SOUND = 0.9  # Share of healthy records in the mostly healthy mixture
+_RENDERED = 4  # Machines that are rendered at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plants:
-    """Plants at one mixture of conditions, one for each of m machines.
+    """Plants of m machines, with one mixture of conditions.
 
     Attributes:
         numbers: Exact means of their records' numbers, ``[m, MACHINE_DIMENSION]``.
-        mean: Mean of their records' inputs, ``[m, INPUTS]``.
-        spread: Standard deviation of these, ``[m, INPUTS]``.
+        mean: Means of their records' inputs, ``[m, INPUTS]``.
+        spread: Standard deviations of their records' inputs, ``[m, INPUTS]``.
     """
 
     numbers: Tensor
@@ -43,7 +43,7 @@ class Plants:
     spread: Tensor
 
     def view(self, inputs: Tensor, treatment: Inputs, templates: Tensor) -> View:
-        """View inputs ``[m, n, INPUTS]`` as they stand at the plants."""
+        """Return the view of inputs ``[m, n, INPUTS]`` at the plants, for a treatment of inputs."""
         inputs = inputs.float()
         if treatment == "standardised":
             inputs = spectrum_lines.standardised_by(
@@ -52,7 +52,7 @@ class Plants:
         return View.of(inputs, templates)
 
     def statistics(self, epsilon: float, generator: torch.Generator) -> Statistics:
-        """Statistics that the plants release at an epsilon; 0: exact."""
+        """Simulate the plants' releases at an epsilon; 0: exact."""
         count = len(self.numbers)
         noises = torch.tensor(machine_statistic.release_noise(epsilon)).expand(count, 2)
         records = torch.full((count,), float(RECORDS))
@@ -61,17 +61,17 @@ class Plants:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trial:
-    """Machines that no training saw, m of them with K conditions.
+    """Test set of m machines with K conditions each.
 
     Attributes:
-        figures: Stated figures, ``[m, f]``.
-        hidden: Figures that the sheet leaves open, ``[m, h]``.
-        templates: At the stated lines, ``[m, T, HALF_BINS]``.
-        judged_inputs: Inputs that accuracy is counted on, float16 ``[m, K * JUDGED, INPUTS]``.
-        labels: Their conditions, ``[K * JUDGED]``.
-        weights: Weight of each in accuracy, ``[K * JUDGED]``; they sum to 1.
+        figures: Declared figures, ``[m, f]``.
+        hidden: Hidden properties, ``[m, h]``.
+        templates: Templates at the declared lines, ``[m, T, HALF_BINS]``.
+        judged_inputs: Inputs of test windows, float16 ``[m, K * JUDGED, INPUTS]``.
+        labels: Conditions of the test windows, ``[K * JUDGED]``.
+        weights: Weights of the test windows in accuracy, ``[K * JUDGED]``, with sum 1.
         labelled: Inputs of labelled windows, float16 ``[m, K, LABELLED, INPUTS]``.
-        plants: Plants of these machines, by the mixture of conditions.
+        plants: Plants of these machines, by mixture of conditions.
     """
 
     figures: Tensor
@@ -87,12 +87,12 @@ class Trial:
         return len(self.figures)
 
     def right(self, logits: Tensor) -> Tensor:
-        """Share right on each machine, ``[m]``, of logits ``[m, K * JUDGED, K]``."""
+        """Return the accuracy on each machine, ``[m]``, of logits ``[m, K * JUDGED, K]``."""
         return (logits.argmax(dim=2) == self.labels).float() @ self.weights
 
 
 def draw(workshop: Workshop, reading_map: ReadingMap, count: int) -> Trial:
-    """Draw new machines, and plants for them."""
+    """Draw new machines with plants."""
     sizes = [min(_RENDERED, count - start) for start in range(0, count, _RENDERED)]
     with torch.inference_mode():
         return _join([_render(workshop, reading_map, size) for size in sizes])
@@ -133,7 +133,7 @@ def _render(workshop: Workshop, reading_map: ReadingMap, count: int) -> Trial:
 
 
 def _plants(records: Tensor, numbers: Tensor, shares: Tensor) -> Plants:
-    """Plants whose records have these weights ``[n]``."""
+    """Return plants whose records have these weights, ``[n]``."""
     mean = torch.einsum("n,mni->mi", shares, records)
     square = torch.einsum("n,mni->mi", shares, records.square())
     return Plants(

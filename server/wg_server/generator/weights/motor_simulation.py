@@ -1,19 +1,20 @@
-"""Simulated induction motors: what their data sheets state, what these leave open, currents.
+"""Simulation of induction motors: data sheets, hidden properties, and currents.
 
 The current of one phase is the supply's line, modulated. Each modulation is a pair of side bands,
-levels in dB of the supply's line. Broken rotor bars: ``(1 ± 2ks) f``, −50 to −34 dB at full load
-and less at a lower one, the upper one weaker by the inertia; a sound rotor is below −55 dB (Thomson
-and Fenger, 2001). Static and dynamic eccentricity together: ``f ± k f_r`` (Nandi, Toliyat and Li,
-2005). Shorted turns of the stator: the third harmonic and ``f (n (1 - s) / p ± 1)`` (Benbouzid,
-2000; Thomson and Fenger, 2001). Sound motors have some of all of it: no rotor is perfectly round,
-and supplies have harmonics. What is driven, such as belts, pumps and mills, modulates the current
-at rates of its own, works in some windows and idles in others, and looks like a broken bar to who
-does not know the slip (Schoen and Habetler, *Effects of time-varying loads on rotor fault detection
-in induction machines*, IEEE Transactions on Industry Applications 31, 1995). Beside it lie drift,
-the harmonics of the supply, and noise. The other papers stand in ``wg_common.machines.motor``.
+with levels in dB relative to the supply's line. Broken rotor bars: ``(1 ± 2ks) f``, −50 to −34 dB
+at full load and less at a lower one, the upper band weakened by inertia; a healthy rotor is below
+−55 dB (Thomson and Fenger, 2001). Static and dynamic eccentricity together: ``f ± k f_r`` (Nandi,
+Toliyat and Li, 2005). Shorted turns of the stator: the third harmonic and ``f (n (1 - s) / p ± 1)``
+(Benbouzid, 2000; Thomson and Fenger, 2001). Healthy motors show each of these at a lower level: no
+rotor is perfectly round, and supplies have harmonics. Driven equipment, such as belts, pumps and
+mills, modulates the current at rates of its own, runs in some windows and idles in others, and
+resembles a broken bar if the slip is unknown (Schoen and Habetler, *Effects of time-varying loads
+on rotor fault detection in induction machines*, IEEE Transactions on Industry Applications 31,
+1995). The currents also contain drift, the harmonics of the supply, and noise. The other papers are
+listed in ``wg_common.machines.motor``.
 
 Not simulated: converters, starts and changing speed, damaged bearings, principal slot harmonics
-(they lie above what is recorded at these rates), and more than one fault.
+(above half the sampling rate here), and several faults.
 """
 
 import math
@@ -28,27 +29,27 @@ from wg_server.generator.weights.drawing import Drawing, amplitude
 
 _SLIP_ORDERS, _SHAFT_ORDERS, _LOADS, _HARMONICS = 3, 2, 4, 2
 _LINES = _SLIP_ORDERS + _SHAFT_ORDERS + _LOADS
-_SUPPLY_PERIODS = (50.0, 150.0)  # In a window
-_LEAST_SLIP_PERIODS = 2.5  # Of twice the slip frequency in a window
+_SUPPLY_PERIODS = (50.0, 150.0)  # Supply periods per window
+_LEAST_SLIP_PERIODS = 2.5  # Smallest number of periods of twice the slip frequency per window
 _FAULT_SPREAD, _SUPPLY_SPREAD, _DRIVEN_SPREAD = 2.0, 2.0, 5.0  # dB from window to window
-_DRIVEN_WANDER = 0.04  # Part by which what is driven goes faster or slower from window to window
+_DRIVEN_WANDER = 0.04  # Relative variation of driven equipment's rate between windows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Machines:
-    """Some simulated motors, m of them.
+    """Batch of m simulated motors.
 
     Attributes:
-        figures: Stated figures, ``[m, 5]``.
-        hidden: Numbers of order 1 that the sheet leaves open, ``[m, HIDDEN]``.
-        supply: True periods of the supply in a window, ``[m]``.
-        modulations: Rate of each modulation in cycles a window, ``[m, _LINES]``.
+        figures: Declared figures, ``[m, 5]``.
+        hidden: Hidden properties, scaled to order 1, ``[m, HIDDEN]``.
+        supply: True periods of the supply per window, ``[m]``.
+        modulations: Rate of each modulation in cycles per window, ``[m, _LINES]``.
         lower: Amplitude of each lower side band in each condition, ``[m, K, _LINES]``.
-        upper: Amplitude of each upper side band over the lower one's, ``[m, _LINES]``.
+        upper: Amplitude of each upper side band relative to the lower one, ``[m, _LINES]``.
         third: Amplitude of the third harmonic in each condition, ``[m, K]``.
-        harmonics: Amplitudes of the fifth and seventh, ``[m, 2]``.
-        drift: Deviation of the slow drift of the amplitude, ``[m]``.
-        noise: Deviation of the noise, ``[m]``.
+        harmonics: Amplitudes of the fifth and seventh harmonics, ``[m, 2]``.
+        drift: Standard deviation of the slow amplitude drift, ``[m]``.
+        noise: Standard deviation of the noise, ``[m]``.
     """
 
     figures: Tensor
@@ -67,7 +68,7 @@ class Machines:
 
 
 class Workshop:
-    """Draws motors and their currents: a ``simulators.Workshop``."""
+    """Simulator of motors and their currents, see ``simulators.Workshop``."""
 
     kind: MachineKind = motor.KIND
     hidden_size = 23
@@ -76,7 +77,7 @@ class Workshop:
         self._draw = Drawing(seed)
 
     def _figures(self, count: int) -> Tensor:
-        """Motors of up to twelve poles, recorded so that their slip can be told."""
+        """Draw declared figures of motors with up to twelve poles and a measurable slip."""
         draw = self._draw
         supply = draw.one_of((50.0, 60.0), count)
         pairs = draw.one_of((1.0, 2.0, 2.0, 3.0, 4.0, 5.0, 6.0), count)
@@ -88,7 +89,7 @@ class Workshop:
         least = (_LEAST_SLIP_PERIODS / 2 / slip).clamp(min=low).log()
         periods = (least + (math.log(high) - least) * draw.uniform(0, 1, count)).exp()
         rate = supply * WINDOW / periods
-        # A load that is not stated is said to be three quarters.
+        # An undeclared load is replaced by three quarters.
         load = torch.where(draw.uniform(0, 1, count) < 0.7, load, motor.USUAL_LOAD)
         return torch.stack([supply, rate, pairs, slip, load], dim=1)
 
@@ -97,7 +98,7 @@ class Workshop:
         draw, figures = self._draw, self._figures(count)
         lines = motor.lines(figures) * (1 + 0.0005 * draw.normal(count, 1))
         supply, shaft, pole_slip = lines.unbind(dim=1)
-        pole_slip = pole_slip * (1 + 0.05 * draw.normal(count))  # Tachometers err by a turn or two
+        pole_slip = pole_slip * (1 + 0.05 * draw.normal(count))  # Tachometer error of a turn or two
         drives = shaft[:, None] * draw.log_uniform(0.06, 2.5, count, _LOADS)
         slips = pole_slip[:, None] * torch.arange(1, _SLIP_ORDERS + 1)
         turns = shaft[:, None] * torch.arange(1, _SHAFT_ORDERS + 1)
@@ -146,9 +147,9 @@ class Workshop:
         )
 
     def _levels(self, load: Tensor) -> dict[str, Tensor]:
-        """Draw levels in dB of the supply's line, of a sound and a damaged motor: ``[m, n]``."""
+        """Draw levels in dB of the supply's line, of a healthy and a damaged motor, ``[m, n]``."""
         draw, count = self._draw, len(load)
-        weaker = 20 * (0.4 + 0.6 * load).clamp(max=1).log10()  # Bars carry what the load asks for
+        weaker = 20 * (0.4 + 0.6 * load).clamp(max=1).log10()  # Bar current grows with the load
         lines = draw.uniform(0, 1, count, _LOADS) < 0.7
         return {
             "bar": torch.stack(
@@ -172,7 +173,7 @@ class Workshop:
         draw, shape = self._draw, (len(machines), len(self.kind.conditions), count)
         time = torch.arange(WINDOW) / WINDOW
         supply = machines.supply[:, None, None, None] * (1 + 0.0002 * draw.normal(*shape, 1))
-        # The slip follows the load, which is another one in each window.
+        # The slip follows the load, which differs between windows.
         load = (1 + 0.1 * draw.normal(*shape)).clamp(0.7, 1.3)
         envelope = torch.ones(*shape, WINDOW, dtype=torch.complex64)
         envelope += machines.drift[:, None, None, None] * self._drift(shape)
@@ -182,7 +183,7 @@ class Workshop:
             if line < _SLIP_ORDERS + _SHAFT_ORDERS:
                 rate = rate * load if line < _SLIP_ORDERS else rate
                 lower = level * amplitude(_FAULT_SPREAD * draw.normal(*shape))
-            else:  # What is driven works in some windows, and idles in others
+            else:  # Driven equipment runs in some windows, and idles in others
                 rate = rate * (1 + _DRIVEN_WANDER * draw.normal(*shape))
                 works = draw.uniform(0, 1, *shape) < 0.5
                 lower = level * amplitude(_DRIVEN_SPREAD * draw.normal(*shape)) * works
@@ -197,7 +198,7 @@ class Workshop:
         return noise
 
     def _drift(self, shape: tuple[int, ...]) -> Tensor:
-        """Drift that is slower than the window, of deviation one: ``[*shape, WINDOW]``."""
+        """Draw drift of unit deviation, slower than the window, ``[*shape, WINDOW]``."""
         time = torch.arange(WINDOW) / WINDOW
         total = torch.zeros(*shape, WINDOW)
         for rate in (0.2, 0.4, 0.8):
@@ -206,7 +207,7 @@ class Workshop:
         return total
 
     def _harmonics(self, machines: Machines, carrier: Tensor) -> Tensor:
-        """Third, fifth and seventh harmonic where they are below half the sampling rate."""
+        """Return the third, fifth and seventh harmonics, if below half the sampling rate."""
         sizes = torch.cat(
             [
                 machines.third[..., None],

@@ -1,11 +1,11 @@
-"""Simulated process units: operation, and instruments with errors.
+"""Simulation of process units: their operation, and instruments with errors.
 
-A unit moves about its nominal operation, and each window is one quiet stretch of it. All of a
-unit's instruments have errors of one make and care: a gain and a bias for good, a drift over the
-time of the records, an error of the hour, and noise of the sample. No sheet states them.
+A unit moves about its nominal operation, and each window is one quiet stretch. All instruments of a
+unit have errors of a common quality: a constant gain and bias, a drift over the time of the
+records, an error per window, and noise per sample. No data sheet declares them.
 
-Not simulated: instruments that stick or jump, dead times, changes within a window that are not
-straight, controllers, reactions.
+Not simulated: stuck or jumping instruments, dead times, nonlinear changes within a window,
+controllers, reactions.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ class Windows(NamedTuple):
     """Windows of m units, n of each.
 
     Attributes:
-        values: Values that instruments show, ``[m, n, C, SAMPLES]``.
+        values: Displayed values of the instruments, ``[m, n, C, SAMPLES]``.
         truths: True quantities in their units, ``[m, n, Q]``.
     """
 
@@ -34,17 +34,17 @@ class Windows(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Units:
-    """Some simulated units, m of them.
+    """Batch of m simulated units.
 
     Attributes:
-        figures: Stated figures, ``[m, f]``.
-        offsets: Logarithms of true figures over stated ones, of those that may be off, ``[m, 3]``.
-        gain: Factor of each instrument, ``[m, C]``.
-        bias: Error of each in parts of its range, ``[m, C]``.
-        drift: Change of that over the time of the records, ``[m, C]``.
-        wander: Spread of its error from window to window, ``[m, C]``.
-        noise: Spread of its error from sample to sample, ``[m, C]``.
-        use: By how much operation moves, ``[m]``.
+        figures: Declared figures, ``[m, f]``.
+        offsets: Log ratios of true to declared figures, for the uncertain ones, ``[m, 3]``.
+        gain: Gain of each instrument, ``[m, C]``.
+        bias: Bias of each instrument relative to its range, ``[m, C]``.
+        drift: Change of the bias over the time of the records, ``[m, C]``.
+        wander: Standard deviation of the error between windows, ``[m, C]``.
+        noise: Standard deviation of the error between samples, ``[m, C]``.
+        use: Relative variation of the operation, ``[m]``.
         fouling: Growth of a deposit between cleanings, ``[m]``.
     """
 
@@ -63,9 +63,9 @@ class Units:
 
 
 def draw_units(draw: Drawing, figures: Tensor, channels: int) -> Units:
-    """Units of stated figures, with instruments of one care each."""
+    """Draw units with declared figures, and with instruments of one quality per unit."""
     count = len(figures)
-    care = draw.log_uniform(0.25, 3, count, 1)  # Errors in multiples of usual ones
+    care = draw.log_uniform(0.25, 3, count, 1)  # Errors relative to typical ones
     return Units(
         figures=figures,
         offsets=draw.normal(count, 3) * torch.tensor([0.03, 0.05, 0.01]),
@@ -82,7 +82,7 @@ def draw_units(draw: Drawing, figures: Tensor, channels: int) -> Units:
 def instrument_values(
     draw: Drawing, units: Units, true: Tensor, changes: Tensor, ranges: Tensor
 ) -> Tensor:
-    """Instruments' values of true ones and their changes in a window, both ``[m, n, C]``."""
+    """Return displayed values for true values and their changes in a window, both ``[m, n, C]``."""
     shape = true.shape
     times = draw.uniform(-1, 1, shape[0], shape[1], 1)
     off = (
@@ -96,19 +96,19 @@ def instrument_values(
 
 
 class Operation:
-    """Draws operation of units in n windows."""
+    """Random operation of units in n windows."""
 
     def __init__(self, draw: Drawing, units: Units, count: int) -> None:
         self._draw, self._shape, self._use = draw, (len(units), count), units.use[:, None]
 
     def about(self, centre: float | Tensor, spread: float, low: float = -1e9) -> Tensor:
-        """Values about a centre, ``[m, n]``, at least so large."""
+        """Draw values about a centre, ``[m, n]``, bounded below by ``low``."""
         moves = spread * self._use * self._draw.normal(*self._shape)
         return (centre + moves).clamp(min=low)
 
 
 class ProcessSimulator(Protocol):
-    """Draws units of one kind, and windows; all that is random comes from one seed."""
+    """Simulator of one kind of unit and its windows; all randomness comes from one seed."""
 
     unit: ProcessUnit
 
@@ -117,12 +117,12 @@ class ProcessSimulator(Protocol):
         ...
 
     def windows(self, units: Units, count: int) -> Windows:
-        """Draw so many windows of each unit, at random times."""
+        """Draw ``count`` windows of each unit, at random times."""
         ...
 
 
 class Vessels:
-    """Stirred vessels with cooling jackets: a ``ProcessSimulator``."""
+    """Simulator of stirred vessels with cooling jackets, see ``ProcessSimulator``."""
 
     unit = vessel.UNIT
 
@@ -130,7 +130,7 @@ class Vessels:
         self._draw = Drawing(seed)
 
     def units(self, count: int) -> Units:
-        """Draw vessels with residence times of .3 to 3 hours."""
+        """Draw vessels with residence times of 0.3 to 3 hours."""
         draw = self._draw
         inflow, residence = draw.log_uniform(1, 100, count), draw.log_uniform(0.3, 3, count)
         heat_capacity = draw.log_uniform(1700, 4300, count)
@@ -142,12 +142,12 @@ class Vessels:
         return draw_units(draw, torch.stack([*columns, seconds], dim=1), len(self.unit.channels))
 
     def windows(self, units: Units, count: int) -> Windows:
-        """See ``ProcessSimulator``."""
+        """Draw windows, see ``ProcessSimulator``."""
         draw, operation = self._draw, Operation(self._draw, units, count)
         figures, about = units.figures, operation.about
         inflow = about(1, 1, 0.4).clamp(max=1.7)
         level = about(1, 0.6, 0.4).clamp(max=1.5)
-        accumulation, warming = about(0, 0.6), about(0, 12)  # Share of the flow; K of it
+        accumulation, warming = about(0, 0.6), about(0, 12)  # Relative to the flow; in K
         hot, inlet = about(figures[:, 3, None], 25), about(vessel.COOLANT, 10)
         coolant = about(1, 1.2, 0.4)
         outflow = (inflow - accumulation).clamp(min=0.2)
@@ -177,11 +177,11 @@ class Vessels:
         )
         changes = torch.zeros_like(true)
         length = (figures[:, -1] * (SAMPLES - 1) / 3600)[:, None]
-        # The true area is a little beside the stated one.
+        # The true area differs slightly from the declared one.
         share = length * nominal_flow / figures[:, 1, None] / torch.exp(units.offsets[:, 2, None])
         changes[..., 2] = accumulation * share * nominal_level
         changes[..., 5] = warming * share / level
-        least = LEAST_SHARE * vessel.nominal(figures)[:, :1]  # A vessel that is all but idle
+        least = LEAST_SHARE * vessel.nominal(figures)[:, :1]  # Floor for a nearly idle vessel
         truths = torch.stack([duty.clamp(min=least), inflow * nominal_flow], dim=2)
         return Windows(
             instrument_values(draw, units, true, changes, vessel.ranges(figures)), truths
@@ -189,7 +189,7 @@ class Vessels:
 
 
 class Exchangers:
-    """Heat exchangers in counterflow: a ``ProcessSimulator``."""
+    """Simulator of counterflow heat exchangers, see ``ProcessSimulator``."""
 
     unit = exchanger.UNIT
 
@@ -197,7 +197,7 @@ class Exchangers:
         self._draw = Drawing(seed)
 
     def units(self, count: int) -> Units:
-        """Draw exchangers of .6 to 2.5 transfer units."""
+        """Draw exchangers with 0.6 to 2.5 transfer units."""
         draw = self._draw
         hot_flow = draw.log_uniform(1, 100, count)
         hot_capacity = draw.log_uniform(1700, 4300, count)
@@ -211,15 +211,15 @@ class Exchangers:
         return draw_units(draw, torch.stack(columns, dim=1), len(self.unit.channels))
 
     def windows(self, units: Units, count: int) -> Windows:
-        """See ``ProcessSimulator``."""
+        """Draw windows, see ``ProcessSimulator``."""
         draw, operation = self._draw, Operation(self._draw, units, count)
         figures, about = units.figures, operation.about
         hot_flow, cold_flow = (about(1, 1, 0.4).clamp(max=1.7) for _ in range(2))
         hot_in, cold_in = about(figures[:, 4, None], 25), about(figures[:, 5, None], 15)
         hot_in = torch.maximum(hot_in, cold_in + 20)
-        # Fouling grows between cleanings; windows are of all its stages.
+        # Fouling grows between cleanings; the windows cover all its stages.
         fouling = 0.4 * draw.uniform(0, 1, *hot_flow.shape) * units.fouling[:, None]
-        share = torch.sigmoid(10 * units.offsets[:, :1])  # Of the hot film in the resistance
+        share = torch.sigmoid(10 * units.offsets[:, :1])  # Share of the hot film in the resistance
         power = -exchanger.FILM_POWER
         films = share * hot_flow**power + (1 - share) * cold_flow**power
         conductance = figures[:, 6, None] * torch.exp(units.offsets[:, 1, None] - fouling) / films
@@ -247,4 +247,4 @@ class Exchangers:
 PROCESS_SIMULATORS: Mapping[str, Callable[[int], ProcessSimulator]] = {
     simulator.unit.name: simulator for simulator in (Vessels, Exchangers)
 }
-"""Simulators by the name of their unit, each built from a seed."""
+"""Simulators by the name of their unit; each takes a seed."""

@@ -1,9 +1,9 @@
-"""Training of reading maps, which a home of windows does once, when its encoder is fitted.
+"""Training of reading maps, done once per home of sensor windows when its encoder is fitted.
 
-A map learns together with the networks that are made from its statistic, through the noise of
-releases: it keeps of a record what networks gain by. These networks are thrown away. The map is
-frozen, since plants confirm it as a part of the encoder; whichever generators are trained later
-learn through it.
+A map is trained jointly with networks that are generated from its statistic, with the noise of
+releases, so that it extracts from a record what improves networks. These networks are discarded.
+The map is frozen, since plants confirm it as a part of the encoder; later generators are trained
+with it.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ from wg_server.zoo.workers import threads
 
 
 class MapModel(nn.Module):
-    """A reading map with networks that are made from its statistic and the sheet."""
+    """Reading map, with networks that are generated from its statistic and the data sheet."""
 
     def __init__(self, kind: str, sizes: Sizes) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class MapModel(nn.Module):
         )
 
     def logits(self, batch: Batch, generator: torch.Generator) -> list[Tensor]:
-        """Logits ``[m, n, K]`` of the labelled windows for each treatment of inputs."""
+        """Return logits ``[m, n, K]`` of the labelled windows for each treatment of inputs."""
         embedding = self.embedding(batch.statistics(self.map, generator))
         stated_numbers = self.kind.stated_numbers(batch.machines.figures)
         condition = torch.cat([stated_numbers, embedding], dim=1)
@@ -47,10 +47,10 @@ class MapModel(nn.Module):
 
 
 class MapObjective:
-    """Training of a ``MapModel``: an ``Objective``.
+    """Training objective of a ``MapModel``.
 
     Attributes:
-        model: What is trained.
+        model: Model that is trained.
     """
 
     def __init__(self, kind: str, sizes: Sizes, draws: Draws, seed: int) -> None:
@@ -65,7 +65,7 @@ class MapObjective:
         self._validation = machine_pool.batch_of(judges, torch.Generator().manual_seed(seed))
 
     def loss(self, step: int) -> Tensor:
-        """See ``Objective``."""
+        """Return the loss of a step."""
         generator = torch.Generator().manual_seed(self._seed + step)
         batch = self._pool.batch(self._draws.step, generator)
         return torch.stack(
@@ -73,7 +73,7 @@ class MapObjective:
         ).sum()
 
     def evaluate(self, model: MapModel) -> Evaluation:
-        """See ``Objective``."""
+        """Evaluate a state of the model on validation machines."""
         generator, validation = torch.Generator().manual_seed(self._seed), self._validation
         parts = model.logits(validation, generator)
         right = [(part.argmax(dim=2) == validation.labels).float().mean() for part in parts]
@@ -86,10 +86,10 @@ def train_maps(
     progress: Progress,
     draws: Draws = Draws(),  # noqa: B008 - frozen
 ) -> Maps:
-    """Train the reading maps of a plan's kinds of machines.
+    """Train the reading maps of a plan's machine kinds.
 
     Args:
-        progress: Called with steps done, of all kinds together, and a few words.
+        progress: Called with the number of completed steps over all kinds, and a short text.
     """
     maps = {}
     with threads(1):

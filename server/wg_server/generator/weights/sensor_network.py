@@ -1,9 +1,9 @@
-"""Soft sensors of process units: one network for a kind, and the weights of one plant.
+"""Soft sensors of process units: a network per kind of unit, and its weights for one plant.
 
-The network has the condition, which is data sheet and statistic with its noise
-(``machine_statistic``), beside the readings of a window, standardised by the plant's own records.
-At one plant the condition is constant, so it is folded into the biases of the first layer: what a
-package holds is an ordinary small network for this plant.
+The network takes the condition, which is the data sheet and the statistic with its noise
+(``machine_statistic``), and the readings of a window, standardised by the plant's own records. At
+one plant the condition is constant, so that it is folded into the biases of the first layer: a
+package holds an ordinary small network for this plant.
 """
 
 import numpy as np
@@ -22,12 +22,11 @@ from wg_server.generator.weights.machine_statistic import Statistics
 
 
 class SensorNetwork(nn.Module):
-    """The network of a kind of process unit.
+    """Soft sensor network of a kind of process unit.
 
     Attributes:
-        unit: The kind.
-        half_width: Half of the width of an interval that holds nine scores in ten, at units that
-            training has not seen, ``[Q]``.
+        unit: Kind of process unit.
+        half_width: Half width of the 90 % prediction intervals of scores at unseen units, ``[Q]``.
     """
 
     half_width: Tensor
@@ -42,14 +41,14 @@ class SensorNetwork(nn.Module):
         self.register_buffer("half_width", torch.zeros(len(unit.quantities)))
 
     def forward(self, readings: Tensor, figures: Tensor, statistics: Statistics) -> Tensor:
-        """Scores ``[m, n, Q]`` of standardised readings ``[m, n, R]`` of units."""
+        """Return scores ``[m, n, Q]`` for standardised readings ``[m, n, R]`` of units."""
         weight, bias = self._first_layer(figures, statistics)
         x = F.gelu(torch.baddbmm(bias[:, None], readings, weight.mT.expand(len(bias), -1, -1)))
         out: Tensor = self.head(F.gelu(self.second(x)))
         return out
 
     def tensors(self, figures: Tensor, statistics: Statistics) -> Tensors:
-        """Weights for one unit, of stated figures ``[1, f]``, as a package holds them."""
+        """Return a package's weights for one unit with declared figures ``[1, f]``."""
         weight, bias = self._first_layer(figures, statistics)
         values = {
             "trunk.first.weight": weight,
@@ -63,7 +62,7 @@ class SensorNetwork(nn.Module):
         return {name: value.detach().numpy().astype(np.float32) for name, value in values.items()}
 
     def _first_layer(self, figures: Tensor, statistics: Statistics) -> tuple[Tensor, Tensor]:
-        """Weights over readings, and biases ``[m, WIDTH]`` with the condition in them."""
+        """Return weights over readings, and biases ``[m, WIDTH]`` that include the condition."""
         numbers = [self.unit.stated_numbers(figures), self.embedding(statistics)]
         weight, readings = self.first.weight, self.unit.reading_count
         over_readings, over_condition = weight[:, :readings], weight[:, readings:]
@@ -71,11 +70,11 @@ class SensorNetwork(nn.Module):
 
 
 class SensorModel(nn.Module):
-    """The network of a kind of process unit, and the map that gives its statistic.
+    """Soft sensor network, with the reading map that computes its statistic.
 
     Attributes:
         network: The network.
-        map: The map; it learns with the network, or is frozen.
+        map: The reading map, trained with the network or frozen.
     """
 
     def __init__(self, network: SensorNetwork, reading_map: ReadingMap | None, seed: int) -> None:

@@ -1,8 +1,8 @@
-"""Training of soft sensors: on units that are drawn anew in each step, through a release's noise.
+"""Training of soft sensors on units that are drawn in each step, with the noise of a release.
 
-Of a unit there are windows whose truth is known, which the network learns from, and others without,
-by which a plant would know it: their mean and spread, and the mean of their numbers with the noise
-of a release, whose number of records and epsilon are drawn. Some units have no statistic.
+Each unit has windows with known truth, on which the network is trained, and records without it,
+which represent the plant: their mean and spread, and the mean of their numbers with the noise of a
+release, whose number of records and epsilon are drawn. Some units have no statistic.
 """
 
 import math
@@ -26,26 +26,26 @@ from wg_server.generator.weights.sensor_network import SensorModel, SensorNetwor
 from wg_server.generator.weights.training import Evaluation
 
 JUDGED, RECORDS, EPSILON = 60, 300, 1.0
-"""At a unit of a card: windows that are judged, records without a value, and its release."""
+"""Test windows, records without truth, and epsilon of the release, per unit of a card."""
 COVERAGE = 0.9
-"""Share of hours whose value an interval is to hold."""
-_UNITS = 32  # Of a step
-_TAKEN, _UNLABELLED = 24, 80  # Windows of a unit with their truth, and without
-_WITHOUT_STATISTIC = 0.15  # Share of units
+"""Nominal coverage of the prediction intervals."""
+_UNITS = 32  # Units per step
+_TAKEN, _UNLABELLED = 24, 80  # Windows per unit with known truth, and without
+_WITHOUT_STATISTIC = 0.15  # Share of units without a statistic
 WORTH = 0.0
-"""Error variance that the statistic must surely save, in parts of that without one."""
+"""Smallest share of the error variance that the statistic must save, less 2 standard errors."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plants:
-    """Units with what their plants are like: m of them.
+    """Batch of m units with their plants' records.
 
     Attributes:
-        figures: Stated figures, ``[m, f]``.
-        plain: Readings of the windows whose truth is known, ``[m, n, R]``.
-        readings: The same, standardised by the other records.
-        truths: Scores of these windows, ``[m, n, Q]``.
-        records: Readings of the records without a value, ``[m, k, R]``.
+        figures: Declared figures, ``[m, f]``.
+        plain: Readings of the windows with known truth, ``[m, n, R]``.
+        readings: The same readings, standardised by the other records.
+        truths: True scores of these windows, ``[m, n, Q]``.
+        records: Readings of the records without truth, ``[m, k, R]``.
     """
 
     figures: Tensor
@@ -57,7 +57,7 @@ class Plants:
     def statistics(
         self, reading_map: ReadingMap, epsilon: float, generator: torch.Generator
     ) -> Statistics:
-        """Statistics as releases of these records at an epsilon give them; 0: exact."""
+        """Simulate releases of these records at an epsilon; 0: exact."""
         count, records = self.records.shape[:2]
         noises = torch.tensor(machine_statistic.release_noise(epsilon)).expand(count, 2)
         means = reading_map(self.records).mean(dim=1)
@@ -66,7 +66,7 @@ class Plants:
 
 @torch.no_grad()
 def draw(simulator: ProcessSimulator, count: int, known_count: int, records: int) -> Plants:
-    """Draw units, with so many windows whose truth is known, and so many records without one."""
+    """Draw units with ``known_count`` windows of known truth, and ``records`` records without."""
     units = simulator.units(count)
     windows = simulator.windows(units, known_count + records)
     readings = simulator.unit.readings(windows.values, units.figures)
@@ -82,18 +82,18 @@ def draw(simulator: ProcessSimulator, count: int, known_count: int, records: int
 
 
 def simulator(kind: str, seed: int, stream: Stream) -> ProcessSimulator:
-    """The simulator of a kind, at a named stream."""
+    """Return the simulator of a kind of unit, seeded for a named stream."""
     return PROCESS_SIMULATORS[kind](int(streams.rng(stream, seed).integers(1 << 62)))
 
 
 class SensorObjective:
-    """Training of a ``SensorModel``: an ``Objective``.
+    """Training objective of a ``SensorModel``.
 
     Attributes:
-        model: What is trained.
+        model: Model that is trained.
 
     Args:
-        reading_map: The map, which is frozen; None: it learns with the network.
+        reading_map: Frozen reading map; None: a map is trained with the network.
     """
 
     def __init__(
@@ -116,13 +116,13 @@ class SensorObjective:
         )
 
     def loss(self, step: int) -> Tensor:
-        """See ``Objective``."""
+        """Return the loss of a step."""
         plants, statistics = self.batch(step)
         scores = self.model.network(plants.readings, plants.figures, statistics)
         return F.smooth_l1_loss(scores, plants.truths)
 
     def evaluate(self, model: SensorModel) -> Evaluation:
-        """See ``Objective``; its accuracy is the share of the variance within units."""
+        """Evaluate a state of the model; its accuracy is the R² within units."""
         plants = self._validation
         statistics = plants.statistics(
             model.map, EPSILON, torch.Generator().manual_seed(self._seed)
@@ -133,7 +133,7 @@ class SensorObjective:
         return Evaluation(float(errors.square().mean()), float(r2))
 
     def batch(self, step: int) -> tuple[Plants, Statistics]:
-        """Plants of a step; numbers of records and epsilons of their releases are drawn."""
+        """Return a step's plants and statistics, with random numbers of records and epsilons."""
         generator = torch.Generator().manual_seed(self._seed + step)
         plants = draw(self._simulator, _UNITS, _TAKEN, _UNLABELLED)
         records, noises = machine_pool.releases(_UNITS, generator)
@@ -145,9 +145,9 @@ class SensorObjective:
 
 @torch.inference_mode()
 def judge(model: SensorModel, count: int, seed: int) -> dict[str, Any]:
-    """Set the half widths of a trained network by units that it has not seen; the card of it.
+    """Set a trained network's half widths on unseen units, and return its card.
 
-    Half of them set the widths, the others are judged.
+    Half of the units set the widths, and the coverage is measured on the others.
     """
     unit, generator = model.network.unit, torch.Generator().manual_seed(seed)
     plants = draw(simulator(unit.name, seed, Stream.SHEET_TEST), count, JUDGED, RECORDS)
@@ -194,7 +194,7 @@ def judge(model: SensorModel, count: int, seed: int) -> dict[str, Any]:
 
 
 def table(card: Mapping[str, Any]) -> list[str]:
-    """A card in a few lines, for people."""
+    """Format a card in a few lines."""
     return [
         f"{card['kind']}: soft sensors at {card['units']} units never seen, {card['records']}"
         f" records, epsilon {EPSILON:g}; intervals of {COVERAGE:.0%} hold {card['coverage']:.0%}:",

@@ -1,11 +1,11 @@
-"""A card: what networks made for machines are worth, on machines that no training saw.
+"""Model card of networks for machines, measured on machines that no training saw.
 
-Every way to come to a network without labels is measured on the same machines, each with two
-plants: one whose records are mostly sound, and one whose conditions are even. Every difference is
-paired by machine, and its standard error is over machines. For each treatment of inputs the
-networks that are made for a condition ship only where they are better than its template network by
-more than twice the error of that; otherwise the template network ships. A kind for which both do
-needs no release.
+All ways to get a network without labels are measured on the same machines, each with two plants:
+one with mostly healthy records, and one with even conditions. All differences are paired by
+machine, and their standard errors are over machines. For each treatment of inputs, conditioned
+networks ship only if they are better than the template network by more than twice the standard
+error of the difference; otherwise the template network ships. A kind that ships only template
+networks needs no release.
 """
 
 import math
@@ -24,16 +24,16 @@ from wg_server.generator.weights.machine_trial import RECORDS, Plants, Trial
 from wg_server.generator.weights.sheet_generation import SAMPLES, KindGenerator, Shipped
 
 SURE = 2
-"""Standard errors that are taken off a difference before it is held to a bound."""
-WORTH = 0.0  # Accuracy that shipped networks must surely have over the best fixed one
-SHEET_WORTH = 0.10  # Accuracy that they must surely lose with another machine's sheet
+"""Standard errors that are subtracted from a difference before it is compared with a bound."""
+WORTH = 0.0  # Smallest gain in accuracy of shipped networks over the best fixed one
+SHEET_WORTH = 0.10  # Smallest loss of their accuracy with another machine's data sheet
 SPREAD = 0.25
-"""Least distance between samples at one condition over that between machines' latents: below it the
-samples have collapsed."""
-EPSILONS = (1.0, 4.0, 0.0)  # Of releases; 0: exact
-LABELS = (2, 5)  # Labels a condition that samples are chosen by
+"""Smallest distance between samples at one condition, relative to that between machines' latents; a
+smaller one means that the samples have collapsed."""
+EPSILONS = (1.0, 4.0, 0.0)  # Epsilons of releases; 0: exact
+LABELS = (2, 5)  # Labels per condition for selecting samples
 JUDGED_EPSILON = 1.0
-"""The release by which it is decided what ships."""
+"""Epsilon of the release that decides what ships."""
 
 MADE, ANOTHER, WITHOUT = "sheet and statistic", "another plant's statistic", "sheet alone"
 OTHER_SHEET, SAMPLE = "another machine's sheet", "one sample"
@@ -45,18 +45,18 @@ Rows = dict[str, Tensor]
 
 
 def row(method: str, treatment: Inputs) -> str:
-    """Name of a row of a card."""
+    """Return the name of a row of a card."""
     return f"{method}, {treatment}"
 
 
 def difference(minuend: Tensor, subtrahend: Tensor) -> tuple[float, float]:
-    """Mean of a paired difference over machines, and its standard error."""
+    """Return the mean of a paired difference over machines, and its standard error."""
     pairs = minuend - subtrahend
     return float(pairs.mean()), float(pairs.std()) / math.sqrt(len(pairs))
 
 
 def measure(model: MachineModel, trial: Trial, mixture: str, epsilon: float, seed: int) -> Rows:
-    """Accuracy of every method at plants of one mixture that release at an epsilon."""
+    """Measure the accuracy of every method at plants with one mixture and release epsilon."""
     generator = torch.Generator().manual_seed(seed)
     plants, rows = trial.plants[mixture], Rows()
     with torch.inference_mode():
@@ -86,7 +86,7 @@ def _condition_rows(
     statistics: Statistics,
     views: tuple[View, View],
 ) -> Rows:
-    """Networks at the mean of the latents, for their own condition and for others."""
+    """Measure networks at the mean of the latents, for correct and for wrong conditions."""
     networks = model.made_for(treatment)
     judged_view, other_view = views
 
@@ -109,7 +109,7 @@ def _sample_rows(
     statistics: Statistics,
     surroundings: tuple[Plants, View, torch.Generator],
 ) -> Rows:
-    """Sampled networks: one, and those that labels choose."""
+    """Measure sampled networks: a single sample, and samples selected by labels."""
     networks = model.made_for(treatment)
     plants, judged_view, generator = surroundings
     condition = networks.condition(trial.figures, statistics)
@@ -133,7 +133,7 @@ def _sample_rows(
 
 
 def spread(model: MachineModel, trial: Trial, seed: int) -> float:
-    """Distance between samples at one condition over that between machines' latents."""
+    """Return the distance between samples at one condition over that between machines' latents."""
     networks = model.made_for("raw")
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
@@ -152,10 +152,10 @@ def spread(model: MachineModel, trial: Trial, seed: int) -> float:
 
 
 def judge(model: MachineModel, trial: Trial, seed: int) -> tuple[KindGenerator, dict[str, Any]]:
-    """Decide what ships for a kind of machine, and write its card.
+    """Decide which networks ship for a kind of machine, and write its card.
 
     Args:
-        trial: Machines that nothing was trained or chosen on.
+        trial: Machines that were used for no training or selection.
         seed: Seed of noise and samples.
     """
     rows = {
@@ -207,7 +207,7 @@ def judge(model: MachineModel, trial: Trial, seed: int) -> tuple[KindGenerator, 
 def _worth(
     rows: Mapping[str, Mapping[float, Rows]], pairs: Mapping[str, tuple[str, str]]
 ) -> dict[str, Any]:
-    """Differences by mixture and by what they say, at the release that is judged."""
+    """Return the differences by mixture and description, at ``JUDGED_EPSILON``."""
     worth: dict[str, Any] = {}
     for mixture, by_epsilon in rows.items():
         part, name = by_epsilon[JUDGED_EPSILON], row(MADE, "standardised")
@@ -220,12 +220,12 @@ def _worth(
 
 
 def _pair(gain_and_error: tuple[float, float]) -> dict[str, float]:
-    """A difference as it stands on a card."""
+    """Return a difference as stored on a card."""
     return dict(zip(("gain", "error"), gain_and_error, strict=True))
 
 
 def _pairs(ships: Shipped, best_fixed: str) -> dict[str, tuple[str, str]]:
-    """Differences of a card: what they say, and of which two rows they are."""
+    """Return the differences of a card: description, and the names of two rows."""
     made_row, raw = row(MADE, "standardised"), row(MADE, "raw")
     if ships == "conditioned":
         shipped_row, other_row = made_row, row(OTHER_SHEET, "standardised")
@@ -259,7 +259,7 @@ SHEET_PAIR = "the sheet over another machine's"
 
 
 def checks(card: Mapping[str, Any]) -> list[Check]:
-    """List requirements from the figures on a card, each at the worse mixture."""
+    """Return the checks of a card's figures, each at the worse mixture."""
     requirements = [
         Check(
             name=f"{card['kind']}: {name}, less {SURE} errors",
@@ -278,7 +278,7 @@ def checks(card: Mapping[str, Any]) -> list[Check]:
 
 
 def table(card: Mapping[str, Any]) -> list[str]:
-    """The card in a few lines, for people."""
+    """Format a card in a few lines."""
     lines = [
         f"{card['kind']}: share right on {card['machines']} machines never seen, without labels,"
         f" {card['records']} records, epsilon {JUDGED_EPSILON:g}:"
@@ -292,7 +292,7 @@ def table(card: Mapping[str, Any]) -> list[str]:
 
 
 def worth_lines(card: Mapping[str, Any]) -> list[str]:
-    """Differences of a card at each mixture, and what ships by them."""
+    """Format a card's differences at each mixture, and which networks ship."""
     lines, mixtures = [], list(card["worth"])
     for name in card["worth"][mixtures[0]]:
         pairs = [card["worth"][mixture][name] for mixture in mixtures]

@@ -1,8 +1,8 @@
-"""Networks for one machine from what its plant states, and from the statistic that it released.
+"""Generation of networks for one machine from its data sheet and its released statistic.
 
-Classes are named by the plant, and only names of conditions that the simulator has can have
-weights. Class names of one condition share its probability. Where the card of a kind of machine
-finds its template network as good, for one treatment of inputs or both, that is what is made.
+The plant names the classes, and only names that describe conditions of the simulator get weights.
+Classes of one condition share its probability. If a machine kind's card found the template network
+as good, for one or both treatments of inputs, the template network is made.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,23 +29,23 @@ from wg_server.generator.weights.simulators import SIMULATORS
 
 SAMPLES = 16
 SAMPLED = (bearing.KIND.name,)
-"""Kinds of machine of which samples come beside the mean. Of gears and motors the best ones on raw
-inputs are behind the mean on standardised ones, and the best of these hardly ahead of it."""
+"""Machine kinds that get samples in addition to the mean. For gears and motors, the best samples on
+raw inputs are worse than the mean on standardised inputs, and the best on these hardly better."""
 PACKAGE_LIMIT = 64 << 20
-"""Bytes of a generator from data sheets."""
+"""Largest package of a generator from data sheets, in bytes."""
 Shipped = Literal["conditioned", "template"]
-"""What is made for a kind of machine: networks for a condition, or the template network."""
+"""Networks made for a machine kind: conditioned networks, or the template network."""
 
 _FORMAT, _VERSION, _KEY = "weightgate-sheet-generator", 2, "sheet-generator"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KindGenerator:
-    """A generator of networks for one kind of machine.
+    """Generator of networks for one kind of machine.
 
     Attributes:
-        model: Trained module.
-        ships: Which of the module's networks are made, by the treatment of inputs.
+        model: Trained model.
+        ships: Networks of the model that are made, by the treatment of inputs.
     """
 
     model: MachineModel
@@ -54,11 +54,11 @@ class KindGenerator:
     def weights(
         self, figures: Tensor, statistic: MachineStatistic | None, noise: Tensor
     ) -> Iterator[tuple[str, Inputs, Weights]]:
-        """Networks of a machine by name, each with the treatment of its inputs, best first.
+        """Yield networks of a machine with name and treatment of inputs, best first.
 
         Args:
-            figures: Stated figures, ``[1, f]``.
-            statistic: Statistic of its records; None: there is none.
+            figures: Declared figures, ``[1, f]``.
+            statistic: Statistic of its records, or None.
             noise: Noise of the samples, ``[samples, latent]``.
         """
         templates = self.model.kind.templates(figures)
@@ -78,21 +78,21 @@ class KindGenerator:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SheetGenerator:
-    """A trained generator.
+    """Trained generator for all kinds of machines and process units.
 
     Attributes:
         kinds: Generators by the kind of machine.
-        sensors: Networks of soft sensors by the kind of process unit.
+        sensors: Soft sensor networks by the kind of process unit.
     """
 
     kinds: Mapping[str, KindGenerator]
     sensors: Mapping[str, SensorNetwork] = field(default_factory=dict)
 
     def takes_statistic(self, sheet: DataSheet) -> bool:
-        """Tell whether a statistic changes what is made for the machine of a sheet.
+        """Return whether a statistic changes the networks for a data sheet's machine.
 
         Raises:
-            ConfigError: The machine is of no kind that it knows.
+            ConfigError: The machine's kind is unknown to the generator.
         """
         if sheet.kind in self.sensors:
             return True
@@ -106,18 +106,18 @@ class SheetGenerator:
         samples: int = SAMPLES,
         seed: int = 0,
     ) -> tuple[GeneratedCandidate, ...]:
-        """Make networks for a machine: at the mean of the latents, and samples of some kinds.
+        """Make networks for a machine: at the mean of the latents, and samples for some kinds.
 
         Args:
             sheet: Data sheet of the machine.
-            labels: Class names, in the order of the rows of heads.
-            statistic: Statistic of its records; left out where it does not suffice.
-            samples: How many to sample for each treatment of inputs.
+            labels: Class names, in the order of the heads' rows.
+            statistic: Statistic of its records; ignored if it does not suffice.
+            samples: Number of samples for each treatment of inputs.
             seed: Seed of the samples.
 
         Raises:
-            ConfigError: Fewer than two conditions are said by class names, or the machine is unlike
-                all that were simulated.
+            ConfigError: The class names describe fewer than two conditions, or the machine is
+                outside the range of the simulation.
         """
         kind, generator = self._kind(sheet)
         rows = words.network_conditions(kind, labels)
@@ -131,10 +131,10 @@ class SheetGenerator:
             )
 
     def sensor(self, sheet: DataSheet, statistic: MachineStatistic | None) -> GeneratedCandidate:
-        """Make a soft sensor for a process unit, of its sheet and the statistic of its records.
+        """Make a soft sensor for a process unit from its data sheet and statistic.
 
         Raises:
-            ConfigError: There is none for such a unit.
+            ConfigError: The generator has no soft sensor for this kind of unit.
         """
         unit = stated_unit(sheet)
         if unit is None or unit.name not in self.sensors:
@@ -157,7 +157,7 @@ class SheetGenerator:
 
 
 def pack(generator: SheetGenerator) -> bytes:
-    """The generator's package."""
+    """Return the bytes of a generator's package."""
     models: dict[str, nn.Module] = {name: part.model for name, part in generator.kinds.items()}
     models |= generator.sensors
     tensors = {
@@ -177,7 +177,7 @@ def unpack(data: bytes) -> SheetGenerator:
     """Read a package.
 
     Raises:
-        DecodeError: The bytes are no such package of this version.
+        DecodeError: The bytes are not such a package of this version.
     """
     tensors, document = container.unpack(
         data, _KEY, form=_FORMAT, version=_VERSION, limit=PACKAGE_LIMIT
@@ -208,7 +208,7 @@ def _sizes(sizes: Sizes) -> dict[str, int]:
 
 
 def _tensors(weights: Weights, rows: Sequence[int | None]) -> Tensors:
-    """The first of some networks, its head's rows those of the plant's classes."""
+    """Return the first network's tensors, with the head's rows in the order of the classes."""
     head_weight, head_bias = class_head(weights.head[0], weights.head_bias[0], rows)
     values = {
         "trunk.first.weight": weights.first[0],

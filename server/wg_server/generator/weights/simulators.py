@@ -1,7 +1,7 @@
-"""The simulators of machines, one module a kind, by the kind's name.
+"""Simulators of machines, one module per kind, by the kind's name.
 
-A simulator draws machines, each with figures that a sheet states and figures that it leaves open,
-and windows of every condition of theirs. Networks are trained on nothing else.
+A simulator draws machines, each with the figures of its data sheet and with hidden properties, and
+windows of each condition of these machines. Networks are trained only on them.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,11 +18,11 @@ from wg_server.generator.weights import (
 
 
 class Machines(Protocol):
-    """Some simulated machines, m of them.
+    """Batch of m simulated machines.
 
     Attributes:
-        figures: Stated figures, ``[m, f]``, as the kind reads them of a data sheet.
-        hidden: Numbers of order 1 that a sheet leaves open, ``[m, h]``.
+        figures: Declared figures, ``[m, f]``, as the kind reads them from a data sheet.
+        hidden: Hidden properties, scaled to order 1, ``[m, h]``.
     """
 
     @property
@@ -35,11 +35,11 @@ class Machines(Protocol):
 
 
 class Workshop(Protocol):
-    """Draws machines of one kind, and windows; all that is random comes from one seed.
+    """Simulator of machines of one kind and their windows; all randomness comes from one seed.
 
     Attributes:
-        kind: The kind of the machines.
-        hidden_size: Number h of hidden figures of a machine.
+        kind: Kind of the machines.
+        hidden_size: Number h of hidden properties of a machine.
     """
 
     kind: MachineKind
@@ -62,4 +62,4 @@ SIMULATORS: Mapping[str, Callable[[int], Workshop]] = {
         motor_simulation.Workshop,
     )
 }
-"""Workshops by the name of their kind, each built from a seed."""
+"""Simulators by the name of their kind; each takes a seed."""

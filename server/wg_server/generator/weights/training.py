@@ -1,11 +1,11 @@
-"""The training loop: AdamW, the moving average of the weights, and the best state of it.
+"""Training loop: AdamW, an exponential moving average of the weights, and its best checkpoint.
 
-A step has AdamW (Loshchilov and Hutter, ICLR 2019) with a linear warm-up, a cosine decay and a
-bound on the gradient's length. What is judged and kept is the exponential moving average of the
-weights.
+The optimiser is AdamW (Loshchilov and Hutter, ICLR 2019) with linear warm-up, cosine decay and
+gradient-norm clipping. The exponential moving average of the weights is evaluated at intervals, and
+its best checkpoint is the result.
 
-The loop knows steps and rates. An ``Objective`` knows everything else: what a step is computed on,
-its loss, and how good a state of the module is on what no step saw.
+The loop handles steps and learning rates; an ``Objective`` supplies the batches, the loss, and the
+evaluation on validation data.
 """
 
 import copy
@@ -20,19 +20,19 @@ from torch import Tensor, nn
 
 WARM_UP = 50  # Steps until the learning rate is at its peak
 _LONGEST_GRADIENT = 1.0
-_BETTER = 1e-4  # Less loss that counts as better
-Progress = Callable[[int, str], None]  # Called with steps done and a few words
+_BETTER = 1e-4  # Smallest decrease of the loss that counts as better
+Progress = Callable[[int, str], None]  # Called with the completed steps and a short text
 
 M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Quality of a state of a module.
+    """Quality of a checkpoint.
 
     Attributes:
-        loss: Mean loss on what no step saw; the least is kept.
-        accuracy: Mean accuracy on the same, for people.
+        loss: Mean validation loss; the checkpoint with the lowest one is selected.
+        accuracy: Mean validation accuracy, for display.
     """
 
     loss: float
@@ -40,19 +40,19 @@ class Evaluation:
 
 
 class Objective(Protocol[M]):
-    """One thing to train. All that is random in it depends on the step and on its own seed."""
+    """Training objective, whose randomness depends only on the step and on its own seed."""
 
     @property
     def model(self) -> M:
-        """The module whose parameters are all trained."""
+        """Module whose parameters are trained."""
         ...
 
     def loss(self, step: int) -> Tensor:
-        """A step's loss, a scalar."""
+        """Return the loss of a step, a scalar."""
         ...
 
     def evaluate(self, model: M) -> Evaluation:
-        """Measure the quality of another state of the module."""
+        """Evaluate a checkpoint of the module."""
         ...
 
 
@@ -61,11 +61,11 @@ class Schedule:
     """Steps and rates of a training.
 
     Attributes:
-        steps: Steps of the optimiser.
-        learning_rate: Peak rate of AdamW.
+        steps: Number of optimiser steps.
+        learning_rate: Peak learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
         average: Decay of the moving average of the weights.
-        evaluate_every: Steps between evaluations.
+        evaluate_every: Number of steps between evaluations.
     """
 
     steps: int
@@ -77,7 +77,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Result of a training: steps, seconds, and the loss of the state that was kept."""
+    """Result of a training: steps, seconds, and validation loss of the selected checkpoint."""
 
     steps: int
     seconds: float
@@ -85,7 +85,7 @@ class Trained:
 
 
 def train(objective: Objective[M], schedule: Schedule, progress: Progress) -> Trained:
-    """Train an objective's module, which ends as its best moving average, in evaluation mode.
+    """Train an objective's module; it ends as its best moving average, in evaluation mode.
 
     Args:
         progress: Called after each evaluation.
