@@ -1,1 +1,1 @@
-"""Evaluation of generators and encoders: model cards and their checks."""
+"""Evaluation of generators: simulated plants, model cards and their checks."""

@@ -2,8 +2,8 @@
 
 The test is a ridge regression between the family's simulated sites and all other tasks of the zoo
 (rendered ones and the operator's other families), on descriptions of sites
-(``wg_common.inference.likeness``). It is cross-validated in five folds over the simulated sites, and
-the threshold is set so that a share ``RATE`` of the held-out sites is refused. The model card
+(``wg_common.inference.likeness``). It is cross-validated in five folds over the simulated sites,
+and the threshold is set so that a share ``RATE`` of the held-out sites is refused. The model card
 states this share, and the share of refused sites of families that were held out as a whole.
 """
 
