@@ -1,1 +1,1 @@
-"""The zoo: public tasks, each with its features, kept by content."""
+"""The zoo: public tasks with features, addressed by content."""

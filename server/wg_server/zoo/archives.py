@@ -1,7 +1,7 @@
-"""Files of labelled records, read strictly: folders, NumPy arrays, tables.
+"""Strict readers of files with labelled records: folders, NumPy arrays, tables.
 
-Files may come from anywhere: they are read as a plant reads its own (``wg_common.modalities``), and
-every read has a limit. Pictures above ``SIDE`` are made smaller as they are read.
+Files are untrusted: they are read as a plant reads its own (``wg_common.modalities``), and every
+read has a limit. Pictures larger than ``SIDE`` are scaled down as they are read.
 """
 
 import functools
@@ -20,8 +20,8 @@ from wg_core.errors import DataError
 Pictures = NDArray[np.uint8]
 IMAGES = Images()
 
-SIDE = 256  # Longest side of a picture as kept, pixels; the encoder sees 128
-TOTAL_LIMIT = 4 << 30  # Most bytes of all pictures of a source in memory
+SIDE = 256  # Longest side of a stored picture, pixels; the encoder uses 128
+TOTAL_LIMIT = 4 << 30  # Largest total of a source's pictures in memory, bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +30,7 @@ class Archive:
 
     Attributes:
         records: Records of one modality; floats in single precision.
-        labels: ``[n]``, 0 to K - 1.
+        labels: Class of each record, 0 to K - 1, ``[n]``.
         names: Class names.
         modality: Name of the records' modality.
     """
@@ -42,13 +42,13 @@ class Archive:
 
 
 def decode(data: bytes, name: str) -> Pictures:
-    """One picture, as a plant reads it, made smaller.
+    """Decode a picture as a plant does, and scale it down.
 
     Returns:
-        uint8 ``[h, w]`` or ``[h, w, 3]``, no side above ``SIDE``.
+        uint8 ``[h, w]`` or ``[h, w, 3]``, with no side above ``SIDE``.
 
     Raises:
-        DataError: Not a picture, or too large or too small.
+        DataError: The data is not a picture, or the picture is too large or too small.
     """
     image = IMAGES.decode(data, name)
     try:
@@ -66,10 +66,10 @@ def decode(data: bytes, name: str) -> Pictures:
 
 @functools.lru_cache(maxsize=2)
 def read_folder(path: str) -> Archive:
-    """A folder with one sub-folder a class.
+    """Read a folder with one sub-folder per class.
 
     Raises:
-        DataError: It is not, or holds a file that is not a picture though its name says so.
+        DataError: The layout is another one, or a file with a picture's name is not a picture.
     """
     root = Path(path)
     try:
@@ -109,9 +109,10 @@ def _inside(root: Path, file: Path) -> Path:
 
 @functools.lru_cache(maxsize=2)
 def read_npz(path: str) -> Archive:
-    """NumPy arrays ``x``, ``y`` (labels), ``classes``, and perhaps ``split``.
+    """Read NumPy arrays ``x``, ``y`` (labels), ``classes``, and optionally ``split``.
 
-    ``x`` has records of any modality, one a row. Where there is a ``split``, rows with 0 are used.
+    ``x`` has records of any modality, one per row. If there is a ``split``, only rows with 0 are
+    used.
 
     Raises:
         DataError: An array is missing, or has another type or shape.
@@ -134,12 +135,12 @@ def read_npz(path: str) -> Archive:
 
 @functools.lru_cache(maxsize=2)
 def read_table(path: str) -> Archive:
-    """A table each of whose rows is a record (``wg_common.modalities.cells``), with labels.
+    """Read a labelled table with one record per row (``wg_common.modalities.cells``).
 
-    Rows without a label are left out; where there is a ``split``, rows with 0 are used.
+    Rows without a label are left out; if there is a ``split``, only rows with 0 are used.
 
     Raises:
-        DataError: It cannot be read, or there are not two classes.
+        DataError: The table cannot be read, or has fewer than two classes.
     """
     table = cells.read(Path(path), ["label", "split"])
     for reason in table.problems.values():

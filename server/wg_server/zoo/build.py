@@ -1,10 +1,10 @@
-"""Building the zoo: fit the encoder once, then render or read each task, and encode it.
+"""Building of the zoo: fit the encoder once, then render or read each task, and encode it.
 
-Tasks are independent; they run in worker processes and are written as they finish. What
-is done is never done again, so a build that was interrupted goes on where it stopped.
+Tasks are independent: they run in worker processes and are written as they finish. Finished tasks
+are never built again, so that an interrupted build continues where it stopped.
 
-An entry's name depends on its task and the encoder, not on where it was made; the bytes of its
-object may differ in last digits between kinds of processors.
+An entry's name depends on its task and the encoder, not on the machine; the bytes of its object may
+differ in last digits between processor types.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from wg_server.zoo.workers import Workers, open_workers
 log = logging.getLogger(__name__)
 
 _FIT_PER_TASK = 48
-_FIT_TASKS = 4  # Tasks whose images for the encoder's fit one job renders
+_FIT_TASKS = 4  # Number of tasks per job when records for the encoder's fit are rendered
 Progress = Callable[[int, str], None]
 MapTraining = Callable[[ZooPlan, Progress], Maps]
-"""Trains the reading maps of a plan, and tells its progress."""
+"""Function that trains the reading maps of a plan, and reports its progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,9 @@ class Built:
     """Result of a build.
 
     Attributes:
-        made: Entries made now.
-        kept: Entries there before.
-        encoder: The encoder's id.
+        made: Number of entries built now.
+        kept: Number of entries that existed before.
+        encoder: Id of the encoder.
     """
 
     made: int
@@ -70,12 +70,13 @@ def build(
     progress: Progress,
     train_maps: MapTraining | None = None,
 ) -> Built:
-    """Build all tasks of a plan that are not there yet.
+    """Build all tasks of a plan that do not exist yet.
 
     Args:
-        home: The server's home; its zoo folder is made if needed.
-        progress: Called with the number of finished ``steps`` and a few words.
-        train_maps: Trains the reading maps of an encoder that is fitted now; None: it has none.
+        home: The server's home; its zoo folder is created if needed.
+        workers: Number of processes.
+        progress: Called with the number of finished ``steps`` and a short text.
+        train_maps: Trains the reading maps of a newly fitted encoder; None: no reading maps.
 
     Raises:
         DataError: A source cannot be read.
@@ -92,7 +93,7 @@ def build(
         todo = [task for task in specs if not zoo.has(task.key(encoder))]
         present = len(specs) - len(todo)
         progress(present, "rendering and encoding")
-        # Those of files may have many more records than rendered ones; the longest come first.
+        # Tasks from files may have many more records than rendered ones; the largest come first.
         todo.sort(key=lambda spec: -spec.per_class)
         for number, (_, (packed_tensors, entry)) in enumerate(pool.run(_work, data, todo), 1):
             zoo.write(packed_tensors, entry)
@@ -113,16 +114,16 @@ def build(
 
 
 def steps(plan: ZooPlan) -> int:
-    """Number of things that a plan wants made: tasks, and the operator's families."""
+    """Return the number of entries of a plan: tasks, and the operator's families."""
     specs = tasks(plan)
     return len(specs) + len(_own_families(plan, specs)) + len(private_families(plan))
 
 
 def _check_unseen(home: ServerHome, zoo: Zoo, private: Sequence[PrivateFamily]) -> None:
-    """Refuse to call records private that a home has used otherwise.
+    """Refuse to treat records as private that a home has already used otherwise.
 
     Raises:
-        ConfigError: The zoo has them, or the encoder was fitted on them.
+        ConfigError: The zoo has the records, or the encoder was fitted on them.
     """
     paths = {Path(entry.task.path).resolve() for entry in zoo.entries() if entry.task.path}
     names: set[str] = set()
@@ -138,7 +139,7 @@ def _check_unseen(home: ServerHome, zoo: Zoo, private: Sequence[PrivateFamily]) 
 
 
 def build_task(encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, Entry]:
-    """Render or read one task and encode it: an object's bytes, and its entry."""
+    """Render or read one task and encode it; return the object's bytes and its entry."""
     task = sources.load(spec)
     features = encoder.encode(task.records, one_by_one=False)
     data = pack(Encoded(features, task.labels))
@@ -162,7 +163,7 @@ def _encoder(
     train_maps: MapTraining | None,
     progress: Progress,
 ) -> bytes:
-    """The home's encoder. One that is there is kept: plants hold it."""
+    """Return the home's encoder, or fit one; an existing encoder stays because plants hold it."""
     if home.encoder.is_file():
         data = atomic.read_bytes(home.encoder, limit=package.PACKAGE_LIMIT)
         modality = encoders.load_encoder(data).modality
@@ -181,7 +182,7 @@ def _encoder(
 def _with_maps(
     plan: ZooPlan, data: bytes, train_maps: MapTraining | None, progress: Progress
 ) -> bytes:
-    """An encoder's package with the reading maps that the plan has."""
+    """Add the plan's reading maps to an encoder package."""
     if train_maps is None or not plan.machine_steps:
         return data
 
@@ -192,7 +193,7 @@ def _with_maps(
 
 
 def make_encoder(plan: ZooPlan, pool: Workers) -> bytes:
-    """The package of a plan's encoder; errors as of ``trunks.read``."""
+    """Fit the encoder of a plan, and return its package; errors as in ``trunks.read``."""
     specs, kinds = tasks(plan), trunks.read(plan)
     raw, groups, labels = public_records(plan, specs, pool, kinds[0])
     return fit_encoder(
@@ -210,16 +211,16 @@ def make_encoder(plan: ZooPlan, pool: Workers) -> bytes:
 def use(
     home: ServerHome, plan: ZooPlan, *, workers: int, train_maps: MapTraining | None = None
 ) -> str:
-    """Put the encoder of a plan in the place of the home's; returns its id.
+    """Replace the home's encoder by the encoder of a plan, and return its id.
 
-    Zoo and generator are then to be made anew: each names the encoder that it is for, and is
-    used with no other. Releases made with the old one are not mixed in.
+    Zoo and generator must then be made again: each names its encoder, and is used with no other.
+    Releases made with the old encoder are not pooled with new ones.
 
     Args:
-        train_maps: As of ``build``.
+        train_maps: Trains the reading maps, see ``build``.
 
     Raises:
-        DataError, ConfigError, DecodeError, VerificationError: As of ``trunks.read``.
+        DataError, ConfigError, DecodeError, VerificationError: See ``trunks.read``.
     """
     with open_workers(workers) as pool:
         data = make_encoder(plan, pool)
@@ -234,17 +235,17 @@ def public_records(
     """Collect the public records that an encoder is fitted on.
 
     Args:
-        specs: Tasks to take them from, spread over all.
-        kind: The encoder's first trunk.
+        specs: All tasks; records come from an even selection of them.
+        kind: First trunk of the encoder.
 
     Returns:
-        Raw features ``[n, WIDTH]``, and the task and the class of each, ``[n]``.
+        Raw features ``[n, WIDTH]``, and the task and the class of each record, ``[n]``.
     """
     records = plan.encoder.records_of(plan.modality)
     count = max(1, min(len(specs), records // _FIT_PER_TASK))
     chosen_specs = [specs[i] for i in np.linspace(0, len(specs) - 1, count).astype(int)]
     share = -(-records // count)
-    # How records are batched must not depend on the number of workers: the hash is the name.
+    # Batching must not depend on the number of workers: it affects the encoder's hash.
     parts = [chosen_specs[start : start + _FIT_TASKS] for start in range(0, count, _FIT_TASKS)]
     settings = kind.settings(pixels=plan.encoder.pixels)
     jobs = [(part, share, plan.modality, kind.choice(), settings) for part in parts]
@@ -258,7 +259,7 @@ def public_records(
 def _raw(
     data: bytes, job: tuple[Sequence[TaskSpec], int, str, TrunkChoice, Mapping[str, str]]
 ) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """Raw features and labels of a share of each task's records."""
+    """Return raw features and labels of a share of each task's records."""
     specs, share, modality, choice, settings = job
     (kind,) = package.kinds_of(modality, (choice,), {choice.file: data})
     records: list[Record] = []
@@ -277,7 +278,7 @@ def _raw(
 def _families_to_make(
     zoo: Zoo, plan: ZooPlan, specs: Sequence[TaskSpec], encoder: str
 ) -> list[TaskSpec]:
-    """The first task of each of the operator's families that is not there yet."""
+    """Return the first task of each of the operator's families that is not built yet."""
     settings = plan.own_sites, plan.family_network
     return [
         spec
@@ -287,7 +288,7 @@ def _families_to_make(
 
 
 def _own_families(plan: ZooPlan, specs: Sequence[TaskSpec]) -> list[TaskSpec]:
-    """The first task of each of the operator's families that is seen at made-up sites."""
+    """Return the first task of each of the operator's families that gets a family head."""
     return own_families.family_tasks(specs) if plan.own_sites else []
 
 
@@ -305,5 +306,5 @@ def _make_family(root: Path, sites: int, architecture: str, data: bytes, spec: T
 
 @lru_cache(1)
 def _load_cached(data: bytes) -> encoders.Encoder:
-    """A process's encoder: loading takes longer than a task."""
+    """Return the encoder, which is cached per process: loading takes longer than a task."""
     return encoders.load_encoder(data)

@@ -1,7 +1,7 @@
-"""Heads of the operator's families: fitted on own records, seen at made-up sites.
+"""Heads of the operator's families, fitted on the operator's records at simulated sites.
 
-Each tenth made-up site sees them as they are; the others each through a camera of its own
-(``Modality.augment_site``), of every strength up to the strongest.
+Every tenth simulated site has unchanged records; each other one has its own camera
+(``Modality.augment_site``), of random strength up to the strongest.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,18 +21,18 @@ from wg_server.zoo import heads, membership, sources
 from wg_server.zoo.membership import Membership
 from wg_server.zoo.task_spec import TaskSpec
 
-_RECORDS = 30  # Records at a made-up site, about: as many of each class
-_DIRECTIONS = 256  # Principal directions of standardised features that a head is fitted on
+_RECORDS = 30  # Approximate number of records at a simulated site, balanced over classes
+_DIRECTIONS = 256  # Number of principal directions that a head is fitted on
 _PENALTY = 0.04
-"""Of half the squared weights on them at unit variance, in units of the loss of all records."""
-_PRINCIPAL = 2000  # Records whose principal directions are taken, about
-_HELD_OUT = 5  # Each so many-th site, and record of a class, is held out of figures' head
+"""Ridge penalty on weights at unit variance, relative to the loss of all records."""
+_PRINCIPAL = 2000  # Approximate number of records for the principal directions
+_HELD_OUT = 5  # Every fifth site, and every fifth record of a class, is held out for evaluation
 _TINY = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sites:
-    """Local features of one family's records at made-up sites.
+    """Local features of one family's records at simulated sites.
 
     Attributes:
         local: Local features of each site, float32 ``[n, D]``.
@@ -45,11 +45,11 @@ class Sites:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """Records that sites show.
+    """Records at each site.
 
     Attributes:
-        records: Number of each in its family, ``[C, n]``.
-        held_out: Those that are held out of figures' head, wherever they are seen, ``[C, n]``.
+        records: Index of each record in its family, ``[C, n]``.
+        held_out: Mask of records that are held out of the evaluated head at all sites, ``[C, n]``.
     """
 
     records: NDArray[np.int64]
@@ -57,11 +57,12 @@ class Shown:
 
 
 def fit(sites: Sites, classes: int, layout: Layout) -> FamilyHead:
-    """The head of a family.
+    """Fit the head of a family.
 
     Args:
-        sites: At least one.
-        classes: K.
+        sites: Features at one or more sites.
+        classes: Number of classes K.
+        layout: Layout of local features.
     """
     site_moments = _moments(sites.local, layout)
     flat = np.concatenate(
@@ -80,21 +81,23 @@ def fit(sites: Sites, classes: int, layout: Layout) -> FamilyHead:
 
 
 Fit = Callable[[Sequence[int], Sites], FamilyHead]
-"""Fits a head at sites, of which it gets the numbers, too."""
+"""Function that fits a head, given the numbers and the features of some sites."""
 
 
 def accuracy_at_sites(
     sites: Sites, site_records: Shown, layout: Layout, fit_head: Fit
 ) -> tuple[float, Membership]:
-    """Measure a family's head at sites and on records that it was not fitted on.
+    """Evaluate a family's head at held-out sites on held-out records.
 
     Args:
-        sites: At least ten.
-        site_records: Their records.
+        sites: Features at ten or more sites.
+        site_records: Records at these sites.
+        layout: Layout of local features.
+        fit_head: Fits the evaluated head.
 
     Returns:
-        Accuracy, and what an attack finds of the head's records by their mean loss at the sites
-        that it was fitted on, beside that of the records which were held out there.
+        Accuracy, and the result of a membership attack by the records' mean loss at the training
+        sites; records that were held out there are the non-members.
     """
     every = list(
         zip(sites.local, sites.labels, site_records.records, site_records.held_out, strict=True)
@@ -117,7 +120,7 @@ def _membership(
     ],
     layout: Layout,
 ) -> Membership:
-    """Attack records at the sites of a training: features, labels, numbers, held out."""
+    """Attack records at training sites: features, labels, record numbers and held-out mask."""
     losses = []
     for local, labels, _, _ in training:
         weight, bias = head.at(local, layout)
@@ -126,15 +129,16 @@ def _membership(
     columns = [np.concatenate(column) for column in list(zip(*training, strict=True))[1:]]
     labels, records, held_out = columns
     _, mean = membership.by_record(records, np.concatenate(losses).astype(np.float64))
-    order = np.unique(records, return_index=True)[1]  # A view of each record, as numbers go
+    order = np.unique(records, return_index=True)[1]  # One view of each record, sorted by number
     return membership.attack(mean, ~held_out[order], labels[order])
 
 
 def typical_site(local: Sequence[NDArray[np.float32]], layout: Layout) -> tuple[Floats, Floats]:
-    """Compute ``reference`` and ``records`` of a ``FamilyHead``.
+    """Return ``reference`` and ``records`` of a ``FamilyHead``.
 
     Args:
         local: Local features of each site, ``[n, D]``.
+        layout: Layout of local features.
     """
     site_moments = _moments(local, layout)
     within = float(np.exp(2 * site_moments[:, 1]).mean())
@@ -147,14 +151,14 @@ def typical_site(local: Sequence[NDArray[np.float32]], layout: Layout) -> tuple[
 
 
 def _moments(local: Sequence[NDArray[np.float32]], layout: Layout) -> Floats:
-    """Compute the moments of each site, ``[C, 2, B]``."""
+    """Return the moments of each site, ``[C, 2, B]``."""
     return np.stack([moments(features, layout) for features in local])
 
 
 def sites_of(
     encoder: Encoder, task: sources.Task, spec: TaskSpec, sites: int
 ) -> tuple[Sites, Shown]:
-    """Local features of the records at made-up sites, each class as often at each of them."""
+    """Return local features and records at simulated sites, with classes balanced per site."""
     local, site_rows = [], []
     of_class = [np.flatnonzero(task.labels == label) for label in range(len(task.names))]
     per_class = max(2, _RECORDS // len(of_class))
@@ -172,7 +176,7 @@ def sites_of(
 
 
 def held_out(labels: NDArray[np.int64], classes: int) -> NDArray[np.bool_]:
-    """Records that are held out of figures' head, ``[n]``, of their labels ``[n]``."""
+    """Return the mask of records held out for evaluation, ``[n]``, given labels ``[n]``."""
     out = np.zeros(len(labels), bool)
     for label in range(classes):
         members = np.flatnonzero(labels == label)

@@ -1,4 +1,4 @@
-"""Training of head weights on frozen features with plenty of labels."""
+"""Fit of linear heads on frozen features."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,16 +11,16 @@ Floats = NDArray[np.float64]
 def fit_head(
     features: NDArray[np.floating], labels: NDArray[np.int64], classes: int, *, penalty: float = 0.3
 ) -> tuple[Floats, Floats]:
-    """Multinomial logistic regression with an L2 penalty on standardised features.
+    """Fit a multinomial logistic regression with an L2 penalty on standardised features.
 
     Args:
-        features: ``[n, d]``.
-        labels: ``[n]`` in 0..classes-1.
-        classes: K.
+        features: Features, ``[n, d]``.
+        labels: Classes from 0 to K - 1, ``[n]``.
+        classes: Number of classes K.
         penalty: Weight of half the squared weights, in units of one record's loss.
 
     Returns:
-        Weight ``[K, d]`` and bias ``[K]`` on the features as given, centred over classes.
+        Weight ``[K, d]`` and bias ``[K]`` for unstandardised features, centred over classes.
     """
     x = np.asarray(features, dtype=np.float64)
     n, d = x.shape
@@ -49,5 +49,5 @@ def fit_head(
 def accuracy(
     weight: Floats, bias: Floats, features: NDArray[np.floating], labels: NDArray[np.int64]
 ) -> float:
-    """Share of records that a head gets right."""
+    """Return the accuracy of a head."""
     return float(((features @ weight.T + bias).argmax(axis=1) == labels).mean())

@@ -1,9 +1,10 @@
-"""What handed-on weights tell of the records that they were trained on: a loss attack.
+"""Membership inference attack on handed-on weights, by the loss of records.
 
-Records of low loss are taken for members of the training (Yeom et al., *Privacy Risk in Machine
-Learning*, CSF 2018), and the figure is the area under that attack's curve: .5 is a guess. Members
-and other records are compared within their class, so that their mixture of classes tells nothing.
-Not guaranteed: that no stronger attack exists; one that trains models of its own finds more.
+Records with low loss are taken for members of the training set (Yeom et al., *Privacy Risk in
+Machine Learning*, CSF 2018), and the result is the area under this attack's ROC curve: 0.5 is
+chance. Members and non-members are compared within their class, so that class proportions reveal
+nothing. Not guaranteed: that no stronger attack exists; attacks that train their own models find
+more.
 """
 
 from dataclasses import dataclass
@@ -12,18 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-_FEWEST = 2  # Members, and other records, of a class that counts
+_FEWEST = 2  # Smallest number of members, and of non-members, in a class that is used
 
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Area under the attack's curve, and its standard error; NaN where no class has records."""
+    """Area under the attack's ROC curve, and its standard error; NaN without enough records."""
 
     area: float
     error: float
 
     def figures(self) -> tuple[str, str]:
-        """Both as decimal strings; empty without them."""
+        """Return area and error as decimal strings; empty if they are NaN."""
         if not np.isfinite(self.area):
             return "", ""
         return f"{self.area:.4f}", f"{self.error:.4f}"
@@ -34,7 +35,7 @@ def attack(
 ) -> Membership:
     """Attack records by their loss, ``[n]`` each.
 
-    The error is that of DeLong et al. (Biometrics 1988), class by class.
+    The standard error follows DeLong et al. (Biometrics 1988), class by class.
     """
     areas, variances, weights = [], [], []
     for label in np.unique(labels):
@@ -56,13 +57,13 @@ def attack(
 def by_record(
     records: NDArray[np.int64], losses: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Mean loss of each record over all views of it, and the records' numbers, in order."""
+    """Return the sorted record numbers, and the mean loss of each record over its views."""
     numbers, place = np.unique(records, return_inverse=True)
     return numbers, np.bincount(place, losses) / np.bincount(place)
 
 
 def _shares_above(values: NDArray[np.float64], limits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of the limits above each value; ties count half."""
+    """Return the share of the limits above each value; ties count half."""
     ranks = rankdata(np.concatenate([values, limits]))[: len(values)]
     below = ranks - rankdata(values)
     return np.asarray(1 - below / len(limits), dtype=np.float64)

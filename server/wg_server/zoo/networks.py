@@ -1,10 +1,11 @@
-"""Networks of the operator's families: LP-FT at made-up sites.
+"""Networks of the operator's families, fine-tuned by LP-FT at simulated sites.
 
-LP-FT (Kumar et al., ICLR 2022) is a linear probe first, then everything, here at a rate that warms
-up and falls to nothing. A network sees a family's records at made-up sites, from published weights
-on, and is there for a typical site, with all that a site needs to standardise its norms and its
-features by its own records (``wg_common.inference.family_head.NetworkHead``). A fifth of the
-records, at most ``HELD_LIMIT``, are held out of the training: its accuracy is measured on them.
+LP-FT (Kumar et al., ICLR 2022) fits a linear probe first, then all weights, here at a rate with
+warm-up and cosine decay to zero. A network starts from published weights and is trained on a
+family's records at simulated sites. The result is a network for a typical site, with the values
+that a site needs to standardise the network's norms and features by its own records
+(``wg_common.inference.family_head.NetworkHead``). A fifth of the records, at most ``HELD_LIMIT``,
+is held out to measure its accuracy.
 """
 
 import itertools
@@ -32,32 +33,33 @@ from wg_server.zoo.membership import Membership
 from wg_server.zoo.task_spec import TaskSpec
 
 HELD_LIMIT = 64
-STEPS = 1000  # Of the fine-tuning
+STEPS = 1000  # Fine-tuning steps
 _BATCH = 48
 _WARM_UP = 30
 _RATE = 1e-3
-"""Peak, after the warm-up; a cosine takes it to nothing."""
+"""Peak learning rate after the warm-up; a cosine reduces it to zero."""
 _TOGETHER = 2
-"""Made-up sites in a batch."""
+"""Number of simulated sites in a batch."""
 _PROBED = 50
-"""Made-up sites of a probe, which also say what a typical one is."""
+"""Number of simulated sites of the probe, which also define a typical site."""
 _JUDGED = 20
-"""Made-up sites that a network of such is judged at."""
+"""Number of simulated sites on which a network is evaluated."""
 _TINY = 1e-6
-"""Added to a variance before its root is taken."""
+"""Constant added to a variance before its root is taken."""
 _PENALTY = 30.0
-"""Of the probe that fine-tuning starts from: an overconfident one throws the first steps off."""
+"""Penalty of the linear probe that fine-tuning starts from: an overconfident probe causes large
+first steps."""
 Array = NDArray[np.float32]
 
 
 def train_network(spec: TaskSpec, architecture: str) -> tuple[FamilyNetwork, float, Membership]:
-    """The network of a family, its accuracy, and what an attack finds of its records.
+    """Train the network of a family; return it, its accuracy, and a membership attack's result.
 
-    Both are of records held out of its training, at sites of their own; as many others are attacked
-    beside them.
+    Accuracy and attack use held-out records at separate simulated sites; the attack compares them
+    with as many training records.
 
     Args:
-        spec: The family's first task.
+        spec: First task of the family.
         architecture: Name in the catalogue.
 
     Raises:
@@ -82,13 +84,13 @@ def train_network(spec: TaskSpec, architecture: str) -> tuple[FamilyNetwork, flo
 def made_up_sites(
     architecture: str, task: sources.Task, rows: NDArray[np.intp], rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.generic], NDArray[np.int64]]]:
-    """Some of a task's records, varied, at one made-up site after another, without end.
+    """Yield batches of a task's records, varied, each at a new simulated site, without end.
 
     Args:
-        architecture: Architecture of the network that they are for.
-        task: The task.
-        rows: Records that may be seen; classes are equally often at a site, as far as possible.
-        rng: Draws sites and records.
+        architecture: Architecture of the network that is trained.
+        task: Task of the family.
+        rows: Rows of usable records; classes are balanced at a site as far as possible.
+        rng: Random generator of sites and records.
 
     Yields:
         A batch ``[m, ...]`` and its labels ``[m]``.
@@ -118,23 +120,23 @@ def fine_tune_at_sites(
     steps: int,
     rng: np.random.Generator,
 ) -> tuple[dict[str, Array], NetworkHead]:
-    """LP-FT from a trunk, with norms and features that each site standardises by its own records.
+    """Fine-tune a trunk by LP-FT, with norms and features standardised by each site's records.
 
-    So the trunk need not make features that are the same at all sites, and learns more of classes
-    in as many steps. No step sees a site again: a network learns 200 sites by heart. Norms are also
-    changed by what the first one says of a site.
+    The trunk therefore need not make features that are equal at all sites, and learns more about
+    classes in the same number of steps. No step reuses a site, because a network memorises 200
+    sites. Norms are also modulated by the first norm's statistics at a site.
 
     Args:
         architecture: Architecture of the trunk.
-        start: Tensors to start from.
-        sites: Batches ``[m, ...]`` and labels ``[m]``; from ``made_up_sites``.
-        classes: K.
-        steps: Steps of the fine-tuning.
-        rng: Draws the weights of what changes norms.
+        start: Initial tensors.
+        sites: Batches ``[m, ...]`` and labels ``[m]`` from ``made_up_sites``.
+        classes: Number of classes K.
+        steps: Number of fine-tuning steps.
+        rng: Random generator of the modulation's weights.
 
     Returns:
-        The trunk's tensors, in which all sites are taken for a typical one, and the head, with
-        what a site needs to standardise both by its own records.
+        The trunk's tensors for a typical site, and the head, with the values that a site needs to
+        standardise both by its own records.
     """
     trunk = trunks.channels_last(network.load_trunk(architecture, start))
     norms = site_norms.install(trunk)
@@ -176,7 +178,7 @@ def _loss_at_sites(
     head: tuple[torch.Tensor, torch.Tensor],
     sites: Iterable[tuple[NDArray[np.generic], NDArray[np.int64]]],
 ) -> torch.Tensor:
-    """Cross-entropy of a trunk and a head, weight and bias, at ``_TOGETHER`` sites."""
+    """Return the cross-entropy of a trunk and a head (weight, bias) at ``_TOGETHER`` sites."""
     batches, of = zip(*sites, strict=True)
     all_losses = torch.from_numpy(np.concatenate(batches))
     with norms.together(_TOGETHER):
@@ -188,7 +190,7 @@ def _loss_at_sites(
 def _modulate(
     norms: SiteNorms, norm_moments: NDArray[np.float64], rank: int, rng: np.random.Generator
 ) -> Modulation:
-    """Have norms changed by the first; at some sites they are ``[C, 2, N]``."""
+    """Modulate norms by the first one, given the norms' moments at some sites, ``[C, 2, N]``."""
     channels = norms.norms[0].channels
     modulation = Modulation(channels, norm_moments.shape[-1], rank, rng)
     modulation.look_at(torch.from_numpy(norm_moments[:, :, :channels].astype(np.float32)))
@@ -201,7 +203,7 @@ def _site_inputs(
     norms: SiteNorms,
     sites: Sequence[tuple[NDArray[np.generic], NDArray[np.int64]]],
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Features ``[C, m, F]`` at each site, and what norms ``[C, 2, N]`` are there."""
+    """Return features ``[C, m, F]`` and the norms' moments ``[C, 2, N]`` at each site."""
     features, norm_moments = [], []
     for batch, _ in sites:
         with torch.no_grad():
@@ -211,14 +213,14 @@ def _site_inputs(
 
 
 def _pace(optimiser: torch.optim.Optimizer, step: int, steps: int) -> None:
-    """Warm up, then follow half a cosine down (Loshchilov and Hutter, ICLR 2017, equation 5)."""
+    """Set the rate: warm-up, then half a cosine (Loshchilov and Hutter, ICLR 2017, equation 5)."""
     falling = (1 + math.cos(math.pi * step / steps)) / 2
     for group in optimiser.param_groups:
         group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP) * falling
 
 
 def _standardise(features: torch.Tensor) -> torch.Tensor:
-    """Features ``[C, m, F]``, standardised by site as ``FamilyHead`` does; of variance F."""
+    """Standardise features ``[C, m, F]`` by site as ``FamilyHead`` does, to total variance F."""
     mean = features.mean(dim=1, keepdim=True)
     spread = (features.var(dim=1, keepdim=True, unbiased=False) + _TINY).sqrt()
     inverse = 1 / (spread + FLOOR * spread.mean(dim=-1, keepdim=True))
@@ -233,14 +235,14 @@ def figures_at_sites(
     members: NDArray[np.intp],
     rng: np.random.Generator,
 ) -> tuple[float, Membership]:
-    """Accuracy of a network of made-up sites at some more of them, and what an attack finds.
+    """Return the accuracy of a network at new simulated sites, and a membership attack's result.
 
     Args:
         model: The network.
         task: Records of the family.
-        held_out: Rows that no training saw; all figures are NaN without them.
-        members: Rows of the training that stand beside them at the same sites.
-        rng: Draws the sites.
+        held_out: Rows that no training used; without them all results are NaN.
+        members: Rows of the training set that the attack compares with them.
+        rng: Random generator of the sites.
     """
     architecture, rows = model.architecture, np.concatenate([held_out, members])
     layout, labels = Layout(network.feature_count(architecture), ()), task.labels[rows]

@@ -1,14 +1,14 @@
-"""The operator's families in the zoo: a head for each, a network beside it, its made-up sites.
+"""The operator's families in the zoo: head, network and simulated sites of each.
 
 ::
 
-    zoo/families/KEY.json              what it is, and its object's hash
+    zoo/families/KEY.json              record of the family, with its object's hash
     zoo/objects/SHA256.safetensors     a ``wg_common.inference.family_head.FamilyHead``, its
-                                       ``wg_common.nets.family_network``, and what the encoder
-                                       releases of the records at each made-up site
+                                       ``wg_common.nets.family_network``, and the released
+                                       features of the records at each simulated site
 
-KEY is that of the family's first task. The family's records are cut as if it had one site, so that
-none are left out of the head.
+KEY is the key of the family's first task. The family's records are cut as for a single site, so
+that the head uses all of them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,29 +35,30 @@ from wg_server.zoo.plan import PrivateFamily
 from wg_server.zoo.store import Zoo, record
 from wg_server.zoo.task_spec import TaskSpec
 
-VERSION = 4  # Of how heads and networks are made; those of another one are made again
+VERSION = 4  # Version of the training; heads and networks of another version are made again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyEntry:
-    """Entries of a family in the zoo.
+    """Record of a family in the zoo.
 
     Attributes:
+        version: Version of the training.
         task: Key of the family's first task, which has provenance, licence and labels.
         encoder: Id of the encoder, hex.
         family: Name of the family.
         labels: Class names, in the order of rows.
-        scaled: Number of local features that have a public scale.
-        blocks: Sizes of the blocks of the others.
-        sites: Number of made-up sites.
-        head_at_sites: Accuracy of such a head, of records held out of its training at sites that
-            were, decimal string.
-        architecture: Architecture of the network; empty where the plan has no networks.
-        network_at_sites: Accuracy of the network likewise; empty without one.
-        head_found: Area under the curve of an attack on such a head's records (``membership``),
-            and its standard error, decimal strings; empty where none was measured.
-        network_found: The same of the network.
-        privacy: Guarantee for each record of the family, of which nothing but the head is kept.
+        scaled: Number of local features with a public scale.
+        blocks: Sizes of the blocks of the other local features.
+        sites: Number of simulated sites.
+        head_at_sites: Accuracy of a head on held-out records at held-out sites, decimal string.
+        architecture: Architecture of the network; empty if the plan has no networks.
+        network_at_sites: Accuracy of the network on held-out records, decimal string; empty without
+            a network.
+        head_found: Area under the ROC curve of a membership attack on a head (``membership``), and
+            its standard error, decimal strings; empty if not measured.
+        network_found: The same figures for the network.
+        privacy: Guarantee for each record of a private family, of which only the head is stored.
         sha256: SHA-256 of the object, hex.
     """
 
@@ -79,17 +80,17 @@ class FamilyEntry:
 
     @property
     def layout(self) -> Layout:
-        """Layout of the local features that the head stands on."""
+        """Layout of the local features that the head uses."""
         return Layout(self.scaled, self.blocks)
 
 
 def family_tasks(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
-    """The first task of each of the operator's families."""
+    """Return the first task of each of the operator's families."""
     return [spec for spec in specs if spec.is_own and spec.site == 0]
 
 
 def has(zoo: Zoo, spec: TaskSpec, encoder: str, sites: int, architecture: str = "") -> bool:
-    """Return whether a family is there, of so many made-up sites and this architecture."""
+    """Return whether a family is built, with this number of sites and this architecture."""
     path = _path(zoo.root, spec.key(encoder))
     entry = record(path, FamilyEntry, VERSION) if path.is_file() else None
     return entry is not None and entry.sites == sites and architecture in ("", entry.architecture)
@@ -98,11 +99,11 @@ def has(zoo: Zoo, spec: TaskSpec, encoder: str, sites: int, architecture: str = 
 def make(
     zoo: Zoo, encoder: Encoder, spec: TaskSpec, sites: int, architecture: str = ""
 ) -> FamilyEntry:
-    """Show a family's records at made-up sites, encode them, fit its head, train its network.
+    """Build a family: encode its records at simulated sites, fit its head, train its network.
 
     Args:
-        sites: How many the head sees.
-        architecture: Architecture of the network; empty: none.
+        sites: Number of simulated sites.
+        architecture: Architecture of the network; empty: no network.
     """
     task = sources.load(replace(spec, sites=1))
     layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
@@ -144,14 +145,14 @@ def make(
 
 
 def has_private(zoo: Zoo, family: PrivateFamily, encoder: str) -> bool:
-    """Return whether a private family is there, of this guarantee."""
+    """Return whether a private family is built, with this guarantee."""
     path = _path(zoo.root, family.task.key(encoder))
     entry = record(path, FamilyEntry, VERSION) if path.is_file() else None
     return entry is not None and entry.privacy == family.privacy
 
 
 def make_private(zoo: Zoo, encoder: Encoder, family: PrivateFamily) -> FamilyEntry:
-    """Train a private family's head: of its records nothing else stays in the zoo."""
+    """Train a private family's head; the zoo stores nothing else of its records."""
     task, head, accuracy, attack = private_heads.train(encoder, family.task, family.privacy)
     entry = FamilyEntry(
         task=family.task.key(encoder.id),
@@ -171,7 +172,7 @@ def make_private(zoo: Zoo, encoder: Encoder, family: PrivateFamily) -> FamilyEnt
 
 
 def entries(zoo: Zoo, encoder: str) -> Iterator[FamilyEntry]:
-    """All of one encoder and of this version, by name.
+    """Yield all families of one encoder in the current version, sorted by file name.
 
     Raises:
         DecodeError: A record is damaged; the message names the file.
@@ -185,13 +186,13 @@ def entries(zoo: Zoo, encoder: str) -> Iterator[FamilyEntry]:
 def read(
     zoo: Zoo, entry: FamilyEntry
 ) -> tuple[FamilyHead, FamilyNetwork | None, NDArray[np.float16]]:
-    """A record's object: the head, the network, and the made-up sites.
+    """Read a family's head, network, and released features at simulated sites, ``[C, n, d]``.
 
-    The last are released features, ``[C, n, d]``; a private family has none.
+    A private family has no sites.
 
     Raises:
         VerificationError: The object does not match its hash.
-        DecodeError: It is not of a family.
+        DecodeError: The object does not belong to a family.
     """
     tensors, packed_network = hostile_tensors.split_prefix(
         zoo.tensors(entry.sha256), family_network.PREFIX

@@ -1,4 +1,4 @@
-"""The zoo's plan: which public tasks are built, from which sources. Read from YAML, strictly."""
+"""Plan of the zoo: sources of its public tasks, read strictly from YAML."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -27,20 +27,20 @@ _MODALITIES: dict[Kind, str] = {
     "table": "texts",
     "folder": "images",
 }
-"""Of kinds of sources whose records are of one modality."""
+"""Modality of the source kinds that have only one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderPlan:
-    """Plan by which the encoder is fitted, if the home has none yet.
+    """Settings of the encoder's fit, if the home has no encoder yet.
 
     Attributes:
-        pixels: Side of the images that the trunk sees.
-        dimension: Number of features.
+        pixels: Side of the images that the trunk uses.
+        dimension: Number of released features.
         records: Number of public records that the projection is fitted on; 0: 14,000 images, or
             15,000 windows or texts.
-        trunks: What the encoder stands on: the numbers of the first are released, all are learnt on
-            at plants. Empty: the usual trunk of the modality.
+        trunks: Trunks of the encoder; features of the first one are released, and plants learn on
+            all. Empty: the default trunk of the modality.
     """
 
     pixels: int = ENCODER_PIXELS
@@ -56,17 +56,17 @@ class EncoderPlan:
             settings.check_range("encoder.records", self.records, 2 * self.dimension, 1_000_000)
 
     def records_of(self, modality: str) -> int:
-        """Number of public records of a modality that the projection is fitted on."""
+        """Return the number of public records that the projection is fitted on."""
         return self.records or (14_000 if modality == "images" else 15_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivatePlan:
-    """Guarantee for each record of a source.
+    """Guarantee for each record of a private source.
 
     Attributes:
-        epsilon: Privacy parameter of all that leaves of the source.
-        delta: The other one.
+        epsilon: Epsilon of everything that is made from the source.
+        delta: Delta of everything that is made from the source.
     """
 
     epsilon: float
@@ -79,22 +79,22 @@ class PrivatePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePlan:
-    """One source of tasks.
+    """Source of tasks.
 
     Attributes:
         kind: ``procedural``, ``procedural-windows`` (sensor windows), ``procedural-texts``,
-            ``table`` (texts: CSV or JSON lines with columns text and label), ``npz`` (arrays
-            x, y, classes; x may be sensor windows), or ``folder`` (one sub-folder a class).
-        families: Number of kinds of plants; for files, of class subsets.
-        sites: Sites of each family: the same classes, other records, another camera.
+            ``table`` (texts: CSV or JSON lines with columns text and label), ``npz`` (arrays x, y,
+            classes; x may be sensor windows), or ``folder`` (one sub-folder per class).
+        families: Number of families; for files, of class subsets.
+        sites: Number of sites of each family: the same classes, other records, another camera.
         per_class: Records of each class at each site.
-        strength: How far a site's camera is from a clean one, 0 to 1.
-        only: For the procedural kinds: draw families of this kind only; empty for all kinds.
-        path: For all but the procedural kinds.
-        name: Name in provenance; the kind when empty.
-        licence: Licence in provenance; needed where ``path`` is.
-        private: Guarantee for each of its records: all that is made of them is one head, by
-            private gradient descent on all of them.
+        strength: Deviation of a site's camera from a clean one, 0 to 1.
+        only: Kind of family that a procedural source draws; empty: all kinds.
+        path: Path of the files; empty for procedural sources.
+        name: Name in provenance; empty: the kind.
+        licence: Licence in provenance; required with ``path``.
+        private: Guarantee for each record; the only product of a private source is one head,
+            trained by private gradient descent on all records. None: not private.
     """
 
     kind: Kind
@@ -128,19 +128,19 @@ class SourcePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZooPlan:
-    """The whole plan.
+    """Plan of a zoo.
 
     Attributes:
-        seed: What everything procedural is drawn from.
-        architecture: Head whose weights are trained: it says of which modality the zoo is.
-        encoder: How the encoder is fitted.
-        sources: Where tasks come from.
-        own_sites: Made-up sites at which the operator's own records are seen, for heads of its
-            families; 0: none.
-        networks: Whether a network stands beside the head of each of the operator's families.
-        machine_steps: Training steps of the encoder's reading maps, of each kind of machine; 0:
-            there are none, and no networks are made for machines of such a home.
-        machines: Kinds of machine and of process unit that have one; empty: all.
+        seed: Seed of all procedural records.
+        architecture: Architecture of the heads; it determines the modality of the zoo.
+        encoder: Settings of the encoder's fit.
+        sources: Sources of tasks.
+        own_sites: Number of simulated sites for the heads of the operator's families; 0: no such
+            heads.
+        networks: True: each of the operator's families also gets a network.
+        machine_steps: Training steps of the reading map of each machine kind; 0: the encoder has no
+            reading maps, and the home makes no networks for machines.
+        machines: Kinds of machine and of process unit that get a reading map; empty: all.
     """
 
     seed: int
@@ -176,7 +176,7 @@ class ZooPlan:
             raise ConfigError(f"networks: there are none for {modality_of(self.modality).title}")
 
     def _check_private(self) -> None:
-        """Refuse a plan by which a private source would leave in another way, or have no head."""
+        """Refuse a plan whose private source has no head, or whose records are used elsewhere."""
         paths = Counter(source.path for source in self.sources)
         if all(source.private for source in self.sources):
             raise ConfigError("sources: all are private; add one of a procedural kind")
@@ -197,12 +197,12 @@ class ZooPlan:
 
     @property
     def family_network(self) -> str:
-        """Architecture of the networks beside the heads of the operator's families, or empty."""
+        """Architecture of the networks of the operator's families; empty: no networks."""
         return modality_of(self.modality).family_network if self.networks else ""
 
 
 def tasks(plan: ZooPlan) -> list[TaskSpec]:
-    """All tasks of a plan but those of private sources: sites of one family are neighbours."""
+    """Return all tasks of a plan's sources that are not private; a family's sites are adjacent."""
     return [
         _task(plan, number, family, site)
         for number, source in enumerate(plan.sources)
@@ -214,11 +214,11 @@ def tasks(plan: ZooPlan) -> list[TaskSpec]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivateFamily:
-    """The family of a private source.
+    """Family of a private source.
 
     Attributes:
-        task: Task of all of its records.
-        privacy: Guarantee for each of them.
+        task: Task with all of its records.
+        privacy: Guarantee for each record.
     """
 
     task: TaskSpec
@@ -226,7 +226,7 @@ class PrivateFamily:
 
 
 def private_families(plan: ZooPlan) -> list[PrivateFamily]:
-    """The families of a plan's private sources."""
+    """Return the families of a plan's private sources."""
     return [
         PrivateFamily(
             task=_task(plan, number, 0, 0),
@@ -238,7 +238,7 @@ def private_families(plan: ZooPlan) -> list[PrivateFamily]:
 
 
 def _task(plan: ZooPlan, number: int, family: int, site: int) -> TaskSpec:
-    """A task of a plan's source of this number."""
+    """Return a task of the plan's source with this number."""
     source = plan.sources[number]
     return TaskSpec(
         seed=plan.seed + 7919 * number,
@@ -263,14 +263,15 @@ def read_plan(path: Path | None) -> ZooPlan:
             default plan.
 
     Raises:
-        ConfigError: It is missing, not YAML, or a field is unknown or wrong; the message names it.
+        ConfigError: The file is missing or not YAML, or a field is unknown or wrong; the message
+            names it.
     """
     text, name = read_text(path, "wg_server.zoo", DEFAULT)
     return settings.parse(text, ZooPlan, name)
 
 
 def read_text(path: Path | None, package: str, default: str) -> tuple[bytes, str]:
-    """Bytes and name of a plan file, or of a plan packaged beside ``package``."""
+    """Return bytes and name of a plan file, or of a plan packaged with ``package``."""
     if path is not None and (path.suffix or path.is_file()):
         return atomic.read_bytes(path, limit=PLAN_LIMIT), str(path)
     name = default if path is None else str(path)

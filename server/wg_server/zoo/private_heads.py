@@ -1,13 +1,14 @@
-"""Heads of private kinds: own records at made-up sites, learnt by private gradient descent.
+"""Heads of private families, trained by private gradient descent at simulated sites.
 
-Each record is seen at the same made-up sites, whatever the others are. Rendered records seen there
-say how a site standardises features, and in which directions classes differ; so all that a head
-stands on is public, but for sums of ``wg_core.privacy.gradients``. The first of these are of the
-records themselves: their mean, which a plant takes out by its own records. The others train the
-head (``wg_common.nets.private_head``), whose gradients are a record's mean over its sites.
+Each record is encoded at the same simulated sites, whatever the other records are. Rendered records
+at these sites define how a site standardises features, and the directions that separate classes. A
+head thus depends on private records only through noisy sums (``wg_core.privacy.gradients``). The
+first sums are of the records themselves: their mean, which a plant later replaces by the mean of
+its own records. The others are gradients for training the head (``wg_common.nets.private_head``),
+where a record's gradient is its mean over the sites.
 
 *Guarantee.* A head is (epsilon, delta)-differentially private for adding or removing one record of
-its kind. Numbers of a card are not: they are measured on the records.
+its family. Figures on a card are not: they are measured on the records.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -33,21 +34,22 @@ from wg_server.zoo.family_heads import Shown, Sites
 from wg_server.zoo.membership import Membership
 from wg_server.zoo.task_spec import TaskSpec
 
-SITES = 10  # Made-up sites at which each record is seen
-_FAMILIES, _PER_CLASS = 10, 4  # Of rendered records
-_PRINCIPAL, _DIRECTIONS = 256, 64  # Directions in which classes are told apart; of a head
+SITES = 10  # Number of simulated sites at which each record is encoded
+_FAMILIES, _PER_CLASS = 10, 4  # Numbers of rendered families, and of records per class
+_PRINCIPAL, _DIRECTIONS = 256, 64  # Numbers of principal directions, and of a head's inputs
 _MEAN_STEPS = 20  # Noisy sums of records
-_EVERY = 1 << 40  # None is left out: which one it is would tell of the others
+_EVERY = 1 << 40  # No limit: a choice of records would depend on the other records
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Space:
-    """Public directions of a kind's features.
+    """Public input space of a private family's head.
 
     Attributes:
-        moments: Mean, and logarithm of the spread, of a feature at each site, ``[C, 2, B]``.
+        moments: Mean, and logarithm of the spread, of each feature at each site, ``[C, 2, B]``.
         typical: ``FamilyHead.reference`` and ``FamilyHead.records``.
-        basis: From standardised features to numbers of norm about 1, ``[B, d]``.
+        basis: Map from standardised features to inputs with norms of about 1, ``[B, d]``.
+        layout: Layout of local features.
     """
 
     moments: Floats
@@ -56,7 +58,7 @@ class _Space:
     layout: Layout
 
     def numbers(self, site: int, local: NDArray[np.float32]) -> Floats:
-        """Numbers ``[n, d]`` of local features ``[n, D]`` at a site, each row by itself."""
+        """Return head inputs ``[n, d]`` for local features ``[n, D]`` at a site, row by row."""
         mean, spread = self.moments[site]
         basis = block_scale(np.exp(spread), self.layout.sizes)[:, None] * self.basis
         rows = local[:, self.layout.start :].astype(np.float64) - mean
@@ -66,13 +68,14 @@ class _Space:
 def train(
     encoder: Encoder, spec: TaskSpec, privacy: Privacy
 ) -> tuple[sources.Task, FamilyHead, float, Membership]:
-    """Train the head of a kind.
+    """Train the head of a private family.
 
     Args:
-        spec: The kind's first task, of which all records are taken.
+        spec: First task of the family; all of its records are used.
+        privacy: Guarantee for each record.
 
     Returns:
-        The records, their head, and what ``accuracy_at_sites`` measures of another head, of the
+        The records, their head, and the results of ``accuracy_at_sites`` for another head with the
         same epsilon.
     """
     task = sources.load(replace(spec, sites=1, per_class=_EVERY))
@@ -102,7 +105,7 @@ def train(
 def _fit(
     space: _Space, schema: GradientSchema, sigma: float, places: Sequence[int], sites: Sites
 ) -> FamilyHead:
-    """Train a head on the records of some sites; ``places`` are their numbers."""
+    """Train a head on the records of some sites; ``places`` are the sites' numbers."""
     z = np.concatenate(
         [space.numbers(place, local) for place, local in zip(places, sites.local, strict=True)]
     )
@@ -131,7 +134,7 @@ def _fit(
 
 
 def _space(encoder: Encoder, spec: TaskSpec, modality: str, layout: Layout) -> _Space:
-    """Public directions, from rendered records at the sites of a kind."""
+    """Return the public input space, from rendered records at the family's sites."""
     tasks = [sources.load(task) for task in _rendered_tasks(spec, modality)]
     records = [record for task in tasks for record in task.records]
     local = list(_views(encoder.encode_batched, records, modality, spec))
@@ -164,17 +167,17 @@ def _views(
     modality: str,
     spec: TaskSpec,
 ) -> Iterator[NDArray[np.float32]]:
-    """Local features ``[n, D]`` of all records at one site after another."""
+    """Yield the local features ``[n, D]`` of all records, site by site."""
     for site in range(SITES):
         views = []
-        for record in records:  # One by one: a camera's noise must not tell a record's place
+        for record in records:  # One by one: camera noise must not depend on a record's place
             rng = streams.rng(Stream.FAMILY_HEAD, spec.seed, spec.family, then=(site,))
             views += sources.at_site([record], modality, site, rng)
         yield encode(views)
 
 
 def _rendered_tasks(spec: TaskSpec, modality: str) -> Iterator[TaskSpec]:
-    """Rendered tasks of a modality."""
+    """Yield rendered tasks of a modality."""
     kind = next(k for k in sources.RENDERED if modality == sources.RENDERED[k].MODALITY)
     for family in range(_FAMILIES):
         yield replace(

@@ -1,8 +1,7 @@
 """Sources of public tasks: procedural libraries, public data sets, and the operator's own files.
 
-A file source makes *families* of class subsets and *sites* of disjoint records, each seen through
-a camera or sensors of its own (``Modality.augment_site``); the first site of a family sees the
-records as they are.
+A file source makes *families* of class subsets and *sites* of disjoint records, each with its own
+camera or sensors (``Modality.augment_site``); the first site of a family has unchanged records.
 """
 
 from collections.abc import Mapping
@@ -25,9 +24,9 @@ from wg_server.zoo.procedural_text import families as text_families
 from wg_server.zoo.procedural_windows import families as window_families
 from wg_server.zoo.task_spec import Kind, TaskSpec
 
-_STRENGTHS = 0.3, 1.0  # Strengths of made-up sites
-_AS_THEY_ARE = 10  # Each so many-th made-up site has no camera of its own
-_LEAST = 5  # Fewest records of a class at a site
+_STRENGTHS = 0.3, 1.0  # Range of the augmentation strength of simulated sites
+_AS_THEY_ARE = 10  # Every tenth simulated site has unchanged records
+_LEAST = 5  # Smallest number of records of a class at a site
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -36,7 +35,7 @@ class Task:
 
     Attributes:
         records: Records of one modality.
-        labels: ``[n]``.
+        labels: Class of each record, ``[n]``.
         names: Class names.
         family: Name of the family.
         licence: Terms of the records.
@@ -56,10 +55,10 @@ class Task:
 
 
 def check_present(plan: ZooPlan) -> None:
-    """Refuse a plan that names files which this machine lacks, before anything is made of it.
+    """Refuse a plan that names missing files, before anything is built.
 
     Raises:
-        ConfigError: A source's files are not at its path; the message says which.
+        ConfigError: A source's files are not at its path; the message names the source.
     """
     for source in plan.sources:
         if source.path and not Path(source.path).exists():
@@ -73,7 +72,7 @@ def load(spec: TaskSpec) -> Task:
     """Render or read one task.
 
     Raises:
-        DataError: A file is missing or is not what the plan says.
+        DataError: A file is missing, or does not match the plan.
     """
     if spec.kind in RENDERED:
         return _render(spec, RENDERED[spec.kind])
@@ -83,12 +82,13 @@ def load(spec: TaskSpec) -> Task:
 def at_site(
     records: list[Record], modality: str, site: int, rng: np.random.Generator
 ) -> list[Record]:
-    """Domain-shift augmentation: records as a made-up site sees them.
+    """Augment records with the domain shift of a simulated site.
 
     Args:
         records: Records of one modality.
         modality: Name of the modality.
-        site: Number of the site; each tenth sees records as they are.
+        site: Number of the site; every tenth site has unchanged records.
+        rng: Random generator of the augmentation.
     """
     if site % _AS_THEY_ARE == 0:
         return records
@@ -97,7 +97,7 @@ def at_site(
 
 
 def _render(spec: TaskSpec, library: ModuleType) -> Task:
-    """A site of a family of a procedural library."""
+    """Render a site of a family of a procedural library."""
     if spec.only and spec.only not in library.KINDS:
         raise ConfigError(f"only: {spec.only!r}, expected one of {', '.join(library.KINDS)}")
     family = library.draw_family((spec.seed, spec.family), spec.only or None)
@@ -117,7 +117,7 @@ def _render(spec: TaskSpec, library: ModuleType) -> Task:
 
 
 def _cut(spec: TaskSpec, archive: archives.Archive) -> Task:
-    """One family's class subset, one site's records, as that site sees them."""
+    """Return one site's records of one family's class subset, augmented for that site."""
     rng = streams.rng(Stream.CLASS_SUBSET, spec.seed, spec.family)
     total = len(archive.names)
     size = total if spec.family == 0 else int(rng.integers(min(3, total), total + 1))

@@ -1,13 +1,13 @@
-"""The zoo on disk: entries by name, objects by content.
+"""Storage of the zoo: entries by name, objects by content.
 
 ::
 
     zoo/encoder.safetensors       the public encoder
-    zoo/entries/KEY.json          one record for each task: what it is, and its object's hash
+    zoo/entries/KEY.json          one record per task: its description, and its object's hash
     zoo/objects/SHA256.safetensors  features and labels
 
-An object is written before the record that names it, and both atomically; so a record always has
-its object, and a build that was killed loses at most the entry in work.
+The object is written first, then its record, each atomically. Every record therefore has its
+object, and an interrupted build loses at most the entry in progress.
 """
 
 from collections.abc import Iterator
@@ -33,12 +33,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """Description of a zoo entry, and its origin.
+    """Description and origin of a zoo entry.
 
     Attributes:
+        version: Version of this record.
         key: Name of the entry: hash of its task and the encoder.
         encoder: Id of the encoder, hex.
-        task: The task, from which the entry can be built again.
+        task: Task from which the entry can be built again.
         family: Name of its family; entries of one family are sites of one kind.
         labels: Class names, in the order of rows.
         records: Number of records.
@@ -59,11 +60,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
-    """An entry's object: its records as the encoder sees them.
+    """Object of an entry: its encoded records.
 
     Attributes:
-        features: float32 ``[n, d]``.
-        labels: int64 ``[n]``.
+        features: Released features, float32 ``[n, d]``.
+        labels: Class of each record, int64 ``[n]``.
     """
 
     features: NDArray[np.float32]
@@ -71,13 +72,13 @@ class Encoded:
 
 
 class Zoo:
-    """The folder of a zoo."""
+    """Folder of a zoo."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def has(self, key: str) -> bool:
-        """Return whether an entry is finished."""
+        """Return whether an entry is complete."""
         return self._entry(key).is_file()
 
     def write(self, data: bytes, entry: Entry) -> None:
@@ -86,7 +87,7 @@ class Zoo:
         atomic.write_bytes(self._entry(entry.key), canonical.encode(entry))
 
     def entries(self, encoder: str | None = None) -> Iterator[Entry]:
-        """All finished entries (of one encoder), by name.
+        """Yield all complete entries (of one encoder), by name.
 
         Raises:
             DecodeError: A record is damaged; the message names the file.
@@ -98,11 +99,11 @@ class Zoo:
                 yield entry
 
     def read(self, entry: Entry) -> Encoded:
-        """An entry's object.
+        """Read the object of an entry.
 
         Raises:
             VerificationError: The object does not match its hash.
-            DecodeError: It is not an object of the zoo.
+            DecodeError: The object does not belong to an entry.
         """
         tensors = self.tensors(entry.sha256)
         try:
@@ -113,11 +114,11 @@ class Zoo:
             raise DecodeError(f"{self._object(entry.sha256)}: not of an entry: {error}") from error
 
     def tensors(self, sha256: str) -> dict[str, NDArray[Any]]:
-        """The arrays of an object.
+        """Read the arrays of an object.
 
         Raises:
             VerificationError: The object does not match its hash.
-            DecodeError: It is not a safetensors file.
+            DecodeError: The object is not a safetensors file.
         """
         path = self._object(sha256)
         data = atomic.read_bytes(path, limit=OBJECT_LIMIT)
@@ -130,7 +131,7 @@ class Zoo:
             raise DecodeError(f"{path}: not a safetensors file: {error}") from error
 
     def put(self, data: bytes) -> str:
-        """Store an object; returns its SHA-256, hex."""
+        """Store an object, and return its SHA-256, hex."""
         sha256 = canonical.sha256_hex(data)
         atomic.write_bytes(self._object(sha256), data)
         return sha256
@@ -143,7 +144,7 @@ class Zoo:
 
 
 def pack(encoding: Encoded) -> bytes:
-    """An object's bytes. Features are kept in half precision."""
+    """Return the bytes of an object, with features in half precision."""
     tensors: dict[str, NDArray[Any]] = {
         "features": encoding.features.astype(np.float16),
         "labels": encoding.labels.astype(np.int32),
@@ -152,10 +153,10 @@ def pack(encoding: Encoded) -> bytes:
 
 
 def record(path: Path, kind: type[T], version: int) -> T | None:
-    """A record of what can be made again; None if it is of another version, and made anew.
+    """Read a record of reproducible data; None if it has another version.
 
     Raises:
-        DecodeError: It is damaged; the message names the file.
+        DecodeError: The record is damaged; the message names the file.
     """
     data = atomic.read_bytes(path, limit=ENTRY_LIMIT)
     if canonical.version_of(data, subject=str(path)) != version:

@@ -1,4 +1,4 @@
-"""What a task of the zoo is made from: enough to render or read it again."""
+"""Specification of a zoo task, sufficient to render or read it again."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,12 +7,12 @@ from wg_core.wire import canonical
 
 Kind = Literal["procedural", "procedural-windows", "procedural-texts", "npz", "folder", "table"]
 FILES = ("npz", "folder", "table")
-"""Kinds that read the operator's files."""
+"""Source kinds that read the operator's files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSpec:
-    """One entry to be built: all that its bytes depend on, but for the encoder."""
+    """Specification of one entry: everything that its bytes depend on, except the encoder."""
 
     version: int = 1
     seed: int
@@ -28,10 +28,10 @@ class TaskSpec:
     licence: str
 
     def key(self, encoder: str) -> str:
-        """Name of the entry, hex."""
+        """Return the name of the entry, hex."""
         return canonical.sha256_hex(canonical.encode(self) + encoder.encode())[:32]
 
     @property
     def is_own(self) -> bool:
-        """True if its records are the operator's files, so that plants may be of their family."""
+        """True if its records are the operator's files, so that plants may have its family."""
         return self.kind in FILES

@@ -1,4 +1,4 @@
-"""The trunks that a zoo's plan names, read from their files and tried before anything uses them."""
+"""Trunks of a zoo's plan, read from their files and tested before use."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ from wg_server.zoo.plan import ZooPlan
 
 
 def read(plan: ZooPlan) -> tuple[TrunkKind, ...]:
-    """The trunks of a plan's encoder; the numbers of the first are released.
+    """Read the trunks of a plan's encoder; features of the first trunk are released.
 
     Raises:
         DataError: A file cannot be read, or is too large.
-        ConfigError: No such trunk, or a file takes too long on an image.
+        ConfigError: A trunk is unknown, or a file takes too long on an image.
         DecodeError, VerificationError: See ``trial.try_file``.
     """
     choices = plan.encoder.trunks
@@ -25,6 +25,6 @@ def read(plan: ZooPlan) -> tuple[TrunkKind, ...]:
 
 
 def advice(plan: ZooPlan) -> list[str]:
-    """Trunks that a plan without any could name beside the usual one, a line each."""
+    """Return one line for each trunk that a plan without trunks could add to the default one."""
     candidates = () if plan.encoder.trunks else named_trunks(plan.modality)[1:]
     return [f"encoder.trunks could name {trunk.label}: {trunk.advice}" for trunk in candidates]

@@ -1,7 +1,7 @@
-"""Where independent jobs run: here, or in worker processes. One thread each.
+"""Execution of independent jobs, in this process or in worker processes, with one thread each.
 
-Matrices here are small: more threads only wait for each other, and sums would depend on their
-number.
+Matrices here are small: further threads would only wait for each other, and sums would depend on
+their number.
 """
 
 import multiprocessing
@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import scipy.linalg  # noqa: F401 - brings a BLAS of its own, which must be there to be bounded
+import scipy.linalg  # noqa: F401 - loads its own BLAS, whose threads must be limited, too
 import torch
 from threadpoolctl import threadpool_limits
 
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Let torch, BLAS and OpenMP use ``count`` threads in a block."""
+    """Limit torch, BLAS and OpenMP to ``count`` threads during the body."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -35,7 +35,7 @@ def threads(count: int) -> Iterator[None]:
 def pool(
     workers: int, start: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()
 ) -> ProcessPoolExecutor:
-    """Freshly started processes; ``start`` is called once in each. They end with this process."""
+    """Start new processes, which end with this process; ``start`` is called once in each."""
     return ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
@@ -45,25 +45,27 @@ def pool(
 
 
 class Workers:
-    """Runs jobs and gives their results back as they finish."""
+    """Runs jobs, and yields their results as they finish."""
 
     def __init__(self, processes: ProcessPoolExecutor | None) -> None:
-        """In these processes; None: in this one."""
+        """Use these processes; None: run jobs in this process."""
         self._processes = processes
 
     def run(
         self, work: Callable[[bytes, J], R], context: bytes, jobs: Sequence[J]
     ) -> Iterator[tuple[int, R]]:
-        """Run ``work(shared, job)`` for every job.
+        """Run ``work(context, job)`` for every job.
 
         Args:
-            work: A function of a module, so that another process can find it.
+            work: A module-level function, so that another process can import it.
+            context: Data passed to every job.
+            jobs: The jobs.
 
         Yields:
             A job's number and result, in any order.
 
         Raises:
-            WgError: What a job raised; the others are given up.
+            WgError: A job failed; the remaining jobs are abandoned.
         """
         if self._processes is None:
             for number, job in enumerate(jobs):
@@ -78,7 +80,7 @@ class Workers:
 
 @contextmanager
 def open_workers(count: int) -> Iterator[Workers]:
-    """So many workers; one works in this process."""
+    """Provide ``count`` workers during the body; a single worker runs in this process."""
     if count == 1:
         yield Workers(None)
         return
@@ -98,9 +100,9 @@ def _start(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> Non
 
 
 def _follow_parent() -> None:
-    """End this process with its parent, which may be killed and then cannot say so.
+    """End this process when its parent ends, which may be killed without notice.
 
-    The queue alone does not tell: each worker holds the end that others write to.
+    The queue alone does not show this, because each worker holds the end that others write to.
     """
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -1,4 +1,4 @@
-"""Circuit boards: conductor tracks, and the six ways in which etching goes wrong."""
+"""Rendered circuit boards: conductor tracks, and six etching faults."""
 
 import numpy as np
 
@@ -8,13 +8,13 @@ CLASSES = ("good", "open", "short", "mousebite", "spur", "copper", "pinhole")
 
 
 def board(rng: np.random.Generator, name: str, count: int, size: int, style: Field) -> Field:
-    """Copper masks of one class.
+    """Draw copper masks of one class.
 
     Args:
         name: One of ``CLASSES``.
         count: Number of images n.
         size: Side in pixels.
-        style: Eight numbers in 0..1: track width, spacing, hole size ...
+        style: Eight numbers in 0..1 (track width, spacing, hole size and others).
 
     Returns:
         ``[n, size, size]``, 1 on copper and 0 on the board.

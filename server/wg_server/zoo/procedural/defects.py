@@ -1,7 +1,7 @@
-"""Defects: what is wrong with a surface, drawn on a batch of images at once.
+"""Defects of surfaces, each drawn on a batch of images.
 
 A painter takes images ``[n, s, s]`` and a *style* (eight numbers in 0..1, fixed by the family, so
-that two classes of one family may be long and short scratches) and returns new images.
+that two classes of one family may be long and short scratches), and returns new images.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ Painter = Callable[[np.random.Generator, Field, Style], Field]
 
 
 def _sign(style: Style) -> float:
-    """Draw the sign and strength of the defect's contrast with its surroundings."""
+    """Return the signed contrast of the defect with its surroundings."""
     return (0.15 + 0.45 * style[7]) * (1.0 if style[6] > 0.5 else -1.0)
 
 
@@ -33,7 +33,7 @@ def _blend(images: Field, mask: Field, style: Style) -> Field:
 
 
 def _direction(rng: np.random.Generator, style: Style, count: int) -> Field:
-    """Directions ``[n]``: near the family's own, or any."""
+    """Draw directions ``[n]``: near the family's direction, or uniform."""
     if style[0] < 0.6:
         return np.asarray(
             np.pi * np.round(style[1] * 4) / 4 + rng.normal(0, 0.15, count), dtype=np.float32
@@ -47,12 +47,12 @@ def _ends(centre: Field, angle: Field, half: Field) -> tuple[Field, Field]:
 
 
 def none(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """A good part."""
+    """Return the images of good parts unchanged."""
     return images
 
 
 def scratch(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """One or two straight thin lines."""
+    """Draw one or two straight thin lines on each image."""
     n, size = len(images), images.shape[1]
     mask = np.zeros_like(images)
     for number in range(1 + int(style[2] > 0.5)):
@@ -65,7 +65,7 @@ def scratch(rng: np.random.Generator, images: Field, style: Style) -> Field:
 
 
 def pits(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """Small round holes: few or many."""
+    """Draw few or many small round holes."""
     n, size = len(images), images.shape[1]
     mask = np.zeros_like(images)
     for _ in range(2 + int(style[2] * 6)):
@@ -76,7 +76,7 @@ def pits(rng: np.random.Generator, images: Field, style: Style) -> Field:
 
 
 def patch(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """One large blotch with a ragged edge."""
+    """Draw one large blotch with a ragged edge."""
     n, size = len(images), images.shape[1]
     edge_noise = _noise_crops(rng, n, size, 3 + 6 * style[2])
     aspect = uniform(rng, 0.6, 1.6, n)
@@ -86,7 +86,7 @@ def patch(rng: np.random.Generator, images: Field, style: Style) -> Field:
 
 
 def patches(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """Many irregular blotches, as scale or corrosion leaves them."""
+    """Draw many irregular blotches, like scale or corrosion."""
     n, size = len(images), images.shape[1]
     field = _noise_crops(rng, n, size, 2 + 7 * style[2])
     edge = uniform(rng, 0.3 + style[3], 0.8 + style[3], n)[:, None, None]
@@ -94,7 +94,7 @@ def patches(rng: np.random.Generator, images: Field, style: Style) -> Field:
 
 
 def crack(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """A wandering line across the image."""
+    """Draw a wandering line across the image."""
     n, size = len(images), images.shape[1]
     turns = 7
     angle = _direction(rng, style, n)
@@ -108,14 +108,14 @@ def crack(rng: np.random.Generator, images: Field, style: Style) -> Field:
 
 
 def craze(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """A network of hairline cracks all over."""
+    """Draw a network of hairline cracks all over the image."""
     n, size = len(images), images.shape[1]
     field = np.abs(_noise_crops(rng, n, size, 2.5 + 4 * style[2]))
     return _blend(images, 0.7 * soft(field, 0.05 + 0.12 * style[3], 0.15), style)
 
 
 def inclusion(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """Elongated dark or bright stringers along the rolling direction."""
+    """Draw elongated dark or bright stringers along the rolling direction."""
     n, size = len(images), images.shape[1]
     mask = np.zeros_like(images)
     angle = np.full(n, np.pi * np.round(style[1] * 2) / 2, dtype=np.float32)
@@ -129,7 +129,7 @@ def inclusion(rng: np.random.Generator, images: Field, style: Style) -> Field:
 
 
 def scale(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """Rolled-in scale: speckle in a band or everywhere."""
+    """Draw rolled-in scale: speckle in a band or everywhere."""
     n, size = len(images), images.shape[1]
     speckle = step(_noise_crops(rng, n, size, 1.0 + 1.5 * style[2]), 0.6, 0.5)
     if style[3] > 0.5:
@@ -140,7 +140,7 @@ def scale(rng: np.random.Generator, images: Field, style: Style) -> Field:
 
 
 def stain(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """A smooth shadow with a rim, as a dried drop leaves it."""
+    """Draw a smooth shadow with a rim, like a dried drop."""
     n, size = len(images), images.shape[1]
     spot = disc_distance(uniform(rng, -0.4, 0.4, (n, 2)), size, uniform(rng, 0.7, 1.4, n))
     radius = uniform(rng, 0.25, 0.4 + 0.35 * style[2], n)[:, None, None]
@@ -150,7 +150,7 @@ def stain(rng: np.random.Generator, images: Field, style: Style) -> Field:
 
 
 def dent(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """A hollow: bright on one side, dark on the other."""
+    """Draw a hollow: bright on one side, dark on the other."""
     n, size = len(images), images.shape[1]
     centre = uniform(rng, -0.45, 0.45, (n, 2))
     radius = uniform(rng, 0.15, 0.25 + 0.35 * style[2], n)[:, None, None]
@@ -163,7 +163,7 @@ def dent(rng: np.random.Generator, images: Field, style: Style) -> Field:
 
 
 def band(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """A wide soft stripe, as a roller or a shunted cell leaves it."""
+    """Draw a wide soft stripe, like the mark of a roller or a shunted cell."""
     n, size = len(images), images.shape[1]
     centre = uniform(rng, -0.6, 0.6, (n, 2))
     start, end = _ends(centre, _direction(rng, style, n), np.full(n, 2.5, np.float32))
@@ -172,7 +172,7 @@ def band(rng: np.random.Generator, images: Field, style: Style) -> Field:
 
 
 def corner(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """Darkness or light from one side, as a broken or inactive area has it."""
+    """Darken or brighten the image from one side, like a broken or inactive area."""
     n, size = len(images), images.shape[1]
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     angle = uniform(rng, 0, 2 * np.pi, n)[:, None, None]
@@ -182,7 +182,7 @@ def corner(rng: np.random.Generator, images: Field, style: Style) -> Field:
 
 
 def scuff(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """A bundle of short parallel scratches."""
+    """Draw a bundle of short parallel scratches."""
     n, size = len(images), images.shape[1]
     mask = np.zeros_like(images)
     angle = _direction(rng, style, n)
@@ -195,7 +195,7 @@ def scuff(rng: np.random.Generator, images: Field, style: Style) -> Field:
 
 
 def burr(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """A coarse rough area: texture where there should be none."""
+    """Draw a coarse rough area."""
     n, size = len(images), images.shape[1]
     rough = _noise_crops(rng, n, size, 0.8 + style[2])
     spot = disc_distance(uniform(rng, -0.4, 0.4, (n, 2)), size)
@@ -222,7 +222,7 @@ PAINTERS: Mapping[str, Painter] = {
 
 
 def _noise_crops(rng: np.random.Generator, count: int, size: int, scale_: float) -> Field:
-    """Windows into one field of noise: cheaper than a field for each image."""
+    """Cut windows from one noise field, which is cheaper than a field per image."""
     field = noise(rng, 256, scale_, rough=0.15)
     top, left_edges = rng.integers(0, 256, (2, count))
     rows = (top[:, None] + np.arange(size)) % 256

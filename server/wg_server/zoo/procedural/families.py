@@ -1,4 +1,4 @@
-"""Families of tasks and their sites: what the zoo asks the procedural source for."""
+"""Families of procedural image tasks, and their sites."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ _ODDS = (0.42, 0.16, 0.14, 0.1, 0.08, 0.1)
 
 @dataclass(frozen=True, slots=True)
 class Class:
-    """One class of a family: its name; of a defect who draws it, of these and parts the style."""
+    """Class of a family: name, painter of a defect, style of a defect or part, and surface."""
 
     name: str
     painter: str = ""
@@ -31,16 +31,16 @@ class Class:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One kind of plant.
+    """Kind of plant.
 
     Attributes:
-        name: Unique by seed, for provenance.
+        name: Name for provenance, unique by seed.
         kind: One of ``KINDS``.
         classes: Classes of the family.
         recipe: Recipe of its surface.
         style: Eight numbers in 0..1 that all classes share.
+        seed: Seed of the family.
         alphabet: Characters, for digits and glyphs.
-        seed: What it was drawn from.
     """
 
     name: str
@@ -59,14 +59,14 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One plant of a family: its own sheet of material and its own camera."""
+    """Plant of a family, with its own sheet of material and its own camera."""
 
     sheet: Field
     camera: cameras.Camera
 
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
-    """The family of a seed."""
+    """Draw the family of a seed."""
     rng = streams.rng(Stream.FAMILY, *seed)
     family_kind = kind or str(rng.choice(KINDS, p=_ODDS))
     recipe = surfaces.draw_recipe(rng, "plain" if family_kind == "boards" else None)
@@ -90,7 +90,7 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
 
 
 def draw_site(family: Family, number: int, *, strength: float) -> Site:
-    """Site ``number`` of a family; its camera differs from a clean one by ``strength``, 0 to 1."""
+    """Draw site ``number`` of a family, with a camera that deviates by ``strength``, 0 to 1."""
     rng = streams.rng(Stream.SITE, *family.seed, then=(number,))
     is_mounted = family.kind in ("defects", "boards", "materials")
     camera = cameras.draw_camera(rng, strength=strength, is_mounted=is_mounted)
@@ -100,11 +100,13 @@ def draw_site(family: Family, number: int, *, strength: float) -> Site:
 def render(
     family: Family, site: Site, labels: NDArray[np.int64], rng: np.random.Generator
 ) -> cameras.Pictures:
-    """Pictures of one site.
+    """Render pictures of one site.
 
     Args:
+        family: The family.
+        site: The site.
         labels: Class of each picture, ``[n]``.
-        rng: Source of what differs from picture to picture.
+        rng: Random generator of the differences between pictures.
 
     Returns:
         uint8 ``[n, 64, 64]`` or ``[n, 64, 64, 3]``.
@@ -130,7 +132,7 @@ def _scenes(family: Family, site: Site, kind: Class, count: int, rng: np.random.
         copper = boards.board(rng, kind.name, count, SIZE, style)
         return np.asarray(0.5 * ground + sign * (0.25 + 0.5 * style[7]) * (copper - 0.5) + 0.25)
     if kind.recipe is not None:
-        # A material's sheet depends on the site's own, hence on the site alone.
+        # A material's sheet is seeded by the site's sheet, and thus depends only on the site.
         place = int(site.sheet[0, 0] * 1e6) & 0xFFFF
         material_rng = streams.rng(Stream.MATERIAL, *family.seed, then=(place,))
         return surfaces.crops(rng, surfaces.sheet(material_rng, kind.recipe), count, SIZE)

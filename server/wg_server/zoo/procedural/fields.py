@@ -1,4 +1,4 @@
-"""Random fields and distance fields: the paint that surfaces and defects are made with. Pure."""
+"""Random fields and distance fields for drawing surfaces and defects; pure functions."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ def noise(
     angle: float = 0.0,
     rough: float = 0.0,
 ) -> Field:
-    """Periodic Gaussian noise of zero mean and unit variance, ``[size, size]``.
+    """Draw periodic Gaussian noise of zero mean and unit variance, ``[size, size]``.
 
     Args:
         size: Side in pixels.
         scale: Correlation length in pixels.
         stretch: Ratio of correlation lengths along and across ``angle``.
         angle: Direction in radians.
-        rough: 0 gives one scale; 1 adds finer ones with a power-law spectrum.
+        rough: 0: a single scale; up to 1: with finer scales of a power-law spectrum.
     """
     white = rng.standard_normal((size, size), dtype=np.float32)
     fy = np.fft.fftfreq(size).astype(np.float32)[:, None]
@@ -40,16 +40,16 @@ def noise(
 
 
 def standard(field: Field) -> Field:
-    """The field with zero mean and unit variance."""
+    """Standardise a field to zero mean and unit variance."""
     return np.asarray((field - field.mean()) / (field.std() + 1e-6), dtype=np.float32)
 
 
 def cells(rng: np.random.Generator, size: int, count: int) -> tuple[Field, Field, NDArray[np.intp]]:
-    """Periodic Voronoi cells (Worley 1996).
+    """Draw periodic Voronoi cells (Worley 1996).
 
     Returns:
-        Distance to the nearest seed, distance to the border between cells (both in pixels), and
-        the cell's number, each ``[size, size]``.
+        Distance to the nearest seed, distance to the border between cells (both in pixels), and the
+        cell's number, each ``[size, size]``.
     """
     seeds = rng.uniform(0, size, (count, 2))
     y, x = np.mgrid[:size, :size] + 0.5
@@ -59,29 +59,29 @@ def cells(rng: np.random.Generator, size: int, count: int) -> tuple[Field, Field
 
 
 def grating(size: int, period: float, angle: float) -> Field:
-    """A cosine wave, ``[size, size]``, -1 to 1."""
+    """Return a cosine wave, ``[size, size]``, from -1 to 1."""
     y, x = np.mgrid[:size, :size].astype(np.float32)
     turn = 2 * np.pi / period * (x * np.cos(angle) + y * np.sin(angle))
     return np.asarray(np.cos(turn), dtype=np.float32)
 
 
 def step(field: Field, edge: float, width: float) -> Field:
-    """A soft step from 0 to 1 where ``field`` passes ``edge``."""
+    """Return a soft step from 0 to 1 where ``field`` passes ``edge``."""
     return np.asarray(np.clip((field - edge) / width + 0.5, 0, 1), dtype=np.float32)
 
 
 def grid(size: int) -> tuple[Field, Field]:
-    """Coordinates y ``[1, size, 1]`` and x ``[1, 1, size]``, from -1 to 1."""
+    """Return coordinates y ``[1, size, 1]`` and x ``[1, 1, size]``, from -1 to 1."""
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     return axis[None, :, None], axis[None, None, :]
 
 
 def segment_distance(start: Field, end: Field, size: int) -> Field:
-    """Distance from each pixel to a segment, one segment an image.
+    """Return the distance from each pixel to a segment, one segment per image.
 
     Args:
-        start: ``[n, 2]`` as (y, x) in -1..1.
-        end: ``[n, 2]``.
+        start: Start points as (y, x) in -1..1, ``[n, 2]``.
+        end: End points, ``[n, 2]``.
         size: Side in pixels.
 
     Returns:
@@ -99,7 +99,7 @@ def segment_distance(start: Field, end: Field, size: int) -> Field:
 
 
 def path_distance(points: Field, size: int) -> Field:
-    """Distance to a polyline ``[n, p, 2]``, ``[n, size, size]``."""
+    """Return the distance to a polyline ``[n, p, 2]``, ``[n, size, size]``."""
     nearest = segment_distance(points[:, 0], points[:, 1], size)
     for index in range(1, points.shape[1] - 1):
         np.minimum(
@@ -109,7 +109,7 @@ def path_distance(points: Field, size: int) -> Field:
 
 
 def disc_distance(centre: Field, size: int, aspect: Field | None = None) -> Field:
-    """Distance to a point ``[n, 2]``, with y stretched by ``aspect`` ``[n]``."""
+    """Return the distance to a point ``[n, 2]``, with y stretched by ``aspect`` ``[n]``."""
     y, x = grid(size)
     dy = y - centre[:, 0, None, None]
     if aspect is not None:
@@ -119,7 +119,7 @@ def disc_distance(centre: Field, size: int, aspect: Field | None = None) -> Fiel
 
 
 def soft(distance: Field, radius: Field | float, edge: float = 0.04) -> Field:
-    """1 where a distance is below the radius, 0 beyond, and between them an edge of a width."""
+    """Return 1 for distances below the radius and 0 beyond, with a soft edge between."""
     limit = radius[:, None, None] if isinstance(radius, np.ndarray) else radius
     return np.asarray(np.clip((limit - distance) / edge + 0.5, 0, 1), dtype=np.float32)
 
@@ -127,5 +127,5 @@ def soft(distance: Field, radius: Field | float, edge: float = 0.04) -> Field:
 def uniform(
     rng: np.random.Generator, low: float, high: float, shape: int | tuple[int, ...]
 ) -> Field:
-    """Uniform numbers as float32."""
+    """Draw uniform float32 numbers."""
     return rng.uniform(low, high, shape).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Characters drawn as strokes: the ten digits in variants of hand, and invented ones. No font."""
+"""Characters drawn as strokes without a font: the ten digits in variants, and invented glyphs."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ Stroke = NDArray[np.float64]
 Glyph = tuple[Stroke, ...]
 Point = tuple[float, float]
 
-_POINTS = 9  # Points on a smoothed stroke
+_POINTS = 9  # Number of points on an arc
 
 
 def _arc(centre: Point, radii: Point, start: float, end: float) -> Stroke:
@@ -53,12 +53,12 @@ _DIGITS: dict[str, tuple[Glyph, ...]] = {
 
 
 def digits(rng: np.random.Generator) -> dict[str, Glyph]:
-    """The ten digits in one hand."""
+    """Draw a variant of each of the ten digits."""
     return {name: shapes[int(rng.integers(len(shapes)))] for name, shapes in _DIGITS.items()}
 
 
 def alphabet(rng: np.random.Generator, count: int) -> dict[str, Glyph]:
-    """Invented characters of two to four strokes each."""
+    """Draw invented characters with two to four strokes each."""
     characters = {}
     for number in range(count):
         strokes: list[Stroke] = []
@@ -78,7 +78,7 @@ def alphabet(rng: np.random.Generator, count: int) -> dict[str, Glyph]:
 def ink(
     rng: np.random.Generator, glyph: Sequence[Stroke], count: int, size: int, style: Field
 ) -> Field:
-    """Draw one character ``count`` times by a shaky hand, ``[n, size, size]``, 0 to 1."""
+    """Draw one character ``count`` times with random variation, ``[n, size, size]``, 0 to 1."""
     angle = rng.normal(0, 0.05 + 0.12 * style[0], count)
     shear = rng.normal(0.25 * (style[1] - 0.5), 0.1, count)
     zoom = rng.uniform(0.75, 1.05, (count, 2)) * (0.6 + 0.4 * style[2])

@@ -1,4 +1,4 @@
-"""Silhouettes of parts: closed shapes with a rounded solid."""
+"""Silhouettes of parts: closed shapes of rounded solids."""
 
 import numpy as np
 
@@ -8,10 +8,10 @@ from wg_server.zoo.procedural.fields import Field, grid, uniform
 def silhouette(
     rng: np.random.Generator, shape: Field, count: int, size: int
 ) -> tuple[Field, Field]:
-    """Shapes ``r(angle)`` given by Fourier coefficients, each turned and scaled a little.
+    """Draw shapes ``r(angle)`` given by Fourier coefficients, each slightly rotated and scaled.
 
     Args:
-        shape: ``[5]``: amplitude of harmonics 1 to 4, and the aspect.
+        shape: Amplitudes of harmonics 1 to 4, and the aspect, ``[5]``.
         count: Number of images n.
         size: Side in pixels.
 

@@ -1,7 +1,7 @@
 """Surfaces: sheets of material from which a site's images are cut.
 
-A sheet is ``[SHEET, SHEET]``, periodic where the material allows it, about 0 to 1. The *recipe* of
-a family fixes the parameters; each site grows its own sheet from them.
+A sheet is ``[SHEET, SHEET]``, periodic if the material allows it, with values of about 0 to 1. The
+*recipe* of a family fixes the parameters; each site draws its own sheet from them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ class Recipe:
 
     Attributes:
         kind: Name in ``KINDS``.
-        values: Eight numbers in 0..1 that the kind reads as it likes.
+        values: Eight numbers in 0..1 whose meaning depends on the kind.
         level: Mean brightness.
         contrast: Standard deviation of the brightness.
     """
@@ -34,7 +34,7 @@ class Recipe:
 
 
 def draw_recipe(rng: np.random.Generator, kind: str | None = None) -> Recipe:
-    """A new family's surface."""
+    """Draw the surface of a new family."""
     name = kind or str(rng.choice(DRAWN))
     values = tuple(float(v) for v in rng.uniform(0, 1, 8))
     if kind is None and name == "concrete" and values[7] > 0.5:
@@ -43,7 +43,7 @@ def draw_recipe(rng: np.random.Generator, kind: str | None = None) -> Recipe:
 
 
 def sheet(rng: np.random.Generator, recipe: Recipe) -> Field:
-    """Grow one sheet, ``[SHEET, SHEET]``."""
+    """Draw one sheet, ``[SHEET, SHEET]``."""
     jitter = np.clip(np.array(recipe.values) + rng.normal(0, 0.03, 8), 0, 1).tolist()
     field = standard(KINDS[recipe.kind](rng, SHEET, jitter))
     field = np.clip(field, -3, 3)
@@ -101,7 +101,7 @@ def _concrete(rng: np.random.Generator, size: int, v: Values) -> Field:
 
 
 def _cracked_surface(rng: np.random.Generator, size: int, v: Values) -> Field:
-    """Plates between ragged gaps, as mud, glaze or old paint has them, and finer ones inside."""
+    """Draw plates between ragged gaps, like mud, glaze or old paint, with finer plates inside."""
     edge_noise = noise(rng, size, 1.5 + 2 * v[0], rough=0.4)
     _, wide, plate = cells(rng, size, int(20 + 120 * v[1]))
     _, fine, _ = cells(rng, size, int(150 + 400 * v[2]))
@@ -213,5 +213,5 @@ KINDS: Mapping[str, Callable[[np.random.Generator, int, Values], Field]] = {
 }
 
 DRAWN = sorted(set(KINDS) - {"cracked"})
-"""What families draw from. Half of the concrete ones are cracked: a longer list would have given
-every family of every seed another surface, and every encoder another name."""
+"""Kinds that families draw from. Half of the concrete ones become cracked; a longer list would
+change the surface of every family for every seed, and thus the name of every encoder."""

@@ -1,4 +1,4 @@
-"""Families of text tasks and their sites: what the zoo asks this source for."""
+"""Families of procedural text tasks, and their sites."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ from wg_server.zoo.procedural_text.vocabulary import KINDS, Concept
 
 MODALITY = Texts.name
 _ODDS = (0.26, 0.18, 0.14, 0.28, 0.14)
-_CLASSES = 3, 11  # Fewest classes of a family, and one more than the most
+_CLASSES = 3, 11  # Smallest number of classes of a family, and one more than the largest
 _JAPANESE = 0.4
 """Probability that a site writes Japanese, and that a family's classes have Japanese names."""
-_MIXED = 0.15  # Probability that a site writes both
+_MIXED = 0.15  # Probability that a site writes both languages
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Family:
-    """One kind of plant.
+    """Kind of plant.
 
     Attributes:
-        name: Unique by seed, for provenance.
+        name: Name for provenance, unique by seed.
         kind: One of ``KINDS``.
-        concepts: What each class is.
+        concepts: Concept of each class.
         labels: Names of the classes.
-        seed: What it was drawn from.
+        seed: Seed of the family.
     """
 
     name: str
@@ -42,15 +42,15 @@ class Family:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Site:
-    """One plant of the kind.
+    """Plant of a family.
 
     Attributes:
-        languages: What its people write, ``en`` and ``ja``.
-        phrases: Those that they use, by language, for each class.
-        objects: Equipment, by language.
-        remarks: Most remarks in a note.
-        places: Share of notes that say where.
-        manner: How its people write.
+        languages: Languages of its notes, ``en`` and ``ja``.
+        phrases: Phrases in use, by language, for each class.
+        objects: Names of equipment, by language.
+        remarks: Largest number of remarks in a note.
+        places: Share of notes that name a place.
+        manner: Manner of writing.
     """
 
     languages: tuple[str, ...]
@@ -62,7 +62,7 @@ class Site:
 
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
-    """The family of a seed."""
+    """Draw the family of a seed."""
     rng = streams.rng(Stream.FAMILY, *seed)
     family_kind = kind or str(rng.choice(list(KINDS), p=_ODDS))
     entries = KINDS[family_kind]
@@ -81,13 +81,13 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
 
 
 def draw_site(family: Family, number: int, *, strength: float) -> Site:
-    """Site ``number`` of a family, ``strength`` (0 to 1) away from the nominal one."""
+    """Draw site ``number`` of a family, which deviates by ``strength`` (0 to 1)."""
     rng = streams.rng(Stream.SITE, *family.seed, then=(number,))
     japanese, is_mixed = rng.random() < _JAPANESE, rng.random() < _MIXED
     languages = ("en", "ja") if is_mixed else ("ja",) if japanese else ("en",)
 
     def draw_words(words: Sequence[str]) -> tuple[str, ...]:
-        """Those that a site uses: fewer, the further it is from the nominal one."""
+        """Draw the words that a site uses; fewer for a larger deviation."""
         count = max(1, round(len(words) * (1 - 0.6 * strength * rng.random())))
         return tuple(words[i] for i in rng.permutation(len(words))[:count])
 
@@ -111,11 +111,13 @@ def draw_site(family: Family, number: int, *, strength: float) -> Site:
 def render(
     family: Family, site: Site, labels: NDArray[np.int64], rng: np.random.Generator
 ) -> list[NDArray[np.str_]]:
-    """Texts of one site, a string each.
+    """Render texts of one site, one string each.
 
     Args:
+        family: The family.
+        site: The site.
         labels: Class of each text, ``[n]``.
-        rng: Source of what differs from text to text.
+        rng: Random generator of the differences between texts.
     """
     return [np.array(_note(family, site, int(label), rng)) for label in labels]
 
@@ -144,7 +146,7 @@ def _note(family: Family, site: Site, label: int, rng: np.random.Generator) -> s
 
 
 def _number(language: str, rng: np.random.Generator) -> str:
-    """Which of several machines: in half of the notes."""
+    """Draw a machine number for half of the notes."""
     if rng.random() < 0.5:
         return ""
     number = int(rng.integers(1, 20))

@@ -1,8 +1,8 @@
-"""Words of the rendered texts: concepts, each with names and phrases in English and Japanese.
+"""Vocabulary of rendered texts: concepts with names and phrases in English and Japanese.
 
-A line of a file in ``words`` is one concept: names, English phrases, Japanese phrases, separated by
-bars; alternatives by semicolons. The last name is Japanese. ``{o}`` is a piece of equipment,
-``{n}`` a number, ``{a}`` an address, ``{h}`` a number in hex.
+Each line of a file in ``words`` is one concept: names, English phrases, Japanese phrases, separated
+by bars; alternatives are separated by semicolons. The last name is Japanese. ``{o}`` is a piece of
+equipment, ``{n}`` a number, ``{a}`` an address, ``{h}`` a hexadecimal number.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from importlib import resources
 
 @dataclass(frozen=True, slots=True)
 class Concept:
-    """Concept that a class can be.
+    """Concept that a class can represent.
 
     Attributes:
         names: English names.
@@ -44,8 +44,8 @@ KINDS: Mapping[str, tuple[Concept, ...]] = {
     "requests": _read("requests"),
     "logs": _read("logs"),
 }
-"""What a family's classes say: what is wrong, what was done, which machine, what is wanted, who
-writes."""
+"""Subject of a family's classes: the fault, the action taken, the machine, the request, or the
+author."""
 PLACES = {
     "en": ("line", "hall", "station", "cell", "unit", "area"),
     "ja": ("ライン", "工程", "号機"),

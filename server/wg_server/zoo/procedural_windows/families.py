@@ -1,4 +1,4 @@
-"""Families of window tasks and their sites: what the zoo asks this source for."""
+"""Families of procedural window tasks, and their sites."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,16 +25,16 @@ _LENGTHS = {"rotating": (256, 512, 1024, 1024, 2048), "process": (16, 24, 32, 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Family:
-    """One kind of machine.
+    """Kind of machine.
 
     Attributes:
-        name: Unique by seed, for provenance.
+        name: Name for provenance, unique by seed.
         kind: One of ``KINDS``.
-        machine: Machine: its classes and their sounds.
-        mixing: How its sources reach channels, ``[C, S]``.
-        length: Samples of a window.
-        unit: A factor on all values: the unit that such plants record in.
-        seed: What it was drawn from.
+        machine: Machine with its classes and their signals.
+        mixing: Mixing of its sources into channels, ``[C, S]``.
+        length: Number of samples of a window.
+        unit: Factor on all values, for the unit in which such plants record.
+        seed: Seed of the family.
     """
 
     name: str
@@ -53,13 +53,13 @@ class Family:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Site:
-    """One machine of the kind behind its own sensors.
+    """Machine of a family, behind its own sensors.
 
     Attributes:
         machine: The machine.
         sensors: Measuring chain of the machine.
-        step: Time between samples, 1 is the family's.
-        length: Samples of its windows.
+        step: Time between samples, relative to the family's.
+        length: Number of samples of its windows.
     """
 
     machine: Machine
@@ -69,7 +69,7 @@ class Site:
 
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
-    """The family of a seed."""
+    """Draw the family of a seed."""
     rng = streams.rng(Stream.FAMILY, *seed)
     family_kind = kind or str(rng.choice(list(KINDS), p=_ODDS))
     machine = KINDS[family_kind](rng)
@@ -90,7 +90,7 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
 
 
 def draw_site(family: Family, number: int, *, strength: float) -> Site:
-    """Site ``number`` of a family, ``strength`` (0 to 1) away from the nominal one."""
+    """Draw site ``number`` of a family, which deviates by ``strength`` (0 to 1)."""
     rng = streams.rng(Stream.SITE, *family.seed, then=(number,))
     machine = family.machine.at_another_site(rng, strength)
     direct = family.kind == "process"
@@ -105,11 +105,13 @@ def draw_site(family: Family, number: int, *, strength: float) -> Site:
 def render(
     family: Family, site: Site, labels: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Windows of one site.
+    """Render windows of one site.
 
     Args:
+        family: The family.
+        site: The site.
         labels: Class of each window, ``[n]``.
-        rng: Source of what differs from window to window.
+        rng: Random generator of the differences between windows.
 
     Returns:
         float32 ``[n, C, T]``.

@@ -1,4 +1,4 @@
-"""What both kinds of machines need."""
+"""Helpers of both kinds of procedural machines."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,5 +8,5 @@ Ints = NDArray[np.int64]
 
 
 def jitter(rng: np.random.Generator, values: Floats, strength: float) -> Floats:
-    """Values times log-normal factors of standard deviation ``strength``."""
+    """Multiply values by log-normal factors of standard deviation ``strength``."""
     return values * np.exp(strength * rng.normal(size=values.shape))

@@ -1,8 +1,8 @@
-"""Processes and pump loops: many variables, each answering a disturbance in its own way.
+"""Processes and pump loops: many variables, with a separate response to each disturbance.
 
-Variables follow a few slow common causes and noise of their own. A class touches some of them: a
+Variables follow a few slow common causes plus their own noise. A class affects some of them: by a
 step, a ramp, an oscillation, more or less noise, a sensor or valve that sticks, or a level that
-stands for a stage of wear. The disturbance may have begun before the window or begin in it.
+represents a stage of wear. The disturbance may have begun before the window or begin in it.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _FACTORS = 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plant:
-    """A process or a loop.
+    """Process or loop.
 
     Attributes:
         labels: Names of the classes.
         level: Resting value of each variable, ``[V]``.
-        scale: Spread of each, ``[V]``.
+        scale: Spread of each variable, ``[V]``.
         loading: Loading of variables on common causes, ``[V, 3]``.
         colour: Exponents of the noise of causes and variables.
         effects: Strength of each effect of each class on each variable, ``[K, 6, V]``.
-        rate: Cycles a sample of each class's oscillation, ``[K]``.
-        begun: Share of windows in which the disturbance is there from the start.
-        blur: Spread of the strength between windows, nepers.
+        rate: Frequency of each class's oscillation in cycles per sample, ``[K]``.
+        begun: Share of windows in which the disturbance is present from the start.
+        blur: Standard deviation of the log strength between windows.
         wander: Spread of the resting values between windows, in units of ``scale``.
     """
 
@@ -53,7 +53,7 @@ class Plant:
         return len(self.level)
 
     def at_another_site(self, rng: np.random.Generator, strength: float) -> Plant:
-        """Other resting values, couplings and strengths."""
+        """Return the plant with other resting values, couplings and strengths."""
         v = len(self.level)
         return dataclasses.replace(
             self,
@@ -65,7 +65,7 @@ class Plant:
         )
 
     def windows(self, rng: np.random.Generator, labels: Ints, length: int, step: float) -> Floats:
-        """Draw windows by the interface of ``rotating.Rotor``; the signals are the variables."""
+        """Draw windows, see ``rotating.Rotor.windows``; the signals are the variables."""
         n, v = len(labels), len(self.level)
         causes = coloured_noise(rng, (n, _FACTORS, length), self.colour[0])
         signal = np.einsum("vf,nft->nvt", self.loading, causes)
@@ -92,7 +92,7 @@ class Plant:
 
 
 def draw(rng: np.random.Generator) -> Plant:
-    """A process with faults, or one that wears through stages."""
+    """Draw a process with faults, or one that wears in stages."""
     v = int(rng.choice([rng.integers(3, 10), rng.integers(10, 25), rng.integers(25, 56)]))
     is_worn = rng.random() < 0.2
     k = int(rng.integers(3, 6)) if is_worn else int(rng.integers(2, 10))

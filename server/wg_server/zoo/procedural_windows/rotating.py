@@ -1,8 +1,9 @@
-"""Rotating machines: bearings, gears, shafts and pumps, as an accelerometer hears them.
+"""Rotating machines: signals of bearings, gears, shafts and pumps at an accelerometer.
 
-A fault of a bearing strikes at a multiple of the shaft's rate, slips a little, rings a resonance of
-the housing, and swings with the shaft or the cage (Randall and Antoni 2011, MSSP 25(2)). Gears give
-a mesh tone with side bands; shafts give harmonics; cavitation gives bursts of band noise.
+A bearing fault causes impacts at a multiple of the shaft's rate, with a little slip; they excite a
+resonance of the housing, and are modulated by the shaft or the cage (Randall and Antoni 2011, MSSP
+25(2)). Gears cause a mesh tone with side bands; shafts cause harmonics; cavitation causes bursts of
+band noise.
 """
 
 from __future__ import annotations
@@ -33,26 +34,26 @@ _HARMONICS = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rotor:
-    """A shaft with bearings and perhaps gears.
+    """Shaft with bearings, and possibly gears.
 
     Attributes:
         labels: Names of the classes.
-        shaft: Cycles of the shaft a sample.
-        mesh: Teeth: mesh tone over shaft rate.
-        ratio: Strikes over shaft rate, of each class; 0 for none. ``[K]``.
-        strike: Strength of a strike over the background. ``[K]``.
-        sway: Rate of the strikes' modulation over shaft rate, ``[K]``, and its depth.
-        depth: ``[K]``.
+        shaft: Shaft frequency in cycles per sample.
+        mesh: Number of teeth: mesh frequency over shaft frequency.
+        ratio: Impact rate over shaft frequency for each class; 0: no impacts, ``[K]``.
+        strike: Strength of an impact over the background, ``[K]``.
+        sway: Frequency of the impacts' modulation over shaft frequency, ``[K]``.
+        depth: Depth of this modulation, ``[K]``.
         harmonics: Amplitudes of the shaft's harmonics, ``[K, 8]``.
         tone: Amplitude of the mesh tone, ``[K]``.
         bands: Depth of its side bands, ``[K]``.
         bursts: Strength of bursts of band noise, ``[K]``.
-        resonance: Cycles a sample of each of three resonances.
-        damping: Damping of each.
-        share: How much each class excites each resonance, ``[K, 3]``.
-        background: Colour of the machine's own noise, and its level.
+        resonance: Frequencies of three resonances in cycles per sample, ``[3]``.
+        damping: Damping of each resonance, ``[3]``.
+        share: Excitation of each resonance by each class, ``[K, 3]``.
+        background: Colour and level of the machine's own noise.
         swing: Relative spread of speed between windows.
-        spread: Spread of severity between windows, in nepers.
+        spread: Standard deviation of the log severity between windows.
     """
 
     labels: tuple[str, ...]
@@ -75,11 +76,11 @@ class Rotor:
 
     @property
     def sources(self) -> int:
-        """Two: near the fault, and far from it."""
+        """Number of signals: two, near the fault and far from it."""
         return 2
 
     def at_another_site(self, rng: np.random.Generator, strength: float) -> Rotor:
-        """Another speed, other resonances, other severities."""
+        """Return the rotor with another speed, other resonances and other severities."""
         return dataclasses.replace(
             self,
             shaft=float(self.shaft * np.exp(0.15 * strength * rng.normal())),
@@ -93,13 +94,13 @@ class Rotor:
         )
 
     def windows(self, rng: np.random.Generator, labels: Ints, length: int, step: float) -> Floats:
-        """Signals of one machine, float64 ``[n, sources, T]``.
+        """Draw signals of one machine, float64 ``[n, sources, T]``.
 
         Args:
-            rng: Source of what differs from window to window.
+            rng: Random generator of the differences between windows.
             labels: Class of each window, ``[n]``.
-            length: Samples of a window T.
-            step: Time between samples, 1 is nominal.
+            length: Number of samples T of a window.
+            step: Time between samples, relative to the nominal one.
         """
         n = len(labels)
         rate = self.shaft * step * np.exp(self.swing * rng.normal(size=n))  # [n]
@@ -129,9 +130,9 @@ class Rotor:
     def _strikes(
         self, rng: np.random.Generator, labels: Ints, rate: Floats, severity: Floats, turn: Floats
     ) -> Floats:
-        """Impulses ``[n, T]``, with slip, and swaying with shaft or cage."""
+        """Draw impulses ``[n, T]`` with slip, modulated by shaft or cage."""
         n, length = turn.shape
-        cycles = self.ratio[labels] * rate  # strikes a sample
+        cycles = self.ratio[labels] * rate  # impacts per sample
         strikes = int(np.ceil(min(0.5, float(cycles.max(initial=0.0))) * length)) + 2
         gap = 1 / np.maximum(cycles, 1e-9)[:, None]
         times = (
@@ -146,7 +147,7 @@ class Rotor:
         return impulses * sway * (self.strike[labels] * severity)[:, None]
 
     def _ring(self, labels: Ints, signal: Floats, step: float) -> Floats:
-        """The housing's resonances."""
+        """Apply the housing's resonances to a signal."""
         length = signal.shape[-1]
         line = np.fft.rfftfreq(length) / step
         resonance = self.resonance[:, None]  # [3, 1]
@@ -156,7 +157,7 @@ class Rotor:
 
 
 def draw(rng: np.random.Generator) -> Rotor:
-    """A kind of rotating machine and its classes: faults, or faults at several severities."""
+    """Draw a kind of rotating machine and its classes: faults, or faults at several severities."""
     count = int(rng.integers(2, 6))
     types = [str(t) for t in rng.permutation(TYPES)[:count]]
     is_graded = rng.random() < 0.45
