@@ -46,7 +46,7 @@ def fit(family: str, own_sites: Mapping[str, Sites], rendered_sites: Sites) -> F
 
     Args:
         family: Name of the family, a key of ``own_sites``.
-        own_sites: Made-up sites of each of the operator's families, at least ten each.
+        own_sites: Simulated sites of each of the operator's families, at least ten each.
         rendered_sites: Sites of other tasks; at least one if there is no other family.
     """
     family_sites = _describe_sites(own_sites[family])
