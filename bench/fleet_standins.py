@@ -368,20 +368,20 @@ def be_server(root: Path, size: int, pause: float) -> dict[str, Any]:  # long: a
     from wg_server.fleet.witness import Witness
     from wg_server.generator import versions
     from wg_server.site.home import ServerHome
-    from wg_server.store.database import Holder
+    from wg_server.store.database import ServingLock
     from wg_server.store.queue import CampaignQueue, NewCampaign
     from wg_server.store.sites import Store
 
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     home = ServerHome(root)
-    with Store.open(home) as store, Holder(store.engine) as holder:
+    with Store.open(home) as store, ServingLock(store.engine) as serving_lock:
         if not list(store.sites()):
             enrol(store, root.parent / "plants", size)
         witness = Witness.of(home, store)
         fleet: Any = StandIns(root.parent, witness, pause)
         queue = CampaignQueue(store.engine)
         makers = [MakingProcess()]  # As on two cores
-        worker = CampaignWorker(home, home.config(), store, fleet, witness, makers, holder)
+        worker = CampaignWorker(home, home.config(), store, fleet, witness, makers, serving_lock)
         began, used = time.monotonic(), processor_seconds()
         [queued] = queue.all() or [
             queue.add(
@@ -436,7 +436,7 @@ def package_cost(root: Path, size: int) -> dict[str, float]:
 
     home = ServerHome(root)
     generator = versions.ready(home).id
-    terms = intake.Asked(encoder=home.encoder_id(), epsilon=EPSILON, delta=DELTA)
+    terms = intake.QueryTerms(encoder=home.encoder_id(), epsilon=EPSILON, delta=DELTA)
     with Store.open(home) as store:
         if not list(store.sites()):
             enrol(store, root.parent / "plants", size)

@@ -112,11 +112,11 @@ def generation(generator: Generator) -> dict[str, float]:
 def from_a_sheet() -> dict[str, float]:
     """Seconds for sixteen networks from a data sheet; what the weights are makes no difference."""
     sheet, sheet_labels = DataSheet(rotating_machine=BEARING), ("normal", "ball", "inner", "outer")
-    workshop = bearing_simulation.Workshop(0)
-    model = MachineModel(workshop.kind, workshop.hidden_size, Sizes()).eval()
+    simulator = bearing_simulation.BearingSimulator(0)
+    model = MachineModel(simulator.kind, simulator.hidden_size, Sizes()).eval()
     model.draw(torch.Generator().manual_seed(0))
     generator = SheetGenerator(
-        {workshop.kind.name: KindGenerator(model, dict.fromkeys(TREATMENTS, "conditioned"))}
+        {simulator.kind.name: KindGenerator(model, dict.fromkeys(TREATMENTS, "conditioned"))}
     )
     seconds = {"sheet_networks_seconds": _least(lambda: generator.generate(sheet, sheet_labels))}
     print(f"sixteen networks from a data sheet: {seconds['sheet_networks_seconds']:.3f} s")

@@ -33,7 +33,7 @@ from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol, signing, statistics_file
 from wg_server.campaigns import intake
-from wg_server.campaigns.intake import Asked
+from wg_server.campaigns.intake import QueryTerms
 from wg_server.generator import plan as generator_plan
 from wg_server.site.home import ServerHome
 from wg_server.store.site import Site as Enrolled
@@ -125,7 +125,7 @@ class Forger:
                 ledger_key=signing.public_bytes(self._site.key).hex(),
             )
             encoder = self._site.request().mechanism.encoder
-            terms = Asked(**{"encoder": encoder, "epsilon": "1", "delta": DELTA, **asked})
+            terms = QueryTerms(**{"encoder": encoder, "epsilon": "1", "delta": DELTA, **asked})
             witness: Any = SimpleNamespace(
                 name=WITNESS, public_key=self._site.witness_key.public_key(), others=(), quorum=1
             )

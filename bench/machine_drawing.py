@@ -62,9 +62,9 @@ def simulated(kind: str, number: int, seed: int, further_sound: int = 0) -> Mach
         seed: Of all machines.
         further_sound: Sound windows beyond ``OWN``, which are never labelled.
     """
-    workshop = SIMULATORS[kind](1000 * seed + number)
-    names = workshop.kind.conditions
-    machine = workshop.machines(1)
+    simulator = SIMULATORS[kind](1000 * seed + number)
+    names = simulator.kind.conditions
+    machine = simulator.machines(1)
     draws = torch.Generator().manual_seed(number)
     recordings = []
     for _ in range((OWN + TESTS) // RECORDING):
@@ -72,7 +72,7 @@ def simulated(kind: str, number: int, seed: int, further_sound: int = 0) -> Mach
         if kind == bearing.KIND.name:
             loudness = LOUDNESS * torch.randn(machine.severity.shape, generator=draws)
             recorded = dataclasses.replace(machine, severity=machine.severity + loudness)
-        recordings.append(workshop.windows(recorded, RECORDING)[0])
+        recordings.append(simulator.windows(recorded, RECORDING)[0])
     windows = torch.cat(recordings, dim=1).numpy()
     own, test = (
         (part.reshape(-1, 1, part.shape[-1]), np.repeat(np.arange(len(names)), part.shape[1]))
@@ -82,7 +82,7 @@ def simulated(kind: str, number: int, seed: int, further_sound: int = 0) -> Mach
     mixed = np.random.default_rng(number).permutation(len(units))
     sound = own[0][:0]
     if further_sound:
-        sound = workshop.windows(machine, further_sound)[0, 0, :, None].numpy()
+        sound = simulator.windows(machine, further_sound)[0, 0, :, None].numpy()
     return MachinePlant(
         names=names,
         sheet=SHEETS[kind](machine.figures[0].tolist()),
@@ -92,7 +92,7 @@ def simulated(kind: str, number: int, seed: int, further_sound: int = 0) -> Mach
         ),
         units=(*(units[row] for row in mixed), *(f"sound {n}" for n in range(further_sound))),
         test=test,
-        another=SHEETS[kind](workshop.machines(1).figures[0].tolist()),
+        another=SHEETS[kind](simulator.machines(1).figures[0].tolist()),
     )
 
 

@@ -40,7 +40,7 @@ class _Machines:
         return len(self.bearings)
 
 
-class _Workshop:
+class _BearingSimulator:
     """Sampler of the demo's bearings, with the interface of the samplers for training.
 
     Attributes:
@@ -79,7 +79,7 @@ def measure(server: Path, plant: Plant, seed: int) -> tuple[dict[str, Any], Righ
     packed = versions.installed_version(home).sheets.read_bytes()
     (generator,) = sheet_generation.unpack(packed).kinds.values()
     torch.set_num_threads(1)
-    trial = machine_trial.draw(_Workshop(seed), reading_map, _COUNT)
+    trial = machine_trial.draw(_BearingSimulator(seed), reading_map, _COUNT)
     rows = sheet_card.measure(generator.model, trial, machine_trial.MOSTLY_SOUND, EPSILON, seed)
     conditioned = [name for name in TREATMENTS if generator.ships[name] == "conditioned"]
     treatment = (conditioned or TREATMENTS)[-1]

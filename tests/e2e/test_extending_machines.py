@@ -80,7 +80,7 @@ class Machines:
         return len(self.figures)
 
 
-class Workshop:
+class SirenSimulator:
     kind, hidden_size = siren.KIND, 1
 
     def __init__(self, seed):
@@ -112,7 +112,7 @@ def siren(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.syspath_prepend(tmp_path)
     added = importlib.import_module("toy_machine.siren_simulation")
     monkeypatch.setitem(KINDS, "siren", added.siren.KIND)
-    monkeypatch.setitem(SIMULATORS, "siren", added.Workshop)
+    monkeypatch.setitem(SIMULATORS, "siren", added.SirenSimulator)
     yield added
     for name in [name for name in sys.modules if name.startswith("toy_machine")]:
         del sys.modules[name]
@@ -131,7 +131,7 @@ def test_networks_for_a_new_kind_are_trained_made_and_explained(siren: Any) -> N
     schedule = Schedule(steps=80, learning_rate=1e-2, average=0.9, evaluate_every=80)
     training.train(objective, schedule, lambda *_: None)
     judged = machine_pool.batch_of(
-        machine_pool.draw(siren.Workshop(7), 30), torch.Generator().manual_seed(1)
+        machine_pool.draw(siren.SirenSimulator(7), 30), torch.Generator().manual_seed(1)
     )
     view, model = judged.views["raw"], objective.model
     with torch.inference_mode():

@@ -64,8 +64,8 @@ def test_a_certificate_is_renewed_on_demand(server: ServerHome, plant: Plant) ->
     assert done["certificate_expires"] == certificate.expiry(plant.home)
     witness_once(plant)
     with Store.open(server) as store:
-        sight = troubles.sights(store, names=[plant.site])[plant.site]
-        assert sight.certificate == done["certificate_expires"]
+        status = troubles.site_statuses(store, names=[plant.site])[plant.site]
+        assert status.certificate == done["certificate_expires"]
 
 
 def test_a_session_that_outlives_its_certificate_renews_it(

@@ -44,7 +44,7 @@ from wg_server.store.sites import Store
 
 
 def wait_for_keys(server: ServerHome, *plants: Plant) -> None:
-    today = trust.of_today(server)
+    today = trust.current_pins(server)
 
     def follow() -> bool:
         pinned = [configuration.load(plant.home).server for plant in plants]

@@ -7,7 +7,7 @@ fleet listener recorded about it (``store.troubles``).
 
 from wg_server.store.campaigns import Task
 from wg_server.store.site import PRESENT_SECONDS
-from wg_server.store.troubles import Sight
+from wg_server.store.troubles import SiteStatus
 
 CERTIFICATE = "certificate-expired"
 NEVER = "never-connected"
@@ -16,30 +16,30 @@ SILENT = "no-answer"
 NOT_FETCHED = "not-fetched"
 
 
-def of_site(sight: Sight, current_time: float) -> tuple[str, float]:
+def of_site(status: SiteStatus, current_time: float) -> tuple[str, float]:
     """Return code and figure of a site's absence; the code is empty if the site is online.
 
     The figure is a Unix time, or for a wrong clock its error in seconds.
     """
-    if sight.certificate is not None and sight.certificate <= current_time:
-        return CERTIFICATE, sight.certificate
-    trouble = sight.trouble
+    if status.certificate is not None and status.certificate <= current_time:
+        return CERTIFICATE, status.certificate
+    trouble = status.trouble
     if trouble is not None and current_time - trouble.seen < PRESENT_SECONDS:
         return trouble.code, trouble.figure
-    if not sight.last_seen:
+    if not status.last_seen:
         return NEVER, 0.0
-    if current_time - sight.last_seen > PRESENT_SECONDS:
-        return AWAY, sight.last_seen
+    if current_time - status.last_seen > PRESENT_SECONDS:
+        return AWAY, status.last_seen
     return "", 0.0
 
 
-def of_overdue(task: Task, sight: Sight, current_time: float) -> tuple[str, float]:
+def of_overdue(task: Task, status: SiteStatus, current_time: float) -> tuple[str, float]:
     """Return code and figure of the reason why a site missed its deadline."""
-    code, figure = of_site(sight, current_time)
+    code, figure = of_site(status, current_time)
     if code:
         return code, figure
     if task.code:
         return task.code, 0.0  # the site's last answer, for instance a pending approval
     if task.state == "packaged":
         return NOT_FETCHED, task.asked
-    return (SILENT, task.asked) if task.asked else (AWAY, sight.last_seen)
+    return (SILENT, task.asked) if task.asked else (AWAY, status.last_seen)

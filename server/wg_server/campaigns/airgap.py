@@ -20,7 +20,7 @@ from wg_server.store.sites import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class MadePackage:
     """Result of making a package: its recipient, its release, and its size in bytes."""
 
     site: str
@@ -31,7 +31,7 @@ class Made:
 
 def generate_from_file(
     home: ServerHome, source: Path, out: Path, *, make_package: MakePackage = packaging.make_package
-) -> Made:
+) -> MadePackage:
     """Verify and store the release in ``source``, and write a package for its site to ``out``.
 
     Raises:
@@ -54,7 +54,7 @@ def generate_from_file(
     # The checkpoint tells the plant that its ledger was cosigned.
     package = weights_package.with_checkpoint(package, checkpoint)
     atomic.write_bytes(out, package)
-    return Made(
+    return MadePackage(
         site=stored_release.site,
         request_id=request_id,
         release_id=stored_release.release_id,

@@ -64,7 +64,7 @@ class ServerKeys:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exported:
+class SiteExport:
     """Contents of the export of one site.
 
     Attributes:
@@ -120,7 +120,7 @@ def server_keys(home: ServerHome) -> ServerKeys:
     )
 
 
-def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[Exported]:
+def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[SiteExport]:
     """Write a folder for auditors; see ``wg_core.ledger.auditor_record``.
 
     Args:
@@ -152,7 +152,7 @@ def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[Exported]:
             origins = [log.origin for log in record.logs]
             forks, refused_files = _write_forks(store, origins, folder / auditor_record.FORK_FOLDER)
             exports.append(
-                Exported(
+                SiteExport(
                     site=site.name,
                     files=_write_files(home, store, site, folder),
                     logs=len(record.logs),

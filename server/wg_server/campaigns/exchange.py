@@ -60,7 +60,7 @@ class _Flight:
     expires: float
 
 
-class Exchange:
+class MessageExchange:
     """Exchange of campaign messages with sites; opens a Flower run when it needs one."""
 
     def __init__(self, store: Store, state: FleetState, message_seconds: float) -> None:

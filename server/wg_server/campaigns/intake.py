@@ -25,7 +25,12 @@ from wg_core.wire import covered as covered_files
 from wg_core.wire.covered import CoveredStatement, CoveredStatistics
 from wg_core.wire.signing import PublicKey
 from wg_server.campaigns import plausibility
-from wg_server.campaigns.release import Recipient, Release, releasing, stating
+from wg_server.campaigns.release import (
+    Recipient,
+    Release,
+    recipient_of_release,
+    recipient_of_statement,
+)
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import WitnessPolicy
 from wg_server.store.releases import StoredRelease
@@ -41,7 +46,7 @@ Covered = CoveredStatistics | CoveredStatement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class QueryTerms:
     """Terms of a query that a release must meet: encoder, price and kind of statistics."""
 
     encoder: str
@@ -51,7 +56,7 @@ class Asked:
 
 
 def accept(
-    site: Site, data: bytes, terms: Asked, *, witness: Witness, current_time: float
+    site: Site, data: bytes, terms: QueryTerms, *, witness: Witness, current_time: float
 ) -> StoredRelease:
     """Verify a covered release of a site against the query that it answers.
 
@@ -124,7 +129,7 @@ def open_recipient(row: StoredRelease) -> Recipient:
     if row.epsilon == protocol.FREE:
         return stated_by(row)
     release = open_release(row)
-    return releasing(release.manifest, release)
+    return recipient_of_release(release.manifest, release)
 
 
 def stated_by(row: StoredRelease) -> Recipient:
@@ -197,11 +202,11 @@ def _decode(data: bytes) -> Covered:
 def _claimed_recipient(release: Covered) -> Recipient:
     """Return the plant that a file names, without verification."""
     if isinstance(release, CoveredStatistics):
-        return releasing(statistics_file.read_manifest(release.release))
+        return recipient_of_release(statistics_file.read_manifest(release.release))
     statement = entries.decode(release.entry, subject="statement entry")
     if not isinstance(statement, PublicStatement):
         raise VerificationError(f"statement entry: is a {statement.head.kind} entry")
-    return stating(statement)
+    return recipient_of_statement(statement)
 
 
 def _open(
@@ -216,9 +221,9 @@ def _open(
     if isinstance(covered_file, CoveredStatistics):
         key = signing.public_from_hex(site.signing_key)
         release = Release(*statistics_file.decode_release(covered_file.release, key))
-        plant = releasing(release.manifest, release)
+        plant = recipient_of_release(release.manifest, release)
     else:
-        plant = stating(verify.verify_statement(covered_file, **place))
+        plant = recipient_of_statement(verify.verify_statement(covered_file, **place))
     if plant.site != site.name:
         raise VerificationError(f"release of {site.name}: it names site {plant.site!r}")
     if isinstance(covered_file, CoveredStatistics):

@@ -67,7 +67,7 @@ class Packer:
         """True while all its threads run."""
         return all(thread.is_alive() for thread in self._threads)
 
-    def want(self, sites_by_campaign: Mapping[str, Iterable[str]]) -> None:
+    def request(self, sites_by_campaign: Mapping[str, Iterable[str]]) -> None:
         """Replace the requests: the sites of each campaign that need a package now."""
         with self._lock:
             requests = {

@@ -13,7 +13,7 @@ from wg_core.wire import canonical, fleet, protocol
 from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import Delivery, Receipt, StatisticsQuery
 from wg_server.campaigns import intake, schedule
-from wg_server.campaigns.intake import Asked
+from wg_server.campaigns.intake import QueryTerms
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign, Task
@@ -60,7 +60,7 @@ def collecting(store: Store, witness: Witness) -> Phase:
 
     def accept(campaign: Campaign, task: Task, site: Site, answer: Envelope) -> dict[str, Any]:
         _require(answer, "statistics")
-        terms = Asked(
+        terms = QueryTerms(
             encoder=campaign.encoder,
             epsilon=campaign.epsilon,
             delta=campaign.delta,

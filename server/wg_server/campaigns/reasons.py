@@ -12,7 +12,7 @@ from wg_server.campaigns import absence, intake, schedule
 from wg_server.campaigns.wording import Speaker
 from wg_server.store import troubles
 from wg_server.store.campaigns import NO_MACHINE, NO_NAMES, NOT_WORTH, OPEN_TASKS, Campaign, Task
-from wg_server.store.troubles import Sight
+from wg_server.store.troubles import SiteStatus
 
 GENERATOR = "generator"
 """Code of a campaign's end: its generator cannot be used."""
@@ -27,7 +27,11 @@ class Reason:
 
 
 def of_task(
-    campaign: Campaign, task: Task, sight: Sight, current_time: float, language: Code = ENGLISH.code
+    campaign: Campaign,
+    task: Task,
+    status: SiteStatus,
+    current_time: float,
+    language: Code = ENGLISH.code,
 ) -> Reason:
     """Return the reason for the status of a site's task.
 
@@ -40,7 +44,7 @@ def of_task(
             return Reason(say("paused"), say("do resume"))
         if campaign.state == "queued":
             return Reason(say("not begun"), say("do serve"))
-        return _under_way(say, campaign, task, sight, current_time)
+        return _under_way(say, campaign, task, status, current_time)
     if task.state == "delivered":
         return _reason_of_delivery(say, campaign, task, current_time)
     if task.code == NOT_WORTH:
@@ -51,15 +55,15 @@ def of_task(
         return Reason(say("no machine"), say("do machine"))
     if task.state == "cancelled":
         return Reason(say("cancelled" if campaign.state == "cancelled" else ""))
-    return _reason_of_end(say, task, sight, current_time)
+    return _reason_of_end(say, task, status, current_time)
 
 
-def of_site(sight: Sight, current_time: float, language: Code = ENGLISH.code) -> Reason:
+def of_site(status: SiteStatus, current_time: float, language: Code = ENGLISH.code) -> Reason:
     """Return the reason why an enrolled site is offline; empty if it is online or not enrolled."""
-    if sight.state != "enrolled":
+    if status.state != "enrolled":
         return Reason("")
     return _reason_of_absence(
-        Speaker(language), *absence.of_site(sight, current_time), current_time
+        Speaker(language), *absence.of_site(status, current_time), current_time
     ) or Reason("")
 
 
@@ -98,7 +102,7 @@ def of_campaign(campaign: Campaign, current_time: float, language: Code = ENGLIS
 
 
 def _under_way(
-    say: Speaker, campaign: Campaign, task: Task, sight: Sight, current_time: float
+    say: Speaker, campaign: Campaign, task: Task, status: SiteStatus, current_time: float
 ) -> Reason:
     if task.state == "released":
         return _reason_of_release(say, campaign, task, current_time)
@@ -111,7 +115,7 @@ def _under_way(
             else cause
         )
 
-    trouble = _reason_of_absence(say, *absence.of_site(sight, current_time), current_time)
+    trouble = _reason_of_absence(say, *absence.of_site(status, current_time), current_time)
     if trouble is not None:
         return Reason(with_time_left(trouble.why), trouble.do)
     if task.state == "packaged":
@@ -155,9 +159,9 @@ def _reason_of_delivery(
     return Reason(say("better now"))
 
 
-def _reason_of_end(say: Speaker, task: Task, sight: Sight, current_time: float) -> Reason:
+def _reason_of_end(say: Speaker, task: Task, status: SiteStatus, current_time: float) -> Reason:
     """Return the reason why a task was refused, failed or expired."""
-    if sight.state == "revoked":
+    if status.state == "revoked":
         return Reason(say("site revoked"), say("do revoked"))
     trouble = _reason_of_absence(say, task.code, task.figure, task.updated)
     if trouble is not None:

@@ -53,7 +53,7 @@ class Recipient:
         return self.release.statistics
 
 
-def releasing(manifest: StatisticsManifest, release: Release | None = None) -> Recipient:
+def recipient_of_release(manifest: StatisticsManifest, release: Release | None = None) -> Recipient:
     """Return the plant that a release's manifest names, with the opened release if given."""
     return Recipient(
         site=manifest.site,
@@ -64,7 +64,7 @@ def releasing(manifest: StatisticsManifest, release: Release | None = None) -> R
     )
 
 
-def stating(statement: PublicStatement) -> Recipient:
+def recipient_of_statement(statement: PublicStatement) -> Recipient:
     """Return the plant that made a public statement."""
     return Recipient(
         site=statement.site,

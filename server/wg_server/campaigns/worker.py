@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from wg_core import logs
 from wg_core.errors import ConfigError, InternalError, StorageError, WgError
 from wg_server.campaigns import absence, reasons, schedule
-from wg_server.campaigns.exchange import Ask, Exchange
+from wg_server.campaigns.exchange import Ask, MessageExchange
 from wg_server.campaigns.packaging import PACKAGE_LIFE, MakePackage
 from wg_server.campaigns.packer import Packer
 from wg_server.campaigns.phases import collecting, delivering
@@ -27,7 +27,7 @@ from wg_server.generator import versions
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store import operators, troubles
 from wg_server.store.campaigns import OPEN_TASKS, Campaign, Task
-from wg_server.store.database import Holder
+from wg_server.store.database import ServingLock
 from wg_server.store.operators import Actor
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.site import Site
@@ -55,17 +55,17 @@ class CampaignWorker:
         state: FleetState,
         witness: Witness,
         makers: Sequence[MakePackage],
-        holder: Holder | None,
+        serving_lock: ServingLock | None,
     ) -> None:
         self._home = home
         self._config = config
         self._store = store
         self._queue = CampaignQueue(store.engine)
-        self._exchange = Exchange(store, state, config.message_seconds)
+        self._exchange = MessageExchange(store, state, config.message_seconds)
         self._packer = Packer(home, store, makers)
         phases = collecting(store, witness), delivering(home)
         self._phases = {phase.state: phase for phase in phases}
-        self._holder = holder  # None: another process leads, this one only carries messages
+        self._serving_lock = serving_lock  # None: another process leads
         self._held = True
         self._failures: Counter[str] = Counter()
         self._news = self._unsent = False
@@ -121,7 +121,7 @@ class CampaignWorker:
                 return
 
     def _hang_up(self) -> None:
-        self._packer.want({})
+        self._packer.request({})
         try:
             self._exchange.close()
         except Exception:  # closing the run may fail, too
@@ -168,9 +168,9 @@ class CampaignWorker:
 
     def _holds(self) -> bool:
         """Return whether this process still serves the store; log a change."""
-        if self._holder is None:
+        if self._serving_lock is None:
             return True
-        holds = self._holder.holds()
+        holds = self._serving_lock.holds()
         if holds != self._held:
             log.warning("the store is %s", "ours again" if holds else "served by another process")
             self._held = holds
@@ -208,13 +208,13 @@ class CampaignWorker:
                 for task in campaign.tasks
                 if task.state in self._phases and task.site in sites
             ]
-        if self._holder is not None:
-            self._packer.want(packages_due)
+        if self._serving_lock is not None:
+            self._packer.request(packages_due)
         return asks
 
     def _current_campaign(self, campaign_id: str, sites: Mapping[str, Site]) -> Campaign | None:
         """Return a campaign if it is running; the leading process advances it first."""
-        if self._holder is not None:
+        if self._serving_lock is not None:
             return self._advance(campaign_id, sites)
         try:
             campaign = self._queue.show(campaign_id)
@@ -226,7 +226,7 @@ class CampaignWorker:
         """Count a failure of a campaign, and end the campaign after several."""
         work_tries = 5
         self._failures[campaign_id] += 1
-        if self._holder is None:
+        if self._serving_lock is None:
             return
         if self._failures[campaign_id] >= work_tries:
             del self._failures[campaign_id]
@@ -279,9 +279,9 @@ class CampaignWorker:
 
     def _expire(self, campaign: Campaign, late: list[Task], current_time: float) -> None:
         """Mark overdue tasks as expired, with the reason."""
-        sights = troubles.sights(self._store, campaign=campaign.id)
+        statuses = troubles.site_statuses(self._store, campaign=campaign.id)
         for task in late:
-            code, figure = absence.of_overdue(task, sights[task.site], current_time)
+            code, figure = absence.of_overdue(task, statuses[task.site], current_time)
             log.warning("campaign %s: %s is left out: %s", campaign.id, task.site, code)
             self._queue.update(campaign.id, task.site, state="expired", code=code, figure=figure)
 

@@ -250,7 +250,7 @@ def _show(store: Store, campaign: Campaign, as_json: bool) -> None:
     if as_json:
         cli.emit(_document(store, campaign))
         return
-    current_time, sights = time.time(), troubles.sights(store, campaign=campaign.id)
+    current_time, statuses = time.time(), troubles.site_statuses(store, campaign=campaign.id)
     code = current().code
     summary = reasons.of_campaign(campaign, current_time, code)
     cli.say(
@@ -262,20 +262,20 @@ def _show(store: Store, campaign: Campaign, as_json: bool) -> None:
         )
     )
     for task in campaign.tasks:
-        reason = reasons.of_task(campaign, task, sights[task.site], current_time, code)
+        reason = reasons.of_task(campaign, task, statuses[task.site], current_time, code)
         cli.say(f"  {task.site:24} {task.state:10} {reason.why}".rstrip())
         if reason.do:
             cli.say(text("  {space:35} do: {do}", space="", do=reason.do))
 
 
 def _document(store: Store, campaign: Campaign) -> Mapping[str, object]:
-    current_time, sights = time.time(), troubles.sights(store, campaign=campaign.id)
+    current_time, statuses = time.time(), troubles.site_statuses(store, campaign=campaign.id)
     document: dict[str, object] = dict(canonical.to_builtins(campaign))
     del document["tasks"], document["counted"]
     document["summary"] = reasons.of_campaign(campaign, current_time)
     sites = document["sites"] = []
     for task in campaign.tasks:
-        reason = reasons.of_task(campaign, task, sights[task.site], current_time)
+        reason = reasons.of_task(campaign, task, statuses[task.site], current_time)
         end = schedule.deadline(campaign, task)
         sites.append(
             {**canonical.to_builtins(task), "deadline": end, "why": reason.why, "do": reason.do}

@@ -82,22 +82,22 @@ def sites(home: ServerHome, as_json: bool) -> None:
 
 def _documents(home: ServerHome, store: Store, code: Code) -> Iterator[Mapping[str, Any]]:
     """Yield the ``--json`` document of each site, with reasons in a language."""
-    current_time, laggards = time.time(), trust.left_behind(home, store)
+    current_time, laggards = time.time(), trust.lagging_sites(home, store)
     forked_origins = {origin for origin, *_ in store.evidence()}
     quarantine_counts = Counter(note.site for note in quarantine.notes(store.engine, "quarantined"))
     for page in store.pages():
         names = [site.name for site in page]
-        sights = troubles.sights(store, names=names)
+        statuses = troubles.site_statuses(store, names=names)
         successions = succession.of_sites(page, store.logs(names))
         for site in page:
-            absence = reasons.of_site(sights[site.name], current_time, code)
+            absence = reasons.of_site(statuses[site.name], current_time, code)
             behind = reasons.of_keys(laggards[site.name], code) if site.name in laggards else None
             yield {
                 "site": site.name,
                 "state": site.state,
                 "enrolled": site.enrolled or None,
                 "last_seen": site.last_seen or None,
-                "certificate_expires": sights[site.name].certificate,
+                "certificate_expires": statuses[site.name].certificate,
                 "ledger_origin": site.ledger_origin,
                 "ledger_fork": site.ledger_origin in forked_origins,
                 "ledger_succession": successions.get(site.name),

@@ -10,7 +10,7 @@ from wg_core.errors import ConfigError
 from wg_core.wire import protocol
 from wg_server.campaigns import starting
 from wg_server.campaigns.starting import Order, start
-from wg_server.console.web import Form, NotFound, Visit, field
+from wg_server.console.web import Form, NotFound, PageContext, field
 from wg_server.fleet.enrolment import make_token
 from wg_server.generator import versions
 from wg_server.store import quarantine
@@ -22,41 +22,41 @@ from wg_server.store.releases import Standing
 HOURS_LIMIT = 24 * 365  # Longest duration in a form, in hours
 
 
-def invite(visit: Visit, form: Form) -> Response:
+def invite(context: PageContext, form: Form) -> Response:
     """Create a join token, and show it once."""
     name = protocol.check_site_name(field(form, "site").strip())
     seconds = _hours(form, "hours") or 3600.0
     again = bool(field(form, "again"))
-    home, store = visit.source.home, visit.source.store
-    with record_action(store, visit.session.actor, "enroll", name, "again" if again else ""):
+    home, store = context.source.home, context.source.store
+    with record_action(store, context.session.actor, "enroll", name, "again" if again else ""):
         token = make_token(home, store, name, seconds, replace=again)
-    return visit.render("invited", token=token, word=protocol.encode_token(token))
+    return context.render("invited", token=token, word=protocol.encode_token(token))
 
 
-def revoke(visit: Visit, form: Form) -> Response:
+def revoke(context: PageContext, form: Form) -> Response:
     """Revoke a site if its name was typed as confirmation."""
-    name = protocol.check_site_name(visit.request.path_params["site"])
+    name = protocol.check_site_name(context.request.path_params["site"])
     _check_confirmation(form, name)
-    store = visit.source.store
-    with record_action(store, visit.session.actor, "revoke", name):
+    store = context.source.store
+    with record_action(store, context.session.actor, "revoke", name):
         store.revoke(name, time.time())
-    return visit.confirm(f"/sites/{name}", "revoke")
+    return context.confirmation(f"/sites/{name}", "revoke")
 
 
-def judge(visit: Visit, form: Form) -> Response:
+def judge(context: PageContext, form: Form) -> Response:
     """Accept or reject a release."""
-    release_id = protocol.check_release_id(visit.request.path_params["id"])
-    word = visit.request.path_params["word"]
+    release_id = protocol.check_release_id(context.request.path_params["id"])
+    word = context.request.path_params["word"]
     if word not in _STANDINGS:
         raise NotFound(word)
     standing, action = _STANDINGS[word]
-    store = visit.source.store
-    with record_action(store, visit.session.actor, action, release_id):
+    store = context.source.store
+    with record_action(store, context.session.actor, action, release_id):
         quarantine.judge(store.engine, release_id, standing)
-    return visit.confirm(f"/sites/{store.release(release_id).site}", word)
+    return context.confirmation(f"/sites/{store.release(release_id).site}", word)
 
 
-def start_campaign(visit: Visit, form: Form) -> Response:
+def start_campaign(context: PageContext, form: Form) -> Response:
     """Queue a campaign."""
     minimum = field(form, "min_sites").strip()
     grace = field(form, "grace_minutes").strip()
@@ -71,16 +71,16 @@ def start_campaign(visit: Visit, form: Form) -> Response:
         grace_seconds=_bounded_amount(grace, "grace_minutes") * 60 if grace else GRACE_SECONDS,
         asks_unshared="unshared" in form,
     )
-    home, store = visit.source.home, visit.source.store
-    with record_action(store, visit.session.actor, "campaign start", order.id, order.summary):
+    home, store = context.source.home, context.source.store
+    with record_action(store, context.session.actor, "campaign start", order.id, order.summary):
         start(home, store, order)
-    return visit.confirm(f"/campaigns/{order.id}", "start")
+    return context.confirmation(f"/campaigns/{order.id}", "start")
 
 
-def change_campaign(visit: Visit, form: Form) -> Response:
+def change_campaign(context: PageContext, form: Form) -> Response:
     """Pause, resume or cancel a campaign."""
-    campaign_id, word = visit.request.path_params["id"], visit.request.path_params["word"]
-    queue = CampaignQueue(visit.source.store.engine)
+    campaign_id, word = context.request.path_params["id"], context.request.path_params["word"]
+    queue = CampaignQueue(context.source.store.engine)
     changes: dict[str, Callable[[str], Campaign]] = {
         "pause": queue.pause,
         "resume": queue.resume,
@@ -89,29 +89,29 @@ def change_campaign(visit: Visit, form: Form) -> Response:
     if word not in changes:
         raise NotFound(word)
     stored_id = queue.show(campaign_id).id
-    with record_action(visit.source.store, visit.session.actor, f"campaign {word}", stored_id):
+    with record_action(context.source.store, context.session.actor, f"campaign {word}", stored_id):
         changes[word](stored_id)
-    return visit.confirm(f"/campaigns/{stored_id}", word)
+    return context.confirmation(f"/campaigns/{stored_id}", word)
 
 
-def retry(visit: Visit, form: Form) -> Response:
+def retry(context: PageContext, form: Form) -> Response:
     """Retry one site of a campaign."""
-    home, store = visit.source.home, visit.source.store
-    campaign_id = CampaignQueue(store.engine).show(visit.request.path_params["id"]).id
+    home, store = context.source.home, context.source.store
+    campaign_id = CampaignQueue(store.engine).show(context.request.path_params["id"]).id
     name = protocol.check_site_name(field(form, "site"))
-    with record_action(store, visit.session.actor, "campaign retry", campaign_id, name):
+    with record_action(store, context.session.actor, "campaign retry", campaign_id, name):
         starting.retry(home, store, campaign_id, name)
-    return visit.confirm(f"/campaigns/{campaign_id}", "retry")
+    return context.confirmation(f"/campaigns/{campaign_id}", "retry")
 
 
-def use_generator(visit: Visit, form: Form) -> Response:
+def use_generator(context: PageContext, form: Form) -> Response:
     """Install a generator if its id was typed as confirmation."""
-    home, store = visit.source.home, visit.source.store
+    home, store = context.source.home, context.source.store
     version = versions.find(home, field(form, "id"))
     _check_confirmation(form, version.id[: versions.SHORT_ID])
-    with record_action(store, visit.session.actor, "generator use", version.id):
+    with record_action(store, context.session.actor, "generator use", version.id):
         versions.use(home, version)
-    return visit.confirm("/generator", "use")
+    return context.confirmation("/generator", "use")
 
 
 _STANDINGS: dict[str, tuple[Standing, str]] = {

@@ -37,7 +37,7 @@ def console_routes(source: Source) -> list[BaseRoute]:
         "/campaigns/{id}": pages.campaign,
         "/generator": pages.generator,
         "/audit": pages.audit,
-        "/help": lambda visit: visit.render("help"),
+        "/help": lambda context: context.render("help"),
     }
     posts = {
         "/logout": console.logout,

@@ -74,11 +74,11 @@ def _of_the_log(language: Code) -> Language:
 
 
 def choose_language(choice: str | None, accept_header: str) -> Code:
-    """The language of a page.
+    """Return the language of a page.
 
     Args:
-        choice: What the reader chose once, if anything.
-        accept_header: The browser's ``Accept-Language``.
+        choice: Language that the reader chose earlier, or None.
+        accept_header: The browser's ``Accept-Language`` header.
     """
     first_language = accept_header.split(",")[0].strip().lower()
     matches = [code for code in CODES if code == choice]

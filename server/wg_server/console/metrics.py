@@ -178,13 +178,20 @@ class _Scraped(Collector):
                 [s.name for s in page],
                 [s for s in page if s.state == "enrolled"],
             )
-            online, sights = self._online(enrolled_sites), troubles.sights(self._store, names=names)
+            online, statuses = (
+                self._online(enrolled_sites),
+                troubles.site_statuses(self._store, names=names),
+            )
             states.update(site.state for site in page)
             connected_count += len(online)
             successions = succession.of_sites(page, self._store.logs(names))
             unknown += list(successions.values()).count(BUDGET_UNKNOWN)
             for s in enrolled_sites:
-                values = s.name in online, max(s.last_seen, s.enrolled), sights[s.name].certificate
+                values = (
+                    s.name in online,
+                    max(s.last_seen, s.enrolled),
+                    statuses[s.name].certificate,
+                )
                 for gauge, value in zip(per_site, values, strict=True):
                     gauge.add_sample(gauge.name, {"site": s.name}, float(value or 0))
         yield _gauge("nodes_online", "Nodes that are connected.", [({}, connected_count)])

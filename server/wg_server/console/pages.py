@@ -17,7 +17,7 @@ from wg_core.wire.protocol import check_site_name
 from wg_server.campaigns import auditors, starting
 from wg_server.console import views
 from wg_server.console.views import Alert, SiteRow
-from wg_server.console.web import NotFound, Visit
+from wg_server.console.web import NotFound, PageContext
 from wg_server.generator import versions
 from wg_server.generator.checks import read_checks
 from wg_server.generator.evaluation.scores import ALONE, COMPLETED
@@ -33,9 +33,9 @@ _OF_FAMILIES = (*_FIGURES, "epsilon", "delta")
 """Figures of the model card on each of the operator's families."""
 
 
-def overview(visit: Visit) -> Response:
+def overview(context: PageContext) -> Response:
     """Show alerts and overall figures."""
-    source, speech, current_time = visit.source, visit.speech, time.time()
+    source, speech, current_time = context.source, context.speech, time.time()
     newest = views.campaign_rows(source, speech, current_time)
     figures: Counter[str] = Counter()
 
@@ -49,9 +49,9 @@ def overview(visit: Visit) -> Response:
 
     alerts = views.alerts(source, speech, rows(), newest)
     backup = LastBackup.load(source.home)
-    return visit.render(
+    return context.render(
         "overview",
-        alerts=[*_of_generator(visit), *alerts],
+        alerts=[*_of_generator(context), *alerts],
         enrolled=figures["enrolled"],
         online=figures["online"],
         releases=figures["releases"],
@@ -61,102 +61,104 @@ def overview(visit: Visit) -> Response:
     )
 
 
-def sites(visit: Visit) -> Response:
+def sites(context: PageContext) -> Response:
     """Show a page of the list of sites."""
-    match = visit.request.query_params.get("find", "")[:63]
-    offset = _number(visit.request.query_params.get("from", "0"))
-    store = visit.source.store
+    match = context.request.query_params.get("find", "")[:63]
+    offset = _number(context.request.query_params.get("from", "0"))
+    store = context.source.store
     page, count = store.matches(match, offset=offset, rows=views.PAGE)
     rows = [
         replace(row, budget=views.budget_of(store, row.site.name))
-        for row in views.sites(visit.source, visit.speech, time.time(), page)
+        for row in views.sites(context.source, context.speech, time.time(), page)
     ]
-    return visit.render("sites", rows=rows, match=match, first=offset, count=count, step=views.PAGE)
+    return context.render(
+        "sites", rows=rows, match=match, first=offset, count=count, step=views.PAGE
+    )
 
 
-def site(visit: Visit) -> Response:
+def site(context: PageContext) -> Response:
     """Show one site with its status and the possible actions."""
-    name = visit.request.path_params["site"]
-    store = visit.source.store
-    [row] = views.sites(visit.source, visit.speech, time.time(), [_site(visit)])
+    name = context.request.path_params["site"]
+    store = context.source.store
+    [row] = views.sites(context.source, context.speech, time.time(), [_site(context)])
     notes = [note for note in quarantine.notes(store.engine, "quarantined") if note.site == name]
-    return visit.render("site", row=replace(row, budget=views.budget_of(store, name)), held=notes)
+    return context.render("site", row=replace(row, budget=views.budget_of(store, name)), held=notes)
 
 
-def _site(visit: Visit) -> Site:
+def _site(context: PageContext) -> Site:
     """Return the site that a page is about."""
     try:
-        return visit.source.store.site(visit.request.path_params["site"])
+        return context.source.store.site(context.request.path_params["site"])
     except ConfigError as error:
         raise NotFound(str(error)) from error
 
 
-def evidence(visit: Visit) -> Response:
+def evidence(context: PageContext) -> Response:
     """Send the auditor's export of one site as a ZIP archive; see ``wg-server export``."""
-    name = _site(visit).name
+    name = _site(context).name
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "evidence"
-        auditors.export(visit.source.home, out, [name])
+        auditors.export(context.source.home, out, [name])
         archive = shutil.make_archive(str(Path(folder) / "archive"), "zip", out)
         data = Path(archive).read_bytes()
     headers = {"content-disposition": f'attachment; filename="evidence-{name}.zip"'}
     return Response(data, media_type="application/zip", headers=headers)
 
 
-def campaigns(visit: Visit) -> Response:
+def campaigns(context: PageContext) -> Response:
     """Show the newest campaigns."""
-    rows = views.campaign_rows(visit.source, visit.speech, time.time())
-    return visit.render("campaigns", rows=rows)
+    rows = views.campaign_rows(context.source, context.speech, time.time())
+    return context.render("campaigns", rows=rows)
 
 
-def campaign(visit: Visit) -> Response:
+def campaign(context: PageContext) -> Response:
     """Show one campaign: each site with its reason, and the possible actions."""
     current_time = time.time()
     try:
-        stored_campaign = CampaignQueue(visit.source.store.engine).show(
-            visit.request.path_params["id"]
+        stored_campaign = CampaignQueue(context.source.store.engine).show(
+            context.request.path_params["id"]
         )
     except ConfigError as error:
         raise NotFound(str(error)) from error
-    return visit.render(
+    return context.render(
         "campaign",
-        row=views.campaign_row(visit.speech, stored_campaign, current_time),
-        parts_of=views.parts(visit.source, visit.speech, stored_campaign, current_time),
+        row=views.campaign_row(context.speech, stored_campaign, current_time),
+        parts_of=views.parts(context.source, context.speech, stored_campaign, current_time),
         retried=RETRIED,
     )
 
 
-def new_campaign(visit: Visit) -> Response:
+def new_campaign(context: PageContext) -> Response:
     """Show the form for a new campaign."""
-    enrolled_names = [row.name for row in visit.source.store.sites("enrolled")]
+    enrolled_names = [row.name for row in context.source.store.sites("enrolled")]
     hours = starting.DEADLINE // datetime.timedelta(hours=1)
-    return visit.render("new_campaign", sites=enrolled_names, hours=hours)
+    return context.render("new_campaign", sites=enrolled_names, hours=hours)
 
 
-def generator(visit: Visit) -> Response:
+def generator(context: PageContext) -> Response:
     """Show the model cards of the generators."""
-    return visit.render("generator", versions=_versions(visit))
+    return context.render("generator", versions=_versions(context))
 
 
-def audit(visit: Visit) -> Response:
+def audit(context: PageContext) -> Response:
     """Show the log of operators' actions."""
-    before = visit.request.query_params.get("before")
-    rows, older = views.log_page(visit.source, _number(before) if before else None)
-    newest = operators.entries(visit.source.store, limit=1)
-    return visit.render(
+    before = context.request.query_params.get("before")
+    rows, older = views.log_page(context.source, _number(before) if before else None)
+    newest = operators.entries(context.source.store, limit=1)
+    return context.render(
         "audit",
         rows=rows,
         older=older,
         before=before,
-        broken=operators.broken_at(visit.source.store),
+        broken=operators.broken_at(context.source.store),
         digest=newest[0].digest if newest else "",
         link=_link_of,
     )
 
 
-def _of_generator(visit: Visit) -> list[Alert]:
+def _of_generator(context: PageContext) -> list[Alert]:
     """Return the alerts that keep campaigns from being started."""
-    home, speech = visit.source.home, visit.speech
+    home, speech = context.source.home, context.speech
     if not home.encoder.is_file():
         return [Alert("bad", speech("alert no zoo"), "/generator")]
     try:
@@ -167,14 +169,14 @@ def _of_generator(visit: Visit) -> list[Alert]:
     return []
 
 
-def _versions(visit: Visit) -> list[Mapping[str, Any]]:
+def _versions(context: PageContext) -> list[Mapping[str, Any]]:
     """List the generators for the page, the installed one first."""
-    home = visit.source.home
+    home = context.source.home
     try:
         installation = versions.pointer(home)
     except WgError:
         installation = Pointer()
-    in_use = CampaignQueue(visit.source.store.engine).generators()
+    in_use = CampaignQueue(context.source.store.engine).generators()
     rows = [
         {
             "id": version.id,

@@ -73,7 +73,7 @@ class Sessions:
 
     def login(self, token: str) -> tuple[str, Session] | None:
         """Start a session with an operator's token; return its cookie and the session, or None."""
-        operator = operators.of_token(self._store, token)
+        operator = operators.operator_of_token(self._store, token)
         return None if operator is None else self.begin(operator, token_sha256=hash_secret(token))
 
     def begin(
@@ -110,7 +110,7 @@ class Sessions:
                 session.used = current_time
                 self._by_hash.move_to_end(key)
         digest = session._token_sha256
-        if digest and operators.of_hash(self._store, digest) != session.operator:
+        if digest and operators.operator_of_hash(self._store, digest) != session.operator:
             self.logout(cookie)
             return None
         return session

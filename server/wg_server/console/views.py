@@ -107,7 +107,7 @@ def sites(
 ) -> list[SiteRow]:
     """Build the rows of some sites, without their budgets."""
     store, names = source.store, [site.name for site in page]
-    sights = troubles.sights(store, names=names)
+    statuses = troubles.site_statuses(store, names=names)
     forked_origins = {origin for origin, *_ in store.evidence()}
     successions = succession.of_sites(page, store.logs(names))
     quarantine_counts = Counter(note.site for note in quarantine.notes(store.engine, "quarantined"))
@@ -117,8 +117,8 @@ def sites(
         SiteRow(
             site=site,
             online=site.name in online,
-            away=reasons.of_site(sights[site.name], current_time, speech.language),
-            certificate=sights[site.name].certificate,
+            away=reasons.of_site(statuses[site.name], current_time, speech.language),
+            certificate=statuses[site.name].certificate,
             forked=site.ledger_origin in forked_origins,
             budget_unknown=successions.get(site.name) == BUDGET_UNKNOWN,
             quarantined=quarantine_counts[site.name],
@@ -160,11 +160,11 @@ def campaign_row(speech: Speech, campaign: Campaign, current_time: float) -> Cam
 
 def parts(source: Source, speech: Speech, campaign: Campaign, current_time: float) -> list[PartRow]:
     """Return the tasks of a campaign, sorted by site."""
-    sights = troubles.sights(source.store, campaign=campaign.id)
+    statuses = troubles.site_statuses(source.store, campaign=campaign.id)
     return [
         PartRow(
             task,
-            reasons.of_task(campaign, task, sights[task.site], current_time, speech.language),
+            reasons.of_task(campaign, task, statuses[task.site], current_time, speech.language),
             schedule.deadline(campaign, task),
         )
         for task in campaign.tasks
@@ -223,7 +223,7 @@ def _of_sites(
     # A certificate that expires within this time, or a quarter of its life, was not renewed.
     soon_seconds = 7 * 86400.0
     entries, soon = [], min(soon_seconds, pki.CLIENT_LIFE.total_seconds() / 4)
-    behind = trust.left_behind(source.home, source.store)
+    behind = trust.lagging_sites(source.home, source.store)
     for row in rows:
         name, link = row.site.name, f"/sites/{row.site.name}"
         if name in behind:

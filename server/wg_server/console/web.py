@@ -107,7 +107,7 @@ class Shield(Guard):
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class PageContext:
     """Request of a logged-in operator."""
 
     request: Request
@@ -126,7 +126,7 @@ class Visit:
             self.request, self.speech, page, status, session=self.session, **values
         )
 
-    def confirm(self, path: str, action: str) -> Response:
+    def confirmation(self, path: str, action: str) -> Response:
         """Redirect to a page that confirms an action."""
         return RedirectResponse(f"{ROOT}{path}?did={action}", 303)
 
@@ -153,19 +153,19 @@ class Console:
             lstrip_blocks=True,
         )
 
-    def page(self, show: Callable[[Visit], Response]) -> Callable[[Request], Response]:
+    def page(self, show: Callable[[PageContext], Response]) -> Callable[[Request], Response]:
         """Return an endpoint that shows a page to logged-in users."""
 
         def endpoint(request: Request) -> Response:
             session = self._session(request)
             if session is None:
                 return RedirectResponse(f"{ROOT}/login", 303)
-            visit = Visit(request, session, self.speech(request), self)
-            return self._run_guarded(visit, lambda: show(visit))
+            context = PageContext(request, session, self.speech(request), self)
+            return self._run_guarded(context, lambda: show(context))
 
         return endpoint
 
-    def form(self, act: Callable[[Visit, Form], Response]) -> Callable[[Request], Any]:
+    def form(self, act: Callable[[PageContext, Form], Response]) -> Callable[[Request], Any]:
         """Return an endpoint that runs a form's action for logged-in operators."""
 
         def judge(request: Request, form: Form) -> Response:
@@ -179,8 +179,8 @@ class Console:
             if session.role == "viewer" and act != self.logout:
                 detail = speech("viewer")
                 return self.fail(request, speech, 403, detail, session=session)
-            visit = Visit(request, session, speech, self)
-            return self._run_guarded(visit, lambda: act(visit, form))
+            context = PageContext(request, session, speech, self)
+            return self._run_guarded(context, lambda: act(context, form))
 
         async def endpoint(request: Request) -> Response:
             form = _parse(await request.body())
@@ -269,9 +269,9 @@ class Console:
     def _callback(self, request: Request) -> str:
         return f"{self._origin or 'http://' + request.headers['host']}{ROOT}/signed-on"
 
-    def logout(self, visit: Visit, form: Form) -> Response:
+    def logout(self, context: PageContext, form: Form) -> Response:
         """End the session."""
-        self.sessions.logout(visit.request.cookies.get(self._cookie, ""))
+        self.sessions.logout(context.request.cookies.get(self._cookie, ""))
         response = RedirectResponse(f"{ROOT}/login", 303)
         response.delete_cookie(self._cookie, path="/" if self._secure else ROOT)
         return response
@@ -351,7 +351,7 @@ class Console:
             return True
         return origin == f"http://{request.headers.get('host', '')}"
 
-    def _run_guarded(self, visit: Visit, work: Callable[[], Response]) -> Response:
+    def _run_guarded(self, context: PageContext, work: Callable[[], Response]) -> Response:
         """Run the work, and answer an error with a page rather than a traceback."""
         try:
             return work()
@@ -364,8 +364,8 @@ class Console:
             status, detail = 404, ""
         except WgError as error:
             status = 400 if isinstance(error, DecodeError) else 409
-            detail = visit.speech.error(str(error))
-        return self.fail(visit.request, visit.speech, status, detail, session=visit.session)
+            detail = context.speech.error(str(error))
+        return self.fail(context.request, context.speech, status, detail, session=context.session)
 
 
 class NotFound(WgError):

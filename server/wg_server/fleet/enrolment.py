@@ -27,7 +27,7 @@ from wg_core.ledger.witness import WitnessRefused
 from wg_core.wire import canonical, protocol, signing
 from wg_core.wire.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
 from wg_server.fleet import trust
-from wg_server.fleet.guards import BodyLimit, Unavailable
+from wg_server.fleet.guards import BodyLimit, StorageGuard
 from wg_server.fleet.tries import Tries, network_of
 from wg_server.fleet.witness import Witness
 from wg_server.site import pki
@@ -120,7 +120,9 @@ class Enrolment:
                 )
         except WitnessRefused as error:
             raise RefusedError(f"enrolment: ledger: {error}") from error
-        self._store.note_pins(request.site, canonical.encode(trust.of_today(self._home)).decode())
+        self._store.note_pins(
+            request.site, canonical.encode(trust.current_pins(self._home)).decode()
+        )
         log.info("enrolled %s", request.site)
         return self._reply(certificate_pem, witness, cosignature)
 
@@ -179,7 +181,7 @@ class Enrolment:
                 Route(CA_PATH, ca, methods=["GET"]),
                 Route(protocol.ENROL_PATH, enrol, methods=["POST"]),
             ],
-            middleware=[Middleware(Unavailable), Middleware(_EnrolmentLimit, store=self._store)],
+            middleware=[Middleware(StorageGuard), Middleware(_EnrolmentLimit, store=self._store)],
         )
 
 

@@ -58,7 +58,7 @@ class Guard(ABC):
         """Refuse a request, or pass it on."""
 
 
-class Unavailable(Guard):
+class StorageGuard(Guard):
     """Answers 503 with Retry-After while the disk or the database cannot be read or written."""
 
     async def _judge(

@@ -40,7 +40,7 @@ def handovers(home: ServerHome) -> tuple[Handover, ...]:
     return canonical.decode(tuple[Handover, ...], data, subject=str(path))
 
 
-def of_today(home: ServerHome) -> Pins:
+def current_pins(home: ServerHome) -> Pins:
     """Return the pins of a plant that has followed every change."""
     packages, witness = (
         signing.public_bytes(signing.load(path)).hex() for _, _, path in keys(home)
@@ -60,14 +60,14 @@ def answer(home: ServerHome, store: Store, site: str, data: bytes) -> Trust:
     certificates = [pki.load_certificate(home.ca_cert), *pki.links(home)]
     return Trust(
         authority="".join(map(pki.to_pem, certificates)),
-        pins=of_today(home),
+        pins=current_pins(home),
         handovers=handovers(home),
     )
 
 
-def left_behind(home: ServerHome, store: Store) -> dict[str, bool]:
+def lagging_sites(home: ServerHome, store: Store) -> dict[str, bool]:
     """Return each enrolled site that has not followed a change yet, and whether it still can."""
-    today, links = of_today(home), handovers(home)
+    today, links = current_pins(home), handovers(home)
     names = {use: name for use, name, _ in keys(home)}
     laggards = {}
     for site in store.sites("enrolled"):

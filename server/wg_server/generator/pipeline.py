@@ -42,7 +42,7 @@ from wg_server.generator.weights import (
 )
 from wg_server.generator.weights.head_package import Parts, pack
 from wg_server.generator.weights.machine_networks import Sizes
-from wg_server.generator.weights.machine_training import Draws, MachineObjective, workshop
+from wg_server.generator.weights.machine_training import Draws, MachineObjective, machine_simulator
 from wg_server.generator.weights.process_simulation import PROCESS_SIMULATORS
 from wg_server.generator.weights.sensor_network import SensorNetwork
 from wg_server.generator.weights.sensor_training import SensorObjective
@@ -183,7 +183,9 @@ class _Pipeline:
         objective = MachineObjective(kind, reading_map, Sizes(), draws, seed)
         state = training.train(objective, Schedule(steps=self.plan.machine_steps), progress)
         progress(self.plan.machine_steps, "writing the card")
-        trial = machine_trial.draw(workshop(kind, seed, Stream.SHEET_TEST), reading_map, draws.test)
+        trial = machine_trial.draw(
+            machine_simulator(kind, seed, Stream.SHEET_TEST), reading_map, draws.test
+        )
         generator, card = sheet_card.judge(objective.model, trial, seed)
         return generator, {"training": asdict(state), **card}
 

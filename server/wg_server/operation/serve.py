@@ -33,14 +33,14 @@ from wg_server.fleet.certificates import Certificates
 from wg_server.fleet.door import CONNECTIONS
 from wg_server.fleet.endpoints import routes
 from wg_server.fleet.enrolment import Enrolment
-from wg_server.fleet.guards import BodyBudget, BodyLimit, Identify, RateLimit, Unavailable
+from wg_server.fleet.guards import BodyBudget, BodyLimit, Identify, RateLimit, StorageGuard
 from wg_server.fleet.listener import Listener, server_context
 from wg_server.fleet.watch import Watch
 from wg_server.fleet.witness import Witness
 from wg_server.generator import versions
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.site.recovery import Recovery
-from wg_server.store.database import Holder
+from wg_server.store.database import ServingLock
 from wg_server.store.site import PRESENT_SECONDS, Site
 from wg_server.store.sites import Store
 
@@ -83,11 +83,11 @@ def serve(
     with ExitStack() as stack:
         stack.enter_context(_hold_beside(home, beside) if beside else only_one(home))
         store = stack.enter_context(Store.open(home))
-        holder = None if beside else stack.enter_context(Holder(store.engine))
+        serving_lock = None if beside else stack.enter_context(ServingLock(store.engine))
         witness = Witness.of(home, store)
         state = FleetState()
         makers = [make_package] if make_package else [MakingProcess() for _ in range(PROCESSES)]
-        worker = CampaignWorker(home, config, store, state, witness, makers, holder)
+        worker = CampaignWorker(home, config, store, state, witness, makers, serving_lock)
         probes = probes_of(home, store, lambda: worker.alive)
         metrics = Metrics(home, store, probes, state.online)
         stack.enter_context(_observe_log(metrics.handler()))
@@ -201,7 +201,7 @@ def fleet_app(
         redoc_url=None,
         openapi_url=None,
         middleware=[
-            Middleware(Unavailable),
+            Middleware(StorageGuard),
             Middleware(BodyLimit, limit=BODY_LIMIT),
             Middleware(Identify, store=store, recovery=Recovery.load(home)),
             Middleware(Watch, store=store),

@@ -65,7 +65,7 @@ def authority_certificate(
     """Sign a CA certificate for ``key``: a root, or a link from an earlier root to the next one.
 
     Args:
-        issuer: Who says so; itself for a root.
+        issuer: Name of the signing authority; equal to ``subject`` for a root.
         expiry: End of validity, if earlier than ``CA_YEARS`` from now.
     """
     current_time = _current_second()

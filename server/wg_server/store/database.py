@@ -132,7 +132,7 @@ def lock_table(connection: Connection, table: sa.Table) -> None:
         connection.execute(sa.text(f"LOCK TABLE {table.name} IN SHARE ROW EXCLUSIVE MODE"))
 
 
-class Holder:
+class ServingLock:
     """Exclusive right of one process to serve a store, as a PostgreSQL advisory lock.
 
     PostgreSQL releases the lock with the connection. On SQLite the lock file in the home has this

@@ -118,12 +118,12 @@ def remove(store: Store, name: str, current_time: float) -> None:
             raise ConfigError(f"operator {name}: unknown; see 'wg-server operators'")
 
 
-def of_token(store: Store, token: str) -> str | None:
+def operator_of_token(store: Store, token: str) -> str | None:
     """Return the name of the operator whose valid token this is, or None."""
-    return of_hash(store, hash_secret(token))
+    return operator_of_hash(store, hash_secret(token))
 
 
-def of_hash(store: Store, token_sha256: str) -> str | None:
+def operator_of_hash(store: Store, token_sha256: str) -> str | None:
     """Return the name of the operator whose valid token has this hash, or None."""
     table = schema.operator
     query = sa.select(table.c.name).where(

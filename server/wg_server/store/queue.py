@@ -44,13 +44,14 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewCampaign:
-    """A campaign to queue; fields are as of ``Campaign``.
+    """Campaign to queue; other fields are those of ``Campaign``.
 
     Attributes:
-        sites: Sites to ask, each once.
-        min_sites: None: two, or fewer where there are fewer sites.
-        id: Empty: a new one.
-        left_out: Sites that are not asked, each with the reason (one of ``NOT_ASKED``).
+        sites: Sites to ask, without repetition.
+        min_sites: Number of releases to wait for; None: 2, or 1 for a single site.
+        id: Id of the campaign; empty: a new id is drawn.
+        left_out: Sites that are not asked, with a code of ``NOT_ASKED`` each; disjoint from
+            ``sites``.
     """
 
     sites: Sequence[str]

@@ -27,7 +27,7 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
+class SiteStatus:
     """Connection status of a site.
 
     Attributes:
@@ -62,7 +62,9 @@ def forget(store: Store, site: str) -> None:
             connection.execute(table.delete().where(table.c.site == site))
 
 
-def sights(store: Store, *, names: Sequence[str] = (), campaign: str = "") -> dict[str, Sight]:
+def site_statuses(
+    store: Store, *, names: Sequence[str] = (), campaign: str = ""
+) -> dict[str, SiteStatus]:
     """Return the connection status of some sites, or of all sites in a campaign, by name."""
     site, trouble, task, certificate = schema.site, schema.trouble, schema.task, schema.certificate
     newest = sa.select(certificate.c.site, sa.func.max(certificate.c.expires).label("expires"))
@@ -75,7 +77,7 @@ def sights(store: Store, *, names: Sequence[str] = (), campaign: str = "") -> di
         .where(site.c.name.in_(part if campaign else names))
     )
     return {
-        row.name: Sight(
+        row.name: SiteStatus(
             state=row.state,
             last_seen=row.last_seen,
             certificate=row.expires,

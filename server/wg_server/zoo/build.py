@@ -48,7 +48,7 @@ MapTraining = Callable[[ZooPlan, Progress], Maps]
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class BuildResult:
     """Result of a build.
 
     Attributes:
@@ -69,7 +69,7 @@ def build(
     workers: int,
     progress: Progress,
     train_maps: MapTraining | None = None,
-) -> Built:
+) -> BuildResult:
     """Build all tasks of a plan that do not exist yet.
 
     Args:
@@ -110,7 +110,7 @@ def build(
         train = partial(_make_private, zoo.root)
         for number, (_, family) in enumerate(pool.run(train, data, private_todo), 1):
             progress(done_count + number, f"{family}: private, a head alone")
-    return Built(len(todo), present, encoder)
+    return BuildResult(len(todo), present, encoder)
 
 
 def steps(plan: ZooPlan) -> int:

@@ -44,7 +44,7 @@ class Sites:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
+class SiteRecords:
     """Records at each site.
 
     Attributes:
@@ -85,7 +85,7 @@ Fit = Callable[[Sequence[int], Sites], FamilyHead]
 
 
 def accuracy_at_sites(
-    sites: Sites, site_records: Shown, layout: Layout, fit_head: Fit
+    sites: Sites, site_records: SiteRecords, layout: Layout, fit_head: Fit
 ) -> tuple[float, Membership]:
     """Evaluate a family's head at held-out sites on held-out records.
 
@@ -157,7 +157,7 @@ def _moments(local: Sequence[NDArray[np.float32]], layout: Layout) -> Floats:
 
 def sites_of(
     encoder: Encoder, task: sources.Task, spec: TaskSpec, sites: int
-) -> tuple[Sites, Shown]:
+) -> tuple[Sites, SiteRecords]:
     """Return local features and records at simulated sites, with classes balanced per site."""
     local, site_rows = [], []
     of_class = [np.flatnonzero(task.labels == label) for label in range(len(task.names))]
@@ -172,7 +172,7 @@ def sites_of(
         site_rows.append(rows)
     out = held_out(task.labels, len(of_class))
     numbers = np.stack(site_rows)
-    return Sites(local, list(task.labels[numbers])), Shown(numbers, out[numbers])
+    return Sites(local, list(task.labels[numbers])), SiteRecords(numbers, out[numbers])
 
 
 def held_out(labels: NDArray[np.int64], classes: int) -> NDArray[np.bool_]:

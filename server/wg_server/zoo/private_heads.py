@@ -30,7 +30,7 @@ from wg_common.weights_package import Privacy
 from wg_core.privacy import gradients, mechanism
 from wg_core.privacy.gradients import ChargedSteps, GradientSchema, LabelledFeatures
 from wg_server.zoo import family_heads, sources
-from wg_server.zoo.family_heads import Shown, Sites
+from wg_server.zoo.family_heads import SiteRecords, Sites
 from wg_server.zoo.membership import Membership
 from wg_server.zoo.task_spec import TaskSpec
 
@@ -97,7 +97,7 @@ def train(
     def fit(places: Sequence[int], at: Sites) -> FamilyHead:
         return _fit(space, schema, sigma, places, at)
 
-    figures = family_heads.accuracy_at_sites(sites, Shown(numbers, out[numbers]), layout, fit)
+    figures = family_heads.accuracy_at_sites(sites, SiteRecords(numbers, out[numbers]), layout, fit)
 
     return task, fit(range(SITES), sites), *figures
 

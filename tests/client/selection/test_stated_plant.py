@@ -252,17 +252,17 @@ def _assert_exported_alike(plant: TestPlant, manifest: ModelsManifest, out: Path
 def test_a_perfect_network_is_kept_by_a_plant_with_labels(
     make_plant: MakePlant, window_encoder: bytes, per_class: int
 ) -> None:
-    workshop = simulation.Workshop(5)
-    machine = workshop.machines(1)
+    simulator = simulation.BearingSimulator(5)
+    machine = simulator.machines(1)
     plant = _machine_plant(make_plant, window_encoder)
-    windows = workshop.windows(machine, per_class)[0]  # [condition, n, 1024]
+    windows = simulator.windows(machine, per_class)[0]  # [condition, n, 1024]
     for label, records in zip(LABELS, windows, strict=True):
         folder = plant.home.root / "data" / label
         folder.mkdir()
         for number, window in enumerate(records):
             np.save(folder / f"{number}.npy", window[None].numpy().astype(np.float32))
     plant.freeze()
-    perfect = _trained(workshop.windows(machine, 400)[0])
+    perfect = _trained(simulator.windows(machine, 400)[0])
     rng = np.random.default_rng(1)
     fixed = {**perfect, **draw_trunk(catalogue.SPECTRUM_LINES, rng)}
     package = plant.package(
@@ -273,7 +273,7 @@ def test_a_perfect_network_is_kept_by_a_plant_with_labels(
     (best,) = (model for model in manifest.models if model.name == manifest.kept)
     assert manifest.kept != LOCAL and best.origin == "sheet-mean"
     assert {model.name for model in manifest.models} == {LOCAL, GENERATED, GENERATED_FINETUNED}
-    new_windows = list(workshop.windows(machine, 60)[0].flatten(0, 1)[:, None].numpy())
+    new_windows = list(simulator.windows(machine, 60)[0].flatten(0, 1)[:, None].numpy())
     encoder = predict.load_encoder(plant.home, manifest)
     network_trunk = predict.load_network(plant.home, manifest, encoder)
     inputs = predict.features(encoder, network_trunk, new_windows)

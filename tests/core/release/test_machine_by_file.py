@@ -23,7 +23,7 @@ from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.release.query import answer_query
 from wg_core.wire import statistics_file
 from wg_server.campaigns import airgap, intake
-from wg_server.campaigns.intake import Asked
+from wg_server.campaigns.intake import QueryTerms
 from wg_server.campaigns.release import Recipient
 from wg_server.fleet.witness import Witness
 from wg_server.store.sites import Store
@@ -72,7 +72,7 @@ def test_the_one_is_not_taken_for_the_other(world: World, sent: Any, asked: Any)
         witness = Witness.of(world.server, store)
         site = store.site("plant-a")
         data = answer_query(plant.home, query, witness=lambda body: witness.countersign(site, body))
-        terms = Asked(encoder=plant.encoder, epsilon="1", delta="1e-5", statistics=asked)
+        terms = QueryTerms(encoder=plant.encoder, epsilon="1", delta="1e-5", statistics=asked)
         with pytest.raises(VerificationError, match=f"statistics is {sent}, asked was {asked}"):
             intake.accept(site, data, terms, witness=witness, current_time=0.0)
         right = intake.accept(

@@ -104,8 +104,10 @@ def test_one_message_at_a_time_is_enough(stage: Stage, monkeypatch: pytest.Monke
 def test_a_fleet_is_asked_however_long_sending_takes_and_looks_are_apart(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send_on, turn = exchange.Exchange.send_on, worker.CampaignWorker._turn
-    monkeypatch.setattr(exchange.Exchange, "send_on", partialmethod(send_on, send_seconds=1e-9))
+    send_on, turn = exchange.MessageExchange.send_on, worker.CampaignWorker._turn
+    monkeypatch.setattr(
+        exchange.MessageExchange, "send_on", partialmethod(send_on, send_seconds=1e-9)
+    )
     monkeypatch.setattr(worker.CampaignWorker, "_turn", partialmethod(turn, look_share=1e9))
     campaign = stage.start()
     with stage.working():

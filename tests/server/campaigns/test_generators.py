@@ -69,10 +69,10 @@ def test_a_generator_that_is_gone_ends_the_campaign_before_another_plant_is_aske
     assert found.state == "failed" and not stage.packages
     assert "not the package that its model card names" in found.reason
     assert reasons.of_campaign(found, 0.0) == found.reason
-    sights = troubles.sights(stage.store, campaign=found.id)
+    statuses = troubles.site_statuses(stage.store, campaign=found.id)
     for task in found.tasks:
         assert (task.state, task.code) == ("failed", reasons.GENERATOR)
-        said = reasons.of_task(found, task, sights[task.site], 0.0)
+        said = reasons.of_task(found, task, statuses[task.site], 0.0)
         assert said.why == "the generator that the campaign began with cannot be used"
         assert said.do.startswith("wg-server generator")
     (entry,) = operators.entries(stage.store, limit=9)
@@ -122,6 +122,6 @@ def test_where_no_package_can_be_made_the_campaign_has_failed_and_says_so(stage:
         "no site was served, and 3 of 3 failed: policy",
     )
     first, *_ = found.tasks
-    sights = troubles.sights(stage.store, campaign=found.id)
-    said = reasons.of_task(found, first, sights[first.site], 0.0)
+    statuses = troubles.site_statuses(stage.store, campaign=found.id)
+    said = reasons.of_task(found, first, statuses[first.site], 0.0)
     assert said.do == "see the server's log for this site; then wg-server campaign resume ID SITE"

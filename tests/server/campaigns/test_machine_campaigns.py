@@ -30,7 +30,7 @@ from wg_server.campaigns import (
     starting,
     stated,
 )
-from wg_server.campaigns.release import Recipient, Release, releasing
+from wg_server.campaigns.release import Recipient, Release, recipient_of_release
 from wg_server.campaigns.starting import Order
 from wg_server.generator.prior.pooling import NOTHING_POOLED
 from wg_server.generator.weights.candidates import GeneratedCandidate
@@ -82,9 +82,9 @@ def test_a_site_that_states_no_machine_is_not_asked_and_holds_nothing_up(
         "plant-c": ("refused", "machine"),
     }
     assert {query.statistics for query in stage.nodes.queries} == {MACHINE}
-    sights = troubles.sights(stage.store, names=SITES)
+    statuses = troubles.site_statuses(stage.store, names=SITES)
     said = {
-        site: reasons.of_task(ended, ended.task(site), sights[site], 0.0)
+        site: reasons.of_task(ended, ended.task(site), statuses[site], 0.0)
         for site in ("plant-b", "plant-c")
     }
     assert said["plant-b"].why.startswith("not asked: no data sheet")
@@ -148,7 +148,7 @@ def recipient(labels: tuple[str, ...] = LABELS) -> Recipient:
         labels=labels,
     )
     statistics = NoisyStatistics(schema, np.zeros(schema.length, dtype=np.int64), sigma)
-    return releasing(manifest, Release(manifest, statistics))
+    return recipient_of_release(manifest, Release(manifest, statistics))
 
 
 CONDITION = Condition(

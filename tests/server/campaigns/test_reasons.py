@@ -15,30 +15,30 @@ from wg_core.wire import fleet
 from wg_server.campaigns import absence, reasons, wording
 from wg_server.campaigns.wording import Speaker
 from wg_server.store.campaigns import TaskState
-from wg_server.store.troubles import CLOCK, NODE_KEY, Sight, Trouble
+from wg_server.store.troubles import CLOCK, NODE_KEY, SiteStatus, Trouble
 
 NOW = 1_000_000.0
 DAY = 86_400.0
-THERE = Sight(state="enrolled", last_seen=NOW - 3, certificate=NOW + DAY, trouble=None)
+THERE = SiteStatus(state="enrolled", last_seen=NOW - 3, certificate=NOW + DAY, trouble=None)
 
 
-def sight(**values: Any) -> Sight:
+def status(**values: Any) -> SiteStatus:
     return dataclasses.replace(THERE, **values)
 
 
 @pytest.mark.parametrize(
     ("seen", "why", "do"),
     [
-        (sight(certificate=NOW - 2 * DAY), "certificate expired 2 days ago", "enroll --replace"),
-        (sight(trouble=Trouble(CLOCK, 600.2, NOW - 5)), "clock is 600 s ahead of", "NTP"),
-        (sight(trouble=Trouble(CLOCK, -400.0, NOW - 5)), "clock is 400 s behind", "NTP"),
-        (sight(trouble=Trouble(NODE_KEY, 0.0, NOW - 5)), "node key is not the one", "copy"),
-        (sight(last_seen=0.0), "it never connected", "wg-client run"),
-        (sight(last_seen=NOW - 7300), "not connected; last seen 2 hours ago", "wg-client run"),
+        (status(certificate=NOW - 2 * DAY), "certificate expired 2 days ago", "enroll --replace"),
+        (status(trouble=Trouble(CLOCK, 600.2, NOW - 5)), "clock is 600 s ahead of", "NTP"),
+        (status(trouble=Trouble(CLOCK, -400.0, NOW - 5)), "clock is 400 s behind", "NTP"),
+        (status(trouble=Trouble(NODE_KEY, 0.0, NOW - 5)), "node key is not the one", "copy"),
+        (status(last_seen=0.0), "it never connected", "wg-client run"),
+        (status(last_seen=NOW - 7300), "not connected; last seen 2 hours ago", "wg-client run"),
     ],
 )
 def test_a_site_that_is_away_has_a_reason_and_something_to_do(
-    seen: Sight, why: str, do: str
+    seen: SiteStatus, why: str, do: str
 ) -> None:
     found = reasons.of_task(campaign(task("a", opened=NOW)), task("a", opened=NOW), seen, NOW)
     assert why in found.why and found.why.endswith("; 50 seconds left")
@@ -46,20 +46,20 @@ def test_a_site_that_is_away_has_a_reason_and_something_to_do(
     # When its time is over the same is kept, and said of then, however much later it is read.
     code, figure = absence.of_overdue(task("a"), seen, NOW)
     out = task("a", state="expired", code=code, figure=figure, updated=NOW)
-    later = reasons.of_task(campaign(out), out, sight(last_seen=NOW + 9 * DAY), NOW + 9 * DAY)
+    later = reasons.of_task(campaign(out), out, status(last_seen=NOW + 9 * DAY), NOW + 9 * DAY)
     assert why in later.why and later.why.startswith("left out 9 days ago: ")
     assert do in later.do and "campaign resume" in later.do
 
 
 def test_a_site_says_for_itself_why_it_is_away() -> None:
-    out = sight(certificate=NOW - DAY)
+    out = status(certificate=NOW - DAY)
     assert reasons.of_site(out, NOW).why == "its certificate expired 1 day ago"
     assert reasons.of_site(THERE, NOW) == reasons.Reason("")
     assert reasons.of_site(dataclasses.replace(out, state="revoked"), NOW).why == ""
 
 
 def test_a_trouble_of_long_ago_is_no_reason() -> None:
-    old = sight(trouble=Trouble(CLOCK, 600.0, NOW - 3600))
+    old = status(trouble=Trouble(CLOCK, 600.0, NOW - 3600))
     assert absence.of_site(old, NOW) == ("", 0.0)
 
 

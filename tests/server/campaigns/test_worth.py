@@ -60,9 +60,9 @@ def test_a_site_that_is_alone_with_its_class_names_is_not_asked_and_it_is_said_w
 ) -> None:
     campaign = start(stage)
     assert states(campaign) == dict.fromkeys(SITES[:2], ("waiting", "")) | {"plant-c": LEFT_OUT}
-    sight = troubles.sights(stage.store, names=["plant-c"])["plant-c"]
+    status = troubles.site_statuses(stage.store, names=["plant-c"])["plant-c"]
     part = campaign.task("plant-c")
-    said = [reasons.of_task(campaign, part, sight, 0.0, code) for code in ("en", "ja")]
+    said = [reasons.of_task(campaign, part, status, 0.0, code) for code in ("en", "ja")]
     assert "its budget is kept" in said[0].why and "予算" in said[1].why
     assert all("--epsilon 0" in reason.do for reason in said)
     with stage.working():
@@ -79,8 +79,8 @@ def test_a_site_of_unknown_names_is_not_charged_and_it_is_said_why(
     names |= {"plant-b": "x", "plant-c": ""}
     campaign = start(stage)
     assert states(campaign)["plant-c"] == ("cancelled", NO_NAMES)
-    sight = troubles.sights(stage.store, names=["plant-c"])["plant-c"]
-    said = reasons.of_task(campaign, campaign.task("plant-c"), sight, 0.0)
+    status = troubles.site_statuses(stage.store, names=["plant-c"])["plant-c"]
+    said = reasons.of_task(campaign, campaign.task("plant-c"), status, 0.0)
     assert "has not stated its class names" in said.why and "--epsilon 0" in said.do
 
 

@@ -19,7 +19,7 @@ from wg_server.fleet.guards import (
     BodyLimit,
     Identify,
     RateLimit,
-    Unavailable,
+    StorageGuard,
 )
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
@@ -89,7 +89,7 @@ def test_a_store_that_cannot_be_read_is_answered_503(monkeypatch: pytest.MonkeyP
         def authenticate(self, fingerprint: str, current_time: float) -> Site:
             raise StorageError("database: cannot be read or written")
 
-    app = Unavailable(Identify(Recorder(), Broken()))  # type: ignore[arg-type]
+    app = StorageGuard(Identify(Recorder(), Broken()))  # type: ignore[arg-type]
     assert ask(app, {PEER_STATE: b"certificate"}) == 503
 
 

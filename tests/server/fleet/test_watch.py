@@ -46,7 +46,7 @@ def ask(store: Store, watch: Watch, signed: str) -> None:
 
 
 def noted(store: Store) -> troubles.Trouble | None:
-    return troubles.sights(store, names=["plant-a"])["plant-a"].trouble
+    return troubles.site_statuses(store, names=["plant-a"])["plant-a"].trouble
 
 
 def ahead(seconds: float) -> str:

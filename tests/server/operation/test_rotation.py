@@ -18,7 +18,7 @@ from wg_server.store.sites import Store
 
 
 def follows(home: ServerHome, pins: Pins) -> bool:
-    today = trust.of_today(home)
+    today = trust.current_pins(home)
     return all(
         handover.follow_keys(
             use, name, getattr(pins, use), getattr(today, use), trust.handovers(home)
@@ -28,10 +28,10 @@ def follows(home: ServerHome, pins: Pins) -> bool:
 
 
 def test_each_key_hands_over_to_the_next_and_is_deleted(home: ServerHome) -> None:
-    seen = [trust.of_today(home)]
+    seen = [trust.current_pins(home)]
     for _ in range(3):
         made = rotate_keys(home)
-        seen.append(trust.of_today(home))
+        seen.append(trust.current_pins(home))
         assert (made.signing_key, made.witness_key) == (seen[-1].packages, seen[-1].witness)
     assert all(follows(home, pins) for pins in seen[:-1])
     assert len({pins.packages for pins in seen} | {pins.witness for pins in seen}) == 8
@@ -45,9 +45,9 @@ def test_each_key_hands_over_to_the_next_and_is_deleted(home: ServerHome) -> Non
 
 
 def test_stolen_keys_hand_nothing_over(home: ServerHome) -> None:
-    first = trust.of_today(home)
+    first = trust.current_pins(home)
     rotate_keys(home)
-    second = trust.of_today(home)
+    second = trust.current_pins(home)
     assert document_of(main_group, "keys", "--renew", "signing", "--home", home.root, "--stolen")
     for pins in (first, second):
         with pytest.raises(Exception, match="does not follow"):
@@ -59,7 +59,7 @@ def test_stolen_keys_hand_nothing_over(home: ServerHome) -> None:
 def test_a_change_of_keys_that_was_cut_off_is_finished_by_running_it_again(
     home: ServerHome, monkeypatch: pytest.MonkeyPatch, moves: int
 ) -> None:
-    before = trust.of_today(home)
+    before = trust.current_pins(home)
     with monkeypatch.context() as patched:
         cut_after(patched, moves)
         if moves < 4:
@@ -69,7 +69,7 @@ def test_a_change_of_keys_that_was_cut_off_is_finished_by_running_it_again(
             patched.setattr("wg_server.operation.staged.discard", cut)
             with pytest.raises(CutOff):
                 rotate_keys(home)
-    half = trust.of_today(home)
+    half = trust.current_pins(home)
     assert half == before or moves > 1
     rotate_keys(home)
     found = trust.handovers(home)
@@ -91,12 +91,12 @@ def test_sites_names_those_that_a_change_left_behind_and_how_they_come_along(
     for name in ("plant-a", "plant-b", "plant-c"):
         enrol(store, name)
     for name in ("plant-a", "plant-b"):
-        store.note_pins(name, canonical.encode(trust.of_today(home)).decode())
-    assert trust.left_behind(home, store) == {}
+        store.note_pins(name, canonical.encode(trust.current_pins(home)).decode())
+    assert trust.lagging_sites(home, store) == {}
     rotate_keys(home)
-    pins = canonical.encode(trust.of_today(home))
+    pins = canonical.encode(trust.current_pins(home))
     trust.answer(home, store, "plant-b", pins)
-    assert trust.left_behind(home, store) == {"plant-a": True}
+    assert trust.lagging_sites(home, store) == {"plant-a": True}
     found = {
         each["site"]: each["old_keys"]
         for each in document_of(main_group, "sites", "--home", home.root)["sites"]
@@ -104,8 +104,8 @@ def test_sites_names_those_that_a_change_left_behind_and_how_they_come_along(
     assert "when it connects" in found["plant-a"]
     assert found["plant-b"] == found["plant-c"] == ""
     rotate_keys(home, stolen=True)
-    assert trust.left_behind(home, store) == {"plant-a": False, "plant-b": False}
+    assert trust.lagging_sites(home, store) == {"plant-a": False, "plant-b": False}
     done = CliRunner().invoke(main_group, ["sites", "--home", str(home.root)])
     assert done.stdout.count("did not hand over") == 2
     store.revoke("plant-a", time.time())
-    assert trust.left_behind(home, store) == {"plant-b": False}
+    assert trust.lagging_sites(home, store) == {"plant-b": False}

@@ -17,7 +17,7 @@ from tests.patience import wait_until
 from wg_core import __version__
 from wg_core.errors import ConfigError, WgError
 from wg_server.store import database, schema
-from wg_server.store.database import Holder, open_engine, reading
+from wg_server.store.database import ServingLock, open_engine, reading
 
 
 def stored_version(engine: sa.Engine) -> object:
@@ -171,9 +171,13 @@ def test_one_process_works_on_a_store_at_a_time(database_url: str) -> None:
     first, second = open_engine(database_url), open_engine(database_url)
     if first.dialect.name == "sqlite":
         pytest.skip("there the lock file in the home does it")
-    with Holder(first) as held, pytest.raises(ConfigError, match="another process"), Holder(second):
+    with (
+        ServingLock(first) as held,
+        pytest.raises(ConfigError, match="another process"),
+        ServingLock(second),
+    ):
         pass
-    with Holder(second) as held:
+    with ServingLock(second) as held:
         assert held.holds()
     first.dispose()
     second.dispose()
@@ -188,13 +192,13 @@ def test_a_holder_notices_that_its_connection_was_cut(database_url: str) -> None
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     try:
-        with Holder(engine) as held:
+        with ServingLock(engine) as held:
             with other.connect() as connection:
                 connection.execute(sa.text(cut))
             wait_until(held.holds, "the lock")  # nobody else took it: it is taken again
             with other.connect() as connection:
                 connection.execute(sa.text(cut))
-            taker = Holder(other)
+            taker = ServingLock(other)
             # The server ends a session a moment after it says so.
             wait_until(taker.holds, "the lock")
             with taker:

@@ -15,12 +15,12 @@ ACTOR = Actor("root", "command")
 
 def test_a_token_lets_its_operator_in_until_removed(any_store: Store) -> None:
     first = operators.add(any_store, "佐藤 愛子", 1.0)
-    assert operators.of_token(any_store, first) == "佐藤 愛子"
-    assert operators.of_token(any_store, first + "x") is None
+    assert operators.operator_of_token(any_store, first) == "佐藤 愛子"
+    assert operators.operator_of_token(any_store, first + "x") is None
     again = operators.add(any_store, "佐藤 愛子", 2.0)
-    assert operators.of_token(any_store, first) is None
+    assert operators.operator_of_token(any_store, first) is None
     operators.remove(any_store, "佐藤 愛子", 3.0)
-    assert operators.of_token(any_store, again) is None
+    assert operators.operator_of_token(any_store, again) is None
     assert [each.removed for each in operators.operators(any_store)] == [3.0]
     with pytest.raises(ConfigError, match="operator 佐藤 愛子"):
         operators.remove(any_store, "佐藤 愛子", 4.0)

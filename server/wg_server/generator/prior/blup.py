@@ -117,9 +117,9 @@ def equations(
     """Return the equations of a plant's mean and the class deviations, given other sites.
 
     Args:
-        matrices: Sum of what the other sites add, ``[d, K, K]``.
-        right: The same of right-hand sides, ``[d, K]``.
-        name_prior: What the classes' names foretell; None: deviations of mean zero.
+        matrices: Sum of the other sites' matrices, ``[d, K, K]``.
+        right: Sum of their right-hand sides, ``[d, K]``.
+        name_prior: Prior from the class names; None: deviations with mean zero.
     """
     d, classes = right.shape
     name_prior = name_prior or ClassPrior(np.zeros((classes, d)), priors.between)

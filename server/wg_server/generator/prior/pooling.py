@@ -175,7 +175,7 @@ def posterior(
     Args:
         pools: Pools of any kinds, without the plant's own release.
         labels: The plant's K classes.
-        name_prior: As of ``blup.equations``.
+        name_prior: Prior from the class names, see ``blup.equations``.
     """
     d, size = len(priors.between), len(labels)
     matrices, right = np.zeros((d, size, size)), np.zeros((d, size))

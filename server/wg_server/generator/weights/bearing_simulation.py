@@ -70,7 +70,7 @@ HIDDEN = 2 * CURVE + 3 + 5 + 2 * _MODULATIONS + 1 + 4
 _CONDITIONS = len(bearing.KIND.conditions)
 
 
-class Workshop:
+class BearingSimulator:
     """Simulator of bearings and their windows; all randomness comes from one seed.
 
     Attributes:

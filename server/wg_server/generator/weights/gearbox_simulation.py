@@ -76,8 +76,8 @@ class Machines:
         return len(self.figures)
 
 
-class Workshop:
-    """Simulator of gear pairs and their windows, see ``simulators.Workshop``."""
+class GearboxSimulator:
+    """Simulator of gear pairs and their windows, see ``simulators.MachineSimulator``."""
 
     kind: MachineKind = gearbox.KIND
     hidden_size = 2 * CURVE + 2 * _MESHES + 2 * _ORDERS + 2 + 2 + 4 + 1 + 1 + 2

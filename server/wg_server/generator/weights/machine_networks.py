@@ -186,7 +186,7 @@ class InputNetwork(nn.Module):
 
 
 def mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
-    """Three linear layers."""
+    """Return a network of three linear layers with GELU."""
     return nn.Sequential(
         nn.Linear(inputs, width),
         nn.GELU(),

@@ -18,7 +18,7 @@ from wg_common.nets.encoder.reading_map import ReadingMap, readings
 from wg_server.generator.weights import machine_statistic
 from wg_server.generator.weights.machine_networks import View
 from wg_server.generator.weights.machine_statistic import Statistics
-from wg_server.generator.weights.simulators import Workshop
+from wg_server.generator.weights.simulators import MachineSimulator
 
 LABELLED, UNLABELLED = 6, 12
 """Numbers of labelled windows and of unlabelled records per condition and machine."""
@@ -63,20 +63,20 @@ class PooledMachines:
             getattr(self, field.name)[rows] = getattr(machines, field.name)
 
 
-def draw(workshop: Workshop, count: int) -> PooledMachines:
+def draw(simulator: MachineSimulator, count: int) -> PooledMachines:
     """Draw new machines, a few at a time."""
     parts = [
-        _render(workshop, min(_RENDERED, count - start)) for start in range(0, count, _RENDERED)
+        _render(simulator, min(_RENDERED, count - start)) for start in range(0, count, _RENDERED)
     ]
     return PooledMachines(
         *(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(parts[0]))
     )
 
 
-def _render(workshop: Workshop, count: int) -> PooledMachines:
-    machines = workshop.machines(count)
-    templates = workshop.kind.templates(machines.figures)
-    windows = workshop.windows(machines, LABELLED + UNLABELLED)
+def _render(simulator: MachineSimulator, count: int) -> PooledMachines:
+    machines = simulator.machines(count)
+    templates = simulator.kind.templates(machines.figures)
+    windows = simulator.windows(machines, LABELLED + UNLABELLED)
     inputs = spectrum_lines.spectra(windows.flatten(0, 2)).reshape(*windows.shape[:3], -1)
     records = inputs[:, :, LABELLED:]
     record_readings = readings(records.flatten(1, 2), templates)
@@ -124,19 +124,19 @@ class MachinePool:
     """Pool of simulated machines from which training draws batches.
 
     Args:
-        workshop: Simulator that draws the machines.
+        simulator: Simulator that draws the machines.
         size: Number of machines in the pool.
         renewals: Number of machines that each step replaces.
     """
 
-    def __init__(self, workshop: Workshop, size: int, renewals: int) -> None:
-        self.machines = draw(workshop, size)
-        self._workshop, self._renewals, self._oldest = workshop, renewals, 0
+    def __init__(self, simulator: MachineSimulator, size: int, renewals: int) -> None:
+        self.machines = draw(simulator, size)
+        self._simulator, self._renewals, self._oldest = simulator, renewals, 0
 
     def batch(self, count: int, generator: torch.Generator) -> Batch:
         """Replace the oldest machines, and return a random batch of machines with plants."""
         oldest = (self._oldest + torch.arange(self._renewals)) % len(self.machines)
-        self.machines.put(oldest, draw(self._workshop, self._renewals))
+        self.machines.put(oldest, draw(self._simulator, self._renewals))
         self._oldest += self._renewals
         rows = torch.randperm(len(self.machines), generator=generator)[:count]
         return batch_of(self.machines.select(rows), generator)

@@ -26,7 +26,7 @@ from wg_server.generator.weights.machine_model import (
 from wg_server.generator.weights.machine_networks import Sizes, View
 from wg_server.generator.weights.machine_pool import Batch, MachinePool
 from wg_server.generator.weights.machine_statistic import Statistics
-from wg_server.generator.weights.simulators import SIMULATORS, Workshop
+from wg_server.generator.weights.simulators import SIMULATORS, MachineSimulator
 from wg_server.generator.weights.training import Evaluation
 
 _SMOOTHING = 0.05
@@ -58,7 +58,7 @@ class Draws:
         return replace(self, pool=min(self.pool, 5 * steps // 4))
 
 
-def workshop(kind: str, seed: int, stream: Stream) -> Workshop:
+def machine_simulator(kind: str, seed: int, stream: Stream) -> MachineSimulator:
     """Return a simulator of machines of a kind, seeded for a named stream."""
     return SIMULATORS[kind](int(streams.rng(stream, seed).integers(1 << 62)))
 
@@ -78,12 +78,14 @@ class MachineObjective:
     def __init__(
         self, kind: str, reading_map: ReadingMap, sizes: Sizes, draws: Draws, seed: int
     ) -> None:
-        drawing = workshop(kind, seed, Stream.SHEET_STEP)
+        drawing = machine_simulator(kind, seed, Stream.SHEET_STEP)
         self.model = MachineModel(drawing.kind, drawing.hidden_size, sizes)
         self.model.draw(torch.Generator().manual_seed(seed))
         self._pool = MachinePool(drawing, draws.pool, draws.renewals)
         self._map, self._draws, self._seed = reading_map, draws, seed
-        judges = machine_pool.draw(workshop(kind, seed, Stream.SHEET_VALIDATION), draws.validation)
+        judges = machine_pool.draw(
+            machine_simulator(kind, seed, Stream.SHEET_VALIDATION), draws.validation
+        )
         generator = torch.Generator().manual_seed(seed)
         self._validation = machine_pool.batch_of(judges, generator)
         self._validation_statistics = self._statistics(self._validation, generator)

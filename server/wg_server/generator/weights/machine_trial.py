@@ -17,7 +17,7 @@ from wg_common.nets.encoder.reading_map import ReadingMap, readings
 from wg_server.generator.weights import machine_statistic
 from wg_server.generator.weights.machine_networks import View
 from wg_server.generator.weights.machine_statistic import Statistics
-from wg_server.generator.weights.simulators import Workshop
+from wg_server.generator.weights.simulators import MachineSimulator
 
 RECORDS = 300
 """Number of a plant's records."""
@@ -91,18 +91,18 @@ class Trial:
         return (logits.argmax(dim=2) == self.labels).float() @ self.weights
 
 
-def draw(workshop: Workshop, reading_map: ReadingMap, count: int) -> Trial:
+def draw(simulator: MachineSimulator, reading_map: ReadingMap, count: int) -> Trial:
     """Draw new machines with plants."""
     sizes = [min(_RENDERED, count - start) for start in range(0, count, _RENDERED)]
     with torch.inference_mode():
-        return _join([_render(workshop, reading_map, size) for size in sizes])
+        return _join([_render(simulator, reading_map, size) for size in sizes])
 
 
-def _render(workshop: Workshop, reading_map: ReadingMap, count: int) -> Trial:
-    machines, conditions = workshop.machines(count), len(workshop.kind.conditions)
-    templates = workshop.kind.templates(machines.figures)
+def _render(simulator: MachineSimulator, reading_map: ReadingMap, count: int) -> Trial:
+    machines, conditions = simulator.machines(count), len(simulator.kind.conditions)
+    templates = simulator.kind.templates(machines.figures)
     held_count = RECORDS // conditions
-    windows = workshop.windows(machines, LABELLED + JUDGED + held_count)
+    windows = simulator.windows(machines, LABELLED + JUDGED + held_count)
     inputs = spectrum_lines.spectra(windows.flatten(0, 2)).reshape(*windows.shape[:3], -1)
     records = inputs[:, :, LABELLED + JUDGED :].flatten(1, 2)  # [m, K * held_count, INPUTS]
     numbers = reading_map(readings(records, templates))

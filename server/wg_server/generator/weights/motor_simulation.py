@@ -67,8 +67,8 @@ class Machines:
         return len(self.figures)
 
 
-class Workshop:
-    """Simulator of motors and their currents, see ``simulators.Workshop``."""
+class MotorSimulator:
+    """Simulator of motors and their currents, see ``simulators.MachineSimulator``."""
 
     kind: MachineKind = motor.KIND
     hidden_size = 23

@@ -18,7 +18,7 @@ from wg_server.generator.weights import machine_pool, training
 from wg_server.generator.weights.machine_model import TREATMENTS, StatisticEmbedding
 from wg_server.generator.weights.machine_networks import LineDecoder, Sizes, draw_parameters
 from wg_server.generator.weights.machine_pool import Batch, MachinePool
-from wg_server.generator.weights.machine_training import Draws, loss, workshop
+from wg_server.generator.weights.machine_training import Draws, loss, machine_simulator
 from wg_server.generator.weights.sensor_training import SensorObjective
 from wg_server.generator.weights.simulators import SIMULATORS
 from wg_server.generator.weights.training import Evaluation, Progress, Schedule
@@ -56,12 +56,16 @@ class MapObjective:
     def __init__(self, kind: str, sizes: Sizes, draws: Draws, seed: int) -> None:
         self.model = MapModel(kind, sizes)
         draw_parameters(self.model, torch.Generator().manual_seed(seed))
-        self._pool = MachinePool(workshop(kind, seed, Stream.MAP_STEP), draws.pool, draws.renewals)
+        self._pool = MachinePool(
+            machine_simulator(kind, seed, Stream.MAP_STEP), draws.pool, draws.renewals
+        )
         self._draws, self._seed = draws, seed
         public = self._pool.machines.readings.float().flatten(0, 2)
         self.model.map.centre.copy_(public.mean(dim=0))
         self.model.map.spread.copy_(public.std(dim=0).clamp(min=1e-3))
-        judges = machine_pool.draw(workshop(kind, seed, Stream.MAP_VALIDATION), draws.validation)
+        judges = machine_pool.draw(
+            machine_simulator(kind, seed, Stream.MAP_VALIDATION), draws.validation
+        )
         self._validation = machine_pool.batch_of(judges, torch.Generator().manual_seed(seed))
 
     def loss(self, step: int) -> Tensor:

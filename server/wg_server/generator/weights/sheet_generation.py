@@ -185,8 +185,8 @@ def unpack(data: bytes) -> SheetGenerator:
     kinds, sensors = {}, {}
     with container.decoding(_KEY):
         for name, about in document["kinds"].items():
-            workshop = SIMULATORS[name](0)
-            model = MachineModel(workshop.kind, workshop.hidden_size, Sizes(**about["sizes"]))
+            simulator = SIMULATORS[name](0)
+            model = MachineModel(simulator.kind, simulator.hidden_size, Sizes(**about["sizes"]))
             model.load_state_dict(container.under(tensors, f"{name}."))
             ships = {
                 treatment: _shipping_mode(about["ships"][treatment]) for treatment in TREATMENTS

@@ -34,7 +34,7 @@ class Machines(Protocol):
     def __len__(self) -> int: ...
 
 
-class Workshop(Protocol):
+class MachineSimulator(Protocol):
     """Simulator of machines of one kind and their windows; all randomness comes from one seed.
 
     Attributes:
@@ -54,12 +54,12 @@ class Workshop(Protocol):
         ...
 
 
-SIMULATORS: Mapping[str, Callable[[int], Workshop]] = {
-    workshop.kind.name: workshop
-    for workshop in (
-        bearing_simulation.Workshop,
-        gearbox_simulation.Workshop,
-        motor_simulation.Workshop,
+SIMULATORS: Mapping[str, Callable[[int], MachineSimulator]] = {
+    simulator.kind.name: simulator
+    for simulator in (
+        bearing_simulation.BearingSimulator,
+        gearbox_simulation.GearboxSimulator,
+        motor_simulation.MotorSimulator,
     )
 }
 """Simulators by the name of their kind; each takes a seed."""

@@ -76,7 +76,7 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainingResult:
     """Result of a training: steps, seconds, and validation loss of the selected checkpoint."""
 
     steps: int
@@ -84,7 +84,7 @@ class Trained:
     validation_loss: float
 
 
-def train(objective: Objective[M], schedule: Schedule, progress: Progress) -> Trained:
+def train(objective: Objective[M], schedule: Schedule, progress: Progress) -> TrainingResult:
     """Train an objective's module; it ends as its best moving average, in evaluation mode.
 
     Args:
@@ -119,7 +119,7 @@ def train(objective: Objective[M], schedule: Schedule, progress: Progress) -> Tr
         progress(step_count, f"{evaluation.accuracy:.3f} on what no step saw")
     model.load_state_dict(best)
     model.eval()
-    return Trained(schedule.steps, time.monotonic() - began, least)
+    return TrainingResult(schedule.steps, time.monotonic() - began, least)
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

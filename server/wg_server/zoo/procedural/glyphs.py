@@ -15,7 +15,7 @@ _POINTS = 9  # Number of points on an arc
 
 
 def _arc(centre: Point, radii: Point, start: float, end: float) -> Stroke:
-    """An arc of an ellipse; points are (y, x), angles in degrees."""
+    """Return an arc of an ellipse; points are (y, x), angles in degrees."""
     (cy, cx), (ry, rx) = centre, radii
     turn = np.radians(np.linspace(start, end, _POINTS))
     return np.stack([cy - ry * np.sin(turn), cx + rx * np.cos(turn)], axis=1)

@@ -12,14 +12,14 @@ from wg_server.generator.weights import bearing_simulation as simulation
 
 
 def test_a_simulated_damage_has_its_line() -> None:
-    workshop = simulation.Workshop(3)
-    machines = workshop.machines(60)
+    simulator = simulation.BearingSimulator(3)
+    machines = simulator.machines(60)
     loud = replace(
         machines,
         severity=torch.full_like(machines.severity, 25.0),
         character=torch.tensor([0.0, 0.9, 0.0, 0.0, 0.1]).expand(60, 5),
     )
-    windows = workshop.windows(loud, 4)
+    windows = simulator.windows(loud, 4)
     inputs = spectra(windows.flatten(0, 2)).reshape(60, 4, 4, -1)[..., :HALF_BINS].mean(dim=2)
     outer = (2 * machines.rates[:, 4]).round().long()
     rows = torch.arange(60)
@@ -31,7 +31,7 @@ def test_a_simulated_damage_has_its_line() -> None:
 
 
 def test_machines_are_drawn_by_their_seed_and_bearings_can_exist() -> None:
-    one, two, other = (simulation.Workshop(seed).machines(200) for seed in (1, 1, 2))
+    one, two, other = (simulation.BearingSimulator(seed).machines(200) for seed in (1, 1, 2))
     assert torch.equal(one.hidden, two.hidden) and not torch.equal(one.hidden, other.hidden)
     assert one.hidden.shape == (200, simulation.HIDDEN) and one.hidden.isfinite().all()
     _, _, elements, element, pitch, _, _ = one.figures.unbind(dim=1)

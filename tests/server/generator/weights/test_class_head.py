@@ -61,8 +61,8 @@ def test_classes_of_one_condition_share_its_probability() -> None:
 def test_networks_of_every_kind_are_made_for_the_classes_that_are_understood(
     sheet: DataSheet, labels: tuple[str, ...]
 ) -> None:
-    workshop = SIMULATORS[sheet.kind](0)
-    model = MachineModel(workshop.kind, workshop.hidden_size, Sizes(latent=3, rank=2, hidden=16))
+    simulator = SIMULATORS[sheet.kind](0)
+    model = MachineModel(simulator.kind, simulator.hidden_size, Sizes(latent=3, rank=2, hidden=16))
     model.draw(torch.Generator().manual_seed(0))
     generator = SheetGenerator(
         {

@@ -37,11 +37,11 @@ STATISTIC = MachineStatistic(np.full(MACHINE_DIMENSION, 0.1), 0.01, 300.0)
 
 def untrained(ships: Shipped = "conditioned") -> SheetGenerator:
     """A generator of bearings whose weights are as drawn."""
-    workshop = simulation.Workshop(0)
-    model = MachineModel(workshop.kind, workshop.hidden_size, SIZES).eval()
+    simulator = simulation.BearingSimulator(0)
+    model = MachineModel(simulator.kind, simulator.hidden_size, SIZES).eval()
     model.draw(torch.Generator().manual_seed(0))
     return SheetGenerator(
-        {workshop.kind.name: KindGenerator(model, dict.fromkeys(TREATMENTS, ships))}
+        {simulator.kind.name: KindGenerator(model, dict.fromkeys(TREATMENTS, ships))}
     )
 
 
@@ -62,7 +62,7 @@ def model_of(generator: SheetGenerator) -> MachineModel:
 def test_networks_applied_to_readings_are_the_networks_themselves(
     generator: SheetGenerator,
 ) -> None:
-    figures = simulation.Workshop(1).machines(3).figures
+    figures = simulation.BearingSimulator(1).machines(3).figures
     inputs, templates = torch.randn(3, 5, network_inputs()), bearing.templates(figures)
     with torch.inference_mode():
         for treatment in TREATMENTS:

@@ -44,11 +44,11 @@ def untrained_map() -> ReadingMap:
 
 @cache
 def trial(count: int = 4) -> Trial:
-    return machine_trial.draw(bearing_simulation.Workshop(7), untrained_map(), count)
+    return machine_trial.draw(bearing_simulation.BearingSimulator(7), untrained_map(), count)
 
 
 def test_a_pool_replaces_its_oldest_machines() -> None:
-    pool = MachinePool(bearing_simulation.Workshop(1), 5, 2)
+    pool = MachinePool(bearing_simulation.BearingSimulator(1), 5, 2)
     before = pool.machines.figures.clone()
     generator = torch.Generator().manual_seed(0)
     renewed = []
@@ -59,7 +59,7 @@ def test_a_pool_replaces_its_oldest_machines() -> None:
 
 
 def test_plants_standardise_by_their_own_mixture() -> None:
-    machines = machine_pool.draw(bearing_simulation.Workshop(2), 12)
+    machines = machine_pool.draw(bearing_simulation.BearingSimulator(2), 12)
     batch = machine_pool.batch_of(machines, torch.Generator().manual_seed(3))
     assert batch.labels.shape == batch.views["raw"].inputs.shape[:2]
     torch.testing.assert_close(batch.shares.sum(dim=1), torch.ones(12))

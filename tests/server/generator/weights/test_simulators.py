@@ -85,10 +85,10 @@ def _line_heights(windows: Tensor, places: Tensor, band: int) -> Tensor:
 
 
 def test_a_broken_bar_and_an_eccentric_rotor_have_their_lines() -> None:
-    workshop = motor_simulation.Workshop(3)
-    machines = workshop.machines(120)
+    simulator = motor_simulation.MotorSimulator(3)
+    machines = simulator.machines(120)
     quiet = replace(machines, noise=machines.noise * 0, drift=machines.drift * 0)
-    windows = workshop.windows(quiet, 4)
+    windows = simulator.windows(quiet, 4)
     lines = 2 * motor.lines(machines.figures)
     clear = (lines[:, 2] > 10) & (lines[:, 1] > 40) & (lines[:, 1] < HALF_BINS - 10)
     assert clear.sum() >= 5
@@ -99,9 +99,9 @@ def test_a_broken_bar_and_an_eccentric_rotor_have_their_lines() -> None:
 
 
 def test_shorted_turns_raise_the_third_harmonic() -> None:
-    workshop = motor_simulation.Workshop(3)
-    machines = workshop.machines(20)
-    power = torch.fft.rfft(workshop.windows(machines, 4) * torch.hann_window(WINDOW)).abs()
+    simulator = motor_simulation.MotorSimulator(3)
+    machines = simulator.machines(20)
+    power = torch.fft.rfft(simulator.windows(machines, 4) * torch.hann_window(WINDOW)).abs()
     third = (3 * machines.supply).round().long()
     rows = torch.arange(20)
     heights = torch.stack([power[rows, :, :, third + away] for away in (-1, 0, 1)]).amax(dim=0)
@@ -110,14 +110,14 @@ def test_shorted_turns_raise_the_third_harmonic() -> None:
 
 
 def test_a_damaged_tooth_strikes_once_a_turn_of_its_shaft() -> None:
-    workshop = gearbox_simulation.Workshop(3)
-    machines = workshop.machines(60)
+    simulator = gearbox_simulation.GearboxSimulator(3)
+    machines = simulator.machines(60)
     loud = replace(
         machines,
         strike=torch.full_like(machines.strike, 25.0),
         drive=torch.tensor([1.0, -80.0]).expand(60, 2),
     )
-    windows = workshop.windows(loud, 4)
+    windows = simulator.windows(loud, 4)
     turns = 2 * gearbox.lines(machines.figures)[:, :2]  # Half bins
     for shaft in (0, 1):
         places = 3 * turns[:, shaft]  # The third harmonic of its shaft
@@ -127,7 +127,7 @@ def test_a_damaged_tooth_strikes_once_a_turn_of_its_shaft() -> None:
 
 
 def test_wear_raises_the_second_harmonic_of_the_mesh_most() -> None:
-    machines = gearbox_simulation.Workshop(3).machines(200)
+    machines = gearbox_simulation.GearboxSimulator(3).machines(200)
     assert machines.wear.mean(dim=0).argmax() == 1 and (machines.wear.mean(dim=0) > 1).all()
 
 

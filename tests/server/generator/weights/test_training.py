@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from wg_server.generator.weights import training
-from wg_server.generator.weights.training import Evaluation, Schedule, Trained
+from wg_server.generator.weights.training import Evaluation, Schedule, TrainingResult
 
 SCHEDULE = Schedule(steps=60, learning_rate=0.1, evaluate_every=10, average=0.8)
 WANTED = torch.linspace(-1, 1, 12).reshape(4, 3)
@@ -49,7 +49,7 @@ class Reconstruction:
         return Evaluation(self._losses.get(self.judged, error), 0.5)
 
 
-def _train(schedule: Schedule, losses: dict[int, float]) -> tuple[Reconstruction, Trained]:
+def _train(schedule: Schedule, losses: dict[int, float]) -> tuple[Reconstruction, TrainingResult]:
     objective = Reconstruction(losses)
     return objective, training.train(objective, schedule, lambda *_: None)
 
