@@ -21,8 +21,10 @@ from wg_core import atomic
 from wg_core.errors import DataError
 from wg_core.site.reading import LogConfig
 
-FILE, INTERVAL = "file", "interval"
-"""Privacy units without a column: all windows of one log, or of one interval."""
+FILE, INTERVAL, TIME_RUN = "file", "interval", "time-run"
+NO_COLUMN = frozenset({FILE, INTERVAL, TIME_RUN})
+"""Privacy units without a column: all windows of one log, of one interval, or between two gaps in a
+log's times that are longer than a window."""
 INTERVALS_LIMIT = 16 << 20  # Largest table of intervals, in bytes
 
 
@@ -127,6 +129,6 @@ def _interval(
         end=end,
         label=cell("label") or "",
         file=cell("file") or None,
-        unit=cell(unit_column) if unit_column not in (None, FILE, INTERVAL) else None,
+        unit=None if unit_column in NO_COLUMN else cell(unit_column),
         line=line,
     )

@@ -7,9 +7,10 @@ neighbours of the records that it tests on: accuracies and sure calls are then t
 import zipfile
 from pathlib import Path
 
-from wg_client.data.intervals import FILE, INTERVAL
-from wg_client.data.sensor_log import SUFFIXES
+from wg_client.data.intervals import FILE, INTERVAL, TIME_RUN
+from wg_client.data.sensor_windows import LogReader, logs_at, time_runs
 from wg_common.language import Text, text
+from wg_core.errors import DataError
 from wg_core.site.reading import ReadingConfig
 
 GROUP = "group"  # Name of an array of a .npz file
@@ -18,18 +19,28 @@ GROUP = "group"  # Name of an array of a .npz file
 def recording_unit(path: Path, reading: ReadingConfig) -> str:
     """Return the ``--unit-column`` that makes each recording a unit; empty if nothing names them.
 
-    Each sensor log is a recording if there are several, and each interval if a table lists them; in
-    a ``.npz`` file an array ``group`` names the recordings.
+    Each sensor log is a recording if there are several, and each interval if a table lists them;
+    gaps in its times divide a single log. In a ``.npz`` file an array ``group`` names the
+    recordings.
     """
     if reading.log is not None:
-        if reading.log.intervals is not None:
-            return INTERVAL
-        several = sum(file.suffix.lower() in SUFFIXES for file in path.rglob("*")) > 1
-        return FILE if several else ""
+        return INTERVAL if reading.log.intervals is not None else _logs_unit(path, reading)
     if path.suffix == ".npz" and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             return GROUP if f"{GROUP}.npy" in archive.namelist() else ""
     return ""
+
+
+def _logs_unit(path: Path, reading: ReadingConfig) -> str:
+    """Return the unit of logs without a table of intervals; empty if the log is damaged."""
+    logs = LogReader(reading)
+    try:
+        files = logs_at(path, None)
+        if len(files) != 1 or logs.log.time is None:
+            return FILE if len(files) > 1 else ""
+        return TIME_RUN if time_runs(logs.read(files[0], lenient=True), logs.log).any() else ""
+    except DataError:
+        return ""
 
 
 def hint(unit: str) -> Text:

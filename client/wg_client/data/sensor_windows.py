@@ -32,7 +32,15 @@ from wg_client.data.dataset import (
     label_index,
 )
 from wg_client.data.folders import inside, listing
-from wg_client.data.intervals import FILE, INTERVAL, Interval, interval_indices, read_intervals
+from wg_client.data.intervals import (
+    FILE,
+    INTERVAL,
+    NO_COLUMN,
+    TIME_RUN,
+    Interval,
+    interval_indices,
+    read_intervals,
+)
 from wg_client.data.sensor_log import SUFFIXES, LogColumns, SensorLog, read_log
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.language import text
@@ -286,7 +294,7 @@ def _cut(cut: _Cutter, file: Path) -> None:
     """
     log, name = cut.logs.log, str(file.relative_to(cut.root))
     unit_column, intervals = cut.unit_column, cut.intervals
-    in_column = unit_column if unit_column not in (None, FILE, INTERVAL) else None
+    in_column = None if unit_column in NO_COLUMN else unit_column
     in_table = in_column if any(interval.unit is not None for interval in intervals) else None
     texts = [log.label] if log.label is not None else []
     texts += [in_column] if in_column is not None and in_table is None else []
@@ -298,7 +306,7 @@ def _cut(cut: _Cutter, file: Path) -> None:
     interval_of = np.full(n, -1, dtype=np.int64)
     if intervals:
         interval_of = interval_indices(file, name, sensor_log, log, intervals)
-    folder = _folder_label(cut.root, file, log)
+    folder, runs = _folder_label(cut.root, file, log), time_runs(sensor_log, log)
     for start, stop in _stretches(sensor_log, log, (label_codes, unit_codes, interval_of)):
         if stop - start < log.window:
             cut.short += 1
@@ -308,6 +316,7 @@ def _cut(cut: _Cutter, file: Path) -> None:
         unit = {
             FILE: name,
             INTERVAL: f"{name}, interval {intervals[at].line}" if at >= 0 else f"{name}[{start}]",
+            TIME_RUN: f"{name}[{runs[start]}]",
         }.get(unit_column or "", unit_names[int(unit_codes[start])])
         if in_table is not None:
             unit = (intervals[at].unit or "") if at >= 0 else f"{name}[{start}]"
@@ -352,6 +361,16 @@ def _stretches(
             yield int(start), int(stop)
 
 
+def time_runs(sensor_log: SensorLog, log: LogConfig) -> NDArray[np.int64]:
+    """First row of the run that each row lies in, ``[n]``: no gap in it is longer than a window."""
+    rows = np.arange(len(sensor_log))
+    if sensor_log.times is None:
+        return np.zeros_like(rows)
+    steps = np.diff(sensor_log.times, prepend=np.nan) * log.rate
+    near = (steps > 0) & (steps <= log.window)  # False for a NaN and for times that run back
+    return np.maximum.accumulate(np.where(near, 0, rows))
+
+
 def _check_rate(path: Path, sensor_log: SensorLog, log: LogConfig) -> None:
     """Compare the rate of a log's time stamps with the declared rate."""
     relative_tolerance = 0.05
@@ -393,9 +412,7 @@ def propose(
     file = next(_files(path, root, options.intervals, []), None)
     if file is None or not is_log(file):
         raise DataError(f"{path}: no sensor log found; read are {', '.join(sorted(SUFFIXES))}")
-    in_log = (
-        unit_column if unit_column not in (None, FILE, INTERVAL) and not options.intervals else None
-    )
+    in_log = None if unit_column in NO_COLUMN or options.intervals else unit_column
     texts = tuple(column for column in (options.label, in_log) if column is not None)
     log = read_log(
         file, LogColumns(channels=options.channels, time=options.time, texts=texts), encoding

@@ -1,5 +1,6 @@
 """A recording is found where files or arrays say that there are some."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 from wg_client.data.recordings import recording_unit
 from wg_core.site.reading import LogConfig, ReadingConfig
 
+LOG = LogConfig(rate=10, window_seconds=1, hop_seconds=1, channels=("a",))
+
 
 def _logs(intervals: str | None = None) -> ReadingConfig:
-    log = LogConfig(rate=10, window_seconds=1, hop_seconds=1, channels=("a",), intervals=intervals)
-    return ReadingConfig(log=log)
+    return ReadingConfig(log=replace(LOG, intervals=intervals))
 
 
 def test_an_array_that_groups_records_names_the_unit(tmp_path: Path) -> None:
@@ -29,3 +31,9 @@ def test_several_logs_are_recordings(tmp_path: Path, count: int, unit: str) -> N
     assert recording_unit(tmp_path, _logs()) == unit
     assert recording_unit(tmp_path, _logs("events.csv")) == "interval"
     assert not recording_unit(tmp_path, ReadingConfig())
+
+
+def test_a_damaged_log_says_nothing_of_recordings(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("time,a\n0,1\n1\n")
+    assert not recording_unit(path, ReadingConfig(log=replace(LOG, time="time")))

@@ -15,6 +15,8 @@ from tests.client.conftest import MakePlant
 from wg_client.data import sensor_windows
 from wg_client.data.dataset import Survey
 from wg_client.data.inspection import inspect
+from wg_client.data.recordings import recording_unit
+from wg_client.data.sensor_log import SensorLog
 from wg_client.data.survey import survey
 from wg_core.errors import ConfigError, DataError
 from wg_core.site.config import PrivacyConfig
@@ -156,6 +158,26 @@ def test_a_log_and_an_interval_can_be_the_unit(tmp_path: Path, unit: str, count:
     (tmp_path / "e.csv").write_text("file,start,end,label\none,0,0.6,a\none,0.6,1.2,b\ntwo,0,9,a\n")
     found = _survey(tmp_path, replace(LOG, intervals="e.csv"), unit_column=unit)
     assert found.data.units is not None and len(set(found.data.units)) == count
+
+
+@pytest.mark.parametrize(("gap", "units"), [(0.15, ["l.csv[0]"]), (7, ["l.csv[0]", "l.csv[50]"])])
+def test_a_run_between_long_gaps_can_be_the_unit(
+    tmp_path: Path, gap: float, units: list[str]
+) -> None:
+    times = [f"{row / RATE + gap * (row >= 50):.2f}" for row in range(200)]
+    label = {"s": ["a"] * 130 + ["b"] * 70}  # no end of a run
+    path = _log(tmp_path / "l.csv", _values(200), times=times, more=label)
+    found = _survey(path, replace(LOG, label="s"), unit_column="time-run")
+    assert found.data.units is not None and sorted(set(found.data.units)) == units
+    says = recording_unit(path, ReadingConfig(log=replace(LOG, label="s")))
+    assert says == ("time-run" if len(units) > 1 else "")
+
+
+def test_times_that_run_back_or_are_missing_start_a_run(tmp_path: Path) -> None:
+    times = np.array([0.0, 0.01, 0.0, 0.01, np.nan, 0.02])
+    log = SensorLog(channels=("vib",), values=np.zeros((6, 1), np.float32), times=times, texts={})
+    assert sensor_windows.time_runs(log, LOG).tolist() == [0, 0, 2, 2, 4, 5]
+    assert not sensor_windows.time_runs(replace(log, times=None), LOG).any()
 
 
 def test_folders_name_the_class_where_nothing_else_does(tmp_path: Path) -> None:
