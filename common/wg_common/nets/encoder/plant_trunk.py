@@ -1,8 +1,9 @@
 """Window trunk that a plant fits on its own records, for its own models only.
 
 Its features follow the public encoder's local features: shares above thresholds fitted to the
-plant's records (``minirocket``), and the spectrum and moments of each channel in the plant's units.
-No release, package or delivered head uses them, and the fit does not use labels.
+plant's records (``minirocket``), and the moments and the spectrum of each channel in the plant's
+units. Moments are a block of their own: the many lines of a spectrum would outweigh level and
+spread. No release, package or delivered head uses them, and the fit does not use labels.
 """
 
 import itertools
@@ -18,7 +19,7 @@ from wg_common.modalities.base import Record
 from wg_common.nets.encoder.minirocket import LEAST_TIME, MiniRocket
 from wg_common.nets.encoder.trunk import EncoderTrunk
 
-LABEL = "plant-windows-1"
+LABEL = "plant-windows-2"
 SHARES = 4956  # Half of the paper's number, to save time and memory on thousands of records
 FITTED_ON = 512  # Most windows in the fit, evenly spaced
 _BANDS = 64
@@ -28,7 +29,7 @@ _FLOOR = 1e-4  # Floor of a spectrum, in units of the mean power of the plant's 
 
 
 class PlantTrunk(EncoderTrunk):
-    """Trunk from windows ``[n, C, T]`` to ``SHARES`` shares, and moments and spectra of C channels.
+    """Trunk from windows ``[n, C, T]`` to shares, and moments and spectra of C channels.
 
     A window with fewer channels or samples than those of the fit is padded with zeros.
 
@@ -82,8 +83,8 @@ class PlantTrunk(EncoderTrunk):
 
     @property
     def local_blocks(self) -> tuple[int, ...]:
-        """Two blocks: shares; moments and spectra."""
-        return SHARES, self._channels * (_MOMENTS + _BANDS)
+        """Three blocks: shares; moments; spectra."""
+        return SHARES, self._channels * _MOMENTS, self._channels * _BANDS
 
     def layout(
         self, blocks: Sequence[int], counts: Sequence[int]
@@ -97,7 +98,7 @@ class PlantTrunk(EncoderTrunk):
         Returns:
             Extended ``blocks`` and ``counts``; each block of this trunk counts as one trunk.
         """
-        return (*blocks, *self.local_blocks), (*counts, 1, 1)
+        return (*blocks, *self.local_blocks), (*counts, *(1 for _ in self.local_blocks))
 
     def bounds(self) -> float:
         """Return infinity: no bound is needed, since no release uses the features."""
@@ -112,7 +113,8 @@ class PlantTrunk(EncoderTrunk):
 
     def forward(self, batch: Tensor) -> Tensor:
         """Return features ``[n, width]``."""
-        return torch.cat([self.rocket(batch), self._describe(batch).flatten(1)], dim=1)
+        described = [part.flatten(1) for part in self._describe(batch)]
+        return torch.cat([self.rocket(batch), *described], dim=1)
 
     def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Return the features, also split into blocks."""
@@ -120,8 +122,8 @@ class PlantTrunk(EncoderTrunk):
         ends = itertools.accumulate(self.local_blocks, initial=0)
         return features, [features[:, a:b] for a, b in itertools.pairwise(ends)]
 
-    def _describe(self, x: Tensor) -> Tensor:
-        """Return moments and log spectrum of each channel, ``[n, C, moments + bands]``."""
+    def _describe(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return moments of channels, ``[n, C, M]``, and their log spectra, ``[n, C, B]``."""
         mean = x.mean(dim=-1, keepdim=True)
         deviations = x - mean
         std = deviations.square().mean(dim=-1, keepdim=True).sqrt()
@@ -142,4 +144,4 @@ class PlantTrunk(EncoderTrunk):
         power = F.adaptive_avg_pool1d(line[..., 1:] / x.shape[-1], _BANDS)
         spectrum = torch.log(power + self.floor[:, None])
         levels = x.sort(dim=-1).values[..., at]
-        return torch.cat([torch.stack(moments, dim=-1), levels, spectrum], dim=-1)
+        return torch.cat([torch.stack(moments, dim=-1), levels], dim=-1), spectrum
