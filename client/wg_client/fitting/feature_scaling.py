@@ -23,7 +23,7 @@ from wg_common.inference.discriminants import principal
 RECORDS = 2000  # Most records, evenly spread, from which directions are computed
 DIRECTIONS = 256  # Most directions of a block
 _LOUDER = 4.0  # Ratio of a block's root total variance to that of the released features
-_CHUNK = 1024
+_CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,8 +94,11 @@ def feature_scaling(
     for end, size in zip(scaled_width + np.cumsum(blocks), blocks, strict=True):
         x = features[rows, end - size : end].astype(np.float64)  # a block at a time: memory
         mean = x.mean(axis=0)
-        scale = target * block_scale(x.std(axis=0), (x.shape[1],))
-        values, vectors = principal((x - mean) * scale, min(DIRECTIONS, *x.shape))
+        x -= mean
+        std = np.sqrt(np.einsum("nb,nb->b", x, x) / len(x))
+        scale = target * block_scale(std, (x.shape[1],))
+        x *= scale
+        values, vectors = principal(x, min(DIRECTIONS, *x.shape))
         nonzero = values > 1e-9 * values[0]
         means.append(mean)
         turns.append(scale[:, None] * vectors[:, nonzero])

@@ -19,6 +19,7 @@ from wg_client.fitting.linear_head import Floats, LinearHead
 from wg_common.inference.family_head import FamilyHead, Layout
 
 _TINY = 1e-12
+_AT_ONCE = 256  # Records
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,22 +94,29 @@ def family_view(
         network: The family's network, whose features come after all others.
     """
     shared_features = local[:, : layout.scaled + sum(layout.blocks)]
-    columns, heads = local.astype(np.float64), [LinearHead(*family.at(shared_features, layout))]
+    columns, heads = local, [LinearHead(*family.at(shared_features, layout))]
     if network is not None:
         columns, second = np.hstack([columns, network.features]), network.at()
         behind = np.pad(second.weight, ((0, 0), (local.shape[1], 0)))
         heads.append(LinearHead(behind, second.bias))
     heads[0] = heads[0].pad_features(columns.shape[1])
     classes, size = len(family.bias), _size(local[:, :released_width])
-    loudness = np.repeat([size / _size(head.logits(columns)) for head in heads], classes)
+    loudness = np.repeat([size / _size(_logits(head, columns)) for head in heads], classes)
     stacked_head = LinearHead(
         np.vstack([head.weight for head in heads]), np.concatenate([head.bias for head in heads])
     )
     view = WithLogits(trunk.scaling, local.shape[1], stacked_head, loudness)
     mean = np.tile(np.eye(classes), len(heads)) / (len(heads) * loudness)
     weight = np.hstack([np.zeros((classes, trunk.features.shape[1])), mean])
-    features = np.hstack([trunk.features, loudness * stacked_head.logits(columns)])
+    features = np.hstack([trunk.features, loudness * _logits(stacked_head, columns)])
     return Trunk(features, scaling=view), LinearHead(weight, np.zeros(classes))
+
+
+def _logits(head: LinearHead, columns: NDArray[np.floating]) -> Floats:
+    """Logits of all records, with memory for few of them at full precision."""
+    starts = range(0, max(len(columns), 1), _AT_ONCE)
+    parts = (columns[start : start + _AT_ONCE].astype(np.float64) for start in starts)
+    return np.concatenate([head.logits(part) for part in parts])
 
 
 def _size(features: NDArray[np.floating]) -> float:
