@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from wg_client.fitting.feature_scaling import feature_scaling
 from wg_client.fitting.linear_head import Floats, LinearHead
+from wg_client.fitting.side_by_side import Features
 
 Tensors = Mapping[str, NDArray[np.float32]]
 
@@ -48,7 +49,7 @@ class Trunk:
 
 
 def encoder_trunk(
-    local: NDArray[np.floating],
+    local: Features,
     released_width: int,
     scaled_width: int,
     blocks: Sequence[int],
@@ -57,7 +58,7 @@ def encoder_trunk(
     """Return the encoder's trunk; arguments as of ``feature_scaling`` and ``Trunk``."""
     scaling = feature_scaling(local, released_width, scaled_width, blocks)
     if scaling is None:
-        return Trunk(local.astype(np.float64), columns=local.shape[1])
+        return Trunk(local[:, :].astype(np.float64), columns=local.shape[1])
     counts = tuple(trunk_blocks)
     return Trunk(scaling.apply(local), scaling, local.shape[1], scaling.blocks, counts)
 

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wg_client.fitting.linear_head import Floats, LinearHead
+from wg_client.fitting.side_by_side import Features
 from wg_common.inference.block_scale import block_scale
 from wg_common.inference.discriminants import principal
 
@@ -47,11 +47,11 @@ class FeatureScaling:
         """Number r of directions of each block."""
         return tuple(directions.shape[1] for directions in self.directions)
 
-    def apply(self, features: NDArray[np.floating]) -> Floats:
+    def apply(self, features: Features) -> Floats:
         """Map local features ``[n, D]`` to scaled features ``[n, d + R]``; R is the sum of r."""
         output = np.zeros((len(features), self.released + sum(self.blocks)))
         for start in range(0, len(features), _CHUNK):
-            rows = features[start : start + _CHUNK].astype(np.float64)
+            rows = features[start : start + _CHUNK, :].astype(np.float64)
             parts, column = [rows[:, : self.released]], self.scaled
             for mean, directions in zip(self.means, self.directions, strict=True):
                 parts.append((rows[:, column : column + len(mean)] - mean) @ directions)
@@ -71,7 +71,7 @@ class FeatureScaling:
 
 
 def feature_scaling(
-    features: NDArray[np.floating], released_width: int, scaled_width: int, blocks: Sequence[int]
+    features: Features, released_width: int, scaled_width: int, blocks: Sequence[int]
 ) -> FeatureScaling | None:
     """Fit the scaling on a plant's records, with and without labels.
 

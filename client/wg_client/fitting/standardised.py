@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from wg_client.fitting.backbone import Scaled, Trunk
 from wg_client.fitting.linear_head import Floats, LinearHead
+from wg_client.fitting.side_by_side import Features, SideBySide
 from wg_common.inference.family_head import FamilyHead, Layout
 
 _TINY = 1e-12
@@ -79,7 +80,7 @@ class WithLogits:
 
 def family_view(
     family: FamilyHead,
-    local: NDArray[np.floating],
+    local: Features,
     layout: Layout,
     trunk: Trunk,
     released_width: int,
@@ -96,7 +97,7 @@ def family_view(
     shared_features = local[:, : layout.scaled + sum(layout.blocks)]
     columns, heads = local, [LinearHead(*family.at(shared_features, layout))]
     if network is not None:
-        columns, second = np.hstack([columns, network.features]), network.at()
+        columns, second = SideBySide((columns, network.features)), network.at()
         behind = np.pad(second.weight, ((0, 0), (local.shape[1], 0)))
         heads.append(LinearHead(behind, second.bias))
     heads[0] = heads[0].pad_features(columns.shape[1])
@@ -112,10 +113,10 @@ def family_view(
     return Trunk(features, scaling=view), LinearHead(weight, np.zeros(classes))
 
 
-def _logits(head: LinearHead, columns: NDArray[np.floating]) -> Floats:
+def _logits(head: LinearHead, columns: Features) -> Floats:
     """Logits of all records, with memory for few of them at full precision."""
     starts = range(0, max(len(columns), 1), _AT_ONCE)
-    parts = (columns[start : start + _AT_ONCE].astype(np.float64) for start in starts)
+    parts = (columns[start : start + _AT_ONCE, :].astype(np.float64) for start in starts)
     return np.concatenate([head.logits(part) for part in parts])
 
 

@@ -18,6 +18,7 @@ from wg_client.fitting.fitted import Fitted
 from wg_client.fitting.folds import Folds, stratify
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.fitting.local_models import fit_local
+from wg_client.fitting.side_by_side import SideBySide
 from wg_client.fitting.standardised import HeadBeside
 from wg_common import streams
 from wg_common.catalogue import FAMILIES, SAME_FAMILY, Inputs
@@ -62,7 +63,7 @@ class LabelledRecords:
     units: Sequence[str] | None = None
     patterns: Sequence[str] | None = None
     plant_trunk: PlantTrunk | None = None
-    columns: NDArray[np.float32] | None = None
+    columns: SideBySide | None = None
 
     @property
     def _kin(self) -> Sequence[str] | None:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wg_client.data.recipient import Recipient
 from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk
 from wg_client.fitting.linear_head import head_from_tensors
+from wg_client.fitting.side_by_side import Features, SideBySide
 from wg_client.fitting.standardised import HeadBeside, family_view
 from wg_client.methods import network_choice, operator_families
 from wg_client.methods.base import Candidate, LabelledRecords, Package, PlantNetwork
@@ -58,21 +58,20 @@ def read_package(
     return records, reading.package(others_released=bool(manifest.pool_releases))
 
 
-def at_plant(plant: Recipient) -> tuple[PlantTrunk | None, NDArray[np.float32]]:
+def at_plant(plant: Recipient) -> tuple[PlantTrunk | None, SideBySide]:
     """Fit the plant trunk, and return it with the local features that include its features."""
     local, data = plant.features.local, plant.data
     if not modality(data.modality).plant_trunk or not len(data):
-        return None, local
+        return None, SideBySide((local,))
     from wg_common.nets.encoder.module import plant_features
     from wg_common.nets.encoder.plant_trunk import PlantTrunk
 
     trunk = PlantTrunk.fit(data.records)
-    columns = np.empty((len(local), local.shape[1] + trunk.width), np.float32)
-    columns[:, : local.shape[1]] = local
+    further = np.empty((len(local), trunk.width), np.float32)
     for start in range(0, len(local), _AT_ONCE):
         part = plant_features(trunk, data.modality, data.records[start : start + _AT_ONCE])
-        columns[start : start + _AT_ONCE, local.shape[1] :] = part
-    return trunk, columns
+        further[start : start + _AT_ONCE] = part
+    return trunk, SideBySide((local, further))
 
 
 def plant_records(plant: Recipient) -> LabelledRecords:
@@ -189,7 +188,7 @@ class _Reading:
             if second_network is not None and network is not None:
                 raise DecodeError(f"candidate {family.name}: a second network beside the encoder")
             second = None if second_network is None else second_network.head
-            columns = plant.features.local if records.columns is None else records.columns
+            columns: Features = plant.features.local if records.columns is None else records.columns
             dimension = plant.features.dimension
             trunk, head = family_view(
                 family.head, columns, family.layout, records.public, dimension, second
@@ -260,7 +259,7 @@ def plant_network(
     return PlantNetwork(network.architecture, site_network.trunk, module, features, head)
 
 
-def _encoder(plant: Recipient, trunk: PlantTrunk | None, local: NDArray[np.float32]) -> Trunk:
+def _encoder(plant: Recipient, trunk: PlantTrunk | None, local: SideBySide) -> Trunk:
     """Return the encoder's trunk, with the features of the trunk fitted at the plant."""
     from wg_common.nets.encoder import package as encoders
 

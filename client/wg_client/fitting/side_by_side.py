@@ -1,0 +1,49 @@
+"""Columns of several arrays side by side, without a copy of them.
+
+Local features of thousands of records are hundreds of megabytes, and lie in a file; what a trunk
+that is fitted at the plant adds lies in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = slice | NDArray[np.integer]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SideBySide:
+    """Arrays ``[n, D]`` that are read as one.
+
+    Attributes:
+        parts: Arrays of as many rows, at least one, each with a column at least.
+    """
+
+    parts: Sequence[NDArray[np.floating] | SideBySide]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows, and of all columns."""
+        return len(self.parts[0]), sum(part.shape[1] for part in self.parts)
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def __getitem__(self, place: tuple[Rows, slice]) -> NDArray[np.floating]:
+        """Some rows of adjacent columns."""
+        rows, columns = place
+        start, stop, _ = columns.indices(self.shape[1])
+        pieces, end = [], 0
+        for part in self.parts:
+            begin, end = end, end + part.shape[1]
+            if start < end and begin < stop:
+                pieces.append(part[rows, max(start - begin, 0) : stop - begin])
+        return pieces[0] if len(pieces) == 1 else np.hstack(pieces)
+
+
+Features = NDArray[np.floating] | SideBySide
+"""Features ``[n, D]``, of one array or of several."""
