@@ -67,11 +67,11 @@ def at_plant(plant: Recipient) -> tuple[PlantTrunk | None, SideBySide]:
     from wg_common.nets.encoder.plant_trunk import PlantTrunk
 
     trunk = PlantTrunk.fit(data.records)
-    further = np.empty((len(local), trunk.width), np.float32)
+    plant_columns = np.empty((len(local), trunk.width), np.float32)
     for start in range(0, len(local), _AT_ONCE):
         part = plant_features(trunk, data.modality, data.records[start : start + _AT_ONCE])
-        further[start : start + _AT_ONCE] = part
-    return trunk, SideBySide((local, further))
+        plant_columns[start : start + _AT_ONCE] = part
+    return trunk, SideBySide((local, plant_columns))
 
 
 def plant_records(plant: Recipient) -> LabelledRecords:

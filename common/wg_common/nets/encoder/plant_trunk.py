@@ -113,8 +113,8 @@ class PlantTrunk(EncoderTrunk):
 
     def forward(self, batch: Tensor) -> Tensor:
         """Return features ``[n, width]``."""
-        described = [part.flatten(1) for part in self._describe(batch)]
-        return torch.cat([self.rocket(batch), *described], dim=1)
+        moments_and_spectra = [part.flatten(1) for part in self._describe(batch)]
+        return torch.cat([self.rocket(batch), *moments_and_spectra], dim=1)
 
     def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Return the features, also split into blocks."""
