@@ -52,7 +52,7 @@ from wg_client.selection.model_selection import select_model
 from wg_common import catalogue
 from wg_common.catalogue import Inputs
 from wg_common.machines import bearing
-from wg_common.machines.registry import stated_kind
+from wg_common.machines.registry import declared_kind
 from wg_common.modalities.windows import Windows
 from wg_common.nets import network, spectrum_lines
 from wg_common.nets.encoder.module import load_encoder
@@ -333,7 +333,7 @@ def _delivered(model: MachineModel, plant: MachinePlant) -> dict[str, float]:
             torch.from_numpy(own.std(axis=0)),
         ),
     }
-    kind = stated_kind(plant.sheet)
+    kind = declared_kind(plant.sheet)
     figures = kind.figures(plant.sheet)
     templates, scores = kind.templates(figures), {}
     with torch.inference_mode():

@@ -62,7 +62,7 @@ class ConditionInputs(nn.Module):
 
     def forward(self, readings: Tensor, figures: Tensor, statistics: Statistics) -> Tensor:
         """Scores of readings ``[m, n, R]``."""
-        parts = [self.unit.stated_numbers(figures), self.embedding(statistics)]
+        parts = [self.unit.figure_features(figures), self.embedding(statistics)]
         condition = torch.cat(parts, dim=1)[:, None]
         if self.change is None:
             both = torch.cat([readings, condition.expand(-1, readings.shape[1], -1)], dim=2)

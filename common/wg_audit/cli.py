@@ -200,7 +200,7 @@ def digest(wheel: Path | None, as_json: bool) -> None:
 
 
 language.add_option(group, translations.shared_language)
-help_page.speak(group, translations.shared_language)
+help_page.translate_help(group, translations.shared_language)
 
 
 def main() -> None:

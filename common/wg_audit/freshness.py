@@ -33,7 +33,7 @@ class OutsideCheckpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Extended:
+class ExtendedCheckpoint:
     """Outside checkpoint that the log extends: its source and size."""
 
     source: str
@@ -55,7 +55,7 @@ class Freshness:
     checked: int
     newest: int | None
     max_age: int | None
-    extends: tuple[Extended, ...]
+    extends: tuple[ExtendedCheckpoint, ...]
 
     @property
     def age(self) -> int | None:
@@ -121,7 +121,9 @@ def judge(
         checked=current_time,
         newest=newest or None,
         max_age=max_age,
-        extends=tuple(Extended(checkpoint.source, checkpoint.head.size) for checkpoint in outside),
+        extends=tuple(
+            ExtendedCheckpoint(checkpoint.source, checkpoint.head.size) for checkpoint in outside
+        ),
     )
     if max_age is not None:
         if fresh.age is None:

@@ -227,7 +227,7 @@ class Finding:
         )
 
 
-class Brought(TypedDict, total=False):
+class OutsideEvidence(TypedDict, total=False):
     """Outside evidence of an auditor, apart from keys.
 
     Attributes:
@@ -251,7 +251,9 @@ class Brought(TypedDict, total=False):
     current_time: int
 
 
-def verify(path: Path, anchors: Anchors = NOTHING, **evidence_options: Unpack[Brought]) -> Finding:
+def verify(
+    path: Path, anchors: Anchors = NOTHING, **evidence_options: Unpack[OutsideEvidence]
+) -> Finding:
     """Verify a client's home, a ledger file or an export.
 
     Args:
@@ -340,7 +342,9 @@ class _Evidence:
         return [self.log, *self.earlier.values()]
 
 
-def _gather(stack: ExitStack, path: Path, anchors: Anchors, evidence_options: Brought) -> _Evidence:
+def _gather(
+    stack: ExitStack, path: Path, anchors: Anchors, evidence_options: OutsideEvidence
+) -> _Evidence:
     """Read and verify every log separately, and compare the files with them."""
     source = stack.enter_context(closing(sources.open_source(path)))
     site, origin = sources.identity(source)
@@ -396,7 +400,7 @@ def _add_up(evidence: _Evidence, succession: Succession) -> Spend:
 
 
 def _compare_from_outside(
-    evidence: _Evidence, evidence_options: Brought
+    evidence: _Evidence, evidence_options: OutsideEvidence
 ) -> tuple[Freshness, Succession]:
     """Compare the log with checkpoints, a clock, and the site's other logs."""
     history, folder = evidence.log.history, evidence.folder

@@ -74,7 +74,7 @@ NETWORKS: dict[str, ArchitectureSpec] = {
     for spec in (ArchitectureSpec(SPECTRUM_LINES, "windows", "wg_common.nets.spectrum_lines"),)
 }
 """Networks in packages, by name; ``spectrum-lines`` has 107 thousand parameters."""
-BESIDE: dict[str, ArchitectureSpec] = {
+FAMILY_NETWORKS: dict[str, ArchitectureSpec] = {
     spec.name: spec
     for spec in (ArchitectureSpec("lite0-low", "images", "wg_common.nets.lite0_low"),)
 }
@@ -103,5 +103,5 @@ def architecture_of(name: str) -> ArchitectureSpec:
 
 
 def network(name: str) -> ArchitectureSpec:
-    """Look up a network of ``BESIDE`` or an architecture; errors as for ``architecture_of``."""
-    return BESIDE.get(name) or architecture_of(name)
+    """Look up a family's network or an architecture; errors as for ``architecture_of``."""
+    return FAMILY_NETWORKS.get(name) or architecture_of(name)

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from wg_common.language import Text
 
-Said = str | Text
+Caption = str | Text
 _HYPHENS = re.compile(r"[!-~]*-[!-~]+")
 
 
@@ -31,7 +31,7 @@ class Dot:
 
     x: float
     y: float
-    title: Said
+    title: Caption
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Axes:
         """Return the vertical coordinate of a value from 0 to 1."""
         return round(self.bottom - (self.bottom - self.top) * value, 1)
 
-    def line(self, points: Sequence[tuple[float, float, Said]]) -> Line:
+    def line(self, points: Sequence[tuple[float, float, Caption]]) -> Line:
         """Return the line through points (x, y, tooltip)."""
         dots = tuple(Dot(self.x(x), self.y(y), title) for x, y, title in points)
         return Line("M" + "L".join(f"{dot.x} {dot.y}" for dot in dots), dots)
@@ -92,7 +92,7 @@ class Row:
         interval: Formatted interval; empty if there is none.
     """
 
-    name: Said
+    name: Caption
     kept: bool
     value: str
     start: float

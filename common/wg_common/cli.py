@@ -47,7 +47,7 @@ def run(
     arguments: Sequence[str] | None = None,
     *,
     extra: str = "",
-    speaks: language.Speaks | None = None,
+    speaks: language.LanguageLoader | None = None,
 ) -> NoReturn:
     """Run a command group and exit with the documented code.
 
@@ -182,11 +182,13 @@ def _steps_of_three(count: int) -> int:
     return 3 * (digits - 1) + 1 + (digit >= 2) + (digit >= 5)
 
 
-def _run(group: click.Command, words: list[str], extra: str, speaks: language.Speaks | None) -> int:
+def _run(
+    group: click.Command, words: list[str], extra: str, speaks: language.LanguageLoader | None
+) -> int:
     logs.start(*_OURS)
     as_json = "--json" in words
     json_before = _AS_JSON.set(as_json)
-    language.call(words, speaks)
+    language.store_call(words, speaks)
     try:
         result = group.main(args=words, standalone_mode=False)
     except click.exceptions.Abort:

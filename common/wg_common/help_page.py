@@ -12,9 +12,9 @@ import click
 from wg_common.language import (
     ENGLISH,
     Language,
-    Speaks,
-    of_the_call,
+    LanguageLoader,
     pad_columns,
+    requested_language,
     text,
     usage,
     width,
@@ -53,18 +53,18 @@ def sections_of(group: click.Group) -> Mapping[str, Sequence[str]]:
     return {**group.sections, last: [*group.sections[last], *remaining]}
 
 
-def speak(command: click.Command, speaks: Speaks) -> None:
+def translate_help(command: click.Command, speaks: LanguageLoader) -> None:
     """Make ``--help`` of a command and its subcommands print in the user's language."""
 
     class Speaking(click.Context):
         def get_help(self) -> str:
-            language = speaks(of_the_call(self))
+            language = speaks(requested_language(self))
             return super().get_help() if language is ENGLISH else page(self, language)
 
     command.context_class = Speaking
     if isinstance(command, click.Group):
         for subcommand in command.commands.values():
-            speak(subcommand, speaks)
+            translate_help(subcommand, speaks)
 
 
 def paragraphs(command: click.Command) -> list[str]:

@@ -158,7 +158,7 @@ def _shape(template: str) -> re.Pattern[str]:
 
 
 ENGLISH = Language()
-Speaks = Callable[[Code], Language]
+LanguageLoader = Callable[[Code], Language]
 """Function that loads a language with its catalogue; it is called when output is first needed."""
 _CURRENT: ContextVar[Language] = ContextVar("language", default=ENGLISH)
 
@@ -178,8 +178,8 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Code:
 _CHOSEN = "wg_common.language"
 
 
-def add_option(command: click.Command, speaks: Speaks) -> None:
-    """Add ``--language`` to a program; without it ``prefer`` and the environment decide."""
+def add_option(command: click.Command, speaks: LanguageLoader) -> None:
+    """Add ``--language`` to a program; without it ``use_configured`` and the environment decide."""
 
     def choose(context: click.Context, _: click.Parameter, value: Code | None) -> None:
         if value is not None:
@@ -197,7 +197,7 @@ def add_option(command: click.Command, speaks: Speaks) -> None:
     command.params.append(option)
 
 
-def of_the_call(context: click.Context) -> Code:
+def requested_language(context: click.Context) -> Code:
     """Return the language named anywhere on the command line, or else by the environment."""
     return _option_language() or context.meta.get(_CHOSEN) or from_environment()
 
@@ -215,7 +215,7 @@ def _option_language() -> Code | None:
 _WORDS_OF_THE_CALL: ContextVar[Sequence[str]] = ContextVar("words", default=())
 
 
-def call(words: Sequence[str], speaks: Speaks | None = None) -> None:
+def store_call(words: Sequence[str], speaks: LanguageLoader | None = None) -> None:
     """Store the words of the command line, and set its language before click parses them.
 
     click would print the help of ``--help --language ja``, and usage errors, before it reads the
@@ -232,7 +232,7 @@ def usage(context: click.Context) -> Text:
     return text("Usage: {usage}", usage=" ".join(words))
 
 
-def prefer(code: Code | None, speaks: Speaks) -> None:
+def use_configured(code: Code | None, speaks: LanguageLoader) -> None:
     """Switch to the language that a home configures, unless the command line named a language."""
     context = click.get_current_context(silent=True)
     if code is not None and (context is None or _CHOSEN not in context.meta):

@@ -65,7 +65,7 @@ class Offer:
     sites: dict[str, int]
     created: int
 
-    def sites_with(self, labels: Sequence[str]) -> int:
+    def median_site_count(self, labels: Sequence[str]) -> int:
         """Return the median over class names of the number of sites that released each name.
 
         Names are compared without case; the larger middle value counts.

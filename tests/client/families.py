@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from tests.common.nets.random_tensors import draw_trunk
 
 from wg_common.inference.family_head import FamilyHead, Layout, NetworkHead
-from wg_common.inference.likeness import Likeness, numbers
+from wg_common.inference.likeness import Likeness, description_size
 from wg_common.modalities.images import Images
 from wg_common.nets import network, site_norms
 from wg_common.nets.encoder.module import load_encoder
@@ -33,7 +33,7 @@ def family_head(
 
 def likeness(dimension: int, unlike: float = 0.0) -> Likeness:
     """A test that says the same of every plant."""
-    return Likeness(np.zeros(numbers(dimension)), np.array([unlike]), np.ones(1))
+    return Likeness(np.zeros(description_size(dimension)), np.array([unlike]), np.ones(1))
 
 
 def beside(classes: int) -> FamilyNetwork:

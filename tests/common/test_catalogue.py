@@ -37,7 +37,7 @@ def test_every_modality_has_a_head_and_every_network_a_module() -> None:
     for modality in MODALITIES.values():
         head = catalogue.architecture_of(modality.head)
         assert (head.is_network, head.modality) == (False, modality.name)
-    for name, spec in (catalogue.NETWORKS | catalogue.BESIDE).items():
+    for name, spec in (catalogue.NETWORKS | catalogue.FAMILY_NETWORKS).items():
         assert name == spec.name and spec.is_network and spec.modality in MODALITIES
         assert network.kind(name).features > 0
 

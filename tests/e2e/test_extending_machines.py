@@ -57,7 +57,7 @@ KIND = MachineKind(
     condition_size=1,
     template_count=2 * BUMP_WIDTHS,
     figures=figures,
-    stated_numbers=lambda figures: chops(figures).log()[:, None] - 4,
+    figure_features=lambda figures: chops(figures).log()[:, None] - 4,
     templates=lambda figures: line_bumps(2 * chops(figures)[:, None] * torch.arange(1, 3), 0.002),
 )
 '''

@@ -67,7 +67,7 @@ for _module in (
         group.add_command(_command)
 group.sections = _SECTIONS
 language.add_option(group, speaks)
-help_page.speak(group, speaks)
+help_page.translate_help(group, speaks)
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ def _open_home(_: click.Context, __: click.Parameter, root: Path) -> ClientHome:
     """Open the home in the language of its settings; wrong settings are reported later."""
     home = ClientHome(root)
     with contextlib.suppress(WgError):
-        language.prefer(configuration.load(home).language, speaks)
+        language.use_configured(configuration.load(home).language, speaks)
     return home
 
 

@@ -28,7 +28,7 @@ from wg_common.streams import Stream
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.plant_trunk import PlantTrunk
-    from wg_common.nets.family_network import TrunkBeside
+    from wg_common.nets.family_network import FamilyTrunk
     from wg_common.nets.network import RecordTrunk
 
 
@@ -197,7 +197,7 @@ class PlantNetwork:
 
     architecture: str
     trunk: Mapping[str, NDArray[np.float32]]
-    module: TrunkBeside | RecordTrunk
+    module: FamilyTrunk | RecordTrunk
     features: NDArray[np.float32]
     head: HeadBeside | None = None
 
@@ -244,7 +244,7 @@ class Package:
         return (
             self.is_known_elsewhere
             or self.unlikeness > LIMIT
-            or (self.posterior is not None and self.posterior.says_anything)
+            or (self.posterior is not None and self.posterior.is_informative)
         )
 
 

@@ -250,10 +250,10 @@ def plant_network(
         records: All of the plant's records.
         settings: Settings of the encoder's trunk.
     """
-    from wg_common.nets.family_network import TrunkBeside
+    from wg_common.nets.family_network import FamilyTrunk
 
     site_network = network.at(records, settings)
-    module = TrunkBeside(network.architecture, site_network.trunk, settings)
+    module = FamilyTrunk(network.architecture, site_network.trunk, settings)
     features = module.features(records)
     head = HeadBeside(site_network.head, features)
     return PlantNetwork(network.architecture, site_network.trunk, module, features, head)

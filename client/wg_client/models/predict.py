@@ -30,7 +30,7 @@ from wg_core.site.reading import COLUMNS, ReadingConfig
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
-    from wg_common.nets.family_network import TrunkBeside
+    from wg_common.nets.family_network import FamilyTrunk
     from wg_common.nets.network import RecordTrunk
 
 Inputs = NDArray[Any]
@@ -112,7 +112,7 @@ def check_records(manifest: ModelsManifest, data: SiteData) -> None:
 
 
 def features_of(
-    encoder: Encoder, network: TrunkBeside | RecordTrunk | None, data: SiteData
+    encoder: Encoder, network: FamilyTrunk | RecordTrunk | None, data: SiteData
 ) -> Inputs:
     """Compute the features of records, ``[n, D]``, a batch at a time."""
     parts = [
@@ -139,7 +139,7 @@ def load_encoder(home: ClientHome, manifest: ModelsManifest) -> Encoder:
 
 
 def features(
-    encoder: Encoder, network: TrunkBeside | RecordTrunk | None, records: Sequence[Record]
+    encoder: Encoder, network: FamilyTrunk | RecordTrunk | None, records: Sequence[Record]
 ) -> Inputs:
     """Return local features of records, followed by those of a network beside the encoder."""
     local = encoder.encode_batched(records)
@@ -149,7 +149,7 @@ def features(
 
 def load_network(
     home: ClientHome, manifest: ModelsManifest, encoder: Encoder
-) -> TrunkBeside | RecordTrunk | None:
+) -> FamilyTrunk | RecordTrunk | None:
     """Load the network beside the encoder that heads of a package use; None: there is none.
 
     Args:

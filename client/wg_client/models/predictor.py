@@ -23,7 +23,7 @@ from wg_core.site.reading import ReadingConfig
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
-    from wg_common.nets.family_network import TrunkBeside
+    from wg_common.nets.family_network import FamilyTrunk
     from wg_common.nets.network import RecordTrunk
 
 
@@ -46,7 +46,7 @@ class Predictor:
     reading: ReadingConfig
     judge: Judge
     encoder: Encoder
-    network: TrunkBeside | RecordTrunk | None
+    network: FamilyTrunk | RecordTrunk | None
     head: LinearHead
 
     @classmethod

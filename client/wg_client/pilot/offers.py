@@ -127,7 +127,7 @@ def try_offer(
         kinds=len(usable),
         pays=pays,
         share=share,
-        sites=offer.sites_with(data.label_names),
+        sites=offer.median_site_count(data.label_names),
         machine=sheet is not None and sheet.kind in offer.machines,
     )
 

@@ -26,13 +26,13 @@ from PIL import Image
 
 from wg_audit.installed.plant import (
     AuditedPlant,
-    Fresh,
     Frozen,
-    Interrupted,
+    PlantFactory,
     Question,
     Record,
     Sampler,
     Setup,
+    SimulatedCrash,
     Trouble,
 )
 from wg_audit.installed.records import features_of
@@ -83,7 +83,7 @@ _SHEET = DataSheet(
 )
 
 
-def plants(encoder: bytes | None = None, *, load: LoadEncoder | None = None) -> Fresh:
+def plants(encoder: bytes | None = None, *, load: LoadEncoder | None = None) -> PlantFactory:
     """Return a factory of plants that run the installed code.
 
     Args:
@@ -291,7 +291,7 @@ class CanaryPlant:
 
         def die(step: str) -> None:
             if step == trouble:
-                raise Interrupted
+                raise SimulatedCrash
 
         means = release_query.Means(on_step=die)
         return release_query.answer_query(

@@ -23,10 +23,10 @@ def machine_hints(sheet: DataSheet | None, labels: Sequence[str]) -> tuple[Text,
         return ()
     from wg_common.machines import registry, words  # torch is slow to import
 
-    if (unit := registry.stated_unit(sheet)) is not None:
+    if (unit := registry.declared_unit(sheet)) is not None:
         return _unit_hints(unit, sheet)
     try:
-        kind = registry.stated_kind(sheet)
+        kind = registry.declared_kind(sheet)
         kind.figures(sheet)
         conditions = words.network_conditions(kind, labels)
     except ConfigError as error:

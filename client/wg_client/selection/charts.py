@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.charts import Axes, Drawing, Line, Said, Tick
+from wg_common.charts import Axes, Caption, Drawing, Line, Tick
 
 MATRIX_LIMIT = 10
 """Most classes for which the whole matrix is shown; with more, only the commonest mistakes."""
 
 
-def shares(lines: Sequence[Sequence[tuple[float, float, Said]]], *more_lines: Line) -> Drawing:
+def shares(lines: Sequence[Sequence[tuple[float, float, Caption]]], *more_lines: Line) -> Drawing:
     """Draw curves of shares between 0 and 1.
 
     Args:

@@ -85,7 +85,7 @@ def take(home: ClientHome, path: Path) -> SensorPackage:
     package, tensors = weights_file.decode(data, key)
     check_recipient(plant, package)
     log, sheet = plant.config.data.reading.log, plant.config.data_sheet
-    unit = registry.stated_unit(sheet)
+    unit = registry.declared_unit(sheet)
     if unit is None or sheet is None or log is None:
         raise ConfigError(f"{home.data_sheet}: states no process unit; no soft sensor is for it")
     candidates = package.candidates

@@ -39,7 +39,7 @@ from wg_audit.installed import conduct, probes
 from wg_audit.installed import noise as noises
 from wg_audit.installed.bench import Bench, Size
 from wg_audit.installed.canaries import Bounds
-from wg_audit.installed.plant import Check, Fresh
+from wg_audit.installed.plant import Check, PlantFactory
 from wg_common.language import template, text
 
 _WORDS = 10  # Number of random hex strings that share a digit at some position once in 10^9
@@ -75,7 +75,7 @@ class Report:
 
 
 def audit(
-    fresh: Fresh,
+    fresh: PlantFactory,
     *,
     size: Size | None = None,
     seed: int = 0,

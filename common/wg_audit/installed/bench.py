@@ -19,10 +19,10 @@ from wg_audit.installed.noise import Noise
 from wg_audit.installed.plant import (
     SIDE,
     AuditedPlant,
+    DecodedRelease,
     Floats,
-    Fresh,
     Integers,
-    Opened,
+    PlantFactory,
     Question,
     Record,
     Sampler,
@@ -78,7 +78,7 @@ class Bench:
 
     def __init__(
         self,
-        fresh: Fresh,
+        fresh: PlantFactory,
         rng: np.random.Generator,
         size: Size,
         on_question: Callable[[int], None],
@@ -127,7 +127,7 @@ class Bench:
         records: Sequence[Record],
         number: int,
         script: Sampler | None = None,
-    ) -> list[Opened]:
+    ) -> list[DecodedRelease]:
         """Freeze, and release once with noise chosen by the audit and once with the plant's noise.
 
         If a machine is declared, machine statistics are released too.
@@ -158,7 +158,7 @@ class Bench:
         records: Sequence[Record],
         question: Question,
         script: Sampler,
-    ) -> Opened:
+    ) -> DecodedRelease:
         """Release with noise that the audit chooses, and compare the result to the last bit."""
         watch = Watch(script, plant.home, question.request_id)
         file = self.ask(plant, question, watch)
@@ -184,14 +184,14 @@ class Bench:
         setup: Setup,
         records: Sequence[Record],
         question: Question,
-    ) -> Opened:
+    ) -> DecodedRelease:
         """Release with the installed sampler, and record the noise that it added."""
         file = self.ask(plant, question, None)
         self._compare(question, file)
         self.note_noise(file, Reference(setup, records, file).statistics())
         return file
 
-    def _compare(self, question: Question, file: Opened) -> None:
+    def _compare(self, question: Question, file: DecodedRelease) -> None:
         """Compare a release with its question."""
         manifest = file.manifest
         if (
@@ -202,13 +202,15 @@ class Bench:
         ):
             self.wrong[ASKED].append(f"epsilon {question.epsilon}: another answer")
 
-    def note_noise(self, file: Opened, exact: Integers) -> None:
+    def note_noise(self, file: DecodedRelease, exact: Integers) -> None:
         """Record the noise of a release, given its exact statistics."""
         noise = Noise(file.sigma, file.blocks(), file.integers - exact, file.integers)
         schema = file.manifest.schema
         self.noise[len(schema.labels), schema.dimension].append(noise)
 
-    def ask(self, plant: AuditedPlant, question: Question, sampler: Sampler | None) -> Opened:
+    def ask(
+        self, plant: AuditedPlant, question: Question, sampler: Sampler | None
+    ) -> DecodedRelease:
         """Ask for a release, and decode it."""
         file = read_release(plant.release(question, sampler))
         self.count_answer()
@@ -221,7 +223,7 @@ class Bench:
         self.questions += 1
         self._on_question(self.questions)
 
-    def verify(self, plant: AuditedPlant, files: Sequence[Opened]) -> None:
+    def verify(self, plant: AuditedPlant, files: Sequence[DecodedRelease]) -> None:
         """Verify the plant's ledger together with its released files."""
         with tempfile.TemporaryDirectory(prefix="wg-audit-") as folder:
             paths = [Path(folder) / f"{number}.wgs" for number in range(len(files))]

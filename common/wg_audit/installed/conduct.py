@@ -23,12 +23,12 @@ from wg_audit.installed.bench import (
 )
 from wg_audit.installed.plant import (
     AuditedPlant,
+    DecodedRelease,
     Integers,
-    Interrupted,
-    Opened,
     Question,
     Record,
     Setup,
+    SimulatedCrash,
     Trouble,
     Watch,
     charges,
@@ -80,7 +80,7 @@ def _guarantees(rng: np.random.Generator) -> Iterator[tuple[str, str]]:
         yield spelling, f"{delta:.3e}"
 
 
-def _ask_again(bench: Bench, plant: AuditedPlant, file: Opened) -> None:
+def _ask_again(bench: Bench, plant: AuditedPlant, file: DecodedRelease) -> None:
     """Repeat the last question under its own id, under other ids, and in another format."""
     last, charge_count = file.manifest, len(charges(plant.home))
     for request_id, epsilon in (
@@ -127,7 +127,7 @@ def _is_answered(
 ) -> bool:
     try:
         plant.release(question, watch, trouble)
-    except (Interrupted, WgError):
+    except (SimulatedCrash, WgError):
         return False
     return True
 
@@ -207,11 +207,11 @@ def cut_off(bench: Bench, plant: AuditedPlant, question: Question) -> None:
     """Ask a question, and let the plant fail while noise is drawn."""
 
     def stop(exact: Integers, sigma: float) -> Integers:
-        raise Interrupted
+        raise SimulatedCrash
 
     try:
         bench.ask(plant, question, stop)
-    except Interrupted:
+    except SimulatedCrash:
         bench.count_answer()
 
 

@@ -229,7 +229,7 @@ PROPERTIES: dict[str, Callable[[Pool], PValues]] = {
     template("the noise is normal"): _shapes,
     template("no remainder of the noise is more frequent than others"): _residues,
 }
-"""Tests by property; a correct program fails each with probability at most ``ALARM / 7``."""
+"""Tests by property; a correct program fails any of them with probability at most ``ALARM``."""
 
 
 def _lengths(row: Floats) -> Floats:

@@ -125,7 +125,7 @@ class AuditedPlant(Protocol):
             trouble: Failure to cause; None for no failure.
 
         Raises:
-            Interrupted: The plant crashed as ``trouble`` requires.
+            SimulatedCrash: The plant crashed as ``trouble`` requires.
             WgError: The plant refuses or fails to answer.
         """
 
@@ -155,7 +155,7 @@ class Frozen:
     judges: frozenset[int] = frozenset()
 
 
-Fresh = Callable[[Setup], AbstractContextManager[AuditedPlant]]
+PlantFactory = Callable[[Setup], AbstractContextManager[AuditedPlant]]
 """Factory of plants with an empty ledger and new keys."""
 
 
@@ -175,7 +175,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Opened:
+class DecodedRelease:
     """Decoded release.
 
     Attributes:
@@ -208,7 +208,7 @@ class Opened:
         return {b.name: slice(b.offset, b.offset + b.size) for b in layout if b.size}
 
 
-class Interrupted(Exception):
+class SimulatedCrash(Exception):
     """Simulated crash of a plant."""
 
 
@@ -243,7 +243,7 @@ class Watch:
         return self.answers[-1].copy()
 
 
-def in_file_order(parts: Sequence[Integers], file: Opened) -> Integers:
+def in_file_order(parts: Sequence[Integers], file: DecodedRelease) -> Integers:
     """Join a release's parts in file order, ``[L]``; empty if their number is not the expected."""
     if len(parts) != 1 + ("sums" in file.blocks()):
         return np.zeros(0, dtype=np.int64)
@@ -265,7 +265,7 @@ def charges(home: Path) -> list[Charge]:
     return [entry for entry in ledger_entries(home) if isinstance(entry, Charge)]
 
 
-def read_release(data: bytes) -> Opened:
+def read_release(data: bytes) -> DecodedRelease:
     """Decode a covered release, without checking its signature and proofs.
 
     Raises:
@@ -279,4 +279,4 @@ def read_release(data: bytes) -> Opened:
     )
     if not (isinstance(charge, Charge) and isinstance(entry, Release)):
         raise DecodeError(f"entries: {charge.head.kind} and {entry.head.kind}")
-    return Opened(data, manifest, charge, entry, integers)
+    return DecodedRelease(data, manifest, charge, entry, integers)

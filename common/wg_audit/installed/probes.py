@@ -37,9 +37,9 @@ from wg_audit.installed.conduct import FEW, SETUP
 from wg_audit.installed.plant import (
     SIDE,
     AuditedPlant,
+    DecodedRelease,
     Floats,
     Integers,
-    Opened,
     Record,
     Setup,
     UnitRule,
@@ -353,7 +353,7 @@ def _state(bench: Bench, plant: AuditedPlant, setup: Setup, number: int) -> dict
     return fields | {"size": len(data)}
 
 
-def _fields(file: Opened) -> dict[str, Any]:
+def _fields(file: DecodedRelease) -> dict[str, Any]:
     """Return every field of a release, its charge and its entry, by name."""
     parts = {"manifest": file.manifest, "charge": file.charge, "release": file.entry}
     fields = {"size": len(file.data)}
@@ -375,7 +375,7 @@ def _salt(plant: AuditedPlant, records: Sequence[Record]) -> bytes:
     return plant.freeze(records).salt.encode()
 
 
-def _scores(file: Opened, vectors: Sequence[Integers]) -> Floats:
+def _scores(file: DecodedRelease, vectors: Sequence[Integers]) -> Floats:
     rows = np.stack(vectors).astype(np.float64)
     lengths = np.linalg.norm(rows, axis=1) * file.sigma
     return np.asarray(rows @ file.integers.astype(np.float64) / lengths)

@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 
 from wg_audit.installed import records as made_up
-from wg_audit.installed.plant import MACHINE_NUMBERS, Integers, Opened, Record, Setup
+from wg_audit.installed.plant import MACHINE_NUMBERS, DecodedRelease, Integers, Record, Setup
 from wg_core.errors import VerificationError
 
 _TYPICAL = Fraction(4, 5)
@@ -31,7 +31,7 @@ class Reference:
         VerificationError: The release has another layout.
     """
 
-    def __init__(self, setup: Setup, records: Sequence[Record], file: Opened) -> None:
+    def __init__(self, setup: Setup, records: Sequence[Record], file: DecodedRelease) -> None:
         schema = file.manifest.schema
         self._of_machine = file.of_machine
         expected = ((), MACHINE_NUMBERS) if file.of_machine else (setup.labels, setup.dimension)

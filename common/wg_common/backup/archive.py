@@ -44,7 +44,7 @@ FILES_LIMIT = 1_000_000  # Most files in a backup
 
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
-"""Exceptions of ``zipfile`` for a damaged, encrypted or unknown kind of member."""
+"""Exceptions of ``zipfile`` for a member that is damaged, encrypted or of an unknown method."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,7 +111,7 @@ class NetworkHead(FamilyHead):
 
 
 TENSORS = tuple(f.name for f in fields(NetworkHead))
-OF_NORMS = TENSORS[len(fields(FamilyHead)) :]
+NORM_TENSORS = TENSORS[len(fields(FamilyHead)) :]
 """Names of the tensors that adapt norms to a site; their sizes do not depend on the classes."""
 
 

@@ -74,7 +74,7 @@ def site_description(statistics: NDArray[np.floating]) -> Floats:
     return np.concatenate([mean, np.log(spread), correlations])
 
 
-def numbers(dimension: int) -> int:
+def description_size(dimension: int) -> int:
     """Return the length F of a description for a number of released features."""
     columns = min(dimension, _COLUMNS)
     return 2 * columns + columns * (columns - 1) // 2
@@ -86,7 +86,7 @@ def from_tensors(tensors: Mapping[str, NDArray[np.floating]], dimension: int) ->
     Raises:
         DecodeError: A name or shape is wrong, a number is not finite, or the width is not 0 to 1.
     """
-    shapes = {"weight": (numbers(dimension),), "bias": (1,), "width": (1,)}
+    shapes = {"weight": (description_size(dimension),), "bias": (1,), "width": (1,)}
     values = hostile_tensors.check_tensors("likeness", tensors, shapes)
     if not 0 <= float(values["width"][0]) <= 1:
         raise DecodeError(f"likeness: width {values['width'][0]:g}; expected 0 to 1")

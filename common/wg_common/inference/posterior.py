@@ -120,12 +120,12 @@ class Posterior:
         return int(self.precision.shape[1]) - 1
 
     @property
-    def says_anything(self) -> bool:
+    def is_informative(self) -> bool:
         """True if it informs about any class, from another site or from the class name."""
         return bool(self.weighted[:, 1:].any())
 
     @property
-    def has_evidence(self) -> NDArray[np.bool_]:
+    def evidence_mask(self) -> NDArray[np.bool_]:
         """Mask of the classes that other sites' releases inform about, ``[K]``."""
         diagonal = np.diagonal(self.precision[:, 1:, 1:], axis1=1, axis2=2)
         return np.asarray((diagonal * self.between[:, None]).max(axis=0) > 1 + _SAID)

@@ -35,11 +35,11 @@ class MachineKind:
         name: Field of the data sheet that declares such a machine.
         conditions: Names of its conditions, the healthy one first.
         words: Words of class names for each condition, in lower case.
-        condition_size: Length c of the vectors from ``stated_numbers``.
+        condition_size: Length c of the vectors from ``figure_features``.
         template_count: Number T of templates.
         figures: Function that reads the figures ``[1, f]`` of a data sheet; raises ``ConfigError``
             if the machine lies outside the simulated ranges.
-        stated_numbers: Function from figures ``[m, f]`` to scaled features of order 1, ``[m, c]``.
+        figure_features: Function from figures ``[m, f]`` to scaled features of order 1, ``[m, c]``.
         templates: Function from figures to bumps at the declared lines, ``[m, T, HALF_BINS]``.
     """
 
@@ -49,7 +49,7 @@ class MachineKind:
     condition_size: int
     template_count: int
     figures: Callable[[DataSheet], Tensor]
-    stated_numbers: Callable[[Tensor], Tensor]
+    figure_features: Callable[[Tensor], Tensor]
     templates: Callable[[Tensor], Tensor]
 
 
@@ -108,7 +108,7 @@ def check_simulated(ranges: Sequence[Range], values: Sequence[float]) -> None:
             )
 
 
-def stated_machine(sheet: DataSheet, kind: type[M]) -> M:
+def declared_machine(sheet: DataSheet, kind: type[M]) -> M:
     """Return the machine that a data sheet declares.
 
     Raises:

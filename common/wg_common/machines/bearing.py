@@ -17,8 +17,8 @@ from wg_common.machines.base import (
     MachineKind,
     Range,
     check_simulated,
+    declared_machine,
     line_bumps,
-    stated_machine,
 )
 from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 
@@ -92,7 +92,7 @@ def figures(sheet: DataSheet) -> Tensor:
     Raises:
         ConfigError: The machine lies outside the simulated ranges.
     """
-    machine = stated_machine(sheet, RotatingMachine)
+    machine = declared_machine(sheet, RotatingMachine)
     load = 50.0 if machine.load_percent is None else float(machine.load_percent)
     values = [
         float(machine.shaft_speed_rpm),
@@ -125,7 +125,7 @@ def lines(figures: Tensor) -> Tensor:
     return turns[:, None] * torch.stack(orders, dim=1)
 
 
-def stated_numbers(figures: Tensor) -> Tensor:
+def figure_features(figures: Tensor) -> Tensor:
     """Return scaled features ``[m, 10]``: log lines, sampling rate, elements and load."""
     log_lines = lines(figures).log()
     _, rate, count, element, pitch, _, load = figures.unbind(dim=1)
@@ -160,6 +160,6 @@ KIND = MachineKind(
     condition_size=10,
     template_count=_PLACES * _HARMONICS * BUMP_WIDTHS,
     figures=figures,
-    stated_numbers=stated_numbers,
+    figure_features=figure_features,
     templates=templates,
 )

@@ -97,7 +97,7 @@ def ranges(figures: Tensor) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
-def stated_numbers(figures: Tensor) -> Tensor:
+def figure_features(figures: Tensor) -> Tensor:
     """Return scaled features ``[m, 9]`` of the declared figures."""
     hot, cold = capacity_flows(figures)
     least = torch.minimum(hot, cold)
@@ -167,7 +167,7 @@ UNIT = ProcessUnit(
     condition_size=len(FIGURES),
     plain_count=28,
     reading_count=34,
-    stated_numbers=stated_numbers,
+    figure_features=figure_features,
     nominal=nominal,
     readings=readings,
 )

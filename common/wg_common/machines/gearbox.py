@@ -21,8 +21,8 @@ from wg_common.machines.base import (
     MachineKind,
     Range,
     check_simulated,
+    declared_machine,
     line_bumps,
-    stated_machine,
 )
 from wg_core.wire.data_sheet import DataSheet, Gearbox
 
@@ -78,7 +78,7 @@ def figures(sheet: DataSheet) -> Tensor:
     Raises:
         ConfigError: The machine lies outside the simulated ranges.
     """
-    machine = stated_machine(sheet, Gearbox)
+    machine = declared_machine(sheet, Gearbox)
     load = 50.0 if machine.load_percent is None else float(machine.load_percent)
     values = [float(machine.pinion_speed_rpm), float(machine.sampling_hz)]
     values += [float(machine.pinion_teeth), float(machine.gear_teeth), min(load / 100, 1.0)]
@@ -96,7 +96,7 @@ def lines(figures: Tensor) -> Tensor:
     return torch.stack([turns, mesh / gear_teeth, mesh], dim=1)
 
 
-def stated_numbers(figures: Tensor) -> Tensor:
+def figure_features(figures: Tensor) -> Tensor:
     """Return scaled features ``[m, 8]``: log lines, sampling rate, teeth and load."""
     pinion, gear, mesh = lines(figures).log().unbind(dim=1)
     _, rate, pinion_teeth, gear_teeth, load = figures.unbind(dim=1)
@@ -123,6 +123,6 @@ KIND = MachineKind(
     condition_size=8,
     template_count=_PLACES * BUMP_WIDTHS,
     figures=figures,
-    stated_numbers=stated_numbers,
+    figure_features=figure_features,
     templates=templates,
 )

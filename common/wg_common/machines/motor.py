@@ -25,8 +25,8 @@ from wg_common.machines.base import (
     MachineKind,
     Range,
     check_simulated,
+    declared_machine,
     line_bumps,
-    stated_machine,
 )
 from wg_core.wire.data_sheet import DataSheet, InductionMotor
 
@@ -121,7 +121,7 @@ def figures(sheet: DataSheet) -> Tensor:
     Raises:
         ConfigError: The machine lies outside the simulated ranges.
     """
-    machine = stated_machine(sheet, InductionMotor)
+    machine = declared_machine(sheet, InductionMotor)
     load = USUAL_LOAD if machine.load_percent is None else float(machine.load_percent) / 100
     slip = 1 - float(machine.shaft_speed_rpm) / machine.synchronous_rpm
     values = [float(machine.supply_hz), float(machine.sampling_hz), machine.poles / 2, slip]
@@ -139,7 +139,7 @@ def lines(figures: Tensor) -> Tensor:
     return torch.stack([supply, turns, 2 * slip * supply], dim=1) * (WINDOW / rate)[:, None]
 
 
-def stated_numbers(figures: Tensor) -> Tensor:
+def figure_features(figures: Tensor) -> Tensor:
     """Return scaled features ``[m, 8]``: log lines, pairs of poles, slip and load."""
     supply, shaft, slip = lines(figures).log().unbind(dim=1)
     _, _, pairs, relative_slip, load = figures.unbind(dim=1)
@@ -149,7 +149,7 @@ def stated_numbers(figures: Tensor) -> Tensor:
 
 
 def templates(figures: Tensor) -> Tensor:
-    """Return bumps at modulations of the supply, and at their sums with its harmonics."""
+    """Return bumps at modulations of the supply, and at their combinations with its harmonics."""
     supply, shaft, slip = lines(figures).unbind(dim=1)
     places = [slip, 2 * slip, 3 * slip, shaft - slip, shaft, shaft + slip, 2 * shaft, 3 * shaft]
     places += [2 * supply, 2 * supply - shaft, 2 * supply + shaft, 2 * supply - slip]
@@ -164,6 +164,6 @@ KIND = MachineKind(
     condition_size=8,
     template_count=_PLACES * BUMP_WIDTHS,
     figures=figures,
-    stated_numbers=stated_numbers,
+    figure_features=figure_features,
     templates=templates,
 )

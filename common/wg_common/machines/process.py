@@ -72,10 +72,10 @@ class ProcessUnit:
         limited_figures: Function from declared figures ``[f]`` to the figures of ``limits``.
         channels: The C instruments, in the order of a window's rows.
         quantities: The Q quantities that a soft sensor may estimate.
-        condition_size: Length c of the vectors from ``stated_numbers``.
+        condition_size: Length c of the vectors from ``figure_features``.
         plain_count: Number of plain readings, which precede the balance readings.
         reading_count: Number R of all readings.
-        stated_numbers: Function from figures ``[m, f]`` to scaled features of order 1, ``[m, c]``.
+        figure_features: Function from figures ``[m, f]`` to scaled features of order 1, ``[m, c]``.
         nominal: Function from figures to nominal values of the quantities, ``[m, Q]``.
         readings: Function from windows ``[m, n, C, T]`` and figures to readings ``[m, n, R]``.
     """
@@ -89,7 +89,7 @@ class ProcessUnit:
     condition_size: int
     plain_count: int
     reading_count: int
-    stated_numbers: Callable[[Tensor], Tensor]
+    figure_features: Callable[[Tensor], Tensor]
     nominal: Callable[[Tensor], Tensor]
     readings: Callable[[Tensor, Tensor], Tensor]
 

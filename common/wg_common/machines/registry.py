@@ -20,7 +20,7 @@ READ: Mapping[str, MachineKind | ProcessUnit] = {**KINDS, **PROCESS_UNITS}
 """All kinds whose records have machine statistics."""
 
 
-def stated_kind(sheet: DataSheet) -> MachineKind:
+def declared_kind(sheet: DataSheet) -> MachineKind:
     """Return the kind of the machine that a data sheet declares.
 
     Raises:
@@ -39,6 +39,6 @@ def stated_kind(sheet: DataSheet) -> MachineKind:
     )
 
 
-def stated_unit(sheet: DataSheet | None) -> ProcessUnit | None:
+def declared_unit(sheet: DataSheet | None) -> ProcessUnit | None:
     """Return the kind of the process unit that a data sheet declares, or None."""
     return None if sheet is None else PROCESS_UNITS.get(sheet.kind)

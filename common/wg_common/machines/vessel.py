@@ -75,7 +75,7 @@ def ranges(figures: Tensor) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
-def stated_numbers(figures: Tensor) -> Tensor:
+def figure_features(figures: Tensor) -> Tensor:
     """Return scaled features ``[m, 8]`` of the declared figures."""
     inflow, volume, level, hot, conductance, _, heat_capacity, seconds = figures.unbind(dim=1)
     feed, coolant = capacity_flows(figures)
@@ -148,7 +148,7 @@ UNIT = ProcessUnit(
     condition_size=len(FIGURES),
     plain_count=28,
     reading_count=36,
-    stated_numbers=stated_numbers,
+    figure_features=figure_features,
     nominal=nominal,
     readings=readings,
 )

@@ -14,7 +14,7 @@ from wg_common.catalogue import HEAD_WEIGHT
 from wg_common.nets import network as networks
 from wg_common.nets.encoder.module import Encoder, EncoderModule
 from wg_common.nets.encoder.trunk import EncoderTrunk
-from wg_common.nets.family_network import TrunkBeside
+from wg_common.nets.family_network import FamilyTrunk
 from wg_common.nets.network import RecordTrunk
 from wg_common.nets.tensor_set import Tensors, check_tensors
 from wg_core.errors import ConfigError
@@ -35,7 +35,7 @@ class HeadModel(nn.Module):
         self,
         encoder: EncoderModule,
         head: nn.Linear,
-        network: TrunkBeside | RecordTrunk | None = None,
+        network: FamilyTrunk | RecordTrunk | None = None,
         further_trunks: Sequence[EncoderTrunk] = (),
     ) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ def build_model(
     encoder: Encoder,
     tensors: Tensors,
     labels: Sequence[str],
-    network: TrunkBeside | RecordTrunk | None = None,
+    network: FamilyTrunk | RecordTrunk | None = None,
 ) -> HeadModel:
     """Build a model for inference or export.
 

@@ -75,7 +75,7 @@ class FamilyNetwork:
         return replace(self, trunk=trunk)
 
 
-class TrunkBeside(nn.Module):
+class FamilyTrunk(nn.Module):
     """Trunk of a family's network that runs on the encoder's batch of images.
 
     Args:
@@ -105,7 +105,7 @@ class TrunkBeside(nn.Module):
 
 def stored_trunk(
     architecture: str, tensors: Tensors, settings: Mapping[str, str]
-) -> TrunkBeside | RecordTrunk:
+) -> FamilyTrunk | RecordTrunk:
     """Rebuild the network or networks that a plant's stored model uses beside the encoder.
 
     Args:
@@ -120,7 +120,7 @@ def stored_trunk(
     values = _of(architecture, tensors)
     if architecture in catalogue.NETWORKS:
         return RecordTrunk(architecture, network.by_number(values))
-    return TrunkBeside(architecture, values, settings)
+    return FamilyTrunk(architecture, values, settings)
 
 
 def _pixels(settings: Mapping[str, str]) -> int:
@@ -153,7 +153,7 @@ def in_half(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.floati
 
 def _can_be_half(name: str, value: NDArray[np.float32]) -> bool:
     tensor_name = name.removeprefix(PREFIX).partition(".")[2]
-    large = tensor_name.startswith(network.TRUNK) or tensor_name in family_head.OF_NORMS
+    large = tensor_name.startswith(network.TRUNK) or tensor_name in family_head.NORM_TENSORS
     return large and bool(np.abs(value).max(initial=0.0) <= np.finfo(np.float16).max)
 
 

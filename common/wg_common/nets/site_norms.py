@@ -67,19 +67,19 @@ class SiteNorm(nn.Module):
         weight: Scale of the affine map, ``[c]``.
         bias: Shift of the affine map, ``[c]``.
         sites: Number of sites in a batch, with equally many consecutive records each.
-        seen: Mean and log spread of the channels at each site of the last batch, ``[sites, 2, c]``.
-        heard: Callback that receives mean and log spread before they are used, or None.
+        last_moments: Mean and log spread of the channels in the last batch, ``[sites, 2, c]``.
+        on_moments: Callback that receives mean and log spread before they are used, or None.
         change: Log factor and shift that modify the affine map at each site, ``[sites, 2, c]``, or
             None.
     """
 
-    seen: Tensor
+    last_moments: Tensor
 
     def __init__(self, norm: ChannelScale) -> None:
         super().__init__()
         self.weight, self.bias = norm.weight, norm.bias
         self.sites = 1
-        self.heard: Callable[[Tensor], None] | None = None
+        self.on_moments: Callable[[Tensor], None] | None = None
         self.change: Tensor | None = None
 
     @property
@@ -90,8 +90,8 @@ class SiteNorm(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         """Standardise and map channels of ``[n, c, h, w]``, site by site."""
         sites = input.chunk(self.sites)
-        if self.heard is not None:
-            self.heard(torch.stack([_moments(part) for part in sites]))
+        if self.on_moments is not None:
+            self.on_moments(torch.stack([_moments(part) for part in sites]))
         weight, bias = self.weight.expand(self.sites, -1), self.bias.expand(self.sites, -1)
         if self.change is not None:
             weight, bias = weight * self.change[:, 0].exp(), bias + self.change[:, 1]
@@ -103,7 +103,7 @@ class SiteNorm(nn.Module):
             )
             outputs.append(out)
             moments.append(torch.stack([mean.detach(), -inverse.detach().log()]))
-        self.seen = torch.stack(moments)
+        self.last_moments = torch.stack(moments)
         return torch.cat(outputs)
 
 
@@ -129,7 +129,7 @@ class Modulation(nn.Module):
         self.inner = nn.Parameter(torch.from_numpy(initial_weights.astype(np.float32)))
         self.outer = nn.Parameter(torch.zeros(2 * total, rank + 1))
 
-    def look_at(self, moments: Tensor) -> None:
+    def fit_standardisation(self, moments: Tensor) -> None:
         """Initialise the weights so that they standardise moments over sites.
 
         Args:
@@ -167,10 +167,10 @@ class SiteNorms:
     def modulate(self, by: Modulation) -> None:
         """Let the first norm's moments modify the affine maps of all norms."""
         self.modulation = by
-        self.norms[0].heard = self._tell
+        self.norms[0].on_moments = self._update_changes
 
     @contextmanager
-    def together(self, sites: int) -> Iterator[None]:
+    def site_batches(self, sites: int) -> Iterator[None]:
         """Set the number of sites in each batch within a block."""
         for norm in self.norms:
             norm.sites = sites
@@ -182,7 +182,7 @@ class SiteNorms:
 
     def site_moments(self) -> Floats:
         """Return mean and log spread ``[2, N]`` of the only site of the last batch."""
-        moments = np.concatenate([norm.seen[0].numpy() for norm in self.norms], axis=1)
+        moments = np.concatenate([norm.last_moments[0].numpy() for norm in self.norms], axis=1)
         return moments.astype(np.float64)
 
     def fold(self, site: Floats) -> None:
@@ -203,7 +203,7 @@ class SiteNorms:
                 norm.bias.sub_(shift - norm.weight * mean)
                 norm.weight.mul_(spread.exp() / log_factor.exp())
 
-    def _tell(self, moments: Tensor) -> None:
+    def _update_changes(self, moments: Tensor) -> None:
         if self.modulation is not None:
             sizes = [norm.channels for norm in self.norms]
             for norm, change in zip(

@@ -36,7 +36,7 @@ def networks(
     if plant.data_sheet is None or version.summary.sheets is None or not version.uses_networks:
         return None
     # torch is slow to import
-    from wg_common.machines.registry import stated_unit
+    from wg_common.machines.registry import declared_unit
     from wg_server.generator.weights import machine_statistic, sheet_generation
 
     data = atomic.read_bytes(version.sheets, limit=sheet_generation.PACKAGE_LIMIT)
@@ -49,7 +49,7 @@ def networks(
     sheets = sheet_generation.unpack(data)
     architecture = SPECTRUM_LINES
     try:
-        if stated_unit(plant.data_sheet) is not None:
+        if declared_unit(plant.data_sheet) is not None:
             architecture = PROCESS_SENSOR
             candidates: tuple[GeneratedCandidate, ...] = (
                 sheets.sensor(plant.data_sheet, statistic),

@@ -70,7 +70,7 @@ class _Commands(SectionedGroup):
         command = getattr(module, cmd_name.replace("-", "_"))
         if not isinstance(command, click.Command):
             raise TypeError(f"{module.__name__}: {cmd_name} is no command")
-        help_page.speak(command, speaks)
+        help_page.translate_help(command, speaks)
         return command
 
     def summary(self, name: str) -> str:
@@ -86,7 +86,7 @@ def main_group() -> None:
 
 main_group.sections = _SECTIONS
 language.add_option(main_group, speaks)
-help_page.speak(main_group, speaks)
+help_page.translate_help(main_group, speaks)
 
 
 def main() -> None:

@@ -181,7 +181,7 @@ def _loss_at_sites(
     """Return the cross-entropy of a trunk and a head (weight, bias) at ``_TOGETHER`` sites."""
     batches, of = zip(*sites, strict=True)
     all_losses = torch.from_numpy(np.concatenate(batches))
-    with norms.together(_TOGETHER):
+    with norms.site_batches(_TOGETHER):
         out = torch.stack(trunk(network.as_input(all_losses)).chunk(_TOGETHER))
     logits = _standardise(out) @ head[0].T + head[1]
     return F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(np.concatenate(of)))
@@ -193,7 +193,9 @@ def _modulate(
     """Modulate norms by the first one, given the norms' moments at some sites, ``[C, 2, N]``."""
     channels = norms.norms[0].channels
     modulation = Modulation(channels, norm_moments.shape[-1], rank, rng)
-    modulation.look_at(torch.from_numpy(norm_moments[:, :, :channels].astype(np.float32)))
+    modulation.fit_standardisation(
+        torch.from_numpy(norm_moments[:, :, :channels].astype(np.float32))
+    )
     norms.modulate(modulation)
     return modulation
 

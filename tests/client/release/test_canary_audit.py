@@ -34,7 +34,7 @@ from wg_audit.installed import audit as installed
 from wg_audit.installed import bench, conduct, noise, probes
 from wg_audit.installed.audit import Report
 from wg_audit.installed.bench import Bench, Size
-from wg_audit.installed.plant import Check, Fresh, Setup
+from wg_audit.installed.plant import Check, PlantFactory, Setup
 from wg_client.release import canary_audit
 from wg_common.nets.encoder.module import load_encoder
 from wg_core.errors import ConfigError, ExitCode
@@ -331,9 +331,9 @@ def test_a_failed_audit_ends_the_command_with_its_code(monkeypatch: pytest.Monke
 class _EntryPoint:
     """An installed client."""
 
-    plants: Fresh
+    plants: PlantFactory
 
-    def load(self) -> Callable[[], Fresh]:
+    def load(self) -> Callable[[], PlantFactory]:
         return lambda: self.plants
 
 

@@ -25,9 +25,9 @@ def test_lines_are_those_of_a_bearing_that_everybody_knows() -> None:
 
 
 def test_numbers_and_templates_have_the_stated_sizes() -> None:
-    kind, figures = registry.stated_kind(SHEET), bearing.figures(SHEET)
+    kind, figures = registry.declared_kind(SHEET), bearing.figures(SHEET)
     assert kind is bearing.KIND and figures.shape == (1, bearing.FIGURES)
-    assert kind.stated_numbers(figures).shape == (1, kind.condition_size)
+    assert kind.figure_features(figures).shape == (1, kind.condition_size)
     assert kind.templates(figures).shape == (1, kind.template_count, HALF_BINS)
 
 

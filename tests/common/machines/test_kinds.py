@@ -36,9 +36,9 @@ def test_each_machine_of_a_sheet_has_its_kind() -> None:
 
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=lambda machine: type(machine).__name__)
 def test_numbers_and_templates_have_the_stated_sizes(machine: Machine) -> None:
-    kind = registry.stated_kind(sheet_of(machine))
+    kind = registry.declared_kind(sheet_of(machine))
     figures = kind.figures(sheet_of(machine))
-    numbers, templates = kind.stated_numbers(figures), kind.templates(figures)
+    numbers, templates = kind.figure_features(figures), kind.templates(figures)
     assert numbers.shape == (1, kind.condition_size) and numbers.abs().max() < 5
     assert templates.shape == (1, kind.template_count, HALF_BINS)
     assert len(kind.conditions) == len(kind.words)
@@ -95,7 +95,7 @@ def test_a_machine_unlike_all_that_are_simulated_is_refused_and_the_remedy_works
         kinds = {name: type(getattr(machine, name)) for name in values}
         return sheet_of(replace(machine, **{name: kinds[name](values[name]) for name in values}))
 
-    kind = registry.stated_kind(sheet_of(machine))
+    kind = registry.declared_kind(sheet_of(machine))
     with pytest.raises(ConfigError, match=remedy):
         kind.figures(of(changed))
     if mended is not None:
@@ -104,6 +104,6 @@ def test_a_machine_unlike_all_that_are_simulated_is_refused_and_the_remedy_works
 
 def test_a_load_that_is_not_stated_is_a_usual_one() -> None:
     for machine, usual in ((GEARS, 50), (MOTOR, 75)):
-        kind = registry.stated_kind(sheet_of(machine))
+        kind = registry.declared_kind(sheet_of(machine))
         stated = sheet_of(replace(machine, load_percent=Decimal(usual)))
         assert torch.equal(kind.figures(sheet_of(machine)), kind.figures(stated))

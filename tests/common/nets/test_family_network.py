@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tests.client.families import ARCHITECTURE, beside
 
 from wg_common.nets import family_network, network
-from wg_common.nets.family_network import FamilyNetwork, TrunkBeside
+from wg_common.nets.family_network import FamilyNetwork, FamilyTrunk
 from wg_core.errors import DecodeError
 
 Tensors = dict[str, NDArray[np.float32]]
@@ -64,8 +64,8 @@ def test_what_half_precision_has_no_number_for_stays_as_it_is() -> None:
     np.testing.assert_array_equal(trunk, large[name])
 
 
-def _module(sent: FamilyNetwork) -> TrunkBeside:
-    return TrunkBeside(sent.architecture, sent.trunk, SETTINGS)
+def _module(sent: FamilyNetwork) -> FamilyTrunk:
+    return FamilyTrunk(sent.architecture, sent.trunk, SETTINGS)
 
 
 def test_a_stored_trunk_gives_the_features_of_before_and_no_other_is_read() -> None:

@@ -25,7 +25,7 @@ def _records(count: int) -> list[Any]:
     return [rng.integers(0, 256, (40 + i, 64), dtype=np.uint8) for i in range(count)]
 
 
-@pytest.mark.parametrize("architecture", list(catalogue.NETWORKS | catalogue.BESIDE))
+@pytest.mark.parametrize("architecture", list(catalogue.NETWORKS | catalogue.FAMILY_NETWORKS))
 def test_tensors_survive_the_module(architecture: str) -> None:
     tensors = draw_trunk(architecture, _rng())
     again = network.trunk_tensors(network.load_trunk(architecture, tensors))

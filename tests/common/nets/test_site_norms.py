@@ -98,7 +98,7 @@ def test_a_modulation_that_has_learnt_nothing_changes_nothing_whatever_sites_wer
         found = Modulation(channels, _size(), RANK, np.random.default_rng(1))
         seen = torch.from_numpy(np.random.default_rng(2).normal(3, 2, (9, 2, channels))).float()
         raw = found.inner[:, :-1].clone()
-        found.look_at(seen)
+        found.fit_standardisation(seen)
         norms.modulate(found)
         torch.testing.assert_close(trunk(batch), before)
     flat = seen.flatten(1)
@@ -131,7 +131,7 @@ def test_sites_of_one_batch_are_standardised_and_changed_apart() -> None:
     one, other = _batch(6, 1), _batch(6, 2) * 0.2
     with torch.no_grad():
         each = torch.cat([trunk(one), trunk(other)])
-        with norms.together(2):
+        with norms.site_batches(2):
             both = trunk(torch.cat([one, other]))
         assert [norm.sites for norm in norms.norms] == [1] * len(norms.norms)
     torch.testing.assert_close(both, each, atol=1e-4, rtol=1e-4)

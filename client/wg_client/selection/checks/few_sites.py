@@ -59,6 +59,6 @@ def absent_counts(posterior: Posterior, present: set[int]) -> dict[int, int]:
     """Return the number of supporting sites of each released class without a local record."""
     return {
         int(index): int(posterior.sites[index])
-        for index in np.flatnonzero(posterior.has_evidence)
+        for index in np.flatnonzero(posterior.evidence_mask)
         if index not in present
     }

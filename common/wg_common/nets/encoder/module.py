@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.language import text
-from wg_common.machines.registry import stated_kind, stated_unit
+from wg_common.machines.registry import declared_kind, declared_unit
 from wg_common.modalities.base import Record
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality as modality_of
@@ -142,7 +142,7 @@ class Encoder:
                 reading map for its kind.
             DataError: A record has a wrong type or shape.
         """
-        kind = stated_unit(data_sheet) or stated_kind(data_sheet)
+        kind = declared_unit(data_sheet) or declared_kind(data_sheet)
         figures = kind.figures(data_sheet)
         if kind.name not in self.maps:
             raise ConfigError(

@@ -221,8 +221,8 @@ def prepare(window: NDArray[np.floating]) -> Tensor:
     """Convert a valid window ``[C, T]`` to views ``[1, C, 1 + S, L]``: the whole, and S pieces.
 
     L is 128 if T is at most 128, else 1024. The whole window is interpolated linearly to L, or
-    averaged if T is larger. Pieces have the window's own sampling rate and are evenly spaced; up to
-    4 of them cover the window. A window of at most 1024 samples is its only piece.
+    averaged if T is larger. Pieces have the window's own sampling rate and are evenly spaced: as
+    many as cover it, but at most 4. A window of at most 1024 samples is its only piece.
     """
     x = torch.from_numpy(np.ascontiguousarray(window, dtype=np.float32))
     x = x.clone().unsqueeze(0)  # [1, C, T], in aligned memory

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.inference.likeness import FEWEST, LIMIT, RATE, Likeness, numbers, site_description
+from wg_common.inference.likeness import (
+    FEWEST,
+    LIMIT,
+    RATE,
+    Likeness,
+    description_size,
+    site_description,
+)
 
 Floats = NDArray[np.float64]
 Sites = Sequence[NDArray[np.floating]]
@@ -85,7 +92,7 @@ def fit(family: str, own_sites: Mapping[str, Sites], rendered_sites: Sites) -> F
 
 def untold(dimension: int) -> Likeness:
     """Return a test that refuses no site, for a family whose records must not be revealed."""
-    return Likeness(np.zeros(numbers(dimension)), np.zeros(1), np.ones(1))
+    return Likeness(np.zeros(description_size(dimension)), np.zeros(1), np.ones(1))
 
 
 def _share_beyond(
@@ -108,7 +115,7 @@ def _describe_sites(sites: Sites) -> Floats:
 
 def _scale(rows: Floats) -> Floats:
     """Return factors by which the three parts of a description get equal weight, ``[F]``."""
-    columns = next(d for d in range(1, rows.shape[1]) if numbers(d) == rows.shape[1])
+    columns = next(d for d in range(1, rows.shape[1]) if description_size(d) == rows.shape[1])
     parts = np.split(rows, [columns, 2 * columns], axis=1)
     return np.concatenate(
         [np.full(p.shape[1], 1 / np.sqrt(p.var(axis=0).sum() + 1e-12)) for p in parts]

@@ -82,7 +82,7 @@ class ConditionedNetworks(nn.Module):
 
     def condition(self, figures: Tensor, statistics: Statistics) -> Tensor:
         """Return the condition ``[m, c]`` of declared figures ``[m, f]`` and statistics."""
-        return torch.cat([self.kind.stated_numbers(figures), self.embedding(statistics)], dim=1)
+        return torch.cat([self.kind.figure_features(figures), self.embedding(statistics)], dim=1)
 
     def networks(self, condition: Tensor, latents: Tensor | None = None) -> LineNetworks:
         """Return networks for conditions and latents ``[m, latent]``; None: the latents' mean."""
@@ -93,7 +93,7 @@ class ConditionedNetworks(nn.Module):
 
     def posterior(self, machines: Machines) -> tuple[Tensor, Tensor]:
         """Return mean and log deviation of the latents of machines with known hidden properties."""
-        figures = self.kind.stated_numbers(machines.figures)
+        figures = self.kind.figure_features(machines.figures)
         both = self.encoder(torch.cat([figures, machines.hidden], dim=1))
         mean, log_deviation = both.chunk(2, dim=1)
         return mean, log_deviation.clamp(-5, 1)

@@ -175,9 +175,9 @@ class InputNetwork(nn.Module):
             nn.Linear(waves + embedding, 256), nn.GELU(), nn.Linear(256, 4 * width)
         )
 
-    def forward(self, inputs: Tensor, stated_numbers: Tensor, embedding: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, figure_features: Tensor, embedding: Tensor) -> Tensor:
         """Return the logits of inputs ``[m, n, INPUTS]``."""
-        waves = (stated_numbers[..., None] * 2 ** torch.arange(self.waves)).flatten(1)
+        waves = (figure_features[..., None] * 2 ** torch.arange(self.waves)).flatten(1)
         condition = torch.cat([waves.sin(), waves.cos(), embedding], dim=1)
         gain, shift, gain_2, shift_2 = self.change(condition)[:, None].chunk(4, dim=2)
         x = F.gelu(self.first(inputs) * (1 + gain) + shift)

@@ -128,7 +128,7 @@ def losses(
         total = total + loss(model.fixed[name](view.inputs), batch.labels)
     logits = model.film(
         batch.views["standardised"].inputs,
-        model.kind.stated_numbers(batch.machines.figures),
+        model.kind.figure_features(batch.machines.figures),
         model.embedding(statistics),
     )
     return total + loss(logits, batch.labels)

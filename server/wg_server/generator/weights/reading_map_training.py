@@ -41,8 +41,8 @@ class MapModel(nn.Module):
     def logits(self, batch: Batch, generator: torch.Generator) -> list[Tensor]:
         """Return logits ``[m, n, K]`` of the labelled windows for each treatment of inputs."""
         embedding = self.embedding(batch.statistics(self.map, generator))
-        stated_numbers = self.kind.stated_numbers(batch.machines.figures)
-        condition = torch.cat([stated_numbers, embedding], dim=1)
+        figure_features = self.kind.figure_features(batch.machines.figures)
+        condition = torch.cat([figure_features, embedding], dim=1)
         return [self.decoders[name](condition).logits(batch.views[name]) for name in TREATMENTS]
 
 

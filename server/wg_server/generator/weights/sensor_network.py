@@ -63,7 +63,7 @@ class SensorNetwork(nn.Module):
 
     def _first_layer(self, figures: Tensor, statistics: Statistics) -> tuple[Tensor, Tensor]:
         """Return weights over readings, and biases ``[m, WIDTH]`` that include the condition."""
-        numbers = [self.unit.stated_numbers(figures), self.embedding(statistics)]
+        numbers = [self.unit.figure_features(figures), self.embedding(statistics)]
         weight, readings = self.first.weight, self.unit.reading_count
         over_readings, over_condition = weight[:, :readings], weight[:, readings:]
         return over_readings, self.first.bias + torch.cat(numbers, dim=1) @ over_condition.mT

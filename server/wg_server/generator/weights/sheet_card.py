@@ -72,9 +72,9 @@ def measure(model: MachineModel, trial: Trial, mixture: str, epsilon: float, see
             rows |= _sample_rows(
                 model, treatment, trial, statistics, (plants, judged_view, generator)
             )
-        stated_numbers = model.kind.stated_numbers(trial.figures)
+        figure_features = model.kind.figure_features(trial.figures)
         inputs = plants.view(trial.judged_inputs, "standardised", trial.templates).inputs
-        logits = model.film(inputs, stated_numbers, model.embedding(statistics))
+        logits = model.film(inputs, figure_features, model.embedding(statistics))
         rows[row(FILM, "standardised")] = trial.right(logits)
     return rows
 

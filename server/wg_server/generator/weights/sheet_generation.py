@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from wg_common.catalogue import CONDITIONED, HEAD_BIAS, HEAD_WEIGHT, Inputs
 from wg_common.machines import bearing, words
 from wg_common.machines.base import MachineKind
-from wg_common.machines.registry import PROCESS_UNITS, stated_kind, stated_unit
+from wg_common.machines.registry import PROCESS_UNITS, declared_kind, declared_unit
 from wg_core.errors import ConfigError
 from wg_core.wire.data_sheet import DataSheet
 from wg_server.generator import container
@@ -136,7 +136,7 @@ class SheetGenerator:
         Raises:
             ConfigError: The generator has no soft sensor for this kind of unit.
         """
-        unit = stated_unit(sheet)
+        unit = declared_unit(sheet)
         if unit is None or unit.name not in self.sensors:
             raise ConfigError(
                 f"data sheet: this generator makes no soft sensor of a {sheet.kind}; train another"
@@ -147,7 +147,7 @@ class SheetGenerator:
         return GeneratedCandidate("sensor", CONDITIONED, tensors, "standardised")
 
     def _kind(self, sheet: DataSheet) -> tuple[MachineKind, KindGenerator]:
-        kind = stated_kind(sheet)
+        kind = declared_kind(sheet)
         if kind.name not in self.kinds:
             raise ConfigError(
                 f"data sheet: this generator makes networks for {', '.join(self.kinds)}, and not"

@@ -5,7 +5,13 @@ import pytest
 from tests.client.families import likeness as constant
 
 from wg_common.inference import likeness as tests
-from wg_common.inference.likeness import FEWEST, RATE, from_tensors, numbers, site_description
+from wg_common.inference.likeness import (
+    FEWEST,
+    RATE,
+    description_size,
+    from_tensors,
+    site_description,
+)
 from wg_core.errors import DecodeError
 from wg_server.generator.families import likeness
 
@@ -54,8 +60,8 @@ def test_a_few_records_are_judged_by_a_wider_limit_and_fewer_by_none(
 def test_what_describes_a_site_does_not_depend_on_the_order_of_records() -> None:
     (site,) = _sites(1, 1, seed=5)
     np.testing.assert_allclose(site_description(site), site_description(site[::-1]), atol=1e-12)
-    assert len(site_description(site)) == numbers(D)
-    assert numbers(64) == numbers(500) == 2144
+    assert len(site_description(site)) == description_size(D)
+    assert description_size(64) == description_size(500) == 2144
 
 
 def test_tensors_go_around_and_wrong_ones_are_refused() -> None:

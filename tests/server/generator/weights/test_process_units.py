@@ -86,7 +86,7 @@ def test_units_and_windows_are_drawn_by_their_seed(shop: ProcessSimulator) -> No
     first, again = (s.windows(u, 8) for s, u in ((shop, one), (other, two)))
     assert torch.equal(first.values, again.values) and first.values.isfinite().all()
     assert first.values.shape[2] == len(shop.unit.channels)
-    assert shop.unit.stated_numbers(one.figures).shape == (5, shop.unit.condition_size)
+    assert shop.unit.figure_features(one.figures).shape == (5, shop.unit.condition_size)
 
 
 def test_scores_become_values_again(shop: ProcessSimulator) -> None:
