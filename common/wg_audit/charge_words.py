@@ -1,6 +1,6 @@
 """Texts in charges of this program, as translatable sentences.
 
-A charge is evidence: its own texts stay on the page as they are on the log. Sentences of the page
+A charge is evidence: the page quotes its texts unchanged from the log. Other sentences of the page
 that mention them use the reader's language. Texts of another program are not translated.
 """
 

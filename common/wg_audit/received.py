@@ -268,7 +268,7 @@ def _match_statement(
 def _is_elsewhere(
     comparison: Comparison, covered_file: CoveredStatistics, not_given: Collection[str]
 ) -> bool:
-    """Record a file whose log was not given; return False if its log is not such a log."""
+    """Record a file of a known log that was not given; return False for any other file."""
     charge = entries.decode(covered_file.charge_entry, subject="charge entry")
     origin = charge.head.origin
     if origin not in not_given or not isinstance(charge, Charge):
@@ -401,9 +401,9 @@ def _common_rows(
 def _check_machine(manifest: Statistics, statements: Sequence[PublicStatement]) -> None:
     """Compare class names and data sheet of machine statistics with the public statements.
 
-    A charge for machine statistics has neither. The class names are those of the newest statement.
-    The data sheet may be that of an older statement: an interrupted release is completed with the
-    data sheet of its numbers.
+    A charge for machine statistics names neither. Class names must equal the newest statement's.
+    The data sheet may come from an older statement: an interrupted release is completed with the
+    data sheet that its numbers were computed with.
     """
     if not statements:
         raise VerificationError("no public statement to its recipient names classes and machine")

@@ -178,7 +178,7 @@ def open_folder(path: Path, site: str, origin: str) -> ServerFolder:
     """Read the server's record, and find a log in it.
 
     Raises:
-        ConfigError: The path is not such a folder.
+        ConfigError: The path is not an exported folder.
         DecodeError: The record is damaged.
         VerificationError: The server does not know the site, or never saw this log of the site.
     """

@@ -71,7 +71,7 @@ class Books:
         history: History of the verified log.
         earlier_logs: Budgets of earlier logs whose spend the verified log inherits.
         outside_logs: Budgets of other logs of the site, whose spend it does not inherit.
-        shown_charges: CHARGE entries in files of such other logs that were not given, by origin.
+        shown_charges: CHARGE entries in files of other logs that were not given, by origin.
     """
 
     log: Composition

@@ -14,7 +14,7 @@ from wg_common.language import Text, list_names, text
 from wg_core.ledger.entries import Charge, Entry, PublicStatement
 from wg_core.privacy.schema import CLASSES
 
-CHANGES_SHOWN = 20  # Most listed changes of class names
+CHANGES_SHOWN = 20  # Largest number of listed changes of class names
 
 
 @dataclass(frozen=True, slots=True)

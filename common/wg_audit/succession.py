@@ -99,7 +99,7 @@ def judge(
         comparison: Result of comparing files, including files of logs that were not given.
 
     Raises:
-        VerificationError: The inherited spend is not that of the previous log.
+        VerificationError: The inherited spend differs from the previous log's spend.
     """
     chain = _chain(history, earlier)
     complete = not chain or list(chain.values())[-1].log is not None

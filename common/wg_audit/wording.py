@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from wg_common.language import Text, list_names, text
 
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
-NAMES_SHOWN = 5  # Most names in one line
+NAMES_SHOWN = 5  # Largest number of names in one line
 
 
 def duration(seconds: int) -> Text:

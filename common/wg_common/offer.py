@@ -24,7 +24,7 @@ from wg_core.wire.signing import PrivateKey
 KIND = "wgo"
 VERSION = 1
 OFFER_LIMIT = 256 << 20
-FAMILIES_LIMIT = 16  # Most families in an offer
+FAMILIES_LIMIT = 16  # Largest number of families in an offer
 SECTIONS = ("manifest", "signature", "encoder", "tensors")
 
 Tensors = Mapping[str, NDArray[np.floating]]

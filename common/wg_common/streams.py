@@ -2,7 +2,7 @@
 
 Each use of randomness has its own stream, so that one part's draws do not affect another part. A
 stream is seeded by ``(*seed, number, *then)``: the seed of its group, the stream's number, and an
-index among streams of the same name. NumPy's ``SeedSequence`` mixes such keys to independent
+index among streams of the same name. NumPy's ``SeedSequence`` turns these keys into independent
 streams. It pads short keys with zeros, so ``(s, n)`` and ``(s, n, 0)`` are the same stream.
 Denoisers draw their initial weights with torch, from the plan's seed itself.
 

@@ -42,7 +42,7 @@ def bounds(members: Floats, non_members: Floats, epsilon: float, delta: float) -
 
     Args:
         members: Scores of canaries in the data, in an order that does not depend on the scores.
-        non_members: Scores of canaries not in the data, in such an order.
+        non_members: Scores of canaries not in the data, in an order that does not depend on them.
         epsilon: Claimed epsilon.
         delta: Delta of the claim and of the bounds.
     """

@@ -1,8 +1,8 @@
 """Execution of work in a copy of this process that differs only in the system's randomness.
 
-In each copy, clocks stand still, process ids are the same, and so is the memory, including random
-generators. An adversary could know everything that two copies share. On request, the randomness
-that Python draws from the system is fixed too, but not that which libraries draw themselves.
+Clocks are frozen, and process ids and memory, including random generators, are the same in each
+copy. An adversary could know everything that two copies share. On request, the randomness that
+Python draws from the system is fixed too; the randomness that libraries draw themselves is not.
 """
 
 import multiprocessing

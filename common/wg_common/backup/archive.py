@@ -40,7 +40,7 @@ VERSION = 1
 ABOUT, ARCHIVE, IDENTITY, MANIFEST = "about.json", "home.tar.age", "identity.age", "manifest.json"
 KEY_LIMIT = 64 << 10  # Largest identity or passphrase file, in bytes
 MANIFEST_LIMIT = 64 << 20  # Largest manifest, in bytes
-FILES_LIMIT = 1_000_000  # Most files in a backup
+FILES_LIMIT = 1_000_000  # Largest number of files in a backup
 
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
@@ -279,7 +279,7 @@ def _open_pipe(work: Callable[[BinaryIO], None], mode: Literal["rb", "wb"]) -> I
     try:
         yield ours
     except BaseException as error:  # noqa: BLE001 - raised again below
-        errors = [*failures, error]  # a lost pipe comes after what lost it
+        errors = [*failures, error]  # the broken pipe comes after its cause
     with suppress(BrokenPipeError):
         ours.close()
     thread.join()
@@ -365,7 +365,7 @@ def _identity(path: Path, outer: zipfile.ZipFile, key: Key) -> Any:
 
 @contextmanager
 def _open_outer(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The outer archive."""
+    """Open the outer archive."""
     try:
         with zipfile.ZipFile(path) as outer:
             yield outer
@@ -376,7 +376,7 @@ def _open_outer(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _member(path: Path, outer: zipfile.ZipFile, name: str) -> bytes:
-    """A small member of the outer archive."""
+    """Read a small member of the outer archive."""
     try:
         with outer.open(name) as stream:
             data = stream.read(KEY_LIMIT + 1)

@@ -24,8 +24,8 @@ from wg_core.errors import DecodeError
 
 Floats = NDArray[np.float64]
 
-_LARGEST = 50.0  # Magnitude of a logarithm; more would overflow in what is computed from it
-_LEAST = 1e-6  # Added to a spread before its logarithm is taken
+_LARGEST = 50.0  # Largest magnitude of a logarithm, so that later results cannot overflow
+_LEAST = 1e-6  # Term added to a spread before its logarithm
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ class Modality(ABC):
 
     @abstractmethod
     def sniff(self, x: Record) -> bool:
-        """Return True if type and shape of an array ``[n, ...]`` are those of such records."""
+        """Return True if an array ``[n, ...]`` has the type and shape of records of this kind."""
 
     @abstractmethod
     def check(self, record: Record) -> None:
@@ -148,7 +148,7 @@ class Modality(ABC):
         self.check(record)
 
     def is_file(self, name: str) -> bool:
-        """Return True if a file's name is that of a file with one record."""
+        """Return True if a file, by its name, holds one record of this kind."""
         return Path(name).suffix.lower() in self.suffixes and not name.startswith(".")
 
     def read(self, path: Path) -> Record:

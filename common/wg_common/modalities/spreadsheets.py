@@ -18,10 +18,10 @@ from wg_core.errors import DataError
 
 SUFFIX = ".xlsx"
 FILE_LIMIT = 64 << 20  # Largest workbook that is read, in bytes
-UNPACKED_LIMIT = 256 << 20  # Most bytes of all of its parts, unpacked
-PARTS_LIMIT = 1000  # Most parts of a workbook
-COLUMNS_LIMIT = 256  # Most columns of a sheet; wider sheets are refused
-GAP_LIMIT = 1000  # Most consecutive empty rows; a longer gap ends the sheet
+UNPACKED_LIMIT = 256 << 20  # Largest total size of its parts, unpacked, in bytes
+PARTS_LIMIT = 1000  # Largest number of parts of a workbook
+COLUMNS_LIMIT = 256  # Largest number of columns of a sheet; wider sheets are refused
+GAP_LIMIT = 1000  # Largest number of consecutive empty rows; a longer gap ends the sheet
 
 
 def csv_text(path: Path, rows: int | None = None) -> str:

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from wg_core.errors import DataError
 from wg_core.site.reading import AUTO
 
-BROKEN_LIMIT = 100  # Most lines that are not CSV: an open quote reads to the end of the table
+BROKEN_LIMIT = 100  # Largest number of lines that are not CSV, each of which costs a full read
 
 TIME_NAMES = frozenset(
     [
@@ -201,5 +201,5 @@ def find_column(names: Sequence[str], column: str) -> int | None:
 
 
 def is_time(name: str) -> bool:
-    """Return True if a column's name is that of a time column."""
+    """Return True if a column, by its name, holds times."""
     return _UNIT.sub("", name).strip().casefold().replace(" ", "_") in TIME_NAMES

@@ -36,7 +36,7 @@ from wg_common.nets.network import Tensors
 Floats = NDArray[np.float64]
 
 _MEASURED = 256
-"""Most records for the moments of a site's channels: each gives a norm hundreds of positions."""
+"""Largest number of records for a site's moments: each has hundreds of positions per channel."""
 _TINY = 1e-3
 """Term added to a variance before its square root, as in EfficientNet's training."""
 _LEAST = 0.05

@@ -31,7 +31,7 @@ INPUTS = ENVELOPES + COARSE + len(BANDS)
 _WIDTH = 64  # Width of the first layer
 _FLOOR = 0.05  # Term added to a spectrum before its logarithm
 _LEAST_SPREAD = 0.2  # Term added to an input's spread before division
-_PIECES = 8  # Most pieces of a long window
+_PIECES = 8  # Largest number of pieces of a long window
 _FIRST_WEIGHT, _FIRST_BIAS = f"{TRUNK}first.weight", f"{TRUNK}first.bias"
 
 

@@ -3,7 +3,7 @@
 The *coarse* scale is half the side of the image; its features are mean and standard deviation over
 space of five intermediate stages, and the mean of the last feature map. The *fine* scale is the
 full image; its feature is the mean of the last feature map. Intermediate stages capture textures
-and small marks; the last map, at a resolution near that of training, captures objects.
+and small marks; the last map, near the resolution of the network's training, captures objects.
 
 For the fit of a projection, ImageNet's classifier maps the fine scale's features to logits
 (``Trunk.reading``): directions that separate a thousand public classes are likely to separate the

@@ -44,7 +44,7 @@ from wg_core.wire import canonical
 
 FILE_LIMIT = 96 << 20  # Largest file that is read, in bytes
 ARENA_LIMIT = 2 << 30  # Memory of all tensors at run time, including those of the file, in bytes
-NODE_LIMIT = 20_000  # Most nodes of a graph
+NODE_LIMIT = 20_000  # Largest number of nodes of a graph
 OPERATORS = frozenset(
     name
     for line in (

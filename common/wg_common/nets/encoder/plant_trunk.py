@@ -21,7 +21,7 @@ from wg_common.nets.encoder.trunk import EncoderTrunk
 
 LABEL = "plant-windows-2"
 SHARES = 4956  # Half of the paper's number, to save time and memory on thousands of records
-FITTED_ON = 512  # Most windows in the fit, evenly spaced
+FITTED_ON = 512  # Largest number of windows in the fit, evenly spaced
 _BANDS = 64
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _MOMENTS = 8 + len(_QUANTILES)

@@ -1,7 +1,7 @@
 """Reading map: the machine numbers of a record, whose noisy sum conditions a generator.
 
 The readings of a process unit's window come from its balances (``wg_common.machines.process``).
-Those of another machine's window are its coarse spectrum and peaks, envelope spectra pooled in
+The readings of another machine's window are coarse spectrum and peaks, envelope spectra pooled in
 groups, and envelopes at the templates of its declared lines (``wg_common.machines``). A small
 frozen network turns the readings into ``MACHINE_DIMENSION`` numbers. It was trained together with a
 generator (``wg_server.generator.weights.reading_map_training``), to describe properties that no

@@ -31,7 +31,7 @@ _SHORT_DILATIONS = 4  # Number of dilations that fit into the short grid of 128 
 _KERNELS = 84
 _PLACES = 128  # Number of positions in a window at which a kernel responds
 _THRESHOLDS = (-1.5, -1.0, -0.6, -0.25, 0.0, 0.25, 0.6, 1.0, 1.5)
-_MIXED = 9  # Most channels of one kernel
+_MIXED = 9  # Largest number of channels of one kernel
 
 WIDTH = len(DILATIONS) * _KERNELS * (len(_THRESHOLDS) + 1)
 
