@@ -1,1 +1,1 @@
-"""The central server: zoo, generator, fleet, campaigns."""
+"""Central server: zoo, generator, fleet and campaigns."""

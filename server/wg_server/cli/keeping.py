@@ -1,4 +1,4 @@
-"""``wg-server backup`` and ``restore``."""
+"""``wg-server backup`` and ``restore``: copy a home into one encrypted file, and restore it."""
 
 from __future__ import annotations
 

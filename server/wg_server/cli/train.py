@@ -37,7 +37,7 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
     before stays installed: 'wg-server generator --use' installs the new one all the same.
     """
     training_plan = read_plan(plan)
-    home.config()  # a home without one fails now, and not at the end
+    home.config()  # an uninitialised home fails now, not at the end
     with cli.progress("train", pipeline.steps(home, training_plan)) as bar:
         card = pipeline.train(home, training_plan, progress=bar.update)
     passes, pruned_versions = _take_over(home, card["version"])

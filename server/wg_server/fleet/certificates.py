@@ -56,7 +56,7 @@ class Certificates:
         for path in (home.tls_cert, home.tls_key, *pki.roots(home)):
             try:
                 status = path.stat()
-            except OSError:  # between two files of a change
+            except OSError:  # a change is in progress
                 continue
             files.append((path, status.st_mtime_ns, status.st_ino))
         return files

@@ -67,5 +67,5 @@ class Door:
         ((busiest, _),) = Counter(visitor.peer for visitor in among).most_common(1)
         oldest = next(visitor for visitor in among if visitor.peer == busiest)
         self.leave(oldest)
-        with suppress(OSError):  # gone already
+        with suppress(OSError):  # closed already
             oldest.sock.shutdown(socket.SHUT_RDWR)  # its transport sees the end, and closes it

@@ -70,7 +70,7 @@ def _make(home: ServerHome, stolen: bool, stage: Path) -> None:
         new = signing.generate_pair() if use == handover.WITNESS else signing.generate()
         signing.save(stage / path.name, new)
         if stolen and not path.is_file():
-            continue  # it is lost
+            continue  # a lost key signs nothing
         old = signing.load(path)
         public = signing.public_bytes(old)
         retired_file = (

@@ -118,7 +118,7 @@ class ServerConfig:
 
 
 class _Place:
-    """A path below a home's folder."""
+    """Descriptor of a path below a home's folder."""
 
     def __init__(self, path: str) -> None:
         self._path = path

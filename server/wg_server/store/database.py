@@ -154,7 +154,7 @@ class ServingLock:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if self._connection is not None:  # the session's end comes a moment after it is asked for
+        if self._connection is not None:  # the session ends only some time after closing
             with suppress(StorageError, sa.exc.DBAPIError):
                 self._connection.execute(sa.text(f"SELECT pg_advisory_unlock({_SERVING})"))
         self._close()
@@ -256,7 +256,7 @@ def _migrate(engine: Engine) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_MIGRATING})"))
         if (stored_version := _version(connection)) == schema.HEAD:
-            return  # another process did it meanwhile
+            return  # another process has migrated it meanwhile
         config.attributes["connection"] = connection
         if stored_version is None:
             schema.metadata.create_all(connection, checkfirst=False)

@@ -28,7 +28,7 @@ REFUSED_FILES_LIMIT = 64  # Largest number of stored files per log that the witn
 
 
 class LedgerTable:
-    """Ledgers of sites in the store."""
+    """Tables of plants' ledgers, cosigned checkpoints and evidence of forks."""
 
     engine: Engine
 

@@ -77,7 +77,7 @@ class PooledRelease:
 
 
 class PoolTable:
-    """Pools of one generator in the store."""
+    """Tables of one generator's pools and their releases."""
 
     def __init__(self, engine: Engine, generator: str) -> None:
         self._engine = engine

@@ -75,7 +75,7 @@ _COLUMNS = tuple(
 
 
 class CampaignQueue:
-    """Campaigns in the store."""
+    """Table of campaigns and their tasks, with the changes of state that are allowed."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -48,7 +48,7 @@ class StoredRelease:
 
 
 class ReleaseTable:
-    """Releases in the store."""
+    """Table of the releases received from plants."""
 
     engine: Engine
 

@@ -29,7 +29,7 @@ CERTIFICATES_LIMIT = 8
 
 
 class Store(LedgerTable, ReleaseTable):
-    """The database of sites, their ledgers and releases."""
+    """Database of sites, their ledgers and releases."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -212,7 +212,8 @@ class Store(LedgerTable, ReleaseTable):
         """Store the time of each site's last request: Unix time, by name."""
         table = schema.site
         change = table.update().where(table.c.name == sa.bindparam("site"))
-        rows = [{"site": name, "at": times[name]} for name in sorted(times)]  # one order of locks
+        # Sorted: a fixed order of locks avoids deadlocks.
+        rows = [{"site": name, "at": times[name]} for name in sorted(times)]
         with self.engine.begin() as connection:
             connection.execute(change.values(last_seen=sa.bindparam("at")), rows)
 

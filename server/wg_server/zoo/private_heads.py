@@ -37,7 +37,7 @@ from wg_server.zoo.task_spec import TaskSpec
 SITES = 10  # Number of simulated sites at which each record is encoded
 _FAMILIES, _PER_CLASS = 10, 4  # Numbers of rendered families, and of records per class
 _PRINCIPAL, _DIRECTIONS = 256, 64  # Numbers of principal directions, and of a head's inputs
-_MEAN_STEPS = 20  # Noisy sums of records
+_MEAN_STEPS = 20  # Number of noisy sums of records
 _EVERY = 1 << 40  # No limit: a choice of records would depend on the other records
 
 

@@ -145,7 +145,7 @@ def posterior(
     classes: int,
     name_prior: ClassPrior | None = None,
 ) -> Posterior:
-    """Return the equations given a few other sites, possibly none, for K classes."""
+    """Return the equations of ``equations``, summed over a few other sites, for K classes."""
     d = len(priors.between)
     matrices, right = np.zeros((d, classes, classes)), np.zeros((d, classes))
     for site in other_sites:

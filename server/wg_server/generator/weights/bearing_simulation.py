@@ -254,12 +254,12 @@ class BearingSimulator:
         steps = 1 + slip * self._draw.normal(size, count, sample_count)
         at = (steps.cumsum(dim=2) - 2 * self._draw.uniform(0, 1, size, count, 1)) / rate  # Samples
         force = torch.exp(0.25 * self._draw.normal(size, count, sample_count))
-        if damage < 2:  # Turns with the cage, or with the shaft
+        if damage < 2:  # The damage turns with the cage or with the shaft
             turns = machines.rates[:, 1 - damage, None, None] * speed / WINDOW
             phase = 2 * math.pi * self._draw.uniform(0, 1, size, count, 1)
             zone = 1 - depth + depth * torch.cos(2 * math.pi * turns * at + phase)
             force = force * zone.clamp(min=0)
-        if damage == 0:  # Strikes one ring, then the other
+        if damage == 0:  # A damaged element hits the two rings in turn
             force[..., 1::2] *= 1 - uneven[..., 0:1]
         inside = (at >= 0) & (at < _SPAN - 1)
         force, at = force * inside, at.clamp(0, _SPAN - 2)

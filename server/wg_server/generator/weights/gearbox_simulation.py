@@ -31,7 +31,7 @@ _DAMAGES = 2  # Pinion's tooth, gear's tooth
 _MESHING_TEETH = (30.0, 400.0)  # Teeth per window
 _LEAST_TURNS = 2.0  # Smallest number of the gear's turns per window
 _RATE = (1000, 51200)  # Hz
-_MESH_SPREAD, _DAMAGE_SPREAD, _DRIVEN_SPREAD = 2.0, 2.0, 4.0  # dB from window to window
+_MESH_SPREAD, _DAMAGE_SPREAD, _DRIVEN_SPREAD = 2.0, 2.0, 4.0  # Deviation between windows, dB
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,7 +128,7 @@ class GearboxSimulator:
         dip = torch.stack(
             [draw.uniform(0.05, 0.6, count, _DAMAGES), draw.uniform(0, 0.6, count, _DAMAGES)], dim=2
         )
-        length = draw.uniform(0.7, 2, count)  # Teeth share the load by their contact ratio
+        length = draw.uniform(0.7, 2, count)  # Up to two teeth share the load
         tones = self._tones(turns, rate)
         idle = draw.uniform(0, 1, count) < 0.4
         drive = turns[:, 0] * draw.log_uniform(0.2, 3, count)

@@ -31,7 +31,7 @@ _SLIP_ORDERS, _SHAFT_ORDERS, _LOADS, _HARMONICS = 3, 2, 4, 2
 _LINES = _SLIP_ORDERS + _SHAFT_ORDERS + _LOADS
 _SUPPLY_PERIODS = (50.0, 150.0)  # Supply periods per window
 _LEAST_SLIP_PERIODS = 2.5  # Smallest number of periods of twice the slip frequency per window
-_FAULT_SPREAD, _SUPPLY_SPREAD, _DRIVEN_SPREAD = 2.0, 2.0, 5.0  # dB from window to window
+_FAULT_SPREAD, _SUPPLY_SPREAD, _DRIVEN_SPREAD = 2.0, 2.0, 5.0  # Deviation between windows, dB
 _DRIVEN_WANDER = 0.04  # Relative variation of driven equipment's rate between windows
 
 

@@ -91,7 +91,7 @@ def ink(
     nearest = np.full((count, size, size), 9.0, np.float32)
     for stroke in glyph:
         shaky = stroke + rng.normal(0, 0.02 + 0.03 * style[4], (count, *stroke.shape))
-        if len(stroke) > 4:  # a curve: shake it as a whole, not point by point
+        if len(stroke) > 4:  # a curve moves as a whole, not point by point
             bend = rng.normal(0, 0.05, (count, 1, 2))
             shaky = stroke + bend + 0.3 * (shaky - stroke)
         points = np.einsum("npi,nij->npj", shaky * zoom[:, None], matrix) + shift
