@@ -36,7 +36,7 @@ def threshold(
 ) -> None:
     """Change the threshold of the model in use, or the share that may pass; or show their cost.
 
-    A record is rejected where its probability of a defect is at least VALUE. What that costs is
+    A record is rejected if its probability of a defect is at least VALUE. The resulting errors are
     counted on the acceptance set (data.acceptance in client.yaml).
     """
     from wg_client.data import plant as plants

@@ -111,7 +111,7 @@ def init(  # long: a parameter for each option
 
     Without a join token the home works alone, with a model of your own labels; 'join' comes later.
 
-    If it is cut off, run it again with the same token: it goes on.
+    If it is interrupted, run it again with the same token to continue.
 
     The encoder, which sees every record, comes from the server. The join token names it by its
     hash; on a terminal you are asked whether it is the one that the operator told you.

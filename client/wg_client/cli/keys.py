@@ -30,7 +30,7 @@ _WHAT = ("certificate", "ledger")
 )
 @functools.partial(join_options, is_needed=False)
 @click.option("--reason", help="With --stolen: why, in a few words; goes on the new ledger.")
-@click.option("--encoder", metavar="HASH", help="Where the encoder is to be another: its SHA-256.")
+@click.option("--encoder", metavar="HASH", help="SHA-256 of the encoder, if it is to change.")
 @json_option
 def keys(
     home: ClientHome,
@@ -43,8 +43,8 @@ def keys(
 ) -> None:
     """Show the ledger's key and its witnesses; or renew a key or the certificate.
 
-    What is shown is what a new witness's operator must be given. A renewal that was cut off goes on
-    where it stopped: run it again.
+    The operator of a new witness needs what is shown. To resume an interrupted renewal, run the
+    command again.
     """
     if stolen and renew == "ledger":
         if token is None or reason is None:

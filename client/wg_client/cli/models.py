@@ -333,9 +333,9 @@ def predict(
     """Predict labels of record files, folders of them, or .npz files.
 
     A line has the file, its label, the label's probability, the likeness to the plant's own records
-    (the share of these that are at least as odd), and what the call is worth: sure, unsure, or new
-    for a record that is unlike all the others. The verdict is pass, reject or look: look for what
-    is new, else by the threshold, where labels say what is good.
+    (the share of these that are at least as odd), and the call: sure, unsure, or new for a record
+    that is unlike all others. The verdict is pass, reject or look: look for a new record, otherwise
+    by the threshold, if a label means that a record is good.
 
     A file that cannot be read is named and left out; the others are predicted, and the command ends
     with code 3.

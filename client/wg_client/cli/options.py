@@ -47,10 +47,12 @@ home_option = click.option(
     help="The plant's home folder.",
 )
 epsilon_option = click.option(
-    "--epsilon", type=EPSILON, help="Epsilon of the release; default: the policy's most."
+    "--epsilon",
+    type=EPSILON,
+    help="Epsilon of the release; default: the most that the policy allows.",
 )
 delta_option = click.option(
-    "--delta", type=DELTA, help="Delta of the release; default: the policy's most."
+    "--delta", type=DELTA, help="Delta of the release; default: the most that the policy allows."
 )
 by_option = click.option(
     "--by",
@@ -69,10 +71,10 @@ of_option = click.option(
     type=click.Choice(KINDS),
     default=CLASSES,
     show_default=True,
-    help="What the release is of: the classes, or the machine that the data sheet states.",
+    help="Kind of statistics: of the classes, or of the machine that the data sheet states.",
 )
 set_aside_option = click.option(
-    "--set-aside", is_flag=True, help="Leave out what cannot be used, and freeze the rest."
+    "--set-aside", is_flag=True, help="Leave out records that cannot be used, and freeze the rest."
 )
 allow_empty_option = click.option(
     "--allow-empty", is_flag=True, help="Go on without a single record; needs declared labels."

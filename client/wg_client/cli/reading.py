@@ -23,7 +23,7 @@ _OPTIONS = (
         type=click.Choice(ENCODINGS),
         default=AUTO,
         show_default=True,
-        help="Of tables; auto knows UTF-8, UTF-16 and CP932 (Shift-JIS).",
+        help="Encoding of tables; auto knows UTF-8, UTF-16 and CP932 (Shift-JIS).",
     ),
     click.option(
         "--window",
@@ -35,7 +35,7 @@ _OPTIONS = (
         "--hop",
         type=click.FloatRange(0, min_open=True),
         metavar="SECONDS",
-        help="From window to window; default: the window, so that none overlap.",
+        help="Time from window to window; default: the length of a window.",
     ),
     click.option(
         "--rate",
@@ -45,7 +45,7 @@ _OPTIONS = (
     ),
     click.option("--time-column", help="Column of time stamps; gaps are found by them."),
     click.option(
-        "--channels", help="Columns that are channels, a,b,c; default: of the first file."
+        "--channels", help="Columns that are channels, a,b,c; default: those of the first file."
     ),
     click.option("--text-column", help="Column of a table with the texts; default: text."),
     click.option("--label-column", help="Column with the label of each row; default: label."),

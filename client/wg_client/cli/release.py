@@ -31,12 +31,13 @@ if TYPE_CHECKING:  # numpy is slow to import
     "--purpose",
     default="air-gapped release",
     show_default=True,
-    help="What the release may be used for.",
+    help="Purpose of the release.",
 )
 @click.option(
     "--epsilon",
     type=Price(also=protocol.FREE),
-    help="Epsilon of the release; default: the policy's most. 0: class names and data sheet alone.",
+    help="Epsilon of the release; default: the most that the policy allows. 0: class names and data"
+    " sheet alone.",
 )
 @delta_option
 @by_option
@@ -53,8 +54,8 @@ def statistics(
 ) -> None:
     """Charge and write one release to a file, for a server that is not connected.
 
-    Where the server or another witness can be reached it is asked first: a copy of a home is then
-    found out before it spends anything.
+    If the server or another witness can be reached, it is asked first: a copy of a home is then
+    detected before it spends anything.
 
     At epsilon 0 nothing is charged, and no record has a part in it: weights can come for class
     names and data sheet. Statistics of the machine, without labels, make such weights fit better.

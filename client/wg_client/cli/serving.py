@@ -26,7 +26,8 @@ from wg_core.site.home import ClientHome
 def serve(home: ClientHome, name: str | None, package: str | None, port: int) -> None:
     """Answer predictions on loopback, until stopped: POST a record file to /predict/NAME.
 
-    The answer is what 'predict --json' says of a record. What cannot be read is refused with 422.
+    The answer for a record is that of 'predict --json'. A file that cannot be read is refused with
+    422.
     """
     with cli.waiting(text("loading the model")):
         import uvicorn

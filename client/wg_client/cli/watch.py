@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 def watch(home: ClientHome, paths: tuple[Path, ...], as_json: bool) -> int:
     """Compare new records with the frozen ones: drift, and new kinds. Sends nothing.
 
-    Ends with code 6 if there is an alarm. Of a hundred batches of records like the frozen ones, one
-    raises an alarm; records of one part are not independent, so take one of each.
+    Ends with code 6 if there is an alarm. One of a hundred batches of records like the frozen ones
+    raises a false alarm; records of one part are not independent, so take one of each part.
     """
     from wg_client.cli.prediction import records_at
     from wg_client.operation import watch as watching
