@@ -102,7 +102,7 @@ def _show(home: ClientHome, as_json: bool) -> None:
         ),
         text(
             "{needed} of {count} must cosign before a release is sent",
-            is_needed=config.witnesses_needed,
+            needed=config.witnesses_needed,
             count=len(rows),
         ),
     ]
