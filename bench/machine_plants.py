@@ -15,6 +15,7 @@ keep by each rule of when a delivered network has the place that others must sur
 """
 
 import argparse
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,7 +35,7 @@ from bench.machine_drawing import (
     real,
     simulated,
 )
-from bench.network_rules import ALWAYS, RULES, Fit, Rule
+from bench.network_rules import ALWAYS, AVERAGE_BY_BOUND, LOWER_LOSS, RULES, Fit, Rule
 from bench.rows import Row, Rows, by_cell, judged, write_table
 from bench.tables import Results, markdown
 from numpy.typing import NDArray
@@ -77,6 +78,7 @@ SIMULATED, MOSTLY_SOUND = "simulated", "simulated, 9 in 10 sound"
 SAMPLE_TAKEN = "a sample taken"
 OWN_SHEET, ANOTHER_SHEET = "own sheet", "another machine's sheet"
 POLICY = AcceptanceConfig(standard_errors=Windows().standard_errors)
+AVERAGE_GAIN = f"{LOWER_LOSS} minus {AVERAGE_BY_BOUND}"
 SOURCES = ("kept: delivered", "kept: trained on", "kept: local-only")
 LABELS = (0, 2, 5, 20)
 OWN_FIT, ANOTHER_FIT = "own sheet's fit", "another's fit"
@@ -268,6 +270,11 @@ class Judge:
                 patch.object(model_selection, "is_above_shares", rule),
             ):
                 kept[name] = select_model(records, package, POLICY).kept
+        with (
+            patch.object(registry, "METHODS", fits),
+            patch.object(model_selection, "_LEAST_GAIN", math.inf),
+        ):
+            kept[AVERAGE_BY_BOUND] = select_model(records, package, POLICY).kept
         models = {fit.name: fit.model for fit in fits}
         heads = {name: model.head for name, of in kept.items() if (model := models[of])}
         return self._right(records, package, heads)
@@ -398,13 +405,17 @@ def rule_table(rows: list[Row]) -> Iterator[str]:
     results = Results(rows)
     differences = [f"{name} minus {ALWAYS}" for name in RULES[1:]]
     yield from markdown(
-        ("plants", "number", LOCAL, *RULES, *differences),
+        ("plants", "number", LOCAL, AVERAGE_BY_BOUND, *RULES, *differences, AVERAGE_GAIN),
         (
             (
                 cell,
                 results.size(cell)[0],
-                *(f"{results.accuracy(cell, name)[0]:.3f}" for name in (LOCAL, *RULES)),
+                *(
+                    f"{results.accuracy(cell, name)[0]:.3f}"
+                    for name in (LOCAL, AVERAGE_BY_BOUND, *RULES)
+                ),
                 *(results.paired(cell, name, ALWAYS) for name in RULES[1:]),
+                results.paired(cell, LOWER_LOSS, AVERAGE_BY_BOUND),
             )
             for cell in results.cells
         ),

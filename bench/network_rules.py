@@ -12,6 +12,8 @@ from wg_client.methods.base import LabelledRecords, Model, Package
 Ints = NDArray[np.int64]
 ALWAYS, LOWER_LOSS, BOUND = "always", "lower log loss", "lower by Student's bound"
 EVERY_LABEL = "lower log loss, all labels"
+AVERAGE_BY_BOUND = "average by Student's bound"
+"""The product's rule, but the average with local-only must win by a bound like other models."""
 RULES = (ALWAYS, LOWER_LOSS, EVERY_LABEL, BOUND)
 """Rules of when a delivered network has its place: always; where its log loss is below that of the
 shares of classes; the same where a class with labels has too few units to be judged, too; and where

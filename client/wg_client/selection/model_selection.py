@@ -22,7 +22,7 @@ from wg_client.fitting.linear_head import Floats, Ints, log_loss
 from wg_client.fitting.replacement import is_above_shares, replacement_errors
 from wg_client.methods import registry as methods
 from wg_client.methods.base import LabelledRecords, Model, Package
-from wg_client.methods.names import GENERATED_FINETUNED, HANDED_ON_FINETUNED, LOCAL
+from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, HANDED_ON_FINETUNED, LOCAL
 from wg_client.models.manifest import Finding
 from wg_client.selection import gain
 from wg_client.selection.checks import registry as checks
@@ -160,7 +160,8 @@ def _comparisons(
     machine has a comparison even if labels cannot evaluate it.
     """
     references = {method.name for method in methods.METHODS if method.reference}
-    local, comparisons = models.get(LOCAL), {}
+    local = models.get(LOCAL)
+    comparisons: dict[str, Comparison] = {}
     for name in (name for name in models if name not in references):
         model, estimate = models[name], gain.UNKNOWN
         is_incumbent = model.made_for_machine
@@ -173,6 +174,8 @@ def _comparisons(
                 groups = records.judged_groups
                 estimate = _gain(model, out_of_fold, local_out_of_fold, records, groups)
                 is_incumbent = model.made_for_machine and _is_above_shares(out_of_fold, records)
+        if name == GENERATED_FINETUNED and GENERATED in comparisons:
+            is_incumbent = comparisons[GENERATED].is_incumbent  # The average has its precedence
         comparisons[name] = Comparison(
             name=name,
             model=model,
@@ -229,6 +232,9 @@ def _of_one_class(comparisons: Mapping[str, Comparison], blocked_models: Collect
         if comparison.one_class and name not in blocked_models
     }
     return max(gains, key=lambda name: gains[name], default="")
+
+
+_LEAST_GAIN = 1e-6  # Nats a record; two models that differ by less are the same
 
 
 class _Contest:
@@ -310,7 +316,11 @@ class _Contest:
     def _replacing(
         self, over_local: Gain, predictions: Mapping[str, OutOfFold], groups: Ints
     ) -> str:
-        """Return the model shown to be better than the delivered one, or the delivered one."""
+        """Return the model shown to be better than the delivered one, or the delivered one.
+
+        The average of the delivered model and local-only replaces the delivered one as soon as its
+        log loss is lower. Log loss is convex, so an average loses little where one part is wrong.
+        """
         for_machine = predictions[self._delivered]
         gains = {LOCAL: over_local.opposite()}
         for name in predictions.keys() - {LOCAL, self._delivered}:
@@ -324,6 +334,9 @@ class _Contest:
             )
         errors = replacement_errors(len(np.unique(groups)), len(gains))
         better = {name: g.margin(errors) for name, g in gains.items() if g.is_shown(errors)}
+        average = gains.get(GENERATED_FINETUNED)
+        if not better and average is not None and average.log_loss > _LEAST_GAIN:
+            return GENERATED_FINETUNED
         return max(better, key=lambda name: better[name], default=self._delivered)
 
 

@@ -60,6 +60,18 @@ def test_local_only_that_knows_its_own_recordings_does_not_replace_it() -> None:
     assert finding.passed and finding.figures["standard_errors"] < -1.6
 
 
+def test_an_average_with_local_only_needs_no_more_than_a_lower_log_loss() -> None:
+    good = _good()
+    biased = LinearHead(good.weight, good.bias + np.array([1.0, -1.0, 1.0, -1.0]))
+    outcome = _kept(biased, 6, 2)
+    assert outcome.kept == GENERATED_FINETUNED
+    gains = {name: comparison.gain for name, comparison in outcome.comparisons.items()}
+    gain = gains[GENERATED_FINETUNED].log_loss - gains[GENERATED].log_loss
+    assert 0 < gain < 2 * gains[GENERATED_FINETUNED].log_loss_se
+    findings = [f for f in outcome.findings if (f.model, f.code) == (outcome.kept, "WG-F01")]
+    assert [finding.passed for finding in findings] == [True]
+
+
 def test_a_network_that_labels_show_worse_gives_way() -> None:
     wrong = _good()
     wrong = LinearHead(np.roll(wrong.weight, 1, axis=0), np.roll(wrong.bias, 1))
