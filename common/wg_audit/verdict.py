@@ -399,7 +399,7 @@ def _ledger_key(history: History, anchors: Anchors) -> LedgerKey:
     else:
         source = GIVEN if anchors.ledger_key is not None else SERVERS_WORD
         rotations = (
-            len(keys) - 1 - max(i for i, key in enumerate(keys) if signing.names(anchor, key))
+            len(keys) - 1 - max(i for i, key in enumerate(keys) if signing.matches_key(anchor, key))
         )
     return LedgerKey(
         key_id=state.key_id,

@@ -32,7 +32,7 @@ from wg_common.language import text
 from wg_core.errors import ExitCode, VerificationError
 from wg_core.ledger import entries, sources
 from wg_core.ledger import history as histories
-from wg_core.ledger.anchors import NOTHING, Anchors
+from wg_core.ledger.anchors import NO_ANCHORS, Anchors
 from wg_core.ledger.auditor_record import CHECKPOINT_FILE, Membership
 from wg_core.ledger.entries import Charge, Entry
 from wg_core.ledger.history import History
@@ -252,7 +252,7 @@ class OutsideEvidence(TypedDict, total=False):
 
 
 def verify(
-    path: Path, anchors: Anchors = NOTHING, **evidence_options: Unpack[OutsideEvidence]
+    path: Path, anchors: Anchors = NO_ANCHORS, **evidence_options: Unpack[OutsideEvidence]
 ) -> Finding:
     """Verify a client's home, a ledger file or an export.
 

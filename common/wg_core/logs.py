@@ -106,7 +106,7 @@ class JsonFormatter(logging.Formatter):
         return self._hidden.sub("[data]", text) if self._hidden else text
 
 
-def use(form: str, *, hidden_paths: Sequence[str] = ()) -> None:
+def set_format(form: str, *, hidden_paths: Sequence[str] = ()) -> None:
     """Switch all logging of this process to a format; ``text`` changes nothing.
 
     With ``json``, warnings of Python and exceptions that end a thread are logged too, and handlers

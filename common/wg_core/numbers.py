@@ -65,7 +65,9 @@ def exact(text: str, *, subject: str = "number") -> Decimal:
     return Decimal(text)
 
 
-def within(value: Decimal | int, low: str, high: str, *, subject: str = "number") -> Decimal:
+def decimal_in_range(
+    value: Decimal | int, low: str, high: str, *, subject: str = "number"
+) -> Decimal:
     """Return a number in canonical spelling after checking that it lies from ``low`` to ``high``.
 
     Raises:
@@ -127,7 +129,7 @@ def hex_float(text: str, *, subject: str = "number") -> float:
     return value
 
 
-def either_float(text: str, *, subject: str = "number") -> float:
+def decimal_or_hex_float(text: str, *, subject: str = "number") -> float:
     """Read a float in the grammar of ``hex_float`` if it starts with ``0x``, else of ``decimal``.
 
     Raises:

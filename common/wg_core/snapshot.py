@@ -351,11 +351,11 @@ def exact_sums(
     for start in range(0, len(labels), _SUM_CHUNK):  # a sum over records is a sum over chunks
         part = slice(start, start + _SUM_CHUNK)
         total += exact_statistics(schema, released_features[part], labels[part], None, centre)
-        let_go(features)
+        drop_pages(features)
     return total
 
 
-def let_go(features: NDArray[np.float32]) -> None:
+def drop_pages(features: NDArray[np.float32]) -> None:
     """Drop the pages of a memory-mapped array from memory; they are read again when needed."""
     if isinstance(features.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         features.base.madvise(mmap.MADV_DONTNEED)
@@ -412,7 +412,7 @@ def load(folder: Path, sha256: str | None = None) -> Snapshot:
     return Snapshot(folder, manifest)
 
 
-def point(home: ClientHome, snapshot: Snapshot) -> None:
+def put_in_use(home: ClientHome, snapshot: Snapshot) -> None:
     """Put a snapshot in use, atomically."""
     pointer = Pointer(
         number=snapshot.manifest.number, manifest_sha256=file_sha256(snapshot.folder / MANIFEST)

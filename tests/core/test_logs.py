@@ -93,7 +93,7 @@ def test_warnings_and_threads_that_die_are_lines_too(capsys: pytest.CaptureFixtu
     own.addHandler(logging.StreamHandler())
     own.propagate = False
     try:
-        logs.use(logs.JSON)
+        logs.set_format(logs.JSON)
         assert logs.in_json()
         with warnings.catch_warnings():
             warnings.simplefilter("always")
@@ -113,5 +113,5 @@ def test_warnings_and_threads_that_die_are_lines_too(capsys: pytest.CaptureFixtu
 
 
 def test_text_is_the_form_that_nobody_asked_to_change() -> None:
-    logs.use(logs.TEXT)
+    logs.set_format(logs.TEXT)
     assert not logs.in_json()

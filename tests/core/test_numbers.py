@@ -20,7 +20,7 @@ PARSERS = (
     numbers.integer,
     numbers.fraction,
     numbers.hex_float,
-    numbers.either_float,
+    numbers.decimal_or_hex_float,
 )
 
 # Each of these holds Python's own parser or arithmetic for seconds to hours, or is no number that
@@ -67,7 +67,11 @@ def test_hostile_numbers_are_refused(parse: Callable[[str], Any], text: str) -> 
 def test_a_float_survives_both_spellings(value: float) -> None:
     assert numbers.decimal(repr(value)) == value
     assert numbers.hex_float(value.hex()) == value
-    assert numbers.either_float(value.hex()) == numbers.either_float(repr(value)) == value
+    assert (
+        numbers.decimal_or_hex_float(value.hex())
+        == numbers.decimal_or_hex_float(repr(value))
+        == value
+    )
     assert float(numbers.exact(repr(value))) == value
 
 

@@ -30,7 +30,7 @@ from wg_client.models import store as model_store
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import raw_features
 from wg_core import atomic
-from wg_core.ledger.store import Ledger, Spent
+from wg_core.ledger.store import Ledger, Spending
 from wg_core.site.config import PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol, signing
@@ -76,7 +76,7 @@ class Site:
     name: str
     home: ClientHome
 
-    def spent(self) -> Spent:
+    def spent(self) -> Spending:
         with Ledger.open(self.home.ledger, signing.load(self.home.ledger_key)) as ledger:
             return ledger.read_spent(self.name)
 

@@ -55,7 +55,7 @@ def applying(home: Path, package: Path, log_format: str) -> None:
 def _apply(home: ClientHome, package: Path, log_format: str) -> Applied:
     from wg_client.selection.delivery import take_package  # torch: seconds to import
 
-    logs.use(log_format, hidden_paths=(configuration.load(home).data.path,))
+    logs.set_format(log_format, hidden_paths=(configuration.load(home).data.path,))
     kept_model = take_package(home, package)
     speak = language.current()
     first_line = text("kept {model}", model=kept_model.manifest.kept)

@@ -88,7 +88,7 @@ def statistics(
     with by_file.reachable_server(home, config) as witness:
         with locks.release(home), open_ledger(home) as ledger:
             policy.check_query(config, query, encoder=query.encoder, current_time=time.time())
-            approval.by_hand(config, ledger, query, by)
+            approval.approve_by_command(config, ledger, query, by)
         before = read_spend(home, config).charges
         data = answer_query(home, query, witness=witness)
     is_charged = read_spend(home, config).charges > before

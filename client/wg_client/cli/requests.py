@@ -18,7 +18,7 @@ from wg_core.wire import canonical
 
 if TYPE_CHECKING:
     from wg_core.ledger.entries import Decision
-    from wg_core.release.approval import Waiting
+    from wg_core.release.approval import WaitingRequest
 
 _STATES = {
     "answered": text("answered"),
@@ -150,7 +150,7 @@ def _config(home: ClientHome) -> Any:
     return configuration.load(home)
 
 
-def _document(home: ClientHome, request: Waiting) -> dict[str, Any]:
+def _document(home: ClientHome, request: WaitingRequest) -> dict[str, Any]:
     """Return a request and its state as a document."""
     from wg_core.ledger.store import Ledger
 

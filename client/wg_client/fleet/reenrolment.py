@@ -54,7 +54,7 @@ def replace(home: ClientHome, token: str, *, encoder: str | None = None) -> Clie
     def enrol(stage: ClientHome, config: ClientConfig, confirm: Confirm) -> Enrolment:
         if (stage.root / place.LEDGER).exists():
             _fresh(stage)  # left by an interrupted ``compromise``
-        shares_ledger = sharing.pass_on(home, stage)
+        shares_ledger = sharing.share_with_successor(home, stage)
         atomic.copy(home.signing_key, stage.signing_key, mode=atomic.PRIVATE)
         if not shares_ledger:
             atomic.copy(home.ledger_key, stage.ledger_key, mode=atomic.PRIVATE)
@@ -96,7 +96,7 @@ def compromise(
         DecodeError, PeerError, VerificationError: Enrolment failed, or the old ledger is not valid:
             then restore its newest valid copy or export first.
     """
-    sharing.check_holds(home, "giving up a ledger", then="init --replace")
+    sharing.check_holds_ledger(home, "giving up a ledger", then="init --replace")
 
     def enrol(stage: ClientHome, config: ClientConfig, confirm: Confirm) -> Enrolment:
         predecessor = recovery.predecessor(home.ledger, reason)

@@ -24,7 +24,7 @@ from wg_core.connection import link
 from wg_core.errors import PeerError, VerificationError
 from wg_core.ledger import place
 from wg_core.ledger import witness as witnesses
-from wg_core.ledger.place import BudgetOf
+from wg_core.ledger.place import SharedBudget
 from wg_core.ledger.store import Ledger
 from wg_core.site import config as configuration
 from wg_core.site import locks, sharing
@@ -83,7 +83,7 @@ def rotate_key(home: ClientHome, *, on_step: Callable[[str], None] = lambda step
     return Rotated(entry, signing.public_bytes(new).hex())
 
 
-def _tell_of_shared(home: ClientHome, config: ClientConfig, budget: BudgetOf) -> Rotated:
+def _tell_of_shared(home: ClientHome, config: ClientConfig, budget: SharedBudget) -> Rotated:
     """Send this home's server the key that the shared ledger got at its own home."""
     with (
         locks.release(home),
@@ -91,11 +91,13 @@ def _tell_of_shared(home: ClientHome, config: ClientConfig, budget: BudgetOf) ->
         Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
     ):
         if ledger.origin != budget.origin:
-            sharing.check_told(home, ledger)
+            sharing.check_known_ledger(home, ledger)
         if ledger.public_key.hex() == budget.ledger_key:
-            sharing.check_holds(home, "a change of the ledger's key", then="keys --renew ledger")
+            sharing.check_holds_ledger(
+                home, "a change of the ledger's key", then="keys --renew ledger"
+            )
         entry = _tell(ledger, connection, config.server.witness_name)
-        sharing.note_told(home, ledger)
+        sharing.record_known_ledger(home, ledger)
         home.set_outbox_aside(f"before-entry-{entry}")
         return Rotated(entry, ledger.public_key.hex())
 

@@ -111,7 +111,7 @@ def _newest(home: ClientHome, checkpoint: Path | None, *, give_up_ledger: bool) 
     try:
         if checkpoint is not None:
             data = atomic.read_bytes(checkpoint, limit=NOTE_LIMIT)
-            return cosigning.keep_recent(home, data, seconds=NOTE_SECONDS)
+            return cosigning.store_recent_cosignature(home, data, seconds=NOTE_SECONDS)
         with link.Link.open(home, config.server.fleet_url) as connection:
             return cosigning.check_newest(home, config, connection.witness)
     except RolledBack as error:

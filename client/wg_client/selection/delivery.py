@@ -31,7 +31,7 @@ def take_package(
 
     Raises:
         PolicyRefused: The plant does not accept packages.
-        WgError: As ``apply_package``, ``cosigning.keep`` and ``adoption.record_arrival``.
+        WgError: As ``apply_package``, ``store_cosignature`` and ``adoption.record_arrival``.
     """
     data = (
         atomic.read_bytes(source, limit=protocol.WEIGHTS_LIMIT)
@@ -58,6 +58,6 @@ def take_package(
 
 
 def keep_cosignature(home: ClientHome, data: bytes) -> int | None:
-    """Store the cosignature that a verified package may carry; see ``cosigning.keep``."""
+    """Store the cosignature that a verified package may carry; see ``store_cosignature``."""
     signed = weights_package.read_checkpoint(io.BytesIO(data))
-    return cosigning.keep(home, signed) if signed else None
+    return cosigning.store_cosignature(home, signed) if signed else None

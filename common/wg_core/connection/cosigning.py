@@ -94,7 +94,7 @@ def collect(ledger: Ledger, config: ClientConfig, server: Ask | None) -> None:
         )
 
 
-def check_others(home: ClientHome, config: ClientConfig) -> None:
+def ask_other_witnesses(home: ClientHome, config: ClientConfig) -> None:
     """Ask the witnesses other than the server to cosign the ledger; failures are only logged.
 
     Raises:
@@ -145,7 +145,7 @@ def hand_out(ledger: Ledger, config: ClientConfig) -> None:
         ledger.hand_out()
 
 
-def leads_to(file: Path, size: int) -> bool:
+def proves_at_size(file: Path, size: int) -> bool:
     """Return whether a stored statistics file proves its release in the checkpoint of this size."""
     if not file.is_file():
         return False
@@ -155,7 +155,7 @@ def leads_to(file: Path, size: int) -> bool:
     return proof.decode(statistics.release_proof).checkpoint.size == size
 
 
-def keep(home: ClientHome, signed: bytes) -> int | None:
+def store_cosignature(home: ClientHome, signed: bytes) -> int | None:
     """Store the server's cosignature of one of this ledger's checkpoints.
 
     Returns:
@@ -184,17 +184,17 @@ def keep(home: ClientHome, signed: bytes) -> int | None:
     return head.size
 
 
-def keep_recent(home: ClientHome, signed: bytes, *, seconds: float) -> int:
+def store_recent_cosignature(home: ClientHome, signed: bytes, *, seconds: float) -> int:
     """Store a recent cosigned note in which the server states how much of this ledger it has seen.
 
     Returns:
         Number of entries of the ledger.
 
     Raises:
-        DecodeError, RolledBack: The same conditions as for ``keep``.
+        DecodeError, RolledBack: The same conditions as for ``store_cosignature``.
         VerificationError: The note is invalid, of another ledger, or older than ``seconds``.
     """
-    if keep(home, signed) is None:
+    if store_cosignature(home, signed) is None:
         raise VerificationError("checkpoint: of another ledger than this home's")
     server = configuration.load(home).server
     _, note = checkpoints.decode(signed, subject="cosigned checkpoint")

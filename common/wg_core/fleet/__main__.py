@@ -34,7 +34,7 @@ def node(home: Path, once: bool, as_json: bool, log_format: str) -> None:
     charging.code_digest()  # now, so that it is the running code even if an upgrade follows
     config = configuration.load(place)
     readiness.ready_snapshot(place)
-    logs.use(log_format, hidden_paths=(config.data.path,))
+    logs.set_format(log_format, hidden_paths=(config.data.path,))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

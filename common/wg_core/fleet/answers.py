@@ -35,7 +35,7 @@ class Answers:
         self._handlers = handlers
         self._inbox = Inbox(home)
 
-    def to(self, kind: str, envelope: Envelope, slot: Slot) -> Envelope:
+    def answer(self, kind: str, envelope: Envelope, slot: Slot) -> Envelope:
         """Answer a message of an allowed type, or return a refusal of one word.
 
         Raises:

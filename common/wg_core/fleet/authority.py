@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.site.home import ClientHome
-from wg_core.wire.handover import LINKS_LIMIT, way
+from wg_core.wire.handover import LINKS_LIMIT, find_path
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def newest_root(
         raise DecodeError(f"authority: {len(links)} links, at most {LINKS_LIMIT} are followed")
     if root == pinned_root:
         return root
-    path = way(
+    path = find_path(
         pinned_root,
         links,
         follow=lambda certificate, link: (

@@ -34,7 +34,7 @@ def reachable_server(home: ClientHome, config: ClientConfig) -> Iterator[Witness
         RolledBack: A witness has seen more of the ledger: this home is an outdated copy.
         WitnessRefused: A witness has seen another history of the ledger. Nothing was charged.
     """
-    cosigning.check_others(home, config)
+    cosigning.ask_other_witnesses(home, config)
     with ExitStack() as stack:
         try:
             connection = stack.enter_context(link.Link.open(home, config.server.fleet_url))

@@ -178,7 +178,9 @@ class Node:
         slot = Slot(self._config.privacy.answer_slot_seconds if question else 0, self._stop)
         try:
             envelope = session.read(message, self._allowed)
-            reply = partial(session.answer, message, self._answers.to(message.kind, envelope, slot))
+            reply = partial(
+                session.answer, message, self._answers.answer(message.kind, envelope, slot)
+            )
         except Declined as reason:
             log.warning("declined %s: %s: %s", message.kind, reason, fleet.MEANING[str(reason)])
             reply = partial(session.decline, message, str(reason))

@@ -82,4 +82,4 @@ class Anchors:
         return sorted(sizes, reverse=True)[self.quorum_size - 1]
 
 
-NOTHING = Anchors()  # No independent knowledge of the log
+NO_ANCHORS = Anchors()  # No independent knowledge of the log

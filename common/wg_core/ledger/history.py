@@ -20,7 +20,7 @@ from wg_core import numbers
 from wg_core.errors import VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import note as notes
-from wg_core.ledger.anchors import NOTHING, Anchors, KnownWitness
+from wg_core.ledger.anchors import NO_ANCHORS, Anchors, KnownWitness
 from wg_core.ledger.entries import Charge, Entry
 from wg_core.ledger.heads import check_head
 from wg_core.ledger.note import Note
@@ -100,7 +100,7 @@ class History:
     heads: list[SignedHead]
     figures: StatedFigures
     bytes: int
-    anchors: Anchors = NOTHING
+    anchors: Anchors = NO_ANCHORS
 
     @property
     def witnessed_size(self) -> int:
@@ -143,7 +143,7 @@ class History:
 
 
 def read(
-    source: Source, anchors: Anchors = NOTHING, on_entry: Callable[[Entry], None] | None = None
+    source: Source, anchors: Anchors = NO_ANCHORS, on_entry: Callable[[Entry], None] | None = None
 ) -> History:
     """Verify a log.
 
@@ -277,7 +277,7 @@ def _successors(witness: KnownWitness, state: LedgerState, anchors: Anchors) -> 
 def _with_key(witness: KnownWitness, enrolled_witnesses: Iterable[KnownWitness]) -> KnownWitness:
     """Return the witness with its full key, if it was given by the key's SHA-256."""
     keys = (x for x in enrolled_witnesses if x.name == witness.name)
-    return next((x for x in keys if signing.names(witness.public_key, x.public_key)), witness)
+    return next((x for x in keys if signing.matches_key(witness.public_key, x.public_key)), witness)
 
 
 def _trusted_witnesses(state: LedgerState, anchors: Anchors) -> dict[KnownWitness, KnownWitness]:
@@ -310,7 +310,7 @@ def _check_anchors(history: History) -> None:
     # key, so the newest key is vouched for, and nobody else can rotate to it.
     ledger_key = anchors.ledger_key
     if ledger_key is not None and not any(
-        signing.names(ledger_key, x.public_key) for x in state.keys
+        signing.matches_key(ledger_key, x.public_key) for x in state.keys
     ):
         raise VerificationError(
             f"the log is signed by {signing.display(state.public_key)}, expected"

@@ -20,7 +20,7 @@ _LIMIT = 64 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetOf:
+class SharedBudget:
     """Reference to another home's ledger, whose budget a home draws on.
 
     Attributes:
@@ -39,7 +39,7 @@ class BudgetOf:
             raise DecodeError(f"{BUDGET_OF}: home {self.home!r}, expected an absolute path")
 
 
-def read(home: Path) -> BudgetOf | None:
+def read(home: Path) -> SharedBudget | None:
     """Read a home's reference to another home's budget; None: the home has its own ledger.
 
     Raises:
@@ -50,10 +50,10 @@ def read(home: Path) -> BudgetOf | None:
     if not path.exists():
         return None
     data = atomic.read_bytes(path, limit=_LIMIT)
-    return canonical.decode(BudgetOf, data, subject=str(path), limit=_LIMIT)
+    return canonical.decode(SharedBudget, data, subject=str(path), limit=_LIMIT)
 
 
-def write(home: Path, budget: BudgetOf) -> None:
+def write(home: Path, budget: SharedBudget) -> None:
     """Make a home draw on another home's budget."""
     atomic.write_bytes(home / BUDGET_OF, canonical.encode(budget), mode=atomic.PRIVATE)
 

@@ -42,7 +42,7 @@ def parse_sigma(text: str) -> float:
     Raises:
         DecodeError: The text matches neither grammar, or is zero.
     """
-    value = numbers.either_float(text, subject="mechanism: sigma")
+    value = numbers.decimal_or_hex_float(text, subject="mechanism: sigma")
     if not value > 0:
         raise DecodeError(f"mechanism: sigma {text!r} is not positive")
     return value

@@ -90,7 +90,7 @@ class Mechanism:
         grammar.check(self)
         numbers.decimal(self.clip_radius, subject="mechanism: clip radius")
         numbers.fraction(self.sensitivity_squared, subject="mechanism: squared sensitivity")
-        numbers.either_float(self.sigma, subject="mechanism: sigma")
+        numbers.decimal_or_hex_float(self.sigma, subject="mechanism: sigma")
         numbers.decimal(self.rho, subject="mechanism: rho")
 
     @property

@@ -57,7 +57,7 @@ class DatasetRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Charged:
+class ChargeRecord:
     """Charge on the ledger.
 
     Attributes:
@@ -83,7 +83,7 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
+class Spending:
     """Spending of a data set's lineage.
 
     Attributes:
@@ -129,7 +129,7 @@ class Ledger(CosignedLog):
 
     def find(
         self, dataset: str, *, request_id: str | None = None, fingerprint: str | None = None
-    ) -> Charged | None:
+    ) -> ChargeRecord | None:
         """Return the charge of a request, or else with the given fingerprint, if any."""
         state = self._state
         charge_state: ChargeState | None = None
@@ -140,10 +140,10 @@ class Ledger(CosignedLog):
         return (
             None
             if charge_state is None
-            else Charged(charge_state.seq, charge_state.request_id, charge_state.open)
+            else ChargeRecord(charge_state.seq, charge_state.request_id, charge_state.open)
         )
 
-    def read_spent(self, dataset: str) -> Spent:
+    def read_spent(self, dataset: str) -> Spending:
         """Return the spending of a data set's lineage.
 
         Raises:
@@ -151,7 +151,7 @@ class Ledger(CosignedLog):
         """
         state = self._state
         lineage = state.lineage(self._dataset(dataset).lineage)
-        return Spent(
+        return Spending(
             dataset=dataset,
             lineage=lineage.id,
             events=lineage.events(),
@@ -240,7 +240,7 @@ class Ledger(CosignedLog):
             )
             return self._append(entry)
 
-    def charge(self, request: ChargeRequest) -> Charged:
+    def charge(self, request: ChargeRequest) -> ChargeRecord:
         """Charge a budget for one release, before noise is drawn. Idempotent.
 
         A repeated request, or a request for the same release of the same data, gets the existing
@@ -264,7 +264,7 @@ class Ledger(CosignedLog):
                 )
             earlier = earlier or state.by_fingerprint(fingerprint)
             if earlier is not None:
-                return Charged(earlier.seq, earlier.request_id, earlier.open)
+                return ChargeRecord(earlier.seq, earlier.request_id, earlier.open)
             lineage = state.lineage(dataset.lineage)
             check_unit(request.dataset, request.guarantee.unit, lineage.units)
             before, after = self._cost(lineage, request.event)
@@ -279,7 +279,7 @@ class Ledger(CosignedLog):
             seq = self._append(entry)
             self._step("charge:inserted")
         self._step("charge:committed")
-        return Charged(seq, request.request_id, open=True, new=True)
+        return ChargeRecord(seq, request.request_id, open=True, new=True)
 
     def record_release(self, charge: int, payload: bytes) -> Released:
         """Fix the bytes of a charge's single release: entry and outbox in one transaction.

@@ -60,7 +60,7 @@ def check_statistics(charge: Charge, release: bytes) -> None:
     )
 
 
-class Place(TypedDict):
+class ExpectedSigners(TypedDict):
     """Keys and names under which an entry must be logged and cosigned.
 
     Attributes:
@@ -77,7 +77,7 @@ class Place(TypedDict):
     witness_key: PublicKey | None
 
 
-def verify_covered(statistics: CoveredStatistics, **place: Unpack[Place]) -> None:
+def verify_covered(statistics: CoveredStatistics, **place: Unpack[ExpectedSigners]) -> None:
     """Verify that a ledger entry covers the release.
 
     The site's signature on the release is verified elsewhere (``statistics_file.decode_release``).
@@ -96,7 +96,7 @@ def verify_covered(statistics: CoveredStatistics, **place: Unpack[Place]) -> Non
 
 
 def verify_statement(
-    covered_statement: CoveredStatement, **place: Unpack[Place]
+    covered_statement: CoveredStatement, **place: Unpack[ExpectedSigners]
 ) -> PublicStatement:
     """Verify that a public statement is on a ledger, and return it; see ``verify_covered``.
 
@@ -179,7 +179,11 @@ def is_cosigned(release: CoveredStatistics | CoveredStatement, name: str, key: P
 
 
 def _check_place(
-    name: str, entry: Charge | Release | PublicStatement, data: bytes, text: bytes, place: Place
+    name: str,
+    entry: Charge | Release | PublicStatement,
+    data: bytes,
+    text: bytes,
+    place: ExpectedSigners,
 ) -> None:
     """Verify that an entry is in the log as its proof states, under a signed checkpoint."""
     entry_proof = proof.decode(text, subject=f"{name} proof")

@@ -30,7 +30,7 @@ from wg_core.privacy.schema import StatisticsSchema
 
 Integers = NDArray[np.int64]
 Sampler = Callable[[Integers, float], Integers]
-About = Callable[[Centre], Integers]
+StatisticsAbout = Callable[[Centre], Integers]
 """Function that returns exact statistics, int64 ``[schema.length]``, with sums about a centre."""
 
 
@@ -99,7 +99,7 @@ def opendp_sampler(exact: Integers, sigma: float) -> Integers:
 def release_statistics(
     schema: StatisticsSchema,
     exact: Integers,
-    about: About,
+    about: StatisticsAbout,
     sigma: float,
     sampler: Sampler = opendp_sampler,
 ) -> Integers:
@@ -124,7 +124,7 @@ def release_statistics(
 def in_parts(
     schema: StatisticsSchema,
     exact: Integers,
-    about: About,
+    about: StatisticsAbout,
     sigma: float,
     noise: Callable[[Integers], Integers],
 ) -> Integers:

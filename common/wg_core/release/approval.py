@@ -60,7 +60,7 @@ class Question(Price, Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class WaitingRequest:
     """Request that waits for a person's decision.
 
     Attributes:
@@ -148,7 +148,9 @@ def decide(
     return decision
 
 
-def by_hand(config: ClientConfig, ledger: Ledger, query: Question, name: str | None) -> None:
+def approve_by_command(
+    config: ClientConfig, ledger: Ledger, query: Question, name: str | None
+) -> None:
     """Record the approval of the person who makes a release by a command, if one is required.
 
     Raises:
@@ -172,7 +174,7 @@ def recipient_of(config: ClientConfig, kind: Released) -> str:
     return HOLDERS if kind == GRADIENTS else config.server.name
 
 
-def waiting(home: ClientHome, current_time: float) -> list[Waiting]:
+def waiting(home: ClientHome, current_time: float) -> list[WaitingRequest]:
     """List the stored requests, oldest first, and delete expired ones.
 
     Raises:
@@ -181,7 +183,7 @@ def waiting(home: ClientHome, current_time: float) -> list[Waiting]:
     requests = []
     for path in sorted(home.requests.glob("*.json")):
         data = atomic.read_bytes(path, limit=_FILE_LIMIT)
-        request = canonical.decode(Waiting, data, subject=str(path), limit=_FILE_LIMIT)
+        request = canonical.decode(WaitingRequest, data, subject=str(path), limit=_FILE_LIMIT)
         if current_time >= request.query.expires:
             path.unlink(missing_ok=True)
         else:
@@ -189,7 +191,7 @@ def waiting(home: ClientHome, current_time: float) -> list[Waiting]:
     return sorted(requests, key=lambda request: request.came)
 
 
-def find(home: ClientHome, prefix: str, current_time: float) -> Waiting:
+def find(home: ClientHome, prefix: str, current_time: float) -> WaitingRequest:
     """Find a stored request by its id or the beginning of its id.
 
     Raises:
@@ -211,7 +213,7 @@ def find(home: ClientHome, prefix: str, current_time: float) -> Waiting:
 def _keep(home: ClientHome, query: StatisticsQuery, current_time: float) -> None:
     """Store a request, once, if there is room."""
     fleet.check_request_id(query.request_id)
-    request = Waiting(query=query, came=int(current_time))
+    request = WaitingRequest(query=query, came=int(current_time))
     path = home.requests / f"{query.request_id}.json"
     if path.is_file():
         return

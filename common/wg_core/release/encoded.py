@@ -24,7 +24,7 @@ from wg_core.snapshot import DIGEST_BYTES
 FOLDER = ".encoded"
 
 
-class Encoded:
+class EncodedFeatures:
     """Features by keyed digest of the content, on disk while a freeze runs."""
 
     def __init__(self, home: ClientHome, encoder: str, width: int) -> None:

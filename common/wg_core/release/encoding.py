@@ -174,10 +174,10 @@ class Rows:
         split = self.features.shape[1]
         self.features[row], self.numbers[row] = values[..., :split], values[..., split:]
 
-    def let_go(self) -> None:
+    def drop_pages(self) -> None:
         """Drop the written pages from memory."""
-        snapshots.let_go(self.features)
-        snapshots.let_go(self.numbers)
+        snapshots.drop_pages(self.features)
+        snapshots.drop_pages(self.numbers)
 
 
 def _memory_map(path: Path, shape: tuple[int, int]) -> np.memmap[Any, np.dtype[np.float32]]:

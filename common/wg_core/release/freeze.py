@@ -41,7 +41,7 @@ from wg_core.privacy.exact import UNLABELLED
 from wg_core.privacy.schema import machine_schema
 from wg_core.release import overlap, quality
 from wg_core.release.answer_time import check_slot
-from wg_core.release.encoded import Encoded
+from wg_core.release.encoded import EncodedFeatures
 from wg_core.release.encoding import LoadEncoder, Reading, Rows, reading_of
 from wg_core.release.quality import Quality
 from wg_core.release.query import open_ledger
@@ -181,7 +181,7 @@ def freeze(
     with (
         locks.freezing(home),
         _new_folder(home) as folder,
-        Encoded(home, reading.name, reading.width) as encoded_file,
+        EncodedFeatures(home, reading.name, reading.width) as encoded_file,
     ):
         rows, report = _encode(folder, reading, inspection, records.contents, encoded_file, stage)
         exact = _exact(reading, rows, inspection.data, config)
@@ -312,7 +312,7 @@ def _encode(
     reading: Reading,
     inspection: InspectedRecords,
     contents: NDArray[np.uint8],
-    encoded_file: Encoded,
+    encoded_file: EncodedFeatures,
     stage: Stage | None,
 ) -> tuple[Rows, Quality]:
     """Compute the numbers of all records, chunk by chunk into files, checking each record's hash.
@@ -341,7 +341,7 @@ def _encode(
             encoded_rows = np.flatnonzero(~failure_mask)
             encoded_file.add([keys[new[row]] for row in encoded_rows], part[encoded_rows])
             failures += [data.names[new[row]] for row in np.flatnonzero(failure_mask)]
-        rows.let_go()
+        rows.drop_pages()
         if stage is not None:
             stage("encoded", stop, n)
     rows.features.flush()
@@ -422,7 +422,7 @@ def _put_in_place(home: ClientHome, temporary: Path, manifest: SnapshotManifest)
     target = home.snapshots / str(manifest.number)
     atomic.move(temporary, target)
     snapshot = Snapshot(target, manifest)
-    snapshots.point(home, snapshot)
+    snapshots.put_in_use(home, snapshot)
     return snapshot
 
 

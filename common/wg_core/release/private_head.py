@@ -82,7 +82,7 @@ def release_head(
         request, _ = query.charge_request(config, _schema(config, snapshot), order)
         fingerprint = request.fingerprint(snapshot.manifest.commitment)
         if ledger.find(config.data.name, fingerprint=fingerprint) is None:
-            approval.by_hand(config, ledger, order, order.by)
+            approval.approve_by_command(config, ledger, order, order.by)
         if witness is None:
             cosigning.check_room(ledger, config)
         key = signing.load(home.signing_key)

@@ -38,7 +38,7 @@ from wg_core.connection import cosigning
 from wg_core.errors import ConfigError, InternalError, PolicyRefused, VerificationError
 from wg_core.ledger import entries
 from wg_core.ledger.charging import ChargeRequest, Terms, statistics_request
-from wg_core.ledger.store import Charged, Ledger
+from wg_core.ledger.store import ChargeRecord, Ledger
 from wg_core.privacy.gradients import GradientSchema
 from wg_core.privacy.mechanism import Sampler, opendp_sampler, release_statistics, sigma_for
 from wg_core.privacy.schema import GRADIENTS, MACHINE, StatisticsSchema, statistics_of
@@ -208,7 +208,7 @@ def open_ledger(home: ClientHome, *, at: float | None = None) -> Ledger:
     clock = None if at is None else lambda: int(at)
     ledger = Ledger.open(home.ledger, signing.load(home.ledger_key), clock=clock)
     try:
-        sharing.check_told(home, ledger)
+        sharing.check_known_ledger(home, ledger)
     except ConfigError:
         ledger.close()
         raise
@@ -306,7 +306,7 @@ def make(
     return statistics_file.encode_release(manifest, integers, key)
 
 
-def _check_charge(ledger: Ledger, charge: Charged, query: StatisticsQuery) -> None:
+def _check_charge(ledger: Ledger, charge: ChargeRecord, query: StatisticsQuery) -> None:
     """Refuse a request whose id was charged for another kind of release."""
     entry = entries.decode(ledger.entry(charge.seq))
     statistics = statistics_of(query.statistics)
@@ -314,7 +314,7 @@ def _check_charge(ledger: Ledger, charge: Charged, query: StatisticsQuery) -> No
         raise PolicyRefused(f"request {query.request_id}: was charged for something else")
 
 
-def release_once(ledger: Ledger, request: ChargeRequest, pack: Pack, step: Step) -> Charged:
+def release_once(ledger: Ledger, request: ChargeRequest, pack: Pack, step: Step) -> ChargeRecord:
     """Charge and make the release, unless an equal release exists; return its charge."""
     charge = ledger.charge(request)
     if not charge.open:
@@ -333,7 +333,7 @@ def cover(
     home: ClientHome,
     config: ClientConfig,
     ledger: Ledger,
-    charge: Charged,
+    charge: ChargeRecord,
     witness: Witness | None,
     step: Step,
 ) -> bytes:
@@ -358,7 +358,7 @@ def cover(
         step(COSIGNED)
     elif not ledger.covered_by(release.seq, name):
         stored_file = waiting
-        if cosigning.leads_to(waiting, ledger.size):
+        if cosigning.proves_at_size(waiting, ledger.size):
             return atomic.read_bytes(waiting, limit=protocol.STATISTICS_LIMIT)
         cosigning.hand_out(ledger, config)
     statistics = CoveredStatistics(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from wg_core.errors import ConfigError
 from wg_core.ledger import place
-from wg_core.ledger.place import BudgetOf
+from wg_core.ledger.place import SharedBudget
 from wg_core.ledger.store import Ledger
 from wg_core.site import config as configuration
 from wg_core.site.config import ClientConfig
@@ -94,7 +94,7 @@ def check_witness(home: ClientHome, name: str, key: str) -> None:
         )
 
 
-def check_told(home: ClientHome, ledger: Ledger) -> None:
+def check_known_ledger(home: ClientHome, ledger: Ledger) -> None:
     """Check that a shared ledger is as this home's server knows it.
 
     Raises:
@@ -115,14 +115,14 @@ def check_told(home: ClientHome, ledger: Ledger) -> None:
         )
 
 
-def note_told(home: ClientHome, ledger: Ledger) -> None:
+def record_known_ledger(home: ClientHome, ledger: Ledger) -> None:
     """Record that this home's server knows the shared ledger in its current state."""
     budget = place.read(home.root)
     if budget is not None:
         place.write(home.root, _of(Path(budget.home), ledger))
 
 
-def check_holds(home: ClientHome, subject: str, *, then: str) -> None:
+def check_holds_ledger(home: ClientHome, subject: str, *, then: str) -> None:
     """Check that a home holds its own ledger; the error names the command to run afterwards.
 
     Raises:
@@ -136,7 +136,7 @@ def check_holds(home: ClientHome, subject: str, *, then: str) -> None:
         )
 
 
-def pass_on(home: ClientHome, stage: ClientHome) -> bool:
+def share_with_successor(home: ClientHome, stage: ClientHome) -> bool:
     """Make a home's replacement share the same ledger in its current state.
 
     Returns:
@@ -150,5 +150,5 @@ def pass_on(home: ClientHome, stage: ClientHome) -> bool:
     return True
 
 
-def _of(holder: Path, ledger: Ledger) -> BudgetOf:
-    return BudgetOf(home=str(holder), origin=ledger.origin, ledger_key=ledger.public_key.hex())
+def _of(holder: Path, ledger: Ledger) -> SharedBudget:
+    return SharedBudget(home=str(holder), origin=ledger.origin, ledger_key=ledger.public_key.hex())

@@ -35,7 +35,7 @@ class _Range:
 
     def check_number(self, name: str, value: Decimal | int) -> Decimal | int:
         """Return a number in its one spelling; raise ``DecodeError`` if it is out of range."""
-        number = numbers.within(value, self.low, self.high, subject=name)
+        number = numbers.decimal_in_range(value, self.low, self.high, subject=name)
         return value if isinstance(value, int) else number
 
 

@@ -75,7 +75,7 @@ def sign(use: Use, name: str, key: PrivateKey, successor: PrivateKey) -> Handove
     return Handover(use=use, name=name, before=before, now=new_key, signature=signature)
 
 
-def way(
+def find_path(
     start: Key,
     links: Iterable[Link],
     *,
@@ -117,7 +117,7 @@ def follow_keys(
         link.verify()
         return link.now
 
-    links = way(start, handovers, follow=follow, is_destination=lambda key: key == end)
+    links = find_path(start, handovers, follow=follow, is_destination=lambda key: key == end)
     if links is None or len(links) > LINKS_LIMIT:
         raise VerificationError(
             f"{use} key of {name}: {end[:16]}… does not follow from {start[:16]}…, which is pinned;"

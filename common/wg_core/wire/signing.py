@@ -169,7 +169,7 @@ def display(raw: bytes) -> str:
     return (raw if len(raw) == _KEY_SIZES[ED25519] else hashlib.sha256(raw).digest()).hex()
 
 
-def names(key_or_digest: bytes, raw: bytes) -> bool:
+def matches_key(key_or_digest: bytes, raw: bytes) -> bool:
     """Return whether bytes given by a person are a public key, or its form from ``display``."""
     return key_or_digest == raw or key_or_digest.hex() == display(raw)
 

@@ -212,7 +212,7 @@ def _claimed_recipient(release: Covered) -> Recipient:
 def _open(
     site: Site, covered_file: Covered, witness_name: str | None, witness_key: PublicKey | None
 ) -> Recipient:
-    place: verify.Place = {
+    place: verify.ExpectedSigners = {
         "ledger_origin": site.ledger_origin,
         "ledger_key": signing.public_from_hex(site.ledger_key),
         "witness_name": witness_name,

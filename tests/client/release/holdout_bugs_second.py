@@ -26,7 +26,7 @@ from wg_core.errors import PolicyRefused
 from wg_core.ledger import entries
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.entries import Charge
-from wg_core.ledger.store import Charged, Ledger
+from wg_core.ledger.store import ChargeRecord, Ledger
 from wg_core.ledger.witness import WitnessRefused
 from wg_core.privacy import exact, mechanism
 from wg_core.privacy.schema import StatisticsSchema
@@ -115,7 +115,7 @@ def an_open_charge_pays_for_more(patch: pytest.MonkeyPatch) -> None:
     """A request that was charged and cut off is completed at another guarantee."""
     original = Ledger.charge
 
-    def charge(ledger: Ledger, request: ChargeRequest) -> Charged:
+    def charge(ledger: Ledger, request: ChargeRequest) -> ChargeRecord:
         earlier = ledger.find(request.dataset, request_id=request.request_id)
         if earlier is not None and earlier.open:
             entry = entries.decode(ledger.entry(earlier.seq))

@@ -18,7 +18,7 @@ from wg_client.data import acceptance_set
 from wg_core import snapshot as snapshots
 from wg_core.ledger import entries
 from wg_core.ledger.charging import ChargeRequest
-from wg_core.ledger.store import Charged, Ledger
+from wg_core.ledger.store import ChargeRecord, Ledger
 from wg_core.privacy import centring, exact, mechanism
 from wg_core.privacy.events import PrivacyEvent
 from wg_core.privacy.schema import StatisticsSchema
@@ -34,7 +34,7 @@ def centre_of_exact_sums(patch: pytest.MonkeyPatch) -> None:
     def in_parts(
         schema: StatisticsSchema,
         integers: Integers,
-        about: mechanism.About,
+        about: mechanism.StatisticsAbout,
         sigma: float,
         noise: Callable[[Integers], Integers],
     ) -> Integers:
@@ -95,7 +95,7 @@ def budget_for_each_kind(patch: pytest.MonkeyPatch) -> None:
     charge, cost = Ledger.charge, Ledger._cost
     kind: list[str] = []
 
-    def charged(self: Ledger, request: ChargeRequest) -> Charged:
+    def charged(self: Ledger, request: ChargeRequest) -> ChargeRecord:
         kind[:] = [request.mechanism.statistics]
         return charge(self, request)
 

@@ -228,7 +228,7 @@ def _client_config(data: bytes) -> Any:
 
 def _numbers(data: bytes) -> None:
     text = data.decode("latin-1")
-    numbers.fraction(text) if "/" in text else numbers.either_float(text)
+    numbers.fraction(text) if "/" in text else numbers.decimal_or_hex_float(text)
 
 
 def _record(kind: type[Any], what: str) -> Callable[[bytes], Any]:

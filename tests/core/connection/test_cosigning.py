@@ -141,7 +141,7 @@ def test_a_file_that_the_server_has_already_is_the_same_until_the_ledger_grows(
     source = world.statistics("0.1")
     before = source.read_bytes()
     assert world.statistics("0.1").read_bytes() == before
-    cosigning.keep(world.plant.home, world.cosign(source))
+    cosigning.store_cosignature(world.plant.home, world.cosign(source))
     cosigned = world.statistics("0.1").read_bytes()
     assert cosigned != before  # it carries the server's own cosignature now
     world.cosign(source)
@@ -160,7 +160,7 @@ def test_what_cannot_be_covered_is_refused_before_the_charge(world: World) -> No
         world.statistics("0.2")
     after = read_spend(world.plant.home, world.plant.config)
     assert (after.charges, after.entries) == (before.charges, before.entries) == (1, after.entries)
-    assert cosigning.keep(world.plant.home, world.cosign(last))
+    assert cosigning.store_cosignature(world.plant.home, world.cosign(last))
     world.cosign(world.statistics("0.2"))
 
 
@@ -195,10 +195,10 @@ def test_a_ledger_that_was_rolled_back_and_grew_again_is_a_fork(world: World) ->
 
 
 def test_a_server_with_a_new_key_goes_on_from_what_its_old_key_cosigned(world: World) -> None:
-    cosigning.keep(world.plant.home, world.cosign(world.statistics("0.1")))
+    cosigning.store_cosignature(world.plant.home, world.cosign(world.statistics("0.1")))
     rotate_keys(world.server)
     world.pin()
-    cosigning.keep(world.plant.home, world.cosign(world.statistics("0.2")))
+    cosigning.store_cosignature(world.plant.home, world.cosign(world.statistics("0.2")))
     with world.ledger() as ledger:
         assert ledger.covered_by(ledger.size - 1, NAME)
 
@@ -217,7 +217,7 @@ def test_a_cosignature_under_another_key_is_not_kept(world: World) -> None:
         size = ledger.size
     world.plant.configure(pin=replace(world.plant.config.server, witness_name="stranger"))
     with pytest.raises(VerificationError, match="not enrolled"):
-        cosigning.keep(world.plant.home, signed)
+        cosigning.store_cosignature(world.plant.home, signed)
     with world.ledger() as ledger:
         assert ledger.size == size and not ledger.covered_by(size - 1, NAME)
 

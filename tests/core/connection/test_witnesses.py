@@ -311,7 +311,7 @@ def test_over_the_air_gap_the_other_witnesses_are_asked_and_the_server_cosigns_l
     with watched(world, second):
         source = world.statistics("0.5")
         assert cosigners(world, source.read_bytes()) == [SECOND]
-        cosigning.keep(world.plant.home, world.cosign(source))
+        cosigning.store_cosignature(world.plant.home, world.cosign(source))
         world.cosign(world.statistics("0.6"))
 
 

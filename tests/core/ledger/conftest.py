@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from wg_core.ledger import charging, witness
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.commitment import commit
-from wg_core.ledger.store import Charged, DatasetRecord, Ledger
+from wg_core.ledger.store import ChargeRecord, DatasetRecord, Ledger
 from wg_core.ledger.witness import WitnessState
 from wg_core.privacy import calibration, mechanism
 from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
@@ -136,7 +136,7 @@ class Site:
         )
         return statistics_file.encode_release(manifest, integers, self.signing_key)
 
-    def release(self, ledger: Ledger, request_id: str = "r1", epsilon: str = "1") -> Charged:
+    def release(self, ledger: Ledger, request_id: str = "r1", epsilon: str = "1") -> ChargeRecord:
         request = self.request(request_id, epsilon)
         charged = ledger.charge(request)
         if charged.open:
