@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from onnxruntime import InferenceSession
 from tests.e2e import file_support
 from tests.e2e.fleet_support import running
 from tests.e2e.test_windows import TRAINING, ZOO
 from tests.tutorial import Shell, shell
 
+from wg_client.data.laboratory import read_hours
 from wg_common.machines import exchanger
 from wg_common.machines.process import SAMPLES
 from wg_core.wire import protocol
@@ -60,6 +62,7 @@ class PlantFiles:
         sheet = {KIND: {name: f"{value:.6g}" for name, value in figures.items()}}
         self.sheet, self.log = folder / "sheet.yaml", folder / "log.csv"
         self.laboratory, self.out = folder / "laboratory.csv", folder / "values.csv"
+        self.onnx = folder / "sensor.onnx"
         self.sheet.write_text(yaml.safe_dump(sheet), "utf-8")
         self.seconds = int(figures["sample_seconds"])
         names = [channel.name.replace(" ", "_") for channel in exchanger.CHANNELS]
@@ -164,10 +167,25 @@ def check_values(files: PlantFiles, of_package: Sequence[object], document: Docu
     unlabelled = document(*command, *words, *of_package)
     assert (unlabelled["kept"], unlabelled["epsilon"]) == ("delivered", "1")
     error, inside = files.errors()
-    labelled = document(*command, files.laboratory, *words, *of_package)
+    written = ("--onnx", files.onnx, "--report", files.out.with_suffix(".html"))
+    labelled = document(*command, files.laboratory, *words, *of_package, *written)
+    assert labelled["drift"]["p"] > 0.05  # The records are of this log
     assert labelled["values"] == VALUES - 1 and labelled["delivered"]["r2"] > 0.7
     kept, _ = files.errors()
+    check_file(files)
     document(*command, files.laboratory, *words, "--samples", SAMPLES)
     alone, _ = files.errors()
     assert error < 0.12 and inside > 0.7
     assert kept <= 1.1 * min(error, alone)
+
+
+def check_file(files: PlantFiles) -> None:
+    """Hold what the ONNX file says against what the command said last."""
+    session = InferenceSession(files.onnx)
+    channels = json.loads(session.get_modelmeta().custom_metadata_map["channels"])
+    hours = read_hours(files.log, None, target="", time="time", samples=SAMPLES).of(channels)
+    rows = list(csv.DictReader(files.out.read_text("utf-8").splitlines()))
+    at = {row["time"]: row for row in rows}
+    names = ("heat duty [kW]", "lower", "upper", "unlike")
+    told = [[float(at[moment][name]) for moment in hours.times] for name in names]
+    assert np.allclose(session.run(None, {"windows": hours.windows}), told, rtol=1e-4)

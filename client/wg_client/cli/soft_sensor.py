@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -21,11 +22,17 @@ from wg_core.site.home import ClientHome
 if TYPE_CHECKING:
     from wg_client.data.laboratory import Hours
     from wg_client.fitting.numbers import Judgement
+    from wg_client.models.drift import Shift
+    from wg_client.models.sensor_export import SensorModule
     from wg_client.models.soft_sensor import Estimates
     from wg_common.machines.process import Quantity
     from wg_common.weights_package import Condition
 
 _LEARNING = text("learning a soft sensor, %")
+_MOVED = 0.01
+"""Chance at most which a movement of signals is called one."""
+Files = tuple[Path, Path | None]
+"""A log, and a laboratory's values."""
 _TABLE_OR_LOG = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -51,6 +58,8 @@ _TABLE_OR_LOG = click.Path(path_type=Path, exists=True, dir_okay=False)
     help="The plant's home folder, with --package.",
 )
 @click.option("--quantity", help="Quantity of the package that the column has.")
+@click.option("--report", type=OUT_FILE, help="Write a page on it, in the language in use.")
+@click.option("--onnx", type=OUT_FILE, help="Write the soft sensor for other programs.")
 @json_option
 def soft_sensor(
     log: Path,
@@ -62,6 +71,8 @@ def soft_sensor(
     package: Path | None,
     home: Path | None,
     quantity: str | None,
+    report: Path | None,
+    onnx: Path | None,
     as_json: bool,
 ) -> None:
     """State a number that no instrument measures, from LOG and a LABORATORY's values.
@@ -77,76 +88,118 @@ def soft_sensor(
     if package is None or home is None:
         if laboratory is None or samples is None:
             raise UsageError("LABORATORY and --samples: needed, unless --package has a soft sensor")
-        hours, estimates, document, lines = _own_sensor(log, laboratory, target, time, samples)
+        sensor = _own_sensor((log, laboratory), target, time, samples)
     else:
         if samples is not None:
             raise UsageError("--samples: a package says how many; leave it out")
-        hours, estimates, document, lines = _delivered_sensor(
-            (log, laboratory), target, time, (home, package), quantity
-        )
+        sensor = _delivered_sensor((log, laboratory), target, time, (home, package), quantity)
+    lines = _lines(sensor)
     if out is not None:
-        atomic.write_bytes(out, _table(estimates, hours, target))
-    value_count = sum(map(math.isfinite, hours.values.tolist()))
-    about = {
+        atomic.write_bytes(out, _table(sensor, target))
+    if report is not None:
+        from wg_client.selection import sensor_report
+
+        pairs = sensor.hours.values, sensor.estimates
+        page = sensor_report.page(target, lines, sensor.judgements, pairs)
+        atomic.write_bytes(report, page.encode(), mode=atomic.PRIVATE)
+    if onnx is not None:
+        from wg_client.models.sensor_export import sensor_file
+
+        samples = sensor.hours.windows.shape[2]
+        data = sensor_file(sensor.module(), target, sensor.hours.channels, samples)
+        atomic.write_bytes(onnx, data, mode=atomic.PRIVATE)
+    show(_counts(sensor) | sensor.document, lines, as_json)
+
+
+class Sensor(NamedTuple):
+    """A soft sensor, what it says of a log's hours, and what is shown of that.
+
+    Attributes:
+        hours: The log's windows, with a laboratory's values.
+        estimates: What it says of them.
+        judgements: Quality on hours with a value, by name.
+        document: What is shown, as a document.
+        lines: The same, for people.
+        module: The soft sensor as a module, which takes windows.
+    """
+
+    hours: Hours
+    estimates: Estimates
+    judgements: Mapping[str, Judgement]
+    document: dict[str, Any]
+    lines: list[Text]
+    module: Callable[[], SensorModule]
+
+
+def _counts(sensor: Sensor) -> dict[str, Any]:
+    hours = sensor.hours
+    return {
         "windows": len(hours.values),
-        "values": value_count,
+        "values": sum(map(math.isfinite, hours.values.tolist())),
         "unmatched": hours.unmatched,
         "channels": list(hours.channels),
-        "unlike": int(estimates.unlike.sum()),
+        "unlike": int(sensor.estimates.unlike.sum()),
     }
-    counts_line = text(
-        "{windows} windows of {channels} channels, {known} with a value; {unmatched} values"
-        " have no whole window",
-        windows=len(hours.values),
-        channels=len(hours.channels),
-        known=value_count,
-        unmatched=hours.unmatched,
-    )
-    show(about | document, [counts_line, *lines], as_json)
 
 
-Result = tuple["Hours", "Estimates", dict[str, Any], list[Text]]
-"""Hours, their estimates, and the output as a document and as lines."""
-
-
-def _own_sensor(log: Path, laboratory: Path, target: str, time: str, samples: int) -> Result:
-    """Train a soft sensor on laboratory values alone."""
-    from wg_client.data.laboratory import read_hours
-    from wg_client.fitting.numbers import lag_signals
-    from wg_client.models.soft_sensor import learn
-
-    hours = read_hours(log, laboratory, target=target, time=time, samples=samples)
-    with waiting(_LEARNING):
-        features = lag_signals(hours.windows)
-        sensor = learn(features, hours.values, hours.recordings)
-    estimates = sensor.estimates(features)
-    document = {**sensor.judgement._asdict(), "half_width": sensor.model.half_width}
-    lines = [
-        _judgement_line(target, sensor.judgement),
+def _lines(sensor: Sensor) -> list[Text]:
+    """Sentences for people."""
+    counts = _counts(sensor)
+    return [
         text(
-            "nine values in ten lie within ± {width:.4g}; {unlike} windows are unlike all that has"
-            " a value: believe none there",
-            width=sensor.model.half_width,
-            unlike=int(estimates.unlike.sum()),
+            "{windows} windows of {channels} channels, {known} with a value; {unmatched} values"
+            " have no whole window",
+            windows=counts["windows"],
+            channels=len(counts["channels"]),
+            known=counts["values"],
+            unmatched=counts["unmatched"],
         ),
+        *(_judgement_line(name, part) for name, part in sensor.judgements.items()),
+        *sensor.lines,
     ]
-    if sensor.judgement.r2 <= 0:
-        lines.append(text("It is no better than the mean of the values: do not use it."))
-    return hours, estimates, document, lines
 
 
-def _delivered_sensor(
-    files: tuple[Path, Path | None],
-    target: str,
-    time: str,
-    delivery: tuple[Path, Path],
-    quantity: str | None,
-) -> Result:
-    """Use a delivered soft sensor, evaluated on laboratory values if there are any."""
+def _own_sensor(files: Files, target: str, time: str, samples: int) -> Sensor:
+    """Learn a soft sensor from a laboratory's values alone."""
     import numpy as np
 
     from wg_client.data.laboratory import read_hours
-    from wg_client.models.soft_sensor import KnownHours, judge
+    from wg_client.fitting.numbers import LOCAL, lag_signals
+    from wg_client.models import soft_sensor as sensors
+    from wg_client.models.sensor_export import SensorModule
+
+    hours = read_hours(*files, target=target, time=time, samples=samples)
+    with waiting(_LEARNING):
+        features = lag_signals(hours.windows)
+        sensor = sensors.learn(features, hours.values, hours.recordings)
+        has_value = np.isfinite(hours.values)
+        shift = sensors.movement(features[has_value], features[~has_value])
+    estimates, judgement = sensor.estimates(features), sensor.judgement
+    lines = [
+        text(
+            "nine values in ten lie within ± {width:.4g}; {unlike} windows are unlike all that has"
+            " a value: believe none there",
+            width=sensor.half_width,
+            unlike=int(estimates.unlike.sum()),
+        ),
+        *_moved(shift, text("hours without a value")),
+    ]
+    if judgement.r2 <= 0:
+        lines.append(text("It is no better than the mean of the values: do not use it."))
+    document = {**judgement._asdict(), "half_width": sensor.half_width, **_drift(shift)}
+    about = {LOCAL: judgement}
+    return Sensor(hours, estimates, about, document, lines, lambda: SensorModule(sensor))
+
+
+def _delivered_sensor(
+    files: Files, target: str, time: str, delivery: tuple[Path, Path], quantity: str | None
+) -> Sensor:
+    """Use a delivered soft sensor, and judge it by a laboratory's values, if there are any."""
+    import numpy as np
+
+    from wg_client.data.laboratory import read_hours
+    from wg_client.models import soft_sensor as sensors
+    from wg_client.models.sensor_export import SensorModule
     from wg_client.selection import sensor_package
     from wg_common.machines.process import SAMPLES, standardise
 
@@ -154,8 +207,8 @@ def _delivered_sensor(
         package = sensor_package.take(ClientHome(delivery[0]), delivery[1])
         place = package.place(target, quantity)
         hours = read_hours(*files, target=target, time=time, samples=SAMPLES).of(package.channels)
-        sensor, known_rows = package.sensor, np.isfinite(hours.values)
-        if (hours.values[known_rows] <= 0).any():
+        network, has_value = package.sensor, np.isfinite(hours.values)
+        if (hours.values[has_value] <= 0).any():
             raise DataError(
                 text(
                     "{path}: values of {target} are to be above 0",
@@ -163,35 +216,60 @@ def _delivered_sensor(
                     target=repr(target),
                 )
             )
-        features = sensor.features(hours.windows)
-        scores = sensor.scores(features)[:, place]
-        laboratory = hours.values[known_rows], hours.recordings[known_rows]
-        known_hours = KnownHours(features[known_rows], scores[known_rows], *laboratory)
-        records = standardise(sensor.records[None], sensor.records[None])[0].double().numpy()
-        delivered_sensor = judge(
-            package.scale(place), known_hours, records, float(sensor.half_width[place])
-        )
-        estimates = delivered_sensor.estimates(features, scores)
-    stated_quantity = sensor.unit.quantities[place]
+        features = network.features(hours.windows)
+        scores = network.scores(features)[:, place]
+        laboratory = hours.values[has_value], hours.recordings[has_value]
+        known_hours = sensors.KnownHours(features[has_value], scores[has_value], *laboratory)
+        records = standardise(network.records[None], network.records[None])[0].double().numpy()
+        width = float(network.half_width[place])
+        sensor = sensors.judge(package.scale(place), known_hours, records, width)
+        estimates = sensor.estimates(features, scores)
+        shift = sensors.movement(records, features)
+    told_quantity, condition = network.unit.quantities[place], package.condition
     document = {
-        "quantity": stated_quantity.name,
-        "unit": stated_quantity.unit,
-        "kept": delivered_sensor.choice_name,
-        "statistic": package.condition.statistic,
-        "epsilon": package.condition.epsilon,
-        **{name: part._asdict() for name, part in delivered_sensor.judgements.items()},
+        "quantity": told_quantity.name,
+        "unit": told_quantity.unit,
+        "kept": sensor.choice_name,
+        "statistic": condition.statistic,
+        "epsilon": condition.epsilon,
+        **{name: part._asdict() for name, part in sensor.judgements.items()},
+        **_drift(shift),
     }
     lines = [
-        _origin_line(stated_quantity, package.condition),
-        *(_judgement_line(name, part) for name, part in delivered_sensor.judgements.items()),
+        _origin_line(told_quantity, condition),
         text(
-            "kept: {name}; {unlike} windows are unlike all records that are frozen: believe none"
-            " there",
-            name=delivered_sensor.choice_name,
+            "kept: {name}; nine values in ten lie between {low:.0%} and {high:.0%} of what it says;"
+            " {unlike} windows are unlike all records that are frozen: believe none there",
+            name=sensor.choice_name,
+            low=sensor.scale.share(-sensor.half_width),
+            high=sensor.scale.share(sensor.half_width),
             unlike=int(estimates.unlike.sum()),
         ),
+        *_moved(shift, text("these hours, against the records that are frozen")),
     ]
-    return hours, estimates, document, lines
+    return Sensor(
+        *(hours, estimates, sensor.judgements, document, lines),
+        lambda: SensorModule(sensor, network, place),
+    )
+
+
+def _drift(shift: Shift | None) -> dict[str, Any]:
+    return {} if shift is None else {"drift": {"p": shift.p, "largest": shift.largest}}
+
+
+def _moved(shift: Shift | None, hours: Text) -> Iterator[Text]:
+    """Say whether signals have moved, where that is known."""
+    if shift is None:
+        return
+    words = {"hours": hours, "p": shift.p, "largest": shift.largest}
+    if shift.p <= _MOVED:
+        yield text(
+            "drift: signals of {hours} have moved (by {largest:.1f} of their spread, p {p:.2g}):"
+            " take values there",
+            **words,
+        )
+    else:
+        yield text("no drift is seen in signals of {hours} (p {p:.2g})", **words)
 
 
 def _origin_line(quantity: Quantity, condition: Condition) -> Text:
@@ -214,8 +292,9 @@ def _judgement_line(name: str, judgement: Judgement) -> Text:
     )
 
 
-def _table(estimates: Estimates, hours: Hours, target: str) -> bytes:
-    """Return the estimates of all windows as CSV, one row each."""
+def _table(sensor: Sensor, target: str) -> bytes:
+    """Values of all windows as CSV, a row each."""
+    hours, estimates = sensor.hours, sensor.estimates
     stream = io.StringIO(newline="")
     writer = csv.writer(stream)
     writer.writerow(["time", spreadsheet_cell(target), "lower", "upper", "unlike", "laboratory"])

@@ -37,8 +37,9 @@ LEAST_VALUES = 5
 """Fewest values for training."""
 DELIVERED, CORRECTED, LOCAL = "delivered", "corrected", "local-only"
 COVERAGE = 0.9
-"""Nominal coverage of the intervals."""
-_PARTS = 6  # Parts of a window
+"""Share of hours whose value an interval is to hold."""
+PARTS = 6
+"""Of a window, whose means are features, at most."""
 _FOLDS = 5
 _TREES_FROM = 40  # Fewest values with which trees are fitted
 SURE = 1.0
@@ -59,7 +60,7 @@ def lag_signals(windows: NDArray[np.floating]) -> Floats:
             f"windows: shape {x.shape}, expected finite numbers of windows, channels and samples;"
             " leave out windows with gaps"
         )
-    parts = np.array_split(x, min(_PARTS, x.shape[2]), axis=2)
+    parts = np.array_split(x, min(PARTS, x.shape[2]), axis=2)
     means = [part.mean(axis=2) for part in parts]
     return np.concatenate([*means, means[-1] - means[0], x.std(axis=2)], axis=1)
 

@@ -44,6 +44,7 @@ from wg_client.fitting.sure_calls import probability_limit
 from wg_client.models import store
 from wg_client.models.calls import LOOK, PASS, REJECT, Judge
 from wg_client.models.manifest import ModelsManifest
+from wg_client.models.novelty import Novelty
 from wg_client.models.passing import MARGIN
 from wg_client.models.predict import load_encoder, load_network
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, architecture_of
@@ -171,7 +172,8 @@ def _file(
             batch = network.prepare_batch(model.network.architecture, [record] * 2)
             examples["prepared"] = torch.from_numpy(batch).float()
     if form == "onnx":
-        return _onnx(judged_model or model, examples, metadata)
+        outputs = ("logits",) if judged_model is None else OUTPUTS
+        return onnx_file(judged_model or model, examples, outputs, metadata)
     return _safetensors(model, metadata)
 
 
@@ -192,6 +194,35 @@ VERDICTS = (PASS, REJECT, LOOK, "")
 OUTPUTS = ("label", "probability", "distance", "verdict", "probabilities", "logits")
 
 
+class Distance(nn.Module):
+    """Novelty scores, as ``Novelty.score``."""
+
+    def __init__(self, novelty: Novelty) -> None:
+        super().__init__()
+        for part in ("mean", "scale", "directions", "weights", "bank"):
+            self.register_buffer(part, torch.from_numpy(getattr(novelty, part)))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return novelty scores ``[n]`` of features ``[n, d]``."""
+        mean, scale, directions, weights, bank = (
+            cast(torch.Tensor, getattr(self, name))
+            for name in ("mean", "scale", "directions", "weights", "bank")
+        )
+        z = (features[:, : len(mean)] - mean) * scale
+        along = z @ directions
+        residual = (z.square().sum(dim=1) - along.square().sum(dim=1)).clamp(min=0).sqrt()
+        x = torch.cat([along, residual[:, None]], dim=1) * weights
+        norms, record_norms = bank.norm(dim=1), x.norm(dim=1, keepdim=True)
+        products = x[:, :-1] @ bank[:, :-1].T
+        squares = (record_norms.square() + norms.square() - 2 * products).clamp(min=0)
+        turn = 1 - products / (record_norms * norms + 1e-9)
+        near = min(2, len(bank))
+        far = squares.topk(near, dim=1, largest=False).values.sqrt().mean(dim=1)
+        angle = turn.topk(near, dim=1, largest=False).values.mean(dim=1)
+        distance: torch.Tensor = far * angle.clamp(min=0).sqrt()
+        return distance
+
+
 class JudgedModel(nn.Module):
     """A model with its verdicts, as in ``calls``.
 
@@ -207,11 +238,9 @@ class JudgedModel(nn.Module):
         self.limit = probability_limit(manifest.judged_labels) if manifest.judged_labels else 1.0
         self.threshold = judge.threshold
         novelty = judge.novelty
-        self.tells = novelty is not None and len(novelty.scores) > 0
-        if novelty is not None:
-            self.new_above = float(novelty.limit)
-            for part in ("mean", "scale", "directions", "weights", "bank"):
-                self.register_buffer(part, torch.from_numpy(getattr(novelty, part)))
+        self.distance = None
+        if novelty is not None and len(novelty.scores) > 0:
+            self.distance, self.new_above = Distance(novelty), float(novelty.limit)
         self.pass_limit = -np.inf if judge.passing.limit is None else judge.passing.limit - MARGIN
         self.judges = judge.good is not None
         if judge.good is not None:
@@ -237,8 +266,8 @@ class JudgedModel(nn.Module):
             verdict = torch.where(defect >= self.threshold, VERDICTS.index(REJECT), by_limit)
         distance = torch.full_like(probability, torch.nan)
         new = torch.ones_like(label, dtype=torch.bool)
-        if self.tells:
-            distance = self._distance(features)
+        if self.distance is not None:
+            distance = self.distance(features)
             new = distance > self.new_above
         verdict = torch.where(new, VERDICTS.index(LOOK), verdict)
         return label, probability, distance, verdict, chances, logits
@@ -251,26 +280,6 @@ class JudgedModel(nn.Module):
         top = logits.softmax(dim=1).amax(dim=1, keepdim=True).clamp(max=self.limit)
         shares = logits.masked_fill(best, -1e30).softmax(dim=1) * (1 - top)
         return torch.where(best, top, shares)
-
-    def _distance(self, features: torch.Tensor) -> torch.Tensor:
-        """Return novelty scores ``[n]``, as ``Novelty.score``."""
-        mean, scale, directions, weights, bank = (
-            cast(torch.Tensor, getattr(self, name))
-            for name in ("mean", "scale", "directions", "weights", "bank")
-        )
-        z = (features[:, : len(mean)] - mean) * scale
-        along = z @ directions
-        residual = (z.square().sum(dim=1) - along.square().sum(dim=1)).clamp(min=0).sqrt()
-        x = torch.cat([along, residual[:, None]], dim=1) * weights
-        norms, record_norms = bank.norm(dim=1), x.norm(dim=1, keepdim=True)
-        products = x[:, :-1] @ bank[:, :-1].T
-        squares = (record_norms.square() + norms.square() - 2 * products).clamp(min=0)
-        turn = 1 - products / (record_norms * norms + 1e-9)
-        near = min(2, len(bank))
-        far = squares.topk(near, dim=1, largest=False).values.sqrt().mean(dim=1)
-        angle = turn.topk(near, dim=1, largest=False).values.mean(dim=1)
-        distance: torch.Tensor = far * angle.clamp(min=0).sqrt()
-        return distance
 
 
 def _verdict_metadata(judge: Judge) -> dict[str, str]:
@@ -288,10 +297,19 @@ def _safetensors(model: nn.Module, metadata: dict[str, str]) -> bytes:
     return safetensors.torch.save(state, metadata={"model": canonical.encode(metadata).decode()})
 
 
-def _onnx(
-    model: nn.Module, examples: Mapping[str, torch.Tensor], metadata: dict[str, str]
+def onnx_file(
+    model: nn.Module,
+    examples: Mapping[str, torch.Tensor],
+    outputs: Sequence[str],
+    metadata: Mapping[str, str],
 ) -> bytes:
-    """Export the model as ONNX with torch's exporter; the batch size is dynamic."""
+    """Export the model as ONNX with torch's exporter; the batch size is dynamic.
+
+    Args:
+        examples: Example inputs of two records, by name.
+        outputs: Names of the outputs.
+        metadata: Metadata of the file.
+    """
     batch = torch.export.Dim("n", min=1, max=1 << 20)
     records, *further_axes = ({0: batch} for _ in examples)
     with _quiet("torch.onnx", "onnxscript", "onnx_ir"):
@@ -299,7 +317,7 @@ def _onnx(
             model,
             tuple(examples.values()),
             input_names=list(examples),
-            output_names=list(OUTPUTS) if isinstance(model, JudgedModel) else ["logits"],
+            output_names=list(outputs),
             dynamic_shapes=(records, tuple(further_axes)) if further_axes else (records,),
             dynamo=True,
             verbose=False,

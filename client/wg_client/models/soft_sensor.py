@@ -6,6 +6,7 @@ plant's process unit, and is then compared with models of these values (``number
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,8 +15,16 @@ from numpy.typing import NDArray
 
 from wg_client.fitting import numbers
 from wg_client.fitting.numbers import Choice, Floats, Judgement, NumberModel
-from wg_client.models import novelty
+from wg_client.models import drift, novelty
+from wg_client.models.drift import Shift
 from wg_client.models.novelty import NEW, Novelty
+from wg_common import streams
+from wg_common.streams import Stream
+
+_LEAST_HOURS = 10
+"""Fewest hours of each sample that tell a movement."""
+_LEVEL = 0.01
+"""Chance that signals are said to have moved where they have not."""
 
 
 class Estimates(NamedTuple):
@@ -41,9 +50,14 @@ class SoftSensor:
     judgement: Judgement
     novelty: Novelty | None
 
+    @property
+    def half_width(self) -> float:
+        """Half of the width of an interval."""
+        return self.model.half_width
+
     def estimates(self, features: Floats) -> Estimates:
-        """Estimate values from features ``[n, F]``, with intervals of 90 % coverage."""
-        values, width = self.model.predict(features), self.model.half_width
+        """State values of features ``[n, F]``; intervals hold nine values in ten."""
+        values, width = self.model.predict(features), self.half_width
         return Estimates(values, values - width, values + width, _unlike(self.novelty, features))
 
 
@@ -68,6 +82,13 @@ def fit_novelty(features: Floats) -> Novelty | None:
     return novelty.fit(features, np.full(len(features), -1, np.int64))
 
 
+def movement(records: Floats, features: Floats) -> Shift | None:
+    """Movement of features ``[n, F]`` against records' ones; None: there are too few."""
+    if min(len(records), len(features)) < _LEAST_HOURS:
+        return None
+    return drift.shift(records, features, _LEVEL, streams.rng(Stream.DRIFT))
+
+
 def _unlike(likeness: Novelty | None, features: Floats) -> NDArray[np.bool_]:
     if likeness is None:
         return np.zeros(len(features), np.bool_)
@@ -87,6 +108,10 @@ class Scale(NamedTuple):
     def value(self, scores: Floats) -> Floats:
         """Convert scores to values."""
         return np.asarray(self.nominal * np.exp(scores / self.factor))
+
+    def share(self, difference: float) -> float:
+        """Ratio of values whose scores differ by so much."""
+        return math.exp(difference / self.factor)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -56,12 +56,16 @@ class ProcessSensor:
         return process.standardise(plain[None], self.records[None])[0].double().numpy()
 
     def scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Compute scores ``[n, Q]`` from standardised readings."""
-        x = torch.from_numpy(features).float()
+        """Scores ``[n, Q]`` of standardised readings."""
+        return self.network(torch.from_numpy(features)).double().numpy()
+
+    def network(self, features: Tensor) -> Tensor:
+        """Scores ``[n, Q]``, single, of standardised readings."""
+        x = features.float()
         for layer in _LAYERS:
             weight, bias = (self.tensors[f"{layer}.{name}"] for name in ("weight", "bias"))
             x = F.gelu(F.linear(x, weight, bias))
-        return F.linear(x, self.tensors[HEAD_WEIGHT], self.tensors[HEAD_BIAS]).double().numpy()
+        return F.linear(x, self.tensors[HEAD_WEIGHT], self.tensors[HEAD_BIAS])
 
 
 def readings(unit: ProcessUnit, figures: Tensor, windows: NDArray[np.floating]) -> Tensor:

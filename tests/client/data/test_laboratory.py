@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from onnxruntime import InferenceSession
 
 from weightgate.regressor import Regressor
 from wg_client.cli.main import group
@@ -101,17 +102,26 @@ def test_a_soft_sensor_learns_from_a_log_and_a_laboratory_s_file(log: Path) -> N
         sensor.predict(hours.windows[:, :1])
 
 
-def test_a_walk_by_the_command_writes_values_and_refuses_swapped_columns(log: Path) -> None:
+def test_a_walk_by_the_command_writes_all_files_and_refuses_swapped_columns(log: Path) -> None:
     values = [f"{3600 * hour};{3 * np.sin(hour / 7):.4f}" for hour in range(6, 240, 4)]
     laboratory = _write(log.parent / "laboratory.csv", ["time;density", *values, "7200000;2"])
     out = log.parent / "values.csv"
     words = ["soft-sensor", str(log), str(laboratory), "--time", "time", "--samples", "6"]
-    walk = CliRunner().invoke(group, [*words, "--target", "density", "--out", str(out), "--json"])
+    page, model = log.parent / "page.html", log.parent / "sensor.onnx"
+    files = ["--out", str(out), "--report", str(page), "--onnx", str(model)]
+    walk = CliRunner().invoke(group, [*words, "--target", "density", *files, "--json"])
     document = json.loads(walk.stdout)
     assert walk.exit_code == 0 and document["r2"] > 0.9 and document["unmatched"] >= 1
     rows = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
     assert len(rows) == document["windows"]
     assert all(float(row["lower"]) < float(row["density"]) < float(row["upper"]) for row in rows)
     assert sum(bool(row["laboratory"]) for row in rows) == document["values"]
+    assert f"{document['error']:.4g}" in page.read_text("utf-8")
+    hours = read_hours(log, laboratory, target="density", time="time", samples=6)
+    session = InferenceSession(model)
+    outputs = session.run(None, {"windows": hours.windows})
+    told = [[float(row[name]) for row in rows] for name in ("density", "lower", "upper", "unlike")]
+    assert np.allclose(outputs, told, rtol=1e-5, atol=1e-5)
+    assert session.run(None, {"windows": hours.windows + 50})[3].all()
     swapped = CliRunner().invoke(group, [*words[:4], "density", *words[5:], "--target", "time"])
     assert isinstance(swapped.exception, DataError) and "no column" in str(swapped.exception)

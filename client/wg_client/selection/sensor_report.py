@@ -1,0 +1,70 @@
+"""A page on a soft sensor: what was said of it, its errors, and its values beside a laboratory's.
+
+It has values of the plant, and stays there.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from wg_client.fitting.numbers import Floats, Judgement
+from wg_client.models.soft_sensor import Estimates
+from wg_common import language
+from wg_common.charts import Axes, Drawing, Tick, environment
+from wg_common.language import Text
+
+_POINTS = 200
+"""Hours at most that a drawing has."""
+
+
+def page(
+    target: str,
+    lines: Sequence[Text],
+    judgements: Mapping[str, Judgement],
+    hours: tuple[Floats, Estimates],
+) -> str:
+    """The page as HTML, in the person's language.
+
+    Args:
+        target: Column of the values.
+        lines: What was said of the soft sensor.
+        judgements: Quality on hours with a value, by name.
+        hours: Laboratory's values ``[n]``, NaN where there is none, and what is said of each hour.
+    """
+    speak = language.current()
+    return (
+        environment("wg_client.selection")
+        .get_template("soft_sensor.html.j2")
+        .render(
+            target=target,
+            lines=lines,
+            judgements=judgements,
+            picture=_drawing(*hours),
+            t=speak.say,
+            say=speak,
+            lang=speak.code,
+        )
+    )
+
+
+def _drawing(laboratory: Floats, estimates: Estimates) -> Drawing:
+    """Values against hours, with those of the laboratory behind them."""
+    rows = np.flatnonzero(np.isfinite(laboratory))
+    if not len(rows):
+        rows = np.arange(len(laboratory))
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, _POINTS).astype(int))]
+    both = np.stack([laboratory[rows], estimates.values[rows]])
+    low, high = np.nanmin(both), np.nanmax(both)
+    axes, across = Axes(), np.linspace(0, 1, len(rows))
+
+    def line(values: Floats) -> list[tuple[float, float, str]]:
+        shares = (values - low) / (high - low or 1)
+        return [
+            (float(x), float(y), f"{value:.4g}")
+            for x, y, value in zip(across, shares, values, strict=True)
+            if np.isfinite(value)
+        ]
+
+    lines = [line(values) for values in both]
+    ticks = tuple(Tick(axes.y(share), f"{low + share * (high - low):.4g}") for share in (0, 0.5, 1))
+    return Drawing(axes, tuple(axes.line(part) for part in lines if part), (), ticks)
