@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from wg_client.fitting import numbers
 from wg_common.machines.process import ProcessUnit
 from wg_server.generator.weights import sensor_training, training
-from wg_server.generator.weights.machine_model import StatisticEmbedding
 from wg_server.generator.weights.machine_networks import draw_parameters, mlp
 from wg_server.generator.weights.machine_statistic import Statistics, no_statistics
 from wg_server.generator.weights.process_simulation import PROCESS_SIMULATORS
@@ -38,97 +37,43 @@ LABELLED = 100  # Windows of a unit with a laboratory's value
 LABELS = (5, 20, 100)
 KEPT = {5: 100, 20: 100, 100: 25}
 """Units that have so many laboratory values each, where what is kept is measured."""
-RAW, STANDARDISED, WHITENED = "raw", "standardised", "whitened"
-SHIPPED, SHEET = "ships: sheet and statistic as inputs, standardised", "sheet as input, raw"
+RAW, STANDARDISED = "raw", "standardised"
+FIXED, SHEET = "fixed on balances", "sheet as input"
+SHIPPED = "ships: sheet and statistic as inputs, standardised"
 MEAN = "the unit's own mean"
-_LEAST_VARIANCE = 0.01  # Added to each direction's when readings are whitened
 Rows = dict[str, Tensor]
 """By method: scores of windows ``[m, n, Q]``, or squared errors on each unit ``[m, Q]``."""
 
 
-class ConditionInputs(nn.Module):
-    """A fixed network with the condition beside its inputs, or changing its units (FiLM).
-
-    FiLM: Perez et al., *FiLM: visual reasoning with a general conditioning layer*, AAAI 2018.
-    """
-
-    def __init__(self, unit: ProcessUnit, films: bool) -> None:
-        super().__init__()
-        condition = unit.condition_size + StatisticEmbedding.size
-        self.unit, self.embedding = unit, StatisticEmbedding()
-        self.change = mlp(condition, 96, 4 * WIDTH) if films else None
-        self.first = nn.Linear(unit.reading_count + (0 if films else condition), WIDTH)
-        self.second, self.head = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, len(unit.quantities))
-
-    def forward(self, readings: Tensor, figures: Tensor, statistics: Statistics) -> Tensor:
-        """Scores of readings ``[m, n, R]``."""
-        parts = [self.unit.figure_features(figures), self.embedding(statistics)]
-        condition = torch.cat(parts, dim=1)[:, None]
-        if self.change is None:
-            both = torch.cat([readings, condition.expand(-1, readings.shape[1], -1)], dim=2)
-            out: Tensor = self.head(F.gelu(self.second(F.gelu(self.first(both)))))
-            return out
-        gain, shift, gain_2, shift_2 = self.change(condition).chunk(4, dim=2)
-        x = F.gelu(self.first(readings) * (1 + gain) + shift)
-        out = self.head(F.gelu(self.second(x) * (1 + gain_2) + shift_2))
-        return out
-
-
 class Rivals(nn.Module):
-    """What ships, and every rival, trained on the same windows.
+    """What ships, and its rivals, trained on the same windows.
 
     Attributes:
         shipped: Network and map of the product.
-        fixed: Networks without a condition, by what they stand on.
-        sheet: Networks with the sheet alone as an input, by the treatment of readings.
-        beside: Networks with sheet and statistic, by how and by treatment.
+        rivals: Networks on the sheet's balances, by name and by the treatment of readings.
     """
 
     def __init__(self, shipped: SensorModel, seed: int) -> None:
         super().__init__()
         unit = shipped.network.unit
-        self.unit, self.shipped = unit, shipped
-        self.fixed, self.sheet, self.beside = (nn.ModuleDict() for _ in range(3))
-        for name in (RAW, STANDARDISED, WHITENED):
-            self.fixed[f"plain readings, {name}"] = mlp(
-                unit.plain_count, WIDTH, len(unit.quantities)
-            )
-        for name in (RAW, STANDARDISED):
-            self.fixed[f"balances, {name}"] = mlp(unit.reading_count, WIDTH, len(unit.quantities))
-            self.sheet[name] = ConditionInputs(unit, films=False)
-            self.beside[f"FiLM, {name}"] = ConditionInputs(unit, films=True)
-        self.beside[f"inputs, {RAW}"] = ConditionInputs(unit, films=False)
-        for part in (self.fixed, self.sheet, self.beside):
-            draw_parameters(part, torch.Generator().manual_seed(seed))
+        self.unit, self.shipped, self.rivals = unit, shipped, nn.ModuleDict()
+        for name, treatment in itertools.product((FIXED, SHEET), (RAW, STANDARDISED)):
+            stated = unit.condition_size if name == SHEET else 0
+            network = mlp(unit.reading_count + stated, WIDTH, len(unit.quantities))
+            self.rivals[f"{name}, {treatment}"] = network
+        draw_parameters(self.rivals, torch.Generator().manual_seed(seed))
 
     def forward(self, plants: Plants, statistics: Statistics) -> Rows:
         """Scores of every method's known windows."""
-        views = self._views(plants)
-        known = Statistics(*(part.detach() for part in statistics))
-        figures, nothing = plants.figures, no_statistics(len(plants.figures))
+        stated = self.unit.figure_features(plants.figures)[:, None]
         rows = {}
-        for name, network in self.fixed.items():
-            what, treatment = name.split(", ")
-            width = self.unit.plain_count if what == "plain readings" else None
-            rows[f"fixed on {name}"] = network(views[treatment][..., :width])
-        for name, network in self.sheet.items():
-            rows[f"sheet as input, {name}"] = network(views[name], figures, nothing)
-        for name, network in self.beside.items():
-            rows[f"sheet and statistic as {name}"] = network(
-                views[name.split(", ")[1]], figures, known
-            )
-        rows[SHIPPED] = self.shipped.network(plants.readings, figures, statistics)
+        for name, network in self.rivals.items():
+            inputs = plants.plain if name.endswith(RAW) else plants.readings
+            if name.startswith(SHEET):
+                inputs = torch.cat([inputs, stated.expand(-1, inputs.shape[1], -1)], dim=2)
+            rows[name] = network(inputs)
+        rows[SHIPPED] = self.shipped.network(plants.readings, plants.figures, statistics)
         return rows
-
-    def _views(self, plants: Plants) -> Rows:
-        plain = self.unit.plain_count
-        records = plants.records[..., :plain]
-        deviations = records - records.mean(dim=1, keepdim=True)
-        covariance = deviations.mT @ deviations / records.shape[1]
-        values, directions = torch.linalg.eigh(covariance + _LEAST_VARIANCE * torch.eye(plain))
-        whitener = (directions * values.rsqrt()[:, None]) @ directions.mT
-        new = plants.plain[..., :plain] - records.mean(dim=1, keepdim=True)
-        return {RAW: plants.plain, STANDARDISED: plants.readings, WHITENED: new @ whitener}
 
 
 class Objective:
@@ -184,7 +129,7 @@ def quantities(model: Rivals, seed: int) -> Rows:
         ("ships, exact statistic", exact),
     ):
         rows[name] = network(known, plants.figures, statistics)
-    for name in (SHEET, SHIPPED):
+    for name in (f"{SHEET}, {RAW}", SHIPPED):
         shift = (truths[:, :5] - rows[name][:, :5]).sum(dim=1, keepdim=True) / 6
         rows[f"{name}, shifted by 5 values"] = rows[name] + shift
     rows = {name: values[:, LABELLED:] for name, values in rows.items()}
@@ -216,12 +161,11 @@ def kept(model: Rivals, seed: int, values: int, count: int) -> dict[str, Tensor]
         truths, delivered = (
             part[row, :, place].double().numpy() for part in (plants.truths, scores)
         )
-        model_of_plant = numbers.fit(features[:values], truths[:values], recordings)
-        choice = numbers.choose(features[:values], truths[:values], recordings, delivered[:values])
+        average = numbers.keep(features[:values], truths[:values], recordings, delivered[:values])
         predictions = {
-            "local-only": model_of_plant.predict(features[values:]),
+            "local-only": average.local.predict(features[values:]),
             "delivered": delivered[values:],
-            "kept": choice.predict(features[values:], delivered[values:]),
+            "kept": average.predict(features[values:], delivered[values:]),
         }
         for name, predicted in predictions.items():
             errors[name].append(float(np.square(predicted - truths[values:]).mean()))

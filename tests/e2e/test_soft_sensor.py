@@ -165,7 +165,7 @@ def check_values(files: PlantFiles, of_package: Sequence[object], document: Docu
     command = ("wg-client", "soft-sensor", files.log)
     words = ("--target", "heat duty [kW]", "--time", "time", "--out", files.out)
     unlabelled = document(*command, *words, *of_package)
-    assert (unlabelled["kept"], unlabelled["epsilon"]) == ("delivered", "1")
+    assert (unlabelled["shares"], unlabelled["epsilon"]) == ({"delivered": 1}, "1")
     error, inside = files.errors()
     written = ("--onnx", files.onnx, "--report", files.out.with_suffix(".html"))
     labelled = document(*command, files.laboratory, *words, *of_package, *written)

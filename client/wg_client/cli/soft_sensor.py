@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from wg_client.data.laboratory import Hours
     from wg_client.fitting.numbers import Judgement
     from wg_client.models.drift import Shift
-    from wg_client.models.sensor_export import SensorModule
     from wg_client.models.soft_sensor import Estimates
     from wg_common.machines.process import Quantity
     from wg_common.weights_package import Condition
@@ -80,8 +79,8 @@ def soft_sensor(
     Nothing leaves, and nothing is charged. Error, bias and R² are those of days that had no part in
     what told them.
 
-    With a package no value is needed. Where there are some, they judge what was delivered, and
-    correct or replace it only where that is better.
+    With a package no value is needed. Where there are some, they judge what was delivered, and it
+    is averaged with what they say.
     """
     if (package is None) != (home is None) or (quantity is not None and package is None):
         raise UsageError("--package and --home come together, and --quantity with them")
@@ -103,10 +102,10 @@ def soft_sensor(
         page = sensor_report.page(target, lines, sensor.judgements, pairs)
         atomic.write_bytes(report, page.encode(), mode=atomic.PRIVATE)
     if onnx is not None:
-        from wg_client.models.sensor_export import sensor_file
+        from wg_client.models.sensor_export import SensorModule, sensor_file
 
-        samples = sensor.hours.windows.shape[2]
-        data = sensor_file(sensor.module(), target, sensor.hours.channels, samples)
+        shape = sensor.hours.channels, sensor.hours.windows.shape[2]
+        data = sensor_file(SensorModule(*sensor.parts), target, *shape)
         atomic.write_bytes(onnx, data, mode=atomic.PRIVATE)
     show(_counts(sensor) | sensor.document, lines, as_json)
 
@@ -120,7 +119,7 @@ class Sensor(NamedTuple):
         judgements: Quality on hours with a value, by name.
         document: What is shown, as a document.
         lines: The same, for people.
-        module: The soft sensor as a module, which takes windows.
+        parts: Arguments of ``SensorModule``.
     """
 
     hours: Hours
@@ -128,7 +127,7 @@ class Sensor(NamedTuple):
     judgements: Mapping[str, Judgement]
     document: dict[str, Any]
     lines: list[Text]
-    module: Callable[[], SensorModule]
+    parts: tuple[Any, ...]
 
 
 def _counts(sensor: Sensor) -> dict[str, Any]:
@@ -166,7 +165,6 @@ def _own_sensor(files: Files, target: str, time: str, samples: int) -> Sensor:
     from wg_client.data.laboratory import read_hours
     from wg_client.fitting.numbers import LOCAL, lag_signals
     from wg_client.models import soft_sensor as sensors
-    from wg_client.models.sensor_export import SensorModule
 
     hours = read_hours(*files, target=target, time=time, samples=samples)
     with waiting(_LEARNING):
@@ -187,8 +185,7 @@ def _own_sensor(files: Files, target: str, time: str, samples: int) -> Sensor:
     if judgement.r2 <= 0:
         lines.append(text("It is no better than the mean of the values: do not use it."))
     document = {**judgement._asdict(), "half_width": sensor.half_width, **_drift(shift)}
-    about = {LOCAL: judgement}
-    return Sensor(hours, estimates, about, document, lines, lambda: SensorModule(sensor))
+    return Sensor(hours, estimates, {LOCAL: judgement}, document, lines, (sensor,))
 
 
 def _delivered_sensor(
@@ -199,7 +196,6 @@ def _delivered_sensor(
 
     from wg_client.data.laboratory import read_hours
     from wg_client.models import soft_sensor as sensors
-    from wg_client.models.sensor_export import SensorModule
     from wg_client.selection import sensor_package
     from wg_common.machines.process import SAMPLES, standardise
 
@@ -229,7 +225,7 @@ def _delivered_sensor(
     document = {
         "quantity": told_quantity.name,
         "unit": told_quantity.unit,
-        "kept": sensor.choice_name,
+        "shares": sensor.shares,
         "statistic": condition.statistic,
         "epsilon": condition.epsilon,
         **{name: part._asdict() for name, part in sensor.judgements.items()},
@@ -238,19 +234,17 @@ def _delivered_sensor(
     lines = [
         _origin_line(told_quantity, condition),
         text(
-            "kept: {name}; nine values in ten lie between {low:.0%} and {high:.0%} of what it says;"
-            " {unlike} windows are unlike all records that are frozen: believe none there",
-            name=sensor.choice_name,
+            "kept: {shares}; nine values in ten lie between {low:.0%} and {high:.0%} of what it"
+            " says; {unlike} windows are unlike all records that are frozen: believe none there",
+            shares=", ".join(f"{name} {share:.0%}" for name, share in sensor.shares.items()),
             low=sensor.scale.share(-sensor.half_width),
             high=sensor.scale.share(sensor.half_width),
             unlike=int(estimates.unlike.sum()),
         ),
         *_moved(shift, text("these hours, against the records that are frozen")),
     ]
-    return Sensor(
-        *(hours, estimates, sensor.judgements, document, lines),
-        lambda: SensorModule(sensor, network, place),
-    )
+    parts = sensor, network, place
+    return Sensor(hours, estimates, sensor.judgements, document, lines, parts)
 
 
 def _drift(shift: Shift | None) -> dict[str, Any]:

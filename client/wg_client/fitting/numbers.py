@@ -11,9 +11,10 @@ error. Folds never split a recording, since neighbouring hours are alike.
 recording has the same weight. Coverage holds on average over recordings like those of the training
 data, not for each hour and not under drift.
 
-*Selection rule.* A delivered soft sensor is replaced by local-only, or by itself plus a ridge
-regression on its residuals, whichever has the lower squared out-of-fold error, only if that error
-is lower than its own by ``SURE`` standard errors over recordings.
+*What is kept.* Where a soft sensor was delivered, what is kept is an average of three: it, shifted
+by the shrunken mean of its residuals; it, with a ridge regression on its residuals; and local-only.
+A share goes with the inverse square of the squared error out of fold. That of the last two counts
+as many times as few recordings make it doubtful, twice at ``DOUBT`` of them.
 """
 
 import math
@@ -36,16 +37,21 @@ Ints = NDArray[np.int64]
 LEAST_VALUES = 5
 """Fewest values for training."""
 DELIVERED, CORRECTED, LOCAL = "delivered", "corrected", "local-only"
+KEPT = "kept"
 COVERAGE = 0.9
 """Share of hours whose value an interval is to hold."""
 PARTS = 6
 """Of a window, whose means are features, at most."""
 _FOLDS = 5
-_TREES_FROM = 40  # Fewest values with which trees are fitted
-SURE = 1.0
-"""Standard errors by which a model must be better to replace the delivered soft sensor."""
+_TREES_FROM = 40  # Values below which trees have nothing to split
+DOUBT = 20.0
+"""Recordings at which the squared error of what is learnt beside a delivered one counts twice."""
+_SHRINKAGE = (
+    2.0  # Values without a residual that are counted with those that a shift is the mean of
+)
 _PENALTIES = np.geomspace(0.1, 1e5, 13)
-_SHARES = np.linspace(0, 1, 5)  # Candidate weights of trees in the average
+_LEAST_ERROR = 1e-6  # Of the variance of values: no model of a plant is better
+_SHARES = np.linspace(0, 1, 5)  # Of trees in the average
 
 
 def lag_signals(windows: NDArray[np.floating]) -> Floats:
@@ -171,32 +177,34 @@ class Judgement(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Choice:
-    """Soft sensor that a plant selected after one was delivered.
+class Average:
+    """Soft sensor that a plant with values keeps where one was delivered.
 
     Attributes:
-        name: ``DELIVERED``, ``CORRECTED`` or ``LOCAL``.
-        model: Model of the residuals, or of the values; None: the delivered soft sensor is
-            unchanged.
-        out_of_fold: Predictions from fits without the value's recording, ``[n]``.
+        shift: Added to what was delivered.
+        correction: Model of its residuals.
+        local: Model of the values.
+        shares: Shares of the delivered one with its shift, the corrected one, local-only, ``[3]``.
+        out_of_fold: Values without the recording that they are of, ``[n]``.
         half_width: Half of the width of an interval.
     """
 
-    name: str
-    model: NumberModel | None
+    shift: float
+    correction: NumberModel
+    local: NumberModel
+    shares: Floats
     out_of_fold: Floats
     half_width: float
 
     def predict(self, features: Floats, delivered_values: Floats) -> Floats:
-        """Predict values of features ``[n, F]``, given the delivered predictions ``[n]``."""
-        if self.model is None:
-            return delivered_values
-        values = self.model.predict(features)
-        return values if self.name == LOCAL else delivered_values + values
+        """Values of features ``[n, F]``, of which the delivered one says these ``[n]``."""
+        corrected_values = delivered_values + self.correction.predict(features)
+        parts = delivered_values + self.shift, corrected_values, self.local.predict(features)
+        return np.asarray(self.shares @ np.stack(parts))
 
 
-def choose(features: Floats, values: Floats, recordings: Ints, delivered_values: Floats) -> Choice:
-    """Select a soft sensor by a plant's values ``[n]`` and the delivered predictions of them.
+def keep(features: Floats, values: Floats, recordings: Ints, delivered_values: Floats) -> Average:
+    """Average by a plant's values ``[n]``, of which a delivered soft sensor says others.
 
     Raises:
         DataError: As of ``fit``.
@@ -204,32 +212,25 @@ def choose(features: Floats, values: Floats, recordings: Ints, delivered_values:
     residuals = values - delivered_values
     local = fit(features, values, recordings)
     correction = fit(features, residuals, recordings, trees_from=len(values) + 1)
-    width = half_width(np.abs(residuals), recordings)
-    stays = Choice(DELIVERED, None, delivered_values, width)
+    rows = np.unique(recordings, return_inverse=True)[1]
+    sums, counts = np.bincount(rows, residuals), np.bincount(rows)
+    shifts = (sums.sum() - sums) / (counts.sum() - counts + _SHRINKAGE)  # Without each recording
+    shifted_values = delivered_values + shifts[rows]
     corrected_values = delivered_values + correction.out_of_fold
-    alternatives = (
-        Choice(CORRECTED, correction, corrected_values, correction.half_width),
-        Choice(LOCAL, local, local.out_of_fold, local.half_width),
+    parts = np.stack([shifted_values, corrected_values, local.out_of_fold])
+    errors = np.square(parts - values).mean(axis=1) + _LEAST_ERROR * values.var()
+    errors[1:] *= 1 + (DOUBT / len(counts)) ** 2
+    weights = 1 / np.square(errors)
+    shares = weights / weights.sum()
+    average = shares @ parts
+    return Average(
+        shift=float(sums.sum() / (len(values) + _SHRINKAGE)),
+        correction=correction,
+        local=local,
+        shares=shares,
+        out_of_fold=average,
+        half_width=half_width(np.abs(average - values), recordings),
     )
-    best = min(
-        alternatives, key=lambda choice: float(np.square(choice.out_of_fold - values).mean())
-    )
-    gain = _Gain.of(np.square(residuals) - np.square(best.out_of_fold - values), recordings)
-    return best if gain.mean > SURE * gain.error else stays
-
-
-class _Gain(NamedTuple):
-    """Mean of differences ``[n]``, and its standard error over recordings."""
-
-    mean: float
-    error: float
-
-    @classmethod
-    def of(cls, differences: Floats, recordings: Ints) -> "_Gain":
-        names, rows = np.unique(recordings, return_inverse=True)
-        sums, clusters = np.bincount(rows, differences - differences.mean()), len(names)
-        variance = float(np.square(sums).sum()) * clusters / (clusters - 1)
-        return cls(float(differences.mean()), math.sqrt(variance) / len(differences))
 
 
 def _ridge() -> Pipeline:

@@ -16,7 +16,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from torch import Tensor, nn
 
 from wg_client.fitting import numbers
-from wg_client.fitting.numbers import Choice, NumberModel
+from wg_client.fitting.numbers import NumberModel
 from wg_client.models.export import WITHOUT_NOISE, Distance, onnx_file
 from wg_client.models.soft_sensor import DeliveredSensor, SoftSensor
 from wg_common.machines.process import standardise
@@ -42,10 +42,13 @@ class SensorModule(nn.Module):
         super().__init__()
         self.sensor, self.place = network, place
         self.scale = sensor.scale if isinstance(sensor, DeliveredSensor) else None
-        choice = sensor.choice if isinstance(sensor, DeliveredSensor) else sensor
-        model = None if choice is None else choice.model
-        self.adds = isinstance(choice, Choice) and choice.name == numbers.CORRECTED
-        self.number = None if model is None else _Number(model)
+        average = sensor.average if isinstance(sensor, DeliveredSensor) else None
+        self.local = self.correction = None
+        if isinstance(sensor, SoftSensor):
+            self.local = _Number(sensor.model)
+        if average is not None:
+            self.local, self.correction = _Number(average.local), _Number(average.correction)
+            self.shift, self.shares = average.shift, average.shares.tolist()
         self.half_width = sensor.half_width
         novelty = sensor.novelty
         self.distance = None
@@ -55,8 +58,11 @@ class SensorModule(nn.Module):
     def forward(self, windows: Tensor) -> tuple[Tensor, ...]:
         """Values of ``OUTPUTS``, ``[n]`` each."""
         features, scores = self._features(windows)
-        if self.number is not None:
-            scores = self.number(features) + (scores if self.adds else 0)
+        if self.local is not None and self.correction is not None:
+            parts = scores + self.shift, scores + self.correction(features), self.local(features)
+            scores = sum(share * part for share, part in zip(self.shares, parts, strict=True))
+        elif self.local is not None:
+            scores = self.local(features)
         ends = [scores, scores - self.half_width, scores + self.half_width]
         if self.scale is not None:
             ends = [self.scale.nominal * torch.exp(end / self.scale.factor) for end in ends]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.fitting import numbers
-from wg_client.fitting.numbers import Choice, Floats, Judgement, NumberModel
+from wg_client.fitting.numbers import Average, Floats, Judgement, NumberModel
 from wg_client.models import drift, novelty
 from wg_client.models.drift import Shift
 from wg_client.models.novelty import NEW, Novelty
@@ -120,27 +120,30 @@ class DeliveredSensor:
 
     Attributes:
         scale: Scale of its quantity.
-        choice: Selected soft sensor, on scores; None: too few values, the delivered one is used.
+        average: What is kept, on scores; None: there are too few values, and it stays as it is.
         half_width: Half of the width of an interval of scores.
         novelty: Novelty test against the plant's records; None: too few.
         judgements: Quality on hours with a value, by name, each out of fold; empty without values.
     """
 
     scale: Scale
-    choice: Choice | None
+    average: Average | None
     half_width: float
     novelty: Novelty | None
     judgements: dict[str, Judgement]
 
     @property
-    def choice_name(self) -> str:
-        """Name of the selected soft sensor, such as ``delivered``."""
-        return numbers.DELIVERED if self.choice is None else self.choice.name
+    def shares(self) -> dict[str, float]:
+        """Shares of what is kept, by name."""
+        if self.average is None:
+            return {numbers.DELIVERED: 1.0}
+        names = numbers.DELIVERED, numbers.CORRECTED, numbers.LOCAL
+        return dict(zip(names, self.average.shares.tolist(), strict=True))
 
     def estimates(self, features: Floats, scores: Floats) -> Estimates:
-        """Estimate values from standardised readings ``[n, R]`` and delivered scores ``[n]``."""
-        if self.choice is not None:
-            scores = self.choice.predict(features, scores)
+        """State values of standardised readings ``[n, R]`` and the delivered one's scores."""
+        if self.average is not None:
+            scores = self.average.predict(features, scores)
         ends = scores, scores - self.half_width, scores + self.half_width
         values, lower, upper = (self.scale.value(part) for part in ends)
         return Estimates(values, lower, upper, _unlike(self.novelty, features))
@@ -163,19 +166,22 @@ class KnownHours(NamedTuple):
 
 
 def judge(scale: Scale, hours: KnownHours, records: Floats, half_width: float) -> DeliveredSensor:
-    """Evaluate a delivered soft sensor on a plant's values, and select the better of it and others.
+    """Judge a delivered soft sensor by a plant's values, and average it with what these say.
 
     Args:
         records: Standardised readings of the plant's records, ``[k, R]``.
         half_width: Half of the width of an interval of scores, used without enough values.
     """
-    choice, judgements = None, {}
+    average, judgements = None, {}
     if len(hours.values):
         judgements[numbers.DELIVERED] = Judgement.of(scale.value(hours.scores), hours.values)
     days = len(np.unique(hours.recordings))
     if len(hours.values) >= numbers.LEAST_VALUES and days > 1:
         known_scores = scale.score(hours.values)
-        choice = numbers.choose(hours.features, known_scores, hours.recordings, hours.scores)
-        half_width = choice.half_width
-        judgements[choice.name] = Judgement.of(scale.value(choice.out_of_fold), hours.values)
-    return DeliveredSensor(scale, choice, half_width, fit_novelty(records), judgements)
+        average = numbers.keep(hours.features, known_scores, hours.recordings, hours.scores)
+        half_width = average.half_width
+        judgements[numbers.LOCAL] = Judgement.of(
+            scale.value(average.local.out_of_fold), hours.values
+        )
+        judgements[numbers.KEPT] = Judgement.of(scale.value(average.out_of_fold), hours.values)
+    return DeliveredSensor(scale, average, half_width, fit_novelty(records), judgements)

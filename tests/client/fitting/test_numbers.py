@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wg_client.fitting import numbers
-from wg_client.fitting.numbers import Judgement, choose, half_width
+from wg_client.fitting.numbers import Judgement, half_width, keep
 from wg_core.errors import DataError
 
 RNG = np.random.default_rng(1)
@@ -62,19 +62,25 @@ def test_half_widths_hold_nine_in_ten_of_what_is_new() -> None:
     assert 0.84 < np.mean(inside) < 0.97
 
 
-def _choice(delivered_error: float, bias: float = 0.0) -> str:
-    """What is kept of 40 values of 20 days that features say with an error of .3."""
+def _shares(delivered_error: float, bias: float = 0.0, count: int = 40) -> list[float]:
+    """Shares of what is kept of values of two a day that features say with an error of .3."""
     rng = np.random.default_rng(3)
-    values = rng.normal(size=40)
-    features = np.stack([values + 0.3 * rng.normal(size=40), rng.normal(size=40)], axis=1)
-    delivered = values + bias + delivered_error * rng.normal(size=40)
-    choice = choose(features, values, np.arange(40) // 2, delivered)
-    assert choice.predict(features, delivered).shape == (40,)
-    assert choice.half_width == half_width(np.abs(choice.out_of_fold - values), np.arange(40) // 2)
-    return choice.name
+    values = rng.normal(size=count)
+    features = np.stack([values + 0.3 * rng.normal(size=count), rng.normal(size=count)], axis=1)
+    delivered = values + bias + delivered_error * rng.normal(size=count)
+    days = np.arange(count) // 2
+    average = keep(features, values, days, delivered)
+    assert average.predict(features, delivered).shape == (count,)
+    assert average.half_width == half_width(np.abs(average.out_of_fold - values), days)
+    return [float(share) for share in average.shares]
 
 
-def test_what_was_delivered_stays_unless_it_is_worse() -> None:
-    assert _choice(0.1) == "delivered"
-    assert _choice(0.05, bias=1.0) == "corrected"
-    assert _choice(3.0) == "local-only"
+def test_what_has_least_error_has_the_largest_share() -> None:
+    assert _shares(0.1)[2] < 0.1
+    assert _shares(0.05, bias=1.0)[2] < 0.05
+    assert _shares(3.0)[2] > 0.9
+
+
+def test_six_values_leave_what_was_delivered_unless_it_is_far_off() -> None:
+    assert _shares(0.2, count=6)[0] > 0.5
+    assert _shares(30.0, count=6)[0] < 0.2
