@@ -44,7 +44,7 @@ def main() -> int:
 
 def _show(summary: dict[str, Any], out: Path, speak: Language) -> None:
     shown = Console(width=stories.WIDTH)
-    shown.print(stories.table(summary["stories"], speak))
+    shown.print(stories.table(summary["plants"], speak))
     for sentence in stories.notes(summary):
         shown.print(speak(sentence), highlight=False)
     shown.print()

@@ -8,16 +8,15 @@ import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
-from demo import machines, report
+from demo import exchangers, machines, report, sensors
 from demo.decisions import accept_few_sites
 from demo.evaluation import evaluate
 from demo.languages import speaks
@@ -38,6 +37,9 @@ DELTA = "1e-5"
 CAP = 8.0  # Initial cap of plants
 SEED = 20_260_101
 SHOWN_VERSIONS = ("weightgate", "torch", "flwr", "opendp", "dp-accounting", "numpy", "cryptography")
+_CUT_AS = (
+    "--time-column", "time", "--window", str(exchangers.SAMPLES * exchangers.SECONDS),
+)  # fmt: skip
 _WORKERS = 2
 _LOOK_SECONDS = 10
 """Pause between two queries of a campaign: each starts a process on cores that plants train on."""
@@ -98,19 +100,18 @@ class Federation:
                 )  # fmt: skip
             campaigns = self._asked(shares.pictures)
             traffic = {shares.machine.name: self._by_file(shares.machine)}
+            traffic[shares.exchanger.name] = self._soft_sensor(shares.exchanger)
             for campaign in campaigns:
                 traffic |= self._delivered(campaign)
             for plant in shares.pictures:  # it exits after training and selection
                 self._running.wait(plant.name)
         with self._step(text("test on unseen records")):
-            self._decide(plants)
-            statistic, fixed = machines.measure(self._machines, shares.machine, SEED)
-            results = self._evaluate(plants, fixed)
+            self._decide((shares.machine, *shares.pictures))
+            results = self._evaluate(shares)
         with self._step(text("audit")):
             for result, found in zip(results, self._audit(shares), strict=True):
                 result.update(found | traffic[result["name"]])
         summary = {
-            "stories": [results[0], statistic, *results[1:]],
             "plants": results,
             "generator": self._generator(shares.pictures[0]),
             "seconds": _rounded(self._seconds),
@@ -144,6 +145,13 @@ class Federation:
     def _received(self, plant: Plant) -> Path:
         return self._out / f"{plant.name}.wgw"
 
+    def _values(self, plant: Plant) -> Path:
+        return self._out / f"{plant.name}-values.csv"
+
+    def _none(self, plant: Plant) -> Plant:
+        """A plant's files without a statistic."""
+        return replace(plant, name=f"{plant.name}-none")
+
     def _enrol(self, shares: Cut) -> None:
         """Enrol all plants; plants that only send a file write it."""
         plants = (*shares.plants, *shares.helpers)
@@ -160,6 +168,7 @@ class Federation:
                     "wg-client", "init", "--home", self._home(plant), "--join-file", join,
                     "--data", plant.data, "--labels", ",".join(plant.classes),
                     *(() if plant.sheet is None else ("--data-sheet", plant.sheet)),
+                    *(() if plant.test_log is None else _CUT_AS),
                 )
                 for plant, join in zip(plants, joins, strict=True)
             ),
@@ -170,6 +179,7 @@ class Federation:
             *(self._check(plant) for plant in asked),
             *(self._released(plant, "classes", EPSILON) for plant in shares.helpers),
             self._released(shares.machine, "machine", f"{machines.EPSILON:g}"),
+            self._released(shares.exchanger, "machine", f"{sensors.EPSILON:g}"),
             aside=True,
         )
         check = json.loads(told[0])
@@ -256,6 +266,23 @@ class Federation:
         )  # fmt: skip
         return {"bytes_sent": sent.stat().st_size, "bytes_received": received.stat().st_size}
 
+    def _soft_sensor(self, plant: Plant) -> dict[str, int]:
+        """Let a plant state its exchanger's duty, by its statistic, and by its sheet alone."""
+        home, none = self._home(plant), self._none(plant)
+        self._running.run(
+            "wg-client", "statistics", "--home", home, "--out", self._sent(none),
+            "--epsilon", NO_EPSILON,
+        )  # fmt: skip
+        self._generate(self._machines, [plant, none])
+        for made in (plant, none):
+            self._running.run(
+                "wg-client", "soft-sensor", plant.test_log or plant.data, "--time", "time",
+                "--target", sensors.COLUMN, "--home", home, "--package", self._received(made),
+                "--out", self._values(made),
+            )  # fmt: skip
+        sent, received = self._sent(plant), self._received(plant)
+        return {"bytes_sent": sent.stat().st_size, "bytes_received": received.stat().st_size}
+
     def _delivered(self, campaign: str) -> dict[str, dict[str, int]]:
         """Wait until a campaign is done; return the bytes of each plant."""
         while True:
@@ -288,22 +315,29 @@ class Federation:
                 )
             )
 
-    def _evaluate(
-        self, plants: tuple[Plant, ...], fixed: NDArray[np.bool_]
-    ) -> list[dict[str, Any]]:
-        # New processes with one thread each, which do not compete for cores.
+    def _evaluate(self, shares: Cut) -> list[dict[str, Any]]:
+        # Started afresh, with one thread each: two of them do not wait for one another.
         os.environ["OMP_NUM_THREADS"] = "1"
+        plants = (shares.machine, *shares.pictures)
         homes = [self._home(plant) for plant in plants]
-        rivals = [None if plant.sheet is None else fixed for plant in plants]
+        fixed = machines.one_for_all(self._machines, shares.machine)
         with ProcessPoolExecutor(_WORKERS, mp_context=get_context("spawn")) as pool:
-            results = list(pool.map(evaluate, homes, plants, rivals))
-        return [found | {"told": self._told.get(found["name"], False)} for found in results]
+            counted = pool.map(evaluate, homes, plants, [fixed, *[None] * len(shares.pictures)])
+            unit = shares.exchanger
+            paths = self._values(unit), self._values(self._none(unit))
+            of_unit = sensors.evaluate(unit, *paths, sensors.measure(self._machines, SEED))
+            machine, *pictures = counted
+        return [
+            found | {"told": self._told.get(found["name"], False)}
+            for found in (machine, of_unit, *pictures)
+        ]
 
     def _audit(self, shares: Cut) -> list[dict[str, Any]]:
         """Audit each plant's ledger with its server's evidence; return the results."""
         evidence: dict[str, Path] = {}
         for server, plants in (
-            (self._machines, (shares.machine,)), (self._pictures, shares.pictures)
+            (self._machines, (shares.machine, shares.exchanger)),
+            (self._pictures, shares.pictures),
         ):  # fmt: skip
             folder = self._out / f"evidence-{server.name}"
             sites = [word for plant in plants for word in ("--site", plant.name)]

@@ -1,7 +1,7 @@
 """Plans of the demo's operator: the packaged plans, made small enough for a demo.
 
-The zoo of pictures includes the operator's own records, as in ``docs/examples/own-data.yaml``.
-Bearings are the only machines.
+Records of the operator's own stand in the zoo of pictures, as ``docs/examples/own-data.yaml`` shows
+it. Of machines the demo has bearings, of process units heat exchangers.
 """
 
 import json
@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from demo.plants import Cut
-from wg_common.machines import bearing
+from wg_common.machines import bearing, exchanger
 from wg_core import atomic
 from wg_core.wire import canonical
 from wg_server.generator.plan import read_plan as read_training
@@ -46,7 +46,7 @@ def write_plans(folder: Path, cut: Cut) -> tuple[Path, Path, Path]:
         encoder=EncoderPlan(records=800),
         sources=tuple(replace(one, families=9, per_class=8) for one in windows.sources),
         machine_steps=200,
-        machines=(bearing.KIND.name,),
+        machines=(bearing.KIND.name, exchanger.UNIT.name),
     )
     training = replace(training, episodes=30, machine_steps=320)
     paths = folder / "pictures.json", folder / "windows.json", folder / "training.json"

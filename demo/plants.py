@@ -1,5 +1,6 @@
 """Plants of the demo: their records, and test records that only the last evaluation reads."""
 
+import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from demo import bearings, stories
+from demo import bearings, exchangers, stories
 from demo.cameras import CAMERAS
 from demo.steel import pictures as steel_pictures
 from demo.steel import steel
@@ -32,9 +33,11 @@ class Plant:
         missing: Classes without a record at the plant that occur in its test file.
         labels: Number of labelled records of each class that it has; 0: no labels.
         records: Number of records in its data file.
-        data: ``.npz`` file with the plant's records.
-        test: ``.npz`` file with records that only the last evaluation reads.
+        data: ``.npz`` file with the plant's records, or its log, ``.csv``.
+        test: ``.npz`` file with records that only the last evaluation reads, or with what is true
+            of those of ``test_log``.
         sheet: Data sheet of its machine; None: it has pictures.
+        test_log: Log that only the last evaluation reads; None: its records stand in ``test``.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Plant:
     data: Path
     test: Path
     sheet: Path | None = None
+    test_log: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,7 @@ class Cut:
 
     Attributes:
         machine: The plant with a machine.
+        exchanger: The plant with a process unit.
         pictures: Plants with pictures, in the order of their stories.
         helpers: Plants without a story, whose releases help the others.
         own: ``.npz`` file of the operator's own records, of the kind of one plant.
@@ -63,6 +68,7 @@ class Cut:
     """
 
     machine: Plant
+    exchanger: Plant
     pictures: tuple[Plant, ...]
     helpers: tuple[Plant, ...]
     own: Path
@@ -71,8 +77,8 @@ class Cut:
 
     @property
     def plants(self) -> tuple[Plant, ...]:
-        """Plants with a story, in the order of stories."""
-        return (self.machine, *self.pictures)
+        """Those that tell a story, in its order."""
+        return (self.machine, self.exchanger, *self.pictures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +92,7 @@ class _Share:
     labelled: bool = True
 
 
-MACHINE, STATISTIC, CAMERA, UNSEEN, UNLABELLED, BUDGET = (story.key for story in stories.STORIES)
+MACHINE, SOFT_SENSOR, CAMERA, UNSEEN, UNLABELLED, BUDGET = (story.key for story in stories.STORIES)
 _STEEL = _Share(name="mill", story=CAMERA, per_class=3)
 _MARKS = (
     _Share(name="press", story=UNSEEN, missing=(3, 5)),
@@ -99,13 +105,16 @@ _TEST_LIMIT = 300
 _OWN_PER_CLASS = 80
 """Records per class of the rendered kind, drawn for the plant and again for the operator."""
 _SOUND, _DAMAGED, _JUDGED = 270, 10, 100
-"""Records of the machine: healthy, per damage, and per condition in the test file."""
+"""Records of the machine: sound ones, those of each damage, and of each condition to judge by."""
+_HOURS, _JUDGED_HOURS = 300, 200
+"""Records of the exchanger, and those to judge by."""
 
 
 def cut(folder: Path, seed: int) -> Cut:
-    """Make the records: a simulated bearing, rendered steel surfaces, and real stamped digits."""
+    """Simulated bearing and heat exchanger, a rendered steel surface, stamped digits (real)."""
     rng = np.random.default_rng(seed)
     machine = _machine(folder, rng)
+    exchanger = _exchanger(folder, np.random.default_rng(seed))
     kind = steel(seed)
     mill = _plant(
         folder,
@@ -136,6 +145,7 @@ def cut(folder: Path, seed: int) -> Cut:
     ]
     return Cut(
         machine=machine,
+        exchanger=exchanger,
         pictures=(mill, *marks[: len(_MARKS)]),
         helpers=tuple(marks[len(_MARKS) :]),
         own=own,
@@ -150,8 +160,7 @@ def _machine(folder: Path, rng: np.random.Generator) -> Plant:
     paths = folder / "pump.npz", folder / "pump-test.npz", folder / "pump.yaml"
     _save(paths[0], bearings.records(bearing, own, rng), np.full(len(own), -1), bearings.CLASSES)
     _save(paths[1], bearings.records(bearing, test, rng), test, bearings.CLASSES)
-    sheet = json.dumps({"rotating_machine": bearing.sheet}, indent=1)  # JSON is YAML too
-    atomic.write_bytes(paths[2], sheet.encode())
+    _state(paths[2], "rotating_machine", bearing.sheet)
     return Plant(
         name="pump",
         story=MACHINE,
@@ -163,6 +172,48 @@ def _machine(folder: Path, rng: np.random.Generator) -> Plant:
         test=paths[1],
         sheet=paths[2],
     )
+
+
+def _exchanger(folder: Path, rng: np.random.Generator) -> Plant:
+    """Write the logs of a plant with a heat exchanger that states it, and has no value of it."""
+    unit = exchangers.draw(rng)
+    values, duties = exchangers.records(unit, _HOURS + _JUDGED_HOURS, rng)
+    log, test_log, test, sheet = (
+        folder / name
+        for name in ("cooler.csv", "cooler-test.csv", "cooler-test.npz", "cooler.yaml")
+    )
+    _log(log, values[:_HOURS])
+    _log(test_log, values[_HOURS:])
+    judged = values[_HOURS:]
+    np.savez_compressed(test, duty=duties[_HOURS:], by_hand=exchangers.by_hand(unit, judged))
+    _state(sheet, "heat_exchanger", unit.sheet)
+    return Plant(
+        name="cooler",
+        story=SOFT_SENSOR,
+        title="a heat exchanger",
+        classes=("heat duty",),
+        labels=0,
+        records=_HOURS,
+        data=log,
+        test=test,
+        sheet=sheet,
+        test_log=test_log,
+    )
+
+
+def _log(path: Path, records: Records) -> None:
+    """Write records ``[n, C, T]`` as a log, one after another."""
+    rows = records.transpose(0, 2, 1).reshape(-1, records.shape[1])
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["time", *exchangers.CHANNELS])
+        for number, row in enumerate(rows):
+            writer.writerow([number * exchangers.SECONDS, *(f"{value:.6g}" for value in row)])
+
+
+def _state(path: Path, kind: str, sheet: dict[str, float]) -> None:
+    """Write a data sheet."""
+    atomic.write_bytes(path, json.dumps({kind: sheet}, indent=1).encode())  # JSON is YAML too
 
 
 def _plant(

@@ -20,12 +20,6 @@ from wg_common.language import ENGLISH, Language, Text, text
 _SAMPLES = 8
 _PEN, _PAPER, _HEIGHT, _WIDTH = 40, 245, 64, 512
 """Shades and size of drawn records."""
-_STATISTICS = {
-    "fixed": text("no sheet"),
-    "none": text("sheet alone"),
-    "another": text("another's"),
-    "own": text("its statistic"),
-}
 Picture = NDArray[np.uint8]
 Model = Mapping[str, Any]
 
@@ -43,7 +37,10 @@ class Bar:
 
 
 def samples(data: Path) -> Picture:
-    """Return some of a plant's records, evenly spaced, side by side: ``[h, n * w]``."""
+    """Some of a plant's records, spread over all, side by side: ``[h, n * w]``."""
+    if data.suffix == ".csv":
+        log = np.loadtxt(data, delimiter=",", skiprows=1, max_rows=_WIDTH)[:, [1, 2]].T
+        return _drawn((log - log.mean(axis=1, keepdims=True)).astype(np.float32))
     with np.load(data, allow_pickle=False) as archive:
         pictures = archive["x"]
     if pictures.shape[1] == 1:
@@ -88,7 +85,7 @@ def page(
         lstrip_blocks=True,
     )
     plants = summary["plants"]
-    cards = [_card(plant, pictures.get(plant["name"]), speak) for plant in summary["stories"]]
+    cards = [_card(plant, pictures[plant["name"]], speak) for plant in plants]
     return environment.get_template("report.html.j2").render(
         summary=summary,
         cards=cards,
@@ -101,7 +98,7 @@ def page(
     )
 
 
-def _card(plant: Mapping[str, Any], picture: Picture | None, speak: Language) -> dict[str, Any]:
+def _card(plant: Mapping[str, Any], picture: Picture, speak: Language) -> dict[str, Any]:
     return {
         "plant": plant,
         "title": stories.title(plant),
@@ -111,23 +108,22 @@ def _card(plant: Mapping[str, Any], picture: Picture | None, speak: Language) ->
         "better": stories.better(plant),
         "details": stories.details(plant),
         "spent": stories.spent(plant),
-        "picture": "" if picture is None else _embedded(picture),
+        "picture": _embedded(picture),
         "bars": _bars(plant),
     }
 
 
 def _bars(plant: Mapping[str, Any]) -> list[Bar]:
-    """Return the bars without and with weightgate, and of a rejected offer."""
-    if plant["story"] == "statistic":
-        return [
-            _bar(words, plant["accuracy"][key], plant["accuracy_se"][key], kept=key == "own")
-            for key, words in _STATISTICS.items()
-        ]
+    """What the plant has without us and with us; and what it was offered, if it keeps its own."""
     kept = plant["kept_source"]
     found = [
         _bar(_rival(plant), stories.without(plant), _error(plant, LOCAL), kept=kept == LOCAL),
         _bar(text("with weightgate"), plant["kept"], _error(plant, kept), kept=True),
     ]
+    if plant["story"] == "soft-sensor":
+        found.insert(
+            1, _bar(text("sheet alone"), plant["sheet_alone"], _error(plant, "none"), kept=False)
+        )
     if kept == LOCAL and plant["best_other"] is not None:
         found.append(_bar(text("offered"), plant["best_other"], 0.0, kept=False))
     return found
@@ -137,7 +133,8 @@ def _rival(plant: Mapping[str, Any]) -> Text:
     """Return the name of the plant's alternative without weightgate."""
     if plant["alone"] is not None:
         return text("alone")
-    return text("one for all") if plant["story"] == "machine" else text("guessing")
+    instead = {"machine": text("one for all"), "soft-sensor": text("by hand")}
+    return instead.get(plant["story"], text("guessing"))
 
 
 def _error(plant: Mapping[str, Any], model: str | None) -> float:

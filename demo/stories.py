@@ -49,12 +49,13 @@ STORIES = (
         ),
     ),
     Story(
-        key="statistic",
-        title=text("What its statistic adds"),
+        key="soft-sensor",
+        title=text("A number that no instrument shows"),
         lesson=text(
-            "Almost all of it is the data sheet, which costs nothing. The statistic says which"
-            " records are common at the plant, and adds a point or two, or nothing. What"
-            " another plant's adds stands beside it."
+            "Instruments of a heat exchanger are off by more than anybody knows. Its heat duty"
+            " follows from them in two ways, which do not agree; by how much they disagree over"
+            " many hours tells which instrument is off. The statistic says that, the data sheet"
+            " the rest. No true value was ever there to learn from."
         ),
     ),
     Story(
@@ -96,10 +97,10 @@ STORIES = (
 
 
 def has(plant: Result) -> Text:
-    """Describe a plant's records in a few words."""
-    if plant["story"] == "statistic":
+    """What a plant has, in a few words."""
+    if plant["story"] == "soft-sensor":
         return text(
-            "a data sheet and {records} records each, without a label", records=plant["records"]
+            "a data sheet, and {records} records, none with a true value", records=plant["records"]
         )
     if plant["story"] == "machine":
         return text(
@@ -143,17 +144,16 @@ def better(plant: Result) -> bool | None:
 
 
 def outcome(plant: Result) -> Text:
-    """Describe the outcome of a story in one short line."""
-    if plant["story"] != "statistic":
-        if plant["kept_source"] is None:
-            return text("keeps nothing: nothing is known")
-        if plant["alone"] is None and plant["story"] != "machine":
-            return text("has a model where there was none")
-        if plant["kept_source"] == LOCAL:
-            offered = plant["best_other"]
-            if offered is None:
-                return text("keeps its own")
-            return text("keeps its own (offered: {share})", share=percent(offered))
+    """What came of it, in one short line."""
+    if plant["kept_source"] is None:
+        return text("keeps nothing: nothing is known")
+    if plant["story"] == "no-labels":
+        return text("has a model where there was none")
+    if plant["kept_source"] == LOCAL:
+        offered = plant["best_other"]
+        if offered is None:
+            return text("keeps its own")
+        return text("keeps its own (offered: {share})", share=percent(offered))
     found, size = better(plant), points(plant["gain"]["mean"])
     if found is None:
         return text("no clear difference")
@@ -161,10 +161,7 @@ def outcome(plant: Result) -> Text:
 
 
 def details(plant: Result) -> Iterator[Text]:
-    """Yield sentences on further figures of a story."""
-    if plant["story"] == "statistic":
-        yield from _statistic(plant)
-        return
+    """What else a visitor should know of this run's figures, in sentences."""
     if plant["kept_source"] != LOCAL and plant["gain"] is not None:
         yield text(
             "Difference {mean:+.1f} points, give or take {error:.1f}.",
@@ -180,7 +177,9 @@ def details(plant: Result) -> Iterator[Text]:
             alone=percent(plant["unseen"]["alone"]),
             kept=percent(plant["unseen"]["kept"]),
         )
-    if plant["alone"] is None:
+    if plant["story"] == "soft-sensor":
+        yield from _soft_sensor(plant)
+    elif plant["alone"] is None:
         yield text("Guessing is right in {share}.", share=percent(1 / len(plant["classes"])))
     yield from made(plant)
 
@@ -204,13 +203,19 @@ def made(plant: Result) -> Iterator[Text]:
         yield text("Before anything left, 'wg-client check' said: keep your budget.")
 
 
-def _statistic(found: Result) -> Iterator[Text]:
-    """Yield sentences on the worth of the statistic, beside others and simpler networks."""
+def _soft_sensor(plant: Result) -> Iterator[Text]:
+    """What right is, and what the statistic adds here and at further exchangers."""
+    errors, others = plant["error"], plant["others"]
+    yield text(
+        "Right is a value within 5 % of the true one. Its error is {own:.1f} %, by the data sheet"
+        " alone {none:.1f} %, reckoned by hand {by_hand:.1f} %.",
+        **{key: 100 * value for key, value in errors.items()},
+    )
     pairs = (
-        (text("Own statistic against none"), found["gain"]),
-        (text("Against another plant's"), found["over"]["another"]),
-        (text("Against one fixed network behind the sheet's lines"), found["over"]["template"]),
-        (text("Against one network without a sheet"), found["over"]["fixed"]),
+        (text("Own statistic against none"), plant["over_none"]),
+        (text("The same at {count} others", count=others["count"]), others["over"]["none"]),
+        (text("There against another unit's statistic"), others["over"]["another"]),
+        (text("There against what is reckoned by hand"), others["over"]["by_hand"]),
     )
     for what, gain in pairs:
         yield text(
@@ -219,8 +224,6 @@ def _statistic(found: Result) -> Iterator[Text]:
             mean=round(100 * gain["mean"], 1) + 0.0,  # Never a negative zero
             error=100 * gain["se"],
         )
-    if not found["used"]:
-        yield text("The server does not ask for it: its card found none of this surely better.")
 
 
 def _named(names: Sequence[str]) -> str:
@@ -236,9 +239,7 @@ def without(plant: Result) -> float | None:
 
 
 def spent(plant: Result) -> Text:
-    """Describe the privacy spent, out of the plant's budget."""
-    if "epsilon_cap" not in plant:
-        return text("{spent} each", spent=_rounded(plant["epsilon"]))
+    """The price in privacy, of the plant's budget."""
     return text("{spent} of {cap:g}", spent=_rounded(plant["epsilon"]), cap=plant["epsilon_cap"])
 
 
@@ -254,7 +255,8 @@ def notes(summary: Mapping[str, Any]) -> tuple[Text, ...]:
         text(
             "Without, and with weightgate: right answers on records that no training, no choice"
             " and nothing that was sent has seen. Without it a plant has its own model; where it"
-            " has no label, guessing, or one network for all machines. What loses is shown."
+            " has no label, guessing, one network for all machines, or what an engineer reckons by"
+            " hand. What loses is shown."
         ),
         text(
             "Privacy spent: of a budget that each plant sets once. What left is sums with noise,"
@@ -272,8 +274,7 @@ def not_shown(summary: Mapping[str, Any]) -> Iterator[Text]:
     missing = list(without_model(summary["plants"]))
     yield from missing
     if not missing:
-        told = summary["stories"]
-        gained = [plant for plant in told if better(plant)]
+        gained = [plant for plant in summary["plants"] if better(plant)]
         yield text(
             "All six stories are told; {count} of them show a gain beyond twice its error.",
             count=len(gained),

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from demo import bearings, stories
+from demo import bearings, exchangers, stories
 from demo.plans import write_plans
 from demo.plants import Cut, cut
 from scipy import signal as signals
 
-from wg_common.machines import bearing
+from wg_common.machines import bearing, exchanger
 from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 from wg_server.generator.plan import read_plan as read_training
 from wg_server.zoo.plan import read_plan as read_zoo
@@ -84,16 +84,16 @@ def test_no_test_record_belongs_to_another_part(shares: Cut) -> None:
             assert len(seen) == len(archive["x"])
             return seen
 
-    plants = (*shares.plants, *shares.helpers)
-    parts = [records(path) for path in (shares.own, *(plant.data for plant in plants))]
-    for plant in shares.plants:
+    own = [plant.data for plant in (shares.machine, *shares.pictures, *shares.helpers)]
+    parts = [records(path) for path in (shares.own, *own)]
+    for plant in (shares.machine, *shares.pictures):
         assert not any(records(plant.test) & part for part in parts)
 
 
 def test_plants_have_the_labels_of_their_stories(shares: Cut) -> None:
-    told = [story.key for story in stories.STORIES if story.key != "statistic"]
-    assert [plant.story for plant in shares.plants] == told
-    for plant in (*shares.plants, *shares.helpers):
+    assert [plant.story for plant in shares.plants] == [story.key for story in stories.STORIES]
+    with_classes = (shares.machine, *shares.pictures)
+    for plant in (*with_classes, *shares.helpers):
         with np.load(plant.data, allow_pickle=False) as archive:
             counts = np.bincount(archive["y"] + 1, minlength=len(plant.classes) + 1)
         if plant.labels:
@@ -101,17 +101,17 @@ def test_plants_have_the_labels_of_their_stories(shares: Cut) -> None:
             assert counts.tolist() == [0, *expected]
         else:
             assert counts.tolist() == [plant.records] + [0] * len(plant.classes)
-    for plant in shares.plants:
+    for plant in with_classes:
         with np.load(plant.test, allow_pickle=False) as archive:
             assert set(archive["y"]) == set(range(len(plant.classes)))
 
 
-def test_plans_have_the_operators_records_and_one_kind_of_machine(
+def test_plans_have_the_operators_records_and_one_kind_of_machine_and_of_unit(
     tmp_path: Path, shares: Cut
 ) -> None:
     pictures, windows, training = write_plans(tmp_path, shares)
     assert read_zoo(pictures).sources[-1].path == str(shares.own)
-    assert read_zoo(windows).machines == (bearing.KIND.name,)
+    assert read_zoo(windows).machines == (bearing.KIND.name, exchanger.UNIT.name)
     assert read_training(training).machine_steps
 
 
@@ -129,3 +129,15 @@ def test_a_damage_of_a_bearing_strikes_at_the_rate_that_its_sheet_states() -> No
         spectrum = np.abs(np.fft.rfft(envelope - envelope.mean(axis=1, keepdims=True))).mean(axis=0)
         beside = np.delete(spectrum[round(line) - 3 : round(line) + 4], (2, 3, 4)).mean()
         assert spectrum[round(line) - 1 : round(line) + 2].max() > 1.3 * beside
+
+
+def test_an_exchangers_balances_hold_but_for_errors_of_instruments() -> None:
+    rng = np.random.default_rng(4)
+    drawn = exchangers.draw(rng)
+    quiet = np.zeros(2)
+    good = replace(drawn, factors=np.ones(7), offsets=np.zeros(7), noise=quiet, lost=0.0)
+    values, duty = exchangers.records(good, 50, rng)
+    assert np.abs(exchangers.by_hand(good, values) / duty - 1).max() < 0.01
+    meter = replace(good, factors=np.array([1.1, *[1.0] * 6]))
+    values, duty = exchangers.records(meter, 50, rng)
+    assert np.abs(exchangers.by_hand(meter, values) / duty - 1.05).max() < 0.01

@@ -1,0 +1,131 @@
+"""Heat exchangers of the demo's plants: a simulator that shares no code with that of the training.
+
+Hot fluid is cooled by water in counterflow. What the training has not: heat that is lost to the
+room, flows that swing within a record, deposits that grow until they are washed off, and
+instruments of eleven bits whose errors have hard ends.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLES, SECONDS = 24, 60
+"""Rows of a record in a log, and seconds between them."""
+CHANNELS = (
+    "hot flow",
+    "hot inlet temperature",
+    "hot outlet temperature",
+    "cold flow",
+    "cold inlet temperature",
+    "cold outlet temperature",
+    "hot pressure drop",
+)
+_WATER = 4180.0  # kJ/(m3 K)
+_FLOW, _THERMOMETER, _DROP = 0.04, 1.5, 0.03
+"""Largest errors for good: of flow and pressure in parts of them, of temperatures in K."""
+_BITS = 11
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exchanger:
+    """One heat exchanger.
+
+    Attributes:
+        sheet: What its plant states: the fields of a data sheet.
+        factors: Of what is true, that each instrument shows, ``[7]``.
+        offsets: Added to that, in the instrument's unit, ``[7]``.
+        noise: Spread of the errors of a record and of a sample over the nominal value, ``[2]``.
+        lost: Share of the heat that the room takes.
+        fouling: Growth of the logarithm of the deposit's resistance from washing to washing.
+    """
+
+    sheet: dict[str, float]
+    factors: Floats
+    offsets: Floats
+    noise: Floats
+    lost: float
+    fouling: float
+
+    @property
+    def nominal(self) -> Floats:
+        """Values at which its instruments stand in the middle of their ranges, ``[7]``."""
+        keys = ("hot_flow_m3_per_h", "cold_flow_m3_per_h", "hot_pressure_drop_kpa")
+        hot_flow, cold_flow, drop = (self.sheet[key] for key in keys)
+        return np.array([hot_flow, 80, 60, cold_flow, 20, 40, drop])
+
+
+def draw(rng: np.random.Generator) -> Exchanger:
+    """One exchanger of oil, lye or water, with instruments that nobody has calibrated."""
+    hot_flow, capacity = float(rng.choice((5, 10, 20, 40))), float(rng.choice((2000, 3400, 4180)))
+    cold_flow = round(hot_flow * capacity / _WATER * rng.uniform(0.7, 1.6), 1)
+    least = min(hot_flow * capacity, cold_flow * _WATER) / 3600
+    flow, temperature = rng.uniform(-_FLOW, _FLOW, 2), rng.uniform(-_THERMOMETER, _THERMOMETER, 4)
+    factors, offsets = np.ones(len(CHANNELS)), np.zeros(len(CHANNELS))
+    factors[[0, 3]] += flow
+    factors[6] += rng.uniform(-_DROP, _DROP)
+    offsets[[1, 2, 4, 5]] = temperature
+    return Exchanger(
+        sheet={
+            "hot_flow_m3_per_h": hot_flow,
+            "cold_flow_m3_per_h": cold_flow,
+            "hot_heat_capacity_kj_per_m3_k": capacity,
+            "cold_heat_capacity_kj_per_m3_k": _WATER,
+            "hot_inlet_c": int(rng.integers(70, 110)),
+            "cold_inlet_c": int(rng.integers(12, 26)),
+            "conductance_kw_per_k": round(least * rng.uniform(0.8, 2), 2),
+            "hot_pressure_drop_kpa": int(rng.integers(20, 60)),
+            "sample_seconds": SECONDS,
+        },
+        factors=factors,
+        offsets=offsets,
+        noise=rng.uniform(0.001, 0.008, 2),
+        lost=float(rng.uniform(0, 0.02)),
+        fouling=float(rng.uniform(0.2, 0.5)),
+    )
+
+
+def records(exchanger: Exchanger, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Records ``[n, 7, SAMPLES]`` at random hours, and the heat duty of each in kW, ``[n]``."""
+    sheet, shape = exchanger.sheet, (count, SAMPLES)
+    time = np.linspace(0, 1, SAMPLES)
+    swing = 0.02 * np.sin(2 * np.pi * (time + rng.uniform(0, 1, (2, count, 1))))
+    hot_flow, cold_flow = np.clip(rng.normal(1, 0.15, (2, count, 1)), 0.5, 1.6) + swing
+    hot = hot_flow * sheet["hot_flow_m3_per_h"]
+    cold = cold_flow * sheet["cold_flow_m3_per_h"]
+    hot_in = np.broadcast_to(rng.normal(sheet["hot_inlet_c"], 4, (count, 1)), shape)
+    cold_in = np.broadcast_to(rng.normal(sheet["cold_inlet_c"], 2.5, (count, 1)), shape)
+    deposit = np.exp(-exchanger.fouling * rng.uniform(0, 1, (count, 1)))
+    films = 0.5 * hot_flow**-0.8 + 0.5 * cold_flow**-0.8
+    conductance = sheet["conductance_kw_per_k"] * deposit / films
+    hot_rate = hot * sheet["hot_heat_capacity_kj_per_m3_k"] / 3600
+    cold_rate = cold * _WATER / 3600
+    duty = _exchanged(conductance, hot_rate, cold_rate) * (hot_in - cold_in)
+    hot_out = hot_in - duty * (1 + exchanger.lost) / hot_rate
+    drop = sheet["hot_pressure_drop_kpa"] * hot_flow**1.8
+    true = np.stack([hot, hot_in, hot_out, cold, cold_in, cold_in + duty / cold_rate, drop], axis=1)
+    shown = true * exchanger.factors[:, None] + exchanger.offsets[:, None]
+    scale = exchanger.nominal[:, None]
+    of_record, of_sample = exchanger.noise
+    shown += scale * of_record * rng.normal(size=(*true.shape[:2], 1))
+    shown += scale * of_sample * rng.normal(size=true.shape)
+    step = 4 * scale / 2**_BITS
+    return np.round(shown / step) * step, duty.mean(axis=1)
+
+
+def by_hand(exchanger: Exchanger, values: Floats) -> Floats:
+    """Duty in kW as an engineer reckons it, ``[n]``: the mean of the balances of both fluids."""
+    hot, hot_in, hot_out, cold, cold_in, cold_out, _ = values.mean(axis=2).T
+    from_hot = hot * exchanger.sheet["hot_heat_capacity_kj_per_m3_k"] * (hot_in - hot_out)
+    mean: Floats = (from_hot + cold * _WATER * (cold_out - cold_in)) / 2 / 3600
+    return mean
+
+
+def _exchanged(conductance: Floats, hot: Floats, cold: Floats) -> Floats:
+    """Duty in kW for each K between the inlets."""
+    least, most = np.minimum(hot, cold), np.maximum(hot, cold)
+    ratio = np.minimum(least / most, 0.999)
+    fall = np.exp(-conductance / least * (1 - ratio))
+    out: Floats = least * (1 - fall) / (1 - ratio * fall)
+    return out

@@ -1,0 +1,146 @@
+"""What a soft sensor of the demo's exchanger is worth, with its statistic, another's and none.
+
+Right is a value within ``_NEAR`` of the true duty, which the simulator knows and no instrument
+shows. The plant's own figures are those of its commands; those of further exchangers are computed
+here, by the networks that the server makes for it.
+"""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from demo import exchangers
+from demo.evaluation import Right, error
+from demo.exchangers import Exchanger
+from demo.plants import SOFT_SENSOR, Plant
+from wg_client.methods.names import GENERATED
+from wg_common.machines import exchanger as kinds
+from wg_common.machines import process
+from wg_common.nets.encoder import package as encoders
+from wg_server.generator import versions
+from wg_server.generator.weights import sheet_generation
+from wg_server.generator.weights.machine_statistic import no_statistics
+from wg_server.generator.weights.sensor_training import Plants
+from wg_server.site.home import ServerHome
+
+EPSILON = 1.0
+QUANTITY, COLUMN = "heat duty", "heat duty [kW]"
+_NEAR = 0.05
+_OTHERS, _RECORDS, _JUDGED = 40, 300, 60
+Floats = NDArray[np.float64]
+
+
+def evaluate(plant: Plant, own: Path, sheet_alone: Path, others: dict[str, Any]) -> dict[str, Any]:
+    """What the summary says of a plant's soft sensor.
+
+    Args:
+        plant: The plant.
+        own: Values of its test log, by the soft sensor that its statistic made.
+        sheet_alone: The same, by that of its data sheet alone.
+        others: From ``measure``.
+    """
+    with np.load(plant.test, allow_pickle=False) as archive:
+        truths, by_hand = archive["duty"], archive["by_hand"]
+    values = {"own": _values(own), "none": _values(sheet_alone), "by_hand": by_hand}
+    right = {key: _right(value, truths) for key, value in values.items()}
+    errors = {key: _error(value, truths) for key, value in values.items()}
+    return {
+        "name": plant.name,
+        "story": SOFT_SENSOR,
+        "title": plant.title,
+        "records": plant.records,
+        "labels_per_class": 0,
+        "classes": list(plant.classes),
+        "missing_classes": [],
+        "test_records": len(truths),
+        "pool": 0,
+        "condition": {"data_sheet": kinds.UNIT.name, "statistic": own.name, "epsilon": "1"},
+        "told": False,
+        "alone": None,
+        "unseen": None,
+        "best_other": None,
+        "instead": float(right["by_hand"].mean()),
+        "sheet_alone": float(right["none"].mean()),
+        "kept": float(right["own"].mean()),
+        "kept_source": GENERATED,
+        "gain": _gain(right["own"], right["by_hand"]),
+        "over_none": _gain(right["own"], right["none"]),
+        "error": errors,
+        "others": others,
+        "accuracy": {GENERATED: float(right["own"].mean())},
+        "accuracy_se": {
+            GENERATED: error(right["own"]),
+            "none": error(right["none"]),
+        },
+    }
+
+
+def measure(server: Path, seed: int) -> dict[str, Any]:
+    """Right values at further exchangers: with their own statistic against another's, and none.
+
+    Args:
+        server: Home of the server that makes soft sensors.
+        seed: Of these exchangers.
+    """
+    torch.set_num_threads(1)
+    home = ServerHome(server)
+    reading_map = encoders.unpack(home.read_encoder()).maps[kinds.UNIT.name]
+    packed = versions.installed_version(home).sheets.read_bytes()
+    network = sheet_generation.unpack(packed).sensors[kinds.UNIT.name]
+    rng = np.random.default_rng(seed)
+    drawn = [exchangers.draw(rng) for _ in range(_OTHERS)]
+    parts = [exchangers.records(each, _RECORDS + _JUDGED, rng) for each in drawn]
+    plants = _plants(drawn, np.stack([values for values, _ in parts]))
+    truths = np.stack([duty[:_JUDGED] for _, duty in parts])
+    own = plants.statistics(reading_map, EPSILON, torch.Generator().manual_seed(seed))
+    right = {}
+    for key, statistics in (
+        ("own", own),
+        ("another", own.roll()),
+        ("none", no_statistics(len(drawn))),
+    ):
+        with torch.inference_mode():
+            scores = network(plants.readings, plants.figures, statistics)
+            values = kinds.UNIT.values(scores, plants.figures)[..., 0].double().numpy()
+        right[key] = _right(values, truths).mean(axis=1)
+    by_hand = [
+        exchangers.by_hand(each, values[:_JUDGED])
+        for each, (values, _) in zip(drawn, parts, strict=True)
+    ]
+    right["by_hand"] = _right(np.stack(by_hand), truths).mean(axis=1)
+    return {
+        "count": len(drawn),
+        "share": {key: float(part.mean()) for key, part in right.items()},
+        "over": {key: _gain(right["own"], right[key]) for key in ("none", "another", "by_hand")},
+    }
+
+
+def _plants(drawn: list[Exchanger], values: Floats) -> Plants:
+    """Exchangers as the training has its units, of values ``[m, n, C, T]``."""
+    figures = torch.tensor([[each.sheet[name] for name in kinds.FIGURES] for each in drawn])
+    readings = kinds.UNIT.readings(torch.from_numpy(values).float(), figures)
+    known, records = readings[:, :_JUDGED], readings[:, _JUDGED:]
+    return Plants(figures, known, process.standardise(known, records), torch.empty(0), records)
+
+
+def _values(path: Path) -> Floats:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return np.array([float(row[COLUMN]) for row in csv.DictReader(stream)])
+
+
+def _right(values: Floats, truths: Floats) -> Right:
+    right: Right = np.abs(values / truths - 1) < _NEAR
+    return right
+
+
+def _error(values: Floats, truths: Floats) -> float:
+    return float(np.sqrt(np.mean((values / truths - 1) ** 2)))
+
+
+def _gain(own: NDArray[Any], other: NDArray[Any]) -> dict[str, float]:
+    difference = own.astype(float) - other
+    return {"mean": float(difference.mean()), "se": error(difference)}
