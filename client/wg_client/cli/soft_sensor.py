@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 _LEARNING = text("learning a soft sensor, %")
 _MOVED = 0.01
-"""Chance at most which a movement of signals is called one."""
+"""Largest p-value at which drift of the signals is reported."""
 Files = tuple[Path, Path | None]
-"""A log, and a laboratory's values."""
+"""A log, and a file of laboratory values."""
 _TABLE_OR_LOG = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -111,14 +111,14 @@ def soft_sensor(
 
 
 class Sensor(NamedTuple):
-    """A soft sensor, what it says of a log's hours, and what is shown of that.
+    """A soft sensor with its estimates for the windows of a log, and its output.
 
     Attributes:
-        hours: The log's windows, with a laboratory's values.
-        estimates: What it says of them.
-        judgements: Quality on hours with a value, by name.
-        document: What is shown, as a document.
-        lines: The same, for people.
+        hours: Windows of the log, with laboratory values.
+        estimates: Estimates for the windows.
+        judgements: Quality on windows with a value, by name.
+        document: Output as a document.
+        lines: Output as sentences.
         parts: Arguments of ``SensorModule``.
     """
 
@@ -142,7 +142,7 @@ def _counts(sensor: Sensor) -> dict[str, Any]:
 
 
 def _lines(sensor: Sensor) -> list[Text]:
-    """Sentences for people."""
+    """Return the output as sentences."""
     counts = _counts(sensor)
     return [
         text(
@@ -159,7 +159,7 @@ def _lines(sensor: Sensor) -> list[Text]:
 
 
 def _own_sensor(files: Files, target: str, time: str, samples: int) -> Sensor:
-    """Learn a soft sensor from a laboratory's values alone."""
+    """Train a soft sensor on laboratory values alone."""
     import numpy as np
 
     from wg_client.data.laboratory import read_hours
@@ -191,7 +191,7 @@ def _own_sensor(files: Files, target: str, time: str, samples: int) -> Sensor:
 def _delivered_sensor(
     files: Files, target: str, time: str, delivery: tuple[Path, Path], quantity: str | None
 ) -> Sensor:
-    """Use a delivered soft sensor, and judge it by a laboratory's values, if there are any."""
+    """Use a delivered soft sensor, evaluated on laboratory values if there are any."""
     import numpy as np
 
     from wg_client.data.laboratory import read_hours
@@ -252,7 +252,7 @@ def _drift(shift: Shift | None) -> dict[str, Any]:
 
 
 def _moved(shift: Shift | None, hours: Text) -> Iterator[Text]:
-    """Say whether signals have moved, where that is known."""
+    """Describe the drift of the signals, where it is known."""
     if shift is None:
         return
     words = {"hours": hours, "p": shift.p, "largest": shift.largest}
@@ -287,7 +287,7 @@ def _judgement_line(name: str, judgement: Judgement) -> Text:
 
 
 def _table(sensor: Sensor, target: str) -> bytes:
-    """Values of all windows as CSV, a row each."""
+    """Return the estimates of all windows as CSV, one row each."""
     hours, estimates = sensor.hours, sensor.estimates
     stream = io.StringIO(newline="")
     writer = csv.writer(stream)

@@ -11,10 +11,11 @@ error. Folds never split a recording, since neighbouring hours are alike.
 recording has the same weight. Coverage holds on average over recordings like those of the training
 data, not for each hour and not under drift.
 
-*What is kept.* Where a soft sensor was delivered, what is kept is an average of three: it, shifted
-by the shrunken mean of its residuals; it, with a ridge regression on its residuals; and local-only.
-A share goes with the inverse square of the squared error out of fold. That of the last two counts
-as many times as few recordings make it doubtful, twice at ``DOUBT`` of them.
+*Average.* Where a soft sensor was delivered, a plant with values keeps a weighted average of three
+predictions: the delivered one plus the shrunken mean of its residuals, the delivered one plus a
+ridge regression on its residuals, and local-only. Weights are the inverse squares of the
+out-of-fold squared errors. Those of the last two are inflated where there are few recordings, and
+double at ``DOUBT`` of them.
 """
 
 import math
@@ -39,19 +40,17 @@ LEAST_VALUES = 5
 DELIVERED, CORRECTED, LOCAL = "delivered", "corrected", "local-only"
 KEPT = "kept"
 COVERAGE = 0.9
-"""Share of hours whose value an interval is to hold."""
+"""Nominal coverage of the intervals."""
 PARTS = 6
-"""Of a window, whose means are features, at most."""
+"""Largest number of parts of a window whose means are features."""
 _FOLDS = 5
-_TREES_FROM = 40  # Values below which trees have nothing to split
+_TREES_FROM = 40  # Fewest values with which trees are fitted
 DOUBT = 20.0
-"""Recordings at which the squared error of what is learnt beside a delivered one counts twice."""
-_SHRINKAGE = (
-    2.0  # Values without a residual that are counted with those that a shift is the mean of
-)
+"""Recordings at which the squared errors of correction and local-only count twice."""
+_SHRINKAGE = 2.0  # Residuals of zero that are added to the mean residual
 _PENALTIES = np.geomspace(0.1, 1e5, 13)
-_LEAST_ERROR = 1e-6  # Of the variance of values: no model of a plant is better
-_SHARES = np.linspace(0, 1, 5)  # Of trees in the average
+_LEAST_ERROR = 1e-6  # Least squared error, relative to the variance of the values
+_SHARES = np.linspace(0, 1, 5)  # Candidate weights of trees in the average
 
 
 def lag_signals(windows: NDArray[np.floating]) -> Floats:
@@ -178,14 +177,14 @@ class Judgement(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Average:
-    """Soft sensor that a plant with values keeps where one was delivered.
+    """Weighted average that a plant with values keeps where a soft sensor was delivered.
 
     Attributes:
-        shift: Added to what was delivered.
+        shift: Shrunken mean residual of the delivered soft sensor.
         correction: Model of its residuals.
         local: Model of the values.
-        shares: Shares of the delivered one with its shift, the corrected one, local-only, ``[3]``.
-        out_of_fold: Values without the recording that they are of, ``[n]``.
+        shares: Weights of the shifted, the corrected and the local-only predictions, ``[3]``.
+        out_of_fold: Predictions from fits without the value's recording, ``[n]``.
         half_width: Half of the width of an interval.
     """
 
@@ -197,14 +196,14 @@ class Average:
     half_width: float
 
     def predict(self, features: Floats, delivered_values: Floats) -> Floats:
-        """Values of features ``[n, F]``, of which the delivered one says these ``[n]``."""
+        """Predict values of features ``[n, F]``, given the delivered predictions ``[n]``."""
         corrected_values = delivered_values + self.correction.predict(features)
         parts = delivered_values + self.shift, corrected_values, self.local.predict(features)
         return np.asarray(self.shares @ np.stack(parts))
 
 
 def keep(features: Floats, values: Floats, recordings: Ints, delivered_values: Floats) -> Average:
-    """Average by a plant's values ``[n]``, of which a delivered soft sensor says others.
+    """Average a delivered soft sensor with models of a plant's values ``[n]``.
 
     Raises:
         DataError: As of ``fit``.

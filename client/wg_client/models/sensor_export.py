@@ -1,4 +1,4 @@
-"""A soft sensor as ONNX: what ``wg-client soft-sensor`` says of a window, for other programs.
+"""Export of soft sensors as ONNX, with the outputs of ``wg-client soft-sensor``.
 
 The input is ``windows``, float32 ``[n, C, T]``: the log's columns that the metadata name, in their
 units and order. The outputs are those of ``OUTPUTS``: value, ends of the interval, and 1 where a
@@ -26,11 +26,11 @@ OUTPUTS = ("value", "lower", "upper", "unlike")
 
 
 class SensorModule(nn.Module):
-    """Windows to ``OUTPUTS``.
+    """A soft sensor as a module that maps windows to ``OUTPUTS``.
 
     Args:
-        sensor: What says values.
-        network: A delivered network, whose quantity stands at ``place``; None: the plant's own.
+        sensor: The soft sensor.
+        network: Delivered network, whose quantity has index ``place``; None: local-only.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class SensorModule(nn.Module):
             self.distance, self.new_above = Distance(novelty), float(novelty.limit)
 
     def forward(self, windows: Tensor) -> tuple[Tensor, ...]:
-        """Values of ``OUTPUTS``, ``[n]`` each."""
+        """Compute ``OUTPUTS``, each ``[n]``, from windows ``[n, C, T]``."""
         features, scores = self._features(windows)
         if self.local is not None and self.correction is not None:
             parts = scores + self.shift, scores + self.correction(features), self.local(features)
@@ -72,7 +72,7 @@ class SensorModule(nn.Module):
         return (*ends, unlike)
 
     def _features(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Features ``[n, F]``, and what a delivered network says ``[n]``, if there is one."""
+        """Compute features ``[n, F]``, and scores ``[n]`` of a delivered network."""
         if self.sensor is None:
             x = windows.double()
             size = min(numbers.PARTS, x.shape[2])
@@ -86,7 +86,7 @@ class SensorModule(nn.Module):
 
 
 class _Number(nn.Module):
-    """``NumberModel.predict``, of features ``[n, F]``."""
+    """``NumberModel.predict`` as a module."""
 
     def __init__(self, model: NumberModel) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class _Number(nn.Module):
 
 
 class _Trees(nn.Module):
-    """Boosted trees: nodes of all trees in one row, in which a leaf's children are itself."""
+    """Boosted trees as flat arrays of nodes, in which a leaf is its own child."""
 
     def __init__(self, trees: HistGradientBoostingRegressor) -> None:
         super().__init__()
@@ -138,10 +138,10 @@ class _Trees(nn.Module):
 
 
 def sensor_file(module: SensorModule, target: str, channels: Sequence[str], samples: int) -> bytes:
-    """The soft sensor as ONNX.
+    """Encode a soft sensor as ONNX.
 
     Args:
-        target: What it states.
+        target: Column that it estimates.
         channels: Columns of a window, in their order.
         samples: Rows of it.
     """

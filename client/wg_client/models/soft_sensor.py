@@ -22,9 +22,9 @@ from wg_common import streams
 from wg_common.streams import Stream
 
 _LEAST_HOURS = 10
-"""Fewest hours of each sample that tell a movement."""
+"""Smallest sample in which drift is tested."""
 _LEVEL = 0.01
-"""Chance that signals are said to have moved where they have not."""
+"""Significance level of a feature's drift."""
 
 
 class Estimates(NamedTuple):
@@ -56,7 +56,7 @@ class SoftSensor:
         return self.model.half_width
 
     def estimates(self, features: Floats) -> Estimates:
-        """State values of features ``[n, F]``; intervals hold nine values in ten."""
+        """Estimate values from features ``[n, F]``, with intervals of 90 % coverage."""
         values, width = self.model.predict(features), self.half_width
         return Estimates(values, values - width, values + width, _unlike(self.novelty, features))
 
@@ -83,7 +83,7 @@ def fit_novelty(features: Floats) -> Novelty | None:
 
 
 def movement(records: Floats, features: Floats) -> Shift | None:
-    """Movement of features ``[n, F]`` against records' ones; None: there are too few."""
+    """Test features ``[n, F]`` for drift against those of records; None: too few of either."""
     if min(len(records), len(features)) < _LEAST_HOURS:
         return None
     return drift.shift(records, features, _LEVEL, streams.rng(Stream.DRIFT))
@@ -134,14 +134,14 @@ class DeliveredSensor:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Shares of what is kept, by name."""
+        """Shares of the average by name."""
         if self.average is None:
             return {numbers.DELIVERED: 1.0}
         names = numbers.DELIVERED, numbers.CORRECTED, numbers.LOCAL
         return dict(zip(names, self.average.shares.tolist(), strict=True))
 
     def estimates(self, features: Floats, scores: Floats) -> Estimates:
-        """State values of standardised readings ``[n, R]`` and the delivered one's scores."""
+        """Estimate values from standardised readings ``[n, R]`` and delivered scores ``[n]``."""
         if self.average is not None:
             scores = self.average.predict(features, scores)
         ends = scores, scores - self.half_width, scores + self.half_width
@@ -166,7 +166,7 @@ class KnownHours(NamedTuple):
 
 
 def judge(scale: Scale, hours: KnownHours, records: Floats, half_width: float) -> DeliveredSensor:
-    """Judge a delivered soft sensor by a plant's values, and average it with what these say.
+    """Evaluate a delivered soft sensor on a plant's values, and average it with their models.
 
     Args:
         records: Standardised readings of the plant's records, ``[k, R]``.

@@ -1,6 +1,6 @@
-"""A page on a soft sensor: what was said of it, its errors, and its values beside a laboratory's.
+"""Report on a soft sensor: summary, errors, and estimates against laboratory values.
 
-It has values of the plant, and stays there.
+It contains values of the plant and stays there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from wg_common.charts import Axes, Drawing, Tick, environment
 from wg_common.language import Text
 
 _POINTS = 200
-"""Hours at most that a drawing has."""
+"""Largest number of windows in the drawing."""
 
 
 def page(
@@ -23,13 +23,13 @@ def page(
     judgements: Mapping[str, Judgement],
     hours: tuple[Floats, Estimates],
 ) -> str:
-    """The page as HTML, in the person's language.
+    """Render the report as HTML in the current language.
 
     Args:
         target: Column of the values.
-        lines: What was said of the soft sensor.
-        judgements: Quality on hours with a value, by name.
-        hours: Laboratory's values ``[n]``, NaN where there is none, and what is said of each hour.
+        lines: Summary as sentences.
+        judgements: Quality on windows with a value, by name.
+        hours: Laboratory values ``[n]``, NaN where there is none, and estimates.
     """
     speak = language.current()
     return (
@@ -48,7 +48,7 @@ def page(
 
 
 def _drawing(laboratory: Floats, estimates: Estimates) -> Drawing:
-    """Values against hours, with those of the laboratory behind them."""
+    """Draw estimates and laboratory values against time."""
     rows = np.flatnonzero(np.isfinite(laboratory))
     if not len(rows):
         rows = np.arange(len(laboratory))

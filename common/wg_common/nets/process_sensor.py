@@ -56,11 +56,11 @@ class ProcessSensor:
         return process.standardise(plain[None], self.records[None])[0].double().numpy()
 
     def scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Scores ``[n, Q]`` of standardised readings."""
+        """Compute scores ``[n, Q]`` from standardised readings."""
         return self.network(torch.from_numpy(features)).double().numpy()
 
     def network(self, features: Tensor) -> Tensor:
-        """Scores ``[n, Q]``, single, of standardised readings."""
+        """Compute scores ``[n, Q]`` in single precision from standardised readings."""
         x = features.float()
         for layer in _LAYERS:
             weight, bias = (self.tensors[f"{layer}.{name}"] for name in ("weight", "bias"))
