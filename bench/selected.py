@@ -24,6 +24,7 @@ from wg_common.modalities.registry import modality
 from wg_common.nets import family_network
 from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.encoder.trunk import Records
+from wg_common.weights_package import Candidate as PackedCandidate
 from wg_core.privacy.schema import CLIP_RADIUS
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_server.generator.weights.candidates import GeneratedCandidate
@@ -88,8 +89,15 @@ def offered(
         scaled=encoder.scaled_dimension,
         clip_radius=CLIP_RADIUS,
     )
+    architecture = modality(encoder.modality).head
     return [
-        operator_families.read(c.name, c.source, tensors_of(c), classes, layout, features)
+        operator_families.read(
+            PackedCandidate(name=c.name, source=c.source, architecture=architecture),
+            tensors_of(c),
+            classes,
+            layout,
+            features,
+        )
         for c in made
         if c.source in FAMILIES
     ]

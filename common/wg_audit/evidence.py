@@ -43,7 +43,7 @@ _OPTIONS = (
         "quorum",
         type=click.IntRange(min=1),
         metavar="N",
-        help="How many of the known witnesses must have cosigned.  [default: all]",
+        help="Number of known witnesses that must have cosigned.  [default: all]",
     ),
     click.option(
         "--post-quantum",

@@ -192,7 +192,7 @@ def add_option(command: click.Command, speaks: LanguageLoader) -> None:
         expose_value=False,
         is_eager=True,
         callback=choose,
-        help="Of what people read; default: client.yaml's, or the environment's.",
+        help="Language of what people read; default: client.yaml's, or the environment's.",
     )
     command.params.append(option)
 

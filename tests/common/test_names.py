@@ -70,7 +70,7 @@ CEILINGS = {
     "bare functions": 12,
     "headless docstrings": 0,
     "headless attributes": 0,
-    "wide functions": 40,
+    "wide functions": 34,
     "defaults that nobody passes": 12,
 }
 """Offences in the tree today. They may only fall: whoever mends some lowers the number."""

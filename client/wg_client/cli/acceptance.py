@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     metavar="SHARE",
     help="Largest share of defective records that may pass; 0.1 until you say otherwise.",
 )
-@click.option("--by", metavar="NAME", help="Who decides; it stays in the log.")
+@click.option("--by", metavar="NAME", help="Person who decides; it stays in the log.")
 @json_option
 def threshold(
     home: ClientHome, value: float | None, missed_share: float | None, by: str | None, as_json: bool

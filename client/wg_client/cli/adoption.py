@@ -24,10 +24,13 @@ APPLYING = template("no models yet: a package came and is being applied; try aga
 """Message for a home whose first package is being applied."""
 
 _by_option = click.option(
-    "--by", required=True, metavar="NAME", help="Who decides; a role will do. It stays in the log."
+    "--by",
+    required=True,
+    metavar="NAME",
+    help="Person who decides; a role will do. It stays in the log.",
 )
 _model_option = click.option(
-    "--model", "name", default="kept", show_default=True, help="Which of the package's models."
+    "--model", "name", default="kept", show_default=True, help="Model of the package."
 )
 
 

@@ -57,11 +57,12 @@ delta_option = click.option(
 by_option = click.option(
     "--by",
     metavar="NAME",
-    help="Who approves, where privacy.approve is 'human'; a role will do. It goes on the ledger.",
+    help="Person who approves, where privacy.approve is 'human'; a role will do. It goes on the"
+    " ledger.",
 )
 package_option = click.option("--package", help="Package id; default: the one in use.")
 model_option = click.option(
-    "--model", "name", help="Which model; default: the one in use, or the package's kept one."
+    "--model", "name", help="Model; default: the one in use, or the package's kept one."
 )
 OF = {CLASSES: text("classes"), MACHINE: text("machine"), GRADIENTS: text("private head")}
 """Names of the kinds of releases, for people."""
@@ -147,8 +148,8 @@ data_sheet_option = click.option(
     "--data-sheet",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="What the bearing, gearbox or motor is, as YAML (docs/plant-guide.md). It is public, and"
-    " costs no privacy.",
+    help="Data sheet of the bearing, gearbox or motor, as YAML (docs/plant-guide.md). It is public,"
+    " and costs no privacy.",
 )
 
 

@@ -16,7 +16,7 @@ _OPTIONS = (
         type=click.Choice([str(bits) for bits in BITS]),
         default="16",
         show_default=True,
-        help="How many of a grey pixel's 16 bits the camera fills.",
+        help="Number of a grey pixel's 16 bits that the camera fills.",
     ),
     click.option(
         "--encoding",

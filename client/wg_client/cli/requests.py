@@ -37,7 +37,7 @@ _STATES = {
     "--by",
     "name",
     metavar="NAME",
-    help="Who decides; a role will do. It stays on the ledger, and auditors read it.",
+    help="Person who decides; a role will do. It stays on the ledger, and auditors read it.",
 )
 @json_option
 def requests(

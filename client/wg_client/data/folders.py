@@ -88,7 +88,7 @@ class FoundFiles:
 
     paths: list[Path] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
-    units: list[str] = field(default_factory=list)
+    units: list[str] | None = None
     problems: list[Problem] = field(default_factory=list)
     strays: list[Problem] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
@@ -146,7 +146,7 @@ def survey_folder(
             for inner in files_below(entry):
                 _sort_in(path, inner, label, sorted_files)
     _set_tables_aside(path, sorted_files, modality)
-    return finish(path, sorted_files, domain, modality, reading, with_units=False)
+    return finish(path, sorted_files, domain, modality, reading)
 
 
 def finish(
@@ -155,8 +155,6 @@ def finish(
     domain: Sequence[str],
     modality: str | None,
     reading: ReadingConfig,
-    *,
-    with_units: bool,
 ) -> Survey:
     """Return the survey of the files that were found below ``root``.
 
@@ -175,7 +173,7 @@ def finish(
         labels=np.asarray(sorted_files.labels, dtype=np.int64),
         label_names=tuple(domain),
         names=tuple(str(entry.relative_to(root)) for entry in sorted_files.paths),
-        units=tuple(sorted_files.units) if with_units else None,
+        units=None if sorted_files.units is None else tuple(sorted_files.units),
     )
     kinds = [modality_name(path) for path in sorted_files.paths]
     matching = [row for row, kind in enumerate(kinds) if kind == data.modality]

@@ -43,7 +43,7 @@ def survey_table(
     Raises:
         DataError: The table as a whole cannot be read.
     """
-    sorted_files = FoundFiles()
+    sorted_files = FoundFiles(units=None if unit_column is None else [])
     rows = _read(path / dataset.RECORDS_CSV, unit_column, reading, sorted_files)
     if labels is None:
         labels = sorted(
@@ -65,8 +65,9 @@ def survey_table(
             continue
         sorted_files.paths.append(path / row.file)
         sorted_files.labels.append(index.get(row.label, UNLABELLED))
-        sorted_files.units.append(row.unit)
-    return finish(path, sorted_files, labels, modality, reading, with_units=unit_column is not None)
+        if sorted_files.units is not None:
+            sorted_files.units.append(row.unit)
+    return finish(path, sorted_files, labels, modality, reading)
 
 
 def explain_no_table(table: Path, unit_column: str | None, reading: ReadingConfig) -> str:

@@ -135,13 +135,13 @@ class LearnerTrials:
             labels: Labels of the records, ``[n]``.
             unseen_mass: Expected share of future records of classes without records.
         """
-        self._mass, self._judged = unseen_mass, len(folds.rows)
+        self._base, self._mass, self._judged = base, unseen_mass, len(folds.rows)
         x, y = features[folds.rows], labels[folds.rows]
         self._classes = len(base(x, y).bias)
         self._unseen = np.setdiff1d(np.arange(self._classes), labels)
         small = len(y) <= _SMALL
         self._tried = [
-            _bias_asked(base, x, y, learners, list(splits), self._unseen)
+            self._bias_asked(x, y, learners, list(splits))
             for splits in _splits(y, folds, *((_CLASSES, folds.count) if small else (_FEW, 1)))
         ]
 
@@ -172,6 +172,39 @@ class LearnerTrials:
             ]
         )
 
+    def _bias_asked(
+        self,
+        features: Floats,
+        labels: Ints,
+        learners: Sequence[Learner],
+        splits: Sequence[tuple[int, Mask, Mask]],
+    ) -> list[_Asked]:
+        """Fit and evaluate each learner with one class left out."""
+        by_learner: list[list[tuple[NDArray[np.generic], ...]]] = [[] for _ in learners]
+        for label, train, test in splits:
+            if not train.any() or not test.any():
+                continue
+            offset = self._base(features[train], labels[train]).logits(features)
+            parts, rows = fit_parts(learners, features[train], labels[train], offset[train])
+            y, record = labels[test], np.flatnonzero(test)
+            members, absent_classes = y == label, np.append(self._unseen, label)
+            for learner, part, chunks in zip(learners, parts, by_learner, strict=True):
+                logits = learner.unseen_scale * offset[test]
+                logits[:, rows] = learner.scale * offset[test][:, rows] + part.logits(
+                    features[test]
+                )
+                true = logits[np.arange(len(y)), y]
+                marks = logits[:, absent_classes]
+                seen_mass = logsumexp(logits[:, rows], axis=1)
+                margin = true - logits[:, rows].max(axis=1)
+                best = true >= marks.max(axis=1)
+                chunks.append(
+                    (record, members, true, seen_mass, logsumexp(marks, axis=1), margin, best)
+                )
+        return [
+            _Asked(*(np.concatenate(c) for c in zip(*chunks, strict=True))) for chunks in by_learner
+        ]
+
     def _best(self, losses: Floats) -> tuple[Floats, Floats]:
         mean = losses.mean(axis=0)
         return _BIASES[mean.argmin(axis=1)], mean.min(axis=1)
@@ -190,36 +223,3 @@ def _splits(
         yield (
             (int(label), ~out & ~members, (out | members) if count == 1 else out) for out in in_fold
         )
-
-
-def _bias_asked(
-    base: BaseHead,
-    features: Floats,
-    labels: Ints,
-    learners: Sequence[Learner],
-    splits: Sequence[tuple[int, Mask, Mask]],
-    unseen: Ints,
-) -> list[_Asked]:
-    """Fit and evaluate each learner with one class left out."""
-    by_learner: list[list[tuple[NDArray[np.generic], ...]]] = [[] for _ in learners]
-    for label, train, test in splits:
-        if not train.any() or not test.any():
-            continue
-        offset = base(features[train], labels[train]).logits(features)
-        parts, rows = fit_parts(learners, features[train], labels[train], offset[train])
-        y, record = labels[test], np.flatnonzero(test)
-        members, absent_classes = y == label, np.append(unseen, label)
-        for learner, part, chunks in zip(learners, parts, by_learner, strict=True):
-            logits = learner.unseen_scale * offset[test]
-            logits[:, rows] = learner.scale * offset[test][:, rows] + part.logits(features[test])
-            true = logits[np.arange(len(y)), y]
-            marks = logits[:, absent_classes]
-            seen_mass = logsumexp(logits[:, rows], axis=1)
-            margin = true - logits[:, rows].max(axis=1)
-            best = true >= marks.max(axis=1)
-            chunks.append(
-                (record, members, true, seen_mass, logsumexp(marks, axis=1), margin, best)
-            )
-    return [
-        _Asked(*(np.concatenate(c) for c in zip(*chunks, strict=True))) for chunks in by_learner
-    ]

@@ -25,6 +25,7 @@ from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.inference.hostile_tensors import split_prefix
 from wg_common.inference.likeness import Likeness
 from wg_common.nets import family_network
+from wg_common.weights_package import Candidate as PackedCandidate
 from wg_core.errors import DecodeError
 
 CLASSES_LIMIT = 4096
@@ -91,7 +92,7 @@ class OfferedFamily:
 
 
 def read(
-    name: str, source: str, tensors: Tensors, classes: int, layout: Layout, features: Features
+    candidate: PackedCandidate, tensors: Tensors, classes: int, layout: Layout, features: Features
 ) -> OfferedFamily:
     """Read a family from a package's tensors.
 
@@ -104,13 +105,13 @@ def read(
         DecodeError: The tensors are not those of a family with so many classes.
     """
     rows = len(np.atleast_1d(tensors["bias"])) if "bias" in tensors else 0
-    if not classes <= rows <= (classes if source == SAME_FAMILY else CLASSES_LIMIT):
+    if not classes <= rows <= (classes if candidate.source == SAME_FAMILY else CLASSES_LIMIT):
         raise DecodeError(f"family of {rows} classes, expected {classes}")
     head, network = split_prefix(tensors, family_network.PREFIX)
     head, of_likeness = split_prefix(head, likeness.PREFIX)
     return OfferedFamily(
-        name=name,
-        source=source,
+        name=candidate.name,
+        source=candidate.source,
         head=family_head.from_tensors(head, rows, layout),
         likeness=likeness.from_tensors(of_likeness, features.dimension),
         network=network,

@@ -124,7 +124,7 @@ class _Reading:
             self._posterior = posteriors.from_tensors(tensors, classes, columns)
         elif source in catalogue.FAMILIES:
             arguments = classes, _layout(plant), plant.features
-            self._families.append(operator_families.read(name, source, tensors, *arguments))
+            self._families.append(operator_families.read(candidate, tensors, *arguments))
         else:
             tensor_set.check_tensors(candidate.architecture, tensors, classes, columns)
             encoder = self._records.public

@@ -112,24 +112,32 @@ UNKNOWN = Gain(
 """Gain without any labelled record."""
 
 
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """Differences of a model from local-only, or from another one, on each evaluated record.
+
+    Attributes:
+        losses: Log loss of the other minus the model's, nats, ``[m]``.
+        right: Right answers of the model minus the other's, ``[m]``.
+        groups: Index of each record's privacy unit, ``[m]``.
+    """
+
+    losses: Floats
+    right: Floats
+    groups: Ints
+
+
 def estimated_gain(
-    losses: Floats,
-    right: Floats,
-    groups: Ints,
-    folds: int,
-    unseen: Unseen,
-    leave_class_out: LeaveClassOut,
+    differences: Differences, folds: int, unseen: Unseen, leave_class_out: LeaveClassOut
 ) -> Gain:
-    """Estimate a gain by the module's formula.
+    """Estimate a gain; the module says how.
 
     Args:
-        losses: Log loss of local-only minus the model's on each evaluated record, nats, ``[m]``.
-        right: Correct predictions of the model minus local-only's, per record, ``[m]``.
-        groups: Index of each record's privacy unit, ``[m]``.
         folds: Number of folds k of cross-validation.
         unseen: Classes without records.
-        leave_class_out: Evaluation of the model on classes left out.
+        leave_class_out: Figures of the model on classes left out.
     """
+    losses, right, groups = differences.losses, differences.right, differences.groups
     overlap = math.sqrt(1 + folds / (folds - 1))
     loss, se = float(losses.mean()), overlap * standard_error(losses, groups)
     gain, sd = float(right.mean()), overlap * standard_error(right, groups)

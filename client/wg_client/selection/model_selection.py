@@ -195,9 +195,11 @@ def _gain(
     model: Model, out_of_fold: OutOfFold, local: OutOfFold, records: LabelledRecords, groups: Ints
 ) -> Gain:
     return gain.estimated_gain(
-        _local_loss(local.logits, local.labels, records) - out_of_fold.losses.mean(axis=0),
-        out_of_fold.right - local.right,
-        groups,
+        gain.Differences(
+            _local_loss(local.logits, local.labels, records) - out_of_fold.losses.mean(axis=0),
+            out_of_fold.right - local.right,
+            groups,
+        ),
         records.folds.count,
         Unseen(mass=records.unseen_mass, classes=records.classes - len(np.unique(records.labels))),
         model.fitted.leave_class_out,
@@ -325,9 +327,11 @@ class _Contest:
         gains = {LOCAL: over_local.opposite()}
         for name in predictions.keys() - {LOCAL, self._delivered}:
             gains[name] = gain.estimated_gain(
-                for_machine.losses.mean(axis=0) - predictions[name].losses.mean(axis=0),
-                predictions[name].right - for_machine.right,
-                groups,
+                gain.Differences(
+                    for_machine.losses.mean(axis=0) - predictions[name].losses.mean(axis=0),
+                    predictions[name].right - for_machine.right,
+                    groups,
+                ),
                 self._records.folds.count,
                 Unseen(),
                 LeaveClassOut(),

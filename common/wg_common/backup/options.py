@@ -31,7 +31,7 @@ def seal_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "recipients",
         multiple=True,
         metavar="AGE1…",
-        help="Who can open it: an age recipient, from 'age-keygen'. Repeat it for several.",
+        help="Reader of the backup: an age recipient, from 'age-keygen'. Repeat it for several.",
     )
     @_passphrase
     @functools.wraps(command)

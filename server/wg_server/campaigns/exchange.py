@@ -20,7 +20,7 @@ from wg_server.campaigns.isolation import isolate
 from wg_server.campaigns.phases import Phase
 from wg_server.fleet.adapter import LOST, FleetRun, FleetState, Reply
 from wg_server.store.campaigns import Campaign, Task
-from wg_server.store.queue import CampaignQueue
+from wg_server.store.queue import CampaignQueue, Traffic
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
 
@@ -204,7 +204,10 @@ class MessageExchange:
         self._flights[message_id] = _Flight(ask.key, size, send_time, send_time + seconds)
         log.info("campaign %s: %s sent to %s", ask.campaign.id, phase.kind, task.site)
         self._queue.update(
-            ask.campaign.id, task.site, messages=1, bytes_sent=len(envelope.payload), asked=asked_at
+            ask.campaign.id,
+            task.site,
+            traffic=Traffic(messages=1, bytes_sent=len(envelope.payload)),
+            asked=asked_at,
         )
         return size
 

@@ -49,7 +49,8 @@ def campaign() -> None:
     type=click.Choice(KINDS),
     default=CLASSES,
     show_default=True,
-    help="What is asked: of the classes, or of the machine that a site's data sheet states.",
+    help="Statistics to ask for: of the classes, or of the machine that a site's data sheet"
+    " states.",
 )
 @click.option(
     "--unshared",
@@ -59,10 +60,12 @@ def campaign() -> None:
 )
 @click.option("--purpose", default="weights", show_default=True, help="Goes on the ledgers.")
 @click.option(
-    "--collect-for", type=Duration(), help="How long a site may take to answer, once it is asked."
+    "--collect-for", type=Duration(), help="Time that a site has to answer, once it is asked."
 )
 @click.option(
-    "--deliver-for", type=Duration(), help="How long it may take to fetch, once that is offered."
+    "--deliver-for",
+    type=Duration(),
+    help="Time that a site has to fetch its package, once it is offered.",
 )
 @click.option(
     "--min-sites",
@@ -74,7 +77,7 @@ def campaign() -> None:
     type=Duration(),
     default="10m",
     show_default=True,
-    help="How long to wait for the other sites after that.",
+    help="Time to wait for the other sites after that.",
 )
 @click.option("--wait", is_flag=True, help="Return when it has ended.")
 @cli.json_option

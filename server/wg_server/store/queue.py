@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -72,6 +72,17 @@ class NewCampaign:
 _COLUMNS = tuple(
     {each.name for each in fields(NewCampaign)} - {"sites", "min_sites", "id", "left_out"}
 )
+
+
+class Traffic(NamedTuple):
+    """Messages to a site, and payload bytes from it and to it."""
+
+    messages: int = 0
+    bytes_received: int = 0
+    bytes_sent: int = 0
+
+
+NO_TRAFFIC = Traffic()
 
 
 class CampaignQueue:
@@ -370,9 +381,7 @@ class CampaignQueue:
         *,
         was: str = "",
         release: StoredRelease | None = None,
-        messages: int = 0,
-        bytes_received: int = 0,
-        bytes_sent: int = 0,
+        traffic: Traffic = NO_TRAFFIC,
         **values: Any,
     ) -> None:
         """Change an open task, and store its release, if given, in the same transaction.
@@ -382,9 +391,7 @@ class CampaignQueue:
         Args:
             was: Required current state of the task; empty: any open state.
             release: Verified release that answered the query.
-            messages: Number to add to both message counts.
-            bytes_received: Number to add to the count.
-            bytes_sent: Number to add to the count.
+            traffic: Numbers to add to the task's counts.
             values: Further columns to set.
         """
         table = schema.task
@@ -398,7 +405,7 @@ class CampaignQueue:
         if state is not None:
             values["state"] = state
         states = (was,) if was else OPEN_TASKS
-        values.setdefault("tries", table.c.tries + messages)
+        values.setdefault("tries", table.c.tries + traffic.messages)
         with self._engine.begin() as connection:
             if release is not None:
                 put_release(connection, release)
@@ -408,9 +415,9 @@ class CampaignQueue:
                     table.c.campaign == campaign_id, table.c.site == site, table.c.state.in_(states)
                 )
                 .values(
-                    messages=table.c.messages + messages,
-                    bytes_received=table.c.bytes_received + bytes_received,
-                    bytes_sent=table.c.bytes_sent + bytes_sent,
+                    messages=table.c.messages + traffic.messages,
+                    bytes_received=table.c.bytes_received + traffic.bytes_received,
+                    bytes_sent=table.c.bytes_sent + traffic.bytes_sent,
                     updated=time.time(),
                     **values,
                 )

@@ -12,14 +12,14 @@ from wg_client.fitting.leave_class_out import LeaveClassOut
 from wg_client.fitting.linear_head import Floats
 from wg_client.fitting.replacement import standard_error
 from wg_client.methods.base import LabelledRecords
-from wg_client.selection.gain import BETWEEN, Gain, Unseen, accuracy, estimated_gain
+from wg_client.selection.gain import BETWEEN, Differences, Gain, Unseen, accuracy, estimated_gain
 
 NOTHING = LeaveClassOut()
 
 
 def _gain(losses: Floats, right: Floats | None = None) -> Gain:
     right = np.full(len(losses), 0.01) if right is None else right
-    return estimated_gain(losses, right, np.arange(len(losses)), 5, Unseen(), NOTHING)
+    return estimated_gain(Differences(losses, right, np.arange(len(losses))), 5, Unseen(), NOTHING)
 
 
 def test_the_gain_is_the_formula_of_the_module() -> None:
@@ -27,7 +27,7 @@ def test_the_gain_is_the_formula_of_the_module() -> None:
     without = LeaveClassOut(losses=np.array([0.4, 0.6]), recalls=np.array([0.9, 0.7]))
     mass, classes = 0.25, 2
     found = estimated_gain(
-        losses, right, np.arange(4), 5, Unseen(mass=mass, classes=classes), without
+        Differences(losses, right, np.arange(4)), 5, Unseen(mass=mass, classes=classes), without
     )
     told = np.array([np.log(classes / mass) - 0.4, np.log(classes / mass) - 0.6, 0.0])
     seen = losses.mean() + np.log(1 / (1 - mass))
@@ -85,16 +85,18 @@ def test_each_unseen_class_counts_as_an_average_one() -> None:
 def _with_unseen(loss: float) -> Gain:
     without = LeaveClassOut(losses=np.full(4, loss), recalls=np.full(4, np.exp(-loss)))
     return estimated_gain(
-        np.zeros(40), np.zeros(40), np.arange(40), 5, Unseen(mass=0.2, classes=2), without
+        Differences(np.zeros(40), np.zeros(40), np.arange(40)),
+        5,
+        Unseen(mass=0.2, classes=2),
+        without,
     )
 
 
 def test_who_knows_classes_without_is_kept_and_who_says_even_odds_among_all_is_not() -> None:
     assert _with_unseen(0.2).is_shown(1.0)
     even = estimated_gain(
-        np.full(40, np.log(8) - np.log(10)),  # even odds over ten classes, local-only over eight
-        np.zeros(40),
-        np.arange(40),
+        # even odds over ten classes, local-only over eight
+        Differences(np.full(40, np.log(8) - np.log(10)), np.zeros(40), np.arange(40)),
         5,
         Unseen(mass=0.2, classes=2),
         LeaveClassOut(losses=np.full(8, np.log(10)), recalls=np.full(8, 0.1)),

@@ -14,6 +14,7 @@ from wg_server.campaigns import exchange, packer, schedule, worker
 from wg_server.site.home import ServerHome
 from wg_server.store import schema
 from wg_server.store.campaigns import Campaign
+from wg_server.store.queue import Traffic
 from wg_server.store.sites import Store
 
 SERVED = ("delivered", "")
@@ -201,7 +202,7 @@ def test_nobody_is_asked_while_a_campaign_is_paused_and_no_time_runs(stage: Stag
     campaign = stage.start(["plant-a"])
     begun = stage.queue.active(current_time=1000.0)
     assert begun == [campaign.id]
-    stage.queue.update(campaign.id, "plant-a", messages=1, asked=1010.0)
+    stage.queue.update(campaign.id, "plant-a", traffic=Traffic(messages=1), asked=1010.0)
     assert stage.queue.pause(campaign.id, current_time=1020.0).state == "paused"
     stage.queue.pause(campaign.id, current_time=1025.0)  # twice is once
     with stage.working():

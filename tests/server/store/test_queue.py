@@ -9,7 +9,7 @@ from tests.server.rows import add_sites, release_of
 from wg_core.errors import ConfigError
 from wg_server.store import schema
 from wg_server.store.campaigns import Campaign
-from wg_server.store.queue import CampaignQueue, NewCampaign
+from wg_server.store.queue import CampaignQueue, NewCampaign, Traffic
 from wg_server.store.sites import Store
 
 
@@ -170,8 +170,10 @@ def test_totals_are_counted_over_all_campaigns(queue: CampaignQueue) -> None:
     first = add(queue)
     queue.active()
     add(queue)
-    queue.update(first.id, "a", messages=2, bytes_sent=5, bytes_received=7, state="refused")
-    queue.update(first.id, "b", messages=1, bytes_sent=1)
+    queue.update(
+        first.id, "a", traffic=Traffic(messages=2, bytes_sent=5, bytes_received=7), state="refused"
+    )
+    queue.update(first.id, "b", traffic=Traffic(messages=1, bytes_sent=1))
     found = queue.totals()
     assert found.campaigns == {"running": 1, "queued": 1}
     assert found.tasks == {"refused": 1, "waiting": 3}

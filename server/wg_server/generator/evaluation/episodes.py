@@ -94,9 +94,8 @@ class Plants:
         class_choice = _choose_classes(len(target.labels), rng)
         labels = tuple(target.labels[c] for c in class_choice)
         support, query = _split(target, class_choice, rng)
-        labelled, release = self._target_records(
-            target, class_choice, support, labels, rng, scenario
-        )
+        features, answers = _target_records(target, class_choice, support, rng, scenario)
+        release = self._make(features, answers, labels, rng, scenario.epsilon)
         other_releases = []
         count = int(rng.integers(0, SAME_FAMILY + 1))
         for index in order[1 : 1 + count]:
@@ -106,7 +105,7 @@ class Plants:
             other_releases.append(self._out_of_family(family, labels, rng, scenario))
         rows = query[rng.permutation(len(query))[:QUERIES]]
         return Episode(
-            own=labelled,
+            own=(features.astype(np.float64), answers),
             queries=target.features[rows],
             answers=np.searchsorted(class_choice, target.y[rows]),
             release=release,
@@ -114,27 +113,6 @@ class Plants:
             labels=labels,
             family=family,
         )
-
-    def _target_records(
-        self,
-        target: ZooTask,
-        indices: NDArray[np.int64],
-        support: NDArray[np.int64],
-        labels: tuple[str, ...],
-        rng: np.random.Generator,
-        scenario: Scenario,
-    ) -> tuple[tuple[NDArray[np.float64], NDArray[np.int64]], NoisyStatistics]:
-        """Return the plant's records with labels, and its release."""
-        blind = rng.random() < scenario.unlabelled
-        classes = indices
-        if not blind and len(indices) > 2 and rng.random() < scenario.missing:
-            classes = _drop_some(indices, rng)
-        rows = support[np.isin(target.y[support], classes)]
-        rows = _subset(target.y, rows, scenario.shots, rng)
-        y = np.full(len(rows), -1) if blind else np.searchsorted(indices, target.y[rows])
-        features = target.features[rows]
-        release = self._make(features, y, labels, rng, scenario.epsilon)
-        return (features.astype(np.float64), y), release
 
     def _release(
         self,
@@ -226,3 +204,21 @@ def _subset(
         count = max(1, round(shots * rng.uniform(0.5, 1.5)))
         drawn_rows.append(rng.choice(mine, count, replace=count > len(mine)))
     return np.concatenate(drawn_rows)
+
+
+def _target_records(
+    target: ZooTask,
+    indices: NDArray[np.int64],
+    support: NDArray[np.int64],
+    rng: np.random.Generator,
+    scenario: Scenario,
+) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
+    """Draw the plant's records with their labels; -1: no label."""
+    blind = rng.random() < scenario.unlabelled
+    classes = indices
+    if not blind and len(indices) > 2 and rng.random() < scenario.missing:
+        classes = _drop_some(indices, rng)
+    rows = support[np.isin(target.y[support], classes)]
+    rows = _subset(target.y, rows, scenario.shots, rng)
+    y = np.full(len(rows), -1) if blind else np.searchsorted(indices, target.y[rows])
+    return target.features[rows], y

@@ -50,9 +50,11 @@ def compare() -> Compare:
         if labelled:
             one, two = challenger.fitted, other.fitted
             estimate = gain.estimated_gain(
-                two.losses.mean(axis=0) - one.losses.mean(axis=0),
-                one.right - two.right,
-                np.arange(len(own)),
+                gain.Differences(
+                    two.losses.mean(axis=0) - one.losses.mean(axis=0),
+                    one.right - two.right,
+                    np.arange(len(own)),
+                ),
                 5,
                 gain.Unseen(),
                 one.leave_class_out,
