@@ -212,7 +212,7 @@ def told(
         features: Local ones of the plant's records, ``[n, D]``; unlike these, a record is new.
     """
     gone = np.array([name in outcome.unseen(labels) for name in labels])
-    named = defects.figures(outcome, labels, labels[:1]).named
+    named = defects.figures(outcome, labels, labels[:1]).correct
     x, y = test
     kept, local = outcome.models[outcome.kept], outcome.models[LOCAL]
     logits = kept.head.logits(x)

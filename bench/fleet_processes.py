@@ -123,7 +123,7 @@ def be_server(home: ServerHome, beside: int = 0) -> None:
     logs.set_format(logs.JSON)
     stop = threading.Event()
     with signals(stop):
-        serve(home, stop=stop, make_package=make_base, beside=beside)
+        serve(home, stop=stop, make_package=make_base, beside_port=beside)
 
 
 def make_base(

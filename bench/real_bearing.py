@@ -60,7 +60,7 @@ def trials(path: Path, reading_map: ReadingMap, seed: int) -> Iterator[Trial]:
             labelled = [order[conditions[order] == label][:LABELLED] for label in range(4)]
             yield Trial(
                 figures=bearing.figures(sheet(speed)),
-                hidden=torch.zeros(1, 0),
+                hidden_figures=torch.zeros(1, 0),
                 templates=templates,
                 judged_inputs=inputs[held][None],
                 labels=data["y_type"][held],

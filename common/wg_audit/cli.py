@@ -46,7 +46,7 @@ def group() -> None:
     "and ISO/IEC 27559 (clauses 6 to 9) line by line, or says not evidenced.",
 )
 @json_option
-def verify(path: Path, report: Path | None, as_json: bool, **brought: Any) -> int:
+def verify(path: Path, report: Path | None, as_json: bool, **evidence_options: Any) -> int:
     """Verify PATH: a ledger export (.wgl), or a client's home folder.
 
     A log proves nothing by its own word alone: bring the keys, and a checkpoint or the server's
@@ -54,7 +54,7 @@ def verify(path: Path, report: Path | None, as_json: bool, **brought: Any) -> in
 
     Exit codes: 0 verified; 8 partly verified; 9 holds by itself; 5 not verified; 3 cannot be read.
     """
-    finding = evidence.verify(path, **brought)
+    finding = evidence.verify(path, **evidence_options)
     document = finding.to_json()
     if report is not None:
         document |= {"dossier": _write_report(path, finding, report)}

@@ -74,7 +74,11 @@ def node(home: ClientHome, once: bool, fatal: str, stop: threading.Event) -> Non
         return manifest
 
     run_node(
-        home, Handlers(answer_query=answer, apply_package=apply), once=once, stop=stop, options=FAST
+        home,
+        Handlers(answer_query=answer, apply_package=apply),
+        one_package=once,
+        stop=stop,
+        options=FAST,
     )
 
 

@@ -222,7 +222,7 @@ class Plant:
 
         def run() -> None:
             try:
-                run_node(self.home, handlers, once=once, stop=stop, options=FAST)
+                run_node(self.home, handlers, one_package=once, stop=stop, options=FAST)
             except Died:
                 pass
             except RolledBack as error:

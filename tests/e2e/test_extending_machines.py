@@ -74,7 +74,7 @@ from wg_common.machines.base import WINDOW
 @dataclass
 class Machines:
     figures: torch.Tensor
-    hidden: torch.Tensor
+    hidden_figures: torch.Tensor
 
     def __len__(self):
         return len(self.figures)
@@ -97,7 +97,7 @@ class SirenSimulator:
         turn = torch.rand(len(machines), 2, count, 1, generator=self.generator)
         wave = (2 * torch.pi * (rate[..., None, None] * torch.arange(WINDOW) / WINDOW + turn)).sin()
         noise = torch.randn(wave.shape, generator=self.generator)
-        return noise * (1 + (machines.hidden / 5 + 0.5)[..., None, None] * wave)
+        return noise * (1 + (machines.hidden_figures / 5 + 0.5)[..., None, None] * wave)
 """
 
 

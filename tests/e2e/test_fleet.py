@@ -136,7 +136,7 @@ def test_once_reports_why_a_package_was_not_applied(server: ServerHome, plant: P
             run_node(
                 plant.home,
                 Handlers(answer_query=plant.answer, apply_package=plant.apply),
-                once=True,
+                one_package=True,
             )
         except WgError as error:
             failures.append(error)

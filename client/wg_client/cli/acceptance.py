@@ -49,10 +49,10 @@ def threshold(
         if by is None:
             raise UsageError("--by: say who decides; a role will do")
         adoption.set_threshold(home, value, missed_share=missed_share, by=by)
-    judged = acceptance(home, plants.open_plant(home), manifest)
+    figures = acceptance(home, plants.open_plant(home), manifest)
     in_force = adoption.read(home).latest.threshold
     passing = Judge.of_model(home, manifest, name).passing
-    curve = judged.scores[name].curve(points=11) if judged.scores else []
+    curve = figures.scores[name].curve(points=11) if figures.scores else []
     lines: list[str] = [text("threshold: {value:g}", value=in_force)]
     lines += [passing.sentence] if passing.missed_share else []
     for judgement in curve:
@@ -64,7 +64,7 @@ def threshold(
                 rejects=errors_text(judgement.false_rejects),
             )
         )
-    judgement_now = judged.of(name)
+    judgement_now = figures.of(name)
     lines += [NO_SET] if judgement_now is None else missing_lines(judgement_now)
     document = {
         "package": manifest.package_id,
@@ -95,14 +95,14 @@ def errors_text(errors: Errors | None) -> Text:
     )
 
 
-def judgement_lines(judged: Acceptance) -> Iterator[str]:
+def judgement_lines(figures: Acceptance) -> Iterator[str]:
     """Yield a line for every model on the acceptance set, at its threshold."""
-    kept_scores = judged.of(judged.kept)
+    kept_scores = figures.of(figures.kept)
     if kept_scores is None:
         yield NO_SET
         return
     yield text("on the acceptance set, with 95 % bounds:")
-    for name, judgement in judged.judgements.items():
+    for name, judgement in figures.judgements.items():
         yield text(
             "  {model:24} threshold {value:g}: false accepts {accepts}; false rejects {rejects};"
             " other label {wrong}",

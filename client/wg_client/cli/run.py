@@ -15,17 +15,19 @@ NODE = "wg_core.fleet"
 
 @click.command()
 @home_option
-@click.option("--once", is_flag=True, help="End after one weights package was applied.")
+@click.option(
+    "--once", "one_package", is_flag=True, help="End after one weights package was applied."
+)
 @click.option(
     "--json", "as_json", is_flag=True, help="With --once: print what was applied as one document."
 )
 @cli.log_option
-def run(home: ClientHome, once: bool, as_json: bool, log_format: str) -> None:
+def run(home: ClientHome, one_package: bool, as_json: bool, log_format: str) -> None:
     """Connect to the server and answer it, within the policy, until stopped.
 
     Logs go to standard error; --log-format json makes each line one object.
     """
-    if as_json and not once:
+    if as_json and not one_package:
         raise UsageError("--json: with --once alone; a node that goes on has --log-format json")
     import wg_core.fleet.node  # noqa: F401 - what is not installed is said here, in words
     from wg_core.release import readiness
@@ -34,7 +36,7 @@ def run(home: ClientHome, once: bool, as_json: bool, log_format: str) -> None:
     _ = config.load(home).server  # raises with a remedy if there is no server
     readiness.ready_snapshot(home)
     words = ["--home", str(home.root), "--log-format", log_format]
-    words += ["--once"] * once + ["--json"] * as_json
+    words += ["--once"] * one_package + ["--json"] * as_json
     os.environ[language.VARIABLES[0]] = language.current().code
     sys.stdout.flush()
     sys.stderr.flush()

@@ -78,41 +78,43 @@ class _Asked:
 
     Attributes:
         record: Index among the evaluated records, ``[r]``.
-        own: Mask of the records of the class left out.
+        members: Mask of the records of the class left out.
         true: Logit of the record's class.
-        seen: Log-sum-exp of the logits of classes with records.
-        unseen: Log-sum-exp of the logits of classes without records, including the class left out.
+        seen_mass: Log-sum-exp of the logits of classes with records.
+        absent_mass: Log-sum-exp of the logits of classes without records, with the class left out.
         margin: Logit of the record's class minus the largest logit of classes with records.
-        first: Mask of records whose class has the largest logit of classes without records.
+        is_largest: Mask of records whose class has the largest logit of classes without records.
     """
 
     record: Ints
-    own: Mask
+    members: Mask
     true: Floats
-    seen: Floats
-    unseen: Floats
+    seen_mass: Floats
+    absent_mass: Floats
     margin: Floats
-    first: Mask
+    is_largest: Mask
 
     def losses(self, in_training: Mask, unseen_mass: float, classes: int) -> Floats:
         """Return the mean log loss of the mixture at each bias, ``[len(_BIASES)]``."""
         total = np.zeros(len(_BIASES))
         for of_held_out, share in ((True, unseen_mass), (False, 1 - unseen_mass)):
-            rows = in_training[self.record] & (self.own == of_held_out)
+            rows = in_training[self.record] & (self.members == of_held_out)
             if rows.any():
                 total += share * self._of(rows, of_held_out, classes).mean(axis=0)
         return total
 
     def own_loss(self, bias: float, classes: int) -> float:
         """Return the mean log loss on the class left out."""
-        return float(self._of(self.own, True, classes, np.array([bias])).mean())
+        return float(self._of(self.members, True, classes, np.array([bias])).mean())
 
     def recall(self, bias: float) -> float:
         """Return the recall of the class left out."""
-        return float(np.mean(self.first[self.own] & (self.margin[self.own] + bias > 0)))
+        return float(
+            np.mean(self.is_largest[self.members] & (self.margin[self.members] + bias > 0))
+        )
 
     def _of(self, rows: Mask, of_held_out: bool, classes: int, biases: Floats = _BIASES) -> Floats:
-        total = np.logaddexp(self.seen[rows, None], self.unseen[rows, None] + biases)
+        total = np.logaddexp(self.seen_mass[rows, None], self.absent_mass[rows, None] + biases)
         return robust_loss(np.exp(self.true[rows, None] + of_held_out * biases - total), classes)
 
 

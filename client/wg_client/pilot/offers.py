@@ -121,7 +121,7 @@ def try_offer(
         records, package = read_package(plant, manifest, tensors)
         outcome = select_model(records, package, plant.acceptance, data.label_names)
         pays = outcome.accepted
-        share = defects.figures(outcome, data.label_names, ()).named
+        share = defects.figures(outcome, data.label_names, ()).correct
     return Trial(
         server=offer.server,
         kinds=len(usable),

@@ -131,7 +131,7 @@ def verify(plant: Recipient, data: bytes) -> tuple[WeightsManifest, Mapping[str,
     package, tensors = weights_file.decode(data, key)
     short = package.package_id[:16]
     check_recipient(plant, package)
-    if any(one.architecture == catalogue.PROCESS_SENSOR for one in package.candidates):
+    if any(packed.architecture == catalogue.PROCESS_SENSOR for packed in package.candidates):
         raise UsageError(
             text(
                 "package {package}: holds a soft sensor, which tells no classes; use it by"

@@ -45,15 +45,15 @@ class Figures:
 
     Attributes:
         good: Labels that mean "no defect".
-        named: Records with the correct label.
-        found: Defective records that are called defective.
-        passed: Good records that are called good.
+        correct: Records with the correct label.
+        caught_defects: Defective records that are called defective.
+        passed_good: Good records that are called good.
     """
 
     good: tuple[str, ...]
-    named: Share | None = None
-    found: Share | None = None
-    passed: Share | None = None
+    correct: Share | None = None
+    caught_defects: Share | None = None
+    passed_good: Share | None = None
 
 
 def figures(outcome: Outcome, labels: Sequence[str], good: Sequence[str]) -> Figures:
@@ -77,7 +77,7 @@ def figures(outcome: Outcome, labels: Sequence[str], good: Sequence[str]) -> Fig
         named_share = replace(named_share, kept=expected)
     indices = np.flatnonzero([label in good for label in labels])
     if not 0 < len(indices) < len(labels):
-        return Figures(good=tuple(good), named=named_share)
+        return Figures(good=tuple(good), correct=named_share)
 
     def is_good(classes: NDArray[np.int64]) -> NDArray[np.bool_]:
         return np.asarray(np.isin(classes, indices), dtype=np.bool_)
@@ -89,9 +89,9 @@ def figures(outcome: Outcome, labels: Sequence[str], good: Sequence[str]) -> Fig
 
     return Figures(
         good=tuple(good),
-        named=named_share,
-        found=_share(outcome, kept_predictions, local, agree, ~clean),
-        passed=_share(outcome, kept_predictions, local, agree, clean),
+        correct=named_share,
+        caught_defects=_share(outcome, kept_predictions, local, agree, ~clean),
+        passed_good=_share(outcome, kept_predictions, local, agree, clean),
     )
 
 

@@ -113,9 +113,9 @@ def first_screen(root: Path, plant: Plant, outcome: Outcome, standing: Standing)
 
 
 def _number(figures: Figures) -> Number | None:
-    if figures.named is None:
+    if figures.correct is None:
         return None
-    accuracy = figures.named.kept
+    accuracy = figures.correct.kept
     shares = accuracy.mean, accuracy.low, accuracy.high
     middle, low, high = (_write_hundredths(share, accuracy.high - accuracy.low) for share in shares)
     ends = [round(100 * share) for share in (accuracy.low, accuracy.mean, accuracy.high)]
@@ -124,7 +124,7 @@ def _number(figures: Figures) -> Number | None:
 
 
 def _change(figures: Figures) -> Change:
-    share = figures.named
+    share = figures.correct
     return Change.NOT_SHOWN if share is None else change_of(share.low, share.high)
 
 
@@ -140,19 +140,19 @@ def _codes(findings: Iterable[Finding]) -> str:
 def _changes(outcome: Outcome, figures: Figures, unseen: Unseen) -> Iterator[Text]:
     if outcome.veto is not None:
         yield text(outcome.veto.message)
-    if figures.named is None:
+    if figures.correct is None:
         yield outcome.reason
         return
     if not outcome.accepted:
         yield text("Nothing: you go on with the model that your own labels give.")
     for share, words in (
-        (figures.found, _FOUND),
-        (figures.passed, _PASSED),
-        (figures.named, _NAMED),
+        (figures.caught_defects, _FOUND),
+        (figures.passed_good, _PASSED),
+        (figures.correct, _NAMED),
     ):
         if share is not None:
             yield _compare_shares(share, words)
-    if figures.good and figures.found is not None:
+    if figures.good and figures.caught_defects is not None:
         yield text(
             'Good means: {labels}. Set "data.good" in client.yaml to change that.',
             labels=_list(figures.good),
@@ -295,7 +295,7 @@ def _privacy(plant: Plant, spend: Spend) -> list[Text]:
 
 def _unknown(outcome: Outcome, figures: Figures) -> Iterator[Text]:
     rough_width = 0.1
-    named_share = figures.named
+    named_share = figures.correct
     if named_share is not None and named_share.kept.high - named_share.kept.low > rough_width:
         yield text(
             "The exact figures: {count} labelled records leave a margin of {margin} in 100"

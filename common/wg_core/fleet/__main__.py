@@ -25,10 +25,10 @@ log = logging.getLogger("wg_core.fleet")
 
 @click.command()
 @click.option("--home", required=True, type=click.Path(path_type=Path))
-@click.option("--once", is_flag=True)
+@click.option("--once", "one_package", is_flag=True)
 @click.option("--json", "as_json", is_flag=True)
 @click.option("--log-format", type=click.Choice(logs.FORMATS), default=logs.TEXT)
-def node(home: Path, once: bool, as_json: bool, log_format: str) -> None:
+def node(home: Path, one_package: bool, as_json: bool, log_format: str) -> None:
     """Serve the home's server until stopped. ``wg-client run --help`` says more."""
     place = ClientHome(home)
     charging.code_digest()  # now, so that it is the running code even if an upgrade follows
@@ -47,8 +47,8 @@ def node(home: Path, once: bool, as_json: bool, log_format: str) -> None:
         log.info("report: %s; next: wg-client models show --home %s", home.report, home.root)
 
     handlers = Handlers(answer_query=answer_query, apply_package=apply)
-    run_node(place, handlers, once=once, stop=stop)
-    if once and latest.document:
+    run_node(place, handlers, one_package=one_package, stop=stop)
+    if one_package and latest.document:
         click.echo(latest.document if as_json else "\n".join(latest.lines))
 
 

@@ -37,7 +37,7 @@ class Applier:
         stop: threading.Event,
         *,
         again_seconds: float,
-        once: bool,
+        one_package: bool,
     ) -> None:
         """Prepare the thread.
 
@@ -50,7 +50,7 @@ class Applier:
         self._inbox = Inbox(home)
         self._stop = stop
         self._again_seconds = again_seconds
-        self._once = once
+        self._once = one_package
         self._wake = threading.Event()
         self._end = threading.Event()
         context = contextvars.copy_context()

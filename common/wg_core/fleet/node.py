@@ -43,7 +43,7 @@ def run_node(
     home: ClientHome,
     handlers: Handlers,
     *,
-    once: bool = False,
+    one_package: bool = False,
     stop: threading.Event | None = None,
     options: NodeOptions | None = None,
 ) -> None:
@@ -60,18 +60,22 @@ def run_node(
     """
     stop = stop or threading.Event()
     options = options or NodeOptions()
-    node = Node(home, handlers, stop, options, once=once)
+    node = Node(home, handlers, stop, options, one_package=one_package)
     with locks.node(home), logs.about(site=node.site):
         applier = Applier(
-            home, handlers.apply_package, stop, again_seconds=options.apply_again_seconds, once=once
+            home,
+            handlers.apply_package,
+            stop,
+            again_seconds=options.apply_again_seconds,
+            one_package=one_package,
         )
         with applier:
             node.run(applier)
-            if once:
+            if one_package:
                 stop.wait()  # until the package was applied, or the node is stopped
     if applier.crash is not None:
         raise applier.crash
-    if once and applier.failure is not None:
+    if one_package and applier.failure is not None:
         raise applier.failure
 
 
@@ -85,15 +89,15 @@ class Node:
         stop: threading.Event,
         options: NodeOptions,
         *,
-        once: bool = False,
+        one_package: bool = False,
     ) -> None:
         """Prepare the node.
 
         Args:
-            once: Disconnect for good as soon as a package has arrived.
+            one_package: Disconnect for good as soon as a package has arrived.
         """
         self._home = home
-        self._inbox = Inbox(home) if once else None
+        self._inbox = Inbox(home) if one_package else None
         self._stop = stop
         self._options = options
         self._config = configuration.load(home)

@@ -71,4 +71,4 @@ def serve(home: ServerHome, beside: int | None, log_format: str) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     stop = threading.Event()
     with serving.signals(stop):
-        serving.serve(home, stop=stop, beside=beside or 0)
+        serving.serve(home, stop=stop, beside_port=beside or 0)

@@ -61,7 +61,7 @@ def serve(
     *,
     stop: threading.Event,
     make_package: MakePackage | None = None,
-    beside: int = 0,
+    beside_port: int = 0,
 ) -> None:
     """Serve until ``stop`` is set.
 
@@ -69,21 +69,21 @@ def serve(
         stop: Event that ends serving.
         make_package: Function that makes a package for a site; None: ``packaging.make_package`` in
             separate processes.
-        beside: Fleet port of an additional process on PostgreSQL; its enrolment and probes use the
-            two following ports. It carries messages to the nodes connected to it; only the main
+        beside_port: Fleet port of an additional process on PostgreSQL; its enrolment and probes use
+            the two following ports. It carries messages to the nodes connected to it; only the main
             process runs campaigns and makes packages.
 
     Raises:
         ConfigError: The home is not initialised, is served already, or a port is taken.
     """
     config = home.config()
-    ports = _ports(config, beside)
+    ports = _ports(config, beside_port)
     _raise_file_limit()
     _warn_of_gaps(home)
     with ExitStack() as stack:
-        stack.enter_context(_hold_beside(home, beside) if beside else only_one(home))
+        stack.enter_context(_hold_beside(home, beside_port) if beside_port else only_one(home))
         store = stack.enter_context(Store.open(home))
-        serving_lock = None if beside else stack.enter_context(ServingLock(store.engine))
+        serving_lock = None if beside_port else stack.enter_context(ServingLock(store.engine))
         witness = Witness.of(home, store)
         state = FleetState()
         makers = [make_package] if make_package else [MakingProcess() for _ in range(PROCESSES)]
@@ -96,7 +96,7 @@ def serve(
         enrolment = Enrolment(home, config, store)
         fleet_side = metrics.measure(fleet_app(home, store, state, witness, enrolment), "fleet")
         enrol_side = metrics.measure(enrolment.app(), "enrolment")
-        admin_side = _admin_app(source, metrics, pages=not beside)
+        admin_side = _admin_app(source, metrics, pages=not beside_port)
         plain = server_context(home, client_certificates=False)
         mutual = server_context(home, client_certificates=True)
         fleet = Listener("fleet", fleet_side, config.host, ports[0], mutual)

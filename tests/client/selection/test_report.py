@@ -79,9 +79,9 @@ def test_defects_are_counted_whatever_they_are_called() -> None:
     assert names == ("OK",) and good_labels(labels, ("dent",)) == ("dent",)
     found = defects.figures(outcome, labels, names)
     judged = outcome.out_of_fold(outcome.kept)
-    assert judged is not None and found.found is not None and found.named is not None
+    assert judged is not None and found.caught_defects is not None and found.correct is not None
     bad = outcome.labels != 0
-    assert found.found.kept.mean == pytest.approx((judged.predictions[:, bad] != 0).mean())
-    assert found.found.kept.mean >= (judged.predictions == outcome.labels)[:, bad].mean()
-    assert found.found.low <= found.found.more <= found.found.high
-    assert defects.figures(outcome, labels, ()).found is None
+    assert found.caught_defects.kept.mean == pytest.approx((judged.predictions[:, bad] != 0).mean())
+    assert found.caught_defects.kept.mean >= (judged.predictions == outcome.labels)[:, bad].mean()
+    assert found.caught_defects.low <= found.caught_defects.more <= found.caught_defects.high
+    assert defects.figures(outcome, labels, ()).caught_defects is None

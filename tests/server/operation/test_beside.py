@@ -15,7 +15,7 @@ from wg_server.site.home import ServerHome
 
 def test_on_sqlite_one_process_serves(home: ServerHome) -> None:
     with pytest.raises(ConfigError, match="on PostgreSQL alone"):
-        serve(home, stop=threading.Event(), beside=8543)
+        serve(home, stop=threading.Event(), beside_port=8543)
 
 
 def test_keys_stay_while_any_process_serves(home: ServerHome) -> None:

@@ -52,10 +52,10 @@ class WindowKernels(nn.Module):
         """Return shares and log sizes ``[n, WIDTH]``, averaged over the pieces of a window."""
         pieces = views[:, :, 1:]
         length = pieces.shape[-1]
-        shown = DILATIONS if length > _PLACES else DILATIONS[:_SHORT_DILATIONS]
+        visible_dilations = DILATIONS if length > _PLACES else DILATIONS[:_SHORT_DILATIONS]
         mix = torch.from_numpy(mixes(pieces.shape[1])).clone()
         dilations = []
-        for number, dilation in enumerate(shown):
+        for number, dilation in enumerate(visible_dilations):
             padded_pieces = F.pad(pieces, (4 * dilation, 4 * dilation))
             near = padded_pieces.unfold(-1, 8 * dilation + 1, length // _PLACES)[..., ::dilation]
             responses = near @ self.kernels.T  # [n, C, S, places, 84]

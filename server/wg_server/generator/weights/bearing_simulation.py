@@ -37,7 +37,7 @@ class Machines:
 
     Attributes:
         figures: Declared figures, ``[m, 7]``: the fields of a data sheet in its order.
-        hidden: Hidden properties, scaled to order 1, ``[m, HIDDEN]``.
+        hidden_figures: Hidden properties, scaled to order 1, ``[m, HIDDEN]``.
         rates: True line frequencies in cycles per window, ``[m, 5]``, in the order of
             ``bearing.LINES``.
         response: Complex frequency response of the structure, ``[m, _SPAN / 2 + 1]``.
@@ -52,7 +52,7 @@ class Machines:
     """
 
     figures: Tensor
-    hidden: Tensor
+    hidden_figures: Tensor
     rates: Tensor
     response: Tensor
     noise: Tensor
@@ -142,7 +142,7 @@ class BearingSimulator:
         )
         return Machines(
             figures=figures,
-            hidden=hidden_figures,
+            hidden_figures=hidden_figures,
             rates=rates,
             response=response,
             noise=noise.sqrt(),

@@ -40,7 +40,7 @@ class Machines:
 
     Attributes:
         figures: Declared figures, ``[m, 5]``.
-        hidden: Hidden properties, scaled to order 1, ``[m, hidden_size]``.
+        hidden_figures: Hidden properties, scaled to order 1, ``[m, hidden_size]``.
         turns: True turns of pinion and gear per window, ``[m, 2]``.
         response: Complex frequency response of the structure, ``[m, _SPAN / 2 + 1]``.
         noise: Noise amplitude at the same frequencies.
@@ -57,7 +57,7 @@ class Machines:
     """
 
     figures: Tensor
-    hidden: Tensor
+    hidden_figures: Tensor
     turns: Tensor
     response: Tensor
     noise: Tensor
@@ -146,7 +146,7 @@ class GearboxSimulator:
         numbers += [torch.stack([drive[:, 0].log() - 2, drive[:, 1] / 15 + 1], dim=1)]
         return Machines(
             figures=figures,
-            hidden=torch.cat(numbers, dim=1),
+            hidden_figures=torch.cat(numbers, dim=1),
             turns=turns,
             response=response,
             noise=noise.sqrt(),

@@ -94,7 +94,7 @@ class ConditionedNetworks(nn.Module):
     def posterior(self, machines: Machines) -> tuple[Tensor, Tensor]:
         """Return mean and log deviation of the latents of machines with known hidden properties."""
         figures = self.kind.figure_features(machines.figures)
-        both = self.encoder(torch.cat([figures, machines.hidden], dim=1))
+        both = self.encoder(torch.cat([figures, machines.hidden_figures], dim=1))
         mean, log_deviation = both.chunk(2, dim=1)
         return mean, log_deviation.clamp(-5, 1)
 

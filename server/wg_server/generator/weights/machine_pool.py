@@ -34,7 +34,7 @@ class PooledMachines:
 
     Attributes:
         figures: Declared figures, ``[m, f]``.
-        hidden: Hidden properties, ``[m, h]``.
+        hidden_figures: Hidden properties, ``[m, h]``.
         templates: Templates at the declared lines, ``[m, T, HALF_BINS]``.
         labelled: Inputs of labelled windows, float16 ``[m, K, LABELLED, INPUTS]``.
         means: Means of the unlabelled records' inputs, by condition, ``[m, K, INPUTS]``.
@@ -43,7 +43,7 @@ class PooledMachines:
     """
 
     figures: Tensor
-    hidden: Tensor
+    hidden_figures: Tensor
     templates: Tensor
     labelled: Tensor
     means: Tensor
@@ -82,7 +82,7 @@ def _render(simulator: MachineSimulator, count: int) -> PooledMachines:
     record_readings = readings(records.flatten(1, 2), templates)
     return PooledMachines(
         figures=machines.figures,
-        hidden=machines.hidden,
+        hidden_figures=machines.hidden_figures,
         templates=templates,
         labelled=inputs[:, :, :LABELLED].half(),
         means=records.mean(dim=2),

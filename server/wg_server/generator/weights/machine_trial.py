@@ -65,7 +65,7 @@ class Trial:
 
     Attributes:
         figures: Declared figures, ``[m, f]``.
-        hidden: Hidden properties, ``[m, h]``.
+        hidden_figures: Hidden properties, ``[m, h]``.
         templates: Templates at the declared lines, ``[m, T, HALF_BINS]``.
         judged_inputs: Inputs of test windows, float16 ``[m, K * JUDGED, INPUTS]``.
         labels: Conditions of the test windows, ``[K * JUDGED]``.
@@ -75,7 +75,7 @@ class Trial:
     """
 
     figures: Tensor
-    hidden: Tensor
+    hidden_figures: Tensor
     templates: Tensor
     judged_inputs: Tensor
     labels: Tensor
@@ -115,7 +115,7 @@ def _render(simulator: MachineSimulator, reading_map: ReadingMap, count: int) ->
     early = place < damaged_count
     return Trial(
         figures=machines.figures,
-        hidden=machines.hidden,
+        hidden_figures=machines.hidden_figures,
         templates=templates,
         judged_inputs=inputs[:, :, LABELLED : LABELLED + JUDGED].flatten(1, 2).half(),
         labels=torch.arange(conditions).repeat_interleave(JUDGED),
@@ -156,7 +156,7 @@ def _join(parts: list[Trial]) -> Trial:
         )
         for mixture in parts[0].plants
     }
-    names = ("figures", "hidden", "templates", "judged_inputs", "labelled")
+    names = ("figures", "hidden_figures", "templates", "judged_inputs", "labelled")
     return Trial(
         **{name: join(name) for name in names},
         labels=parts[0].labels,

@@ -41,7 +41,7 @@ class Machines:
 
     Attributes:
         figures: Declared figures, ``[m, 5]``.
-        hidden: Hidden properties, scaled to order 1, ``[m, HIDDEN]``.
+        hidden_figures: Hidden properties, scaled to order 1, ``[m, HIDDEN]``.
         supply: True periods of the supply per window, ``[m]``.
         modulations: Rate of each modulation in cycles per window, ``[m, _LINES]``.
         lower: Amplitude of each lower side band in each condition, ``[m, K, _LINES]``.
@@ -53,7 +53,7 @@ class Machines:
     """
 
     figures: Tensor
-    hidden: Tensor
+    hidden_figures: Tensor
     supply: Tensor
     modulations: Tensor
     lower: Tensor
@@ -119,7 +119,7 @@ class MotorSimulator:
         upper = -draw.uniform(0, 12, count, _LINES)
         return Machines(
             figures=figures,
-            hidden=torch.cat(
+            hidden_figures=torch.cat(
                 [
                     (bar + 50) / 10,
                     (eccentric + 50) / 10,

@@ -22,14 +22,14 @@ class Machines(Protocol):
 
     Attributes:
         figures: Declared figures, ``[m, f]``, as the kind reads them from a data sheet.
-        hidden: Hidden properties, scaled to order 1, ``[m, h]``.
+        hidden_figures: Hidden properties, scaled to order 1, ``[m, h]``.
     """
 
     @property
     def figures(self) -> Tensor: ...  # noqa: D102 - an attribute
 
     @property
-    def hidden(self) -> Tensor: ...  # noqa: D102 - an attribute
+    def hidden_figures(self) -> Tensor: ...  # noqa: D102 - an attribute
 
     def __len__(self) -> int: ...
 

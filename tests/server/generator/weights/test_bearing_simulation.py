@@ -32,7 +32,11 @@ def test_a_simulated_damage_has_its_line() -> None:
 
 def test_machines_are_drawn_by_their_seed_and_bearings_can_exist() -> None:
     one, two, other = (simulation.BearingSimulator(seed).machines(200) for seed in (1, 1, 2))
-    assert torch.equal(one.hidden, two.hidden) and not torch.equal(one.hidden, other.hidden)
-    assert one.hidden.shape == (200, simulation.HIDDEN) and one.hidden.isfinite().all()
+    assert torch.equal(one.hidden_figures, two.hidden_figures) and not torch.equal(
+        one.hidden_figures, other.hidden_figures
+    )
+    assert (
+        one.hidden_figures.shape == (200, simulation.HIDDEN) and one.hidden_figures.isfinite().all()
+    )
     _, _, elements, element, pitch, _, _ = one.figures.unbind(dim=1)
     assert (element <= pitch * torch.sin(torch.pi / elements)).all()

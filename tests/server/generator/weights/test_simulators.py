@@ -29,9 +29,16 @@ def test_every_kind_has_a_simulator() -> None:
 def test_machines_and_windows_are_drawn_by_their_seed(name: str) -> None:
     shops = [SIMULATORS[name](seed) for seed in (1, 1, 2)]
     one, two, other = (shop.machines(60) for shop in shops)
-    assert torch.equal(one.hidden, two.hidden) and not torch.equal(one.hidden, other.hidden)
-    assert one.hidden.shape == (60, shops[0].hidden_size) and one.hidden.isfinite().all()
-    assert one.hidden.std(dim=0).mean() < 2 and one.hidden.abs().mean() < 2  # Of order 1
+    assert torch.equal(one.hidden_figures, two.hidden_figures) and not torch.equal(
+        one.hidden_figures, other.hidden_figures
+    )
+    assert (
+        one.hidden_figures.shape == (60, shops[0].hidden_size)
+        and one.hidden_figures.isfinite().all()
+    )
+    assert (
+        one.hidden_figures.std(dim=0).mean() < 2 and one.hidden_figures.abs().mean() < 2
+    )  # Of order 1
     few = [shop.machines(3) for shop in shops[:2]]
     first, again = (shop.windows(m, 2) for shop, m in zip(shops[:2], few, strict=True))
     assert first.shape == (3, len(shops[0].kind.conditions), 2, WINDOW)
