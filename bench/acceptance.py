@@ -166,7 +166,9 @@ def judge(
     kept, accuracy = right[outcome.kept], outcome.accuracy(outcome.kept)
     found: dict[str, object] = {"kept": outcome.kept, "accuracy": float(kept.mean())}
     if LOCAL in right:
-        found["said"] = told(outcome, cut.labels, cut.test, features)
+        layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
+        known = novelty.fit(features, layout, outcome.records.units)
+        found["said"] = told(outcome, cut.labels, cut.test, known)
         found["gain"] = float(kept.mean() - right[LOCAL].mean())
     if accuracy is not None:
         asked = kept[~np.isin(y, gone)]
@@ -202,14 +204,17 @@ def _known_kind(
 
 
 def told(
-    outcome: Outcome, labels: tuple[str, ...], test: tuple[Floats, Ints], features: Floats
+    outcome: Outcome,
+    labels: tuple[str, ...],
+    test: tuple[Floats, Ints],
+    known: novelty.Novelty | None,
 ) -> dict[str, object]:
     """What the first screen, the bounds and sure calls say of a plant, and what came true.
 
     The first class counts as the good one. A fifth of the test records is the acceptance set.
 
     Args:
-        features: Local ones of the plant's records, ``[n, D]``; unlike these, a record is new.
+        known: Tells records that are unlike the plant's own.
     """
     gone = np.array([name in outcome.unseen(labels) for name in labels])
     named = defects.figures(outcome, labels, labels[:1]).correct
@@ -225,8 +230,10 @@ def told(
     rows = np.random.default_rng(len(y)).permutation(len(y))
     limit = probability_limit(len(outcome.labels))
     chances = bound_probabilities(logits, limit)
-    fitted = novelty.fit(features, outcome.records.all_labels)
-    is_new = novelty.new_records(None if fitted is None else fitted.tensors(), x)
+    tensors = None if known is None else known.tensors()
+    is_new, is_unlike = (
+        novelty.unlike_records(tensors, x, share) for share in (novelty.NEW, novelty.NO_PASS)
+    )
     out_of_fold = kept.fitted.logits
     least = NEVER
     if out_of_fold is not None:
@@ -234,7 +241,7 @@ def told(
     evidence = None
     if out_of_fold is not None:
         evidence = Evidence(out_of_fold[0], outcome.labels, outcome.records.judged_groups)
-    passes = rule_of(evidence, good, gone, MISSED).passes(defect_odds(logits, good))
+    passes = rule_of(evidence, good, gone, MISSED).passes(defect_odds(logits, good)) & ~is_unlike
     parts = [
         score(chances[half], y[half], good, is_new[half], passes[half]).at(EVEN)
         for half in np.split(rows, [len(y) // 5])

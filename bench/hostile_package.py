@@ -28,6 +28,7 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import LOCAL
 from wg_client.models import novelty
 from wg_client.selection.model_selection import Outcome
+from wg_common.inference.family_head import Layout
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import Encoder, load_encoder, raw_features
 from wg_server.zoo.procedural import families
@@ -148,7 +149,7 @@ def _head(encoder: Encoder, cut: _Cut, side: int, what: str) -> Mark:
         right = head.logits(tests).argmax(axis=1) == cut.tests[1]
         return float(right.mean()), float((head.logits(stamped).argmax(axis=1) == 0).mean())
 
-    likeness = novelty.fit(own, cut.own[1])
+    likeness = novelty.fit(own, Layout(encoder.scaled_dimension, encoder.local_blocks), None)
     new = float("nan") if likeness is None else float((likeness.likeness(stamped) <= NEW).mean())
     return _mark(what, outcomes, called, new)
 

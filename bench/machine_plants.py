@@ -52,6 +52,7 @@ from wg_client.selection import model_selection
 from wg_client.selection.model_selection import select_model
 from wg_common import catalogue
 from wg_common.catalogue import Inputs
+from wg_common.inference.family_head import Layout
 from wg_common.machines import bearing
 from wg_common.machines.registry import declared_kind
 from wg_common.modalities.windows import Windows
@@ -233,6 +234,7 @@ class Judge:
                 scaled=encoder.scaled_dimension,
                 clip_radius=CLIP_RADIUS,
             ),
+            layout=Layout(encoder.scaled_dimension, encoder.local_blocks),
             encoder_package=encoder_package,
         )
 

@@ -35,6 +35,7 @@ from wg_client.models import novelty
 from wg_client.models.acceptance import score
 from wg_client.models.adoption import EVEN, MISSED
 from wg_client.models.passing import Evidence, defect_odds, rule_of
+from wg_common.inference.family_head import Layout
 from wg_common.modalities.registry import modality
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder.module import Encoder, plant_features
@@ -170,15 +171,19 @@ def judge(
     is_own = np.arange(len(x)) < here.test.sum()
     logits = trunk.to_local_head(fitted.head).logits(x)
     chances = bound_probabilities(logits, probability_limit(len(plant.judged_labels)))
-    known = novelty.fit(features[labelled], plant.all_labels)
-    is_new = novelty.new_records(None if known is None else known.tensors(), x)
+    layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
+    known = novelty.fit(features[labelled], layout, plant.units)
+    tensors = None if known is None else known.tensors()
+    is_new, is_unlike = (
+        novelty.unlike_records(tensors, x, share) for share in (novelty.NEW, novelty.NO_PASS)
+    )
     good = np.arange(classes) == 0
     evidence = None
     if fitted.logits is not None:
         evidence = Evidence(fitted.logits[0], plant.judged_labels, plant.judged_groups)
     rule = rule_of(evidence, good, np.zeros(classes, dtype=bool), MISSED)
     defect = chances[:, ~good].sum(axis=1)
-    may_pass = rule.passes(defect_odds(logits, good))
+    may_pass = rule.passes(defect_odds(logits, good)) & ~is_unlike
     reject = ~is_new & (defect >= EVEN)
     passes = ~is_new & ~reject & may_pass
     wrong = wrong_share(len(plant.judged_labels))

@@ -14,19 +14,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from bench import plants
-from bench.plants import DATASETS, Floats, Ints, Plants
+from bench.plants import DATASETS, Floats, Plants
 from bench.tables import markdown
 
 from wg_client.models import drift, novelty
 from wg_client.operation.watch import FALSE_ALARMS, TESTS
-from wg_common.nets.encoder.module import load_encoder
+from wg_common.inference.family_head import Layout
+from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.site.home import ServerHome
 
 _RECORDS = {"own": 60, "sister": 60}
 _TESTS = 500
 FROZEN, WATCHED = 60, 30
-
-Part = tuple[Floats, Ints]
 
 
 def main() -> None:
@@ -57,24 +56,24 @@ def main() -> None:
         rng = np.random.default_rng(11)
         for _ in range(options.draws):
             for what, frozen, new in batches(cut, rng):
-                found.setdefault(what, []).append(tested(frozen, new, cut.dimension, rng))
+                found.setdefault(what, []).append(tested(encoder, frozen, new, rng))
         print(f"{name}: done", flush=True)
     heads = ("new records", "batches", "alarms", "by features", "by new records")
     print("\n".join(markdown(heads, (_row(what, each) for what, each in found.items()))))
 
 
-def batches(cut: Plants, rng: np.random.Generator) -> Iterator[tuple[str, Part, Floats]]:
+def batches(cut: Plants, rng: np.random.Generator) -> Iterator[tuple[str, Floats, Floats]]:
     """What is watched, the frozen records, and the new ones."""
     x, y = cut.own
     order = rng.permutation(len(y))
     if len(order) >= FROZEN + WATCHED:
-        frozen = x[order[:FROZEN]], y[order[:FROZEN]]
+        frozen = x[order[:FROZEN]]
         yield "the same", frozen, x[order[FROZEN : FROZEN + WATCHED]]
         yield "other parts", frozen, _some(cut.test[0], rng)
         yield "another camera", frozen, _some(cut.same_family[0][0], rng)
         gone = int(rng.choice(np.unique(y)))
         rest = order[y[order] != gone][:FROZEN]
-        yield "a class that is not frozen", (x[rest], y[rest]), _some(x[y == gone], rng)
+        yield "a class that is not frozen", x[rest], _some(x[y == gone], rng)
 
 
 def _some(x: Floats, rng: np.random.Generator) -> Floats:
@@ -82,16 +81,16 @@ def _some(x: Floats, rng: np.random.Generator) -> Floats:
 
 
 def tested(
-    frozen: Part, new: Floats, dimension: int, rng: np.random.Generator
+    encoder: Encoder, frozen: Floats, new: Floats, rng: np.random.Generator
 ) -> tuple[bool, bool]:
     """Whether features, and whether records called new, raise an alarm."""
     level = FALSE_ALARMS / TESTS
-    x, y = frozen
-    shift = drift.shift(x[:, :dimension], new[:, :dimension], level, rng)
-    known = novelty.fit(x, y)
+    dimension, layout = encoder.dimension, Layout(encoder.scaled_dimension, encoder.local_blocks)
+    shift = drift.shift(frozen[:, :dimension], new[:, :dimension], level, rng)
+    known = novelty.fit(frozen, layout, None)
     if known is None:
         return shift.p < level, False
-    count = int((known.score(new) > known.limit).sum())
+    count = int((known.score(new) > known.limit(novelty.NEW)).sum())
     return shift.p < level, drift.too_many_new(
         count, len(new), novelty.NEW, len(known.scores)
     ) < level

@@ -21,6 +21,7 @@ from wg_client.data.dataset import RECORDS_CSV, reader
 from wg_client.data.recipient import Features
 from wg_client.data.sensor_windows import LogReader
 from wg_client.data.site_data import SiteData
+from wg_common.inference.family_head import Layout
 from wg_common.modalities import cells
 from wg_common.modalities.arrays import read_labelled
 from wg_common.modalities.base import Record, content_digest
@@ -82,6 +83,14 @@ class Plant:
     def commitment(self) -> str:
         """Commitment to this version of the data set, hex."""
         return self.snapshot.manifest.commitment
+
+    @property
+    def layout(self) -> Layout:
+        """Layout of the encoder's local features."""
+        from wg_common.nets.encoder import package as encoders  # torch: seconds to import
+
+        blocks = encoders.unpack(self.encoder_package).local_blocks
+        return Layout(self.features.scaled, blocks)
 
     def load_encoder(self) -> Encoder:
         """Load the encoder of all local features; errors as of ``encoder_loader``."""

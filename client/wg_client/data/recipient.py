@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data.site_data import SiteData
+from wg_common.inference.family_head import Layout
 from wg_core.site.acceptance import AcceptanceConfig
 
 Progress = Callable[[int, int], None]  # Called with (steps done, total steps)
@@ -66,6 +67,10 @@ class Recipient(Protocol):
     @property
     def features(self) -> Features:
         """Features of the records."""
+
+    @property
+    def layout(self) -> Layout:
+        """Layout of the features."""
 
     @property
     def encoder(self) -> str:

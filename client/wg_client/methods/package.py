@@ -18,7 +18,6 @@ from wg_client.methods.operator_families import OfferedFamily
 from wg_common import catalogue
 from wg_common.catalogue import POSTERIOR
 from wg_common.inference import posterior as posteriors
-from wg_common.inference.family_head import Layout
 from wg_common.inference.posterior import Posterior
 from wg_common.modalities.registry import modality
 from wg_common.weights_package import Candidate as PackedCandidate
@@ -123,7 +122,7 @@ class _Reading:
         if source == POSTERIOR:
             self._posterior = posteriors.from_tensors(tensors, classes, columns)
         elif source in catalogue.FAMILIES:
-            arguments = classes, _layout(plant), plant.features
+            arguments = classes, plant.layout, plant.features
             self._families.append(operator_families.read(candidate, tensors, *arguments))
         else:
             tensor_set.check_tensors(candidate.architecture, tensors, classes, columns)
@@ -268,11 +267,3 @@ def _encoder(plant: Recipient, trunk: PlantTrunk | None, local: SideBySide) -> T
     if trunk is not None:
         layout = trunk.layout(*layout)
     return encoder_trunk(local, plant.features.dimension, plant.features.scaled, *layout)
-
-
-def _layout(plant: Recipient) -> Layout:
-    """Return the layout of the encoder's local features, without those fitted at the plant."""
-    from wg_common.nets.encoder import package as encoders
-
-    blocks = encoders.unpack(plant.encoder_package).local_blocks
-    return Layout(plant.features.scaled, blocks)

@@ -169,13 +169,17 @@ def acceptance(home: ClientHome, plant: Plant, manifest: ModelsManifest) -> Acce
     inputs = acceptance_inputs(home, plant, records, manifest)[rows]
     truth = records.records.labels[rows]
     names = [entry.name for entry in manifest.models]
-    is_new = novelty.new_records(store.load_novelty(home, manifest), inputs)
+    tensors = store.load_novelty(home, manifest)
+    is_new, is_unlike = (
+        novelty.unlike_records(tensors, inputs, share) for share in (novelty.NEW, novelty.NO_PASS)
+    )
 
     def scores_of(name: str) -> Scores:
         logits, passes = predict.logits(home, manifest, name, inputs), np.zeros(len(truth), bool)
         if good is not None:
             passes = pass_rule(home, manifest, name, good).passes(defect_odds(logits, good))
-        return score(predict.probabilities(logits, manifest), truth, good, is_new, passes)
+        chances = predict.probabilities(logits, manifest)
+        return score(chances, truth, good, is_new, passes & ~is_unlike)
 
     return Acceptance(
         kept=manifest.kept,

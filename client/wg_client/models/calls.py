@@ -2,7 +2,8 @@
 
 *Verdict.* ``look`` if the record is new, or its novelty is unknown. Otherwise, if a label means "no
 defect": ``reject`` if the probability of a defect is at least the model's threshold, ``pass`` if it
-is below the threshold and the log odds below the limit of ``passing``, and ``look`` between.
+is below the threshold, the log odds are below the limit of ``passing`` and the likeness is above
+10 %, and ``look`` between.
 
 ``sure`` and ``unsure`` calls are separated by the lowest probability threshold above which at most
 a tenth of the out-of-fold calls is wrong, or the share that few labels can bound
@@ -98,11 +99,13 @@ class Judge:
         if self.good is not None:
             passes = self.passing.passes(defect_odds(logits, self.good))
         likeness, distances = self.likeness(inputs), self.distances(inputs)
+        new_above, pass_within = self.limit(novelty.NEW), self.limit(novelty.NO_PASS)
         judgements = []
         rows = zip(predictions, likeness, distances, passes.tolist(), strict=True)
         for prediction, like, distance, may_pass in rows:
             has_distance = not np.isnan(like)
-            new = has_distance and self._limit < distance
+            new = has_distance and distance > new_above
+            may_pass = may_pass and has_distance and distance <= pass_within
             judgements.append(
                 replace(
                     prediction,
@@ -116,9 +119,9 @@ class Judge:
             )
         return judgements
 
-    @property
-    def _limit(self) -> float:
-        return np.inf if self.novelty is None else self.novelty.limit
+    def limit(self, share: float) -> float:
+        """Return the distance exceeded by a share of the plant's records; infinite: unknown."""
+        return np.inf if self.novelty is None else self.novelty.limit(share)
 
     def distances(self, inputs: Inputs) -> NDArray[np.float32]:
         """Return novelty scores, ``[n]``; NaN: unknown."""

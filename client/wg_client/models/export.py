@@ -6,11 +6,12 @@ that: its metadata say so. A *private head* (``export_private``) was trained by
 files hold the *whole* model: the frozen encoder, a network beside it if there is one, and the head.
 
 The ONNX model has the outputs of ``wg-client predict``: ``label`` (its index), ``probability``,
-``distance`` (from the plant's records; the metadata have the limit, ``new_above``) and ``verdict``
-(an index into ``verdicts``, at the ``threshold`` and ``pass_limit`` (log odds) of the metadata),
-with all ``probabilities`` and ``logits``. The input is a batch ``[n, 3, p, p]`` of pixel values 0
-to 255, gray images with their one channel repeated; the metadata have labels, p and provenance. A
-private head has ``logits`` only, since the novelty test is made of records.
+``distance`` (from the plant's records; the metadata have its limits, ``new_above`` and
+``pass_within``) and ``verdict`` (an index into ``verdicts``, at the ``threshold`` and
+``pass_limit`` (log odds) of the metadata), with all ``probabilities`` and ``logits``. The input is
+a batch ``[n, 3, p, p]`` of pixel values 0 to 255, gray images with their one channel repeated; the
+metadata have labels, p and provenance. A private head has ``logits`` only, since the novelty test
+is made of records.
 
 A head for sensor windows takes views ``[n, C, 1 + S, L]``, as
 ``wg_common.nets.encoder.window_trunk.prepare`` makes them from a window. In ONNX only n is free;
@@ -44,7 +45,7 @@ from wg_client.fitting.sure_calls import probability_limit
 from wg_client.models import store
 from wg_client.models.calls import LOOK, PASS, REJECT, Judge
 from wg_client.models.manifest import ModelsManifest
-from wg_client.models.novelty import Novelty
+from wg_client.models.novelty import NEW, NO_PASS, Novelty, fold_signs
 from wg_client.models.passing import MARGIN
 from wg_client.models.predict import load_encoder, load_network
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, architecture_of
@@ -199,27 +200,31 @@ class Distance(nn.Module):
 
     def __init__(self, novelty: Novelty) -> None:
         super().__init__()
-        for part in ("mean", "scale", "directions", "weights", "bank"):
+        self.layout = novelty.start, novelty.sizes
+        for part in ("mean", "scale", "bank"):
             self.register_buffer(part, torch.from_numpy(getattr(novelty, part)))
+        width = sum(novelty.sizes) or len(novelty.mean)
+        self.register_buffer("signs", torch.from_numpy(fold_signs(width)))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return novelty scores ``[n]`` of features ``[n, d]``."""
-        mean, scale, directions, weights, bank = (
-            cast(torch.Tensor, getattr(self, name))
-            for name in ("mean", "scale", "directions", "weights", "bank")
-        )
-        z = (features[:, : len(mean)] - mean) * scale
-        along = z @ directions
-        residual = (z.square().sum(dim=1) - along.square().sum(dim=1)).clamp(min=0).sqrt()
-        x = torch.cat([along, residual[:, None]], dim=1) * weights
-        norms, record_norms = bank.norm(dim=1), x.norm(dim=1, keepdim=True)
-        products = x[:, :-1] @ bank[:, :-1].T
-        squares = (record_norms.square() + norms.square() - 2 * products).clamp(min=0)
-        turn = 1 - products / (record_norms * norms + 1e-9)
+        bank, signs = cast(torch.Tensor, self.bank), cast(torch.Tensor, self.signs)
+        start, sizes = self.layout
+        x = features[:, start : start + len(signs)]
+        if sizes:
+            parts = torch.split(x, sizes, dim=1)
+            units = [part / part.norm(dim=1, keepdim=True).clamp(min=1e-9) for part in parts]
+            x = torch.cat(units, dim=1) * len(sizes) ** -0.5
+        else:
+            x = (x - cast(torch.Tensor, self.mean)) * cast(torch.Tensor, self.scale)
+        width = bank.shape[1]
+        if len(signs) > width:
+            x = torch.nn.functional.pad(x * signs, (0, -len(signs) % width))
+            x = x.reshape(-1, x.shape[1] // width, width).sum(dim=1)
+        squares = x.square().sum(dim=1, keepdim=True) + bank.square().sum(dim=1) - 2 * x @ bank.T
         near = min(2, len(bank))
-        far = squares.topk(near, dim=1, largest=False).values.sqrt().mean(dim=1)
-        angle = turn.topk(near, dim=1, largest=False).values.mean(dim=1)
-        distance: torch.Tensor = far * angle.clamp(min=0).sqrt()
+        nearest = squares.clamp(min=0).topk(near, dim=1, largest=False).values
+        distance: torch.Tensor = nearest.mean(dim=1).sqrt()
         return distance
 
 
@@ -240,7 +245,8 @@ class JudgedModel(nn.Module):
         novelty = judge.novelty
         self.distance = None
         if novelty is not None and len(novelty.scores) > 0:
-            self.distance, self.new_above = Distance(novelty), float(novelty.limit)
+            self.distance = Distance(novelty)
+        self.new_above, self.pass_within = judge.limit(NEW), judge.limit(NO_PASS)
         self.pass_limit = -np.inf if judge.passing.limit is None else judge.passing.limit - MARGIN
         self.judges = judge.good is not None
         if judge.good is not None:
@@ -265,11 +271,12 @@ class JudgedModel(nn.Module):
             by_limit = torch.where(passes, VERDICTS.index(PASS), VERDICTS.index(LOOK))
             verdict = torch.where(defect >= self.threshold, VERDICTS.index(REJECT), by_limit)
         distance = torch.full_like(probability, torch.nan)
-        new = torch.ones_like(label, dtype=torch.bool)
+        look = torch.ones_like(label, dtype=torch.bool)
         if self.distance is not None:
             distance = self.distance(features)
-            new = distance > self.new_above
-        verdict = torch.where(new, VERDICTS.index(LOOK), verdict)
+            unlike = (verdict == VERDICTS.index(PASS)) & (distance > self.pass_within)
+            look = (distance > self.new_above) | unlike
+        verdict = torch.where(look, VERDICTS.index(LOOK), verdict)
         return label, probability, distance, verdict, chances, logits
 
     def _chances(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
@@ -288,7 +295,8 @@ def _verdict_metadata(judge: Judge) -> dict[str, str]:
         "verdicts": json.dumps(VERDICTS),
         "threshold": repr(judge.threshold),
         "pass_limit": "" if judge.passing.limit is None else repr(judge.passing.limit),
-        "new_above": repr(judge.novelty.limit) if tells and judge.novelty else "",
+        "new_above": repr(judge.limit(NEW)) if tells else "",
+        "pass_within": repr(judge.limit(NO_PASS)) if tells else "",
     }
 
 

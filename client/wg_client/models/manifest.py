@@ -7,7 +7,7 @@ from wg_client.methods.names import LOCAL
 from wg_common.weights_package import Condition
 from wg_core.errors import ConfigError
 
-VERSION = 5
+VERSION = 6
 KEPT = "kept"  # Alias of the kept model's name
 
 

@@ -1,78 +1,91 @@
 """Novelty test: distance of a record from all of the plant's records, in the encoder's features.
 
-Features are standardised by the plant's records and whitened within classes (Ledoit and Wolf 2004,
-half way to a common variance; the component outside the records' span enters by its length). The
-score is the mean Euclidean distance to the two nearest records of the plant, times the root of one
-minus the cosine to them. The cosine is taken about the overall mean: it separates a new class from
-a stronger case of a known one. No label is needed: without labels, or with one class, the
-within-class spread is the total spread.
+Each block of trunk features is scaled to unit length, so that all blocks count alike. The score is
+the root mean squared distance to the two nearest records of the plant. Features without an encoder
+(soft sensors) are standardised by the plant's records instead. Long rows are folded by sums with
+fixed signs, which preserves distances to about 4 % (Weinberger et al. 2009, *Feature hashing for
+large scale multitask learning*, ICML). No label is needed.
 
-*Calibration.* The plant's own records are scored out of fold. The ``likeness`` of a record is the
-share of these scores that are at least as high, a conformal p-value (Vovk et al. 2005): of further
-records like the plant's own, a share p has a likeness of at most p, on average.
+*Calibration.* The plant's own records are scored against those of other privacy units. The
+``likeness`` of a record is the share of these scores that are at least as high, a conformal p-value
+(Vovk et al. 2005): of further records like the plant's own, a share p has a likeness of at most p,
+on average.
 
 Not guaranteed: that a new class gets a high score. If the encoder does not distinguish it from a
 known class, this test cannot.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.fitting.folds import stratify
-from wg_client.fitting.linear_head import Ints
 from wg_common import streams
-from wg_common.inference.discriminants import principal
+from wg_common.inference.family_head import Layout
 from wg_common.streams import Stream
 from wg_core.errors import DecodeError
 
-FEATURES_LIMIT = 512  # Most features that are used; the released ones come first
+FEATURES_LIMIT = 1 << 16  # Most features that are used
+COORDINATES_LIMIT = 1024  # Most coordinates of a record in the bank
 BANK_LIMIT = 500  # Most records in the bank
-RECORDS_LIMIT = 2000  # Most records for fitting, drawn at random
-DIRECTIONS_LIMIT = 128
-"""Most principal directions of the plant's records."""
+RECORDS_LIMIT = 2000  # Most records for calibration, drawn at random
+BLOCKS_LIMIT = 64  # Most blocks of features
 SCORES_LIMIT = 500
 NEW = 0.05
 """Expected share of records like the plant's own that are called new; with fewer than 19 scores, a
 record is new only above all of them."""
+NO_PASS = 0.1
+"""Expected share of records like the plant's own that are too unlike for a pass."""
+_FEWEST = 3  # Fewest units: two others remain for each
 
 Singles = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Novelty:
-    """Fitted novelty test: bank of records and calibration scores; at most 0.6 MB.
+    """Fitted novelty test: bank of records and calibration scores; at most 2.6 MB.
 
     Attributes:
-        mean: Mean of each feature, ``[d]``.
-        scale: Factor on each feature, ``[d]``.
-        directions: Unit directions of variation of the standardised records, ``[d, r]``.
-        weights: Factor on each direction, and on the length of the residual, ``[r + 1]``.
-        bank: The plant's records in these coordinates, ``[m, r + 1]``.
-        scores: Out-of-fold scores of the plant's records, ascending, ``[s]``; empty if there are
-            too few records.
+        blocks: First feature that is used, and sizes of the blocks from there, ``[1 + k]``; without
+            blocks, features are standardised.
+        mean: Mean of each feature, ``[d]``; empty with blocks.
+        scale: Factor on each feature, ``[d]``; empty with blocks.
+        bank: The plant's records in the coordinates of ``coordinates_of``, ``[m, c]``.
+        scores: Scores of the plant's records against other units, ascending, ``[s]``; empty if
+            there are too few records.
     """
 
+    blocks: Singles
     mean: Singles
     scale: Singles
-    directions: Singles
-    weights: Singles
     bank: Singles
     scores: Singles
 
+    @property
+    def start(self) -> int:
+        """First feature that is used."""
+        return int(self.blocks[0])
+
+    @property
+    def sizes(self) -> list[int]:
+        """Sizes of the blocks."""
+        sizes: list[int] = self.blocks[1:].astype(int).tolist()
+        return sizes
+
     def coordinates_of(self, features: NDArray[np.floating]) -> Singles:
-        """Map local features ``[n, D]`` to the coordinates of the bank, ``[n, r + 1]``."""
-        z = (features[:, : len(self.mean)].astype(np.float32) - self.mean) * self.scale
-        along = z @ self.directions
-        residual = np.sqrt(np.maximum((z**2).sum(axis=1) - (along**2).sum(axis=1), 0))
-        coordinates = np.concatenate([along, residual[:, None]], axis=1) * self.weights
-        return np.asarray(coordinates, dtype=np.float32)
+        """Map local features ``[n, D]`` to the coordinates of the bank, ``[n, c]``."""
+        x = features[:, self.start :].astype(np.float32)
+        if not self.sizes:
+            return _fold((x[:, : len(self.mean)] - self.mean) * self.scale)
+        parts = np.split(x[:, : sum(self.sizes)], np.cumsum(self.sizes)[:-1], axis=1)
+        weight = np.float32(len(parts) ** -0.5)
+        units = [part * weight / np.maximum(_norm(part), np.float32(1e-9)) for part in parts]
+        return _fold(np.concatenate(units, axis=1))
 
     def score(self, features: NDArray[np.floating]) -> Singles:
         """Return the novelty scores of local features ``[n, D]``, ``[n]``, in arbitrary units."""
-        return _unlike(self.coordinates_of(features), self.bank)
+        return _nearest(_squares(self.coordinates_of(features), self.bank))
 
     def likeness(self, features: NDArray[np.floating]) -> Singles:
         """Return the share of the plant's records at least as unlike, ``[n]``; NaN: unknown."""
@@ -81,27 +94,29 @@ class Novelty:
         below = np.searchsorted(self.scores, self.score(features), side="left")
         return ((len(self.scores) - below + 1) / (len(self.scores) + 1)).astype(np.float32)
 
-    @property
-    def limit(self) -> float:
-        """Largest score of a record that is not new; infinite without calibration scores."""
+    def limit(self, share: float) -> float:
+        """Return the score exceeded by a share of the plant's records; infinite without scores."""
         if not len(self.scores):
             return np.inf
-        share = max(NEW * (len(self.scores) + 1), 1)
-        return float(self.scores[len(self.scores) - int(share)])
+        count = max(share * (len(self.scores) + 1), 1)
+        return float(self.scores[len(self.scores) - int(count)])
 
     def tensors(self) -> dict[str, Singles]:
         """Return the tensors of the file."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def new_records(
-    tensors: Mapping[str, NDArray[np.float32]] | None, features: NDArray[np.floating]
+def unlike_records(
+    tensors: Mapping[str, NDArray[np.float32]] | None, features: NDArray[np.floating], share: float
 ) -> NDArray[np.bool_]:
-    """Flag new records by local features ``[n, D]``; all are new if there is no test."""
+    """Flag records by local features ``[n, D]`` that exceed the limit of a share of the plant's.
+
+    All are flagged if there is no test.
+    """
     judge = None if tensors is None else from_tensors(tensors, "novelty")
     if judge is None or not len(judge.scores):
         return np.ones(len(features), dtype=bool)
-    return np.asarray(judge.score(features) > judge.limit)
+    return np.asarray(judge.score(features) > judge.limit(share))
 
 
 def from_tensors(tensors: Mapping[str, NDArray[np.float32]], file_name: str) -> Novelty:
@@ -111,138 +126,127 @@ def from_tensors(tensors: Mapping[str, NDArray[np.float32]], file_name: str) -> 
         DecodeError: Names, shapes or values are not those of ``Novelty``.
     """
     shapes = {name: value.shape for name, value in tensors.items()}
-    d, r = (*shapes.get("directions", ()), 0, 0)[:2]
-    m, count = shapes.get("bank", (0,))[0], shapes.get("scores", (0,))[0]
-    expected = {
-        "mean": (d,),
-        "scale": (d,),
-        "directions": (d, r),
-        "weights": (r + 1,),
-        "bank": (m, r + 1),
-        "scores": (count,),
-    }
-    within_limits = (
-        d <= FEATURES_LIMIT
-        and r <= DIRECTIONS_LIMIT
-        and 0 < m <= BANK_LIMIT
-        and count <= SCORES_LIMIT
-    )
-    if shapes != expected or not within_limits:
-        raise DecodeError(f"{file_name}: tensors of shapes {shapes}")
+    d, m, s, k = ((*shapes.get(name, ()), 0)[0] for name in ("mean", "bank", "scores", "blocks"))
     if not all(np.isfinite(value).all() for value in tensors.values()):
         raise DecodeError(f"{file_name}: values that are not finite")
+    blocks = np.ravel(tensors.get("blocks", np.zeros(0, np.float32)))
+    are_sizes = (blocks == np.clip(np.round(blocks), 0, FEATURES_LIMIT)).all() and blocks[1:].all()
+    width = (int(blocks[1:].sum()) if are_sizes else 0) or d
+    expected = {
+        "blocks": (k,),
+        "mean": (d,),
+        "scale": (d,),
+        "bank": (m, min(width, COORDINATES_LIMIT)),
+        "scores": (s,),
+    }
+    within_limits = (
+        0 < width <= FEATURES_LIMIT
+        and 0 < k <= 1 + BLOCKS_LIMIT
+        and 0 < m <= BANK_LIMIT
+        and s <= SCORES_LIMIT
+    )
+    if shapes != expected or not (within_limits and are_sizes) or (k > 1 and d):
+        raise DecodeError(f"{file_name}: tensors of shapes {shapes}, blocks {blocks[:9].tolist()}")
     return Novelty(**{name: value.astype(np.float32) for name, value in tensors.items()})
 
 
-def fit(features: NDArray[np.floating], labels: Ints) -> Novelty | None:
-    """Fit the test on a plant's records.
+def fit(
+    features: NDArray[np.floating], layout: Layout | None, units: Sequence[str] | None
+) -> Novelty | None:
+    """Fit the novelty test on a plant's records.
 
     Args:
-        features: Local features ``[n, D]``; the first ``FEATURES_LIMIT`` are used.
-        labels: Labels ``[n]``, -1 = unlabelled; unlabelled records form a class of their own.
+        features: Local features ``[n, D]``.
+        layout: Layout of the features; None: they are no encoder's, and are standardised.
+        units: Privacy unit of each record; None: each is its own.
 
     Returns:
         None without any record.
     """
     if not len(features):
         return None
-    rng = streams.rng(Stream.NOVELTY)
-    rows, scores = _held_out_scores(features, labels, rng)
-    scores, n = np.sort(scores), len(scores)
-    if n:
+    judge, rows = _without_bank(features, layout), _drawn_rows(len(features))
+    scores = np.sort(_own_scores(judge, features[rows], _groups(units, rows)))
+    scores = scores[np.isfinite(scores)]
+    if n := len(scores):
         scores = scores[np.linspace(0, n - 1, min(n, SCORES_LIMIT)).round().astype(np.int64)]
-    return replace(_fit_novelty(_first_features(features)[rows], labels[rows], rng), scores=scores)
+    return replace(judge, bank=judge.coordinates_of(features[rows[:BANK_LIMIT]]), scores=scores)
 
 
-def strangest_rows(features: NDArray[np.floating], labels: Ints) -> list[int]:
-    """Sort the rows of a plant's records by decreasing novelty; arguments as of ``fit``."""
-    rows, scores = _held_out_scores(features, labels, streams.rng(Stream.NOVELTY))
-    return [int(row) for row in rows[np.argsort(-scores, kind="stable")]] if len(scores) else []
+def strangest_rows(
+    features: NDArray[np.floating], layout: Layout | None, units: Sequence[str] | None
+) -> list[int]:
+    """List the rows of a plant's records, the most unlike all others first; arguments as of fit."""
+    rows = _drawn_rows(len(features))
+    scores = _own_scores(_without_bank(features, layout), features[rows], _groups(units, rows))
+    known = np.flatnonzero(np.isfinite(scores))
+    return [int(row) for row in rows[known[np.argsort(-scores[known], kind="stable")]]]
 
 
-def _first_features(features: NDArray[np.floating]) -> Singles:
-    return np.asarray(features[:, :FEATURES_LIMIT], dtype=np.float32)
+def fold_signs(width: int) -> Singles:
+    """Return the sign of each column of a folded row: a fixed hash of its index, ``[width]``."""
+    places = np.arange(width, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return np.where(places >> np.uint64(40) & np.uint64(1), 1.0, -1.0).astype(np.float32)
 
 
-def _held_out_scores(
-    features: NDArray[np.floating], labels: Ints, rng: np.random.Generator
-) -> tuple[NDArray[np.intp], Singles]:
-    """Return the rows used for fitting, and their out-of-fold scores; empty: too few."""
-    rows = np.arange(len(features))
-    if len(rows) > RECORDS_LIMIT:
-        rows = np.sort(rng.permutation(len(rows))[:RECORDS_LIMIT])
-    x, labels = _first_features(features)[rows], labels[rows]
-    folds = stratify(labels, rng)
-    if not folds.usable:
-        return rows, np.zeros(0, np.float32)
-    scores = np.zeros(len(x), np.float32)
-    for fold in np.unique(folds.assignment[0]):
-        in_fold = folds.assignment[0] == fold
-        scores[in_fold] = _fit_novelty(x[~in_fold], labels[~in_fold], rng).score(x[in_fold])
-    return rows, scores
+def _fold(x: Singles) -> Singles:
+    """Fold rows ``[n, w]`` into signed sums of every ``COORDINATES_LIMIT``-th column."""
+    n, width = x.shape
+    if width <= COORDINATES_LIMIT:
+        return x
+    padded = np.pad(x * fold_signs(width), ((0, 0), (0, -width % COORDINATES_LIMIT)))
+    return np.asarray(padded.reshape(n, -1, COORDINATES_LIMIT).sum(axis=1), dtype=np.float32)
 
 
-def _fit_novelty(x: Singles, labels: Ints, rng: np.random.Generator) -> Novelty:
-    n, d = x.shape
-    mean, spread = x.mean(axis=0), x.std(axis=0)
-    scale = (1 / (spread + 0.1 * spread.mean() + 1e-9)).astype(np.float32)
-    z = (x - mean) * scale
-    within = z - _class_means(z, labels)
-    common = float(np.mean(within**2)) + 1e-9
-    shrinkage = _shrinkage(within) if n > 1 else 1.0
-    vectors = np.zeros((d, 0))
-    if n > 1 and z.any():
-        values, vectors = principal(z.astype(np.float64), min(n - 1, d, DIRECTIONS_LIMIT))
-        vectors = vectors[:, values > 1e-6 * values[0]]
-    along = within @ vectors
-    values, turn = np.linalg.eigh(along.T @ along / n)
-    vectors, variances = vectors @ turn, np.append(values, 0.0)
-    shrunk = (1 - shrinkage) * variances + shrinkage * common
-    novelty = Novelty(
-        mean=mean,
-        scale=scale,
-        directions=vectors.astype(np.float32),
-        weights=(((shrunk + common) / 2) ** -0.5).astype(np.float32),
-        bank=np.zeros((0, 0), np.float32),
-        scores=np.zeros(0, np.float32),
-    )
-    rows = np.sort(rng.permutation(n)[:BANK_LIMIT])
-    return replace(novelty, bank=novelty.coordinates_of(x[rows]))
+def _without_bank(features: NDArray[np.floating], layout: Layout | None) -> Novelty:
+    """Return the map of features to coordinates, without records."""
+    none = np.zeros(0, np.float32)
+    blocks, mean, scale = np.zeros(1, np.float32), none, none
+    if layout is not None:
+        blocks = np.array([layout.start, *layout.sizes], dtype=np.float32)
+    elif len(features):
+        x = features[:, :FEATURES_LIMIT].astype(np.float32)
+        mean, spread = x.mean(axis=0), x.std(axis=0)
+        scale = 1 / (spread + np.float32(0.1) * spread.mean() + np.float32(1e-9))
+    return Novelty(blocks=blocks, mean=mean, scale=scale, bank=none.reshape(0, 0), scores=none)
 
 
-def _shrinkage(within: Singles) -> float:
-    """Return the Ledoit-Wolf shrinkage towards a multiple of identity for deviations ``[n, d]``.
-
-    Ledoit and Wolf 2004, *Journal of Multivariate Analysis* 88(2). Same as in scikit-learn, which
-    takes a second to import.
-    """
-    n, d = within.shape
-    squares = within.astype(np.float64) ** 2
-    variances = squares.mean(axis=0)
-    gram = within @ within.T if n < d else within.T @ within
-    size = float(np.sum(gram.astype(np.float64) ** 2)) / n**2  # of the covariance
-    far = (size - float(variances.sum()) ** 2 / d) / d
-    uncertain = (float(np.sum(squares.sum(axis=1) ** 2)) / n - size) / (n * d)
-    return 0.0 if uncertain <= 0 else min(uncertain / far, 1.0) if far > 0 else 1.0
+def _drawn_rows(count: int) -> NDArray[np.intp]:
+    """Return the rows for calibration, in random order."""
+    return streams.rng(Stream.NOVELTY).permutation(count)[:RECORDS_LIMIT]
 
 
-def _class_means(z: Singles, labels: Ints) -> Singles:
-    """Return the mean of each record's class; the overall mean for a class of one record."""
-    means = np.empty_like(z)
-    for label in np.unique(labels):
-        in_class = labels == label
-        means[in_class] = z[in_class].mean(axis=0) if in_class.sum() > 1 else 0.0
-    return means
+def _groups(units: Sequence[str] | None, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the index of each row's unit; each row is its own unit if there are too few."""
+    if units is None or len(set(units)) < _FEWEST:
+        return rows
+    return np.unique(np.asarray(units)[rows], return_inverse=True)[1]
 
 
-def _unlike(x: Singles, bank: Singles) -> Singles:
-    """Return mean distance to the nearest of a bank, times the root of one minus the cosine."""
-    nearest = 2
-    norms, record_norms = np.linalg.norm(bank, axis=1), np.linalg.norm(x, axis=1)[:, None]
-    products = x[:, :-1] @ bank[:, :-1].T  # residuals are orthogonal to each other
-    squares = np.maximum(record_norms**2 + norms**2 - 2 * products, 0)
-    cosines = products / (record_norms * norms + np.float32(1e-9))
-    near = min(nearest, len(bank))
-    distance = np.sqrt(np.partition(squares, near - 1, axis=1)[:, :near]).mean(axis=1)
-    distances = np.partition(1 - cosines, near - 1, axis=1)[:, :near].mean(axis=1)
-    return np.asarray(distance * np.sqrt(np.maximum(distances, 0)), dtype=np.float32)
+def _own_scores(
+    judge: Novelty, features: NDArray[np.floating], groups: NDArray[np.intp]
+) -> Singles:
+    """Return scores ``[n]`` against the first records, of other units; infinite: unknown."""
+    if len(np.unique(groups)) < _FEWEST:
+        return np.full(len(features), np.inf, np.float32)
+    x = judge.coordinates_of(features)
+    squares = _squares(x, x[:BANK_LIMIT])
+    squares[groups[:, None] == groups[:BANK_LIMIT]] = np.inf
+    return _nearest(squares)
+
+
+def _norm(x: Singles) -> Singles:
+    return np.asarray(np.linalg.norm(x, axis=1, keepdims=True), dtype=np.float32)
+
+
+def _squares(x: Singles, bank: Singles) -> Singles:
+    """Return squared distances, ``[n, m]``."""
+    squares = _norm(x) ** 2 + _norm(bank).T ** 2 - 2 * (x @ bank.T)
+    return np.asarray(np.maximum(squares, 0), dtype=np.float32)
+
+
+def _nearest(squares: Singles) -> Singles:
+    """Return the root mean of the two smallest values of each row."""
+    near = min(2, squares.shape[1])
+    smallest = np.partition(squares, near - 1, axis=1)[:, :near]
+    return np.asarray(np.sqrt(smallest.mean(axis=1)), dtype=np.float32)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from wg_client.fitting import numbers
 from wg_client.fitting.numbers import NumberModel
 from wg_client.models.export import WITHOUT_NOISE, Distance, onnx_file
+from wg_client.models.novelty import NEW
 from wg_client.models.soft_sensor import DeliveredSensor, SoftSensor
 from wg_common.machines.process import standardise
 from wg_common.nets.process_sensor import ProcessSensor
@@ -53,7 +54,7 @@ class SensorModule(nn.Module):
         novelty = sensor.novelty
         self.distance = None
         if novelty is not None and len(novelty.scores) > 0:
-            self.distance, self.new_above = Distance(novelty), float(novelty.limit)
+            self.distance, self.new_above = Distance(novelty), novelty.limit(NEW)
 
     def forward(self, windows: Tensor) -> tuple[Tensor, ...]:
         """Compute ``OUTPUTS``, each ``[n]``, from windows ``[n, C, T]``."""

@@ -79,7 +79,7 @@ def learn(features: Floats, values: Floats, recordings: NDArray[np.generic]) -> 
 
 def fit_novelty(features: Floats) -> Novelty | None:
     """Fit the novelty test on features ``[n, F]``; None without any."""
-    return novelty.fit(features, np.full(len(features), -1, np.int64))
+    return novelty.fit(features, None, None)
 
 
 def movement(records: Floats, features: Floats) -> Shift | None:

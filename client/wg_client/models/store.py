@@ -93,7 +93,8 @@ def read_manifest(home: ClientHome, package_id: str) -> ModelsManifest | None:
     """Read the manifest of a package's models, of this version or an earlier one; None if missing.
 
     Version 1 has no condition of networks, version 2 no plant trunk, version 3 no number of
-    evaluated calls, and version 4 no file for the pass rule.
+    evaluated calls, and version 4 no file for the pass rule. Version 5 has a novelty test that is
+    not read any more: novelty is unknown until models are fitted again.
     """
     path = folder(home, package_id) / MANIFEST
     if not path.is_file():
@@ -101,7 +102,7 @@ def read_manifest(home: ClientHome, package_id: str) -> ModelsManifest | None:
     data = atomic.read_bytes(path, limit=_MANIFEST_LIMIT)
     if canonical.version_of(data, subject=str(path)) < VERSION:
         earlier = canonical.decode_part(ModelsManifest, data, subject=str(path))
-        return replace(earlier, version=VERSION)
+        return replace(earlier, version=VERSION, novelty="")
     return canonical.decode(ModelsManifest, data, subject=str(path), limit=_MANIFEST_LIMIT)
 
 

@@ -70,11 +70,11 @@ def watch(
     """
     fewest_records = 5
     plant = plants.open_plant(home)
-    plant_novelty = novelty.fit(plant.features.local, plant.data.labels)
+    plant_novelty = novelty.fit(plant.features.local, plant.layout, plant.data.units)
     if plant_novelty is None or len(plant.data) < fewest_records:
         raise DataError(f"{len(plant.data)} frozen records: too few to hold others against")
     encoder, problems, record_count = plant.load_encoder(), list(left_out), 0
-    limit = plant_novelty.limit
+    limit = plant_novelty.limit(novelty.NEW)
     released_parts = [np.zeros((0, plant.features.dimension), np.float32)]
     distances = [np.zeros(0, np.float32)]
     for data in parts:

@@ -18,6 +18,7 @@ from wg_client.selection.defects import Share
 from wg_client.selection.model_selection import select_model
 from wg_common import catalogue
 from wg_common.catalogue import CandidateSource
+from wg_common.inference.family_head import Layout
 from wg_common.inference.hostile_tensors import split_prefix
 from wg_common.modalities.registry import modality
 from wg_common.nets import family_network
@@ -59,6 +60,7 @@ class _Recipient:
 
     data: SiteData
     features: Features
+    layout: Layout
     encoder: str
     encoder_package: bytes
     acceptance: AcceptanceConfig
@@ -110,6 +112,7 @@ def try_offer(
                 scaled=encoder.scaled_dimension,
                 clip_radius=encoder.clip_radius,
             ),
+            layout=Layout(encoder.scaled_dimension, encoder.local_blocks),
             encoder=offer.encoder,
             encoder_package=offer_file.encoder,
             acceptance=AcceptanceConfig(standard_errors=kind.standard_errors),

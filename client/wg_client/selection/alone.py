@@ -9,6 +9,7 @@ from wg_client.data.recipient import Progress
 from wg_client.methods.base import Package
 from wg_client.methods.package import plant_records
 from wg_client.models import adoption, store
+from wg_client.models.manifest import VERSION
 from wg_client.selection.apply import AppliedModel, record
 from wg_client.selection.model_selection import select_model
 from wg_client.selection.report import write_report
@@ -32,7 +33,7 @@ def fit_alone(
             f"{plant.config.data.path}: no record has a label, so that there is no model to make;"
             " 'wg-client watch' needs none"
         )
-    number = canonical.sha256_hex(f"alone {plant.commitment} {plant.encoder}".encode())
+    number = canonical.sha256_hex(f"alone {VERSION} {plant.commitment} {plant.encoder}".encode())
     manifest = store.read_manifest(home, number)
     if manifest is not None:
         return AppliedModel(manifest=manifest)

@@ -272,7 +272,7 @@ def _with_judged(outcome: Outcome, manifest: ModelsManifest, files: Files) -> Mo
 
 def _with_novelty(plant: Recipient, manifest: ModelsManifest, files: Files) -> ModelsManifest:
     """Add the tensors of the novelty test to the files."""
-    measure = novelty.fit(plant.features.local, plant.data.labels)
+    measure = novelty.fit(plant.features.local, plant.layout, plant.data.units)
     if measure is None:
         return manifest
     files[store.NOVELTY] = measure.tensors()

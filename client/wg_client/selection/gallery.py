@@ -82,9 +82,9 @@ def wrong_records(plant: Plant, outcome: Outcome) -> list[Picture]:
 
 def strangest_records(plant: Plant) -> list[Picture]:
     """Draw the records that are most unlike all others of the plant, the strangest first."""
-    labels = plant.data.labels
-    rows = novelty.strangest_rows(plant.features.local, labels)[:SHOWN]
-    return [_picture(plant, row, np.arange(len(labels))) for row in rows]
+    local, units = plant.features.local, plant.data.units
+    rows = novelty.strangest_rows(local, plant.layout, units)[:SHOWN]
+    return [_picture(plant, row, np.arange(len(local))) for row in rows]
 
 
 def _picture(plant: Plant, row: int, neighbours: NDArray[np.intp], call_word: str = "") -> Picture:

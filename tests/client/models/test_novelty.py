@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.covariance import ledoit_wolf_shrinkage
 
 from wg_client.fitting.sure_calls import NEVER, sure_above
 from wg_client.models import novelty
 from wg_client.models.calls import Judge
 from wg_client.models.novelty import Novelty
 from wg_client.models.predict import Prediction
+from wg_common.inference.family_head import Layout
 from wg_core.errors import DecodeError
 
 K, D = 4, 24
@@ -24,7 +24,7 @@ def draw(labels: list[int], each: int, seed: int) -> tuple[NDArray[np.float64], 
 
 
 def fitted(labels: list[int], each: int) -> Novelty:
-    found = novelty.fit(*draw(labels, each, 1))
+    found = novelty.fit(draw(labels, each, 1)[0], None, None)
     assert found is not None
     return found
 
@@ -46,39 +46,63 @@ def test_likeness_of_further_records_is_even(  # a share p of them has a likenes
         assert (own <= share).mean() == pytest.approx(share, abs=0.08)
 
 
-def test_no_label_is_needed() -> None:
-    x, y = draw([0, 1, 2, 3], 40, 1)
-    found = novelty.fit(x, np.full_like(y, -1))
-    assert found is not None
-    assert (found.likeness(draw([K], 50, 2)[0]) <= 0.05).mean() > 0.9
+def test_blocks_say_as_much_as_each_other_whatever_their_scale() -> None:
+    layout = Layout(2, (10, 12))
+    x, new = draw([0, 1, 2, 3], 40, 1)[0], draw([K], 50, 2)[0]
+    found = novelty.fit(x, layout, None)
+    louder = np.repeat([5.0, 1.0, 1e4], [2, 10, 12])
+    again = novelty.fit(x * louder, layout, None)
+    assert found is not None and again is not None
+    assert (found.likeness(new) <= 0.05).mean() > 0.9
+    np.testing.assert_array_equal(found.likeness(new), again.likeness(new * louder))
+
+
+def test_folded_rows_keep_their_distances() -> None:
+    x = np.random.default_rng(3).normal(size=(40, 9000)).astype(np.float32)
+    found = novelty.fit(x, Layout(1000, (5000, 3000)), None)
+    assert found is not None and found.bank.shape == (40, novelty.COORDINATES_LIMIT)
+    raw = np.split(x, [1000, 6000], axis=1)[1:]
+    parts = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in raw]
+    exact = np.linalg.norm(parts[0][:, None] - parts[0], axis=2) ** 2
+    exact += np.linalg.norm(parts[1][:, None] - parts[1], axis=2) ** 2
+    z = found.coordinates_of(x)
+    folded = 2 * np.linalg.norm(z[:, None] - z, axis=2) ** 2
+    off = ~np.eye(40, dtype=bool)
+    assert np.abs(folded[off] / exact[off] - 1).mean() < 0.06
+
+
+def test_records_of_one_unit_say_nothing_of_another() -> None:
+    rng = np.random.default_rng(8)
+    centres = rng.normal(size=(30, D))
+    units = np.repeat(np.arange(30), 10)
+    x = centres[units] + 0.01 * rng.normal(size=(300, D))
+    further = rng.normal(size=(200, D))
+    by_unit = novelty.fit(x, None, [str(unit) for unit in units])
+    by_record = novelty.fit(x, None, None)
+    assert by_unit is not None and by_record is not None
+    assert (by_unit.likeness(further) <= 0.05).mean() < 0.3
+    assert (by_record.likeness(further) <= 0.05).mean() > 0.9
 
 
 def test_one_record_scores_and_has_no_likeness_and_none_has_nothing() -> None:
-    x, y = draw([0], 1, 1)
-    found = novelty.fit(x, y)
+    x = draw([0], 1, 1)[0]
+    found = novelty.fit(x, None, None)
     assert found is not None and np.isnan(found.likeness(x)).all()
     assert np.isfinite(found.score(x)).all()
-    assert novelty.fit(x[:0], y[:0]) is None
-
-
-@pytest.mark.parametrize(("n", "d"), [(2, 5), (100, 20), (60, 300)])
-def test_shrinkage_is_that_of_ledoit_and_wolf(n: int, d: int) -> None:
-    x = np.random.default_rng(n).normal(size=(n, d)) * np.linspace(0.1, 3, d)
-    found = novelty._shrinkage(x.astype(np.float32))
-    assert found == pytest.approx(ledoit_wolf_shrinkage(x, assume_centered=True), abs=1e-5)
-    assert novelty._shrinkage(np.zeros((5, 3), np.float32)) == 0
+    assert novelty.fit(x[:0], None, None) is None
 
 
 def test_constant_features_never_break_it() -> None:
-    found = novelty.fit(np.ones((9, 5)), np.arange(9) % 3)
-    assert found is not None and np.isfinite(found.score(np.zeros((2, 5)))).all()
+    for layout in (None, Layout(1, (4,))):
+        found = novelty.fit(np.ones((9, 5)), layout, None)
+        assert found is not None and np.isfinite(found.score(np.zeros((2, 5)))).all()
 
 
 def test_its_size_is_bounded_whatever_the_plant_has() -> None:
     rng = np.random.default_rng(5)
-    found = novelty.fit(rng.normal(size=(2500, 600)).astype(np.float32), np.zeros(2500, np.int64))
+    found = novelty.fit(rng.normal(size=(2500, 3000)), Layout(100, (900, 2000)), None)
     assert found is not None
-    assert sum(value.nbytes for value in found.tensors().values()) < 1_200_000
+    assert sum(value.nbytes for value in found.tensors().values()) < 2_600_000
 
 
 def test_a_file_s_tensors_are_read_again_and_others_are_refused() -> None:
@@ -90,6 +114,11 @@ def test_a_file_s_tensors_are_read_again_and_others_are_refused() -> None:
         {},
         found.tensors() | {"more": found.mean},
         found.tensors() | {"mean": found.mean[:-1]},
+        found.tensors() | {"blocks": found.blocks[:0]},
+        found.tensors() | {"blocks": np.array([0, -3], np.float32)},
+        found.tensors() | {"blocks": np.array([0, D], np.float32)},
+        found.tensors() | {"blocks": np.array([0, 0.5], np.float32)},
+        found.tensors() | {"blocks": np.array([0, 1e30], np.float32)},
         found.tensors() | {"bank": found.bank[:, :-1]},
         found.tensors() | {"bank": found.bank[:0]},
         found.tensors() | {"scores": found.scores * np.float32(np.nan)},

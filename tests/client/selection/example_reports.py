@@ -20,6 +20,7 @@ from wg_client.models.manifest import ModelEntry, ModelsManifest
 from wg_client.selection.first_screen import Standing
 from wg_client.selection.model_selection import Outcome
 from wg_client.selection.report import page_context
+from wg_common.inference.family_head import Layout
 from wg_common.language import plain
 from wg_common.modalities.base import Modality
 from wg_common.modalities.registry import MODALITIES
@@ -79,7 +80,9 @@ def plant_of(labels: tuple[str, ...], of_records: Ints, kind: Modality) -> Plant
         names=tuple(f"{row}.png" for row in range(count)),
     )
     features = SimpleNamespace(local=rng.normal(size=(count, D)))
-    return cast(Plant, SimpleNamespace(config=config, data=records, features=features))
+    layout = Layout(D, ())
+    plant = SimpleNamespace(config=config, data=records, features=features, layout=layout)
+    return cast(Plant, plant)
 
 
 def _judged(outcome: Outcome) -> Acceptance:
