@@ -92,13 +92,15 @@ def of_campaign(campaign: Campaign, current_time: float, language: Code = ENGLIS
         return campaign.reason
     if campaign.state != "running":
         return say("served", n=served_count, of=count)
-    begin = schedule.packages_from(campaign)
+    begin = schedule.packages_from(campaign, current_time)
     if begin is None:
         release_words = say("in", n=received_count, of=count)
         return say("and", what=release_words, more=_when_enough(say, campaign))
     if begin > current_time:
         return say("in, begin", n=received_count, of=count, span=say.span(begin - current_time))
-    return say("in, served", n=received_count, of=count, served=served_count)
+    summary = say("in, served", n=received_count, of=count, served=served_count)
+    absent = progress.states["waiting"] - schedule.awaited_sites(campaign, current_time)
+    return say("and", what=summary, more=say("absent", n=absent)) if absent else summary
 
 
 def _under_way(
@@ -115,9 +117,11 @@ def _under_way(
             else cause
         )
 
-    trouble = _reason_of_absence(say, *absence.of_site(status, current_time), current_time)
+    code, figure = absence.of_site(status, current_time)
+    trouble = _reason_of_absence(say, code, figure, current_time)
     if trouble is not None:
-        return Reason(with_time_left(trouble.why), trouble.do)
+        is_plain = code in (absence.NEVER, absence.AWAY) and schedule.is_absent(task, current_time)
+        return Reason(with_time_left(trouble.why), "" if is_plain else trouble.do)
     if task.state == "packaged":
         return Reason(with_time_left(say("better offered" if task.served else "offered")))
     if task.code:
@@ -138,7 +142,7 @@ def _when_enough(say: Speaker, campaign: Campaign) -> str:
 
 
 def _reason_of_release(say: Speaker, campaign: Campaign, task: Task, current_time: float) -> Reason:
-    begin = schedule.packages_from(campaign)
+    begin = schedule.packages_from(campaign, current_time)
     if begin is None:
         return Reason(_when_enough(say, campaign))
     if begin > current_time:
@@ -151,7 +155,9 @@ def _reason_of_delivery(
 ) -> Reason:
     if task.code:
         return Reason(say("better failed", said=say.of_plant(task.code) or task.code))
-    begin = schedule.better_from(campaign, task) if campaign.state == "running" else None
+    begin = (
+        schedule.better_from(campaign, task, current_time) if campaign.state == "running" else None
+    )
     if begin is None:
         return Reason("")
     if begin > current_time:

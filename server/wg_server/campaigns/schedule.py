@@ -2,7 +2,10 @@
 
 Each site has its own clock. It starts when the campaign starts, restarts when the site is first
 asked, and again when its package is ready. No deadline therefore passes before a connected site was
-asked, and an offline site delays no other site:
+asked, and an offline site delays no other site: a site that could not be asked within
+``PRESENT_SECONDS`` (it is offline, or works by files) is not awaited, though its answer is accepted
+until its deadline.
+
 
 - In a campaign at epsilon 0, or for machine statistics, no site waits for another: nothing is
   pooled.
@@ -19,6 +22,7 @@ from collections.abc import Collection
 from operator import attrgetter, itemgetter
 
 from wg_server.store.campaigns import OPEN_TASKS, Campaign, Task
+from wg_server.store.site import PRESENT_SECONDS
 
 DAY_SECONDS = 86400.0
 
@@ -43,24 +47,38 @@ def overdue(campaign: Campaign, current_time: float) -> list[Task]:
     return [task for task, end in ends if end is not None and current_time > end]
 
 
-def packages_from(campaign: Campaign) -> float | None:
+def is_absent(task: Task, current_time: float) -> bool:
+    """Return whether a site could not be asked so far, and is not awaited."""
+    return (
+        task.state == "waiting" and not task.asked and current_time - task.opened > PRESENT_SECONDS
+    )
+
+
+def awaited_sites(campaign: Campaign, current_time: float) -> int:
+    """Return the number of sites whose answer is awaited."""
+    progress = campaign.progress
+    are_absent = current_time - progress.unasked_since > PRESENT_SECONDS
+    return progress.states["waiting"] - (progress.unasked if are_absent else 0)
+
+
+def packages_from(campaign: Campaign, current_time: float) -> float | None:
     """Return the earliest time of the first packages, Unix seconds; 0: now; None: unknown yet."""
     progress = campaign.progress
-    if not campaign.is_pooled or not progress.states["waiting"] or progress.began:
+    if not campaign.is_pooled or not awaited_sites(campaign, current_time) or progress.began:
         return 0.0
     return None if progress.enough is None else progress.enough + campaign.grace_seconds
 
 
 def to_package(campaign: Campaign, current_time: float) -> list[Task]:
     """Return the tasks whose package is due, those without any package first."""
-    begin = packages_from(campaign)
+    begin = packages_from(campaign, current_time)
     if begin is None or current_time < begin:
         return []
     release_tasks = (task for task in campaign.tasks if task.state == "released")
     return sorted(release_tasks, key=attrgetter("served"))
 
 
-def better_from(campaign: Campaign, task: Task) -> float | None:
+def better_from(campaign: Campaign, task: Task, current_time: float) -> float | None:
     """Return the earliest time of a site's better package; None if no other release arrived."""
     if task.state != "delivered":
         return None
@@ -68,14 +86,21 @@ def better_from(campaign: Campaign, task: Task) -> float | None:
     later = bisect_right(arrivals, task.made, key=itemgetter(0))
     if all(site == task.site for _, site in arrivals[later : later + 2]):
         return None
-    complete = not campaign.progress.states["waiting"]
+    complete = not awaited_sites(campaign, current_time)
     return 0.0 if complete and task.served < 2 else task.made + DAY_SECONDS
 
 
 def to_improve(campaign: Campaign, sites: Collection[str], current_time: float) -> list[Task]:
     """Return the tasks of ``sites`` for which a better package is due."""
-    begins = [(task, better_from(campaign, task)) for task in campaign.tasks if task.site in sites]
+    own_tasks = [task for task in campaign.tasks if task.site in sites]
+    begins = [(task, better_from(campaign, task, current_time)) for task in own_tasks]
     return [task for task, begin in begins if begin is not None and current_time >= begin]
+
+
+def is_left_to_absent(campaign: Campaign, current_time: float) -> bool:
+    """Return whether all open tasks are of absent sites."""
+    open_tasks = [task for task in campaign.tasks if task.state in OPEN_TASKS]
+    return bool(open_tasks) and all(is_absent(task, current_time) for task in open_tasks)
 
 
 def is_over(campaign: Campaign, sites: Collection[str], current_time: float) -> bool:

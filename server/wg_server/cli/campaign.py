@@ -294,6 +294,9 @@ def _wait(queue: CampaignQueue, campaign: Campaign, home: ServerHome) -> Campaig
     last_line: str = ""
     try:
         while campaign.finished is None:
+            if schedule.is_left_to_absent(campaign, time.time()):
+                cli.note(text("the campaign goes on for the sites that are not there"))
+                break
             states = Counter(task.state for task in campaign.tasks)
             words = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
             line = text("campaign {state}: sites: {words}", state=campaign.state, words=words)

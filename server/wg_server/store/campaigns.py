@@ -104,6 +104,8 @@ class Progress:
         sites_served: Number of sites that received a package.
         began: True if the other sites' releases were read for some package.
         enough: Time at which ``min_sites`` releases were in, Unix seconds; None if fewer are in.
+        unasked: Number of waiting sites that were not sent the question yet.
+        unasked_since: Time at which the last of their tasks was opened, Unix seconds.
     """
 
     states: Counter[str]
@@ -111,6 +113,8 @@ class Progress:
     sites_served: int
     began: bool
     enough: float | None
+    unasked: int
+    unasked_since: float
 
     @property
     def released_sites(self) -> int:
@@ -181,12 +185,15 @@ class Campaign:
         if self.counted is not None:
             return self.counted
         answer_times = sorted(task.answered for task in self.tasks if task.state in IN_TASKS)
+        unasked = [task.opened for task in self.tasks if task.state == "waiting" and not task.asked]
         return Progress(
             Counter(task.state for task in self.tasks),
             sum(task.code not in NOT_ASKED for task in self.tasks),
             sum(task.state == "delivered" or task.served > 0 for task in self.tasks),
             any(task.made for task in self.tasks),
             None if len(answer_times) < self.min_sites else answer_times[self.min_sites - 1],
+            len(unasked),
+            max(unasked, default=0.0),
         )
 
     @cached_property
@@ -240,11 +247,20 @@ def campaign_of_row(connection: Connection, row: sa.Row[Any]) -> Campaign:
     """Build a campaign from its row, with counted tasks; a finished campaign has no ``enough``."""
     task = schema.task
     is_served = (task.c.state == "delivered") | (task.c.served > 0)
+    is_unasked = (task.c.state == "waiting") & (task.c.asked == 0)
     counts = [
         sa.func.sum(sa.case((condition, 1), else_=0)).label(name)
-        for name, condition in (("asked", task.c.code.not_in(NOT_ASKED)), ("served", is_served))
+        for name, condition in (
+            ("asked", task.c.code.not_in(NOT_ASKED)),
+            ("served", is_served),
+            ("unasked", is_unasked),
+        )
     ]
-    figures = sa.func.count().label("number"), *counts, sa.func.max(task.c.made).label("made")
+    latest = [
+        sa.func.max(task.c.made).label("made"),
+        sa.func.max(sa.case((is_unasked, task.c.opened), else_=0.0)).label("unasked_since"),
+    ]
+    figures = sa.func.count().label("number"), *counts, *latest
     of_campaign = task.c.campaign == row.id
     query = sa.select(task.c.state, *figures).where(of_campaign).group_by(task.c.state)
     groups = connection.execute(query).all()
@@ -256,6 +272,8 @@ def campaign_of_row(connection: Connection, row: sa.Row[Any]) -> Campaign:
         sum(int(group.served) for group in groups),
         any(group.made for group in groups),
         connection.execute(place).scalar() if row.finished is None else None,
+        sum(int(group.unasked) for group in groups),
+        max((float(group.unasked_since) for group in groups), default=0.0),
     )
     return Campaign(**row._mapping, tasks=(), counted=progress)
 

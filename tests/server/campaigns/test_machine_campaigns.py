@@ -124,7 +124,10 @@ def test_no_package_waits_for_other_sites_and_none_gets_better_by_them() -> None
     of_classes, of_machine = (
         campaign(*parts, statistics=kind, min_sites=1) for kind in (CLASSES, MACHINE)
     )
-    assert (schedule.packages_from(of_classes), schedule.packages_from(of_machine)) == (11.0, 0.0)
+    assert (schedule.packages_from(of_classes, 5.0), schedule.packages_from(of_machine, 5.0)) == (
+        11.0,
+        0.0,
+    )
     assert (len(of_classes.arrivals), len(of_machine.arrivals)) == (1, 0)
 
 

@@ -118,7 +118,7 @@ def test_what_is_waited_for_is_said() -> None:
     )
     assert "packages in 10 minutes" in reasons.of_campaign(enough, NOW)
     served = released("a", NOW - 60, state="delivered", made=NOW - 50, served=1)
-    better = campaign(served, released("b", NOW, state="packaged", made=NOW), task("c"))
+    better = campaign(served, released("b", NOW, state="packaged", made=NOW), task("c", asked=NOW))
     found = reasons.of_task(better, served, THERE, NOW)
     assert found.why == "it has a package; in 23 hours a better one is made, if it says more"
 
@@ -160,3 +160,13 @@ def test_reasons_are_said_in_japanese() -> None:
     found = reasons.of_task(campaign(out), out, THERE, NOW, "ja")
     assert found.why == "対象外になりました：接続していません（最終接続は 1 日前）"
     assert found.do.endswith("wg-server campaign resume ID SITE で再試行")
+
+
+def test_a_site_that_is_not_there_is_one_line_and_the_summary_counts_it() -> None:
+    away = task("b", opened=NOW - 600)
+    found = campaign(released("a", NOW - 500), away, collect_seconds=3600.0)
+    never = sight(last_seen=0.0)
+    line = reasons.of_task(found, away, never, NOW)
+    assert line == reasons.Reason("it never connected; 50 minutes left")
+    assert "1 are not there: nobody waits" in reasons.of_campaign(found, NOW)
+    assert reasons.of_task(found, away, sight(certificate=NOW - DAY), NOW).do  # that can be mended

@@ -87,9 +87,10 @@ def test_each_site_has_a_clock_of_its_own(found: Task, end: float | None) -> Non
 
 
 def test_first_packages_wait_for_enough_releases_and_then_for_the_grace() -> None:
-    assert schedule.packages_from(campaign(released("a", 101.0), task("b"), task("c"))) is None
+    few = campaign(released("a", 101.0), task("b"), task("c"))
+    assert schedule.packages_from(few, 105.0) is None
     two = campaign(released("a", 105.0), released("b", 101.0), task("c"))
-    assert schedule.packages_from(two) == 115.0
+    assert schedule.packages_from(two, 105.0) == 115.0
     assert schedule.to_package(two, 114.9) == []
     assert names(schedule.to_package(two, 115.0)) == ["a", "b"]
     served = campaign(released("a", 101.0, served=1), released("b", 105.0))
@@ -100,7 +101,7 @@ def test_at_epsilon_zero_nobody_waits_and_nothing_gets_better() -> None:
     first = released("a", 105.0, state="delivered", made=106.0)
     free = campaign(first, released("b", 110.0), task("c"), epsilon="0")
     assert names(schedule.to_package(free, 110.0)) == ["b"]
-    assert schedule.better_from(free, first) is None
+    assert schedule.better_from(free, first, 110.0) is None
 
 
 @pytest.mark.parametrize("state", ["refused", "failed", "expired"])
@@ -122,9 +123,9 @@ def test_a_better_package_comes_once_all_are_in_and_then_once_a_day_at_most() ->
     first = released("a", 101.0, state="delivered", made=111.0, served=1)
     late = released("b", 130.0, state="delivered", made=131.0, served=1)
     later = released("c", 135.0)
-    found = campaign(first, late, later, task("d"))
-    assert schedule.better_from(found, first) == 111.0 + schedule.DAY_SECONDS
-    assert schedule.better_from(found, later) is None
+    found = campaign(first, late, later, task("d", asked=101.0))
+    assert schedule.better_from(found, first, 140.0) == 111.0 + schedule.DAY_SECONDS
+    assert schedule.better_from(found, later, 140.0) is None
     assert schedule.to_improve(found, "abcd", 140.0) == []
     assert names(schedule.to_improve(found, "abcd", 111.0 + schedule.DAY_SECONDS)) == ["a"]
     last = released("c", 135.0, state="delivered", made=135.0, served=1)
@@ -135,7 +136,7 @@ def test_a_better_package_comes_once_all_are_in_and_then_once_a_day_at_most() ->
     # One more came after the better ones: who has had one today waits, and the campaign does not.
     again = dataclasses.replace(first, made=136.0, served=2)
     more = campaign(again, released("d", 140.0, state="delivered", made=140.0, served=1))
-    assert schedule.better_from(more, again) == 136.0 + schedule.DAY_SECONDS
+    assert schedule.better_from(more, again, 141.0) == 136.0 + schedule.DAY_SECONDS
     assert schedule.is_over(more, "ad", 141.0)
 
 
@@ -152,3 +153,27 @@ def test_a_campaign_is_over_when_no_part_is_open() -> None:
     assert schedule.is_over(campaign(task("a", state="refused")), "a", 200.0)
     for state in ("waiting", "released", "packaged"):
         assert not schedule.is_over(campaign(task("a", state=state)), "a", 200.0)
+
+
+def test_nobody_waits_for_a_site_that_was_not_there_to_be_asked() -> None:
+    there, away = released("a", 101.0), task("c")
+    found = campaign(there, away, task("d", asked=101.0))
+    late = 100.0 + schedule.PRESENT_SECONDS + 1
+    assert schedule.is_absent(away, late) and not schedule.is_absent(away, 110.0)
+    assert schedule.packages_from(found, late) is None  # of two wanted, one that was asked can come
+    alone = campaign(there, away)
+    assert schedule.to_package(alone, 110.0) == []
+    assert names(schedule.to_package(alone, late)) == ["a"]
+    # Its answer is taken as long as its clock runs, and makes the first package better, once.
+    done = dataclasses.replace(there, state="delivered", made=late, served=1)
+    waiting = campaign(done, away)
+    assert schedule.is_left_to_absent(waiting, late) and not schedule.is_over(waiting, "ac", late)
+    new = released("c", late + 9, state="delivered", made=late + 9, served=1)
+    came = campaign(done, new, task("d"))
+    assert names(schedule.to_improve(came, "ac", late + 10)) == ["a"]
+
+
+def test_a_site_that_was_asked_and_left_has_its_whole_time() -> None:
+    asked = campaign(released("a", 101.0), task("b", asked=101.0))
+    assert schedule.to_package(asked, 400.0) == []
+    assert not schedule.is_left_to_absent(asked, 400.0)
