@@ -10,7 +10,8 @@ a plant knows of itself before anything leaves, and what it gained.
 
 *Judged.* Each plant's gain is predicted by the client's own code from the cases of all *other*
 data sets, and held against what it gained. The table has the mean error (predicted minus gained),
-the mean absolute error, and how often the 80 % interval held.
+the mean absolute error, how often the 80 % interval held, and how often the verdict, ``join`` or
+not, is what model selection then does: keep what came, or the plant's own model.
 """
 
 import argparse
@@ -226,6 +227,7 @@ def table(found: Sequence[Judged]) -> Iterator[str]:
         "mean absolute error",
         "80 % intervals that held",
         "mean width",
+        "verdicts that agree with what was kept",
     )
     groups: dict[tuple[str, str], list[Judged]] = {}
     for case, told in found:
@@ -248,7 +250,14 @@ def _summary(found: Sequence[Judged]) -> tuple[object, ...]:
         f"{np.abs(errors).mean():.2f}",
         f"{100 * held(found):.0f} %",
         f"{100 * np.mean([told.high - told.low for _, told in found]):.1f}",
+        f"{100 * np.mean([_agrees(case, told) for case, told in found]):.0f} %",
     )
+
+
+def _agrees(case: published.Case, told: published.Expected) -> bool:
+    """Return whether ``join`` was said where something else than local-only was kept."""
+    is_join = published.decide(told, case.facts) is published.Decision.JOIN
+    return is_join == (case.gain != 0)
 
 
 def held(found: Sequence[Judged]) -> float:

@@ -24,7 +24,6 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.selection.verdict import Change, change_of
 from wg_core import typed
 from wg_core.errors import DataError, DecodeError
 
@@ -144,7 +143,7 @@ class Decision(StrEnum):
 
 
 def decide(expectation: Expected | None, facts: Facts, least: float = 0.01) -> Decision:
-    """Apply the report's rule: a gain is significant if its interval lies above zero.
+    """Advise to join if a gain is expected; ``apply`` keeps the plant's own model if none comes.
 
     Args:
         expectation: Expected gain; None: unknown.
@@ -154,11 +153,7 @@ def decide(expectation: Expected | None, facts: Facts, least: float = 0.01) -> D
     if expectation is None:
         return Decision.WAIT
     chance = 1 / facts.classes if facts.question == "S3" else 0.0
-    change = change_of(expectation.low - chance, expectation.high - chance)
-    if change is Change.MORE:
-        return Decision.JOIN
-    is_noticeable = expectation.gain - chance >= least and change is not Change.FEWER
-    return Decision.WAIT if is_noticeable else Decision.STAY
+    return Decision.JOIN if expectation.gain - chance >= least else Decision.STAY
 
 
 @functools.cache

@@ -96,11 +96,9 @@ def verdict(simulation: Simulation) -> Text:
         return text("keep your own: no weights on offer are better, and no plant has your classes")
     match simulation.decision:
         case Decision.JOIN:
-            return text("join: a gain is likely")
+            return text("join: a gain is expected; if none comes, your own model stays in use")
         case Decision.STAY:
             return text("don't: your own labels do as well")
     if not simulation.sites:
         return text("wait: for a plant that has your classes")
-    if simulation.expected is None:
-        return text("wait: ask the operator for a trial")
-    return text("wait: a gain is possible, and not shown")
+    return text("wait: ask the operator for a trial")

@@ -65,19 +65,20 @@ def test_fewer_others_are_never_expected_to_bring_more() -> None:
         assert gains == sorted(gains)
 
 
-def test_the_decision_follows_from_the_interval() -> None:
+def test_the_decision_follows_from_the_expected_gain() -> None:
     told = expected([_case("a", 0.2)], FACTS, 1.0, 3)
-    for low, gain, high, decision in (
-        (0.05, 0.2, 0.3, Decision.JOIN),
-        (-0.05, 0.1, 0.3, Decision.WAIT),
-        (-0.05, 0.005, 0.3, Decision.STAY),
-        (-0.3, -0.1, -0.05, Decision.STAY),
+    for gain, decision in (
+        (0.2, Decision.JOIN),
+        (0.01, Decision.JOIN),
+        (0.005, Decision.STAY),
+        (-0.1, Decision.STAY),
     ):
-        assert decide(replace(told, low=low, gain=gain, high=high), FACTS) is decision
+        assert decide(replace(told, gain=gain), FACTS) is decision
     assert decide(None, FACTS) is Decision.WAIT
     blind = replace(FACTS, labels=0, local=None)
-    assert decide(replace(told, low=0.2, gain=0.5, high=0.9), blind) is Decision.WAIT
-    assert decide(replace(told, low=0.3, gain=0.5, high=0.9), blind) is Decision.JOIN
+    chance = 1 / blind.classes
+    assert decide(replace(told, gain=chance + 0.005), blind) is Decision.STAY
+    assert decide(replace(told, gain=chance + 0.02), blind) is Decision.JOIN
 
 
 def test_the_published_file_answers_every_question_at_every_price() -> None:
