@@ -6,7 +6,6 @@ asked, and an offline site delays no other site: a site that could not be asked 
 ``PRESENT_SECONDS`` (it is offline, or works by files) is not awaited, though its answer is accepted
 until its deadline.
 
-
 - In a campaign at epsilon 0, or for machine statistics, no site waits for another: nothing is
   pooled.
 - The first packages are made when ``min_sites`` releases are in and ``grace_seconds`` have passed,

@@ -165,8 +165,8 @@ def test_reasons_are_said_in_japanese() -> None:
 def test_a_site_that_is_not_there_is_one_line_and_the_summary_counts_it() -> None:
     away = task("b", opened=NOW - 600)
     found = campaign(released("a", NOW - 500), away, collect_seconds=3600.0)
-    never = sight(last_seen=0.0)
+    never = status(last_seen=0.0)
     line = reasons.of_task(found, away, never, NOW)
     assert line == reasons.Reason("it never connected; 50 minutes left")
     assert "1 are not there: nobody waits" in reasons.of_campaign(found, NOW)
-    assert reasons.of_task(found, away, sight(certificate=NOW - DAY), NOW).do  # that can be mended
+    assert reasons.of_task(found, away, status(certificate=NOW - DAY), NOW).do  # that can be mended
