@@ -20,7 +20,8 @@ encoder of windows has a second input, ``prepared``: the result of
 ``wg_common.nets.network.prepare_batch`` for the architecture in the metadata (``network``). A head
 for texts takes vectors ``[n, 2560]``, as ``TextTrunk.prepare`` of
 ``wg_common.nets.encoder.text_trunk`` makes them; the metadata name the package (``trunk``). Each
-further trunk of the encoder has an input of its name: token ids ``[n, 128]`` of
+further trunk of the encoder has an input of its name, and ``inputs`` of the metadata the shape of
+each: the same picture at another size ``[n, 3, q, q]``, token ids ``[n, 128]`` of
 ``wg_e5.network.prepare_texts``, or raw windows ``[n, C, T]`` for the trunk fitted at the plant.
 """
 
@@ -159,20 +160,21 @@ def _file(
     """Return a model's file, in ONNX with its verdicts; its inputs are added to ``metadata``."""
     kind, trunk = modality(architecture_of(metadata["architecture"]).modality), model.encoder.trunk
     examples: dict[str, torch.Tensor] = {}
-    if kind.resized:
-        examples[kind.name] = _example(kind.example((1, 1)), trunk)
-        metadata["pixels"] = str(examples[kind.name].shape[-1])
-    elif form == "onnx":
-        record = kind.example(_shape(home, kind))
-        examples[kind.name] = _example(record, trunk)
-        metadata["views"] = "n," + ",".join(map(str, examples[kind.name].shape[1:]))
+    if kind.resized or form == "onnx":
+        record = kind.example((1, 1) if kind.resized else _shape(home, kind))
+        example = examples[kind.name] = _example(record, trunk)
+        if kind.resized:
+            metadata["pixels"] = str(example.shape[-1])
+        else:
+            metadata["views"] = "n," + ",".join(map(str, example.shape[1:]))
+    if form == "onnx":
         for part in cast(Sequence[EncoderTrunk], model.further):
             examples[part.label] = _example(record, part)
         if isinstance(model.network, RecordTrunk):
             metadata["network"] = model.network.architecture
             batch = network.prepare_batch(model.network.architecture, [record] * 2)
             examples["prepared"] = torch.from_numpy(batch).float()
-    if form == "onnx":
+        metadata["inputs"] = json.dumps({name: list(x.shape[1:]) for name, x in examples.items()})
         outputs = ("logits",) if judged_model is None else OUTPUTS
         return onnx_file(judged_model or model, examples, outputs, metadata)
     return _safetensors(model, metadata)
