@@ -1,0 +1,35 @@
+"""The verdict of a pilot: a plant's own labels are praised only where they beat the commonest."""
+
+from __future__ import annotations
+
+from itertools import product
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from wg_client.pilot import sentences
+from wg_client.pilot.published import Decision
+
+OFFERS: tuple[Any, ...] = (
+    None,
+    *(SimpleNamespace(pays=p, machine=m, sites=s) for p, m, s in product((0, 1), (0, 1), (0, 3))),
+)
+
+
+@pytest.mark.parametrize("decision", Decision)
+@pytest.mark.parametrize("offer", OFFERS, ids=str)
+def test_own_labels_are_kept_only_where_they_beat_the_commonest_class(
+    offer: Any, decision: Decision
+) -> None:
+    for stands in (True, False):
+        simulation: Any = SimpleNamespace(
+            offer=offer, decision=decision, stands=stands, commonest=0.6, sites=3, expected=None
+        )
+        words = str(sentences.verdict(simulation))
+        if "your own" in words and not words.startswith(("wait", "join")):
+            assert stands
+        pays = offer is not None and (offer.pays or offer.machine)
+        assert words.startswith("join") == (pays or decision is Decision.JOIN) or (
+            offer is not None and not offer.sites
+        )
