@@ -22,6 +22,7 @@ from bench.tables import markdown
 from numpy.typing import NDArray
 
 from wg_client.fitting.backbone import encoder_trunk
+from wg_client.fitting.linear_head import Floats
 from wg_client.fitting.sure_calls import (
     NEVER,
     WRONG_LIMIT,
@@ -172,11 +173,7 @@ def judge(
     logits = trunk.to_local_head(fitted.head).logits(x)
     chances = bound_probabilities(logits, probability_limit(len(plant.judged_labels)))
     layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
-    known = novelty.fit(features[labelled], layout, plant.units)
-    tensors = None if known is None else known.tensors()
-    is_new, is_unlike = (
-        novelty.unlike_records(tensors, x, share) for share in (novelty.NEW, novelty.NO_PASS)
-    )
+    is_new, is_unlike = _unlike(novelty.fit(features[labelled], layout, plant.units), x)
     good = np.arange(classes) == 0
     evidence = None
     if fitted.logits is not None:
@@ -211,6 +208,13 @@ def judge(
         found[name] = [int(value[part].sum()) for value in (passes, reject, is_new, sure)]
         found[name].append(int(part.sum()))
     return found
+
+
+def _unlike(known: novelty.Novelty | None, x: Floats) -> tuple[NDArray[np.bool_], ...]:
+    """Records ``[n, D]`` that are new, and those that are too unlike for a pass."""
+    tensors = None if known is None else known.tensors()
+    shares = novelty.NEW, novelty.NO_PASS
+    return tuple(novelty.unlike_records(tensors, x, share) for share in shares)
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
