@@ -306,8 +306,9 @@ def answer_synthetic(
         )
         labels = np.arange(60) % len(LABELS)
     records = rng.normal(size=(60, schema.dimension)) * 0.3, labels, None
-    clock = lambda: int(clock())  # noqa: E731 - the ledger's clock stands still meanwhile
-    with Ledger.open(home.ledger, signing.load(home.ledger_key), clock=clock) as ledger:
+    arrival = int(clock())  # The ledger's clock stands still meanwhile
+    ledger_key = signing.load(home.ledger_key)
+    with Ledger.open(home.ledger, ledger_key, clock=lambda: arrival) as ledger:
         place = {"dataset": config.data.name, "recipient": config.server.name}
         key = signing.load(home.signing_key)
         seq = release_records(ledger, schema, records, query, key, on_step, **place)
