@@ -17,6 +17,7 @@ from wg_server.campaigns.intake import QueryTerms
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign, Task
+from wg_server.store.queue import Traffic
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
 
@@ -74,7 +75,7 @@ def collecting(store: Store, witness: Witness) -> Phase:
         log.info("campaign %s: %s released %s", campaign.id, task.site, release.release_id)
         return {
             "release": release,
-            "bytes_received": len(answer.payload),
+            "traffic": Traffic(bytes_received=len(answer.payload)),
             "answered": time.time(),
             "state": "released" if is_used else "failed",
             "code": "" if is_used else intake.QUARANTINED,

@@ -296,7 +296,7 @@ def test_an_interrupted_freeze_leaves_the_earlier_snapshot(
         "encode": (freezing, "_encode"),
         "write": (freezing, "_write_parts"),
         "move": (atomic, "move"),
-        "point": (snapshots, "point"),
+        "point": (snapshots, "put_in_use"),
     }[where]
     with monkeypatch.context() as patch:
         patch.setattr(*place, fail)
