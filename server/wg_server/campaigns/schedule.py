@@ -47,10 +47,12 @@ def overdue(campaign: Campaign, current_time: float) -> list[Task]:
 
 
 def is_absent(task: Task, current_time: float) -> bool:
-    """Return whether a site could not be asked so far, and is not awaited."""
-    return (
-        task.state == "waiting" and not task.asked and current_time - task.opened > PRESENT_SECONDS
-    )
+    """Return whether a site could not be asked so far, and is not awaited.
+
+    A queued campaign, whose tasks are not opened, has asked nobody yet.
+    """
+    is_asked_for = task.state == "waiting" and task.opened > 0 and not task.asked
+    return is_asked_for and current_time - task.opened > PRESENT_SECONDS
 
 
 def awaited_sites(campaign: Campaign, current_time: float) -> int:
