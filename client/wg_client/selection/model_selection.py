@@ -21,7 +21,7 @@ from wg_client.fitting.leave_class_out import LeaveClassOut
 from wg_client.fitting.linear_head import Floats, Ints, log_loss
 from wg_client.fitting.replacement import is_above_shares, replacement_errors
 from wg_client.methods import registry as methods
-from wg_client.methods.base import LabelledRecords, Model, Package
+from wg_client.methods.base import SHEET_LIMIT, LabelledRecords, Model, Package
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, HANDED_ON_FINETUNED, LOCAL
 from wg_client.models.manifest import Finding
 from wg_client.selection import gain
@@ -132,9 +132,8 @@ def select_model(
         )
     one_class = _of_one_class(comparisons, blocked_models)
     unfit = {f.model for f in findings if f.blocks and f.code != checks.GAIN}
-    contest = _Contest(
-        models, records, {name: c for name, c in comparisons.items() if name not in unfit}
-    )
+    fit_models = {name: c for name, c in comparisons.items() if name not in unfit}
+    contest = _Contest(models, records, fit_models, is_doubted=_is_doubted(records, package))
     kept_name = one_class or contest.kept_name()
     return Outcome(
         models=models,
@@ -174,6 +173,7 @@ def _comparisons(
                 groups = records.judged_groups
                 estimate = _gain(model, out_of_fold, local_out_of_fold, records, groups)
                 is_incumbent = model.made_for_machine and _is_above_shares(out_of_fold, records)
+        is_incumbent = is_incumbent and not _is_doubted(records, package)
         if name == GENERATED_FINETUNED and GENERATED in comparisons:
             is_incumbent = comparisons[GENERATED].is_incumbent  # The average has its precedence
         comparisons[name] = Comparison(
@@ -206,6 +206,12 @@ def _gain(
     )
 
 
+def _is_doubted(records: LabelledRecords, package: Package) -> bool:
+    """Return whether the records contradict the data sheet and labels can replace its network."""
+    fit, counts = package.sheet_fit, np.bincount(records.labels, minlength=records.classes)
+    return fit is not None and fit < SHEET_LIMIT and int(counts.min()) >= _LABELS_INSTEAD
+
+
 def _is_above_shares(generated_network: OutOfFold, records: LabelledRecords) -> bool:
     losses = _local_loss(generated_network.logits, generated_network.labels, records)
     return is_above_shares(losses, generated_network.labels, records.labels)
@@ -236,6 +242,7 @@ def _of_one_class(comparisons: Mapping[str, Comparison], blocked_models: Collect
     return max(gains, key=lambda name: gains[name], default="")
 
 
+_LABELS_INSTEAD = 10  # Of each class, with which local-only replaces a network for a doubted sheet
 _LEAST_GAIN = 1e-6  # Nats a record; two models that differ by less are the same
 
 
@@ -246,6 +253,7 @@ class _Contest:
         models: All models by name.
         records: The plant's records.
         comparisons: Comparisons of the models that pass all checks except the rule itself.
+        is_doubted: The records contradict the data sheet, so no delivered model has precedence.
     """
 
     def __init__(
@@ -253,8 +261,10 @@ class _Contest:
         models: Mapping[str, Model],
         records: LabelledRecords,
         comparisons: Mapping[str, Comparison],
+        *,
+        is_doubted: bool,
     ) -> None:
-        self._models, self._records = models, records
+        self._models, self._records, self._is_doubted = models, records, is_doubted
         self._margins = {
             name: comparison.required_errors for name, comparison in comparisons.items()
         }
@@ -265,7 +275,7 @@ class _Contest:
     def kept_name(self) -> str:
         """Return the name of the model to keep."""
         if LOCAL not in self._predictions:
-            return self._delivered or LOCAL
+            return LOCAL if self._is_doubted else self._delivered or LOCAL
         return self._choose(self._predictions, self._records.judged_groups)
 
     def out_of_fold(self) -> OutOfFold | None:
@@ -301,7 +311,8 @@ class _Contest:
             for name, part in predictions.items()
             if name != LOCAL
         }
-        if for_machine in gains and _is_above_shares(predictions[for_machine], self._records):
+        has_precedence = for_machine in gains and not self._is_doubted
+        if has_precedence and _is_above_shares(predictions[for_machine], self._records):
             return self._replacing(gains[for_machine], predictions, groups)
         better = {
             name: estimate.margin(self._margins[name])
@@ -358,9 +369,14 @@ def _reason(kept_name: str, findings: Iterable[Finding], package: Package) -> Te
             " of this kind of plant: what was delivered knows no more of them than your own"
             " records, and was not judged."
         )
-    unlike = [f.message for f in findings if f.code == checks.UNLIKE and not f.passed][:1]
+    doubts = {
+        f.code: f.message
+        for f in findings
+        if f.code in (checks.UNLIKE, checks.SHEET) and not f.passed
+    }
     return join_sentences(
-        text("No delivered model was shown to be better than local-only on local records."), *unlike
+        text("No delivered model was shown to be better than local-only on local records."),
+        *doubts.values(),
     )
 
 

@@ -82,11 +82,19 @@ def test_a_network_that_labels_show_worse_gives_way() -> None:
 
 
 def test_records_that_speak_against_the_sheet_are_a_warning() -> None:
-    doubted = _kept(_good(), 3, 5, fit=-1.0)
-    assert doubted.kept == _kept(_good(), 3, 5).kept
+    doubted = _kept(_good(), 3, 3, fit=-1.0)
+    assert doubted.kept == _kept(_good(), 3, 3).kept
     warnings = [f for f in doubted.findings if f.code == "WG-F14" and not f.passed]
     assert {f.model for f in warnings} == {GENERATED, GENERATED_FINETUNED}
     assert not any(f.blocks for f in warnings)
+
+
+@pytest.mark.parametrize(("records", "kept"), [(4, GENERATED), (5, LOCAL)])
+def test_a_doubted_sheet_gives_way_to_ten_labels_of_each_class(records: int, kept: str) -> None:
+    outcome = _kept(_good(), 2, records, fit=-1.0)
+    assert outcome.kept == kept
+    assert "the lines that your data sheet states" in outcome.reason
+    assert _kept(_good(), 2, records, fit=0.0).kept == GENERATED
 
 
 def test_a_network_at_chance_does_not_stay_by_its_word() -> None:

@@ -34,6 +34,8 @@ CHECKS: tuple[AcceptanceCheck, ...] = (
 )
 UNLIKE = unlike.CODE
 """Code of the check that rejects a kind of plant."""
+SHEET = sheet.CODE
+"""Code of the check that doubts a data sheet."""
 
 
 def findings(comparisons: Iterable[Comparison]) -> list[Finding]:
