@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -69,18 +70,21 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
     monkeypatch.setattr(serving, "FleetState", found.state)
     make = serving.fleet_app
 
-    def app(*words: object) -> object:
-        inner = make(*words)  # type: ignore[arg-type]
-
-        async def noting(scope: dict, receive: object, send: object) -> None:  # type: ignore[type-arg]
-            async def note(message: dict) -> None:  # type: ignore[type-arg]
+    def noting(inner: Any) -> Any:
+        async def noted(scope: Any, receive: Any, send: Any) -> None:
+            async def note(message: Any) -> None:
                 if message["type"] == "http.response.start":
                     found.answers.append((scope["path"], message["status"]))
-                await send(message)  # type: ignore[operator]
+                await send(message)
 
-            await inner(scope, receive, note)  # type: ignore[arg-type]
+            await inner(scope, receive, note)
 
-        return noting
+        return noted
+
+    def app(*words: Any) -> Any:
+        application = make(*words)
+        application.add_middleware(noting)
+        return application
 
     monkeypatch.setattr(serving, "fleet_app", app)
     return found

@@ -487,13 +487,16 @@ def test_a_run_that_offers_an_app_bundle_is_declined_and_the_bundle_never_asked_
     paths: list[str] = []
     real = serving.fleet_app
 
-    def noted(*words: Any, **more: Any) -> Any:
-        inner = real(*words, **more)
-
+    def noting(inner: Any) -> Any:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             paths.append(scope.get("path", ""))
             await inner(scope, receive, send)
 
+        return app
+
+    def noted(*words: Any, **more: Any) -> Any:
+        app = real(*words, **more)
+        app.add_middleware(noting)
         return app
 
     monkeypatch.setattr(serving, "fleet_app", noted)
@@ -538,11 +541,16 @@ def send_in(run: FleetRun, state: FleetState, plant: Plant, content: RecordDict)
 class Tamper:
     """Changes the answers of the fleet listener to one path, while it has a rule."""
 
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
+    def __init__(self) -> None:
+        self.inner: Any = None
         self.path = ""
         self.answer: tuple[int, list[tuple[bytes, bytes]], bytes] = (200, [], b"")
         self.count = 0
+
+    def around(self, inner: Any) -> Any:
+        """Stand around an application, as middleware."""
+        self.inner = inner
+        return self
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http" or scope["path"] != self.path:
@@ -582,19 +590,19 @@ PATHS = (
 def test_a_node_outlives_whatever_the_server_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, canary: Path, lie: str
 ) -> None:
-    tampers: list[Tamper] = []
+    tamper = Tamper()
     real = serving.fleet_app
 
     def tampered(*words: Any, **more: Any) -> Any:
-        tampers.append(Tamper(real(*words, **more)))
-        return tampers[-1]
+        app = real(*words, **more)
+        app.add_middleware(tamper.around)
+        return app
 
     monkeypatch.setattr(serving, "fleet_app", tampered)
     logging.getLogger("flwr").setLevel(logging.CRITICAL)
     home = make_home(tmp_path / "server")
     with running(home):
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
-        (tamper,) = tampers
         with plant.running() as node, nothing_runs():
             for path in PATHS:
                 campaign = start_campaign(home, ["plant-a"], epsilon="0.1")
