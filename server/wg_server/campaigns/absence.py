@@ -12,6 +12,7 @@ from wg_server.store.troubles import SiteStatus
 CERTIFICATE = "certificate-expired"
 NEVER = "never-connected"
 AWAY = "not-connected"
+FILES = "uses-files"
 SILENT = "no-answer"
 NOT_FETCHED = "not-fetched"
 
@@ -21,6 +22,8 @@ def of_site(status: SiteStatus, current_time: float) -> tuple[str, float]:
 
     The figure is a Unix time, or for a wrong clock its error in seconds.
     """
+    if status.uses_files:
+        return FILES, 0.0
     if status.certificate is not None and status.certificate <= current_time:
         return CERTIFICATE, status.certificate
     trouble = status.trouble

@@ -120,7 +120,8 @@ def _under_way(
     code, figure = absence.of_site(status, current_time)
     trouble = _reason_of_absence(say, code, figure, current_time)
     if trouble is not None:
-        is_plain = code in (absence.NEVER, absence.AWAY) and schedule.is_absent(task, current_time)
+        may_stay_away = code in (absence.NEVER, absence.AWAY, absence.FILES)
+        is_plain = may_stay_away and schedule.is_absent(task, current_time)
         return Reason(with_time_left(trouble.why), "" if is_plain else trouble.do)
     if task.state == "packaged":
         return Reason(with_time_left(say("better offered" if task.served else "offered")))
@@ -218,6 +219,7 @@ _AWAY = {
     troubles.NODE_KEY: "do node-key",
     absence.NEVER: "do start",
     absence.AWAY: "do start",
+    absence.FILES: "",
     absence.SILENT: "do no-answer",
     absence.NOT_FETCHED: "do not-fetched",
 }

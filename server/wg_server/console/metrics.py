@@ -187,6 +187,8 @@ class _Scraped(Collector):
             successions = succession.of_sites(page, self._store.logs(names))
             unknown += list(successions.values()).count(BUDGET_UNKNOWN)
             for s in enrolled_sites:
+                if statuses[s.name].uses_files:
+                    continue  # its node is not expected to connect
                 values = (
                     s.name in online,
                     max(s.last_seen, s.enrolled),

@@ -239,7 +239,7 @@ def _of_sites(
             entries.append(Alert("bad", words, link))
         if row.site.state != "enrolled":
             continue
-        if row.away.why:
+        if row.away.do:  # a site that exchanges files is offline and needs nothing
             words = speech("alert away", site=name, why=row.away.why, do=row.away.do)
             entries.append(Alert("warn", words, link))
         elif row.certificate is not None and row.certificate - current_time < soon:

@@ -35,12 +35,14 @@ class SiteStatus:
         last_seen: Time of its last accepted request; zero: never.
         certificate: Expiry of its newest certificate that is not revoked; None: it has none.
         trouble: Cause that keeps its node out, if known.
+        uses_files: True if its releases came as files and its node never connected.
     """
 
     state: str
     last_seen: float
     certificate: float | None
     trouble: Trouble | None
+    uses_files: bool
 
 
 def note(store: Store, site: str, code: str, figure: float, current_time: float) -> None:
@@ -70,8 +72,9 @@ def site_statuses(
     newest = sa.select(certificate.c.site, sa.func.max(certificate.c.expires).label("expires"))
     ends = newest.where(certificate.c.revoked.is_(None)).group_by(certificate.c.site).subquery()
     part = sa.select(task.c.site).where(task.c.campaign == campaign)
+    has_release = sa.exists().where(schema.release.c.site == site.c.name).label("has_release")
     query = (
-        sa.select(site.c.name, site.c.state, site.c.last_seen, ends.c.expires, trouble)
+        sa.select(site.c.name, site.c.state, site.c.last_seen, ends.c.expires, has_release, trouble)
         .outerjoin(ends, ends.c.site == site.c.name)
         .outerjoin(trouble, trouble.c.site == site.c.name)
         .where(site.c.name.in_(part if campaign else names))
@@ -82,6 +85,7 @@ def site_statuses(
             last_seen=row.last_seen,
             certificate=row.expires,
             trouble=None if row.code is None else Trouble(row.code, row.figure, row.seen),
+            uses_files=bool(row.has_release) and not row.last_seen,
         )
         for row in database.rows(store.engine, query)
     }

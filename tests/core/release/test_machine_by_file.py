@@ -26,6 +26,7 @@ from wg_server.campaigns import airgap, intake
 from wg_server.campaigns.intake import QueryTerms
 from wg_server.campaigns.release import Recipient
 from wg_server.fleet.witness import Witness
+from wg_server.store import troubles
 from wg_server.store.sites import Store
 
 
@@ -62,6 +63,9 @@ def test_a_package_is_made_for_the_machine_and_no_class_is_pooled(world: World) 
     with Store.open(world.server) as store:
         assert store.release(made.release_id).statistics == MACHINE
         assert store.newest_ids(encoder=world.plant.encoder, apart_from="nobody") == []
+        assert troubles.site_statuses(store, names=["plant-a"])["plant-a"].uses_files
+        store.saw({"plant-a": 1.0})
+        assert not troubles.site_statuses(store, names=["plant-a"])["plant-a"].uses_files
 
 
 @pytest.mark.parametrize(("sent", "asked"), [(MACHINE, CLASSES), (CLASSES, MACHINE)])

@@ -19,7 +19,9 @@ from wg_server.store.troubles import CLOCK, NODE_KEY, SiteStatus, Trouble
 
 NOW = 1_000_000.0
 DAY = 86_400.0
-THERE = SiteStatus(state="enrolled", last_seen=NOW - 3, certificate=NOW + DAY, trouble=None)
+THERE = SiteStatus(
+    state="enrolled", last_seen=NOW - 3, certificate=NOW + DAY, trouble=None, uses_files=False
+)
 
 
 def status(**values: Any) -> SiteStatus:
@@ -34,6 +36,7 @@ def status(**values: Any) -> SiteStatus:
         (status(trouble=Trouble(CLOCK, -400.0, NOW - 5)), "clock is 400 s behind", "NTP"),
         (status(trouble=Trouble(NODE_KEY, 0.0, NOW - 5)), "node key is not the one", "copy"),
         (status(last_seen=0.0), "it never connected", "wg-client run"),
+        (status(last_seen=0.0, certificate=NOW - DAY, uses_files=True), "it exchanges files", ""),
         (status(last_seen=NOW - 7300), "not connected; last seen 2 hours ago", "wg-client run"),
     ],
 )
