@@ -32,7 +32,7 @@ from wg_server.generator.weights.head_generation import generate, load_generator
 from wg_server.site.home import ServerHome
 
 EPSILON = "4"
-NO_EPSILON = "0"  # Only class names leave: enough for kinds that the operator knows
+NO_EPSILON = "0"  # Only class names and the data sheet leave, and nothing is charged
 DELTA = "1e-5"
 CAP = 8.0  # Initial cap of plants
 SEED = 20_260_101
@@ -178,7 +178,7 @@ class Federation:
         *told, _ = self._running.run_all(
             *(self._check(plant) for plant in asked),
             *(self._released(plant, "classes", EPSILON) for plant in shares.helpers),
-            self._released(shares.machine, "machine", f"{machines.EPSILON:g}"),
+            self._released(shares.machine, "classes", NO_EPSILON),
             self._released(shares.exchanger, "machine", f"{sensors.EPSILON:g}"),
             aside=True,
         )
@@ -327,6 +327,7 @@ class Federation:
             paths = self._values(unit), self._values(self._none(unit))
             of_unit = sensors.evaluate(unit, *paths, sensors.measure(self._machines, SEED))
             machine, *pictures = counted
+        machine["takes_statistic"] = machines.takes_statistic(self._machines)
         return [
             found | {"told": self._told.get(found["name"], False)}
             for found in (machine, of_unit, *pictures)

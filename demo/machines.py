@@ -1,4 +1,7 @@
-"""Right answers of one network for all bearings, which is what there is without a data sheet."""
+"""Right answers of one network for all bearings, which is what there is without a data sheet.
+
+The generator's card says whether a statistic of the plant's records would change its network.
+"""
 
 from pathlib import Path
 
@@ -7,13 +10,13 @@ import torch
 
 from demo.evaluation import Right
 from demo.plants import Plant
+from wg_common.machines import bearing
 from wg_common.nets import spectrum_lines
+from wg_server.campaigns import worth
 from wg_server.generator import versions
 from wg_server.generator.weights import sheet_generation
 from wg_server.generator.weights.machine_model import TREATMENTS
 from wg_server.site.home import ServerHome
-
-EPSILON = 1.0
 
 
 def one_for_all(server: Path, plant: Plant) -> Right:
@@ -40,3 +43,9 @@ def one_for_all(server: Path, plant: Plant) -> Right:
             answers = generator.model.fixed[treatment](read[None])[0].argmax(dim=1).numpy()
             right.append(answers == test["y"])
     return max(right, key=lambda part: float(part.mean()))
+
+
+def takes_statistic(server: Path) -> bool:
+    """Return whether a server's networks for bearings depend on a statistic, by its card."""
+    card = versions.installed_version(ServerHome(server)).card
+    return worth.takes_statistic(card, bearing.KIND.name)

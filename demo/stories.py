@@ -43,8 +43,8 @@ STORIES = (
         title=text("A data sheet, and not one label"),
         lesson=text(
             "The plant states speed and geometry of its bearing, as the catalogue has them, and"
-            " sends one noisy statistic of its records. The server generates a network for this"
-            " machine. It is compared with one network for all bearings, trained on the same"
+            " sends nothing that is computed from its records. The server generates a network for"
+            " this machine. It is compared with one network for all bearings, trained on the same"
             " made-up machines, which knows no sheet."
         ),
     ),
@@ -199,6 +199,13 @@ def made(plant: Result) -> Iterator[Text]:
         )
     elif source.startswith("generated"):
         yield text("Generated: for its data sheet alone.")
+        if plant["takes_statistic"]:
+            yield text("A noisy statistic of its records, at a price of 1, would count as well.")
+        else:
+            yield text(
+                "A statistic of its records would change nothing: the server found that a simpler"
+                " network, which takes none, does as well. So none is asked for."
+            )
     if plant["told"]:
         yield text("Before anything left, 'wg-client check' said: keep your budget.")
 

@@ -124,7 +124,10 @@ def _public_lines(overview: Check) -> Iterator[str]:
         reason = current().error(overview.no_machine)
         yield text("    no machine statistics: {reason}", reason=reason)
     else:
-        yield text("    machine statistics of it, at their own cost: wg-client check --of machine")
+        yield text(
+            "    machine statistics of it, at their own cost, where the operator says that weights"
+            " are made from them: wg-client check --of machine"
+        )
 
 
 def fit_columns(lines: Iterator[str], *, columns: int = 80) -> Iterator[str]:

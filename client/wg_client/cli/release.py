@@ -58,7 +58,7 @@ def statistics(
     detected before it spends anything.
 
     At epsilon 0 nothing is charged, and no record has a part in it: weights can come for class
-    names and data sheet. Statistics of the machine, without labels, make such weights fit better.
+    names and data sheet. Statistics of the machine count where the operator says that they do.
     """
     from wg_client.data import plant as plants
     from wg_core.fleet import by_file

@@ -9,7 +9,7 @@ from wg_common import weights_package
 from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.wire import protocol
-from wg_server.campaigns import intake, packaging
+from wg_server.campaigns import intake, packaging, worth
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.pools import StoredPools
 from wg_server.fleet.witness import Witness
@@ -21,12 +21,21 @@ from wg_server.store.sites import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadePackage:
-    """Result of making a package: its recipient, its release, and its size in bytes."""
+    """Result of making a package.
+
+    Attributes:
+        site: Name of the recipient.
+        request_id: Id that the package answers.
+        release_id: Id of the recipient's release.
+        bytes: Size of the package.
+        is_statistic_unused: The release holds a statistic of a machine whose networks use none.
+    """
 
     site: str
     request_id: str
     release_id: str
     bytes: int
+    is_statistic_unused: bool = False
 
 
 def generate_from_file(
@@ -59,6 +68,11 @@ def generate_from_file(
         request_id=request_id,
         release_id=stored_release.release_id,
         bytes=len(package),
+        is_statistic_unused=(
+            plant.machine is not None
+            and plant.data_sheet is not None
+            and not worth.takes_statistic(version.card, plant.data_sheet.kind)
+        ),
     )
 
 

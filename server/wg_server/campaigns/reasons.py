@@ -11,7 +11,15 @@ from wg_core.wire import fleet
 from wg_server.campaigns import absence, intake, schedule
 from wg_server.campaigns.wording import Speaker
 from wg_server.store import troubles
-from wg_server.store.campaigns import NO_MACHINE, NO_NAMES, NOT_WORTH, OPEN_TASKS, Campaign, Task
+from wg_server.store.campaigns import (
+    NO_MACHINE,
+    NO_NAMES,
+    NO_STATISTIC,
+    NOT_WORTH,
+    OPEN_TASKS,
+    Campaign,
+    Task,
+)
 from wg_server.store.troubles import SiteStatus
 
 GENERATOR = "generator"
@@ -53,6 +61,8 @@ def of_task(
         return Reason(say("no names"), say("do names"))
     if task.code == NO_MACHINE:
         return Reason(say("no machine"), say("do machine"))
+    if task.code == NO_STATISTIC:
+        return Reason(say("no statistic"), say("do worth"))
     if task.state == "cancelled":
         return Reason(say("cancelled" if campaign.state == "cancelled" else ""))
     return _reason_of_end(say, task, status, current_time)

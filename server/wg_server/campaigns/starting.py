@@ -13,7 +13,7 @@ from wg_server.campaigns.worth import Overlap
 from wg_server.generator import versions
 from wg_server.generator.versions import Version
 from wg_server.site.home import ServerHome
-from wg_server.store.campaigns import NO_MACHINE, Campaign
+from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import GRACE_SECONDS, CampaignQueue, NewCampaign, new_id
 from wg_server.store.sites import Store
 
@@ -87,7 +87,8 @@ def start(home: ServerHome, store: Store, order: Order) -> Campaign:
     """Queue a campaign, whose packages are made with the currently installed generator.
 
     Sites that cannot gain from releasing class statistics are skipped, even if named, unless the
-    order says otherwise. Machine statistics are asked of all named sites.
+    order says otherwise. Sites are skipped, too, if machine statistics would not change their
+    networks.
 
     Raises:
         ConfigError: A site is not enrolled, no site is worth asking, there is no encoder yet, or no
@@ -104,19 +105,19 @@ def start(home: ServerHome, store: Store, order: Order) -> Campaign:
     version = versions.ready(home)
     left_out: dict[str, str] = {}
     if order.statistics == MACHINE:
-        kinds = machines.kinds(home, version)
-        if not order.sites:
-            left_out = dict.fromkeys(
-                machines.without_machine(store, enrolled_names, kinds), NO_MACHINE
-            )
+        uses = machines.statistic_use(home, version)
+        left_out = machines.left_out(
+            store, order.sites or enrolled_names, uses, by_name=bool(order.sites)
+        )
     elif order.epsilon != protocol.FREE and not order.asks_unshared:
         reasons = overlap(store, version).left_out()
         left_out = {name: reasons[name] for name in order.sites or reasons if name in reasons}
     sites = [name for name in order.sites or enrolled_names if name not in left_out]
     if not sites and order.statistics == MACHINE:
         raise ConfigError(
-            "campaign: nobody is asked, since no site states a machine that the encoder reads; data"
-            " sheets come with '--epsilon 0', and '--sites' asks whom it names"
+            "campaign: nobody is asked, since no site states a machine that the encoder reads and"
+            " whose networks use a statistic; data sheets, and weights made for these, come with"
+            " '--epsilon 0'"
         )
     if not sites:
         raise ConfigError(

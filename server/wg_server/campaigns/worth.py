@@ -136,8 +136,11 @@ def of_machine(card: Mapping[str, Any]) -> Iterator[str]:
 
 
 def takes_statistic(card: Mapping[str, Any], kind: str) -> bool:
-    """Return whether a generator makes networks of a machine kind from statistics."""
-    about = card.get("sheets", {}).get("kinds", {}).get(kind, {})
+    """Return whether a generator makes weights for a kind of machine or unit from statistics."""
+    sheets = card.get("sheets", {})
+    if kind in sheets.get("sensors", {}):
+        return True
+    about = sheets.get("kinds", {}).get(kind, {})
     return "conditioned" in about.get("ships", {}).values()
 
 

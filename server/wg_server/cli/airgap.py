@@ -62,6 +62,14 @@ _statistics_option = click.option(
 def generate(home: ServerHome, source: Path, out: Path, as_json: bool) -> None:
     """Make a weights package from a statistics file, without a network."""
     delivery = airgap.generate_from_file(home, source, out)
+    if delivery.is_statistic_unused:
+        cli.note(
+            text(
+                "the statistic of {site}'s records was not used: by the model card the networks for"
+                " its machine take none; '--epsilon 0' brings the same, at no cost",
+                site=delivery.site,
+            )
+        )
     summary = text(
         "{file}: {size} bytes for {site}", file=out, size=delivery.bytes, site=delivery.site
     )

@@ -18,7 +18,7 @@ from wg_server.cli.options import Duration, format_time, home_option, this_user
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.store import troubles
-from wg_server.store.campaigns import NO_MACHINE, Campaign
+from wg_server.store.campaigns import NO_MACHINE, NO_NAMES, NO_STATISTIC, Campaign
 from wg_server.store.operators import record_action
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
@@ -118,14 +118,8 @@ def campaign_start(
             _say_worth(store, home, order)
         with record_action(store, this_user(), "campaign start", order.id, order.summary):
             campaign = start(home, store, order)
-        if site_count := sum(task.code == NO_MACHINE for task in campaign.tasks):
-            cli.note(
-                text(
-                    "not asked, since no data sheet of a machine that is read here is known of"
-                    " them: {count} sites; --sites asks by name",
-                    count=site_count,
-                )
-            )
+        if statistics == MACHINE:
+            _say_left_out(campaign)
         cli.note(text("campaign {id} queued", id=campaign.id))
         if wait:
             campaign = _wait(CampaignQueue(store.engine), campaign, home)
@@ -212,6 +206,35 @@ def _list(store: Store, home: ServerHome, as_json: bool) -> None:
     if not campaigns:
         cli.say(text("no campaigns yet"))
         cli.note(cli.next_step("wg-server campaign start --home {home}", home=home.root))
+
+
+def _say_left_out(campaign: Campaign) -> None:
+    """Print how many sites a campaign for machine statistics does not ask, and why."""
+    counts = Counter(task.code for task in campaign.tasks)
+    if count := counts[NO_MACHINE]:
+        cli.note(
+            text(
+                "not asked, since no data sheet of a machine that is read here is known of them:"
+                " {count} sites; --sites asks by name",
+                count=count,
+            )
+        )
+    if count := counts[NO_NAMES]:
+        cli.note(
+            text(
+                "not asked, since they have stated no data sheet yet: {count} sites; '--epsilon 0'"
+                " asks for it, at no cost",
+                count=count,
+            )
+        )
+    if count := counts[NO_STATISTIC]:
+        cli.note(
+            text(
+                "not asked, since the networks for their machines use no statistic: {count} sites;"
+                " '--epsilon 0' brings these, at no cost",
+                count=count,
+            )
+        )
 
 
 def _say_worth(store: Store, home: ServerHome, order: Order) -> None:

@@ -41,7 +41,8 @@ OPEN_TASKS = ("waiting", "released", "packaged")
 NOT_WORTH = "worth"
 NO_NAMES = "no-names"
 NO_MACHINE = "no-machine"
-NOT_ASKED = (NOT_WORTH, NO_NAMES, NO_MACHINE)
+NO_STATISTIC = "no-statistic"
+NOT_ASKED = (NOT_WORTH, NO_NAMES, NO_MACHINE, NO_STATISTIC)
 """Codes of tasks that were never started, see ``wg_server.campaigns.worth`` and ``machines``."""
 IN_TASKS = ("released", "packaged", "delivered")  # States of tasks with a usable release
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
-from tests.bearings import BEARING
+from tests.bearings import BEARING, GEARS
 from tests.server.campaigns.nodes import SITES, Nodes, Stage, make_stage, refusal, states, stored
 from tests.server.campaigns.test_schedule import campaign, released, task
 from tests.server.generators import install
 
 from wg_common import catalogue, weights_file
+from wg_common.nets.encoder import module
 from wg_common.weights_package import Condition
 from wg_core.errors import ConfigError
 from wg_core.privacy.mechanism import sigma_for
@@ -29,6 +31,7 @@ from wg_server.campaigns import (
     schedule,
     starting,
     stated,
+    worth,
 )
 from wg_server.campaigns.release import Recipient, Release, recipient_of_release
 from wg_server.campaigns.starting import Order
@@ -36,82 +39,116 @@ from wg_server.generator.prior.pooling import NOTHING_POOLED
 from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.site.home import ServerHome
 from wg_server.store import troubles
-from wg_server.store.campaigns import NO_MACHINE, Campaign
+from wg_server.store.campaigns import NO_MACHINE, NO_NAMES, NO_STATISTIC, Campaign
 from wg_server.store.releases import StoredRelease
 from wg_server.store.sites import Store
 
 SHEET = DataSheet(rotating_machine=BEARING)
 LABELS = ("normal", "inner race", "outer race")
+USES = {"rotating_machine": True, "gearbox": False}
 
 
 @pytest.fixture
 def stage(home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch) -> Stage:
     install(home)
-    monkeypatch.setattr(machines, "kinds", lambda home, version: ("rotating_machine",))
-    return make_stage(home, store, monkeypatch, Nodes(plant_c=lambda _: refusal("machine")))
+    monkeypatch.setattr(machines, "statistic_use", lambda home, version: USES)
+    return make_stage(home, store, monkeypatch, Nodes(plant_b=lambda _: refusal("machine")))
 
 
 @pytest.fixture
-def sheets(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, DataSheet | None]:
-    """What two of the sites stated; of ``plant-c`` nothing is known."""
-    sheets = {"plant-a": SHEET, "plant-b": None}
+def sheets(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Mapping[str, DataSheet | None]], None]:
+    """Let sites state data sheets; of the others nothing is known."""
 
-    def stated_by(release: StoredRelease) -> SimpleNamespace:
-        return SimpleNamespace(labels=LABELS, data_sheet=sheets[release.site])
+    def state(sheets: Mapping[str, DataSheet | None]) -> None:
+        def stated_by(release: StoredRelease) -> SimpleNamespace:
+            return SimpleNamespace(labels=LABELS, data_sheet=sheets[release.site])
 
-    monkeypatch.setattr(intake, "stated_by", stated_by)
-    for site in sheets:
-        stage.store.add_release(stored(site, epsilon="0"))
-    return sheets
+        monkeypatch.setattr(intake, "stated_by", stated_by)
+        for site in sheets:
+            stage.store.add_release(stored(site, epsilon="0"))
+
+    return state
 
 
 def start(stage: Stage, **words: object) -> Campaign:
     return starting.start(stage.home, stage.store, Order(statistics=MACHINE, **words))  # type: ignore[arg-type]
 
 
-def test_a_site_that_states_no_machine_is_not_asked_and_holds_nothing_up(
-    stage: Stage, sheets: Mapping[str, DataSheet | None]
+def said(stage: Stage, campaign: Campaign, site: str) -> reasons.Reason:
+    status = troubles.site_statuses(stage.store, names=SITES)[site]
+    return reasons.of_task(campaign, campaign.task(site), status, 0.0)
+
+
+def test_only_a_site_whose_machine_uses_a_statistic_is_asked(
+    stage: Stage, sheets: Callable[[Mapping[str, DataSheet | None]], None]
 ) -> None:
+    sheets({"plant-a": SHEET, "plant-b": None, "plant-c": DataSheet(gearbox=GEARS)})
     campaign = start(stage)  # with the usual grace of ten minutes
-    assert states(campaign)["plant-b"] == ("cancelled", NO_MACHINE)
     with stage.working():
         ended = stage.wait(campaign, lambda campaign: campaign.finished is not None)
     assert states(ended) == {
         "plant-a": ("delivered", ""),
         "plant-b": ("cancelled", NO_MACHINE),
-        "plant-c": ("refused", "machine"),
+        "plant-c": ("cancelled", NO_STATISTIC),
     }
     assert {query.statistics for query in stage.nodes.queries} == {MACHINE}
-    statuses = troubles.site_statuses(stage.store, names=SITES)
-    said = {
-        site: reasons.of_task(ended, ended.task(site), statuses[site], 0.0)
-        for site in ("plant-b", "plant-c")
+    unread, unused = said(stage, ended, "plant-b"), said(stage, ended, "plant-c")
+    assert unread.why.startswith("not asked: no data sheet") and "data-sheet.yaml" in unread.do
+    assert "its budget is kept" in unused.why and "use no statistic" in unused.why
+    assert "--epsilon 0" in unused.do
+
+
+def test_a_named_site_that_stated_no_machine_is_asked_and_holds_nothing_up(
+    stage: Stage, sheets: Callable[[Mapping[str, DataSheet | None]], None]
+) -> None:
+    sheets({"plant-a": SHEET, "plant-b": None})
+    campaign = start(stage, sites=["plant-a", "plant-b"])
+    with stage.working():
+        ended = stage.wait(campaign, lambda campaign: campaign.finished is not None)
+    assert states(ended) == {"plant-a": ("delivered", ""), "plant-b": ("refused", "machine")}
+    refused = said(stage, ended, "plant-b")
+    assert "states no machine" in refused.why and "data-sheet.yaml" in refused.do
+
+
+def test_a_site_that_would_pay_for_nothing_or_for_what_nobody_knows_is_not_asked_by_name_either(
+    stage: Stage, sheets: Callable[[Mapping[str, DataSheet | None]], None]
+) -> None:
+    sheets({"plant-a": SHEET, "plant-c": DataSheet(gearbox=GEARS)})
+    assert states(start(stage, sites=SITES)) == {
+        "plant-a": ("waiting", ""),
+        "plant-b": ("cancelled", NO_NAMES),
+        "plant-c": ("cancelled", NO_STATISTIC),
     }
-    assert said["plant-b"].why.startswith("not asked: no data sheet")
-    assert "states no machine" in said["plant-c"].why
-    assert all("data-sheet.yaml" in reason.do for reason in said.values())
+    with pytest.raises(ConfigError, match="networks use a statistic"):
+        start(stage, sites=["plant-b", "plant-c"])
 
 
-def test_sites_that_are_named_are_asked(
-    stage: Stage, sheets: Mapping[str, DataSheet | None]
-) -> None:
-    assert states(start(stage, sites=["plant-b"])) == {"plant-b": ("waiting", "")}
-
-
-def test_where_no_machine_is_stated_nobody_is_asked(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(machines, "without_machine", lambda store, sites, kinds: list(sites))
+def test_where_no_machine_is_stated_nobody_is_asked(stage: Stage) -> None:
     with pytest.raises(ConfigError, match="no site states a machine"):
         start(stage)
     assert stage.queue.all() == []
 
 
-def test_another_kind_of_machine_is_not_read(
-    stage: Stage, sheets: Mapping[str, DataSheet | None]
+def test_the_card_says_which_machines_use_a_statistic(
+    home: ServerHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert machines.without_machine(stage.store, SITES, ["rotating_machine"]) == ["plant-b"]
-    assert machines.without_machine(stage.store, SITES, ["gearbox"]) == ["plant-a", "plant-b"]
+    template = {"raw": "template", "standardised": "template"}
+    kinds = {
+        "rotating_machine": {"ships": template | {"raw": "conditioned"}},
+        "gearbox": {"ships": template},
+    }
+    encoder = SimpleNamespace(machine_kinds=(*kinds, "heat_exchanger"))
+    monkeypatch.setattr(module, "load_encoder", lambda _: encoder)
+    version: Any = SimpleNamespace(
+        card={"sheets": {"kinds": kinds, "sensors": {"heat_exchanger": {}}}}, uses_networks=True
+    )
+    assert machines.statistic_use(home, version) == USES
+    assert worth.takes_statistic(version.card, "heat_exchanger")
+    del kinds["rotating_machine"]
+    with pytest.raises(ConfigError, match="of no use here"):
+        machines.statistic_use(home, version)
 
 
 def test_at_epsilon_0_there_are_no_machine_statistics() -> None:
