@@ -12,6 +12,7 @@ In a package for a site without a network connection, the checkpoint is the newe
 site's ledger that the server cosigned, with its own signatures; in other packages it is empty.
 """
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
@@ -225,6 +226,25 @@ def read_checkpoint(stream: BinaryIO) -> bytes:
     """
     span = layout(stream)[-1]
     return container.section(stream, span, kind=WEIGHTS_KIND, limit=NOTE_LIMIT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Contents:
+    """Candidates of a manifest; see ``WeightsManifest``."""
+
+    candidates: tuple[Candidate, ...]
+
+
+def claims(data: bytes, architecture: str) -> bool:
+    """Return whether a package claims candidates of an architecture; nothing is verified.
+
+    Raises:
+        DecodeError: The bytes are not a weights package.
+    """
+    stream = io.BytesIO(data)
+    text = container.section(stream, layout(stream)[0], kind=WEIGHTS_KIND, limit=MANIFEST_LIMIT)
+    contents = canonical.decode_part(_Contents, text, subject="weights manifest")
+    return any(candidate.architecture == architecture for candidate in contents.candidates)
 
 
 def layout(stream: BinaryIO) -> tuple[Span, ...]:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from demo.processes import processes
 from onnxruntime import InferenceSession
 from tests.e2e import file_support
-from tests.e2e.fleet_support import running
 from tests.e2e.test_windows import TRAINING, ZOO
 from tests.tutorial import Shell, shell
 
@@ -32,7 +32,8 @@ from wg_server.zoo.build import build
 
 pytestmark = pytest.mark.slow
 KIND, STEPS, WINDOWS, VALUES = exchanger.UNIT.name, 150, 320, 40
-PLANTS = ("north", "south", "east")
+CONNECTED, BY_FILE = ("north", "south"), "east"
+PLANTS = (*CONNECTED, BY_FILE)
 _GAP = 5 * SAMPLES + 7  # Row of a log that lacks a value
 
 
@@ -132,32 +133,70 @@ def document(capfd: pytest.CaptureFixture[str]) -> Document:
 def test_three_units_get_soft_sensors_and_an_auditor_verifies_what_they_cost(
     server: ServerHome, tmp_path: Path, capfd: pytest.CaptureFixture[str], document: Document
 ) -> None:
+    """Two units are connected and asked by a campaign, the third one sends a file."""
     run = shell(capfd)
-    for number, site in enumerate(PLANTS):
-        files = plant_files(tmp_path / site, 50 + number)
-        home, package = tmp_path / site / "home", tmp_path / f"{site}.wgw"
-        statistics, exported = tmp_path / f"{site}.wgs", tmp_path / f"{site}.export"
-        with running(server):
+    plants = {site: plant_files(tmp_path / site, 50 + n) for n, site in enumerate(PLANTS)}
+    homes = {site: ("--home", tmp_path / site / "home") for site in PLANTS}
+    of_server = ("--home", server.root)
+    with processes(tmp_path / "processes") as started:
+        started.start("server", "wg-server", "serve", *of_server)
+        started.wait_for("server", "ready")
+        for site, files in plants.items():
             enrolled(server, tmp_path / site, site, files, run)
-            of_machine = ("--home", home, "--of", "machine", "--epsilon", "1")
-            released = document("wg-client", "statistics", *of_machine, "--out", statistics)
+            check_refusals(files, homes[site], run)
+        for terms in (("--epsilon", "0"), ("--epsilon", "1", "--statistics", "machine")):
+            asked = ("campaign", "start", *of_server, *terms, "--sites", ",".join(CONNECTED))
+            campaign = document("wg-server", *asked)["id"]
+            for site in CONNECTED:
+                started.start(site, "wg-client", "run", *homes[site], "--once")
+            for site in CONNECTED:
+                started.wait(site)
+                said = started.log(site).read_text("utf-8")
+                assert "soft sensor kept; next: wg-client soft-sensor --home" in said
+            of_sites = document("wg-server", "campaign", "show", *of_server, campaign)["sites"]
+            assert [task["state"] for task in of_sites] == ["delivered", "delivered"]
+        statistics, package = tmp_path / "east.wgs", tmp_path / "east.wgw"
+        of_machine = (*homes[BY_FILE], "--of", "machine", "--epsilon", "1")
+        released = document("wg-client", "statistics", *of_machine, "--out", statistics)
         assert released["charged"] and released["cosigned"] and released["epsilon_spent"] < 1.01
-        of_server = ("--home", server.root)
-        run(["wg-server", "generate", *of_server, "--statistics", statistics, "--out", package])
-        check_values(files, ("--home", home, "--package", package), document)
-        run(["wg-client", "apply", "--home", home, package], codes=(2,))
+    run(["wg-server", "generate", *of_server, "--statistics", statistics, "--out", package])
+    check_values(plants[BY_FILE], (*homes[BY_FILE], "--package", package), document)
+    for site in CONNECTED:
+        check_values(plants[site], homes[site], document)
+        assert document("wg-client", "status", *homes[site])["model"].startswith("soft sensor")
+        assert "soft-sensor" in run(["wg-client", "models", "show", *homes[site]])
+        no_classes = ["wg-client", "predict", *homes[site], plants[site].log, "--json"]
+        assert "soft-sensor" in json.loads(run(no_classes, codes=(3,)))["error"]["message"]
+    run(["wg-client", "apply", *homes[BY_FILE], package])
+    for site in PLANTS:
+        exported = tmp_path / f"{site}.export"
         run(["wg-server", "export", *of_server, "--site", site, "--out", exported])
-        of_auditor = ("--server", exported, "--statistics", statistics)
-        verdict = document("wg-audit", "verify", home, *of_auditor)
+        verdict = document("wg-audit", "verify", homes[site][1], "--server", exported)
         assert verdict["charges"] == 1 and verdict["headline"]["files_compared"] == 1
         assert verdict["epsilon"]["independent"] == pytest.approx(1, abs=1e-3)
+    command = ("wg-client", "soft-sensor", plants["south"].log, "--time", "time", *homes["south"])
+    run([*command, "--target", "heat duty", "--package", package], codes=(5,))
+    run([*command, "--target", "heat duty [MW]"], codes=(2,))
+    run(["wg-client", "apply", *homes["south"], package], codes=(5,))
 
-    folder, of_another = tmp_path / PLANTS[1], tmp_path / f"{PLANTS[0]}.wgw"
-    command = ("wg-client", "soft-sensor", folder / "log.csv", "--time", "time")
-    of_home = ("--home", folder / "home", "--package")
-    run([*command, "--target", "heat duty", *of_home, of_another], codes=(5,))
-    other_unit = ("--target", "heat duty [MW]", *of_home, tmp_path / f"{PLANTS[1]}.wgw")
-    run([*command, *other_unit], codes=(2,))
+
+def check_refusals(files: PlantFiles, of_home: Sequence[object], run: Shell) -> None:
+    """Hold what is refused before a soft sensor came, and for a laboratory's file, to a remedy."""
+    command = ("wg-client", "soft-sensor", files.log)
+    words = ("--target", "heat duty [kW]", "--time", "time", "--json")
+    swapped = files.laboratory.with_name("swapped.csv")
+    first_line, *rows = files.laboratory.read_text("utf-8").splitlines()
+    swapped.write_text("\n".join([",".join(reversed(first_line.split(","))), *rows[1:]]), "utf-8")
+    twice = files.laboratory.with_name("twice.csv")
+    twice.write_text("\n".join([first_line, *rows, rows[-1].replace(",", "1,")]), "utf-8")
+    for options, code, remedy in (
+        (of_home, 3, "wg-client run"),
+        ((swapped, "--samples", SAMPLES), 3, "may be swapped"),
+        ((twice, "--samples", SAMPLES), 3, "keep one"),
+        ((files.laboratory,), 2, "--samples"),
+    ):
+        refusal = json.loads(run([*command, *options, *words], codes=(code,)))
+        assert remedy in refusal["error"]["message"]
 
 
 def check_values(files: PlantFiles, of_package: Sequence[object], document: Document) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from wg_client.cli.models import kept_document, kept_lines
+from wg_client.cli.models import kept_document, kept_lines, sensor_kept
 from wg_client.languages import speaks
 from wg_common import cli, language
 from wg_common.language import text
@@ -53,16 +53,23 @@ def applying(home: Path, package: Path, log_format: str) -> None:
 
 
 def _apply(home: ClientHome, package: Path, log_format: str) -> Applied:
-    from wg_client.selection.delivery import take_package  # torch: seconds to import
+    from wg_client.selection.sensor_package import SensorPackage, receive  # torch: seconds
 
     logs.set_format(log_format, hidden_paths=(configuration.load(home).data.path,))
-    kept_model = take_package(home, package)
+    kept_model = receive(home, package)
     speak = language.current()
-    first_line = text("kept {model}", model=kept_model.manifest.kept)
-    sentences = [first_line, *kept_lines(home, kept_model)]
+    if isinstance(kept_model, SensorPackage):
+        log_line = f"soft sensor kept; next: wg-client soft-sensor --home {home.root}"
+        document, sentences = sensor_kept(home, kept_model)
+    else:
+        log_line = f"report: {home.report}; next: wg-client models show --home {home.root}"
+        document = kept_document(home, kept_model)
+        first_line = text("kept {model}", model=kept_model.manifest.kept)
+        sentences = [first_line, *kept_lines(home, kept_model)]
     return Applied(
-        document=json.dumps(kept_document(home, kept_model), indent=2, sort_keys=True),
+        document=json.dumps(document, indent=2, sort_keys=True),
         lines=tuple(logs.printable(speak(line), "\n\t") for line in sentences),
+        log_line=log_line,
     )
 
 

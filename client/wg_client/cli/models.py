@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wg_client.models.export import Format
     from wg_client.models.manifest import ModelEntry
     from wg_client.selection.apply import AppliedModel
+    from wg_client.selection.sensor_package import SensorPackage
 
 
 WATCH_SECONDS = 0.5  # Pause between two readings of a folder
@@ -43,14 +44,17 @@ _RIGHT = text(
 def apply(home: ClientHome, file: Path, as_json: bool) -> int:
     """Verify a weights package, compare it with local-only, keep what is better.
 
-    Ends with code 6 if local-only was kept.
+    Ends with code 6 if local-only was kept. A soft sensor is kept for 'wg-client soft-sensor'.
     """
     with cli.progress(text("comparing models, %"), 100) as bar, _naming_file(file):
-        from wg_client.selection.delivery import take_package
+        from wg_client.selection.sensor_package import SensorPackage, receive
 
-        applied_model = take_package(
+        applied_model = receive(
             home, file, progress=lambda count, total: bar.update(100 * count // max(total, 1))
         )
+    if isinstance(applied_model, SensorPackage):
+        show(*sensor_kept(home, applied_model), as_json)
+        return errors.ExitCode.OK
     manifest = applied_model.manifest
     if applied_model.already and not as_json:
         note(text("this package was applied before; nothing was trained again"))
@@ -152,6 +156,14 @@ def _list(home: ClientHome, as_json: bool) -> None:
             )
         )
     hint = [text("no models yet; 'wg-client run' or 'wg-client apply' makes them")]
+    if sensors := store.kept_sensors(home):
+        hint = [
+            text(
+                "soft sensors: {count}, which 'wg-client soft-sensor --home {home}' uses",
+                count=len(sensors),
+                home=home.root,
+            )
+        ]
     if Inbox(home).waiting():
         hint = [text(APPLYING)]
     lines += change_lines(adoption_state.changes)
@@ -421,6 +433,26 @@ def kept_document(home: ClientHome, applied_model: AppliedModel) -> dict[str, An
         "gain": manifest.gain,
         "report": str(home.report),
     }
+
+
+def sensor_kept(home: ClientHome, package: SensorPackage) -> tuple[dict[str, Any], list[str]]:
+    """Return the document and the lines on a soft sensor that a home keeps."""
+    about = package.manifest
+    document = {
+        "package": about.package_id,
+        "accepted": True,
+        "kept": "soft sensor",
+        "condition": canonical.to_builtins(about.condition),
+        "quantities": package.quantities,
+    }
+    line = text(
+        "soft sensor of a {kind} for {quantities}; package {package}",
+        kind=about.condition.data_sheet,
+        quantities=package.quantities,
+        package=about.package_id[:16],
+    )
+    command = "wg-client soft-sensor --home {home} LOG --target QUANTITY --time COLUMN"
+    return document, [line, next_step(command, home=home.root)]
 
 
 def kept_lines(home: ClientHome, applied_model: AppliedModel) -> list[str]:

@@ -49,14 +49,14 @@ _TABLE_OR_LOG = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option(
     "--package",
     type=_TABLE_OR_LOG,
-    help="A package with a soft sensor for the process unit that the home states.",
+    help="A package with a soft sensor.  [default: the newest that the home keeps]",
 )
 @click.option(
     "--home",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The plant's home folder, with --package.",
+    help="The plant's home, for a soft sensor that the server made for its process unit.",
 )
-@click.option("--quantity", help="Quantity of the package that the column has.")
+@click.option("--quantity", help="Quantity of this soft sensor that the column has.")
 @click.option("--report", type=OUT_FILE, help="Write a page on it, in the language in use.")
 @click.option("--onnx", type=OUT_FILE, help="Write the soft sensor for other programs.")
 @json_option
@@ -79,18 +79,20 @@ def soft_sensor(
     Nothing leaves, and nothing is charged. Error, bias and R² are those of days that had no part in
     what told them.
 
-    With a package no value is needed. Where there are some, they judge what was delivered, and it
-    is averaged with what they say.
+    With --home no value is needed: the soft sensor was made by the server. Where there are some,
+    they judge it, and it is averaged with what they say.
     """
-    if (package is None) != (home is None) or (quantity is not None and package is None):
-        raise UsageError("--package and --home come together, and --quantity with them")
-    if package is None or home is None:
+    if home is None:
+        if package is not None or quantity is not None:
+            raise UsageError("--package, --quantity: need --home as well")
         if laboratory is None or samples is None:
-            raise UsageError("LABORATORY and --samples: needed, unless --package has a soft sensor")
+            raise UsageError(
+                "LABORATORY and --samples: needed, unless --home has a soft sensor from its server"
+            )
         sensor = _own_sensor((log, laboratory), target, time, samples)
     else:
         if samples is not None:
-            raise UsageError("--samples: a package says how many; leave it out")
+            raise UsageError("--samples: a delivered soft sensor says how many; leave it out")
         sensor = _delivered_sensor((log, laboratory), target, time, (home, package), quantity)
     lines = _lines(sensor)
     if out is not None:
@@ -189,29 +191,26 @@ def _own_sensor(files: Files, target: str, time: str, samples: int) -> Sensor:
 
 
 def _delivered_sensor(
-    files: Files, target: str, time: str, delivery: tuple[Path, Path], quantity: str | None
+    files: Files, target: str, time: str, source: tuple[Path, Path | None], quantity: str | None
 ) -> Sensor:
     """Use a delivered soft sensor, evaluated on laboratory values if there are any."""
     import numpy as np
 
     from wg_client.data.laboratory import read_hours
     from wg_client.models import soft_sensor as sensors
+    from wg_client.models import store
     from wg_client.selection import sensor_package
     from wg_common.machines.process import SAMPLES, standardise
 
     with waiting(_LEARNING):
-        package = sensor_package.take(ClientHome(delivery[0]), delivery[1])
+        home, path = ClientHome(source[0]), source[1]
+        package = sensor_package.take(home, path) if path else sensor_package.newest(home)
         place = package.place(target, quantity)
         hours = read_hours(*files, target=target, time=time, samples=SAMPLES).of(package.channels)
         network, has_value = package.sensor, np.isfinite(hours.values)
         if (hours.values[has_value] <= 0).any():
-            raise DataError(
-                text(
-                    "{path}: values of {target} are to be above 0",
-                    path=files[1],
-                    target=repr(target),
-                )
-            )
+            words = {"path": files[1], "target": repr(target)}
+            raise DataError(text("{path}: values of {target} are to be above 0", **words))
         features = network.features(hours.windows)
         scores = network.scores(features)[:, place]
         laboratory = hours.values[has_value], hours.recordings[has_value]
@@ -221,8 +220,9 @@ def _delivered_sensor(
         sensor = sensors.judge(package.scale(place), known_hours, records, width)
         estimates = sensor.estimates(features, scores)
         shift = sensors.movement(records, features)
-    told_quantity, condition = network.unit.quantities[place], package.condition
+    told_quantity, condition = network.unit.quantities[place], package.manifest.condition
     document = {
+        "package": package.manifest.package_id,
         "quantity": told_quantity.name,
         "unit": told_quantity.unit,
         "shares": sensor.shares,
@@ -232,6 +232,11 @@ def _delivered_sensor(
         **_drift(shift),
     }
     lines = [
+        text(
+            "package {package}; the home keeps {count}, and uses the newest without --package",
+            package=package.manifest.package_id[:16],
+            count=len(store.kept_sensors(home)),
+        ),
         _origin_line(told_quantity, condition),
         text(
             "kept: {shares}; nine values in ten lie between {low:.0%} and {high:.0%} of what it"

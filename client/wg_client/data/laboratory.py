@@ -123,6 +123,12 @@ def _values(
         raise DataError(f"{laboratory}: two values of {target!r} at one time; keep one of them")
     if len(values) and np.ptp(values) == 0:
         raise DataError(f"{laboratory}: all values of {target!r} are alike: nothing can be learnt")
+    rise = [len(column) > 2 and (np.diff(column) > 0).all() for column in (times, values)]
+    if rise == [False, True]:
+        raise DataError(
+            f"{laboratory}: values of {target!r} rise and times do not: the columns may be"
+            " swapped; if they are not, sort the rows by time"
+        )
     return times, values
 
 

@@ -126,6 +126,8 @@ def in_use(home: ClientHome) -> tuple[ModelsManifest, str]:
     state = read(home).latest
     if state.in_use is None:
         message = _NO_MODEL if state.shadow is None else _WAITS
+        if store.kept_sensors(home):
+            message = _SENSOR
         raise ConfigError(message.format(models=home.models))
     return _manifest(home, state.in_use), state.in_use.model
 
@@ -216,6 +218,10 @@ def record_arrival(home: ClientHome, new: ModelsManifest) -> str:
 
 
 _NO_MODEL = "{models}: no models yet; 'wg-client run' or 'apply' makes them"
+_SENSOR = (
+    "{models}: no models that tell classes; the home keeps a soft sensor, which 'wg-client"
+    " soft-sensor' uses"
+)
 _FIRST = template("the first model")
 _FEW_SITES = template(
     "fewer than three sites stand behind classes without a record here: it waits for a person's"

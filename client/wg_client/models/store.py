@@ -116,6 +116,11 @@ def all_manifests(home: ClientHome) -> list[ModelsManifest]:
     return sorted(manifests, key=lambda manifest: (manifest.applied, manifest.package_id))
 
 
+def kept_sensors(home: ClientHome) -> list[Path]:
+    """Return the packages with a soft sensor that the home keeps, oldest first."""
+    return sorted(home.sensors.glob("*.wgw"))
+
+
 def load_tensors(
     home: ClientHome, manifest: ModelsManifest, name: str
 ) -> dict[str, NDArray[np.float32]]:

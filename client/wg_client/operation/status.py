@@ -7,7 +7,7 @@ import shutil
 import time
 from dataclasses import dataclass
 
-from wg_client.models import adoption
+from wg_client.models import adoption, store
 from wg_common.language import text
 from wg_core import snapshot as snapshots
 from wg_core.connection import cosigning
@@ -256,6 +256,9 @@ class _Looking:
         """Return the stage, the model in use, and the time of its package."""
         try:
             stage = adoption.read(self._home).stage
+            if stage == "pilot" and (sensors := store.kept_sensors(self._home)):
+                kept_sensor = text("soft sensor, used by 'wg-client soft-sensor'")
+                return "in use", kept_sensor, int(sensors[-1].stat().st_mtime)
             if stage == "pilot":
                 return stage, "", 0  # not a problem before the first package
             manifest, name = adoption.in_use(self._home)

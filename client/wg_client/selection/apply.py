@@ -24,11 +24,11 @@ from wg_client.models import novelty, passing, store
 from wg_client.models.manifest import ModelEntry, ModelsManifest, NetworkFile
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_common import catalogue, weights_file
-from wg_common.language import Text, plain, text
+from wg_common.language import Text, plain
 from wg_common.modalities.registry import modality
 from wg_common.weights_package import Condition, Tensors, WeightsManifest
 from wg_core import atomic
-from wg_core.errors import ConfigError, DecodeError, UsageError, VerificationError
+from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, signing
 
@@ -125,20 +125,11 @@ def verify(plant: Recipient, data: bytes) -> tuple[WeightsManifest, Mapping[str,
         DecodeError: The bytes are not a weights package, or an architecture is unknown.
         VerificationError: Signature, hash, recipient, encoder or labels are wrong, or an
             architecture is for another modality.
-        UsageError: The package holds a soft sensor, which predicts no classes.
     """
     key = signing.public_from_hex(plant.signing_key, subject="server.signing_key")
     package, tensors = weights_file.decode(data, key)
     short = package.package_id[:16]
     check_recipient(plant, package)
-    if any(packed.architecture == catalogue.PROCESS_SENSOR for packed in package.candidates):
-        raise UsageError(
-            text(
-                "package {package}: holds a soft sensor, which tells no classes; use it by"
-                " 'wg-client soft-sensor --home HOME --package FILE'",
-                package=short,
-            )
-        )
     for candidate in package.candidates:
         try:
             architecture = catalogue.architecture_of(candidate.architecture)

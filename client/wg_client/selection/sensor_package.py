@@ -10,16 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from wg_client.data import plant as plants
+from wg_client.data.recipient import Progress
+from wg_client.models import store
 from wg_client.models.soft_sensor import Scale
-from wg_client.selection.apply import check_recipient
-from wg_client.selection.delivery import keep_cosignature
-from wg_common import catalogue, weights_file
+from wg_client.selection.apply import AppliedModel, check_recipient
+from wg_client.selection.delivery import keep_cosignature, take_package
+from wg_common import catalogue, weights_file, weights_package
 from wg_common.language import text
 from wg_common.machines import registry
 from wg_common.machines.process import Quantity
 from wg_common.nets import process_sensor
 from wg_common.nets.process_sensor import ProcessSensor
-from wg_common.weights_package import Condition
+from wg_common.weights_package import WeightsManifest
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, UsageError, VerificationError
 from wg_core.site.home import ClientHome
@@ -33,12 +35,12 @@ class SensorPackage:
 
     Attributes:
         sensor: The network.
-        condition: Data sheet and statistic that it was made for.
+        manifest: Manifest of its package.
         channels: Columns of the plant's logs that are instruments, in the unit's order.
     """
 
     sensor: ProcessSensor
-    condition: Condition
+    manifest: WeightsManifest
     channels: tuple[str, ...]
 
     def place(self, target: str, quantity: str | None) -> int:
@@ -57,9 +59,14 @@ class SensorPackage:
             text(
                 "--target {target}: this soft sensor states {quantities}; say which: --quantity",
                 target=repr(target),
-                quantities=", ".join(f"{part.name} ({part.unit})" for part in quantities),
+                quantities=self.quantities,
             )
         )
+
+    @property
+    def quantities(self) -> str:
+        """Quantities that it estimates, with their units."""
+        return ", ".join(f"{part.name} ({part.unit})" for part in self.sensor.unit.quantities)
 
     def scale(self, place: int) -> Scale:
         """Return the scale of the quantity at an index."""
@@ -68,8 +75,22 @@ class SensorPackage:
         return Scale(nominal, unit.quantities[place].scale)
 
 
+def receive(
+    home: ClientHome, path: Path, *, progress: Progress | None = None
+) -> AppliedModel | SensorPackage:
+    """Take a package that the server made: keep its soft sensor, or apply it.
+
+    Raises:
+        WgError: As ``take`` and ``delivery.take_package``.
+    """
+    data = atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
+    if weights_package.claims(data, catalogue.PROCESS_SENSOR):
+        return take(home, path)
+    return take_package(home, data, progress=progress)
+
+
 def take(home: ClientHome, path: Path) -> SensorPackage:
-    """Verify a package, store it and its cosignature, and read its soft sensor.
+    """Verify a package, keep it and its cosignature in the home, and read its soft sensor.
 
     A package that was taken before can be taken again after it expired.
 
@@ -79,6 +100,38 @@ def take(home: ClientHome, path: Path) -> SensorPackage:
         DecodeError, VerificationError, PolicyRefused: As of ``delivery.take_package``.
     """
     data = atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
+    package = _read(home, data)
+    about = package.manifest
+    kept_file = home.sensors / f"{about.created:012}-{about.package_id}.wgw"
+    if not kept_file.exists():
+        if time.time() >= about.expires:
+            raise VerificationError(f"package {about.package_id[:16]}: expired: ask for another")
+        atomic.write_bytes(kept_file, data, mode=atomic.PRIVATE)
+    keep_cosignature(home, data)
+    return package
+
+
+def newest(home: ClientHome) -> SensorPackage:
+    """Verify and read the newest soft sensor that the home keeps.
+
+    Raises:
+        ConfigError: There is none.
+        WgError: As ``take``.
+    """
+    home.require()
+    if not (kept_files := store.kept_sensors(home)):
+        raise ConfigError(
+            text(
+                "{folder}: no soft sensor yet. 'wg-client run' receives one when the operator"
+                " starts a campaign; 'wg-client apply' and --package take one from a file",
+                folder=home.sensors,
+            )
+        )
+    return _read(home, atomic.read_bytes(kept_files[-1], limit=protocol.WEIGHTS_LIMIT))
+
+
+def _read(home: ClientHome, data: bytes) -> SensorPackage:
+    """Verify a package for the home's process unit, and read its soft sensor."""
     plant = plants.open_plant(home)
     check_message_type(plant.config, protocol.TRAIN_FINETUNE)
     key = signing.public_from_hex(plant.signing_key, subject="server.signing_key")
@@ -91,28 +144,22 @@ def take(home: ClientHome, path: Path) -> SensorPackage:
     candidates = package.candidates
     if [candidate.architecture for candidate in candidates] != [catalogue.PROCESS_SENSOR]:
         raise UsageError(
-            text("{path}: holds no soft sensor; 'wg-client apply' takes it", path=path)
+            text(
+                "package {package}: holds no soft sensor; 'wg-client apply' takes it",
+                package=package.package_id[:16],
+            )
         )
     if package.condition.data_sheet != unit.name:
         raise DecodeError(
             f"package {package.package_id[:16]}: for a {package.condition.data_sheet}, and this"
             f" plant states a {unit.name}"
         )
-    stored_file = home.packages / f"{package.package_id}.wgw"
-    was_taken = (
-        stored_file.exists()
-        and atomic.read_bytes(stored_file, limit=protocol.WEIGHTS_LIMIT) == data
-    )
-    if not was_taken and time.time() >= package.expires:
-        raise VerificationError(f"package {package.package_id[:16]}: expired: ask for another")
     if not len(plant.data):
         raise ConfigError(f"{home.root}: no record is frozen, by which inputs are standardised")
     records = np.stack([np.asarray(record) for record in plant.data.records])
     network = tensors[candidates[0].name]
     sensor = process_sensor.read(unit, unit.figures(sheet), network, records)
-    atomic.write_bytes(stored_file, data, mode=atomic.PRIVATE)
-    keep_cosignature(home, data)
-    return SensorPackage(sensor, package.condition, log.channels)
+    return SensorPackage(sensor, package, log.channels)
 
 
 def _name_and_unit(target: str) -> tuple[str, str]:

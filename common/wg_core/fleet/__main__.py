@@ -42,9 +42,9 @@ def node(home: Path, one_package: bool, as_json: bool, log_format: str) -> None:
 
     def apply(home: ClientHome, path: Path) -> None:
         nonlocal latest
-        log.info("a package came: models are compared; minutes, if there are many records")
+        log.info("a package came; if models are compared, many records take minutes")
         latest = applying.apply_package(home, path)
-        log.info("report: %s; next: wg-client models show --home %s", home.report, home.root)
+        log.info("%s", latest.log_line)
 
     handlers = Handlers(answer_query=answer_query, apply_package=apply)
     run_node(place, handlers, one_package=one_package, stop=stop)

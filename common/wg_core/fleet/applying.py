@@ -32,6 +32,7 @@ class Applied:
         message: Message of the error.
         document: Selected model and the reasons, as JSON text, for ``--once --json``.
         lines: The same report as lines of text.
+        log_line: Result and next step in English, for the log.
     """
 
     version: int = VERSION
@@ -39,6 +40,7 @@ class Applied:
     message: str = ""
     document: str = ""
     lines: tuple[str, ...] = ()
+    log_line: str = ""
 
 
 def apply_package(home: ClientHome, path: Path) -> Applied:

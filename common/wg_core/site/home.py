@@ -14,6 +14,7 @@
     units/                 keyed digests of every charged unit (private); see ``overlap``
     outbox/                statistics files as sent, by request
     packages/              weights packages as received, by package id
+    packages/sensors/      packages with a soft sensor, by time and package id
     models/                models by package id, and the choice of the model in use
     report.html            the report on the newest package; stays at the plant
     contact.json           status of the node's contact with the server, for ``wg-client status``
@@ -71,6 +72,7 @@ class ClientHome:
     requests = _Below("requests")  # Requests that wait for a person's decision
     packages = _Below("packages")
     waiting = _Below("packages/waiting")  # Packages received but not yet applied, by request
+    sensors = _Below("packages/sensors")  # Packages with a soft sensor, by time and package id
     models = _Below("models")
     report = _Below("report.html")
     """Report in the plant's language, beside ``report.en.html`` and ``report.ja.html``."""

@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 
 
 def statistic_use(home: ServerHome, version: Version) -> dict[str, bool]:
-    """Return the machine kinds that the encoder reads, and whether their networks use statistics.
+    """Return the kinds that the encoder reads, and whether their networks use statistics.
 
-    The model card decides; campaigns serve no process units. This function imports torch, which no
-    process that carries messages does.
+    The model card decides; a soft sensor that passes its checks always uses one. This function
+    imports torch, which no process that carries messages does.
 
     Raises:
         ConfigError: No kind uses statistics.
@@ -39,7 +39,7 @@ def statistic_use(home: ServerHome, version: Version) -> dict[str, bool]:
         )
     uses = {
         kind: worth.takes_statistic(version.card, kind)
-        for kind in version.card["sheets"]["kinds"]
+        for kind in (*version.card["sheets"]["kinds"], *worth.sensor_errors(version.card))
         if kind in machine_kinds
     }
     if not any(uses.values()):

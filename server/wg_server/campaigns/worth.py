@@ -15,6 +15,7 @@ from typing import Any
 from wg_common.language import list_names, template, text
 from wg_core.errors import WgError
 from wg_server.campaigns import intake
+from wg_server.generator.checks import read_checks
 from wg_server.store.campaigns import NO_NAMES, NOT_WORTH
 from wg_server.store.pools import PoolTable
 from wg_server.store.sites import Store
@@ -112,6 +113,15 @@ def of_classes(card: Mapping[str, Any], epsilon: float) -> Iterator[str]:
 
 def of_machine(card: Mapping[str, Any]) -> Iterator[str]:
     """Yield the card's gains from a plant's own machine statistics, by machine kind."""
+    for kind, errors in sensor_errors(card).items():
+        before, after = errors["sheet alone"], errors["sheet and statistic"]
+        changes = [f"{name} {value:.1f} → {after[name]:.1f}" for name, value in before.items()]
+        yield text(
+            "{kind}: by the model card a machine release at epsilon 1 changes the error of a soft"
+            " sensor, beside what its data sheet brings alone: {changes}",
+            kind=kind,
+            changes=list_names(changes, "; "),
+        )
     for kind, about in card.get("sheets", {}).get("kinds", {}).items():
         if not takes_statistic(card, kind):
             yield text(
@@ -136,12 +146,19 @@ def of_machine(card: Mapping[str, Any]) -> Iterator[str]:
 
 
 def takes_statistic(card: Mapping[str, Any], kind: str) -> bool:
-    """Return whether a generator makes weights for a kind of machine or unit from statistics."""
-    sheets = card.get("sheets", {})
-    if kind in sheets.get("sensors", {}):
-        return True
-    about = sheets.get("kinds", {}).get(kind, {})
-    return "conditioned" in about.get("ships", {}).values()
+    """Return whether a generator makes networks or soft sensors of a kind from statistics."""
+    about = card.get("sheets", {}).get("kinds", {}).get(kind, {})
+    return kind in sensor_errors(card) or "conditioned" in about.get("ships", {}).values()
+
+
+def sensor_errors(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the card's errors of the soft sensors that are made, by kind of process unit."""
+    sensors = card.get("sheets", {}).get("sensors", {})
+    return {
+        kind: about["error"]
+        for kind, about in sensors.items()
+        if all(check.passed for check in read_checks(about))
+    }
 
 
 def comma_list(names: Sequence[str]) -> str:

@@ -65,6 +65,7 @@ def test_a_value_without_a_whole_window_is_counted(log: Path, hour: int) -> None
         (["time;density", "36000;2", "72000;2"], "alike"),
         (["time;density", "3600000;2", "7200000;3"], "same clock"),
         (["density;time", "2026-01-01 10:00;2,5"], "expected a number"),
+        (["density;time", "36000;2,5", "72000;2,2", "79200;2,7"], "may be swapped"),
         (["time;flow", "36000;2"], "density"),
     ],
 )

@@ -31,7 +31,6 @@ from wg_server.campaigns import (
     schedule,
     starting,
     stated,
-    worth,
 )
 from wg_server.campaigns.release import Recipient, Release, recipient_of_release
 from wg_server.campaigns.starting import Order
@@ -141,12 +140,13 @@ def test_the_card_says_which_machines_use_a_statistic(
     }
     encoder = SimpleNamespace(machine_kinds=(*kinds, "heat_exchanger"))
     monkeypatch.setattr(module, "load_encoder", lambda _: encoder)
+    checks = [{"name": "saved", "value": 0.3, "bound": 0.0}]
+    sensors = {"heat_exchanger": {"error": {}, "checks": checks}}
     version: Any = SimpleNamespace(
-        card={"sheets": {"kinds": kinds, "sensors": {"heat_exchanger": {}}}}, uses_networks=True
+        card={"sheets": {"kinds": kinds, "sensors": sensors}}, uses_networks=True
     )
-    assert machines.statistic_use(home, version) == USES
-    assert worth.takes_statistic(version.card, "heat_exchanger")
-    del kinds["rotating_machine"]
+    assert machines.statistic_use(home, version) == USES | {"heat_exchanger": True}
+    del kinds["rotating_machine"], sensors["heat_exchanger"]
     with pytest.raises(ConfigError, match="of no use here"):
         machines.statistic_use(home, version)
 

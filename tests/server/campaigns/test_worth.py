@@ -138,3 +138,14 @@ def test_what_a_machine_release_brings_is_said_by_kind() -> None:
     assert "gearbox" in used and "+1.3 ± 0.4 points" in used and "(even)" in used
     assert "nothing is made from statistics" in unused
     assert [worth.takes_statistic(card, kind) for kind in kinds] == [True, False]
+
+
+def test_what_a_statistic_brings_a_soft_sensor_is_said_if_one_is_made() -> None:
+    error = {"sheet alone": {"heat duty, %": 6.32}, "sheet and statistic": {"heat duty, %": 4.34}}
+    checks = [{"name": "saved", "value": value, "bound": 0.0} for value in (0.3, -0.1)]
+    made, failed = ({"error": error, "checks": [check]} for check in checks)
+    card = {"sheets": {"sensors": {"heat_exchanger": made, "stirred_vessel": failed}}}
+    (said,) = worth.of_machine(card)
+    assert said.startswith("heat_exchanger") and "heat duty, % 6.3 → 4.3" in said
+    kinds = ("heat_exchanger", "stirred_vessel")
+    assert [worth.takes_statistic(card, kind) for kind in kinds] == [True, False]
