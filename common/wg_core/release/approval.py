@@ -21,13 +21,7 @@ from wg_core.grammar import check_name
 from wg_core.ledger import entries
 from wg_core.ledger.entries import Decision
 from wg_core.ledger.store import Ledger
-from wg_core.privacy.schema import (
-    GRADIENTS,
-    Released,
-    ReleaseMark,
-    released_of,
-    statistics_of,
-)
+from wg_core.privacy.schema import MachineMark, statistics_of
 from wg_core.site.config import HUMAN, ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.policy import Price
@@ -38,9 +32,6 @@ log = logging.getLogger(__name__)
 
 WAITING_LIMIT = 256  # Most requests stored, so that a server cannot fill the disk
 _FILE_LIMIT = 64 << 10
-
-
-HOLDERS = "whoever gets the exported file"  # Recipient of a private head
 
 
 class Question(Price, Protocol):
@@ -55,7 +46,7 @@ class Question(Price, Protocol):
         """Purpose of the release."""
 
     @property
-    def statistics(self) -> ReleaseMark:
+    def statistics(self) -> MachineMark:
         """Mark of the kind of release."""
 
 
@@ -102,19 +93,26 @@ def check(
         ("delta", numbers.exact(query.delta), numbers.exact(decision.delta)),
         ("purpose", query.purpose, decision.purpose),
         ("recipient", config.server.name, decision.recipient),
-        ("statistics", statistics_of(query.statistics), released_of(decision.statistics)),
+        ("statistics", statistics_of(query.statistics), statistics_of(decision.statistics)),
     ):
         if actual != want:
             raise PolicyRefused(f"request {request_id}: {subject} is {actual}, approved was {want}")
 
 
 def decide(
-    config: ClientConfig, ledger: Ledger, query: Question, *, is_approved: bool, name: str
+    config: ClientConfig,
+    ledger: Ledger,
+    query: Question,
+    *,
+    is_approved: bool,
+    name: str,
+    recipient: str | None = None,
 ) -> Decision:
     """Write a person's decision to the ledger.
 
     Args:
         ledger: Open ledger of the plant, with its lock held.
+        recipient: Recipient of the release; None: the server.
         is_approved: True if the request may be answered.
         name: Name or role of the person; stays on the ledger for ever.
 
@@ -135,7 +133,7 @@ def decide(
             epsilon=query.epsilon,
             delta=query.delta,
             purpose=query.purpose,
-            recipient=recipient_of(config, released_of(query.statistics)),
+            recipient=recipient or config.server.name,
             approved=is_approved,
             name=name,
             statistics=query.statistics,
@@ -149,7 +147,11 @@ def decide(
 
 
 def approve_by_command(
-    config: ClientConfig, ledger: Ledger, query: Question, name: str | None
+    config: ClientConfig,
+    ledger: Ledger,
+    query: Question,
+    name: str | None,
+    recipient: str | None = None,
 ) -> None:
     """Record the approval of the person who makes a release by a command, if one is required.
 
@@ -166,12 +168,7 @@ def approve_by_command(
             "privacy.approve is 'human': a person decides each release, and the name goes on the"
             " ledger; say who: --by NAME"
         )
-    decide(config, ledger, query, is_approved=True, name=name)
-
-
-def recipient_of(config: ClientConfig, kind: Released) -> str:
-    """Return the recipient of a release."""
-    return HOLDERS if kind == GRADIENTS else config.server.name
+    decide(config, ledger, query, is_approved=True, name=name, recipient=recipient)
 
 
 def waiting(home: ClientHome, current_time: float) -> list[WaitingRequest]:

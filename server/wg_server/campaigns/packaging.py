@@ -132,7 +132,6 @@ def _manifest_entries(
             source=candidate.source,
             architecture=architecture,
             inputs=candidate.inputs,
-            privacy=candidate.privacy,
         ): candidate.tensors
         for candidate in candidates
     }
