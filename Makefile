@@ -12,7 +12,7 @@ LOCKED ?= $(if $(filter $(LOCK_PYTHON),$(VERSION)),1)
 TORCH := 'torch>=2.6,<2.16' 'torchvision>=0.21,<0.30'
 EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: setup demo test test-slow test-browser test-bounds test-lowest test-newest docs fuzz limits lint format bench bench-fleet bench-plant bench-generator package lock sizes sbom audit-deps clean
+.PHONY: setup demo test test-slow test-browser test-bounds test-lowest test-newest docs fuzz limits lint format bench-fleet bench-generator package lock sizes sbom audit-deps clean
 
 setup: $(VENV)/.stamp
 
@@ -100,30 +100,10 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m bench.privacy
-	OMP_NUM_THREADS=1 $(BIN)/python -m bench.ledger
-
-# A campaign over 100 nodes, and one under attack.
 bench-fleet: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.fleet --nodes 100
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.hostile --parts server
 
-# What a plant keeps and makes alone, against scikit-learn and MiniRocket, on every development set.
-# Builds a home of images and one of windows. Goes on where it stopped.
-PLANT_HOMES := bench/out/plant
-bench-plant: setup
-	for plan in demo windows; do home=$(PLANT_HOMES)/$$plan; \
-	  test -d $$home || $(BIN)/wg-server init --home $$home --port 0 || exit; \
-	  OMP_NUM_THREADS=1 $(BIN)/wg-server zoo build --home $$home --plan $$plan --workers 2 || exit; \
-	  OMP_NUM_THREADS=1 $(BIN)/wg-server train --home $$home --plan demo || test $$? -eq 6 || exit; \
-	done
-	OMP_NUM_THREADS=1 $(BIN)/python -m bench.plant --images $(PLANT_HOMES)/demo --windows $(PLANT_HOMES)/windows \
-	  $(if $(DATA),--datasets $(DATA)) --table bench/out/plant/table.md
-
-# QUICK=1: a smaller zoo, fewer data sets and seeds. Goes on where it stopped.
-BENCH_HOME := bench/out/$(if $(QUICK),quick,full)
-BENCH_PLAN := $(if $(QUICK),demo,default)
 bench-generator: setup
 	test -d $(BENCH_HOME) || $(BIN)/wg-server init --home $(BENCH_HOME) --port 0
 	OMP_NUM_THREADS=1 $(BIN)/wg-server zoo build --home $(BENCH_HOME) --plan $(BENCH_PLAN) --workers 2
