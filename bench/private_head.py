@@ -1,15 +1,17 @@
-"""Private heads: ``python -m bench.private_head --home HOME --datasets DIR``.
+"""Heads by private gradient descent: ``python -m bench.private_head --home HOME --datasets DIR``.
 
 A head on the released features of a home's encoder, of ``LABELLED`` records a class or a third of
-what a class has: by logistic regression, and by ``wg_client.fitting.nearest_mean`` from one release
-of class statistics at several epsilons. *Right* is the share of records outside the training that
-it names; *found* is the area under the curve of an attack that takes records of low loss for
-members (Yeom et al., *Privacy Risk in Machine Learning*, CSF 2018). *Null* is the same area, of the
-same members and other records, under a head that was trained on neither: what tells the two apart
-without any memory of them, such as another mixture of classes. So *found* less *null* is what the
-head tells of its records. A guess is .5; whatever is mu-Gaussian private is at most
-Phi(mu / sqrt 2), printed as *bound*. The form of the head was chosen on ``CHOSEN_ON``, so only
-the other sets count. Mean and standard error over sets, and of the paired difference.
+what a class has: by logistic regression, by ``wg_common.nets.private_head`` at several epsilons,
+and a nearest mean of one release of class statistics at the same epsilons, which anybody who has
+the release can make. *Right* is the share of records outside the training that it names; *found*
+is the area under the curve of an attack that takes records of low loss for members (Yeom et
+al., *Privacy Risk in Machine Learning*, CSF 2018).
+*Null* is the same area, of the same members and other records, under a head that was trained on
+neither: what tells the two apart without any memory of them, such as another mixture of classes.
+So *found* less *null* is what the head tells of its records. A guess is .5; whatever is
+mu-Gaussian private is at most Phi(mu / sqrt 2), printed as *bound*. Steps, rate and scale of the
+private training were chosen on ``CHOSEN_ON``, so only the other sets count. Mean and standard error
+over sets, and of the paired difference.
 """
 
 import argparse
@@ -25,13 +27,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
 
-from wg_client.fitting.nearest_mean import nearest_mean
+from wg_common.nets import private_head
 from wg_common.nets.encoder.module import load_encoder
-from wg_core.privacy import calibration
+from wg_core.privacy import calibration, gradients
+from wg_core.privacy.gradients import STEPS, ChargedSteps, LabelledFeatures
 from wg_core.privacy.mechanism import sigma_for
 from wg_core.privacy.schema import default_schema
 from wg_core.privacy.simulate import simulate_statistics
-from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.site.home import ServerHome
 
 CHOSEN_ON = ("neu_det", "deeppcb_a")
@@ -41,6 +43,7 @@ DELTA = 1e-5
 LABELLED, CLASSES, RECORDS, DRAWS = (20, 50), 10, 140, 1
 PENALTIES = (1.0, 10.0, 100.0)
 PLAIN = "no privacy"
+TEMPERATURE = 20.0  # Factor on the nearest mean's cosines, of features of norm 1
 Head = tuple[NDArray[np.floating], NDArray[np.floating]]
 
 
@@ -103,15 +106,21 @@ def figures(features: Floats, labels: Ints, count: int) -> dict[str, Floats]:
 def trained(features: Floats, labels: Ints, rows: Ints) -> dict[str, Head]:
     """Heads of some rows, by name: without privacy, and at each epsilon."""
     x, y = features[rows].astype(np.float32), labels[rows]
+    records = LabelledFeatures(features=x, labels=y, classes=int(labels.max()) + 1)
     heads: dict[str, Head] = {PLAIN: regression(features[rows], y)}
     for epsilon in EPSILONS:
-        statistics = released(x, y, int(labels.max()) + 1, epsilon)
-        heads[f"epsilon {epsilon:g}"] = nearest_mean(statistics)
+        sigma = STEPS**0.5 * (1 << gradients.BITS) / calibration.mu(epsilon, DELTA)
+        charged = ChargedSteps(records.unit_rows(), sigma, STEPS)
+        heads[f"epsilon {epsilon:g}"] = private_head.private_head(records, charged)
+        heads[f"epsilon {epsilon:g}, nearest mean"] = nearest_mean(x, y, records.classes, epsilon)
     return heads
 
 
-def released(x: NDArray[np.float32], y: Ints, classes: int, epsilon: float) -> NoisyStatistics:
-    """A release of class statistics, noise as wide as a real one's."""
+def nearest_mean(x: NDArray[np.float32], y: Ints, classes: int, epsilon: float) -> Head:
+    """Class means of a release, noise as wide as a real one's, all of the same length.
+
+    Noise makes the means of small classes long. The bias is the logarithm of the released count.
+    """
     schema = default_schema(
         encoder="0" * 64,
         dimension=x.shape[1],
@@ -119,14 +128,18 @@ def released(x: NDArray[np.float32], y: Ints, classes: int, epsilon: float) -> N
         clip_radius=1.0,
     )
     sigma = sigma_for(schema, epsilon, DELTA)
-    return simulate_statistics(schema, x, y, sigma, np.random.default_rng(len(y)))
+    release = simulate_statistics(schema, x, y, sigma, np.random.default_rng(len(y)))
+    sums = release.sums()
+    weight = TEMPERATURE * sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    counts = np.maximum(release.counts(), release.count_std)
+    return weight, np.log(np.maximum(counts, 1e-12)) - weight @ release.centre()
 
 
 def bound(head: str) -> str:
     """Largest area that an attack on one record can have under a head, or nothing."""
     if head == PLAIN:
         return ""
-    epsilon = float(head.split()[1])
+    epsilon = float(head.split()[1].rstrip(","))
     return f"{norm.cdf(calibration.mu(epsilon, DELTA) / 2**0.5):.3f}"
 
 

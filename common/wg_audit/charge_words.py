@@ -19,6 +19,7 @@ _SHAPES = (
     template("(epsilon, delta)-DP by Gaussian DP"),
     template("two discrete Gaussians over exact integers, sums about a centre from the first"),
     template("one discrete Gaussian over exact integers, machine statistics without labels"),
+    template("discrete Gaussians over exact integers, a sum of clipped gradients each step"),
     template("dp-accounting {version} PLD, add or remove one"),
     template("exact integer statistics and an exact discrete sampler"),
     template("answers in fixed time slots"),

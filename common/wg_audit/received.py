@@ -9,6 +9,7 @@ its file there are.
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import rfc8785
@@ -34,6 +35,7 @@ MANIFEST_LIMIT = 4 << 20  # Largest manifest, in bytes
 _FEATURES = {rederive.CLASSES: "", rederive.MACHINE: "machine"}
 """Name of the features in a schema by the charge's mechanism; empty for an encoder's features."""
 SUFFIX = ".wgs"  # Suffix of files that are compared
+_Manifest = TypeVar("_Manifest", bound=msgspec.Struct)
 _NO_RECORD = (
     msgspec.MsgspecError,
     rfc8785.CanonicalizationError,
@@ -125,6 +127,32 @@ class Statistics(msgspec.Struct, forbid_unknown_fields=True):
     labels: tuple[grammar.Name, ...] = ()
 
 
+class _HeadSchema(msgspec.Struct, forbid_unknown_fields=True):
+    version: int
+    encoder: str
+    dimension: int
+    labels: list[str]
+    steps: int
+    unit_rule: str
+    bits: int
+    clip_radius: str
+
+
+class _Head(msgspec.Struct, forbid_unknown_fields=True):
+    version: int
+    schema: _HeadSchema
+    site: str
+    dataset: str
+    request_id: str
+    epsilon: str
+    delta: str
+    sigma: str
+    sensitivity_squared: str
+    purpose: str
+    head_sha256: str
+    software: grammar.Software
+
+
 def list_statistics(folder: Path) -> tuple[list[Path], list[Path]]:
     """List the received files in a folder, and its other files."""
     files: list[Path] = []
@@ -207,10 +235,13 @@ def _match(comparison: Comparison, logs_given: _Given, path: Path, data: bytes) 
         _check_entries(covered_file, log.history, state)
         charge = log.charge(state.seq)
         site = log.history.state.site
-        manifest = _check(payload, charge, site)
-        if charge.mechanism.name == rederive.MACHINE:
-            place = release, charge.dataset, charge.use.recipient
-            _check_machine(manifest, log.words.statements_before(*place))
+        if container.kind_of(payload) == protocol.HEAD_KIND:
+            _check_head(payload, charge, site)
+        else:
+            manifest = _check(payload, charge, site)
+            if charge.mechanism.name == rederive.MACHINE:
+                place = release, charge.dataset, charge.use.recipient
+                _check_machine(manifest, log.words.statements_before(*place))
     except VerificationError as error:
         raise VerificationError(f"entry {state.seq}: {error}") from error
     origin = log.history.state.origin
@@ -295,15 +326,60 @@ def _check(payload: bytes, charge: Charge, site: str) -> Statistics:
             f"file: schema version {schema.version}, this auditor reads {_SCHEMA_VERSION}"
         )
     layout = schema.layout
-    sensitivity = str(rederive.sensitivity_squared(layout))
+    sensitivity = rederive.sensitivity_squared(layout)
     length = 8 * sum(block.length for block in layout.blocks)
     if len(body) != length:
         raise VerificationError(f"file: {len(body)} bytes of integers, its schema has {length}")
     _check_equal(
+        *_common_rows(charge, manifest, layout.blocks, str(sensitivity)),
+        ("features", _FEATURES.get(mechanism.name), schema.features),
+        ("class names", mechanism.name == rederive.MACHINE, bool(manifest.labels)),
+        ("hash of integers", canonical.sha256_hex(body), manifest.integers_sha256),
+        ("site", site, manifest.site),
+    )
+    return manifest
+
+
+def _check_head(payload: bytes, charge: Charge, site: str) -> None:
+    """Compare a privately trained and exported head with its charge."""
+    sections = container.decode(
+        payload,
+        kind=protocol.HEAD_KIND,
+        version=_FILE_VERSION,
+        names=("manifest", "signature", "head"),
+        limit=protocol.STATISTICS_LIMIT,
+    )
+    manifest, body = _read(sections["manifest"], _Head), sections["head"]
+    schema, mechanism = manifest.schema, charge.mechanism
+    per_step = len(schema.labels) * (schema.dimension + 1)
+    blocks = (BlockShare("gradients", schema.steps * per_step, 1),)
+    layout = Layout(
+        blocks=blocks, labels=len(schema.labels), bits=schema.bits, dimension=schema.dimension
+    )
+    sensitivity = str(rederive.sensitivity_squared(layout))
+    _check_equal(
+        ("mechanism", mechanism.name, rederive.GRADIENTS),
+        ("schema version", _SCHEMA_VERSION, schema.version),
+        ("bytes of the head", 4 * per_step, len(body)),
+        ("hash of the head", canonical.sha256_hex(body), manifest.head_sha256),
+        *_common_rows(charge, manifest, blocks, sensitivity),
+        ("site", site, manifest.site),
+    )
+
+
+def _common_rows(
+    charge: Charge,
+    manifest: Statistics | _Head,
+    blocks: tuple[BlockShare, ...],
+    sensitivity: str,
+) -> tuple[tuple[str, object, object], ...]:
+    """Return the rows (name, charge's value, file's value) common to both kinds of files."""
+    mechanism, schema = charge.mechanism, manifest.schema
+    return (
         ("sigma", rederive.sigma(mechanism.sigma), rederive.sigma(manifest.sigma)),
         ("squared sensitivity", mechanism.sensitivity_squared, sensitivity),
         ("squared sensitivity", mechanism.sensitivity_squared, manifest.sensitivity_squared),
-        ("blocks", mechanism.blocks, layout.blocks),
+        ("blocks", mechanism.blocks, blocks),
         (
             "rule of units",
             charge.guarantee.records_per_unit,
@@ -319,12 +395,7 @@ def _check(payload: bytes, charge: Charge, site: str) -> Statistics:
         ("epsilon", charge.epsilon, manifest.epsilon),
         ("delta", charge.delta, manifest.delta),
         ("purpose", charge.use.purpose, manifest.purpose),
-        ("features", _FEATURES.get(mechanism.name), schema.features),
-        ("class names", mechanism.name == rederive.MACHINE, bool(manifest.labels)),
-        ("hash of integers", canonical.sha256_hex(body), manifest.integers_sha256),
-        ("site", site, manifest.site),
     )
-    return manifest
 
 
 def _check_machine(manifest: Statistics, statements: Sequence[PublicStatement]) -> None:
@@ -360,13 +431,17 @@ def _short(value: object) -> str:
 
 def read_manifest(data: bytes) -> Statistics:
     """Read a manifest, which must be canonical, so that its encoding is unique."""
+    return _read(data, Statistics)
+
+
+def _read(data: bytes, kind: type[_Manifest]) -> _Manifest:
     if len(data) > MANIFEST_LIMIT:
         raise DecodeError(f"manifest: {len(data)} bytes, at most {MANIFEST_LIMIT} are accepted")
     try:
         document = typed.decode_json(data, object)
         if canonical.encode(document) != data:
             raise DecodeError("manifest: not canonical (RFC 8785)")
-        manifest = typed.convert(document, Statistics)
+        manifest = typed.convert(document, kind)
     except _NO_RECORD as error:
         raise DecodeError(f"manifest: {error}") from error
     grammar.check(manifest)

@@ -8,6 +8,10 @@ clip radius and weights a, b, c::
     sensitivity^2 = a^2 + (b^2 + c^2) S^2              mu^2 = sensitivity^2 / sigma^2
     rho = mu^2 / 2           delta(epsilon) = Phi(mu/2 - epsilon/mu) - e^epsilon Phi(-mu/2 - ...)
 
+A privately trained head has one block, ``gradients``, of K (d + 1) integers per step and weight w.
+One privacy unit changes each step's sum by at most w S, so T steps have
+``sensitivity^2 = T w^2 S^2``.
+
 *Not guaranteed:* that the program did what its charge and file say.
 """
 
@@ -27,6 +31,7 @@ RULES: dict[str, str] = {
 
 CLASSES = "two discrete Gaussians over exact integers, sums about a centre from the first"
 MACHINE = "one discrete Gaussian over exact integers, machine statistics without labels"
+GRADIENTS = "discrete Gaussians over exact integers, a sum of clipped gradients each step"
 """Names of mechanisms in charges; charges of ``MACHINE`` have no labels."""
 
 RECORD = "record"  # Unit that a charge must name under the unit rule ``record``
@@ -41,7 +46,8 @@ class Layout:
     """Layout of a release, from a charge or from a file's schema.
 
     Attributes:
-        blocks: Counts, sums and moments, each with name, number of entries and weight.
+        blocks: Blocks with name, number of entries and weight: counts, sums and moments, or
+            gradients.
         labels: Number of labels.
         bits: log2 of S.
         dimension: Number of features.
@@ -54,12 +60,17 @@ class Layout:
 
 
 def sensitivity_squared(layout: Layout) -> int:
-    """Return the squared add-or-remove sensitivity of a joint release, in squared grid units.
+    """Return the squared add-or-remove sensitivity of a joint release or a training.
+
+    It is in squared grid units.
 
     Raises:
-        VerificationError: The blocks do not fit a release of this dimension and number of labels.
+        VerificationError: The blocks do not fit a release or a training of this dimension and
+            number of labels.
     """
     names = tuple(block.name for block in layout.blocks)
+    if names == ("gradients",):
+        return _gradient_sensitivity(layout)
     if names != ("counts", "sums", "moments"):
         raise VerificationError(f"blocks {names}, expected counts, sums and moments")
     _check_grid(layout.bits, layout.dimension)
@@ -81,6 +92,27 @@ def sensitivity_squared(layout: Layout) -> int:
         )
     linear = (sums.weight**2 + moments.weight**2) << 2 * layout.bits
     return counts.weight**2 + linear
+
+
+def steps(layout: Layout) -> int:
+    """Return the number of noisy sums in a training.
+
+    Raises:
+        VerificationError: The block's length is no multiple of a step for this dimension and number
+            of labels.
+    """
+    block, per_step = layout.blocks[0], layout.labels * (layout.dimension + 1)
+    if not (per_step and block.length and block.weight) or block.length % per_step:
+        raise VerificationError(
+            f"block gradients {block.length} x {block.weight} is no number of steps of"
+            f" {layout.labels} labels and dimension {layout.dimension}"
+        )
+    return block.length // per_step
+
+
+def _gradient_sensitivity(layout: Layout) -> int:
+    _check_grid(layout.bits, layout.dimension)
+    return steps(layout) * layout.blocks[0].weight ** 2 << 2 * layout.bits
 
 
 def check_charge(charge: Charge) -> None:
@@ -154,13 +186,16 @@ def mu_squared_units(sensitivity_squared: int, noise: float, *, fraction_bits: i
 
 def _check_price(charge: Charge) -> None:
     mechanism = charge.mechanism
-    if mechanism.name not in (CLASSES, MACHINE) or mechanism.subsampling != "none":
+    if mechanism.name not in (CLASSES, MACHINE, GRADIENTS) or mechanism.subsampling != "none":
         raise VerificationError(
             f"mechanism {mechanism.name[:80]!r} with subsampling {mechanism.subsampling[:80]!r} is "
             "unknown to this auditor"
         )
     if mechanism.name == MACHINE and charge.guarantee.labels:
         raise VerificationError("is for machine statistics, which have no labels, and names some")
+    has_gradients = [block.name for block in mechanism.blocks] == ["gradients"]
+    if has_gradients != (mechanism.name == GRADIENTS):
+        raise VerificationError("its mechanism and its blocks are not of one kind")
     implied_square, statement = (
         sensitivity_squared(layout_of(charge)),
         mechanism.sensitivity_squared,

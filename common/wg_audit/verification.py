@@ -37,7 +37,7 @@ from wg_core.ledger.auditor_record import CHECKPOINT_FILE, Membership
 from wg_core.ledger.entries import Charge, Entry
 from wg_core.ledger.history import History
 from wg_core.ledger.sources import Source
-from wg_core.privacy.schema import MACHINE
+from wg_core.privacy.schema import GRADIENTS, MACHINE
 from wg_core.wire import canonical, signing
 from wg_core.wire import handover as handovers
 
@@ -104,6 +104,8 @@ class Finding:
             yield text("charges without a release (burned): {count}", count=len(self.burned))
         if of_machine := sum(x.statistics == MACHINE for x in state.charges.values()):
             yield text("charges for machine statistics, without labels: {count}", count=of_machine)
+        if of_heads := sum(x.statistics == GRADIENTS for x in state.charges.values()):
+            yield text("charges for heads trained privately and exported: {count}", count=of_heads)
         if self.largest_delta > DELTA_NOTED:
             yield text(
                 "delta is up to {delta:g}: with that probability there is no protection at all;"

@@ -37,6 +37,26 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Privacy:
+    """Privacy guarantee for each training record of some weights; empty if there is none.
+
+    Attributes:
+        epsilon: Epsilon as decimal text.
+        delta: Delta as decimal text.
+    """
+
+    epsilon: str = ""
+    delta: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.epsilon) != bool(self.delta):
+            raise DecodeError("privacy: epsilon and delta come together")
+
+
+NO_PRIVACY = Privacy()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """Set of weights among which a plant selects.
 
@@ -45,12 +65,14 @@ class Candidate:
         source: Source of the weights.
         architecture: Name in ``wg_common.catalogue``.
         inputs: Treatment of the inputs; ``raw`` for a head on the encoder.
+        privacy: Guarantee for the operator's training records.
     """
 
     name: str
     source: catalogue.CandidateSource
     architecture: str
     inputs: catalogue.Inputs = "raw"
+    privacy: Privacy = NO_PRIVACY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -203,8 +203,8 @@ def fit_alone(home: ClientHome) -> tuple[dict[str, Any], list[str]]:
     "epsilon",
     metavar="EPSILON",
     type=EPSILON,
-    help="Charge a release of class statistics to the ledger at this epsilon, and export a head"
-    " computed from it in place of a model.",
+    help="Train a new head on the encoder's released features by private gradient descent, charge"
+    " it to the ledger at this epsilon, and export it in place of a model.",
 )
 @by_option
 @json_option
@@ -235,7 +235,7 @@ def export_models(
     if epsilon is not None:
         if name is not None or package is not None:
             raise errors.UsageError(
-                "--private: makes a head of its own; leave out --model, --package"
+                "--private: trains a head of its own; leave out --model, --package"
             )
         return _export_private(home, PrivateExport(epsilon, by, form, out), as_json)
     if by is not None:
@@ -268,15 +268,16 @@ class PrivateExport:
 
 
 def _export_private(home: ClientHome, order: PrivateExport, as_json: bool) -> None:
-    """Charge a release; write the model with its head, and the covered release."""
+    """Train and charge a private head; write the whole model and its covered release."""
     from wg_client.models.export import check_exports, export_private
+    from wg_common.nets.private_head import private_head
     from wg_core.fleet import by_file
     from wg_core.release.budget import read_spend
-    from wg_core.release.exported_release import ExportOrder, release_for_export
+    from wg_core.release.private_head import HeadOrder, release_head
     from wg_core.site import config as configuration
 
     config, out = configuration.load(home), order.out
-    export_order = ExportOrder(
+    head_order = HeadOrder(
         request_id=secrets.token_hex(16),
         epsilon=order.epsilon,
         delta=config.privacy.cap_delta,
@@ -285,7 +286,7 @@ def _export_private(home: ClientHome, order: PrivateExport, as_json: bool) -> No
     check_exports(home)
     with by_file.reachable_server(home, config) as witness:
         before = read_spend(home, config).charges
-        data = release_for_export(home, export_order, witness=witness)
+        data = release_head(home, head_order, private_head, witness=witness)
     evidence = out.with_name(f"{out.name}.wgs")
     atomic.write_bytes(evidence, data)
     metadata = export_private(home, data, order.form, out)

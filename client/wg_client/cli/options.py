@@ -18,7 +18,7 @@ from wg_common.language import text
 from wg_common.options import DELTA, EPSILON
 from wg_core import atomic
 from wg_core.errors import DecodeError, UsageError, WgError
-from wg_core.privacy.schema import CLASSES, KINDS, MACHINE
+from wg_core.privacy.schema import CLASSES, GRADIENTS, KINDS, MACHINE
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol
@@ -64,7 +64,7 @@ package_option = click.option("--package", help="Package id; default: the one in
 model_option = click.option(
     "--model", "name", help="Model; default: the one in use, or the package's kept one."
 )
-OF = {CLASSES: text("classes"), MACHINE: text("machine")}
+OF = {CLASSES: text("classes"), MACHINE: text("machine"), GRADIENTS: text("private head")}
 """Names of the kinds of releases, for people."""
 of_option = click.option(
     "--of",

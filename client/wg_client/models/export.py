@@ -1,9 +1,9 @@
 """Export of models for other programs, as safetensors or ONNX; neither can carry code.
 
 A model that was trained on the plant's records reveals something about them, and no ledger counts
-that: its metadata say so. A *private head* (``export_private``) is computed from a release of class
-statistics, which is charged, and uses only the released features. Both files hold the *whole*
-model: the frozen encoder, a network beside it if there is one, and the head.
+that: its metadata say so. A *private head* (``export_private``) was trained by
+``wg_common.nets.private_head``, charged like a release, and uses only the released features. Both
+files hold the *whole* model: the frozen encoder, a network beside it if there is one, and the head.
 
 The ONNX model has the outputs of ``wg-client predict``: ``label`` (its index), ``probability``,
 ``distance`` (from the plant's records; the metadata have its limits, ``new_above`` and
@@ -42,7 +42,6 @@ import torch
 from torch import nn
 
 from wg_client.data import plant as plants
-from wg_client.fitting.nearest_mean import nearest_mean
 from wg_client.fitting.sure_calls import probability_limit
 from wg_client.models import store
 from wg_client.models.calls import LOOK, PASS, REJECT, Judge
@@ -62,7 +61,7 @@ from wg_core import atomic
 from wg_core import snapshot as snapshots
 from wg_core.errors import DataError, VerificationError
 from wg_core.site.home import ClientHome
-from wg_core.wire import canonical, signing, statistics_file
+from wg_core.wire import canonical, head_file, statistics_file
 
 Format = Literal["safetensors", "onnx"]
 WITHOUT_NOISE = "trained or chosen on a plant's records, without noise; no ledger counts it"
@@ -105,18 +104,16 @@ def export_private(
     """Write a private head as a whole model; return its metadata.
 
     Args:
-        release_file: The covered release of class statistics that the head is computed from.
+        release_file: The head's covered release.
 
     Raises:
         ConfigError, VerificationError: As for ``export_model``.
     """
     parts = statistics_file.decode_covered(release_file)
-    key = signing.load(home.signing_key).public_key()
-    manifest, statistics = statistics_file.decode_release(parts.release, key)
+    manifest, (weight, bias) = head_file.decode(parts.release)
     schema = manifest.schema
     encoder = plants.pinned_encoder(home, schema.encoder)
     kind = modality(encoder.modality)
-    weight, bias = nearest_mean(statistics)
     tensors = {HEAD_WEIGHT: weight, HEAD_BIAS: bias}
     model = build_model(kind.head, encoder, tensors, schema.labels)
     price = f"epsilon {manifest.epsilon}, delta {manifest.delta}, unit by rule {schema.unit_rule}"

@@ -14,16 +14,23 @@ from wg_core.errors import ConfigError
 from wg_core.ledger import statement
 from wg_core.privacy import events
 from wg_core.privacy.events import PrivacyEvent
-from wg_core.privacy.schema import CLASSES, MACHINE, Statistics
+from wg_core.privacy.schema import CLASSES, GRADIENTS, MACHINE, Released
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
+    from wg_core.privacy.gradients import GradientSchema
     from wg_core.privacy.schema import StatisticsSchema
+
+    Schema = StatisticsSchema | GradientSchema
 
 SOFTWARE = f"weightgate {__version__}"
 _LIBRARIES = ("opendp", "dp-accounting", "numpy")
 RECORD = "record"  # Privacy unit of a release in which each record is its own unit
-_PUBLIC: dict[Statistics, str] = {CLASSES: "label domain", MACHINE: "data sheet"}
+_PUBLIC: dict[Released, str] = {
+    CLASSES: "label domain",
+    MACHINE: "data sheet",
+    GRADIENTS: "label domain",
+}
 _UNPROTECTED = (
     "clip radius",
     "encoder",
@@ -94,8 +101,8 @@ class Terms:
     unit: str = RECORD
 
 
-def statistics_request(schema: StatisticsSchema, sigma: float, terms: Terms) -> ChargeRequest:
-    """Return the charge request for a joint release of statistics.
+def statistics_request(schema: Schema, sigma: float, terms: Terms) -> ChargeRequest:
+    """Return the charge request for a joint release of statistics or gradients of one head.
 
     Args:
         sigma: Standard deviation of its noise in grid units, from ``mechanism.sigma_for``.
@@ -129,7 +136,7 @@ def statistics_request(schema: StatisticsSchema, sigma: float, terms: Terms) -> 
     )
 
 
-def _mechanism(schema: StatisticsSchema, sigma: float) -> statement.Mechanism:
+def _mechanism(schema: Schema, sigma: float) -> statement.Mechanism:
     """Describe the mechanism of a joint release for the charge."""
     sensitivity = schema.sensitivity_squared()
     return statement.Mechanism(
@@ -147,14 +154,14 @@ def _mechanism(schema: StatisticsSchema, sigma: float) -> statement.Mechanism:
     )
 
 
-def block_shares(schema: StatisticsSchema) -> tuple[statement.BlockShare, ...]:
+def block_shares(schema: Schema) -> tuple[statement.BlockShare, ...]:
     """Return the blocks of a release as a charge states them."""
     return tuple(
         statement.BlockShare(block.name, block.size, block.weight) for block in schema.blocks
     )
 
 
-def records_per_unit(schema: StatisticsSchema) -> str:
+def records_per_unit(schema: Schema) -> str:
     """Return the text that states in a charge how the records of one unit count."""
     return _RULES[schema.unit_rule]
 

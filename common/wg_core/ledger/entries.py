@@ -20,7 +20,7 @@ from wg_core.errors import DecodeError
 from wg_core.grammar import SHA256
 from wg_core.ledger import statement
 from wg_core.privacy.events import PrivacyEvent
-from wg_core.privacy.schema import MachineMark
+from wg_core.privacy.schema import ReleaseMark
 from wg_core.wire import canonical
 from wg_core.wire.canonical import Count, Time
 from wg_core.wire.data_sheet import DataSheet
@@ -288,7 +288,8 @@ class Decision:
         recipient: Recipient of the release.
         approved: True if the request may be charged.
         name: Name or role of the person who decided.
-        statistics: ``machine``: machine statistics; absent: class statistics.
+        statistics: ``machine``: machine statistics; ``gradients``: gradients for a private head;
+            absent: class statistics.
     """
 
     head: Head
@@ -300,7 +301,7 @@ class Decision:
     recipient: grammar.Name
     approved: bool
     name: grammar.Name
-    statistics: MachineMark = UNSET
+    statistics: ReleaseMark = UNSET
 
     def __post_init__(self) -> None:
         grammar.check(self)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from wg_core.ledger import entries
 from wg_core.privacy.events import PrivacyEvent
-from wg_core.privacy.schema import Statistics
+from wg_core.privacy.schema import Released
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class ChargeState:
     dataset: str
     lineage: str
     fingerprint: str
-    statistics: Statistics
+    statistics: Released
     release: int | None = None
     payload_sha256: str = ""
 

@@ -31,7 +31,7 @@ from wg_core.ledger.entries import (
 from wg_core.ledger.lineage import ChargeState, LineageState
 from wg_core.ledger.price import check_mechanism
 from wg_core.ledger.statement import check_cap
-from wg_core.privacy.schema import statistics_of
+from wg_core.privacy.schema import released_of
 from wg_core.wire import handover as handovers
 from wg_core.wire import signing
 
@@ -359,7 +359,7 @@ class LedgerState:
             ("delta", numbers.exact(entry.delta), numbers.exact(decision.delta)),
             ("purpose", entry.use.purpose, decision.purpose),
             ("recipient", entry.use.recipient, decision.recipient),
-            ("statistics", entry.mechanism.statistics, statistics_of(decision.statistics)),
+            ("statistics", entry.mechanism.statistics, released_of(decision.statistics)),
         ):
             if actual != want:
                 raise VerificationError(f"{subject} {actual}, entry {seq} approved {want}")

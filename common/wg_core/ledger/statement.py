@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 from wg_core import grammar, numbers
 from wg_core.errors import DecodeError
-from wg_core.privacy.schema import CLASSES, MACHINE, Statistics
+from wg_core.privacy.schema import CLASSES, GRADIENTS, MACHINE, Released
 from wg_core.wire.canonical import Count
 
-MECHANISMS: dict[Statistics, str] = {
+MECHANISMS: dict[Released, str] = {
     CLASSES: "two discrete Gaussians over exact integers, sums about a centre from the first",
     MACHINE: "one discrete Gaussian over exact integers, machine statistics without labels",
+    GRADIENTS: "discrete Gaussians over exact integers, a sum of clipped gradients each step",
 }
-"""Name of the mechanism that a charge states, for each kind of statistics."""
+"""Name of the mechanism that a charge states, for each kind of release."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +94,8 @@ class Mechanism:
         numbers.decimal(self.rho, subject="mechanism: rho")
 
     @property
-    def statistics(self) -> Statistics:
-        """Kind of statistics, derived from the mechanism's name."""
+    def statistics(self) -> Released:
+        """Kind of release, derived from the mechanism's name."""
         return next((kind for kind, name in MECHANISMS.items() if name == self.name), CLASSES)
 
 

@@ -61,9 +61,17 @@ CLASSES: Final = "classes"
 MACHINE: Final = "machine"
 KINDS: tuple[Statistics, ...] = (CLASSES, MACHINE)
 
+Released = Literal["classes", "machine", "gradients"]
+"""Kind of release that a charge pays for: statistics requested by a server, or the gradients of a
+private head (``gradients``), which only a command of the plant releases."""
+GRADIENTS: Final = "gradients"
+
 MachineMark = Literal["machine"] | UnsetType
 """Field by which a record states that it is about machine statistics; absent for class statistics,
 so that records from before the field existed keep their bytes."""
+
+ReleaseMark = Literal["machine", "gradients"] | UnsetType
+"""Like ``MachineMark``, for a decision, which may also be about a private head."""
 
 MACHINE_DIMENSION = 32  # Numbers that a reading map computes from a record
 
@@ -76,7 +84,7 @@ COORDINATE_LIMIT = 1 << 62
 
 CAPACITY_MINIMUM = 1 << 20  # Number of records that every schema must be able to hold
 
-BlockName = Literal["counts", "sums", "moments"]
+BlockName = Literal["counts", "sums", "moments", "gradients"]
 
 _BITS = range(4, 21)
 _DIMENSION_LIMIT = 1 << 16
@@ -94,7 +102,7 @@ class Block:
     """Contiguous part of the released vector.
 
     Attributes:
-        name: ``counts``, ``sums`` or ``moments``.
+        name: ``counts``, ``sums`` or ``moments``; ``gradients`` for a private head.
         offset: Index of its first entry.
         shape: Shape of the array, in C order.
         weight: Integer weight (a, b or c) by which its entries were multiplied.
@@ -274,6 +282,11 @@ def mark(statistics: Statistics) -> MachineMark:
 def statistics_of(mark: MachineMark) -> Statistics:
     """Return the statistics that a record's mark states."""
     return CLASSES if mark is UNSET else MACHINE
+
+
+def released_of(mark: ReleaseMark) -> Released:
+    """Return the kind of release that a record's mark states."""
+    return CLASSES if mark is UNSET else mark
 
 
 def schema_with_shares(

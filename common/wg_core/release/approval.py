@@ -21,7 +21,13 @@ from wg_core.grammar import check_name
 from wg_core.ledger import entries
 from wg_core.ledger.entries import Decision
 from wg_core.ledger.store import Ledger
-from wg_core.privacy.schema import MachineMark, statistics_of
+from wg_core.privacy.schema import (
+    GRADIENTS,
+    Released,
+    ReleaseMark,
+    released_of,
+    statistics_of,
+)
 from wg_core.site.config import HUMAN, ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.policy import Price
@@ -32,6 +38,9 @@ log = logging.getLogger(__name__)
 
 WAITING_LIMIT = 256  # Most requests stored, so that a server cannot fill the disk
 _FILE_LIMIT = 64 << 10
+
+
+HOLDERS = "whoever gets the exported file"  # Recipient of a private head
 
 
 class Question(Price, Protocol):
@@ -46,7 +55,7 @@ class Question(Price, Protocol):
         """Purpose of the release."""
 
     @property
-    def statistics(self) -> MachineMark:
+    def statistics(self) -> ReleaseMark:
         """Mark of the kind of release."""
 
 
@@ -93,26 +102,19 @@ def check(
         ("delta", numbers.exact(query.delta), numbers.exact(decision.delta)),
         ("purpose", query.purpose, decision.purpose),
         ("recipient", config.server.name, decision.recipient),
-        ("statistics", statistics_of(query.statistics), statistics_of(decision.statistics)),
+        ("statistics", statistics_of(query.statistics), released_of(decision.statistics)),
     ):
         if actual != want:
             raise PolicyRefused(f"request {request_id}: {subject} is {actual}, approved was {want}")
 
 
 def decide(
-    config: ClientConfig,
-    ledger: Ledger,
-    query: Question,
-    *,
-    is_approved: bool,
-    name: str,
-    recipient: str | None = None,
+    config: ClientConfig, ledger: Ledger, query: Question, *, is_approved: bool, name: str
 ) -> Decision:
     """Write a person's decision to the ledger.
 
     Args:
         ledger: Open ledger of the plant, with its lock held.
-        recipient: Recipient of the release; None: the server.
         is_approved: True if the request may be answered.
         name: Name or role of the person; stays on the ledger for ever.
 
@@ -133,7 +135,7 @@ def decide(
             epsilon=query.epsilon,
             delta=query.delta,
             purpose=query.purpose,
-            recipient=recipient or config.server.name,
+            recipient=recipient_of(config, released_of(query.statistics)),
             approved=is_approved,
             name=name,
             statistics=query.statistics,
@@ -147,11 +149,7 @@ def decide(
 
 
 def approve_by_command(
-    config: ClientConfig,
-    ledger: Ledger,
-    query: Question,
-    name: str | None,
-    recipient: str | None = None,
+    config: ClientConfig, ledger: Ledger, query: Question, name: str | None
 ) -> None:
     """Record the approval of the person who makes a release by a command, if one is required.
 
@@ -168,7 +166,12 @@ def approve_by_command(
             "privacy.approve is 'human': a person decides each release, and the name goes on the"
             " ledger; say who: --by NAME"
         )
-    decide(config, ledger, query, is_approved=True, name=name, recipient=recipient)
+    decide(config, ledger, query, is_approved=True, name=name)
+
+
+def recipient_of(config: ClientConfig, kind: Released) -> str:
+    """Return the recipient of a release."""
+    return HOLDERS if kind == GRADIENTS else config.server.name
 
 
 def waiting(home: ClientHome, current_time: float) -> list[WaitingRequest]:

@@ -7,7 +7,7 @@ from wg_core.ledger import entries
 from wg_core.ledger.entries import Charge, Release
 from wg_core.ledger.store import Ledger
 from wg_core.privacy import accounting
-from wg_core.privacy.schema import Statistics
+from wg_core.privacy.schema import Released
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 
@@ -36,7 +36,7 @@ class ReleaseRow:
     delta: str
     epsilon_after: str
     size: int | None
-    statistics: Statistics
+    statistics: Released
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,9 +39,11 @@ from wg_core.errors import ConfigError, InternalError, PolicyRefused, Verificati
 from wg_core.ledger import entries
 from wg_core.ledger.charging import ChargeRequest, Terms, statistics_request
 from wg_core.ledger.store import ChargeRecord, Ledger
+from wg_core.privacy.gradients import GradientSchema
 from wg_core.privacy.mechanism import Sampler, opendp_sampler, release_statistics, sigma_for
-from wg_core.privacy.schema import MACHINE, StatisticsSchema, statistics_of
+from wg_core.privacy.schema import GRADIENTS, MACHINE, StatisticsSchema, statistics_of
 from wg_core.release import approval, overlap, readiness
+from wg_core.release.approval import recipient_of
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks, sharing
 from wg_core.site.config import ClientConfig
@@ -76,14 +78,12 @@ class Order:
         epsilon: Epsilon of the release, decimal string.
         delta: Delta of the release, decimal string.
         purpose: Purpose of the release.
-        recipient: Recipient of the release; None: the server.
     """
 
     request_id: str
     epsilon: str
     delta: str
     purpose: str
-    recipient: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +156,7 @@ def answer_query(
             key = signing.load(home.signing_key)
             pack = functools.partial(make, config, snapshot, key=key, sampler=means.sampler)
             if config.data_sheet is not None:
-                statement_index(ledger, config, encoder)
+                _statement_index(ledger, config, encoder)
             charge = release_once(ledger, request, pack, means.on_step)
         return cover(home, config, ledger, charge, witness, means.on_step)
 
@@ -172,7 +172,7 @@ def _request_for(config: ClientConfig, snapshot: Snapshot, query: StatisticsQuer
     return charge_request(config, snapshot.schema(statistics_of(query.statistics)), order)[0]
 
 
-def statement_index(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
+def _statement_index(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
     """Return the index of the entry with the plant's public statement, recorded if it is new."""
     return ledger.record_statement(
         dataset=config.data.name,
@@ -189,7 +189,7 @@ def _state(ledger: Ledger, config: ClientConfig, encoder: str, witness: Witness 
     Raises:
         WitnessRefused, TooFewWitnesses: As for ``answer_query``.
     """
-    name, seq = config.server.witness_name, statement_index(ledger, config, encoder)
+    name, seq = config.server.witness_name, _statement_index(ledger, config, encoder)
     cosigning.collect(ledger, config, witness)
     if not ledger.covered_by(seq, name):
         cosigning.hand_out(ledger, config)
@@ -233,7 +233,7 @@ def current_snapshot(
 
 def charge_request(
     config: ClientConfig,
-    schema: StatisticsSchema,
+    schema: StatisticsSchema | GradientSchema,
     order: Order,
 ) -> tuple[ChargeRequest, float]:
     """Return the charge that a release would make, and its noise scale in grid units.
@@ -249,7 +249,7 @@ def charge_request(
         epsilon=epsilon,
         delta=delta,
         purpose=order.purpose,
-        recipient=order.recipient or config.server.name,
+        recipient=recipient_of(config, schema.statistics),
         unit=config.data.unit_column or "record",
     )
     return statistics_request(schema, sigma, terms), sigma
@@ -279,6 +279,8 @@ def make(
         VerificationError: The snapshot is damaged.
     """
     statistics = request.mechanism.statistics
+    if statistics == GRADIENTS:
+        raise InternalError("release: the charge is for a private head")
     schema = snapshot.schema(statistics)
     sigma = numbers.hex_float(request.mechanism.sigma, subject="charge: sigma")
     if request.mechanism.sensitivity_squared != str(schema.sensitivity_squared()):

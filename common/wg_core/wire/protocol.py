@@ -26,6 +26,7 @@ MESSAGE_TYPES = frozenset({QUERY_STATISTICS, TRAIN_FINETUNE})
 STATISTICS_KIND = "wgs"
 WEIGHTS_KIND = "wgw"
 LEDGER_KIND = "wgl"
+HEAD_KIND = "wgh"
 STATISTICS_LIMIT = 64 << 20
 WEIGHTS_LIMIT = 32 << 20  # Largest weights package, which is sent in one message
 LEDGER_LIMIT = 1 << 30

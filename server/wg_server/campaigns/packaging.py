@@ -132,6 +132,7 @@ def _manifest_entries(
             source=candidate.source,
             architecture=architecture,
             inputs=candidate.inputs,
+            privacy=candidate.privacy,
         ): candidate.tensors
         for candidate in candidates
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 
 from wg_common import cli
 from wg_common.language import text
+from wg_common.weights_package import NO_PRIVACY
 from wg_core.errors import ExitCode
 from wg_server.cli.options import home_option, plan_option, this_user
 from wg_server.generator import pipeline, versions
@@ -114,7 +116,7 @@ def _table(card: dict[str, Any]) -> list[str]:
         )
     for family, figures in own_families.items():
         shares = ", ".join(
-            f"{model} {float(share):.3f}"
+            f"{model} {share if model in asdict(NO_PRIVACY) else format(float(share), '.3f')}"
             + (f" ± {float(figures[f'{model}_error']):.3f}" if f"{model}_error" in figures else "")
             for model, share in figures.items()
             if not model.endswith("_error")

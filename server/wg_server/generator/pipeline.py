@@ -240,23 +240,30 @@ class _Pipeline:
         self, tasks: Sequence[ZooTask], encoder: str
     ) -> tuple[OperatorFamilies | None, dict[str, dict[str, str]]]:
         """Return the operator's families, or None, and the card's figures on each."""
-        zoo = Store(self.home.zoo)
+        zoo, dimension = Store(self.home.zoo), tasks[0].features.shape[1]
         own_entries = {e.family: e for e in own_families.entries(zoo, encoder)}
         read = {family: own_families.read(zoo, entry) for family, entry in own_entries.items()}
-        sites = {family: list(of) for family, (_, _, of) in read.items()}
+        sites = {family: list(of) for family, (_, _, of) in read.items() if len(of)}
         rendered_features = [task.features for task in tasks if task.family not in own_entries]
         families, figures = {}, {}
         for name, entry in own_entries.items():
             head, network, _ = read[name]
-            fitted_likeness = likeness.fit(name, sites, rendered_features)
-            families[name] = OperatorFamily(entry.labels, head, fitted_likeness.test, network)
+            if name in sites:
+                fitted_likeness = likeness.fit(name, sites, rendered_features)
+                test = fitted_likeness.test
+                last_figures = {
+                    "refused": f"{fitted_likeness.refused:.4f}",
+                    "others_refused": f"{fitted_likeness.caught:.4f}",
+                }
+            else:
+                test, last_figures = likeness.untold(dimension), asdict(entry.privacy)
+            families[name] = OperatorFamily(entry.labels, head, test, network, entry.privacy)
             at_sites = {"head": entry.head_at_sites, "network": entry.network_at_sites}
             figures[name] = {
                 **{model: accuracy for model, accuracy in at_sites.items() if accuracy},
                 **_attack_figures("head", entry.head_found),
                 **_attack_figures("network", entry.network_found),
-                "refused": f"{fitted_likeness.refused:.4f}",
-                "others_refused": f"{fitted_likeness.caught:.4f}",
+                **last_figures,
             }
         return (OperatorFamilies(entry.layout, families) if families else None), figures
 

@@ -9,6 +9,7 @@ differ in last digits between processor types.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from wg_core.errors import ConfigError
 from wg_core.wire import canonical
 from wg_server.site.home import ServerHome
 from wg_server.zoo import own_families, sources, trunks
-from wg_server.zoo.plan import ZooPlan, tasks
+from wg_server.zoo.plan import PrivateFamily, ZooPlan, private_families, tasks
 from wg_server.zoo.store import Encoded, Entry, Zoo, pack
 from wg_server.zoo.task_spec import TaskSpec
 from wg_server.zoo.workers import Workers, open_workers
@@ -82,8 +83,9 @@ def build(
         ConfigError: The folder cannot be written.
     """
     sources.check_present(plan)
-    specs = tasks(plan)
+    specs, private = tasks(plan), private_families(plan)
     zoo = Zoo(home.zoo)
+    _check_unseen(home, zoo, private)
     with open_workers(workers) as pool:
         progress(0, "fitting the encoder")
         data = _encoder(home, plan, pool, train_maps, progress)
@@ -97,17 +99,43 @@ def build(
             zoo.write(packed_tensors, entry)
             progress(present + number, entry.family)
         families = _families_to_make(zoo, plan, specs, encoder)
-        done_count = steps(plan) - len(families)
+        private_todo = [
+            family for family in private if not own_families.has_private(zoo, family, encoder)
+        ]
+        done_count = steps(plan) - len(families) - len(private_todo)
         make = partial(_make_family, zoo.root, plan.own_sites, plan.family_network)
         for number, (_, family) in enumerate(pool.run(make, data, families), 1):
             progress(done_count + number, family)
+        done_count += len(families)
+        train = partial(_make_private, zoo.root)
+        for number, (_, family) in enumerate(pool.run(train, data, private_todo), 1):
+            progress(done_count + number, f"{family}: private, a head alone")
     return BuildResult(len(todo), present, encoder)
 
 
 def steps(plan: ZooPlan) -> int:
     """Return the number of entries of a plan: tasks, and the operator's families."""
     specs = tasks(plan)
-    return len(specs) + len(_own_families(plan, specs))
+    return len(specs) + len(_own_families(plan, specs)) + len(private_families(plan))
+
+
+def _check_unseen(home: ServerHome, zoo: Zoo, private: Sequence[PrivateFamily]) -> None:
+    """Refuse to treat records as private that a home has already used otherwise.
+
+    Raises:
+        ConfigError: The zoo has the records, or the encoder was fitted on them.
+    """
+    paths = {Path(entry.task.path).resolve() for entry in zoo.entries() if entry.task.path}
+    names: set[str] = set()
+    if private and home.encoder.is_file():
+        metadata = package.unpack(home.read_encoder()).metadata
+        names = set(json.loads(metadata["sources"]))
+    for family in private:
+        if Path(family.task.path).resolve() in paths or family.task.name in names:
+            raise ConfigError(
+                f"source {family.task.name}: private, but {home.root} was built with its records"
+                " before; make another home with 'wg-server init', and build that one"
+            )
 
 
 def build_task(encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, Entry]:
@@ -266,6 +294,10 @@ def _own_families(plan: ZooPlan, specs: Sequence[TaskSpec]) -> list[TaskSpec]:
 
 def _work(data: bytes, spec: TaskSpec) -> tuple[bytes, Entry]:
     return build_task(_load_cached(data), spec)
+
+
+def _make_private(root: Path, data: bytes, family: PrivateFamily) -> str:
+    return own_families.make_private(Zoo(root), _load_cached(data), family).family
 
 
 def _make_family(root: Path, sites: int, architecture: str, data: bytes, spec: TaskSpec) -> str:

@@ -4,7 +4,7 @@ Every tenth simulated site has unchanged records; each other one has its own cam
 (``Modality.augment_site``), of random strength up to the strongest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,8 +80,12 @@ def fit(sites: Sites, classes: int, layout: Layout) -> FamilyHead:
     return FamilyHead(*typical_site(sites.local, layout), weight=weight @ vectors.T, bias=bias)
 
 
+Fit = Callable[[Sequence[int], Sites], FamilyHead]
+"""Function that fits a head, given the numbers and the features of some sites."""
+
+
 def accuracy_at_sites(
-    sites: Sites, site_records: SiteRecords, layout: Layout, classes: int
+    sites: Sites, site_records: SiteRecords, layout: Layout, fit_head: Fit
 ) -> tuple[float, Membership]:
     """Evaluate a family's head at held-out sites on held-out records.
 
@@ -89,6 +93,7 @@ def accuracy_at_sites(
         sites: Features at ten or more sites.
         site_records: Records at these sites.
         layout: Layout of local features.
+        fit_head: Fits the evaluated head.
 
     Returns:
         Accuracy, and the result of a membership attack by the records' mean loss at the training
@@ -97,9 +102,10 @@ def accuracy_at_sites(
     every = list(
         zip(sites.local, sites.labels, site_records.records, site_records.held_out, strict=True)
     )
-    training = [site for place, site in enumerate(every) if (place + 1) % _HELD_OUT]
+    places = [place for place in range(len(every)) if (place + 1) % _HELD_OUT]
+    training = [every[place] for place in places]
     training_records = [(local[~h], labels[~h]) for local, labels, _, h in training]
-    head = fit(Sites(*zip(*training_records, strict=True)), classes, layout)
+    head = fit_head(places, Sites(*zip(*training_records, strict=True)))
     right: list[NDArray[np.bool_]] = []
     for local, labels, _, h in every[_HELD_OUT - 1 :: _HELD_OUT]:
         weight, bias = head.at(local, layout)

@@ -25,14 +25,17 @@ from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.nets import family_network
 from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.family_network import FamilyNetwork
+from wg_common.weights_package import NO_PRIVACY, Privacy
 from wg_core import atomic
 from wg_core.errors import DecodeError
 from wg_core.wire import canonical
-from wg_server.zoo import family_heads, networks, sources
+from wg_server.zoo import family_heads, networks, private_heads, sources
+from wg_server.zoo.family_heads import Sites
+from wg_server.zoo.plan import PrivateFamily
 from wg_server.zoo.store import Zoo, record
 from wg_server.zoo.task_spec import TaskSpec
 
-VERSION = 5  # Version of the training; heads and networks of another version are made again
+VERSION = 4  # Version of the training; heads and networks of another version are made again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,7 @@ class FamilyEntry:
         head_found: Area under the ROC curve of a membership attack on a head (``membership``), and
             its standard error, decimal strings; empty if not measured.
         network_found: The same figures for the network.
+        privacy: Guarantee for each record of a private family, of which only the head is stored.
         sha256: SHA-256 of the object, hex.
     """
 
@@ -71,6 +75,7 @@ class FamilyEntry:
     network_at_sites: str = ""
     head_found: tuple[str, str] = ("", "")
     network_found: tuple[str, str] = ("", "")
+    privacy: Privacy = NO_PRIVACY
     sha256: str
 
     @property
@@ -104,7 +109,11 @@ def make(
     layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
     shown_sites, shown_records = family_heads.sites_of(encoder, task, spec, sites)
     classes = len(task.names)
-    accuracy, attack = family_heads.accuracy_at_sites(shown_sites, shown_records, layout, classes)
+
+    def fit(_: Sequence[int], at: Sites) -> FamilyHead:
+        return family_heads.fit(at, classes, layout)
+
+    accuracy, attack = family_heads.accuracy_at_sites(shown_sites, shown_records, layout, fit)
     released_features = np.stack(shown_sites.local)[:, :, : encoder.dimension]
     tensors: dict[str, NDArray[Any]] = {
         **family_heads.fit(shown_sites, classes, layout).tensors(),
@@ -135,6 +144,33 @@ def make(
     return entry
 
 
+def has_private(zoo: Zoo, family: PrivateFamily, encoder: str) -> bool:
+    """Return whether a private family is built, with this guarantee."""
+    path = _path(zoo.root, family.task.key(encoder))
+    entry = record(path, FamilyEntry, VERSION) if path.is_file() else None
+    return entry is not None and entry.privacy == family.privacy
+
+
+def make_private(zoo: Zoo, encoder: Encoder, family: PrivateFamily) -> FamilyEntry:
+    """Train a private family's head; the zoo stores nothing else of its records."""
+    task, head, accuracy, attack = private_heads.train(encoder, family.task, family.privacy)
+    entry = FamilyEntry(
+        task=family.task.key(encoder.id),
+        encoder=encoder.id,
+        family=task.family,
+        labels=task.names,
+        scaled=encoder.scaled_dimension,
+        blocks=encoder.local_blocks,
+        sites=private_heads.SITES,
+        head_at_sites=f"{accuracy:.4f}",
+        head_found=attack.figures(),
+        privacy=family.privacy,
+        sha256=zoo.put(safetensors.numpy.save(head.tensors())),
+    )
+    atomic.write_bytes(_path(zoo.root, entry.task), canonical.encode(entry))
+    return entry
+
+
 def entries(zoo: Zoo, encoder: str) -> Iterator[FamilyEntry]:
     """Yield all families of one encoder in the current version, sorted by file name.
 
@@ -152,6 +188,8 @@ def read(
 ) -> tuple[FamilyHead, FamilyNetwork | None, NDArray[np.float16]]:
     """Read a family's head, network, and released features at simulated sites, ``[C, n, d]``.
 
+    A private family has no sites.
+
     Raises:
         VerificationError: The object does not match its hash.
         DecodeError: The object does not belong to a family.
@@ -160,7 +198,7 @@ def read(
         zoo.tensors(entry.sha256), family_network.PREFIX
     )
     sites: NDArray[np.generic] = tensors.pop(_SITES, np.zeros((0, 0, 0), np.float32))
-    count, classes = entry.sites, len(entry.labels)
+    count, classes = entry.sites if entry.privacy == NO_PRIVACY else 0, len(entry.labels)
     if sites.ndim != 3 or len(sites) != count or not np.isfinite(sites).all():
         raise DecodeError(f"family head: sites {sites.shape}, expected {count}")
     return (

@@ -1,5 +1,6 @@
 """Plan of the zoo: sources of its public tasks, read strictly from YAML."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -10,6 +11,7 @@ from wg_common.modalities.images import ENCODER_PIXELS, Images
 from wg_common.modalities.registry import modality as modality_of
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder.trunk_choice import TrunkChoice, check_choices
+from wg_common.weights_package import Privacy
 from wg_core import atomic, settings
 from wg_core.errors import ConfigError
 from wg_core.privacy.schema import DIMENSION
@@ -59,6 +61,23 @@ class EncoderPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrivatePlan:
+    """Guarantee for each record of a private source.
+
+    Attributes:
+        epsilon: Epsilon of everything that is made from the source.
+        delta: Delta of everything that is made from the source.
+    """
+
+    epsilon: float
+    delta: float
+
+    def __post_init__(self) -> None:
+        settings.check_range("private.epsilon", self.epsilon, 0.01, 10)
+        settings.check_range("private.delta", self.delta, 1e-12, 1e-3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePlan:
     """Source of tasks.
 
@@ -74,6 +93,8 @@ class SourcePlan:
         path: Path of the files; empty for procedural sources.
         name: Name in provenance; empty: the kind.
         licence: Licence in provenance; required with ``path``.
+        private: Guarantee for each record; the only product of a private source is one head,
+            trained by private gradient descent on all records. None: not private.
     """
 
     kind: Kind
@@ -85,6 +106,7 @@ class SourcePlan:
     path: str = ""
     name: str = ""
     licence: str = ""
+    private: PrivatePlan | None = None
 
     def __post_init__(self) -> None:
         settings.check_range("families", self.families, 1, 100_000)
@@ -93,6 +115,15 @@ class SourcePlan:
         settings.check_range("strength", self.strength, 0, 1)
         if self.kind in FILES and not (self.path and self.licence):
             raise ConfigError(f"source {self.kind}: needs a path and a licence")
+        if self.private and self.kind not in FILES:
+            raise ConfigError(
+                f"source {self.kind}: is rendered, and has no records to protect; leave out private"
+            )
+        if self.private and self.families != 1:
+            raise ConfigError(
+                f"source {self.name or self.kind}: private, and each of {self.families} families"
+                " would spend epsilon on the same records; set families: 1"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,12 +167,28 @@ class ZooPlan:
                     f"source {source.kind}: has {modality.title}, and {self.architecture} is for"
                     f" {modality_of(self.modality).title}; set architecture: {modality.head}"
                 )
+        self._check_private()
         if self.machine_steps and self.modality != Windows.name:
             raise ConfigError(f"machine_steps: machines have windows, and not {self.modality}")
         if unknown := sorted(set(self.machines) - set(READ)):
             raise ConfigError(f"machines: {unknown[0]!r} is none of {', '.join(READ)}")
         if self.networks and not self.family_network:
             raise ConfigError(f"networks: there are none for {modality_of(self.modality).title}")
+
+    def _check_private(self) -> None:
+        """Refuse a plan whose private source has no head, or whose records are used elsewhere."""
+        paths = Counter(source.path for source in self.sources)
+        if all(source.private for source in self.sources):
+            raise ConfigError("sources: all are private; add one of a procedural kind")
+        for source in self.sources:
+            name = source.name or source.kind
+            if source.private and not self.own_sites:
+                raise ConfigError(f"source {name}: private, but no head is made; set own_sites: 10")
+            if source.private and paths[source.path] > 1:
+                raise ConfigError(
+                    f"source {name}: private, but {source.path} is of another source, too, through"
+                    " which its records would leave once more; take one out"
+                )
 
     @property
     def modality(self) -> str:
@@ -155,12 +202,38 @@ class ZooPlan:
 
 
 def tasks(plan: ZooPlan) -> list[TaskSpec]:
-    """Return all tasks of a plan's sources; a family's sites are adjacent."""
+    """Return all tasks of a plan's sources that are not private; a family's sites are adjacent."""
     return [
         _task(plan, number, family, site)
         for number, source in enumerate(plan.sources)
         for family in range(source.families)
         for site in range(source.sites)
+        if not source.private
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivateFamily:
+    """Family of a private source.
+
+    Attributes:
+        task: Task with all of its records.
+        privacy: Guarantee for each record.
+    """
+
+    task: TaskSpec
+    privacy: Privacy
+
+
+def private_families(plan: ZooPlan) -> list[PrivateFamily]:
+    """Return the families of a plan's private sources."""
+    return [
+        PrivateFamily(
+            task=_task(plan, number, 0, 0),
+            privacy=Privacy(epsilon=f"{private.epsilon:g}", delta=f"{private.delta:g}"),
+        )
+        for number, source in enumerate(plan.sources)
+        if (private := source.private)
     ]
 
 

@@ -101,7 +101,7 @@ def test_a_trial_has_the_candidates_that_a_server_would_send(labels: tuple[str, 
     source, rows_of_kinds = trials._matched_kinds(kinds, labels)
     assert {source} == {candidate_source for candidate_source, *_ in sent}
     assert len(sent) == len(rows_of_kinds)
-    for (_, expected), (n, rows) in zip(sent, rows_of_kinds.items(), strict=True):
+    for (_, expected, _), (n, rows) in zip(sent, rows_of_kinds.items(), strict=True):
         whole = families[n].tensors_of(np.arange(len(families[n].labels)))
         tensors = {name: value.astype(np.float32) for name, value in whole.items()}
         got = trials._of_classes(tensors, rows, ARCHITECTURE)

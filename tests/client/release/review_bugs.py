@@ -233,7 +233,7 @@ def stated_labels(choose: Callable[[NDArray[np.int64]], list[int]]) -> Plant:
     """The free statement names the labels that a function of the plant's counts chooses."""
 
     def plant(patch: pytest.MonkeyPatch) -> None:
-        original = query.statement_index
+        original = query._statement_index
 
         def stated(ledger: Any, config: Any, encoder: str) -> int:
             snapshot = snapshots.newest(ClientHome(Path(ledger._path).parent))
@@ -245,7 +245,7 @@ def stated_labels(choose: Callable[[NDArray[np.int64]], list[int]]) -> Plant:
             data = dataclasses.replace(config.data, labels=names)
             return original(ledger, dataclasses.replace(config, data=data), encoder)
 
-        patch.setattr(query, "statement_index", stated)
+        patch.setattr(query, "_statement_index", stated)
 
     return plant
 

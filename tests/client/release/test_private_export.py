@@ -1,4 +1,4 @@
-"""Private exports: charged before noise is drawn, the same again, and added up by an auditor."""
+"""Private exports: charged before training, the same again, and added up by an auditor."""
 
 from __future__ import annotations
 
@@ -6,33 +6,39 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors
-from tests.client.conftest import MakePlant, TestPlant
+from tests.client.conftest import LABELS, MakePlant, TestPlant
 
-from wg_audit import verification
+from wg_audit import composition, rederive, verification
 from wg_client.models.export import export_private
-from wg_core.errors import BudgetExceeded, PolicyRefused
-from wg_core.ledger import entries
+from wg_common.nets.private_head import private_head
+from wg_core import snapshot as snapshots
+from wg_core.errors import BudgetExceeded, DecodeError, PolicyRefused, VerificationError
+from wg_core.ledger import entries, verify
 from wg_core.ledger.entries import Charge, Decision
+from wg_core.ledger.statement import BlockShare
 from wg_core.ledger.store import Ledger
-from wg_core.privacy.mechanism import Integers, opendp_sampler
-from wg_core.privacy.schema import CLASSES
+from wg_core.privacy.gradients import ChargedSteps, Head, LabelledFeatures
+from wg_core.privacy.schema import GRADIENTS
 from wg_core.release.budget import read_spend
-from wg_core.release.exported_release import HOLDERS, ExportOrder, release_for_export
+from wg_core.release.private_head import HeadOrder, labelled_features, release_head
 from wg_core.release.query import CHARGED, RECORDED, SAMPLED, Means, answer_query
 from wg_core.site.config import PrivacyConfig
-from wg_core.wire import statistics_file
+from wg_core.wire import head_file, statistics_file
 
 FAST = PrivacyConfig(answer_slot_seconds=0.05)
 
 
-def order(number: int, epsilon: str = "1") -> ExportOrder:
-    return ExportOrder(request_id=f"{number:032x}", epsilon=epsilon, delta="1e-5")
+def order(number: int, epsilon: str = "1") -> HeadOrder:
+    return HeadOrder(request_id=f"{number:032x}", epsilon=epsilon, delta="1e-5")
 
 
 def release(plant: TestPlant, number: int = 1, epsilon: str = "1", **words: Any) -> bytes:
-    return release_for_export(plant.home, order(number, epsilon), witness=plant.witness, **words)
+    return release_head(
+        plant.home, order(number, epsilon), private_head, witness=plant.witness, **words
+    )
 
 
 def charge_of(data: bytes) -> Charge:
@@ -46,17 +52,17 @@ def spent(plant: TestPlant) -> tuple[int, int]:
     return spend.charges, spend.burned
 
 
-def test_a_charge_is_on_the_ledger_before_noise_is_drawn(make_plant: MakePlant) -> None:
+def test_the_charge_is_on_the_ledger_before_a_gradient_is_summed(make_plant: MakePlant) -> None:
     plant = make_plant()
 
-    def sample(exact: Integers, sigma: float) -> Integers:
+    def train(records: LabelledFeatures, charged: ChargedSteps) -> Head:
         assert spent(plant) == (1, 1)
-        return opendp_sampler(exact, sigma)
+        return private_head(records, charged)
 
-    release(plant, means=Means(sampler=sample))
+    release_head(plant.home, order(1), train, witness=plant.witness)
     assert spent(plant) == (1, 0)
     (row,) = read_spend(plant.home, plant.config).releases
-    assert row.statistics == CLASSES and row.recipient == HOLDERS
+    assert row.statistics == GRADIENTS and row.recipient != plant.config.server.name
 
 
 def test_an_equal_order_gives_the_same_head_and_files_and_charges_nothing(
@@ -74,8 +80,6 @@ def test_an_equal_order_gives_the_same_head_and_files_and_charges_nothing(
         assert "epsilon 1, delta" in model.metadata()["model"]
     release(plant, 3, "2")
     assert spent(plant) == (2, 0)
-    answer_query(plant.home, plant.query(epsilon="2"), witness=plant.witness)
-    assert spent(plant) == (2, 0)  # whoever has it, it is the same release
 
 
 @pytest.mark.parametrize("step", [CHARGED, SAMPLED, RECORDED])
@@ -115,12 +119,32 @@ def test_a_person_s_name_is_asked_where_people_decide(make_plant: MakePlant) -> 
     with pytest.raises(PolicyRefused, match="--by"):
         release(plant)
     signed = replace(order(1), by="quality lead")
-    data = release_for_export(plant.home, signed, witness=plant.witness)
+    data = release_head(plant.home, signed, private_head, witness=plant.witness)
     assert release(plant, 2) == data  # made before: nobody is asked again
     with Ledger.open(plant.home.ledger) as ledger:
         kinds = [entries.decode(ledger.entry(seq)) for seq in range(ledger.size)]
     (decision,) = [entry for entry in kinds if isinstance(entry, Decision)]
-    assert decision.recipient == charge_of(data).use.recipient == HOLDERS
+    assert decision.statistics == GRADIENTS
+    assert decision.recipient == charge_of(data).use.recipient
+
+
+def test_training_sees_labelled_records_of_the_snapshot_by_unit(make_plant: MakePlant) -> None:
+    plant = make_plant({0: 6, 1: 6, -1: 4}, unit_column="group")
+    seen: list[LabelledFeatures] = []
+
+    def train(records: LabelledFeatures, charged: ChargedSteps) -> Head:
+        seen.append(records)
+        assert sorted(np.concatenate(charged.units)) == list(range(12))
+        assert {len(rows) for rows in charged.units} == {2}
+        return private_head(records, charged)
+
+    data = release_head(plant.home, order(1), train, witness=plant.witness)
+    charge = charge_of(data)
+    assert charge.guarantee.unit == "group" and "1/m" in charge.guarantee.records_per_unit
+    (records,) = seen
+    snapshot = snapshots.current(plant.home)
+    assert len(records.labels) == 12 and records.features.shape[1] == 64
+    assert np.array_equal(labelled_features(snapshot).features, records.features)
 
 
 def test_an_auditor_adds_the_charge_up_from_its_blocks(
@@ -135,3 +159,49 @@ def test_an_auditor_adds_the_charge_up_from_its_blocks(
     spend = read_spend(plant.home, plant.config)
     assert finding.verdict.total is not None
     assert finding.verdict.total.epsilon == pytest.approx(spend.epsilon, rel=1e-4)
+    assert any("trained privately" in line for line in finding.remarks)
+    charge = charge_of(file.read_bytes())
+    steps = rederive.steps(rederive.layout_of(charge))
+    mu_squared = steps * 4**14 / float.fromhex(charge.mechanism.sigma) ** 2
+    assert composition.epsilon(round(mu_squared * 2**40), 1e-5) == pytest.approx(2, rel=1e-4)
+
+
+def _gradients(length: int, weight: int = 1) -> dict[str, Any]:
+    return {"blocks": (BlockShare("gradients", length, weight),)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        (_gradients(79 * 3 * 65), "its blocks imply"),
+        (_gradients(80 * 3 * 65, 2), "its blocks imply"),
+        (_gradients(80 * 3 * 65 - 1), "no number of steps"),
+        ({"name": rederive.CLASSES}, "not of one kind"),
+    ],
+)
+def test_a_charge_that_is_not_its_training_is_refused(
+    make_plant: MakePlant, changes: dict[str, Any], match: str
+) -> None:
+    charge = charge_of(release(make_plant()))
+    rederive.check_charge(charge)
+    with pytest.raises(VerificationError, match=match):
+        rederive.check_charge(replace(charge, mechanism=replace(charge.mechanism, **changes)))
+
+
+def test_a_head_is_not_taken_for_statistics_nor_a_flipped_byte_for_a_head(
+    make_plant: MakePlant, tmp_path: Path
+) -> None:
+    plant = make_plant()
+    data = release(plant)
+    covered = statistics_file.decode_covered(data)
+    with pytest.raises(DecodeError):
+        verify.check_statistics(charge_of(data), covered.release)
+    manifest, (weight, bias) = head_file.decode(covered.release)
+    assert weight.shape == (3, 64) and bias.shape == (3,) and manifest.schema.labels == LABELS
+    for position in range(40, len(covered.release), 997):
+        spoilt = bytearray(covered.release)
+        spoilt[position] ^= 1
+        with pytest.raises((DecodeError, VerificationError)):
+            head_file.decode(bytes(spoilt))
+    with pytest.raises(DecodeError, match="sigma"):
+        replace(manifest, epsilon="0.5")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from wg_common.inference.family_head import Layout
+from wg_common.inference.family_head import FamilyHead, Layout
 from wg_core.errors import ConfigError
 from wg_core.settings import parse
 from wg_server.zoo.family_heads import SiteRecords, Sites, accuracy_at_sites, fit
@@ -26,12 +27,20 @@ def _sites(count: int, seed: int = 0) -> Sites:
     return Sites(list(local.astype(np.float32)), list(labels))
 
 
+def _fit(_: Sequence[int], sites: Sites) -> FamilyHead:
+    return fit(sites, 3, LAYOUT)
+
+
+def _fit_two(_: Sequence[int], sites: Sites) -> FamilyHead:
+    return fit(sites, 2, LAYOUT)
+
+
 def test_standardised_features_are_worth_their_while_at_held_out_sites() -> None:
     sites = _sites(20)
     head = fit(sites, 3, LAYOUT)
     held = np.arange(24) % 5 == np.full((20, 1), 4)
     shown = SiteRecords(np.tile(np.arange(24), (20, 1)), held)
-    assert accuracy_at_sites(sites, shown, LAYOUT, 3)[0] > 0.9
+    assert accuracy_at_sites(sites, shown, LAYOUT, _fit)[0] > 0.9
     alike = replace(head, records=np.array([np.inf]))  # no site's own records count
     weight, bias = alike.at(sites.local[0], LAYOUT)
     assert ((sites.local[0] @ weight.T + bias).argmax(axis=1) == sites.labels[0]).mean() < 0.9
@@ -57,7 +66,7 @@ def test_figures_are_of_records_that_no_fit_has_seen() -> None:
     held = rows % 10 < 2
     none = np.zeros_like(held)
     none[4::5] = True  # judged are all records of held-out sites; the fit has seen them elsewhere
-    assert accuracy_at_sites(sites, SiteRecords(rows, none), LAYOUT, 2)[0] > 0.75
-    accuracy, found = accuracy_at_sites(sites, SiteRecords(rows, held), LAYOUT, 2)
+    assert accuracy_at_sites(sites, SiteRecords(rows, none), LAYOUT, _fit_two)[0] > 0.75
+    accuracy, found = accuracy_at_sites(sites, SiteRecords(rows, held), LAYOUT, _fit_two)
     assert accuracy < 0.7
     assert found.area - found.error > 0.5  # what is known by heart is found

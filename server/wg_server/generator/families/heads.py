@@ -27,6 +27,7 @@ from wg_common.inference.hostile_tensors import split_prefix
 from wg_common.inference.likeness import Likeness
 from wg_common.nets import family_network
 from wg_common.nets.family_network import FamilyNetwork
+from wg_common.weights_package import NO_PRIVACY, Privacy
 from wg_core.errors import DecodeError
 from wg_server.generator.prior.names import log_ratio
 
@@ -49,12 +50,14 @@ class OperatorFamily:
         head: Head on local features.
         likeness: Likeness test of a plant's records.
         network: Network of the family, or None.
+        privacy: Guarantee for the records that the head was trained on.
     """
 
     labels: tuple[str, ...]
     head: FamilyHead
     likeness: Likeness
     network: FamilyNetwork | None = None
+    privacy: Privacy = NO_PRIVACY
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return all arrays by name, without the class names."""
@@ -130,7 +133,7 @@ def read(
 
 def candidates_for(
     operator: OperatorFamilies, labels: Sequence[str]
-) -> Iterator[tuple[CandidateSource, Tensors]]:
+) -> Iterator[tuple[CandidateSource, Tensors, Privacy]]:
     """Yield the candidates that a plant is offered, the best match first.
 
     Args:
@@ -146,11 +149,11 @@ def candidates_for(
     named_matches = [(match, family) for match, family in matches if match[0] > _MOST]
     named_matches.sort(key=lambda pair: -pair[0][0])
     for (_, rows), family in named_matches[:OFFERED_LIMIT]:
-        yield SAME_FAMILY, family.tensors_of(rows)
+        yield SAME_FAMILY, family.tensors_of(rows), family.privacy
     if not named_matches:
         for family in large_enough[:OFFERED_LIMIT]:
             every = np.arange(len(family.labels))
-            yield ANY_FAMILY, family.tensors_of(every)
+            yield ANY_FAMILY, family.tensors_of(every), family.privacy
 
 
 def _match_names(

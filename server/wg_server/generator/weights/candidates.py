@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.catalogue import CandidateSource, Inputs
+from wg_common.weights_package import NO_PRIVACY, Privacy
 
 Tensors = dict[str, NDArray[np.floating]]
 
@@ -21,9 +22,11 @@ class GeneratedCandidate:
             ``wg_common.nets.family_network``, if any; a ``posterior`` has those of a
             ``wg_common.inference.posterior.Posterior``.
         inputs: Treatment of a network's inputs at the plant.
+        privacy: Guarantee for the operator's records that it was trained on.
     """
 
     name: str
     source: CandidateSource
     tensors: Tensors
     inputs: Inputs = "raw"
+    privacy: Privacy = NO_PRIVACY

@@ -52,9 +52,9 @@ def of_families(
     """Yield heads of the operator's families, which plants standardise by their own records."""
     if parts.operator_families is not None:
         offers = families.candidates_for(parts.operator_families, labels)
-        for number, (source, tensors) in enumerate(offers):
+        for number, (source, tensors, privacy) in enumerate(offers):
             name = f"{source}-{number + 1}" if number else source
-            yield GeneratedCandidate(name, source, tensors)
+            yield GeneratedCandidate(name, source, tensors, privacy=privacy)
 
 
 def of_others(

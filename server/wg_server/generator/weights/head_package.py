@@ -5,7 +5,7 @@ generator's id. The model card is a separate JSON file.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from wg_common.catalogue import architecture_of
 from wg_common.inference.family_head import Layout
 from wg_common.modalities.registry import modality
+from wg_common.weights_package import NO_PRIVACY, Privacy
 from wg_server.generator import container
 from wg_server.generator.families import heads as families
 from wg_server.generator.families.heads import OperatorFamilies
@@ -92,6 +93,11 @@ def _describe(operator: OperatorFamilies) -> dict[str, Any]:
         "labels": [list(family.labels) for family in operator.families.values()],
         "scaled": operator.layout.scaled,
         "blocks": list(operator.layout.blocks),
+        "privacy": {
+            name: asdict(family.privacy)
+            for name, family in operator.families.items()
+            if family.privacy != NO_PRIVACY
+        },
     }
 
 
@@ -105,7 +111,15 @@ def _operator_families(
     layout = Layout(int(description["scaled"]), tuple(map(int, description["blocks"])))
     architecture = modality(architecture_of(str(document["architecture"])).modality).family_network
     dimension = len(tensors["priors.within"])
-    return families.read(arrays, labels, layout, dimension, architecture)
+    read = families.read(arrays, labels, layout, dimension, architecture)
+    privacy = {name: Privacy(**values) for name, values in description.get("privacy", {}).items()}
+    return OperatorFamilies(
+        layout,
+        {
+            name: replace(family, privacy=privacy.get(name, NO_PRIVACY))
+            for name, family in read.families.items()
+        },
+    )
 
 
 _KEY = "generator"

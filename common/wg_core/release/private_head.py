@@ -1,0 +1,153 @@
+"""Release of a private head: charged as gradients, trained from the snapshot, recorded, covered.
+
+The order of steps and the effect of a crash are as in ``query``: a charge without a release is
+completed by the next equal order, and an existing release is handed out again bit for bit. The
+settings for servers (``privacy.statistics``, ``purposes``) do not apply, since no server can
+request a head: a command of the plant makes it, within ``max_request_epsilon``, and with a person's
+name if ``privacy.approve`` is ``human``.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from wg_core import numbers
+from wg_core.connection import cosigning
+from wg_core.errors import ConfigError, InternalError
+from wg_core.ledger.charging import ChargeRequest
+from wg_core.privacy.gradients import ChargedSteps, GradientSchema, LabelledFeatures, Train
+from wg_core.privacy.mechanism import Sampler
+from wg_core.privacy.schema import GRADIENTS
+from wg_core.release import approval, query
+from wg_core.release.query import USUAL, Means, Order, Witness
+from wg_core.site import config as configuration
+from wg_core.site import encoder_pin, locks, policy
+from wg_core.site.config import ClientConfig
+from wg_core.site.home import ClientHome
+from wg_core.snapshot import Snapshot
+from wg_core.wire import canonical, head_file, signing
+from wg_core.wire.signing import PrivateKey
+
+PURPOSE = "exported model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadOrder(Order):
+    """Order for one head, by a command of the plant.
+
+    Attributes:
+        by: Name of the approving person, if ``privacy.approve`` is ``human``.
+    """
+
+    purpose: str = PURPOSE
+    by: str | None = None
+
+    @property
+    def statistics(self) -> Literal["gradients"]:
+        """Kind of release that the charge states."""
+        return GRADIENTS
+
+
+def release_head(
+    home: ClientHome,
+    order: HeadOrder,
+    train: Train,
+    *,
+    witness: Witness | None,
+    means: Means = USUAL,
+) -> bytes:
+    """Charge, train and cover one private head; an equal earlier release is returned again.
+
+    Args:
+        train: Function that trains the head, from labelled records and noisy sums alone.
+        witness: Function that asks the server to cosign, as for ``query.answer_query``.
+        means: Noise, and a hook for tests.
+
+    Raises:
+        PolicyRefused: The price exceeds the limit, or nobody approves; nothing was charged.
+        BudgetExceeded: The cap forbids the charge; nothing was charged.
+        ConfigError: No snapshot fits, or no label is declared; nothing was charged.
+        WitnessRefused, TooFewWitnesses: As for ``query.answer_query``; the release is kept.
+    """
+    config = configuration.load(home)
+    encoder = canonical.sha256_hex(encoder_pin.load(home, config))
+    policy.check_price(config, order, f"head {order.request_id}")
+    if not config.data.labels:
+        raise ConfigError(f"{home.config}: data.labels is empty, and a head needs classes")
+    with locks.release(home), query.open_ledger(home, at=time.time()) as ledger:
+        cosigning.enrol(ledger, config)
+        snapshot = query.current_snapshot(home, config, ledger, encoder=encoder)
+        request, _ = query.charge_request(config, _schema(config, snapshot), order)
+        fingerprint = request.fingerprint(snapshot.manifest.commitment)
+        if ledger.find(config.data.name, fingerprint=fingerprint) is None:
+            approval.approve_by_command(config, ledger, order, order.by)
+        if witness is None:
+            cosigning.check_room(ledger, config)
+        key = signing.load(home.signing_key)
+
+        def pack(charged_request: ChargeRequest) -> bytes:
+            records, steps = _steps(config, snapshot, charged_request, means.sampler)
+            body = head_file.head_bytes(train(records, steps))
+            if steps.remaining or len(body) != 4 * _schema(config, snapshot).length:
+                raise InternalError("private head: was not trained by all steps of its charge")
+            return _make(config, snapshot, charged_request, body, key)
+
+        charge = query.release_once(ledger, request, pack, means.on_step)
+        return query.cover(home, config, ledger, charge, witness, means.on_step)
+
+
+def _schema(config: ClientConfig, snapshot: Snapshot) -> GradientSchema:
+    return GradientSchema(
+        encoder=snapshot.encoder,
+        dimension=snapshot.manifest.schema.dimension,
+        labels=config.data.labels,
+        unit_rule=config.data.unit_rule,
+    )
+
+
+def _steps(
+    config: ClientConfig, snapshot: Snapshot, request: ChargeRequest, sampler: Sampler
+) -> tuple[LabelledFeatures, ChargedSteps]:
+    """The records that a head is trained on, and the noisy steps that its charge pays for."""
+    schema, sigma = _schema(config, snapshot), numbers.hex_float(request.mechanism.sigma)
+    records = labelled_features(snapshot)
+    return records, ChargedSteps(records.unit_rows(), sigma, schema.steps, sampler)
+
+
+def _make(
+    config: ClientConfig,
+    snapshot: Snapshot,
+    request: ChargeRequest,
+    body: bytes,
+    key: PrivateKey,
+) -> bytes:
+    """Return one head's bytes, signed."""
+    schema = _schema(config, snapshot)
+    manifest = head_file.HeadManifest(
+        schema=schema,
+        site=config.site,
+        dataset=config.data.name,
+        request_id=request.request_id,
+        epsilon=request.epsilon,
+        delta=request.delta,
+        sigma=request.mechanism.sigma,
+        sensitivity_squared=request.mechanism.sensitivity_squared,
+        purpose=request.use.purpose,
+        head_sha256=canonical.sha256_hex(body),
+    )
+    return head_file.encode(manifest, body, key)
+
+
+def labelled_features(snapshot: Snapshot) -> LabelledFeatures:
+    """Return the snapshot's labelled records, with the features used for releases."""
+    schema, frozen = snapshot.manifest.schema, snapshot.records()
+    rows = np.flatnonzero(frozen.labels >= 0)
+    units = [digest.tobytes().hex() for digest in frozen.units[rows]]
+    return LabelledFeatures(
+        features=np.array(snapshot.features()[rows, : schema.dimension], dtype=np.float32),
+        labels=frozen.labels[rows],
+        classes=len(schema.labels),
+        units=None if schema.unit_rule == "record" else units,
+    )

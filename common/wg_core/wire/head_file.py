@@ -1,0 +1,104 @@
+"""File format of a private head: one release, in the container of ``wg_core.wire.container``.
+
+The sections are a canonical manifest, the plant's signature of it, and the head: weight ``[K, d]``
+and bias ``[K]``, float32, little-endian. The bytes are made once, stored in the ledger's outbox,
+and sent as a covered release (``covered``), beside the model that is exported from them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wg_core import __version__, grammar, numbers
+from wg_core.errors import DecodeError, WgError
+from wg_core.privacy.gradients import GradientSchema, Head
+from wg_core.privacy.mechanism import sigma_for
+from wg_core.wire import canonical, container, protocol, signing
+from wg_core.wire.signing import PrivateKey
+
+VERSION = 1
+LIMIT = 32 << 20  # Largest file, in bytes
+_SECTIONS = ("manifest", "signature", "head")
+_TOLERANCE = 1e-9  # Relative tolerance of sigma: another libm may differ in the last digit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadManifest:
+    """Description of a head's training, and its privacy cost.
+
+    Attributes:
+        schema: Steps, clip radius, grid, classes, features and privacy unit.
+        site: Name of the site that trained the head.
+        dataset: Public name of the data set.
+        request_id: Id of the request that was charged.
+        epsilon: Epsilon of this release alone, decimal string.
+        delta: Delta of this release alone, decimal string.
+        sigma: Standard deviation of each step's noise, grid units, as ``float.hex``.
+        sensitivity_squared: Squared add/remove sensitivity of all steps, decimal string.
+        purpose: Purpose of the head.
+        head_sha256: SHA-256 of the head's bytes, hex.
+        software: Name and version of the software that trained the head.
+    """
+
+    version: int = VERSION
+    schema: GradientSchema
+    site: grammar.SiteName
+    dataset: grammar.Name
+    request_id: grammar.Identifier
+    epsilon: grammar.Number
+    delta: grammar.Number
+    sigma: grammar.Number
+    sensitivity_squared: grammar.Number
+    purpose: grammar.Sentence
+    head_sha256: grammar.Digest
+    software: grammar.Software = f"weightgate/{__version__}"
+
+    def __post_init__(self) -> None:
+        grammar.check(self)
+        try:
+            sigma = numbers.hex_float(self.sigma)
+            least = sigma_for(
+                self.schema, numbers.decimal(self.epsilon), numbers.decimal(self.delta)
+            )
+        except WgError as error:
+            raise DecodeError(f"head manifest: epsilon, delta or sigma: {error}") from error
+        sensitivity = str(self.schema.sensitivity_squared())
+        if abs(sigma - least) > _TOLERANCE * least or self.sensitivity_squared != sensitivity:
+            raise DecodeError(
+                f"head manifest: sigma {self.sigma}, squared sensitivity"
+                f" {self.sensitivity_squared}, expected {least.hex()} and {sensitivity}"
+            )
+
+
+def encode(manifest: HeadManifest, body: bytes, key: PrivateKey) -> bytes:
+    """Sign and pack a head; ``body`` comes from ``head_bytes``."""
+    text = canonical.encode(manifest)
+    parts = text, signing.sign(key, signing.STATISTICS, text), body
+    return container.encode(protocol.HEAD_KIND, VERSION, dict(zip(_SECTIONS, parts, strict=True)))
+
+
+def decode(data: bytes) -> tuple[HeadManifest, Head]:
+    """Unpack a head without verifying its signature.
+
+    Raises:
+        DecodeError: The bytes are not a private head, or the manifest is inconsistent.
+        VerificationError: The head does not match the manifest's hash.
+    """
+    sections = container.decode(
+        data, kind=protocol.HEAD_KIND, version=VERSION, names=_SECTIONS, limit=LIMIT
+    )
+    manifest = canonical.decode(
+        HeadManifest, sections["manifest"], subject="head manifest", limit=LIMIT
+    )
+    schema, body = manifest.schema, sections["head"]
+    if len(body) != 4 * schema.length:
+        raise DecodeError(f"head: {len(body)} bytes, expected {4 * schema.length}")
+    container.check_hash("head", body, manifest.head_sha256)
+    values = np.frombuffer(body, dtype="<f4").astype(np.float32)
+    weight, bias = np.split(values, [len(schema.labels) * schema.dimension])
+    return manifest, (weight.reshape(-1, schema.dimension), bias)
+
+
+def head_bytes(head: Head) -> bytes:
+    """Return the bytes of a head: weight, then bias."""
+    return np.concatenate([part.ravel() for part in head]).astype("<f4").tobytes()

@@ -1,0 +1,185 @@
+"""Heads of private families, trained by private gradient descent at simulated sites.
+
+Each record is encoded at the same simulated sites, whatever the other records are. Rendered records
+at these sites define how a site standardises features, and the directions that separate classes. A
+head thus depends on private records only through noisy sums (``wg_core.privacy.gradients``). The
+first sums are of the records themselves: their mean, which a plant later replaces by the mean of
+its own records. The others are gradients for training the head (``wg_common.nets.private_head``),
+where a record's gradient is its mean over the sites.
+
+*Guarantee.* A head is (epsilon, delta)-differentially private for adding or removing one record of
+its family. Figures on a card are not: they are measured on the records.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common import streams
+from wg_common.inference.block_scale import block_scale
+from wg_common.inference.discriminants import principal
+from wg_common.inference.family_head import FamilyHead, Floats, Layout, moments
+from wg_common.modalities.base import Record
+from wg_common.nets import private_head
+from wg_common.nets.encoder.fit import discriminant, within
+from wg_common.nets.encoder.module import Encoder
+from wg_common.streams import Stream
+from wg_common.weights_package import Privacy
+from wg_core.privacy import gradients, mechanism
+from wg_core.privacy.gradients import ChargedSteps, GradientSchema, LabelledFeatures
+from wg_server.zoo import family_heads, sources
+from wg_server.zoo.family_heads import SiteRecords, Sites
+from wg_server.zoo.membership import Membership
+from wg_server.zoo.task_spec import TaskSpec
+
+SITES = 10  # Number of simulated sites at which each record is encoded
+_FAMILIES, _PER_CLASS = 10, 4  # Numbers of rendered families, and of records per class
+_PRINCIPAL, _DIRECTIONS = 256, 64  # Numbers of principal directions, and of a head's inputs
+_MEAN_STEPS = 20  # Number of noisy sums of records
+_EVERY = 1 << 40  # No limit: a choice of records would depend on the other records
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Space:
+    """Public input space of a private family's head.
+
+    Attributes:
+        moments: Mean, and logarithm of the spread, of each feature at each site, ``[C, 2, B]``.
+        typical: ``FamilyHead.reference`` and ``FamilyHead.records``.
+        basis: Map from standardised features to inputs with norms of about 1, ``[B, d]``.
+        layout: Layout of local features.
+    """
+
+    moments: Floats
+    typical: tuple[Floats, Floats]
+    basis: Floats
+    layout: Layout
+
+    def numbers(self, site: int, local: NDArray[np.float32]) -> Floats:
+        """Return head inputs ``[n, d]`` for local features ``[n, D]`` at a site, row by row."""
+        mean, spread = self.moments[site]
+        basis = block_scale(np.exp(spread), self.layout.sizes)[:, None] * self.basis
+        rows = local[:, self.layout.start :].astype(np.float64) - mean
+        return np.stack([row @ basis for row in rows])
+
+
+def train(
+    encoder: Encoder, spec: TaskSpec, privacy: Privacy
+) -> tuple[sources.Task, FamilyHead, float, Membership]:
+    """Train the head of a private family.
+
+    Args:
+        spec: First task of the family; all of its records are used.
+        privacy: Guarantee for each record.
+
+    Returns:
+        The records, their head, and the results of ``accuracy_at_sites`` for another head with the
+        same epsilon.
+    """
+    task = sources.load(replace(spec, sites=1, per_class=_EVERY))
+    layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
+    space = _space(encoder, spec, task.modality, layout)
+    local = list(_views(encoder.encode_local, task.records, task.modality, spec))
+    sites = Sites(local, [task.labels] * SITES)
+    numbers = np.tile(np.arange(len(task.labels)), (SITES, 1))
+    out = family_heads.held_out(task.labels, len(task.names))
+    schema = GradientSchema(
+        encoder=encoder.id,
+        dimension=_DIRECTIONS,
+        labels=task.names,
+        steps=gradients.STEPS + _MEAN_STEPS,
+        unit_rule="weight",
+    )
+    sigma = mechanism.sigma_for(schema, float(privacy.epsilon), float(privacy.delta))
+
+    def fit(places: Sequence[int], at: Sites) -> FamilyHead:
+        return _fit(space, schema, sigma, places, at)
+
+    figures = family_heads.accuracy_at_sites(sites, SiteRecords(numbers, out[numbers]), layout, fit)
+
+    return task, fit(range(SITES), sites), *figures
+
+
+def _fit(
+    space: _Space, schema: GradientSchema, sigma: float, places: Sequence[int], sites: Sites
+) -> FamilyHead:
+    """Train a head on the records of some sites; ``places`` are the sites' numbers."""
+    z = np.concatenate(
+        [space.numbers(place, local) for place, local in zip(places, sites.local, strict=True)]
+    )
+    labels, count = np.concatenate(sites.labels), len(sites.labels[0])
+    units = [f"{row:020d}" for row in range(count)] * len(sites.labels)
+    records = LabelledFeatures(
+        features=z.astype(np.float32), labels=labels, classes=len(schema.labels), units=units
+    )
+    steps = ChargedSteps(records.unit_rows(), sigma, schema.steps)
+    halves = np.pad(z, ((0, 0), (0, 1)), constant_values=1.0) / 2
+    width = halves.shape[1]
+    noisy = [steps.noisy_sum(lambda rows: halves[rows], width) for _ in range(_MEAN_STEPS)]
+    total = np.sum(noisy, axis=0)
+    centre = total[:-1] / max(total[-1], 1.0)
+    centred_records = replace(records, features=(z - centre).astype(np.float32))
+    weight, bias = private_head.private_head(centred_records, steps)
+    reference, shrinkage = space.typical
+    factors = block_scale(np.exp(reference[1]), space.layout.sizes)
+    shift = centre @ np.linalg.pinv(space.basis) / factors
+    return FamilyHead(
+        reference=np.stack([reference[0] + shift, reference[1]]),
+        records=shrinkage,
+        weight=weight @ space.basis.T,
+        bias=bias.astype(np.float64),
+    )
+
+
+def _space(encoder: Encoder, spec: TaskSpec, modality: str, layout: Layout) -> _Space:
+    """Return the public input space, from rendered records at the family's sites."""
+    tasks = [sources.load(task) for task in _rendered_tasks(spec, modality)]
+    records = [record for task in tasks for record in task.records]
+    local = list(_views(encoder.encode_batched, records, modality, spec))
+    site_moments = np.stack([moments(features, layout) for features in local])
+    flat = np.concatenate(
+        [
+            (features[:, layout.start :] - mean) * block_scale(np.exp(spread), layout.sizes)
+            for features, (mean, spread) in zip(local, site_moments, strict=True)
+        ]
+    )
+    sizes = [len(task.labels) for task in tasks]
+    families = np.repeat(np.arange(len(tasks)), sizes)
+    names = np.unique(
+        np.stack([families, np.concatenate([task.labels for task in tasks])]),
+        axis=1,
+        return_inverse=True,
+    )[1].ravel()
+    groups = np.concatenate([families + len(tasks) * site for site in range(SITES)])
+    inner = within(flat, groups)
+    _, vectors = principal(inner, min(_PRINCIPAL, *inner.shape))
+    axes = discriminant(inner @ vectors, np.tile(names, SITES), _DIRECTIONS, ridge=1.0, share=0.05)
+    basis = vectors @ axes
+    basis /= np.median(np.linalg.norm(flat @ basis, axis=1))
+    return _Space(site_moments, family_heads.typical_site(local, layout), basis, layout)
+
+
+def _views(
+    encode: Callable[[Sequence[Record]], NDArray[np.float32]],
+    records: Sequence[Record],
+    modality: str,
+    spec: TaskSpec,
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the local features ``[n, D]`` of all records, site by site."""
+    for site in range(SITES):
+        views = []
+        for record in records:  # One by one: camera noise must not depend on a record's place
+            rng = streams.rng(Stream.FAMILY_HEAD, spec.seed, spec.family, then=(site,))
+            views += sources.at_site([record], modality, site, rng)
+        yield encode(views)
+
+
+def _rendered_tasks(spec: TaskSpec, modality: str) -> Iterator[TaskSpec]:
+    """Yield rendered tasks of a modality."""
+    kind = next(k for k in sources.RENDERED if modality == sources.RENDERED[k].MODALITY)
+    for family in range(_FAMILIES):
+        yield replace(
+            spec, kind=kind, family=family, sites=1, per_class=_PER_CLASS, strength="0.7", only=""
+        )
