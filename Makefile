@@ -12,7 +12,7 @@ LOCKED ?= $(if $(filter $(LOCK_PYTHON),$(VERSION)),1)
 TORCH := 'torch>=2.6,<2.16' 'torchvision>=0.21,<0.30'
 EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: setup demo test test-slow test-browser test-bounds test-lowest test-newest docs fuzz limits lint format bench-fleet bench-generator package lock sizes sbom audit-deps clean
+.PHONY: setup demo test test-slow test-browser test-bounds test-lowest test-newest docs fuzz limits lint format bench bench-fleet bench-generator package lock sizes sbom audit-deps clean
 
 setup: $(VENV)/.stamp
 
@@ -100,10 +100,18 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.privacy
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.ledger
+
+# A campaign over 100 nodes, and one under attack.
 bench-fleet: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.fleet --nodes 100
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.hostile --parts server
 
+# QUICK=1: a smaller zoo, fewer data sets and seeds. Goes on where it stopped.
+BENCH_HOME := bench/out/$(if $(QUICK),quick,full)
+BENCH_PLAN := $(if $(QUICK),demo,default)
 bench-generator: setup
 	test -d $(BENCH_HOME) || $(BIN)/wg-server init --home $(BENCH_HOME) --port 0
 	OMP_NUM_THREADS=1 $(BIN)/wg-server zoo build --home $(BENCH_HOME) --plan $(BENCH_PLAN) --workers 2

@@ -1,0 +1,185 @@
+"""Speed of the ledger: durable appends, a charge, and offline verification of many entries.
+
+Run ``python -m bench.ledger [--entries N] [--appends N]``; prints one JSON document with
+the configuration and the machine. The long ledger is written without waiting for the disk and
+with the closed-form accountant; the timed appends are the product's own.
+"""
+
+import argparse
+import json
+import math
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bench import measure
+
+from wg_core.ledger import charging, export, witness
+from wg_core.ledger.commitment import commit
+from wg_core.ledger.store import DatasetRecord, Ledger
+from wg_core.ledger.witness import WitnessState
+from wg_core.privacy import calibration
+from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
+from wg_core.privacy.mechanism import sigma_for
+from wg_core.privacy.schema import default_schema
+from wg_core.wire import signing
+
+DELTA = "1e-5"
+WITNESS = "bench.example/witness"
+COSIGN_EVERY = 1000  # Entries between two cosigned checkpoints of the long ledger
+
+
+def closed_form(events: Sequence[PrivacyEvent], delta: float) -> float:
+    units = sum(int(event.mu_squared) for event in events)
+    return calibration.gaussian_epsilon(math.sqrt(float(units * MU_SQUARED_UNIT)), delta)
+
+
+def create(path: Path) -> tuple[Ledger, Callable[[], bytes]]:
+    """A ledger with a data set and a witness; the second value has it cosigned."""
+    key, watcher = signing.generate_pair(), signing.generate_pair()
+    ledger = Ledger.create(path, origin="bench/1", key=key, site="bench")
+    ledger.enrol_witness(WITNESS, signing.public_bytes(watcher))
+    ledger.register_dataset(
+        DatasetRecord(
+            name="parts",
+            commitment=commit(bytes(32), [b"data"]),
+            cap_epsilon="1000",
+            cap_delta=DELTA,
+        )
+    )
+    memory: WitnessState | None = None
+
+    def call(request: bytes) -> bytes:
+        nonlocal memory
+        found = witness.countersign(
+            memory,
+            request,
+            log=witness.KnownLog("bench/1", key.public_key()),
+            witness=witness.NamedKey(WITNESS, watcher),
+            current_time=int(time.time()),
+        )
+        memory = found.state
+        return found.lines
+
+    return ledger, lambda: ledger.countersign(WITNESS, call)
+
+
+def request(number: int, epsilon: float) -> charging.ChargeRequest:
+    """A request of its own: ten labels, 64 features, another encoder each time."""
+    schema = default_schema(
+        encoder=f"{number:064x}",
+        dimension=64,
+        labels=[f"label-{n}" for n in range(10)],
+        clip_radius=1.0,
+    )
+    return charging.statistics_request(
+        schema,
+        sigma_for(schema, epsilon, float(DELTA)),
+        charging.Terms(
+            request_id=f"request-{number}",
+            dataset="parts",
+            epsilon=repr(epsilon),
+            delta=DELTA,
+            purpose="benchmark",
+            recipient="bench.example",
+        ),
+    )
+
+
+def timed_appends(folder: Path, count: int) -> dict[str, float]:
+    """Milliseconds, durable on this machine's disk."""
+    ledger, cosign = create(folder / "small.sqlite")
+    charges, releases, cosignatures = [], [], []
+    for number in range(count):
+        asked = request(number, 0.5)
+        start = time.perf_counter()
+        charged = ledger.charge(asked)
+        middle = time.perf_counter()
+        ledger.record_release(charged.seq, b"x" * 6000)
+        end = time.perf_counter()
+        cosign()
+        charges.append(middle - start)
+        releases.append(end - middle)
+        cosignatures.append(time.perf_counter() - end)
+    ledger.close()
+    return {
+        "release_append_median_ms": 1e3 * statistics.median(releases),
+        "charge_median_ms": 1e3 * statistics.median(charges),
+        "countersign_median_ms": 1e3 * statistics.median(cosignatures),
+    }
+
+
+def build(path: Path, entries: int) -> float:
+    """A ledger of many charges and releases; returns seconds."""
+    start = time.perf_counter()
+    ledger, cosign = create(path)
+    ledger.accountant = closed_form
+    template = request(0, 0.01)
+    while ledger.size < entries:
+        number = ledger.size
+        mechanism = replace(template.mechanism, encoder=f"{number:064x}")
+        asked = replace(template, request_id=f"request-{number}", mechanism=mechanism)
+        charged = ledger.charge(asked)
+        ledger.record_release(charged.seq, b"x" * 64)
+        if number % COSIGN_EVERY < 2:
+            cosign()
+    cosign()
+    ledger.close()
+    return time.perf_counter() - start
+
+
+VERIFY = """
+import json, resource, sys, time
+start = time.perf_counter()
+from pathlib import Path
+from wg_audit import verification
+found = verification.verify(Path(sys.argv[1]))
+print(json.dumps({"seconds": time.perf_counter() - start,
+    "cpu_seconds": time.process_time(), "entries": found.history.state.size,
+    "entry_bytes": found.history.bytes,
+    "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+"""
+
+
+def verify(path: Path) -> dict[str, float]:
+    """Seconds and peak memory of a process that does nothing else."""
+    output = subprocess.run(
+        [sys.executable, "-c", VERIFY, str(path)], check=True, capture_output=True, text=True
+    )
+    found: dict[str, float] = json.loads(output.stdout)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--entries", type=int, default=100_000)
+    parser.add_argument("--appends", type=int, default=60)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        result: dict[str, object] = {
+            "config": vars(options),
+            "machine": measure.machine(),
+            "appends": timed_appends(folder, options.appends),
+        }
+        ledger = folder / "ledger.sqlite"
+        result["build_seconds"] = build(ledger, options.entries)
+        out = folder / "ledger.wgl"
+        start = time.perf_counter()
+        export.write(ledger, out)
+        result["export_seconds"] = time.perf_counter() - start
+        result["export_mb"] = out.stat().st_size / 2**20
+        result["verify_export"] = verify(out)
+        result["verify_ledger"] = verify(ledger)
+    result["self_peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
