@@ -309,8 +309,8 @@ class Federation:
         if names:
             self._say(
                 text(
-                    "accepted by an engineer, since fewer than three other plants stand behind a"
-                    " class: {plants}",
+                    "accepted by an engineer, because fewer than three other plants agree on a "
+                    "class: {plants}",
                     plants=", ".join(names),
                 )
             )

@@ -42,55 +42,56 @@ STORIES = (
         key="machine",
         title=text("A data sheet, and not one label"),
         lesson=text(
-            "The plant states speed and geometry of its bearing, as the catalogue has them, and"
-            " sends nothing that is computed from its records. The server generates a network for"
-            " this machine. It is compared with one network for all bearings, trained on the same"
-            " made-up machines, which knows no sheet."
+            "The plant declares the speed and geometry of its bearing, from the catalogue, and"
+            " sends nothing computed from its records. The server generates a network for this"
+            " machine. It is compared with one network for all bearings, which was trained on the"
+            " same simulated machines without data sheets."
         ),
     ),
     Story(
         key="soft-sensor",
         title=text("A number that no instrument shows"),
         lesson=text(
-            "Instruments of a heat exchanger are off by more than anybody knows. Its heat duty"
-            " follows from them in two ways, which do not agree; by how much they disagree over"
-            " many hours tells which instrument is off. The statistic says that, the data sheet"
-            " the rest. No true value was ever there to learn from."
+            "The instruments of a heat exchanger have unknown errors. Its heat duty can be "
+            "calculated from them in two ways, which disagree. The size of this "
+            "disagreement over many hours shows which instrument is wrong: the statistic "
+            "carries it, the data sheet gives the rest. No true value was available for "
+            "training."
         ),
     ),
     Story(
         key="known-kind",
         title=text("A known kind, a new camera"),
         lesson=text(
-            "The operator has pictures of this kind, taken elsewhere by another camera. The plant"
-            " gets a model made from them for the names of its classes alone, and may train it on"
-            " with its own few."
+            "The operator has pictures of this kind, taken elsewhere with another camera. "
+            "For its class names alone, the plant gets a model trained on these pictures, "
+            "and it can train it further on its own few."
         ),
     ),
     Story(
         key="unseen-classes",
         title=text("Two classes never seen"),
         lesson=text(
-            "Nobody learns what they have never seen. What other plants sent says what these"
-            " classes look like, without one of their pictures."
+            "A plant cannot learn classes that it has never seen. The other plants' "
+            "statistics describe these classes, without any of their pictures."
         ),
     ),
     Story(
         key="no-labels",
         title=text("No labels at all"),
         lesson=text(
-            "Without labels the plant can neither train a model nor test one. It gets a model from"
-            " what other plants sent. Before it relies on that, somebody should label a few"
-            " pictures."
+            "Without labels the plant can neither train a model nor test one. It gets a "
+            "model from other plants' statistics. Before it relies on this model, somebody "
+            "should label a few pictures."
         ),
     ),
     Story(
         key="keep-budget",
         title=text("Keep your budget"),
         lesson=text(
-            "Its own pictures show every class, twenty times. Others can add little, so this is not"
-            " what the product is for: the plant is told so before anything leaves. It still tests"
-            " what others' releases give it for free."
+            "It has twenty pictures of every class. Other plants can add little, so this is"
+            " no case for the product, and the plant learns this before anything leaves. It"
+            " still tests the model that other plants' releases give it for free."
         ),
     ),
 )
@@ -104,7 +105,7 @@ def has(plant: Result) -> Text:
         )
     if plant["story"] == "machine":
         return text(
-            "a data sheet, and {records} records without a label, nine in ten of them sound",
+            "a data sheet, and {records} records without a label, nine in ten of them healthy",
             records=plant["records"],
         )
     classes, missing = len(plant["classes"]), len(plant["missing_classes"])
@@ -190,21 +191,23 @@ def made(plant: Result) -> Iterator[Text]:
     if source.startswith("handed-on"):
         yield text("Handed on: the operator trained it on pictures of its own.")
     elif source.startswith("pooled"):
-        yield text("Pooled: from what {count} other plants released.", count=pooled)
+        yield text("Pooled: from the releases of {count} other plants.", count=pooled)
     elif source.startswith("generated") and plant["condition"]["statistic"]:
         yield text(
-            "Generated: for its data sheet, and for the statistic of its records, at a price of"
-            " {epsilon}.",
+            "Generated: from its data sheet and the statistic of its records, at a privacy "
+            "price of {epsilon}.",
             epsilon=plant["condition"]["epsilon"],
         )
     elif source.startswith("generated"):
-        yield text("Generated: for its data sheet alone.")
+        yield text("Generated: from its data sheet alone.")
         if plant["takes_statistic"]:
-            yield text("A noisy statistic of its records, at a price of 1, would count as well.")
+            yield text(
+                "A noisy statistic of its records, at a privacy price of 1, would be used, too."
+            )
         else:
             yield text(
-                "A statistic of its records would change nothing: the server found that a simpler"
-                " network, which takes none, does as well. So none is asked for."
+                "A statistic of its records would change nothing, because the server found a"
+                " simpler network without one as good. So it asks for none."
             )
     if plant["told"]:
         yield text("Before anything left, 'wg-client check' said: keep your budget.")
@@ -214,15 +217,15 @@ def _soft_sensor(plant: Result) -> Iterator[Text]:
     """What right is, and what the statistic adds here and at further exchangers."""
     errors, others = plant["error"], plant["others"]
     yield text(
-        "Right is a value within 5 % of the true one. Its error is {own:.1f} %, by the data sheet"
-        " alone {none:.1f} %, reckoned by hand {by_hand:.1f} %.",
+        "A value within 5 % of the true one counts as right. The error is {own:.1f} %, "
+        "with the data sheet alone {none:.1f} %, calculated by hand {by_hand:.1f} %.",
         **{key: 100 * value for key, value in errors.items()},
     )
     pairs = (
         (text("Own statistic against none"), plant["over_none"]),
         (text("The same at {count} others", count=others["count"]), others["over"]["none"]),
         (text("There against another unit's statistic"), others["over"]["another"]),
-        (text("There against what is reckoned by hand"), others["over"]["by_hand"]),
+        (text("Compared with the calculation by hand"), others["over"]["by_hand"]),
     )
     for what, gain in pairs:
         yield text(
@@ -260,16 +263,16 @@ def notes(summary: Mapping[str, Any]) -> tuple[Text, ...]:
     most = max(plant["epsilon"] for plant in summary["plants"])
     return (
         text(
-            "Without, and with weightgate: right answers on records that no training, no choice"
-            " and nothing that was sent has seen. Without it a plant has its own model; where it"
-            " has no label, guessing, one network for all machines, or what an engineer reckons by"
-            " hand. What loses is shown."
+            "Right answers without and with weightgate, on records that were used for no "
+            "training, no choice and no release. Without it a plant has its own model. If "
+            "it has no label, it can guess, use one network for all machines, or calculate "
+            "by hand. Losses are shown."
         ),
         text(
-            "Privacy spent: of a budget that each plant sets once. What left is sums with noise,"
-            " never a record. Whatever anybody concludes from them, one record more or less makes"
-            " it at most {times:.0f} times likelier (e to the power of {spent}). 1 is strong, 4 is"
-            " usual here, above 20 is no promise.",
+            "Privacy spent: from a budget that each plant sets once. Only sums with noise "
+            "left, never a record. One record more or less makes any conclusion from them "
+            "at most {times:.0f} times more likely (e to the power of {spent}). 1 is strong"
+            " protection, 4 is usual here, above 20 is none.",
             times=math.exp(most),
             spent=_rounded(most),
         ),
@@ -283,7 +286,8 @@ def not_shown(summary: Mapping[str, Any]) -> Iterator[Text]:
     if not missing:
         gained = [plant for plant in summary["plants"] if better(plant)]
         yield text(
-            "All six stories are told; {count} of them show a gain beyond twice its error.",
+            "All six stories are complete; {count} of them show a gain of more than twice "
+            "its error.",
             count=len(gained),
         )
 
@@ -317,7 +321,7 @@ def story(plant: Result) -> Story:
 
 
 RESULT = text("What came of it")
-PLANT, ABOUT = text("Plant"), text("What it has, and what came of it")
+PLANT, ABOUT = text("Plant"), text("What the plant has, and the result")
 FIGURES = (text("Without"), text("With\nweightgate"), text("Privacy\nspent"))
 
 

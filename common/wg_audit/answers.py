@@ -354,7 +354,7 @@ def logs(records: Records) -> Iterator[Evidence]:
     """Answer: the completeness of this account over the logs of the site."""
     if records.finding.succession.complete:
         yield Evidence(
-            text("every log of the site that the server saw is on this account"),
+            text("this account includes every log of the site that the server saw"),
             _compared_with(SITES_FILE),
         )
 

@@ -154,7 +154,7 @@ def export(home: Path, out: Path, as_json: bool) -> None:
 def empirical(as_json: bool) -> int:
     """Try to catch the installed release code giving less privacy than it claims.
 
-    Runs plants of its own over made-up records, from files through snapshot, encoder and charge to
+    Runs simulated plants on synthetic records, from files through snapshot, encoder and charge to
     the file that would leave. Needs the plant's program.
     """
     from wg_audit import words

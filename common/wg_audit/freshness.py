@@ -159,7 +159,7 @@ def _check_extends(
         )
     if not head.size or head.root != merkle.root(state.leaves[: head.size]):
         raise VerificationError(
-            f"{source}: has another root than the first {head.size} entries of the log given: "
-            "two stories were told"
+            f"{source}: has another root than the first {head.size} entries of the given log: "
+            "there are two histories"
         )
     return cosigned_heads

@@ -257,7 +257,7 @@ def _check_covers(link: _Link, checkpoint: Checkpoint, source: str) -> None:
         root = merkle.root(link.log.state.leaves[: checkpoint.size])
     if root is not None and root != checkpoint.root:
         raise VerificationError(
-            f"entry 0: names another log {older.origin} than {source}: two stories were told"
+            f"entry 0: names another log {older.origin} than {source}: there are two histories"
         )
 
 

@@ -270,7 +270,7 @@ class Verdict:
         succession = self.succession
         if succession.unnamed:
             return text(
-                "BUDGET UNKNOWN: not on its account: {logs}", logs=", ".join(succession.unnamed)
+                "BUDGET UNKNOWN: its account leaves out {logs}", logs=", ".join(succession.unnamed)
             )
         if succession.predecessor:
             if succession.predecessor in succession.checked:

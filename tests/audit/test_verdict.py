@@ -177,7 +177,7 @@ def test_a_fork_from_a_checkpoint_is_refused(site: Site, tmp_path: Path) -> None
         file.unlink()
     with site.create() as ledger:
         site.release(ledger, "r1", "0.5")
-    with pytest.raises(VerificationError, match="two stories were told"):
+    with pytest.raises(VerificationError, match="there are two histories"):
         verification.verify(
             site.path, Anchors(ledger_key=signing.public_bytes(site.key)), checkpoints=[note]
         )
@@ -356,7 +356,7 @@ def test_a_predecessor_of_another_key_or_story_is_refused(
     exported.saw(
         NEW_ORIGIN, site.signing_key, successor(site, path, same_key.path), "names its predecessor"
     )
-    with pytest.raises(VerificationError, match="two stories were told"):
+    with pytest.raises(VerificationError, match="there are two histories"):
         verification.verify(path, server=exported.folder)
 
 

@@ -32,10 +32,10 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 _HEAD = """# Limits
 
-What somebody else can cause is bounded here: sizes, counts, nesting, digits, seconds. This page is
-made from the sources (`make limits`), and a test holds the two together. Work that grows with a
-value and not with its length (entries that are compared with each other)
-has its own rows. Above a limit the answer is an error that names it.
+This page lists all limits on what other parties can cause: sizes, counts, nesting, digits and
+seconds. If an input exceeds a limit, the program refuses it with an error that names the limit.
+`make limits` writes this page from the sources, and a test compares both. Work that grows faster
+than the length of its input, such as comparing entries with each other, has rows of its own.
 
 """
 

@@ -200,7 +200,7 @@ def test_a_visitor_meets_no_jargon(where: str) -> None:
     found = summary()
     text = terminal(found) if where == "table" else words(opening(rendered(found)))
     assert JARGON.findall(text) == []
-    assert "55 times likelier" in " ".join(text.split())  # what the price means, in words
+    assert "55 times more likely" in " ".join(text.split())  # what the price means, in words
 
 
 def test_the_page_opens_with_the_stories_their_pictures_and_what_decides() -> None:
@@ -213,10 +213,10 @@ def test_the_page_opens_with_the_stories_their_pictures_and_what_decides() -> No
         assert story.lesson in text
     assert "0 % right alone, 61 % with weightgate" in text
     mechanisms = (
-        "Generated: for its data sheet alone. A statistic of its records would change nothing",
-        "Generated: for its data sheet, and",
+        "Generated: from its data sheet alone. A statistic of its records would change nothing",
+        "Generated: from its data sheet and",
         "Handed on:",
-        "Pooled: from what 5",
+        "Pooled: from the releases of 5",
     )
     for mechanism in mechanisms:
         assert mechanism in text
@@ -235,7 +235,9 @@ def test_the_page_needs_no_network_and_knows_dark_screens_and_narrow_ones() -> N
 def test_the_last_lines_say_what_was_not_shown_and_why() -> None:
     found = summary()
     (told,) = stories.not_shown(found)
-    assert told == "All six stories are told; 4 of them show a gain beyond twice its error."
+    assert (
+        told == "All six stories are complete; 4 of them show a gain of more than twice its error."
+    )
     found["plants"][4]["kept_source"] = None
     (without,) = stories.not_shown(found)
     assert "plant foundry" in without

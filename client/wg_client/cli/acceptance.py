@@ -118,7 +118,7 @@ def judgement_lines(figures: Acceptance) -> Iterator[str]:
 def missing_lines(judgement: Judgement) -> Iterator[str]:
     """Say how many more records would show an error rate of at most 1 %."""
     if judgement.false_accepts is None or judgement.false_rejects is None:
-        yield text('which labels are good is not known: name them in client.yaml ("data.good")')
+        yield text('it is not known which labels are good: name them in client.yaml ("data.good")')
         return
     yield text(
         "at most 1 % is shown by {good} more good and {defective} more defective records without"

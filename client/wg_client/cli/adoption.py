@@ -43,7 +43,7 @@ _model_option = click.option(
     "--few-sites",
     "accept_few",
     is_flag=True,
-    help="Accept classes without a record here that fewer than three sites stand behind.",
+    help="Accept classes without a record here on which fewer than three sites agree.",
 )
 @_by_option
 @json_option

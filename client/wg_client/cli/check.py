@@ -70,13 +70,13 @@ def _lines(overview: Check, home: ClientHome) -> Iterator[str]:
         unlabelled=data.unlabelled,
     )
     for label, count in data.per_label.items():
-        none = text("none: can be delivered, cannot be learnt here")
+        none = text("none: a model for it can be delivered, but not trained here")
         yield text("    {label} {count}", label=pad_columns(label, 24), count=count or none)
     yield from leave_lines(leaves)
     if overview.mean is not None:
         yield text(
-            "    of the stated machine, without labels: the mean of {numbers} numbers over {units}"
-            " units is {length:.2g} long, the noise on it {noise:.2g}",
+            "    of the declared machine, without labels: the mean of {numbers} numbers "
+            "over {units} units has length {length:.2g}, the noise on it {noise:.2g}",
             numbers=overview.mean.numbers,
             units=overview.mean.units,
             length=overview.mean.length,
@@ -160,7 +160,8 @@ def _snapshot_lines(snapshot: SnapshotSummary) -> Iterator[str]:
         return
     difference = (
         text(
-            "the folder has {more} more, {fewer} fewer, {touched} of another size or date",
+            "the folder has {more} new files, {fewer} fewer, and {touched} with another "
+            "size or date",
             more=change.more,
             fewer=change.gone,
             touched=change.touched,

@@ -32,7 +32,7 @@ _SHOWN = 50  # Most listed names of one kind
 _STAGES = {
     "read": template("{done} of {total} records read"),
     "encoded": template("{done} of {total} records encoded"),
-    "judged": template("learning from {total} labels alone, in folds"),
+    "judged": template("training on {total} labels alone, in cross-validation"),
 }
 
 
@@ -155,8 +155,8 @@ def _failures(frozen: Frozen) -> tuple[str, ...]:
 def failure_line(count: int) -> str:
     """Return the sentence on records on which the encoder failed, for the plant only."""
     return text(
-        "the encoder failed on {count} records, which count with zeros for features; nobody"
-        " outside learns of it. If there are many, ask the operator for another encoder",
+        "the encoder failed on {count} records, whose features are set to zero; nobody "
+        "outside learns this. If there are many, ask the operator for another encoder",
         count=count,
     )
 

@@ -39,7 +39,7 @@ _DEFAULT = PrivacyConfig()
 _CONFIRMED = {
     "option": text("as --encoder names it"),
     "answer": text("as you confirmed it"),
-    "token": text("as the join token names it: nobody was asked. Compare it with the operator's"),
+    "token": text("as in the join token; nobody has confirmed it. Compare it with the operator's"),
     "before": text("as it was when this home was enrolled"),
     "built in": text("built in, the same everywhere; nothing was fitted on your records"),
 }
@@ -224,8 +224,8 @@ def _recording(data: Path, reading: ReadingConfig, *, interactive: bool) -> str 
         note(hint(unit))
         return None
     question = text(
-        "Records of one {unit} are alike. Shall each {unit} be one unit, for the promise and for"
-        " what is judged here?",
+        "Records of one {unit} resemble each other. Treat each {unit} as one privacy "
+        "unit, for protection and for evaluation?",
         unit=unit,
     )
     return unit if click.confirm(current()(question), default=True) else None
@@ -339,7 +339,7 @@ def _ask_owner(about: About) -> None:
     sources = ", ".join(about.sources) or text("nothing")
     say(
         text(
-            "for {modality}; stands on {trunks}; says that it was fitted on {sources}",
+            "for {modality}; built on {trunks}; fitted, by its own statement, on {sources}",
             modality=about.modality,
             trunks=", ".join(about.trunk_names),
             sources=sources,
@@ -349,12 +349,13 @@ def _ask_owner(about: About) -> None:
 
 
 def _ask() -> None:
-    question = text("Is this the hash that the server's operator told you?")
+    question = text("Is this the hash that you received from the server's operator?")
     if not click.confirm(current()(question), default=False):
         raise errors.RefusedError(
             text(
-                "the encoder was not confirmed: nothing of it is kept. When that is settled, run"
-                " this command again; the join token is good for this home until it expires"
+                "the encoder was not confirmed, and was not stored. When you have checked its "
+                "hash, run this command again; the join token stays valid for this home until "
+                "it expires"
             )
         )
 

@@ -198,8 +198,8 @@ def _release_lines(budget: Budget) -> Iterator[str]:
     """List the releases, and what they reveal together."""
     if budget.charges:
         yield text(
-            "  whoever has all of it and must say whether one given unit was in the data is"
-            " right at most {right} times in 100 (tossing a coin: 50)",
+            "  somebody who has all of it and guesses whether a certain unit was in the "
+            "data is right at most {right} times in 100 (tossing a coin: 50)",
             right=min(round(100 * budget.distinguished + 0.5), 100),
         )
     for row in budget.releases:

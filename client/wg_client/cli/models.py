@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 0.5  # Pause between two readings of a folder
 _RIGHT = text(
-    "right answers on your own records, out of fold, and standard error; –: could not be judged"
+    "accuracy on your own records, out of fold, ± standard error; –: could not be evaluated"
 )
 
 
@@ -181,7 +181,7 @@ def fit_models(home: ClientHome, as_json: bool) -> None:
 
 def fit_alone(home: ClientHome) -> tuple[dict[str, Any], list[str]]:
     """Fit the local-only model; return the result as a document and as lines."""
-    with cli.waiting(text("making the model of your own labels")):
+    with cli.waiting(text("training the model on your own labels")):
         from wg_client.selection import alone
 
         try:
@@ -248,9 +248,10 @@ def export_models(
     lines = [
         f"{out}: {manifest.entry(name).name}, {form}, {size} bytes",
         text(
-            "what leaves: a model trained on this plant's records ({count} with a label now), or"
-            " chosen by them, without noise; it tells of them, and the ledger does not count it."
-            " --private EPSILON exports a head that it counts",
+            "this file contains a model that was trained on this plant's records ({count} "
+            "with a label now), or selected by them, without noise. It reveals something "
+            "about them, and the ledger does not count it. --private EPSILON exports a head"
+            " that the ledger counts",
             count=count,
         ),
     ]

@@ -201,8 +201,8 @@ class Predictions:
                 if self._judge.wrong:
                     cli.note(
                         text(
-                            "of calls that are sure at most {share:.0f} in 100 are wrong, with 90 %"
-                            " confidence",
+                            "at most {share:.0f} in 100 predictions marked sure are wrong,"
+                            " with 90 % confidence",
                             share=100 * self._judge.wrong,
                         )
                     )

@@ -96,7 +96,7 @@ def statistics(
     if witness is None:
         note(
             text(
-                "{server} could not be asked: a copy of this home could spend this budget again",
+                "{server} could not be reached: a copy of this home could spend this budget again",
                 server=config.server.name,
             )
         )

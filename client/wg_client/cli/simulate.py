@@ -145,7 +145,7 @@ def _lines(simulation: Simulation, language_option: str) -> Iterator[str]:
     for sentence in data.hints:
         yield text("hint: {hint}", hint=sentence)
     if data.drawn < data.records:
-        yield text("    {drawn} of them, evenly drawn, were looked at", drawn=data.drawn)
+        yield text("    {drawn} of them, evenly spaced, were examined", drawn=data.drawn)
     for hint in simulation.machine:
         yield text("data sheet: {hint}", hint=hint)
     yield from _gain_lines(simulation)
@@ -166,14 +166,17 @@ def _gain_lines(simulation: Simulation) -> Iterator[str]:
     local, facts = simulation.local, simulation.facts
     if local is not None:
         yield text(
-            "alone, with what you have: {mean:.0f} % right on classes that you have records of (95"
-            " % interval {low:.0f} to {high:.0f} %)",
+            "your own labels alone: {mean:.0f} % correct on classes that you have records "
+            "of (95 % interval {low:.0f} to {high:.0f} %)",
             mean=100 * local.mean,
             low=100 * local.low,
             high=100 * local.high,
         )
     elif facts.labels:
-        yield text("alone: too few labels to judge anything; three records a class are the least")
+        yield text(
+            "your own labels alone: too few to evaluate; at least three records per class "
+            "are needed"
+        )
     yield from offer_lines(simulation)
     yield figure(simulation)
     yield verdict(simulation)
@@ -190,8 +193,8 @@ def _privacy_lines(simulation: Simulation) -> Iterator[str]:
     )
     for price in simulation.prices:
         yield text(
-            "    epsilon {epsilon:g}: in {guess} of 100 cases; {fit} such releases fit under the"
-            " usual cap of 8, for good",
+            "    epsilon {epsilon:g}: in {guess} of 100 cases; {fit} such releases in all "
+            "fit under the default cap of 8",
             epsilon=price.epsilon,
             guess=math.ceil(100 * price.guess),
             fit=price.fit,

@@ -43,7 +43,7 @@ _TABLE_OR_LOG = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option(
     "--samples",
     type=click.IntRange(2, 100_000),
-    help="Rows of the log that a value is told from, up to its time.",
+    help=("Number of rows of the log, up to a value's time, from which it is estimated."),
 )
 @click.option("--out", type=OUT_FILE, help="Write values and intervals of all hours, as CSV.")
 @click.option(
@@ -74,13 +74,13 @@ def soft_sensor(
     onnx: Path | None,
     as_json: bool,
 ) -> None:
-    """State a number that no instrument measures, from LOG and a LABORATORY's values.
+    """Estimate a quantity that no instrument measures, from LOG and a LABORATORY's values.
 
-    Nothing leaves, and nothing is charged. Error, bias and R² are those of days that had no part in
-    what told them.
+    Nothing leaves, and nothing is charged. Error, bias and R² are measured on days that
+    were not used for training.
 
-    With --home no value is needed: the soft sensor was made by the server. Where there are some,
-    they judge it, and it is averaged with what they say.
+    With --home no value is needed: the server made the soft sensor. If there are values, they
+    evaluate it, and it is averaged with sensors fitted to them.
     """
     if home is None:
         if package is not None or quantity is not None:
@@ -177,8 +177,8 @@ def _own_sensor(files: Files, target: str, time: str, samples: int) -> Sensor:
     estimates, judgement = sensor.estimates(features), sensor.judgement
     lines = [
         text(
-            "nine values in ten lie within ± {width:.4g}; {unlike} windows are unlike all that has"
-            " a value: believe none there",
+            "nine values in ten lie within ± {width:.4g}; {unlike} windows are unlike all "
+            "windows with a value: do not trust the estimates there",
             width=sensor.half_width,
             unlike=int(estimates.unlike.sum()),
         ),
@@ -239,8 +239,8 @@ def _delivered_sensor(
         ),
         _origin_line(told_quantity, condition),
         text(
-            "kept: {shares}; nine values in ten lie between {low:.0%} and {high:.0%} of what it"
-            " says; {unlike} windows are unlike all records that are frozen: believe none there",
+            "selected: {shares}; nine values in ten lie between {low:.0%} and {high:.0%} of the"
+            " estimate; {unlike} windows are unlike all frozen records: do not trust these",
             shares=", ".join(f"{name} {share:.0%}" for name, share in sensor.shares.items()),
             low=sensor.scale.share(-sensor.half_width),
             high=sensor.scale.share(sensor.half_width),
@@ -263,8 +263,8 @@ def _moved(shift: Shift | None, hours: Text) -> Iterator[Text]:
     words = {"hours": hours, "p": shift.p, "largest": shift.largest}
     if shift.p <= _MOVED:
         yield text(
-            "drift: signals of {hours} have moved (by {largest:.1f} of their spread, p {p:.2g}):"
-            " take values there",
+            "drift: signals of {hours} have moved (by {largest:.1f} of their spread, p "
+            "{p:.2g}): take laboratory values there",
             **words,
         )
     else:
@@ -285,7 +285,7 @@ def _origin_line(quantity: Quantity, condition: Condition) -> Text:
 
 def _judgement_line(name: str, judgement: Judgement) -> Text:
     return text(
-        "{target} on days that had no part in it: error {error:.4g}, bias {bias:+.2g}, R² {r2:.2f}",
+        "{target} on days not used for training: error {error:.4g}, bias {bias:+.2g}, R² {r2:.2f}",
         target=name,
         **judgement._asdict(),
     )

@@ -192,8 +192,8 @@ def _in_two_units(groups: Iterable[tuple[str, bytes]]) -> list[str]:
     shown_units = ", ".join(unit[:unit_characters] for unit in sorted(several[0])[:5])
     return [
         text(
-            "{count} contents are in several privacy units, first in {units}: each counts in every"
-            " one of them; if these are one person or part, give them one unit",
+            "{count} contents are in several privacy units, first in {units}: each counts "
+            "in every unit. If these units are one person or part, give them one name",
             count=len(several),
             units=shown_units,
         )

@@ -51,8 +51,9 @@ class HintCollector:
         """Yield hints for a person."""
         if self._dark:
             yield text(
-                "{count} images are nearly black, such as {name}: if a camera of 10, 12 or 14 bits"
-                " wrote them into 16, say so (--bits 12, or data.reading.bits)",
+                "{count} images are nearly black, such as {name}: if a camera of 10, 12 or 14 "
+                "bits wrote them as 16-bit files, state its bits (--bits 12, or "
+                "data.reading.bits)",
                 count=self._dark,
                 name=self._first_dark,
             )

@@ -46,8 +46,9 @@ def _logs_unit(path: Path, reading: ReadingConfig) -> str:
 def hint(unit: str) -> Text:
     """Return a hint that the unit of recordings was not named."""
     return text(
-        "records of one {unit} are alike, and each counts by itself: accuracies here are too good,"
-        " and a release protects one record, not the recording. 'wg-client init --unit-column"
-        " {unit}' makes each recording one unit",
+        "records of one {unit} resemble each other, but each counts by itself: "
+        "accuracies here are too optimistic, and a release protects one record, not the"
+        " recording. 'wg-client init --unit-column {unit}' makes each recording one "
+        "unit",
         unit=unit,
     )

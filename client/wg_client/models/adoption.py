@@ -224,8 +224,8 @@ _SENSOR = (
 )
 _FIRST = template("the first model")
 _FEW_SITES = template(
-    "fewer than three sites stand behind classes without a record here: it waits for a person's"
-    " word ('models use --few-sites')"
+    "fewer than three sites agree on classes without a record here: the model waits"
+    " until a person accepts it ('models use --few-sites')"
 )
 _WAITS = (
     "{models}: no model is in use: the one in shadow waits for a person's word; see its report,"
@@ -234,7 +234,7 @@ _WAITS = (
 _BY_HAND = template("chosen by hand")
 _NO_BETTER = template("no better than the model in use, which stays")
 _BETTER = template(
-    "better on your records than the model in use: it predicts beside it until you put it in use"
+    "better on your records than the model in use: it runs in shadow until you put it into use"
 )
 _OTHER_ENCODER = template(
     "the model that was in use cannot work with the encoder that this home has now"

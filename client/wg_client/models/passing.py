@@ -59,14 +59,15 @@ class PassRule:
         in_hundred = 100 * self.missed_share
         if not self.least_defects:
             return text(
-                "no record passes: too many classes of defects have no record here for at most"
-                " {missed:g} in 100 defective ones to pass; label some of each",
+                "no record passes: too many classes of defects have no record here to ensure "
+                "that at most {missed:g} in 100 defective ones pass; label some of each",
                 missed=in_hundred,
             )
         if self.defects < self.least_defects:
             return text(
-                "no record passes: that at most {missed:g} in 100 defective ones do takes {needed}"
-                " labelled defective ones, and {defective} could be judged; label {more} more",
+                "no record passes: ensuring that at most {missed:g} in 100 defective ones pass "
+                "needs {needed} labelled defective records, and {defective} could be evaluated;"
+                " label {more} more",
                 missed=in_hundred,
                 needed=self.least_defects,
                 defective=self.defects,
@@ -74,15 +75,16 @@ class PassRule:
             )
         if not self.good_share:
             return text(
-                "no record passes: too many of your {defective} labelled defective ones look good"
-                " to the model for at most {missed:g} in 100 to pass; label more, or accept more"
-                " (models threshold --missed)",
+                "no record passes: too many of your {defective} labelled defective records look"
+                " good to the model to ensure that at most {missed:g} in 100 pass; label more, "
+                "or accept more (models threshold --missed)",
                 defective=self.defects,
                 missed=in_hundred,
             )
         return text(
-            "of defective records at most {missed:g} in 100 pass, with 90 % confidence; of your"
-            " good ones {passed:.0f} in 100 do, the others are rejected or looked at",
+            "at most {missed:g} in 100 defective records pass, with 90 % confidence; "
+            "{passed:.0f} in 100 of your good ones pass, the others are rejected or need a "
+            "look",
             missed=in_hundred,
             passed=100 * self.good_share,
         )

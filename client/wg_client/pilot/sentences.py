@@ -16,11 +16,11 @@ def figure(simulation: Simulation) -> Text:
     """Describe the expected gain, and the assumption on other plants."""
     expectation = simulation.expected
     if not simulation.sites:
-        return text("more right answers: none to expect, since no other plant has your classes")
+        return text("expected gain in accuracy: none, because no other plant has your classes")
     if expectation is None:
         return text(
-            "more right answers: not known; no published plant is like yours at epsilon {epsilon:g}"
-            " with {sites} others",
+            "expected gain in accuracy: unknown; no published plant is like yours at "
+            "epsilon {epsilon:g} with {sites} others",
             epsilon=simulation.epsilon,
             sites=simulation.sites,
         )
@@ -35,15 +35,17 @@ def figure(simulation: Simulation) -> Text:
     }
     if simulation.facts.question == "S3":
         return text(
-            "right answers without any label: {gain:.0f} % (80 %: {low:.0f} to {high:.0f}), by"
-            " {count} published plants like yours, at epsilon {epsilon:g}, if {sites} other plants"
-            " that have all classes take part; the interval held for {held:.0f} % of plants",
+            "expected accuracy without any label: {gain:.0f} % (80 %: {low:.0f} to "
+            "{high:.0f}), from {count} published plants like yours, at epsilon {epsilon:g},"
+            " with {sites} other plants that have all classes; the interval was right for "
+            "{held:.0f} % of plants",
             **values,
         )
     return text(
-        "more right answers, in points on all classes: {gain:+.1f} (80 %: {low:+.1f} to"
-        " {high:+.1f}), by {count} published plants like yours, at epsilon {epsilon:g}, if {sites}"
-        " other plants that have them take part; the interval held for {held:.0f} % of plants",
+        "expected gain in accuracy, in points over all classes: {gain:+.1f} (80 %: "
+        "{low:+.1f} to {high:+.1f}), from {count} published plants like yours, at "
+        "epsilon {epsilon:g}, with {sites} other plants that have these classes; the "
+        "interval was right for {held:.0f} % of plants",
         **values,
     )
 
@@ -62,8 +64,8 @@ def offer_lines(simulation: Simulation) -> Iterator[Text]:
     )
     if trial.pays and trial.share is not None and trial.share.local is not None:
         yield text(
-            "    free weights: {kept:.0f} % right, your own labels {local:.0f} %; difference"
-            " {more:+.1f} points (95 %: {low:+.1f} to {high:+.1f})",
+            "    free weights: {kept:.0f} % correct, your own labels {local:.0f} %; "
+            "difference {more:+.1f} points (95 %: {low:+.1f} to {high:+.1f})",
             kept=100 * trial.share.kept.mean,
             local=100 * trial.share.local.mean,
             more=100 * trial.share.more,
@@ -89,8 +91,8 @@ def verdict(simulation: Simulation) -> Text:
         )
     if simulation.decision is Decision.STAY and trial is None:
         return text(
-            "don't pool: your own labels do as well. Whether free weights help, an operator's offer"
-            " would tell (--offer)"
+            "don't pool: your own labels are as good. An operator's offer (--offer) would "
+            "show whether free weights help"
         )
     if trial is not None and not trial.sites and simulation.stands:
         return text("keep your own: no weights on offer are better, and no plant has your classes")
@@ -98,7 +100,7 @@ def verdict(simulation: Simulation) -> Text:
         case Decision.JOIN:
             return text("join: a gain is expected; if none comes, your own model stays in use")
         case Decision.STAY:
-            return text("don't: your own labels do as well")
+            return text("don't: your own labels are as good")
     if not simulation.sites:
         return text("wait: for a plant that has your classes")
     return text("wait: ask the operator for a trial")

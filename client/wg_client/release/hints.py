@@ -57,9 +57,9 @@ def too_few(units: int) -> tuple[str, ...]:
         return ()
     return (
         text(
-            "too few for machine statistics: {units} privacy units; weights are made without those"
-            " of fewer than {least}. Such a release is not refused, since how many there are is"
-            " private",
+            "too few for machine statistics: {units} privacy units. With fewer than "
+            "{least}, the server ignores the statistics. Such a release is not refused, "
+            "because the number of units is private",
             units=units,
             least=MACHINE_RECORDS,
         ),
@@ -97,20 +97,20 @@ def _worth(per_label: Mapping[str, int], points: str) -> str:
     bare = [label for label, count in per_label.items() if not count]
     if bare:
         return text(
-            "what others release is worth most for classes without a label here ({names}):"
-            " +{points} points at development sites; weights with it cost no epsilon, and your"
-            " release helps the other sites",
+            "other sites' releases help most with classes that have no label here "
+            "({names}): +{points} points at development sites. Such weights cost no "
+            "epsilon; your own release helps the other sites",
             points=points,
             names=", ".join(bare[:_SHOWN]) + (", …" if len(bare) > _SHOWN else ""),
         )
     if min(per_label.values(), default=0) < _ENOUGH:
         return text(
-            "every class has a label here: what others release seldom brings more than two points"
-            " (at one plant in five), and your release helps the other sites alone"
+            "every class has a label here: other sites' releases rarely add more than two "
+            "points (at one plant in five), and your own release helps only the other sites"
         )
     return text(
-        "keep your budget: every class has {count} labels here, and what others release brings"
-        " less than two points at 97 plants in 100",
+        "keep your budget: every class has {count} labels here, and other sites' "
+        "releases add less than two points at 97 of 100 plants",
         count=_ENOUGH,
     )
 
@@ -129,9 +129,9 @@ def _small_class_hints(per_label: Mapping[str, int], clip_radius: float, noise: 
     )
     return [
         text(
-            "too few records for this epsilon: the noise is longer than all records of a class"
-            " together, for {names}{more}; {needed} records a class, or a larger epsilon, are"
-            " the least",
+            "too few records for this epsilon: for {names}{more}, the noise is larger than "
+            "the sum of all records of the class; at least {needed} records per class, or a"
+            " larger epsilon, are needed",
             names=names,
             more=remainder,
             needed=math.ceil(noise / clip_radius),

@@ -37,12 +37,13 @@ def machine_hints(sheet: DataSheet | None, labels: Sequence[str]) -> tuple[Text,
         for label, condition in pairs
         if condition is not None
     ]
-    hints = [text("networks for this machine tell {classes}", classes=", ".join(meanings))]
+    hints = [text("networks for this machine distinguish {classes}", classes=", ".join(meanings))]
     if unknown := [label for label, condition in pairs if condition is None]:
         hints.append(
             text(
-                "class names that say no condition of the machine: {classes}; the networks never"
-                " answer these by themselves. Names with one of {words} in them are understood",
+                "class names that describe no condition of the machine: {classes}; the networks"
+                " never predict these by themselves. Names that contain one of {words} are "
+                "understood",
                 classes=", ".join(unknown),
                 words=words.expected(kind),
             )

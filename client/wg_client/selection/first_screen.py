@@ -31,9 +31,9 @@ from wg_client.selection.verdict import (
 from wg_common.language import Text, join_sentences, template, text
 from wg_core.release.budget import Spend
 
-_FOUND = template("Of 100 defective records it finds about {kept} ({low} to {high}).")
-_PASSED = template("Of 100 good records it passes about {kept} ({low} to {high}).")
-_NAMED = template("Of 100 records it names about {kept} right ({low} to {high}).")
+_FOUND = template("It finds about {kept} of 100 defective records ({low} to {high}).")
+_PASSED = template("It passes about {kept} of 100 good records ({low} to {high}).")
+_NAMED = template("It classifies about {kept} of 100 records correctly ({low} to {high}).")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def first_screen(root: Path, plant: Plant, outcome: Outcome, standing: Standing)
         _number(figures),
         (
             Part(text("What changes"), tuple(_changes(outcome, figures, unseen))),
-            Part(text("What a line is accepted by"), tuple(_acceptance(standing.acceptance))),
+            Part(text("Acceptance of a line"), tuple(_acceptance(standing.acceptance))),
             Part(text("What it costs in privacy"), tuple(_privacy(plant, standing.spend))),
             Part(text("What cannot be known"), tuple(_unknown(outcome, figures))),
             Part(
@@ -144,7 +144,7 @@ def _changes(outcome: Outcome, figures: Figures, unseen: Unseen) -> Iterator[Tex
         yield outcome.reason
         return
     if not outcome.accepted:
-        yield text("Nothing: you go on with the model that your own labels give.")
+        yield text("Nothing: you continue with the model from your own labels.")
     for share, words in (
         (figures.caught_defects, _FOUND),
         (figures.passed_good, _PASSED),
@@ -159,7 +159,7 @@ def _changes(outcome: Outcome, figures: Figures, unseen: Unseen) -> Iterator[Tex
         )
     if unseen.labels:
         yield text(
-            "These numbers leave out records of {classes}: there was none here to count.",
+            "These figures exclude {classes}, because you have no record of them.",
             classes=_list(unseen.labels),
         )
     if not outcome.accepted:
@@ -167,8 +167,9 @@ def _changes(outcome: Outcome, figures: Figures, unseen: Unseen) -> Iterator[Tex
     if unseen.known and unseen.recall is not None:
         least, likely, highest = unseen.recall
         yield text(
-            "Apart from that: of 100 records of {classes} about {middle} may be named ({low} to"
-            " {high}), by classes that were left out on trial; your own model names none.",
+            "In addition it may recognise about {middle} of 100 records of {classes} ({low}"
+            " to {high}), judging by classes that were left out in trials; your own model "
+            "recognises none.",
             classes=_list(unseen.known),
             middle=_write_hundredths(likely, 1),
             low=_write_hundredths(least, 1),
@@ -176,18 +177,18 @@ def _changes(outcome: Outcome, figures: Figures, unseen: Unseen) -> Iterator[Tex
         )
     elif unseen.known:
         yield text(
-            "Whether it names {classes} was not tried: too few classes have records here.",
+            "Whether it recognises {classes} was not tested: too few classes have records here.",
             classes=_list(unseen.known),
         )
     if unseen.few_sites:
         yield text(
-            "Do not rely on it for {classes}: fewer than {needed} sites stand behind each.",
+            "Do not rely on it for {classes}: fewer than {needed} sites agree on each.",
             classes=_list(unseen.few_sites),
             needed=few_sites.SITES,
         )
     if unseen.unknown:
         yield text(
-            "Do not expect it to name {classes}: nobody has released any of it.",
+            "Do not expect it to recognise {classes}: nobody has released statistics of it.",
             classes=_list(unseen.unknown),
         )
 
@@ -199,13 +200,14 @@ def _acceptance(judgement: Acceptance) -> Iterator[Text]:
     kept_model, local = judgement.of(judgement.kept), judgement.of(LOCAL)
     if kept_model is None:
         yield text(
-            "Not known: how many defective records pass and how many good ones are rejected. A"
-            " folder of records that nothing has learnt from would tell (data.acceptance): 299 good"
-            " and 299 defective ones without a wrong call show at most 1 in 100."
+            "Not known: how many defective records pass and how many good ones are "
+            "rejected. To find out, set aside a folder of records that no training uses "
+            "(data.acceptance): 299 good and 299 defective records without an error show at"
+            " most 1 in 100."
         )
         return
     if kept_model.false_accepts is None or kept_model.false_rejects is None:
-        yield text("Which labels are good is not known: name them (data.good).")
+        yield text("It is not known which labels are good: name them (data.good).")
         return
     for words, errors in ((_PASS, kept_model.false_accepts), (_REJECTED, kept_model.false_rejects)):
         upper_bound = f"{100 * errors.largest_share():.1f}"
@@ -271,17 +273,22 @@ def _list(names: Sequence[str], max_names: int = 6) -> str:
 
 def _privacy(plant: Plant, spend: Spend) -> list[Text]:
     if not spend.releases:
-        return [text("Nothing of your records has left the plant, and no privacy was spent.")]
+        return [
+            text(
+                "Nothing computed from your records has left the plant, and no privacy budget "
+                "was spent."
+            )
+        ]
     unit = plant.config.data.unit_column
     return [
         text(
-            "Releases so far: {count}. Each is noisy sums over your records; no record, picture or"
-            " file name has left.",
+            "Releases so far: {count}. Each consists of noisy sums over your records; no "
+            "record, picture or file name has left.",
             count=sum(row.size is not None for row in spend.releases),
         ),
         text(
-            "Somebody who has them all and must say whether one given {unit} was among your data is"
-            " right at most {right} times in 100; by tossing a coin, 50 times.",
+            "Somebody who has all of them and guesses whether a certain {unit} was in your "
+            "data is right at most {right} times in 100; tossing a coin is right 50 times.",
             unit=text("record") if unit is None else unit,
             right=min(round(100 * spend.distinguished + 0.5), 100),
         ),
@@ -298,19 +305,21 @@ def _unknown(outcome: Outcome, figures: Figures) -> Iterator[Text]:
     named_share = figures.correct
     if named_share is not None and named_share.kept.high - named_share.kept.low > rough_width:
         yield text(
-            "The exact figures: {count} labelled records leave a margin of {margin} in 100"
-            " either way.",
+            "The exact figures: with {count} labelled records they are uncertain by "
+            "{margin} in 100 in either direction.",
             count=len(outcome.records.labels),
             margin=_write_hundredths((named_share.kept.high - named_share.kept.low) / 2, 1),
         )
     if len(outcome.records.labels) and outcome.records.units is None:
         yield text(
-            "Whether several records are of one part or one recording: no unit is named here."
-            " If they are, these figures are too good."
+            "Whether several records belong to one part or one recording, because no "
+            "privacy unit is named. If they do, these figures are too optimistic."
         )
-    yield text("How it does on machines, and on kinds and sizes of fault, without a record here.")
-    yield text("How it does when camera, light, material or sensors change.")
-    yield text("Whether it sees defects that nobody has declared as a class.")
+    yield text(
+        "How it performs on machines, and on kinds and sizes of fault, of which you have no record."
+    )
+    yield text("How it performs when the camera, light, material or sensors change.")
+    yield text("Whether it detects defects that are not declared as a class.")
 
 
 def _next(
@@ -319,17 +328,17 @@ def _next(
     labels, findings = plant.data.label_names, warnings(outcome)
     absent = unseen_classes(outcome, labels).labels
     if findings:
-        yield text("Read what was found under {codes}, below.", codes=_codes(findings))
+        yield text("Read the findings under {codes}, below.", codes=_codes(findings))
     if not in_use and outcome.accepted:
         yield text(
-            "Another model is in use, and this one predicts beside it. To change that:"
-            " wg-client models use --home {home} --shadow --by NAME",
+            "Another model is in use, and this one runs in shadow. To put it into use: "
+            "wg-client models use --home {home} --shadow --by NAME",
             home=root,
         )
     if in_use and outcome.accepted and not sentence.use:
         yield text(
-            "To use your own model and let this one predict beside it: wg-client models use --home"
-            " {home} PACKAGE --model local-only --by NAME, then wg-client models shadow",
+            "To use your own model and run this one in shadow: wg-client models use --home "
+            "{home} PACKAGE --model local-only --by NAME, then wg-client models shadow",
             home=root,
         )
     yield text(
@@ -339,7 +348,7 @@ def _next(
     if not len(outcome.records.labels):
         yield text("Label ten records of each class, freeze, and ask for weights again.")
         return
-    yield text('Have a person look at what it calls "unsure" or "new".')
+    yield text('Have a person check the records that it marks as "unsure" or "new".')
     counts = np.bincount(outcome.records.labels, minlength=len(labels))
     if absent:
         yield text("Collect and label records of {classes}.", classes=_list(absent))

@@ -362,12 +362,12 @@ def _reason(kept_name: str, findings: Iterable[Finding], package: Package) -> Te
         )
         return join_sentences(*(finding.message for finding in kept_findings))
     if not package.candidates and package.posterior is None:
-        return text("Nothing was delivered: this model is made of your own labels alone.")
+        return text("Nothing was delivered: this model was trained on your own labels alone.")
     if not package.says_anything:
         return text(
-            "No other site has released statistics of these classes, and the server has no records"
-            " of this kind of plant: what was delivered knows no more of them than your own"
-            " records, and was not judged."
+            "No other site has released statistics of these classes, and the server has no "
+            "records of this kind of plant: the delivered models know no more about them "
+            "than your own records do, and were not evaluated."
         )
     doubts = {
         f.code: f.message
@@ -394,37 +394,40 @@ def _without_checks(
     if not ranks or not policy.without_labels:
         raise NotAcceptedError(
             text(
-                "WG-F11: no local labels: nothing can be checked, and acceptance.checks"
-                " blocks that, or no model passed the checks that need none"
+                "WG-F11: there are no local labels, so nothing can be checked: either "
+                "acceptance.checks blocks this, or no model passed the checks that need no "
+                "labels"
             )
         )
     if not package.is_known_elsewhere and package.unlikeness:
         raise NotAcceptedError(
             text(
-                "WG-F12: the records here do not look like the server's own of the kind of plant"
-                " that these class names say, and no other site has released statistics of these"
-                " classes. Label some records, or wait for another site's release"
+                "WG-F12: your records do not look like the operator's records of the kind of "
+                "plant that your class names suggest, and no other site has released statistics"
+                " of these classes. Label some records, or wait for another site's release"
             )
         )
     if not package.is_known_elsewhere:
         raise NotAcceptedError(
             text(
-                "WG-F11: no local labels, and no reason to believe what was delivered: no other"
-                " site has released statistics of these classes, and the server has no records of"
-                " this kind of plant. Label some records, or wait for another site's release"
+                "WG-F11: there are no local labels, and no evidence for the delivered models: "
+                "no other site has released statistics of these classes, and the server has no "
+                "records of this kind of plant. Label some records, or wait for another site's "
+                "release"
             )
         )
+    # Development sites, others had released
     other_sites = text(
-        "Elsewhere, models like this one named about 590 of 1,000 records right; at one site in ten"
-        " fewer than 370, at one in ten more than 910."  # Development sites, others had released
+        "At other sites such models classified about 590 of 1,000 records correctly; at"
+        " one site in ten fewer than 370, at one in ten more than 910."
     )
     if package.family:
-        why = text("The server knows this kind of plant from its own records.")
+        why = text("The operator has records of this kind of plant.")
     elif package.stated:
-        why = text("The server made it for what this plant states of its machine.")
+        why = text("The server generated it for the machine that this plant declares.")
         other_sites = text(
-            "Such networks named about 720 of 1,000 windows right at simulated bearings, and 700"
-            " at the one real bearing that was tried."  # bench/results/day_one.md
+            "Such networks classified about 720 of 1,000 windows correctly at simulated "
+            "bearings, and 700 at the one real bearing that was tested."  # bench/results/day_one.md
         )
     else:
         why = text("Other sites have released statistics of these classes.")

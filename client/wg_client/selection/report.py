@@ -92,7 +92,7 @@ def page_context(
     present = set(outcome.records.labels.tolist())
     return {
         "plant": plant,
-        "heading": text("what came of the weights")
+        "heading": text("result of the delivered weights")
         if manifest.candidates
         else text("your own model"),
         "manifest": manifest,
@@ -138,7 +138,7 @@ def _mechanism(source: str) -> Text:
 _CHOICES = {
     "learner": template("fitted by {value}"),
     "local_part": template("part fitted on your records: {value}"),
-    "offset_scale": template("weight of the delivered model beside it: {value}"),
+    "offset_scale": template("weight of the delivered model in the average: {value}"),
 }
 """Descriptions of settings that cross-validation selected, by the manifest's keys."""
 

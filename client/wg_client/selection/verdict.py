@@ -66,82 +66,96 @@ _USE = text("Use this model")
 _UNCOMPARED: Mapping[Basis, Verdict] = {
     Basis.ALONE: Verdict(
         text("Use your own model"),
-        text("It is made of your own labels; no server has a part in it yet."),
+        text("It was trained on your own labels; no server is involved yet."),
         False,
     ),
     Basis.OWN: Verdict(
         _KEEP, text("No delivered model was shown to be better on your own records."), False
     ),
     Basis.UNLABELLED: Verdict(
-        text("Use this model, and have a person look at every call"),
-        text("No record here has a label, so that nobody could check it."),
+        text("Use this model, and have a person check every prediction"),
+        text("None of your records has a label, so the model could not be checked."),
         True,
     ),
     Basis.ONE_CLASS: Verdict(
         _USE,
-        text("All labelled records are of one class: nobody could check it on the others."),
+        text(
+            "All labelled records are of one class, so the model could not be checked on "
+            "the others."
+        ),
         True,
     ),
     Basis.UNJUDGED: Verdict(
-        text("Use this model, and have a person look at every call"),
-        text("Your labels are of too few units of each class to check it."),
+        text("Use this model, and have a person check every prediction"),
+        text("Each class has labels from too few units to check the model."),
         True,
     ),
 }
 _COMPARED: Mapping[tuple[Change, Reach], Verdict] = {
     (Change.MORE, Reach.NONE): Verdict(
-        _USE, text("It names more of your own records right than your own model."), True
+        _USE,
+        text("It classifies more of your own records correctly than your own model does."),
+        True,
     ),
     (Change.MORE, Reach.POSSIBLE): Verdict(
         _USE,
         text(
-            "It names more of your own records right than your own model, and makes classes"
-            " possible that yours cannot name."
+            "It classifies more of your own records correctly than your own model does, and"
+            " can recognise classes that yours cannot."
         ),
         True,
     ),
     (Change.MORE, Reach.DOUBTFUL): Verdict(
         _USE,
         text(
-            "It names more of your own records right than your own model. That it names classes"
-            " without a record here is not shown."
+            "It classifies more of your own records correctly than your own model does. It "
+            "is not shown to recognise classes of which you have no record."
         ),
         True,
     ),
     (Change.NOT_SHOWN, Reach.NONE): Verdict(
         _USE,
         text(
-            "It is better at saying how sure it is. That it names more of your own records right is"
-            " not shown."
+            "Its probabilities are more reliable. It is not shown to classify more of your "
+            "own records correctly."
         ),
         True,
     ),
     (Change.NOT_SHOWN, Reach.POSSIBLE): Verdict(
         text("Use this model if you need the classes that you have no record of"),
-        text("It makes them possible. On the other classes no change is shown."),
+        text("It can recognise these classes. No change is shown on the other classes."),
         True,
     ),
     (Change.NOT_SHOWN, Reach.DOUBTFUL): Verdict(
-        text("Let this model predict beside your own"),
+        text("Use your own model, and run this one in shadow"),
         text(
-            "Neither more right answers on your own records nor classes without a record here are"
-            " shown."
+            "It is shown neither to classify more of your own records correctly nor to "
+            "recognise classes of which you have no record."
         ),
         False,
     ),
     (Change.FEWER, Reach.NONE): Verdict(
-        text("Let this model predict beside your own"),
-        text("The rule chose it, and fold by fold its choice named fewer of your records right."),
+        text("Use your own model, and run this one in shadow"),
+        text(
+            "The rule selected it, although in cross-validation its selections classified "
+            "fewer of your records correctly."
+        ),
         False,
     ),
     (Change.FEWER, Reach.POSSIBLE): Verdict(
         text("Use this model only for the classes that you have no record of"),
-        text("It makes them possible, and names fewer of the other classes right."),
+        text(
+            "It can recognise these classes, but classifies fewer records of the other "
+            "classes correctly."
+        ),
         True,
     ),
     (Change.FEWER, Reach.DOUBTFUL): Verdict(
-        text("Let this model predict beside your own"),
-        text("The rule chose it, and fold by fold its choice named fewer of your records right."),
+        text("Use your own model, and run this one in shadow"),
+        text(
+            "The rule selected it, although in cross-validation its selections classified "
+            "fewer of your records correctly."
+        ),
         False,
     ),
 }

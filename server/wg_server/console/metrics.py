@@ -205,7 +205,9 @@ class _Scraped(Collector):
         quarantined_count = len(quarantine.notes(self._store.engine, "quarantined"))
         yield _gauge("quarantined", "Releases in quarantine.", [({}, quarantined_count)])
         yield _counter(
-            "fork_evidence", "Pieces of evidence of ledgers with two stories.", self._store.forks()
+            "fork_evidence",
+            "Pieces of evidence of ledgers with two histories.",
+            self._store.forks(),
         )
 
     def _of_campaigns(self) -> Iterator[Metric]:

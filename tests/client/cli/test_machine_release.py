@@ -39,7 +39,7 @@ def test_check_says_what_leaves_what_it_costs_and_how_large_the_noise_is(
     assert mean["noise_length"] == pytest.approx(1.109 * 32**0.5 / 24, rel=1e-3)
     said, _ = shown("check", *home, "--of", "machine")
     words = " ".join(said.split())
-    assert "of the stated machine, without labels: the mean of 32 numbers over 24" in words
+    assert "of the declared machine, without labels: the mean of 32 numbers over 24" in words
     assert "too few for machine statistics: 24 privacy units" in words and "100" in words
     assert "machine statistics of it" in shown("check", *home)[0]
 

@@ -43,11 +43,13 @@ def test_a_plant_reads_how_many_labels_are_missing_and_chooses_its_risk(
         assert result.exit_code == 0, result.output
         return result.stdout
 
-    assert "takes 22 labelled defective ones, and 16 could be judged; label 6 more" in call(
+    assert "needs 22 labelled defective records, and 16 could be evaluated; label 6 more" in call(
         "models", "threshold"
     )
     assert "label 6 more" in plant.home.report.read_text(encoding="utf-8")
-    assert "at most 20 in 100 pass" in call("models", "threshold", "--missed", "0.2", "--by", "qa")
+    assert "at most 20 in 100 defective records pass" in call(
+        "models", "threshold", "--missed", "0.2", "--by", "qa"
+    )
     manifest, name = adoption.in_use(plant.home)
     assert adoption.read(plant.home).latest.missed_share == 0.2
     rule = Judge.of_model(plant.home, manifest, name).passing

@@ -28,8 +28,8 @@ GOOD: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("per_label", "message"),
     [
-        ({"ok": 60, "never": 0}, "classes without a label here (never): +3 points"),
-        ({"ok": 60, "rare": 10}, "seldom brings more than two points"),
+        ({"ok": 60, "never": 0}, "classes that have no label here (never): +3 points"),
+        ({"ok": 60, "rare": 10}, "rarely add more than two points"),
         ({"ok": 60, "scratch": 20}, "keep your budget: every class has 20 labels"),
     ],
 )
@@ -45,7 +45,7 @@ def test_a_usual_plant_is_told_what_others_releases_may_bring_it(
     [
         ({"cap_epsilon": 1e6}, "cap_epsilon 1e+06: nobody is protected"),
         ({"cap_delta": 0.01}, "may fail for one of 60 units; take 2e-04"),
-        ({"per_label": {"rare": 3}}, "'rare' (3); 8 records a class"),
+        ({"per_label": {"rare": 3}}, "8 records per class"),
         ({"noise_std": 1e9}, "too few records for this epsilon"),
     ],
 )

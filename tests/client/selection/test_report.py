@@ -37,18 +37,18 @@ def test_a_report_is_said_in_both_languages(case: str) -> None:
 
 def test_the_first_screen_says_what_to_do_and_what_is_not_known() -> None:
     said = {case: render(context(case), ENGLISH) for case in CASES if case != "many"}
-    assert "Use this model" in said["kept"] and "defective records it finds about" in said["kept"]
+    assert "Use this model" in said["kept"] and "of 100 defective records" in said["kept"]
     assert "Keep your own model" in said["worse"]
     assert "Nothing was measured here" in said["unlabelled"]
-    assert "defective records it finds" not in said["unlabelled"]
-    assert "nobody has released any of it" in said["unseen"]
-    assert "nobody could check it on the others" in said["one class"]
-    assert "These numbers leave out records of" in said["unseen"]
-    assert "These numbers leave out" not in said["worse"]
-    assert "no privacy was spent" in said["unseen"]
-    assert "no unit is named here" in said["kept"]
-    assert "no unit is named here" not in said["unlabelled"]
-    assert all("without a record here" in page for page in said.values())
+    assert "of 100 defective records" not in said["unlabelled"]
+    assert "nobody has released statistics of it" in said["unseen"]
+    assert "could not be checked on the others" in said["one class"]
+    assert "These figures exclude" in said["unseen"]
+    assert "These figures exclude" not in said["worse"]
+    assert "no privacy budget was spent" in said["unseen"]
+    assert "no privacy unit is named" in said["kept"]
+    assert "no privacy unit is named" not in said["unlabelled"]
+    assert all("of which you have no record" in page for page in said.values())
 
 
 def test_where_units_are_named_nothing_is_said_of_their_lack() -> None:
@@ -57,7 +57,7 @@ def test_where_units_are_named_nothing_is_said_of_their_lack() -> None:
     for units in (None, [str(row // 2) for row in range(len(y))]):
         outcome = selected(x, y, [("s", "diffusion", good)], 3, units=units)
         unknown = first_screen._unknown(outcome, Figures(good=()))
-        said[units is None] = any("no unit is named" in plain(each) for each in unknown)
+        said[units is None] = any("no privacy unit is named" in plain(each) for each in unknown)
     assert said == {True: True, False: False}
 
 

@@ -50,7 +50,7 @@ def test_labels_of_few_units_judge_nothing(units: int) -> None:
     outcome = _kept(_good(), units, 10)
     assert outcome.kept == GENERATED and not outcome.comparisons
     assert basis_of(outcome) == Basis.UNJUDGED
-    assert "fewer than" not in outcome.reason and "3 units or more" in outcome.reason
+    assert "fewer than" not in outcome.reason and "3 or more units" in outcome.reason
 
 
 def test_local_only_that_knows_its_own_recordings_does_not_replace_it() -> None:
@@ -93,7 +93,7 @@ def test_records_that_speak_against_the_sheet_are_a_warning() -> None:
 def test_a_doubted_sheet_gives_way_to_ten_labels_of_each_class(records: int, kept: str) -> None:
     outcome = _kept(_good(), 2, records, fit=-1.0)
     assert outcome.kept == kept
-    assert "the lines that your data sheet states" in outcome.reason
+    assert "the spectral lines that follow from your data sheet" in outcome.reason
     assert _kept(_good(), 2, records, fit=0.0).kept == GENERATED
 
 

@@ -243,7 +243,7 @@ def test_on_a_terminal_the_owner_is_shown_the_hash_and_asked(
     monkeypatch.setattr("sys.stdin", Terminal(f"{NO_UNIT}y\n"))
     _command(*_words(home, server, data))
     shown = capsys.readouterr().out
-    assert shown.index(server.promised) < shown.index("told you?") and "for images" in shown
+    assert shown.index(server.promised) < shown.index("operator?") and "for images" in shown
     assert configuration.load(home).data.encoder == server.promised
 
 
@@ -277,7 +277,7 @@ def test_without_a_terminal_it_is_said_who_confirmed(
     shown = " ".join(capsys.readouterr().out.split())
     assert server.promised in shown
     assert ("as --encoder names it" in shown) == option
-    assert ("nobody was asked" in shown) != option
+    assert ("nobody has confirmed it" in shown) != option
 
 
 def test_json_says_who_confirmed(

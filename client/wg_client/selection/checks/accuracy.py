@@ -24,8 +24,9 @@ def check(comparison: Comparison) -> Finding | None:
         passed=lower > commonest or lower == 1,
         figures={"accuracy": right, "lower": lower, "commonest": commonest},
         message=text(
-            "Accuracy {right:.1f} % out of fold, and at least {lower:.1f} % with {confidence:g} %"
-            " confidence; {least:.1f} % are asked, the share of the commonest class.",
+            "Accuracy {right:.1f} % out of fold, and at least {lower:.1f} % with "
+            "{confidence:g} % confidence; required: {least:.1f} %, the share of the most "
+            "common class.",
             right=100 * right,
             lower=100 * lower,
             confidence=100 * CONFIDENCE,

@@ -26,7 +26,7 @@ def check(comparison: Comparison) -> Finding | None:
         return None
     counts = absent_counts(posterior, set(comparison.records.labels.tolist()))
     enough = text(
-        "At least {needed} sites stand behind each class without a record here.", needed=SITES
+        "At least {needed} sites agree on each class of which you have no record.", needed=SITES
     )
     doubted_classes = {index: count for index, count in counts.items() if count < SITES}
     counts_shown = list_names(
@@ -45,8 +45,9 @@ def check(comparison: Comparison) -> Finding | None:
             "needed": float(SITES),
         },
         message=text(
-            "Fewer than {needed} sites stand behind classes without a record here ({classes}). Who"
-            " released most of such a class decides what its name means.",
+            "Fewer than {needed} sites agree on classes of which you have no record "
+            "({classes}). The site that released most records of such a class decides what "
+            "its name means.",
             needed=SITES,
             classes=counts_shown,
         )

@@ -30,8 +30,8 @@ def check(comparison: Comparison) -> Finding:
             "norm": _number(norm),
         },
         message=text(
-            "{bad} weights are not finite; the largest logit of an own record is {largest:.3g},"
-            " {limit:g} is allowed.",
+            "{bad} weights are not finite; the largest logit on your records is "
+            "{largest:.3g} (allowed: {limit:g}).",
             bad=bad,
             largest=largest,
             limit=_ALLOWED,

@@ -39,9 +39,9 @@ def check(comparison: Comparison) -> Finding | None:
             "unseen_recall": gain.unseen_recall,
         },
         message=text(
-            "Log loss on new records is {loss:.3f} {lower} than local-only's, standard error"
-            " {error:.3f}; more than {asked:g} of these lower is asked. Right answers:"
-            " {right:+.1f} ± {sd:.1f} points{more}.",
+            "Log loss on new records is {loss:.3f} {lower} than local-only's, with standard"
+            " error {error:.3f}; it must be lower by more than {asked:g} standard errors. "
+            "Accuracy: {right:+.1f} ± {sd:.1f} points{more}.",
             loss=abs(gain.log_loss),
             lower=text("lower") if gain.log_loss > 0 else text("higher"),
             error=gain.log_loss_se,
@@ -69,10 +69,10 @@ def _of_stated_machine(comparison: Comparison) -> Finding:
             "unseen_recall": gain.unseen_recall,
         },
         message=text(
-            "Log loss on new records is {loss:.3f} {lower} than local-only's, standard error"
-            " {error:.3f}. It was made for this machine, and stays unless your labels show it"
-            " worse, by more than {asked:.1f} of these. Right answers: {right:+.1f} ± {sd:.1f}"
-            " points.",
+            "Log loss on new records is {loss:.3f} {lower} than local-only's, with standard"
+            " error {error:.3f}. The model was generated for this machine, and stays unless"
+            " your labels show that it is worse by more than {asked:.1f} standard errors. "
+            "Accuracy: {right:+.1f} ± {sd:.1f} points.",
             loss=abs(gain.log_loss),
             lower=text("lower") if gain.log_loss > 0 else text("higher"),
             error=gain.log_loss_se,
@@ -87,7 +87,7 @@ def _missing_answers(gain: Gain, margin: float) -> str:
     """Describe the accuracy that is missing; empty if it is sufficient."""
     if gain.has_enough_accuracy(margin):
         return ""
-    return text(", and they must be more") if margin > 0 else text(", and they must be no fewer")
+    return text(", and it must be higher") if margin > 0 else text(", and it must not be lower")
 
 
 def _of_one_class(comparison: Comparison) -> Finding:
@@ -102,10 +102,10 @@ def _of_one_class(comparison: Comparison) -> Finding:
         passed=recall >= comparison.least_recall,
         figures={"recall": recall, "limit": comparison.least_recall},
         message=text(
-            "All labelled records here are of one class, {label}: local-only names no other, and"
-            " nothing here says which model is better. What others know is kept if it names"
-            " {least:.0f} % of these records right, also before it has learnt from any; it does"
-            " with {recall:.0f} %.",
+            "All labelled records are of one class, {label}: local-only predicts no other "
+            "class, and your labels cannot show which model is better. A delivered model is"
+            " selected if it classifies {least:.0f} % of these records correctly, before "
+            "and after fine-tuning; it reaches {recall:.0f} %.",
             label=comparison.label(int(judged_labels[0])),
             least=100 * comparison.least_recall,
             recall=100 * recall,

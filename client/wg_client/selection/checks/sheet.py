@@ -20,13 +20,14 @@ def check(comparison: Comparison) -> Finding | None:
         code=CODE,
         passed=fits,
         figures={"fit": fit, "limit": SHEET_LIMIT, "rate": REAL_SHEET_RATE},
-        message=text("The records here do not speak against the data sheet.")
+        message=text("Your records do not contradict the data sheet.")
         if fits
         else text(
-            "Your records do not show the lines that your data sheet states: those of other speeds"
-            " say as much. Compare speed, sampling rate and bearing with the machine. Of true"
-            " sheets of simulated bearings {simulated:.0f} in 100 at most look as strange, of a"
-            " real one's {real:.0f}: label some records, and they decide.",
+            "Your records do not show the spectral lines that follow from your data sheet: "
+            "lines at other speeds fit as well. Compare speed, sampling rate and bearing "
+            "with the machine. At most {simulated:.0f} in 100 correct sheets of simulated "
+            "bearings, and {real:.0f} in 100 of a real one, look as doubtful. Label some "
+            "records: the labels then decide.",
             simulated=100 * SHEET_RATE,
             real=100 * REAL_SHEET_RATE,
         ),

@@ -14,17 +14,16 @@ def check(comparison: Comparison) -> Finding | None:
         return None
     if comparison.local is not None:
         message = text(
-            "There are labels of one class only: nothing says how often the model is right on"
-            " others."
+            "All labels are of one class, so the model's accuracy on the others is unknown."
         )
     elif len(comparison.records.labels):
         message = text(
-            "Of no class are there labels from {units} units or more: nothing says how often the"
-            " model is right on another unit.",
+            "No class has labels from {units} or more units, so the model's accuracy on "
+            "other units is unknown.",
             units=LEAST_UNITS,
         )
     else:
-        message = text("There are no labels here: nothing says how often the model is right.")
+        message = text("There are no labels here, so the model's accuracy is unknown.")
     return Finding(
         model=comparison.name,
         code=CODE,

@@ -24,11 +24,11 @@ def check(comparison: Comparison) -> Finding | None:
         code=CODE,
         passed=is_passed,
         figures={"unlike": unlike, "limit": LIMIT, "rate": RATE},
-        message=text("The records here look like the server's own of this kind of plant.")
+        message=text("Your records look like the operator's records of this kind of plant.")
         if is_passed
         else text(
-            "The records here do not look like the server's own of this kind of plant. Of plants"
-            " that are of this kind about {rate:.0f} in 100 look as strange.",
+            "Your records do not look like the operator's records of this kind of plant. "
+            "About {rate:.0f} in 100 plants of this kind look as unusual.",
             rate=100 * RATE,
         ),
     )

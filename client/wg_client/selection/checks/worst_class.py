@@ -31,8 +31,8 @@ def check(comparison: Comparison) -> Finding | None:
             "records": float(counts[worst]),
         },
         message=text(
-            "The worst class, {label}, is recognised in {recall:.1f} % of its {records} records;"
-            " {least:.1f} % are asked.",
+            "The worst class, {label}, is recognised in {recall:.1f} % of its {records} "
+            "records; required: {least:.1f} %.",
             label=comparison.label(worst),
             recall=100 * recall,
             records=counts[worst],
