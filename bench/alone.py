@@ -394,7 +394,7 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
             yield from markdown((f"{own} minus", "points, ± error over sets"), differences)
             yield from ("", _against_the_best(of_cell, own, rivals), "")
         held = [row["told"][0] <= row["scores"][LOCAL] <= row["told"][1] for row in of_cell]
-        yield f"The interval of 95 % that a plant is told holds in {np.mean(held):.0%}."
+        yield f"The 95 % interval that the plant states is right in {np.mean(held):.0%}."
 
 
 def _against_the_best(rows: Sequence[Row], own: str, rivals: Sequence[str]) -> str:

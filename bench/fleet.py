@@ -3,7 +3,7 @@
 Run ``python -m bench.fleet [--nodes N] [--processes P]``. Each plant has keys, certificate,
 ledger and TLS connection of its own, and is the product's node; many share a process. They answer
 with the synthetic handler of ``tests/e2e/fleet_support``: real charge, noise, signatures, witness,
-made-up features. The fleet enrols once, on SQLite; the store is then copied into PostgreSQL as
+simulated features. The fleet enrols once, on SQLite; the store is then copied into PostgreSQL as
 ``wg-server restore`` does, and half of the plants are pointed to a second process of the same home
 (``serve --beside``). Two things are not as in life: enrolment tries are not limited (all plants
 have one address), and nodes reach the pause of a long quiet within a minute instead of twenty.

@@ -3,7 +3,7 @@
 Each node has its own home, keys, certificate, ledger and connection, and is the product's node at
 its default speed. The server is the product's ``serve``, with a package maker that offers the
 public base alone; plants answer with the synthetic handler of ``tests/e2e/fleet_support``: real
-charge, noise, signatures and witness over made-up features, no encoder. Each process is a call of
+charge, noise, signatures and witness over simulated features, no encoder. Each process is a call of
 ``python -m bench.fleet_processes --be nodes HOME``, or of a benchmark with its own ``--be``.
 """
 

@@ -5,7 +5,7 @@ Run ``python -m bench.fleet_standins --home HOME [--sites 100,1000,10000]``; wit
 packages alone are made, in so many blocks of each size in turn, each a new process. Intake,
 witness, queue, sums, packages and deliveries are the product's, on SQLite and PostgreSQL, with the
 generator of HOME. Plants are stand-ins: each made one release in advance, under a ledger of its own
-with real charge, noise, signatures and proofs, of made-up features (``CLASSES`` classes at
+with real charge, noise, signatures and proofs, of simulated features (``CLASSES`` classes at
 ``EPSILON``), and answers within ``--pause`` seconds. No Flower and no TLS is between them: what a
 message costs there is in ``bench.fleet``. Servers are measured, with the stand-ins' answers.
 """

@@ -2,7 +2,7 @@
 
 The server is the product's ``serve`` in a process of its own on 127.0.0.1; the three plants run the
 product's node in another; a third process attacks. Plants answer with the synthetic handler of
-``tests/e2e/fleet_support`` (real charge, noise, signatures, witness; made-up features), packages
+``tests/e2e/fleet_support`` (real charge, noise, signatures, witness; simulated features), packages
 offer the public base, and the package maker loads torch as the real one does, so that the server's
 memory is that of a server at work. The attacks, from addresses of their own in 127.0.0.0/8, and the
 connections once more from the plants' own address:

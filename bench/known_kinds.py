@@ -11,7 +11,7 @@ Judged: local-only; what comes, and what the plant's model selection keeps, with
 network beside the encoder and without it; how often the right family is taken, and how often the
 plant's records refuse it. A plant without labels that takes no family has no model, and counts as
 chance. ``--rival`` is a home of the same plan by ``bench.ordinary``: fixed models of ordinary
-augmentation, which plants standardise and judge alike, best with ``--no-veto``: its made-up sites
+augmentation, which plants standardise and judge alike, best with ``--no-veto``: its simulated sites
 have one camera. Where there is no label, what comes is also standardised by the records of another
 plant of the kind: a wrong condition. Under *false names* the plant's classes have the names of
 another kind: of its family, another one of the operator's, or of a set that the operator has not.

@@ -19,7 +19,7 @@ OWN, TESTS = 20, 60  # Windows of a condition
 SOUND = 520  # Further sound ones where most are
 RECORDING, LOUDNESS = 4, 4.0  # Windows of a simulated one; spread of its damage's loudness, dB
 SIZES = (7, 14, 21)
-EVEN, MOSTLY_SOUND_REAL, NO_SOUND = "real, even", "real, mostly sound", "real, no sound window"
+EVEN, MOSTLY_SOUND_REAL, NO_SOUND = "real, even", "real, mostly healthy", "real, no healthy window"
 MIXTURES = (EVEN, MOSTLY_SOUND_REAL, NO_SOUND)
 Ints = NDArray[np.int64]
 

@@ -2,7 +2,7 @@
 
 ``python -m bench.ordinary --home HOME --plan PLAN`` is ``wg-server zoo build``, but records of the
 operator's are seen under random crops, jitter of colours, RandAugment (Cubuk et al., NeurIPS 2020)
-and blur in place of made-up cameras. All else is the same, so plants standardise these models as
+and blur in place of simulated cameras. All else is the same, so plants standardise these models as
 they do ours. ``wg-server train`` follows, then ``bench.known_kinds`` with this home as the rival.
 """
 

@@ -22,7 +22,7 @@ from wg_server.generator.weights.machine_trial import EVEN, LABELLED, MOSTLY_SOU
 
 SPEEDS = (1797, 1772, 1750, 1730)  # Turns a minute, by load
 SIZES = (7, 14, 21)  # Thousandths of an inch
-NO_SOUND = "no sound record"
+NO_SOUND = "no healthy record"
 SOUND_SHARES = {MOSTLY_SOUND: 0.9, EVEN: 0.25, NO_SOUND: 0.0}
 
 

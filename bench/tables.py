@@ -200,10 +200,10 @@ def _selector(results: Results) -> Iterator[str]:
             worst = min(worst, (last.mean, cell))
     heads = [" − ".join(pair) for pair in pairs]
     last_heads = (f"{heads[-1]} as delivered", "best rival after local training", "selector − it")
-    yield from _paired("With the plant's selector on")
+    yield from _paired("The kept model minus each method")
     yield from markdown(("cell", *heads[:-1], *last_heads), rows)
     yield ""
-    yield f"Worst cell, selector minus the best rival: {100 * worst[0]:+.1f} points ({worst[1]})."
+    yield f"Worst cell, kept model minus the best rival: {100 * worst[0]:+.1f} points ({worst[1]})."
 
 
 def _whole_scenarios(results: Results) -> Iterator[str]:

@@ -242,9 +242,10 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         yield (
             f"{labels} labels a class: {len(few)} plants have too few defective labels for a pass;"
             f" at the other {len(some)} {_mean(some, 'good', 0)} of good and"
-            f" {_mean(some, 'defective', 0)} of defective records pass, at {over} more than"
-            f" {100 * MISSED:g} % of these; with sure calls alone, at all,"
-            f" {_mean(some + few, 'good', 3)} and {_mean(some + few, 'defective', 3)}."
+            f" {_mean(some, 'defective', 0)} of defective records pass; more than"
+            f" {100 * MISSED:g} % of defective ones pass at {over} plants. If only sure predictions"
+            f" passed, {_mean(some + few, 'good', 3)} of good and"
+            f" {_mean(some + few, 'defective', 3)} of defective records would pass at all plants."
         )
 
 

@@ -169,7 +169,7 @@ def empirical(as_json: bool) -> int:
             " was audited; pip install 'weightgate[client]'"
         )
     size = Size()
-    with progress(text("questions to made-up plants"), probes.questions(size)) as bar:
+    with progress(text("questions to simulated plants"), probes.questions(size)) as bar:
         report = audits.audit(installed_plants[0].load()(), size=size, on_question=bar.update)
     answer(as_json, words.document(report), *words.lines(report))
     return ExitCode.OK if report.is_passed else ExitCode.VERIFICATION

@@ -109,7 +109,7 @@ def _table(card: dict[str, Any]) -> list[str]:
     if own_families:
         lines.append(
             text(
-                "own families at made-up sites: records right, sites of its own and others refused;"
+                "own families at simulated sites: records right, sites of its own and others refused;"
                 " found: how well a guess from the loss tells records of the training (.5: not at"
                 " all):"
             )

@@ -272,8 +272,8 @@ def test_the_command_runs_the_installed_sampler_and_shows_how_far_it_is(
     assert document["passed"], document
     assert done.return_value == 0
     total = probes.questions(SMALL)
-    assert done.stderr.startswith(f"questions to made-up plants: 0/{total}")
-    assert done.stderr.splitlines()[-1] == f"questions to made-up plants: {total}/{total}"
+    assert done.stderr.startswith(f"questions to simulated plants: 0/{total}")
+    assert done.stderr.splitlines()[-1] == f"questions to simulated plants: {total}/{total}"
 
 
 @pytest.mark.parametrize("count", [0, 2])
