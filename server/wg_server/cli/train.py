@@ -109,9 +109,9 @@ def _table(card: dict[str, Any]) -> list[str]:
     if own_families:
         lines.append(
             text(
-                "own families at simulated sites: records right, sites of its own and others refused;"
-                " found: how well a guess from the loss tells records of the training (.5: not at"
-                " all):"
+                "own families at simulated sites: share of records right, sites of its own and of"
+                " others refused; found: how well an attack by loss recognises training records"
+                " (.5: not at all):"
             )
         )
     for family, figures in own_families.items():
