@@ -31,8 +31,8 @@ from wg_client.selection.verdict import (
 from wg_common.language import Text, join_sentences, template, text
 from wg_core.release.budget import Spend
 
-_FOUND = template("It finds about {kept} of 100 defective records ({low} to {high}).")
-_PASSED = template("It passes about {kept} of 100 good records ({low} to {high}).")
+_FOUND = template("It labels about {kept} of 100 defective records as defective ({low} to {high}).")
+_PASSED = template("It labels about {kept} of 100 good records as good ({low} to {high}).")
 _NAMED = template("It classifies about {kept} of 100 records correctly ({low} to {high}).")
 
 
@@ -101,7 +101,7 @@ def first_screen(root: Path, plant: Plant, outcome: Outcome, standing: Standing)
         _number(figures),
         (
             Part(text("What changes"), tuple(_changes(outcome, figures, unseen))),
-            Part(text("Acceptance of a line"), tuple(_acceptance(standing.acceptance))),
+            Part(text("Verdicts that a line can obey"), tuple(_acceptance(standing.acceptance))),
             Part(text("What it costs in privacy"), tuple(_privacy(plant, standing.spend))),
             Part(text("What cannot be known"), tuple(_unknown(outcome, figures))),
             Part(
