@@ -15,6 +15,7 @@ from wg_client.cli.check import fit_columns, leave_lines
 from wg_client.cli.freeze import CANNOT, freezing_progress, item_lines
 from wg_client.cli.options import data_sheet_option, words_of
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
+from wg_client.data import process_log
 from wg_client.pilot import published
 from wg_client.pilot.sentences import figure, offer_lines, verdict
 from wg_common.cli import json_option, next_step, show, waiting
@@ -99,6 +100,15 @@ def simulate(
         reading=read_reading(data, unit_column, **{n: reading.pop(n) for n in READING_NAMES}),
         data_sheet=None if data_sheet is None else read_data_sheet(data_sheet),
     )
+    if choice.data_sheet is not None and process_log.is_process_unit(choice.data_sheet):
+        raise UsageError(
+            text(
+                "--data-sheet: a {kind} has soft sensors, which state numbers, not classes."
+                " 'wg-client soft-sensor LOG LABORATORY' judges your own on days held out, without"
+                " a server; docs/soft-sensors.md says what a server's brings and costs",
+                kind=choice.data_sheet.kind,
+            )
+        )
     with freezing_progress(_SIMULATING, ("read", "encoded", "judged")) as stage:
         outcome = simulation.simulate(
             choice,

@@ -9,13 +9,18 @@ from wg_core.site.reading import ReadingConfig
 from wg_core.wire.data_sheet import DataSheet, HeatExchanger, StirredVessel
 
 
+def is_process_unit(sheet: DataSheet) -> bool:
+    """Return whether a data sheet declares a process unit."""
+    return isinstance(sheet.machine, StirredVessel | HeatExchanger)
+
+
 def check(sheet: DataSheet | None, reading: ReadingConfig) -> None:
     """Refuse logs that do not match the declared process unit, if there is one.
 
     Raises:
         ConfigError: Columns or their order differ, or windows have another length.
     """
-    if sheet is None or not isinstance(sheet.machine, StirredVessel | HeatExchanger):
+    if sheet is None or not is_process_unit(sheet):
         return
     from wg_common.machines.process import SAMPLES  # torch is slow to import
     from wg_common.machines.registry import PROCESS_UNITS
