@@ -163,7 +163,7 @@ def kept(model: Rivals, seed: int, values: int, count: int) -> dict[str, Tensor]
         )
         average = numbers.keep(features[:values], truths[:values], recordings, delivered[:values])
         predictions = {
-            "local-only": average.local.predict(features[values:]),
+            "local-only": average.local.predict(features[values:], delivered[values:]),
             "delivered": delivered[values:],
             "kept": average.predict(features[values:], delivered[values:]),
         }

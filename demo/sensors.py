@@ -105,7 +105,7 @@ def measure(server: Path, seed: int) -> dict[str, Any]:
     ):
         with torch.inference_mode():
             scores = network(plants.readings, plants.figures, statistics)
-            values = kinds.UNIT.values(scores, plants.figures)[..., 0].double().numpy()
+            values = kinds.UNIT.scale(plants.figures).value(scores)[..., 0].double().numpy()
         right[key] = _right(values, truths).mean(axis=1)
     by_hand = [
         exchangers.by_hand(each, values[:_JUDGED])

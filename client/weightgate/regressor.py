@@ -53,6 +53,7 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
             features, values = validate_data(
                 self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=5
             )
+        self._width: int = features.shape[1]
         names = np.arange(len(features)) if recordings is None else np.asarray(recordings)
         if values.shape != (len(features),) or names.shape != values.shape:
             raise DataError(
@@ -60,13 +61,13 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
                 f" recording for each of {len(features)} windows, NaN where there is no value"
             )
         self.sensor_: SoftSensor = soft_sensor.learn(features, values, names)
-        self.judgement_: Judgement = self.sensor_.judgement
+        self.judgement_: Judgement = self.sensor_.judgements[numbers.LOCAL]
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the predicted values, ``[n]``."""
         features = self._features(X)
-        return self.sensor_.model.predict(features)
+        return self.sensor_.estimates(features).values
 
     def predict_interval(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return lower and upper ends ``[n, 2]`` of intervals that cover 90 % of values."""
@@ -81,10 +82,9 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
         check_is_fitted(self, "sensor_")
         if _are_windows(X):
             features = numbers.lag_signals(X)
-            expected = self.sensor_.model.ridge.n_features_in_
-            if features.shape[1] != expected:
+            if features.shape[1] != self._width:
                 raise DataError(
-                    f"X: {features.shape[1]} lagged signals, expected {expected}: windows have"
+                    f"X: {features.shape[1]} lagged signals, expected {self._width}: windows have"
                     " other channels, or other lengths, than those that were learnt from"
                 )
             return features

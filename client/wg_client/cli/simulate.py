@@ -100,7 +100,7 @@ def simulate(
         reading=read_reading(data, unit_column, **{n: reading.pop(n) for n in READING_NAMES}),
         data_sheet=None if data_sheet is None else read_data_sheet(data_sheet),
     )
-    if choice.data_sheet is not None and process_log.is_process_unit(choice.data_sheet):
+    if choice.data_sheet is not None and process_log.declared_unit(choice.data_sheet):
         raise UsageError(
             text(
                 "--data-sheet: a {kind} has soft sensors, which state numbers, not classes."

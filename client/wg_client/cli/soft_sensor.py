@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import math
 from collections.abc import Iterator, Mapping
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
     from wg_client.data.laboratory import Hours
     from wg_client.fitting.numbers import Judgement
     from wg_client.models.drift import Shift
-    from wg_client.models.soft_sensor import Estimates
-    from wg_common.machines.process import Quantity
-    from wg_common.weights_package import Condition
+    from wg_client.models.soft_sensor import Estimates, Inputs, SoftSensor
 
 _LEARNING = text("learning a soft sensor, %")
 _MOVED = 0.01
@@ -94,22 +93,31 @@ def soft_sensor(
         if samples is not None:
             raise UsageError("--samples: a delivered soft sensor says how many; leave it out")
         sensor = _delivered_sensor((log, laboratory), target, time, (home, package), quantity)
-    lines = _lines(sensor)
+    hours, judgements = sensor.hours, sensor.sensor.judgements
+    counts = {
+        "windows": len(hours.values),
+        "values": sum(map(math.isfinite, hours.values.tolist())),
+        "unmatched": hours.unmatched,
+        "unlike": int(sensor.estimates.unlike.sum()),
+    }
+    drift, drift_lines = _drift(sensor.shift)
+    lines = [*_lines(counts, judgements), *sensor.lines, *drift_lines]
     if out is not None:
         atomic.write_bytes(out, _table(sensor, target))
     if report is not None:
         from wg_client.selection import sensor_report
 
-        pairs = sensor.hours.values, sensor.estimates
-        page = sensor_report.page(target, lines, sensor.judgements, pairs)
+        page = sensor_report.page(target, lines, (hours.values, sensor.estimates))
         atomic.write_bytes(report, page.encode(), mode=atomic.PRIVATE)
     if onnx is not None:
-        from wg_client.models.sensor_export import SensorModule, sensor_file
+        from wg_client.models.soft_sensor import sensor_file
 
-        shape = sensor.hours.channels, sensor.hours.windows.shape[2]
-        data = sensor_file(SensorModule(*sensor.parts), target, *shape)
+        shape = hours.channels, hours.windows.shape[2]
+        data = sensor_file(sensor.sensor, sensor.inputs, target, *shape)
         atomic.write_bytes(onnx, data, mode=atomic.PRIVATE)
-    show(_counts(sensor) | sensor.document, lines, as_json)
+    figures = {name: judgement._asdict() for name, judgement in judgements.items()}
+    document = {**counts, "channels": list(hours.channels), **figures, **sensor.document, **drift}
+    show(document, lines, as_json)
 
 
 class Sensor(NamedTuple):
@@ -117,47 +125,21 @@ class Sensor(NamedTuple):
 
     Attributes:
         hours: Windows of the log, with laboratory values.
+        sensor: The soft sensor.
+        inputs: Function to its inputs from windows.
         estimates: Estimates for the windows.
-        judgements: Quality on windows with a value, by name.
-        document: Output as a document.
-        lines: Output as sentences.
-        parts: Arguments of ``SensorModule``.
+        shift: Drift of the signals, if it is known.
+        document: Further output as a document.
+        lines: Further output as sentences.
     """
 
     hours: Hours
+    sensor: SoftSensor
+    inputs: Inputs
     estimates: Estimates
-    judgements: Mapping[str, Judgement]
+    shift: Shift | None
     document: dict[str, Any]
     lines: list[Text]
-    parts: tuple[Any, ...]
-
-
-def _counts(sensor: Sensor) -> dict[str, Any]:
-    hours = sensor.hours
-    return {
-        "windows": len(hours.values),
-        "values": sum(map(math.isfinite, hours.values.tolist())),
-        "unmatched": hours.unmatched,
-        "channels": list(hours.channels),
-        "unlike": int(sensor.estimates.unlike.sum()),
-    }
-
-
-def _lines(sensor: Sensor) -> list[Text]:
-    """Return the output as sentences."""
-    counts = _counts(sensor)
-    return [
-        text(
-            "{windows} windows of {channels} channels, {known} with a value; {unmatched} values"
-            " have no whole window",
-            windows=counts["windows"],
-            channels=len(counts["channels"]),
-            known=counts["values"],
-            unmatched=counts["unmatched"],
-        ),
-        *(_judgement_line(name, part) for name, part in sensor.judgements.items()),
-        *sensor.lines,
-    ]
 
 
 def _own_sensor(files: Files, target: str, time: str, samples: int) -> Sensor:
@@ -165,7 +147,7 @@ def _own_sensor(files: Files, target: str, time: str, samples: int) -> Sensor:
     import numpy as np
 
     from wg_client.data.laboratory import read_hours
-    from wg_client.fitting.numbers import LOCAL, lag_signals
+    from wg_client.fitting.numbers import lag_signals
     from wg_client.models import soft_sensor as sensors
 
     hours = read_hours(*files, target=target, time=time, samples=samples)
@@ -174,121 +156,99 @@ def _own_sensor(files: Files, target: str, time: str, samples: int) -> Sensor:
         sensor = sensors.learn(features, hours.values, hours.recordings)
         has_value = np.isfinite(hours.values)
         shift = sensors.movement(features[has_value], features[~has_value])
-    estimates, judgement = sensor.estimates(features), sensor.judgement
-    lines = [
-        text(
-            "nine values in ten lie within ± {width:.4g}; {unlike} windows are unlike all "
-            "windows with a value: do not trust the estimates there",
-            width=sensor.half_width,
-            unlike=int(estimates.unlike.sum()),
-        ),
-        *_moved(shift, text("hours without a value")),
-    ]
-    if judgement.r2 <= 0:
-        lines.append(text("It is no better than the mean of the values: do not use it."))
-    document = {**judgement._asdict(), "half_width": sensor.half_width, **_drift(shift)}
-    return Sensor(hours, estimates, {LOCAL: judgement}, document, lines, (sensor,))
+    line = text("nine values in ten lie within ± {width:.4g}", width=sensor.half_width)
+    estimates, document = sensor.estimates(features), {"half_width": sensor.half_width}
+    return Sensor(hours, sensor, sensors.lag_inputs, estimates, shift, document, [line])
 
 
 def _delivered_sensor(
     files: Files, target: str, time: str, source: tuple[Path, Path | None], quantity: str | None
 ) -> Sensor:
     """Use a delivered soft sensor, evaluated on laboratory values if there are any."""
-    import numpy as np
+    import torch
 
     from wg_client.data.laboratory import read_hours
     from wg_client.models import soft_sensor as sensors
     from wg_client.models import store
     from wg_client.selection import sensor_package
-    from wg_common.machines.process import SAMPLES, standardise
+    from wg_common.machines.process import SAMPLES
 
     with waiting(_LEARNING):
         home, path = ClientHome(source[0]), source[1]
         package = sensor_package.take(home, path) if path else sensor_package.newest(home)
         place = package.place(target, quantity)
         hours = read_hours(*files, target=target, time=time, samples=SAMPLES).of(package.channels)
-        network, has_value = package.sensor, np.isfinite(hours.values)
-        if (hours.values[has_value] <= 0).any():
+        if (hours.values <= 0).any():
             words = {"path": files[1], "target": repr(target)}
             raise DataError(text("{path}: values of {target} are to be above 0", **words))
-        features = network.features(hours.windows)
-        scores = network.scores(features)[:, place]
-        laboratory = hours.values[has_value], hours.recordings[has_value]
-        known_hours = sensors.KnownHours(features[has_value], scores[has_value], *laboratory)
-        records = standardise(network.records[None], network.records[None])[0].double().numpy()
+        inputs = functools.partial(package.inputs, place=place)
+        features, scores = (part.numpy() for part in inputs(torch.from_numpy(hours.windows)))
+        network, scale = package.sensor, package.scale(place)
+        records = network.standardise(network.records).double().numpy()
         width = float(network.half_width[place])
-        sensor = sensors.judge(package.scale(place), known_hours, records, width)
-        estimates = sensor.estimates(features, scores)
+        sensor = sensors.judge(scale, hours, (features, scores), records, width)
         shift = sensors.movement(records, features)
-    told_quantity, condition = network.unit.quantities[place], package.manifest.condition
+    told_quantity, about = network.unit.quantities[place], package.manifest
     document = {
-        "package": package.manifest.package_id,
+        "package": about.package_id,
         "quantity": told_quantity.name,
         "unit": told_quantity.unit,
         "shares": sensor.shares,
-        "statistic": condition.statistic,
-        "epsilon": condition.epsilon,
-        **{name: part._asdict() for name, part in sensor.judgements.items()},
-        **_drift(shift),
+        "statistic": about.condition.statistic,
+        "epsilon": about.condition.epsilon,
     }
-    lines = [
-        text(
-            "package {package}; the home keeps {count}, and uses the newest without --package",
-            package=package.manifest.package_id[:16],
-            count=len(store.kept_sensors(home)),
-        ),
-        _origin_line(told_quantity, condition),
-        text(
-            "selected: {shares}; nine values in ten lie between {low:.0%} and {high:.0%} of the"
-            " estimate; {unlike} windows are unlike all frozen records: do not trust these",
-            shares=", ".join(f"{name} {share:.0%}" for name, share in sensor.shares.items()),
-            low=sensor.scale.share(-sensor.half_width),
-            high=sensor.scale.share(sensor.half_width),
-            unlike=int(estimates.unlike.sum()),
-        ),
-        *_moved(shift, text("these hours, against the records that are frozen")),
-    ]
-    parts = sensor, network, place
-    return Sensor(hours, estimates, sensor.judgements, document, lines, parts)
+    origin = text(
+        "{quantity} in {unit} of a {kind}, made at epsilon {epsilon}; package {package}, of"
+        " {count} that the home keeps",
+        quantity=told_quantity.name,
+        unit=told_quantity.unit,
+        kind=about.condition.data_sheet,
+        epsilon=about.condition.epsilon or 0,
+        package=about.package_id[:16],
+        count=len(store.kept_sensors(home)),
+    )
+    kept = text(
+        "selected: {shares}; nine values in ten lie between {low:.0%} and {high:.0%} of the"
+        " estimate",
+        shares=", ".join(f"{name} {share:.0%}" for name, share in sensor.shares.items()),
+        low=math.exp(-sensor.half_width / told_quantity.scale),
+        high=math.exp(sensor.half_width / told_quantity.scale),
+    )
+    estimates = sensor.estimates(features, scores)
+    return Sensor(hours, sensor, inputs, estimates, shift, document, [origin, kept])
 
 
-def _drift(shift: Shift | None) -> dict[str, Any]:
-    return {} if shift is None else {"drift": {"p": shift.p, "largest": shift.largest}}
-
-
-def _moved(shift: Shift | None, hours: Text) -> Iterator[Text]:
-    """Describe the drift of the signals, where it is known."""
+def _drift(shift: Shift | None) -> tuple[dict[str, Any], list[Text]]:
+    """Describe the drift of the signals as a document and as sentences."""
     if shift is None:
-        return
-    words = {"hours": hours, "p": shift.p, "largest": shift.largest}
+        return {}, []
+    figures = {"p": shift.p, "largest": shift.largest}
+    line = text("no drift is seen in the signals (p {p:.2g})", p=shift.p)
     if shift.p <= _MOVED:
-        yield text(
-            "drift: signals of {hours} have moved (by {largest:.1f} of their spread, p "
-            "{p:.2g}): take laboratory values there",
-            **words,
+        line = text(
+            "drift: the signals have moved (by {largest:.1f} of their spread, p {p:.2g}): take"
+            " laboratory values there",
+            **figures,
         )
-    else:
-        yield text("no drift is seen in signals of {hours} (p {p:.2g})", **words)
+    return {"drift": figures}, [line]
 
 
-def _origin_line(quantity: Quantity, condition: Condition) -> Text:
-    """Describe a delivered soft sensor's quantity, and the condition it was made for."""
-    about = {"quantity": quantity.name, "unit": quantity.unit, "kind": condition.data_sheet}
-    if not condition.statistic:
-        return text("{quantity} in {unit}, made for a {kind}'s data sheet alone", **about)
-    return text(
-        "{quantity} in {unit}, made for a {kind}'s data sheet and a release at epsilon {epsilon}",
-        epsilon=condition.epsilon,
-        **about,
+def _lines(counts: Mapping[str, int], judgements: Mapping[str, Judgement]) -> Iterator[Text]:
+    """Describe the windows and the quality on those with a value."""
+    yield text(
+        "{windows} windows, {values} with a value, {unlike} unlike all known ones: do not trust the"
+        " estimates there; {unmatched} values have no complete window",
+        **counts,
     )
-
-
-def _judgement_line(name: str, judgement: Judgement) -> Text:
-    return text(
-        "{target} on days not used for training: error {error:.4g}, bias {bias:+.2g}, R² {r2:.2f}",
-        target=name,
-        **judgement._asdict(),
-    )
+    for name, judgement in judgements.items():
+        yield text(
+            "{target} on days not used for training: error {error:.4g}, bias {bias:+.2g}, R²"
+            " {r2:.2f}",
+            target=name,
+            **judgement._asdict(),
+        )
+    if judgements and judgement.r2 <= 0:
+        yield text("It is no better than the mean of the values: do not use it.")
 
 
 def _table(sensor: Sensor, target: str) -> bytes:

@@ -83,22 +83,19 @@ def read_hours(
             )
         times, values = _values(laboratory, target, time)
     clock = _times(log, signals)
-    signal_log = _Whole(signals, clock, samples)
+    whole, step = _whole_windows(signals, clock, samples)
     ends = np.searchsorted(clock, times + 1e-6, side="right")
     value_at = {
         int(end): value
         for end, moment, value in zip(ends, times, values, strict=True)
-        if end
-        and moment - clock[end - 1] <= _GAP * signal_log.step
-        and signal_log.ends_at(int(end))
+        if whole[end] and moment - clock[end - 1] <= _GAP * step
     }
     if laboratory is not None and not value_at:
         raise DataError(
             f"{laboratory}: none of {len(values)} values of {target!r} belongs to {samples} whole"
             f" rows of {log.name}; both need the same clock, and perhaps windows of fewer rows"
         )
-    between = [end for end in range(samples, len(clock) + 1, samples) if signal_log.ends_at(end)]
-    chosen_ends = sorted({*value_at, *between})
+    chosen_ends = sorted({*value_at, *(np.flatnonzero(whole[::samples]) * samples).tolist()})
     if not chosen_ends:
         raise DataError(f"{log}: no {samples} rows without a gap in values or time")
     codes, words = signals.texts[time]
@@ -132,28 +129,21 @@ def _values(
     return times, values
 
 
-class _Whole:
-    """Test for windows without a gap in values or time.
-
-    Attributes:
-        step: Median time from row to row, seconds.
-    """
-
-    def __init__(self, signals: SensorLog, clock: NDArray[np.float64], samples: int) -> None:
-        steps = np.diff(clock)
-        self.step, self._samples = float(np.median(steps)), samples
-        bad_rows = ~np.isfinite(signals.values).all(axis=1)
-        self._bad_before = np.concatenate([[0], np.cumsum(bad_rows)])
-        self._breaks_before = np.concatenate([[0, 0], np.cumsum(steps > _GAP * self.step)])
-
-    def ends_at(self, end: int) -> bool:
-        """Return whether the window that ends before row ``end`` has no gap."""
-        start = end - self._samples
-        return (
-            start >= 0
-            and bool(self._bad_before[end] == self._bad_before[start])
-            and bool(self._breaks_before[end] == self._breaks_before[start + 1])
-        )
+def _whole_windows(
+    signals: SensorLog, clock: NDArray[np.float64], samples: int
+) -> tuple[NDArray[np.bool_], float]:
+    """Return which windows have no gap in values or time, by end row, and the median step."""
+    steps = np.diff(clock)
+    step = float(np.median(steps))
+    bad_rows = ~np.isfinite(signals.values).all(axis=1)
+    bad_before = np.concatenate([[0], np.cumsum(bad_rows)])
+    breaks_before = np.concatenate([[0, 0], np.cumsum(steps > _GAP * step)])
+    whole = np.zeros(len(clock) + 1, np.bool_)
+    ends = np.arange(samples, len(clock) + 1)
+    whole[ends] = (bad_before[ends] == bad_before[ends - samples]) & (
+        breaks_before[ends] == breaks_before[ends - samples + 1]
+    )
+    return whole, step
 
 
 def _times(path: Path, table: SensorLog) -> NDArray[np.float64]:

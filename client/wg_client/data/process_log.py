@@ -1,7 +1,6 @@
 """Logs of a declared process unit: its instruments in order, and the length of windows."""
 
 import re
-from collections.abc import Sequence
 
 from wg_common.language import text
 from wg_core.errors import ConfigError
@@ -9,9 +8,10 @@ from wg_core.site.reading import ReadingConfig
 from wg_core.wire.data_sheet import DataSheet, HeatExchanger, StirredVessel
 
 
-def is_process_unit(sheet: DataSheet) -> bool:
-    """Return whether a data sheet declares a process unit."""
-    return isinstance(sheet.machine, StirredVessel | HeatExchanger)
+def declared_unit(sheet: DataSheet | None) -> StirredVessel | HeatExchanger | None:
+    """Return the process unit that a data sheet declares, or None."""
+    machine = None if sheet is None else sheet.machine
+    return machine if isinstance(machine, StirredVessel | HeatExchanger) else None
 
 
 def check(sheet: DataSheet | None, reading: ReadingConfig) -> None:
@@ -20,46 +20,39 @@ def check(sheet: DataSheet | None, reading: ReadingConfig) -> None:
     Raises:
         ConfigError: Columns or their order differ, or windows have another length.
     """
-    if sheet is None or not is_process_unit(sheet):
+    declaration = declared_unit(sheet)
+    if sheet is None or declaration is None:
         return
     from wg_common.machines.process import SAMPLES  # torch is slow to import
     from wg_common.machines.registry import PROCESS_UNITS
 
-    unit, seconds = PROCESS_UNITS[sheet.kind], float(sheet.machine.sample_seconds)
-    log = reading.log
+    unit, seconds = PROCESS_UNITS[sheet.kind], float(declaration.sample_seconds)
+    log, names = reading.log, [channel.name for channel in unit.channels]
+    words = {"kind": sheet.kind, "seconds": seconds, "samples": SAMPLES, "rate": 1 / seconds}
     if log is None or log.window != SAMPLES or abs(log.rate * seconds - 1) > _TOLERANCE:
         raise ConfigError(
             text(
                 "data sheet: a {kind} with a sample every {seconds:g} s is read in windows of"
                 " {samples} samples: --window {window:g} --rate {rate:.6g}",
-                kind=sheet.kind,
-                seconds=seconds,
-                samples=SAMPLES,
                 window=SAMPLES * seconds,
-                rate=1 / seconds,
+                **words,
             )
         )
-    names = [channel.name for channel in unit.channels]
     if [_plain(name) for name in log.channels] != [_plain(name) for name in names]:
+        spellings = {_plain(column): column for column in log.channels}
         raise ConfigError(
             text(
                 "channels {channels}: the instruments of a {kind} are {instruments}. Name the"
                 " columns so, and give their order: --channels '{names}'",
                 channels=", ".join(log.channels),
-                kind=sheet.kind,
                 instruments=", ".join(f"{name} ({symbol})" for name, symbol in unit.channels),
-                names=",".join(_spellings(log.channels, names)),
+                names=",".join(spellings.get(_plain(name), name) for name in names),
+                **words,
             )
         )
 
 
 _TOLERANCE = 0.05  # Largest relative error of the rate
-
-
-def _spellings(columns: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Return the log's spelling of each instrument's name; the name itself if it is missing."""
-    spellings = {_plain(column): column for column in columns}
-    return [spellings.get(_plain(name), name) for name in names]
 
 
 def _plain(name: str) -> str:

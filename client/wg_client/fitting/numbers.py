@@ -23,12 +23,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor
 
 from wg_core.errors import DataError
 
@@ -65,36 +67,80 @@ def lag_signals(windows: NDArray[np.floating]) -> Floats:
             f"windows: shape {x.shape}, expected finite numbers of windows, channels and samples;"
             " leave out windows with gaps"
         )
-    parts = np.array_split(x, min(PARTS, x.shape[2]), axis=2)
-    means = [part.mean(axis=2) for part in parts]
-    return np.concatenate([*means, means[-1] - means[0], x.std(axis=2)], axis=1)
+    return np.asarray(lags(torch.from_numpy(x)).numpy())
+
+
+def lags(windows: Tensor) -> Tensor:
+    """Return the lagged signals ``[n, F]`` of windows ``[n, C, T]``."""
+    parts = torch.tensor_split(windows, min(PARTS, windows.shape[2]), dim=2)
+    means = [part.mean(dim=2) for part in parts]
+    return torch.cat([*means, means[-1] - means[0], windows.std(dim=2, correction=0)], dim=1)
+
+
+class Model:
+    """Model of values ``[n]``."""
+
+    def __call__(self, features: Tensor, delivered: Tensor) -> Tensor:
+        """Predict values of features ``[n, F]``, given the delivered predictions ``[n]``."""
+        raise NotImplementedError
+
+    def predict(self, features: Floats, delivered: Floats) -> Floats:
+        """Predict values of arrays."""
+        return np.asarray(self(torch.from_numpy(features), torch.from_numpy(delivered)).numpy())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NumberModel:
-    """A soft sensor on features.
+class NumberModel(Model):
+    """A soft sensor on features, which ignores what was delivered.
 
     Attributes:
-        ridge: Regression on standardised features.
-        trees: Boosted trees; None: too few values.
+        weights: Weights of the ridge regression, ``[F]``.
+        offset: Its constant.
+        trees: Boosted trees; None: too few values, or no share.
         share: Weight of trees in the average.
         half_width: Half of the width of an interval.
         out_of_fold: Predictions from fits without the value's recording, ``[n]``.
     """
 
-    ridge: Pipeline
-    trees: HistGradientBoostingRegressor | None
+    weights: Tensor
+    offset: float
+    trees: "Trees | None"
     share: float
     half_width: float
     out_of_fold: Floats
 
-    def predict(self, features: Floats) -> Floats:
-        """Predict values ``[n]`` from features ``[n, F]``."""
-        values: Floats = self.ridge.predict(features)
-        if self.trees is None or not self.share:
+    def __call__(self, features: Tensor, delivered: Tensor) -> Tensor:
+        """Predict values ``[n]``, see ``Model``."""
+        del delivered
+        values = features @ self.weights + self.offset
+        if self.trees is None:
             return values
-        out: Floats = (1 - self.share) * values + self.share * self.trees.predict(features)
-        return out
+        return (1 - self.share) * values + self.share * self.trees(features)
+
+
+class Trees:
+    """Boosted trees as flat arrays of nodes, in which a leaf is its own child."""
+
+    def __init__(self, fitted: HistGradientBoostingRegressor) -> None:
+        nodes = [predictor.nodes for (predictor,) in fitted._predictors]
+        starts = np.cumsum([0, *map(len, nodes)])
+        row = np.concatenate(nodes)
+        places, offsets = np.arange(len(row)), np.repeat(starts[:-1], np.diff(starts))
+        leaves, tensor = row["is_leaf"].astype(bool), torch.from_numpy
+        children = [row[side].astype(np.int64) + offsets for side in ("left", "right")]
+        self.left, self.right = (tensor(np.where(leaves, places, side)) for side in children)
+        self.feature = tensor(np.where(leaves, 0, row["feature_idx"]).astype(np.int64))
+        self.threshold = tensor(np.where(leaves, np.inf, row["num_threshold"]))
+        self.starts, self.value = tensor(starts[:-1]), tensor(row["value"].copy())
+        self.depth, self.base = int(row["depth"].max()), float(fitted._baseline_prediction.item())
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Predict values ``[n]`` from features ``[n, F]``."""
+        places = self.starts.expand(len(features), -1)
+        for _ in range(self.depth):
+            goes_left = features.gather(1, self.feature[places]) <= self.threshold[places]
+            places = torch.where(goes_left, self.left[places], self.right[places])
+        return self.base + self.value[places].sum(dim=1)
 
 
 def fit(
@@ -121,19 +167,21 @@ def fit(
     predictions = np.zeros((2, len(values)))
     with_trees = len(values) >= trees_from
     for train, test in GroupKFold(min(_FOLDS, recording_count)).split(features, values, recordings):
-        predictions[0, test] = _ridge().fit(features[train], values[train]).predict(features[test])
+        predictions[0, test] = ridge().fit(features[train], values[train]).predict(features[test])
         if with_trees:
-            trees = _trees().fit(features[train], values[train])
-            predictions[1, test] = trees.predict(features[test])
+            boosted = trees().fit(features[train], values[train])
+            predictions[1, test] = boosted.predict(features[test])
     shares = _SHARES if with_trees else _SHARES[:1]
     averages = (1 - shares[:, None]) * predictions[0] + shares[:, None] * predictions[1]
     best = int(np.square(averages - values).mean(axis=1).argmin())
-    residuals = np.abs(averages[best] - values)
+    scaler, regression = (step for _, step in ridge().fit(features, values).steps)
+    weights, share = regression.coef_ / scaler.scale_, float(shares[best])
     return NumberModel(
-        ridge=_ridge().fit(features, values),
-        trees=_trees().fit(features, values) if with_trees else None,
-        share=float(shares[best]),
-        half_width=half_width(residuals, recordings),
+        weights=torch.from_numpy(weights),
+        offset=float(regression.intercept_ - weights @ scaler.mean_),
+        trees=Trees(trees().fit(features, values)) if share else None,
+        share=share,
+        half_width=half_width(np.abs(averages[best] - values), recordings),
         out_of_fold=averages[best],
     )
 
@@ -176,7 +224,7 @@ class Judgement(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Average:
+class Average(Model):
     """Weighted average that a plant with values keeps where a soft sensor was delivered.
 
     Attributes:
@@ -184,22 +232,22 @@ class Average:
         correction: Model of its residuals.
         local: Model of the values.
         shares: Weights of the shifted, the corrected and the local-only predictions, ``[3]``.
-        out_of_fold: Predictions from fits without the value's recording, ``[n]``.
         half_width: Half of the width of an interval.
+        out_of_fold: Predictions from fits without the value's recording, ``[n]``.
     """
 
     shift: float
     correction: NumberModel
     local: NumberModel
-    shares: Floats
-    out_of_fold: Floats
+    shares: Tensor
     half_width: float
+    out_of_fold: Floats
 
-    def predict(self, features: Floats, delivered_values: Floats) -> Floats:
-        """Predict values of features ``[n, F]``, given the delivered predictions ``[n]``."""
-        corrected_values = delivered_values + self.correction.predict(features)
-        parts = delivered_values + self.shift, corrected_values, self.local.predict(features)
-        return np.asarray(self.shares @ np.stack(parts))
+    def __call__(self, features: Tensor, delivered: Tensor) -> Tensor:
+        """Predict values ``[n]``, see ``Model``."""
+        corrected_values = delivered + self.correction(features, delivered)
+        parts = delivered + self.shift, corrected_values, self.local(features, delivered)
+        return torch.stack(parts, dim=1) @ self.shares
 
 
 def keep(features: Floats, values: Floats, recordings: Ints, delivered_values: Floats) -> Average:
@@ -226,17 +274,19 @@ def keep(features: Floats, values: Floats, recordings: Ints, delivered_values: F
         shift=float(sums.sum() / (len(values) + _SHRINKAGE)),
         correction=correction,
         local=local,
-        shares=shares,
-        out_of_fold=average,
+        shares=torch.from_numpy(shares),
         half_width=half_width(np.abs(average - values), recordings),
+        out_of_fold=average,
     )
 
 
-def _ridge() -> Pipeline:
+def ridge() -> Pipeline:
+    """Return a ridge regression on standardised features, to be fitted."""
     return make_pipeline(StandardScaler(), RidgeCV(_PENALTIES))
 
 
-def _trees() -> HistGradientBoostingRegressor:
+def trees() -> HistGradientBoostingRegressor:
+    """Return boosted trees, to be fitted."""
     return HistGradientBoostingRegressor(
         max_iter=100, learning_rate=0.1, min_samples_leaf=8, l2_regularization=1.0, random_state=0
     )

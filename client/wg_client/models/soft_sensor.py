@@ -1,30 +1,41 @@
 """Soft sensors of a plant: a value, an interval and a novelty flag for each hour.
 
 A soft sensor is local-only, trained on the plant's laboratory values; or it was delivered for the
-plant's process unit, and is then compared with models of these values (``numbers.choose``).
+plant's process unit, and is then averaged with models of these values (``numbers.keep``).
+``sensor_file`` exports it as ONNX for other programs.
 """
 
 from __future__ import annotations
 
-import math
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from wg_client.data.laboratory import Hours
 from wg_client.fitting import numbers
 from wg_client.fitting.numbers import Average, Floats, Judgement, NumberModel
 from wg_client.models import drift, novelty
 from wg_client.models.drift import Shift
+from wg_client.models.export import WITHOUT_NOISE, Distance, onnx_file
 from wg_client.models.novelty import NEW, Novelty
 from wg_common import streams
+from wg_common.machines.process import Scale
 from wg_common.streams import Stream
 
+OUTPUTS = ("value", "lower", "upper", "unlike")
 _LEAST_HOURS = 10
 """Smallest sample in which drift is tested."""
 _LEVEL = 0.01
 """Significance level of a feature's drift."""
+
+Inputs = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Function from windows ``[n, C, T]`` to features ``[n, F]`` and delivered scores ``[n]``."""
 
 
 class Estimates(NamedTuple):
@@ -38,27 +49,52 @@ class Estimates(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SoftSensor:
-    """A trained soft sensor.
+    """A soft sensor, with the selection made on the plant's values.
 
     Attributes:
-        model: Model on features.
-        judgement: Error, bias and R² on recordings that were held out from training.
-        novelty: Novelty test against the training data; None: too few hours.
+        model: Model of scores; None: the delivered ones stay as they are.
+        half_width: Half of the width of an interval of scores.
+        novelty: Novelty test against the training data or the plant's records; None: too few.
+        judgements: Quality on hours with a value, by name, each out of fold; empty without values.
+        scale: Scale of the scores; None: they are values.
     """
 
-    model: NumberModel
-    judgement: Judgement
+    model: NumberModel | Average | None
+    half_width: float
     novelty: Novelty | None
+    judgements: Mapping[str, Judgement]
+    scale: Scale | None = None
 
     @property
-    def half_width(self) -> float:
-        """Half of the width of an interval."""
-        return self.model.half_width
+    def shares(self) -> dict[str, float]:
+        """Shares of the average by name."""
+        if not isinstance(self.model, Average):
+            return {numbers.DELIVERED if self.model is None else numbers.LOCAL: 1.0}
+        names = numbers.DELIVERED, numbers.CORRECTED, numbers.LOCAL
+        return dict(zip(names, self.model.shares.tolist(), strict=True))
 
-    def estimates(self, features: Floats) -> Estimates:
-        """Estimate values from features ``[n, F]``, with intervals of 90 % coverage."""
-        values, width = self.model.predict(features), self.half_width
-        return Estimates(values, values - width, values + width, _unlike(self.novelty, features))
+    def intervals(self, features: Tensor, delivered: Tensor) -> list[Tensor]:
+        """Estimate values ``[n]`` and the ends of their intervals."""
+        scores = delivered if self.model is None else self.model(features, delivered)
+        ends = [scores, scores - self.half_width, scores + self.half_width]
+        return ends if self.scale is None else [self.scale.value(end) for end in ends]
+
+    @torch.no_grad()
+    def estimates(self, features: Floats, delivered: Floats | None = None) -> Estimates:
+        """Estimate values from features ``[n, F]`` and delivered scores ``[n]``."""
+        scores = np.zeros(len(features)) if delivered is None else delivered
+        ends = self.intervals(torch.from_numpy(features), torch.from_numpy(scores))
+        unlike = np.zeros(len(features), np.bool_)
+        if self.novelty is not None:
+            unlike = self.novelty.likeness(features) <= NEW
+        values, lower, upper = (end.numpy() for end in ends)
+        return Estimates(values, lower, upper, unlike)
+
+
+def lag_inputs(windows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the features of a local-only soft sensor; see ``Inputs``."""
+    features = numbers.lags(windows.double())
+    return features, torch.zeros_like(features[:, 0])
 
 
 def learn(features: Floats, values: Floats, recordings: NDArray[np.generic]) -> SoftSensor:
@@ -70,16 +106,9 @@ def learn(features: Floats, values: Floats, recordings: NDArray[np.generic]) -> 
     rows = np.isfinite(values)
     groups = np.unique(recordings[rows], return_inverse=True)[1]
     model = numbers.fit(features[rows], values[rows], groups)
-    return SoftSensor(
-        model=model,
-        judgement=Judgement.of(model.out_of_fold, values[rows]),
-        novelty=fit_novelty(features[rows]),
-    )
-
-
-def fit_novelty(features: Floats) -> Novelty | None:
-    """Fit the novelty test on features ``[n, F]``; None without any."""
-    return novelty.fit(features, None, None)
+    judgements = {numbers.LOCAL: Judgement.of(model.out_of_fold, values[rows])}
+    likeness = novelty.fit(features[rows], None, None)
+    return SoftSensor(model, model.half_width, likeness, judgements)
 
 
 def movement(records: Floats, features: Floats) -> Shift | None:
@@ -89,99 +118,73 @@ def movement(records: Floats, features: Floats) -> Shift | None:
     return drift.shift(records, features, _LEVEL, streams.rng(Stream.DRIFT))
 
 
-def _unlike(likeness: Novelty | None, features: Floats) -> NDArray[np.bool_]:
-    if likeness is None:
-        return np.zeros(len(features), np.bool_)
-    return np.asarray(likeness.likeness(features) <= NEW)
-
-
-class Scale(NamedTuple):
-    """Logarithmic scale of a quantity: score = factor * log(value / nominal)."""
-
-    nominal: float
-    factor: float
-
-    def score(self, values: Floats) -> Floats:
-        """Convert positive values to scores."""
-        return np.asarray(np.log(values / self.nominal) * self.factor)
-
-    def value(self, scores: Floats) -> Floats:
-        """Convert scores to values."""
-        return np.asarray(self.nominal * np.exp(scores / self.factor))
-
-    def share(self, difference: float) -> float:
-        """Ratio of values whose scores differ by so much."""
-        return math.exp(difference / self.factor)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DeliveredSensor:
-    """A delivered soft sensor, with the selection made on the plant's values.
-
-    Attributes:
-        scale: Scale of its quantity.
-        average: What is kept, on scores; None: there are too few values, and it stays as it is.
-        half_width: Half of the width of an interval of scores.
-        novelty: Novelty test against the plant's records; None: too few.
-        judgements: Quality on hours with a value, by name, each out of fold; empty without values.
-    """
-
-    scale: Scale
-    average: Average | None
-    half_width: float
-    novelty: Novelty | None
-    judgements: dict[str, Judgement]
-
-    @property
-    def shares(self) -> dict[str, float]:
-        """Shares of the average by name."""
-        if self.average is None:
-            return {numbers.DELIVERED: 1.0}
-        names = numbers.DELIVERED, numbers.CORRECTED, numbers.LOCAL
-        return dict(zip(names, self.average.shares.tolist(), strict=True))
-
-    def estimates(self, features: Floats, scores: Floats) -> Estimates:
-        """Estimate values from standardised readings ``[n, R]`` and delivered scores ``[n]``."""
-        if self.average is not None:
-            scores = self.average.predict(features, scores)
-        ends = scores, scores - self.half_width, scores + self.half_width
-        values, lower, upper = (self.scale.value(part) for part in ends)
-        return Estimates(values, lower, upper, _unlike(self.novelty, features))
-
-
-class KnownHours(NamedTuple):
-    """Hours with a laboratory value.
-
-    Attributes:
-        features: Standardised readings, ``[n, R]``.
-        scores: Scores predicted by the delivered soft sensor, ``[n]``.
-        values: Laboratory values, positive, ``[n]``.
-        recordings: Day of each hour, ``[n]``.
-    """
-
-    features: Floats
-    scores: Floats
-    values: Floats
-    recordings: NDArray[np.int64]
-
-
-def judge(scale: Scale, hours: KnownHours, records: Floats, half_width: float) -> DeliveredSensor:
+def judge(
+    scale: Scale, hours: Hours, told: tuple[Floats, Floats], records: Floats, half_width: float
+) -> SoftSensor:
     """Evaluate a delivered soft sensor on a plant's values, and average it with their models.
 
     Args:
+        scale: Scale of its quantity.
+        hours: Windows with positive laboratory values.
+        told: Standardised readings ``[n, R]`` and delivered scores ``[n]`` of the windows.
         records: Standardised readings of the plant's records, ``[k, R]``.
         half_width: Half of the width of an interval of scores, used without enough values.
     """
+    has_value = np.isfinite(hours.values)
+    features, delivered = (part[has_value] for part in told)
+    values, days = hours.values[has_value], hours.recordings[has_value]
+
+    def judged(scores: Floats) -> Judgement:
+        return Judgement.of(scale.value(torch.from_numpy(scores)).numpy(), values)
+
     average, judgements = None, {}
-    if len(hours.values):
-        judgements[numbers.DELIVERED] = Judgement.of(scale.value(hours.scores), hours.values)
-    days = len(np.unique(hours.recordings))
-    if len(hours.values) >= numbers.LEAST_VALUES and days > 1:
-        known_scores = scale.score(hours.values)
-        average = numbers.keep(hours.features, known_scores, hours.recordings, hours.scores)
+    if len(values):
+        judgements[numbers.DELIVERED] = judged(delivered)
+    if len(values) >= numbers.LEAST_VALUES and len(np.unique(days)) > 1:
+        known_scores = scale.score(torch.from_numpy(values)).numpy()
+        average = numbers.keep(features, known_scores, days, delivered)
         half_width = average.half_width
-        judgements[numbers.LOCAL] = Judgement.of(
-            scale.value(average.local.out_of_fold), hours.values
-        )
-        judgements[numbers.KEPT] = Judgement.of(scale.value(average.out_of_fold), hours.values)
-    return DeliveredSensor(scale, average, half_width, fit_novelty(records), judgements)
+        judgements[numbers.LOCAL] = judged(average.local.out_of_fold)
+        judgements[numbers.KEPT] = judged(average.out_of_fold)
+    return SoftSensor(average, half_width, novelty.fit(records, None, None), judgements, scale)
+
+
+class _Exported(nn.Module):
+    """A soft sensor as a module that maps windows ``[n, C, T]`` to ``OUTPUTS``, each ``[n]``."""
+
+    def __init__(self, sensor: SoftSensor, inputs: Inputs) -> None:
+        super().__init__()
+        self.sensor, self.inputs, self.distance = sensor, inputs, None
+        if sensor.novelty is not None and len(sensor.novelty.scores) > 0:
+            self.distance, self.new_above = Distance(sensor.novelty), sensor.novelty.limit(NEW)
+
+    def forward(self, windows: Tensor) -> tuple[Tensor, ...]:
+        features, delivered = self.inputs(windows)
+        unlike = torch.zeros_like(delivered)
+        if self.distance is not None:
+            unlike = (self.distance(features.float()) > self.new_above).double()
+        return (*self.sensor.intervals(features, delivered), unlike)
+
+
+def sensor_file(
+    sensor: SoftSensor, inputs: Inputs, target: str, channels: Sequence[str], samples: int
+) -> bytes:
+    """Encode a soft sensor as ONNX with the outputs of ``wg-client soft-sensor``.
+
+    The input is ``windows``, float32 ``[n, C, T]``: the log's columns that the metadata name, in
+    their units and order. The outputs are those of ``OUTPUTS``: value, ends of the interval, and 1
+    where a window is unlike all that was learnt from.
+
+    Args:
+        target: Column that it estimates.
+        channels: Columns of a window, in their order.
+        samples: Rows of it.
+    """
+    metadata = {
+        "format": "weightgate-soft-sensor",
+        "target": target,
+        "channels": json.dumps(list(channels), ensure_ascii=False),
+        "records": WITHOUT_NOISE,
+    }
+    example = {"windows": torch.ones(2, len(channels), samples)}
+    return onnx_file(_Exported(sensor, inputs).eval(), example, OUTPUTS, metadata)

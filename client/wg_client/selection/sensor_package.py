@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from wg_client.data import plant as plants
 from wg_client.data.recipient import Progress
 from wg_client.models import store
-from wg_client.models.soft_sensor import Scale
 from wg_client.selection.apply import AppliedModel, check_recipient
 from wg_client.selection.delivery import keep_cosignature, take_package
 from wg_common import catalogue, weights_file, weights_package
 from wg_common.language import text
 from wg_common.machines import registry
-from wg_common.machines.process import Quantity
+from wg_common.machines.process import Scale
 from wg_common.nets import process_sensor
 from wg_common.nets.process_sensor import ProcessSensor
 from wg_common.weights_package import WeightsManifest
@@ -50,18 +50,29 @@ class SensorPackage:
             UsageError: There is no quantity of this name, or the column has another unit.
         """
         quantities = self.sensor.unit.quantities
-        name, symbol = _name_and_unit(target)
-        for place, stated_quantity in enumerate(quantities):
-            if (quantity or name).casefold() == stated_quantity.name:
-                _check_unit(target, symbol, stated_quantity)
-                return place
-        raise UsageError(
-            text(
-                "--target {target}: this soft sensor states {quantities}; say which: --quantity",
-                target=repr(target),
-                quantities=self.quantities,
+        name, *symbols = re.split(r"[\[(]", re.sub(r"[\s_]+", " ", target), maxsplit=1)
+        symbol = "".join(symbols).strip(" ])")
+        names = [stated_quantity.name for stated_quantity in quantities]
+        words = {"target": repr(target), "name": (quantity or name).strip().casefold()}
+        if words["name"] not in names:
+            words["quantities"] = self.quantities
+            raise UsageError(
+                text(
+                    "--target {target}: this soft sensor states {quantities}; say which:"
+                    " --quantity",
+                    **words,
+                )
             )
-        )
+        place = names.index(words["name"])
+        if symbol not in ("", unit := quantities[place].unit):
+            words["unit"] = unit
+            raise UsageError(
+                text(
+                    "--target {target}: {name} is stated in {unit} here; convert the column",
+                    **words,
+                )
+            )
+        return place
 
     @property
     def quantities(self) -> str:
@@ -70,9 +81,13 @@ class SensorPackage:
 
     def scale(self, place: int) -> Scale:
         """Return the scale of the quantity at an index."""
-        unit = self.sensor.unit
-        nominal = float(unit.nominal(self.sensor.figures)[0, place])
-        return Scale(nominal, unit.quantities[place].scale)
+        nominal, factors = self.sensor.unit.scale(self.sensor.figures)
+        return Scale(nominal[0, 0, place].double(), factors[place].double())
+
+    def inputs(self, windows: Tensor, *, place: int) -> tuple[Tensor, Tensor]:
+        """Return features of windows, and scores of one quantity; see ``soft_sensor.Inputs``."""
+        features, scores = self.sensor.inputs(windows)
+        return features, scores[:, place]
 
 
 def receive(
@@ -160,23 +175,3 @@ def _read(home: ClientHome, data: bytes) -> SensorPackage:
     network = tensors[candidates[0].name]
     sensor = process_sensor.read(unit, unit.figures(sheet), network, records)
     return SensorPackage(sensor, package, log.channels)
-
-
-def _name_and_unit(target: str) -> tuple[str, str]:
-    """Split a column name ``name [unit]``; the unit is empty if it is missing."""
-    match = re.fullmatch(r"\s*([^\[(]*?)\s*[\[(]([^\])]*)[\])]\s*", target)
-    name, symbol = match.groups() if match else (target, "")
-    return re.sub(r"[\s_]+", " ", name).strip(), symbol.strip()
-
-
-def _check_unit(target: str, symbol: str, quantity: Quantity) -> None:
-    """Raise ``UsageError`` if a column has another unit than the quantity."""
-    if symbol and symbol != quantity.unit:
-        raise UsageError(
-            text(
-                "--target {target}: {name} is stated in {unit} here; convert the column",
-                target=repr(target),
-                name=quantity.name,
-                unit=quantity.unit,
-            )
-        )

@@ -1,13 +1,13 @@
-"""Report on a soft sensor: summary, errors, and estimates against laboratory values.
+"""Report on a soft sensor: summary, and estimates against laboratory values.
 
 It contains values of the plant and stays there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from wg_client.fitting.numbers import Floats, Judgement
+from wg_client.fitting.numbers import Floats
 from wg_client.models.soft_sensor import Estimates
 from wg_common import language
 from wg_common.charts import Axes, Drawing, Tick, environment
@@ -20,7 +20,6 @@ _POINTS = 200
 def page(
     target: str,
     lines: Sequence[Text],
-    judgements: Mapping[str, Judgement],
     hours: tuple[Floats, Estimates],
 ) -> str:
     """Render the report as HTML in the current language.
@@ -28,7 +27,6 @@ def page(
     Args:
         target: Column of the values.
         lines: Summary as sentences.
-        judgements: Quality on windows with a value, by name.
         hours: Laboratory values ``[n]``, NaN where there is none, and estimates.
     """
     speak = language.current()
@@ -38,7 +36,6 @@ def page(
         .render(
             target=target,
             lines=lines,
-            judgements=judgements,
             picture=_drawing(*hours),
             t=speak.say,
             say=speak,

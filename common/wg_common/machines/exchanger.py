@@ -12,6 +12,8 @@ accurate flow meter. The mean is Chen's approximation, which has no singularity 
 improvements on a replacement for the logarithmic mean*, Chemical Engineering Science 42, 1987).
 """
 
+from dataclasses import fields
+
 import torch
 from torch import Tensor
 
@@ -24,18 +26,9 @@ from wg_common.machines.process import (
     log_share,
     summary,
 )
+from wg_core.wire.data_sheet import HeatExchanger
 
-FIGURES = (
-    "hot_flow_m3_per_h",
-    "cold_flow_m3_per_h",
-    "hot_heat_capacity_kj_per_m3_k",
-    "cold_heat_capacity_kj_per_m3_k",
-    "hot_inlet_c",
-    "cold_inlet_c",
-    "conductance_kw_per_k",
-    "hot_pressure_drop_kpa",
-    "sample_seconds",
-)
+FIGURES = tuple(field.name for field in fields(HeatExchanger))
 """Declared figures in order: nominal values of a clean unit, and seconds between samples."""
 CHANNELS = (
     Channel("hot flow", "m3/h"),
@@ -165,7 +158,6 @@ UNIT = ProcessUnit(
     channels=CHANNELS,
     quantities=(Quantity("heat duty", "kW", 5.0), Quantity("conductance", "kW/K", 5.0)),
     condition_size=len(FIGURES),
-    plain_count=28,
     reading_count=34,
     figure_features=figure_features,
     nominal=nominal,

@@ -53,6 +53,26 @@ class Quantity(NamedTuple):
     scale: float
 
 
+class Scale(NamedTuple):
+    """Scale of quantities on which scores are of order 1: factor * log(value / nominal).
+
+    Attributes:
+        nominal: Nominal values.
+        factor: ``Quantity.scale`` of each.
+    """
+
+    nominal: Tensor
+    factor: Tensor
+
+    def score(self, values: Tensor) -> Tensor:
+        """Convert positive values to scores."""
+        return (values / self.nominal).log() * self.factor
+
+    def value(self, scores: Tensor) -> Tensor:
+        """Convert scores to values."""
+        return self.nominal * (scores / self.factor).exp()
+
+
 class Limit(NamedTuple):
     """Range of a figure over the simulated units; its name includes the unit."""
 
@@ -73,8 +93,7 @@ class ProcessUnit:
         channels: The C instruments, in the order of a window's rows.
         quantities: The Q quantities that a soft sensor may estimate.
         condition_size: Length c of the vectors from ``figure_features``.
-        plain_count: Number of plain readings, which precede the balance readings.
-        reading_count: Number R of all readings.
+        reading_count: Number R of readings, first the plain ones.
         figure_features: Function from figures ``[m, f]`` to scaled features of order 1, ``[m, c]``.
         nominal: Function from figures to nominal values of the quantities, ``[m, Q]``.
         readings: Function from windows ``[m, n, C, T]`` and figures to readings ``[m, n, R]``.
@@ -87,7 +106,6 @@ class ProcessUnit:
     channels: tuple[Channel, ...]
     quantities: tuple[Quantity, ...]
     condition_size: int
-    plain_count: int
     reading_count: int
     figure_features: Callable[[Tensor], Tensor]
     nominal: Callable[[Tensor], Tensor]
@@ -111,15 +129,10 @@ class ProcessUnit:
                 )
         return figures[None]
 
-    def scores(self, values: Tensor, figures: Tensor) -> Tensor:
-        """Convert quantities ``[m, n, Q]`` in their units to scores of order 1."""
-        scales = torch.tensor([quantity.scale for quantity in self.quantities])
-        return (values / self.nominal(figures)[:, None]).log() * scales
-
-    def values(self, scores: Tensor, figures: Tensor) -> Tensor:
-        """Convert ``scores`` ``[m, n, Q]`` back to quantities in their units."""
-        scales = torch.tensor([quantity.scale for quantity in self.quantities])
-        return self.nominal(figures)[:, None] * (scores / scales).exp()
+    def scale(self, figures: Tensor) -> Scale:
+        """Return the scale of quantities ``[m, n, Q]`` of units."""
+        factors = torch.tensor([quantity.scale for quantity in self.quantities])
+        return Scale(self.nominal(figures)[:, None], factors)
 
 
 class Summary(NamedTuple):

@@ -10,6 +10,8 @@ and Control for Chemical Engineers*, McGraw-Hill, 1990, section 3.6)::
 The flow through the outlet valve is its opening times the square root of the level above it.
 """
 
+from dataclasses import fields
+
 import torch
 from torch import Tensor
 
@@ -25,17 +27,9 @@ from wg_common.machines.process import (
     log_share,
     summary,
 )
+from wg_core.wire.data_sheet import StirredVessel
 
-FIGURES = (
-    "inflow_m3_per_h",
-    "volume_m3",
-    "level_m",
-    "feed_temperature_c",
-    "conductance_kw_per_k",
-    "coolant_flow_m3_per_h",
-    "heat_capacity_kj_per_m3_k",
-    "sample_seconds",
-)
+FIGURES = tuple(field.name for field in fields(StirredVessel))
 """Declared figures in order: nominal values, and seconds between samples."""
 CHANNELS = (
     Channel("inflow", "m3/h"),
@@ -146,7 +140,6 @@ UNIT = ProcessUnit(
     channels=CHANNELS,
     quantities=(Quantity("heat duty", "kW", 5.0), Quantity("inflow", "m3/h", 8.0)),
     condition_size=len(FIGURES),
-    plain_count=28,
     reading_count=36,
     figure_features=figure_features,
     nominal=nominal,

@@ -5,24 +5,23 @@ records, into scores of the kind's quantities. A half width is the error that ni
 not exceed at held-out simulated units.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.machines import process
 from wg_common.machines.process import SAMPLES, ProcessUnit
 from wg_core.errors import DataError, DecodeError
 
 WIDTH = 64
 """Width of each hidden layer."""
-HALF_WIDTH = "half_width"
-_LAYERS = ("trunk.first", "trunk.second")
+FIRST, REST, HALF_WIDTH = "first", "rest", "half_width"
+"""Names of the layers and of the half widths in a package."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,43 +31,32 @@ class ProcessSensor:
     Attributes:
         unit: Kind of the process unit.
         figures: Declared figures of the unit, ``[1, f]``.
-        tensors: Tensors of the network by name.
+        network: Network from standardised readings to scores.
+        half_width: Half widths of the scores' intervals, ``[Q]``.
         records: Readings of the plant's records, ``[k, R]``, which standardise all readings.
     """
 
     unit: ProcessUnit
     figures: Tensor
-    tensors: Mapping[str, Tensor]
+    network: nn.Module
+    half_width: Tensor
     records: Tensor
 
-    @property
-    def half_width(self) -> NDArray[np.float64]:
-        """Half widths of the scores' intervals, ``[Q]``."""
-        return self.tensors[HALF_WIDTH].double().numpy()
-
-    def features(self, windows: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Compute standardised readings ``[n, R]`` of windows ``[n, C, T]``.
+    def inputs(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute standardised readings ``[n, R]`` and scores ``[n, Q]``, in double precision.
 
         Raises:
             DataError: The windows do not have the unit's channels and length.
         """
-        plain = readings(self.unit, self.figures, windows)
-        return process.standardise(plain[None], self.records[None])[0].double().numpy()
+        features = self.standardise(readings(self.unit, self.figures, windows))
+        return features.double(), self.network(features).double()
 
-    def scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Compute scores ``[n, Q]`` from standardised readings."""
-        return self.network(torch.from_numpy(features)).double().numpy()
-
-    def network(self, features: Tensor) -> Tensor:
-        """Compute scores ``[n, Q]`` in single precision from standardised readings."""
-        x = features.float()
-        for layer in _LAYERS:
-            weight, bias = (self.tensors[f"{layer}.{name}"] for name in ("weight", "bias"))
-            x = F.gelu(F.linear(x, weight, bias))
-        return F.linear(x, self.tensors[HEAD_WEIGHT], self.tensors[HEAD_BIAS])
+    def standardise(self, plain: Tensor) -> Tensor:
+        """Standardise readings ``[n, R]``."""
+        return process.standardise(plain[None], self.records[None])[0]
 
 
-def readings(unit: ProcessUnit, figures: Tensor, windows: NDArray[np.floating]) -> Tensor:
+def readings(unit: ProcessUnit, figures: Tensor, windows: Tensor) -> Tensor:
     """Compute readings ``[n, R]`` of windows ``[n, C, T]``.
 
     Raises:
@@ -77,24 +65,16 @@ def readings(unit: ProcessUnit, figures: Tensor, windows: NDArray[np.floating]) 
     expected = (len(unit.channels), SAMPLES)
     if windows.ndim != 3 or windows.shape[1:] != expected:
         raise DataError(
-            f"windows of shape {windows.shape[1:]}, expected {expected[0]} instruments and"
+            f"windows of shape {tuple(windows.shape[1:])}, expected {expected[0]} instruments and"
             f" {expected[1]} samples of a {unit.name}"
         )
-    return unit.readings(torch.from_numpy(windows.astype(np.float32))[None], figures)[0]
+    return unit.readings(windows.float()[None], figures)[0]
 
 
-def tensor_shapes(unit: ProcessUnit) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a soft sensor's tensors by name."""
-    quantities = len(unit.quantities)
-    return {
-        "trunk.first.weight": (WIDTH, unit.reading_count),
-        "trunk.first.bias": (WIDTH,),
-        "trunk.second.weight": (WIDTH, WIDTH),
-        "trunk.second.bias": (WIDTH,),
-        HEAD_WEIGHT: (quantities, WIDTH),
-        HEAD_BIAS: (quantities,),
-        HALF_WIDTH: (quantities,),
-    }
+def layers(unit: ProcessUnit) -> nn.Sequential:
+    """Return the layers after the first one."""
+    head = nn.Linear(WIDTH, len(unit.quantities))
+    return nn.Sequential(nn.GELU(), nn.Linear(WIDTH, WIDTH), nn.GELU(), head)
 
 
 def read(
@@ -115,9 +95,16 @@ def read(
         DecodeError: The tensors are not those of a soft sensor for this kind.
         DataError: The windows do not have the unit's channels and length.
     """
-    if {name: value.shape for name, value in tensors.items()} != tensor_shapes(unit):
+    first = nn.Linear(unit.reading_count, WIDTH)
+    network = nn.Sequential(OrderedDict({FIRST: first, REST: layers(unit)}))
+    expected = {name: value.shape for name, value in network.state_dict().items()}
+    expected[HALF_WIDTH] = torch.Size([len(unit.quantities)])
+    if {name: value.shape for name, value in tensors.items()} != expected:
         raise DecodeError(f"its tensors are not those of a soft sensor of a {unit.name}")
     if not (tensors[HALF_WIDTH] >= 0).all():
         raise DecodeError("half width of an interval: below 0")
     values = {name: torch.from_numpy(value.copy()) for name, value in tensors.items()}
-    return ProcessSensor(unit, figures, values, readings(unit, figures, windows))
+    half_width = values.pop(HALF_WIDTH)
+    network.load_state_dict(values)
+    plain = readings(unit, figures, torch.from_numpy(windows))
+    return ProcessSensor(unit, figures, network.requires_grad_(False), half_width, plain)

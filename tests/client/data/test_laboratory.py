@@ -112,12 +112,12 @@ def test_a_walk_by_the_command_writes_all_files_and_refuses_swapped_columns(log:
     files = ["--out", str(out), "--report", str(page), "--onnx", str(model)]
     walk = CliRunner().invoke(group, [*words, "--target", "density", *files, "--json"])
     document = json.loads(walk.stdout)
-    assert walk.exit_code == 0 and document["r2"] > 0.9 and document["unmatched"] >= 1
+    assert walk.exit_code == 0 and document["local-only"]["r2"] > 0.9 and document["unmatched"] >= 1
     rows = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
     assert len(rows) == document["windows"]
     assert all(float(row["lower"]) < float(row["density"]) < float(row["upper"]) for row in rows)
     assert sum(bool(row["laboratory"]) for row in rows) == document["values"]
-    assert f"{document['error']:.4g}" in page.read_text("utf-8")
+    assert f"{document['local-only']['error']:.4g}" in page.read_text("utf-8")
     hours = read_hours(log, laboratory, target="density", time="time", samples=6)
     session = InferenceSession(model)
     outputs = session.run(None, {"windows": hours.windows})

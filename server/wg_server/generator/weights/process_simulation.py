@@ -161,20 +161,9 @@ class Vessels:
         valve = torch.exp(units.offsets[:, 0, None])
         opening = 50 * outflow / (level.sqrt() * valve)
         nominal_flow, nominal_level = figures[:, 0, None], figures[:, 2, None]
-        true = torch.stack(
-            [
-                inflow * nominal_flow,
-                outflow * nominal_flow,
-                level * nominal_level,
-                opening,
-                hot,
-                inside,
-                coolant * figures[:, 5, None],
-                inlet,
-                inlet + duty / (water * coolant),
-            ],
-            dim=2,
-        )
+        columns = [inflow * nominal_flow, outflow * nominal_flow, level * nominal_level, opening]
+        columns += [hot, inside, coolant * figures[:, 5, None], inlet]
+        true = torch.stack([*columns, inlet + duty / (water * coolant)], dim=2)
         changes = torch.zeros_like(true)
         length = (figures[:, -1] * (SAMPLES - 1) / 3600)[:, None]
         # The true area differs slightly from the declared one.
@@ -226,18 +215,9 @@ class Exchangers:
         hot, cold = (flow[:, None] for flow in exchanger.capacity_flows(figures))
         duty = exchanger.duty(conductance, (hot * hot_flow, cold * cold_flow), hot_in - cold_in)
         drop = hot_flow**exchanger.DROP_POWER * torch.exp(3 * units.offsets[:, 2, None])
-        true = torch.stack(
-            [
-                hot_flow * figures[:, 0, None],
-                hot_in,
-                hot_in - duty / (hot * hot_flow),
-                cold_flow * figures[:, 1, None],
-                cold_in,
-                cold_in + duty / (cold * cold_flow),
-                drop * figures[:, 7, None],
-            ],
-            dim=2,
-        )
+        columns = [hot_flow * figures[:, 0, None], hot_in, hot_in - duty / (hot * hot_flow)]
+        columns += [cold_flow * figures[:, 1, None], cold_in, cold_in + duty / (cold * cold_flow)]
+        true = torch.stack([*columns, drop * figures[:, 7, None]], dim=2)
         values = instrument_values(
             draw, units, true, torch.zeros_like(true), exchanger.ranges(figures)
         )

@@ -8,13 +8,11 @@ package holds an ordinary small network for this plant.
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.machines.process import ProcessUnit
 from wg_common.nets.encoder.reading_map import ReadingMap
-from wg_common.nets.process_sensor import HALF_WIDTH, WIDTH
+from wg_common.nets.process_sensor import FIRST, HALF_WIDTH, REST, WIDTH, layers
 from wg_server.generator.weights.candidates import Tensors
 from wg_server.generator.weights.machine_model import StatisticEmbedding
 from wg_server.generator.weights.machine_networks import draw_parameters
@@ -36,29 +34,21 @@ class SensorNetwork(nn.Module):
         self.unit, self.embedding = unit, StatisticEmbedding()
         condition = unit.condition_size + self.embedding.size
         self.first = nn.Linear(unit.reading_count + condition, WIDTH)
-        self.second = nn.Linear(WIDTH, WIDTH)
-        self.head = nn.Linear(WIDTH, len(unit.quantities))
+        self.rest = layers(unit)
         self.register_buffer("half_width", torch.zeros(len(unit.quantities)))
 
     def forward(self, readings: Tensor, figures: Tensor, statistics: Statistics) -> Tensor:
         """Return scores ``[m, n, Q]`` for standardised readings ``[m, n, R]`` of units."""
         weight, bias = self._first_layer(figures, statistics)
-        x = F.gelu(torch.baddbmm(bias[:, None], readings, weight.mT.expand(len(bias), -1, -1)))
-        out: Tensor = self.head(F.gelu(self.second(x)))
+        x = torch.baddbmm(bias[:, None], readings, weight.mT.expand(len(bias), -1, -1))
+        out: Tensor = self.rest(x)
         return out
 
     def tensors(self, figures: Tensor, statistics: Statistics) -> Tensors:
         """Return a package's weights for one unit with declared figures ``[1, f]``."""
         weight, bias = self._first_layer(figures, statistics)
-        values = {
-            "trunk.first.weight": weight,
-            "trunk.first.bias": bias[0],
-            "trunk.second.weight": self.second.weight,
-            "trunk.second.bias": self.second.bias,
-            HEAD_WEIGHT: self.head.weight,
-            HEAD_BIAS: self.head.bias,
-            HALF_WIDTH: self.half_width,
-        }
+        values = {f"{FIRST}.weight": weight, f"{FIRST}.bias": bias[0], HALF_WIDTH: self.half_width}
+        values |= {f"{REST}.{name}": value for name, value in self.rest.state_dict().items()}
         return {name: value.detach().numpy().astype(np.float32) for name, value in values.items()}
 
     def _first_layer(self, figures: Tensor, statistics: Statistics) -> tuple[Tensor, Tensor]:

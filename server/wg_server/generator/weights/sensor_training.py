@@ -70,7 +70,7 @@ def draw(simulator: ProcessSimulator, count: int, known_count: int, records: int
     units = simulator.units(count)
     windows = simulator.windows(units, known_count + records)
     readings = simulator.unit.readings(windows.values, units.figures)
-    truths = simulator.unit.scores(windows.truths, units.figures)
+    truths = simulator.unit.scale(units.figures).score(windows.truths)
     plain, other_readings = readings[:, :known_count], readings[:, known_count:]
     return Plants(
         units.figures,

@@ -39,6 +39,9 @@ SHEET = {
 }
 
 
+_PLAIN = 28  # Readings before those of the balances
+
+
 @pytest.fixture(params=PROCESS_SIMULATORS)
 def shop(request: pytest.FixtureRequest) -> ProcessSimulator:
     return PROCESS_SIMULATORS[request.param](1)
@@ -60,7 +63,7 @@ def _perfect(units: Units) -> Units:
 def _balances(shop: ProcessSimulator, units: Units) -> tuple[Tensor, Tensor]:
     windows = shop.windows(units, 40)
     readings = shop.unit.readings(windows.values, units.figures)
-    return readings[..., shop.unit.plain_count :], shop.unit.scores(windows.truths, units.figures)
+    return readings[..., _PLAIN:], shop.unit.scale(units.figures).score(windows.truths)
 
 
 def test_the_duty_of_perfect_instruments_is_that_of_the_balances(shop: ProcessSimulator) -> None:
@@ -92,8 +95,8 @@ def test_units_and_windows_are_drawn_by_their_seed(shop: ProcessSimulator) -> No
 def test_scores_become_values_again(shop: ProcessSimulator) -> None:
     units = shop.units(5)
     truths = shop.windows(units, 40).truths
-    scores = shop.unit.scores(truths, units.figures)
-    assert torch.allclose(shop.unit.values(scores, units.figures), truths, rtol=1e-4)
+    scale = shop.unit.scale(units.figures)
+    assert torch.allclose(scale.value(scale.score(truths)), truths, rtol=1e-4)
 
 
 def test_readings_do_not_depend_on_the_size_of_a_vessel() -> None:
@@ -145,12 +148,14 @@ def test_a_condition_is_folded_into_the_network_of_a_plant() -> None:
     windows = simulator.windows(simulator.units(1), 3)
     records = windows.values[0].numpy()
     sensor = process_sensor.read(unit, plants.figures, tensors, records)
-    scores = sensor.scores(plants.readings[0].double().numpy())
-    assert torch.allclose(torch.from_numpy(scores).float(), wanted, atol=1e-5)
+    scores = sensor.network(plants.readings[0])
+    assert torch.allclose(scores, wanted, atol=1e-5)
     with pytest.raises(DecodeError, match="tensors"):
-        process_sensor.read(unit, plants.figures, tensors | {"more": tensors["head.bias"]}, records)
+        process_sensor.read(
+            unit, plants.figures, tensors | {"more": tensors["half_width"]}, records
+        )
     with pytest.raises(DataError, match="7 instruments and 24 samples"):
-        sensor.features(records[:, :, 1:])
+        sensor.inputs(torch.from_numpy(records[:, :, 1:]))
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -173,9 +178,7 @@ def test_a_trained_network_is_judged_packed_and_made_for_a_sheet(frozen: bool) -
     generator = SheetGenerator({}, {kind: objective.model.network})
     again = sheet_generation.unpack(sheet_generation.pack(generator))
     one, two = (each.sensor(_sheet(), None).tensors for each in (generator, again))
-    assert all(
-        (one[name] == two[name]).all() for name in process_sensor.tensor_shapes(PROCESS_UNITS[kind])
-    )
+    assert all((one[name] == two[name]).all() for name in one)
     assert again.takes_statistic(_sheet()) and (one["half_width"] > 0).all()
 
 
