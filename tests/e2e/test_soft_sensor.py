@@ -197,6 +197,10 @@ def check_refusals(files: PlantFiles, of_home: Sequence[object], run: Shell) -> 
     ):
         refusal = json.loads(run([*command, *options, *words], codes=(code,)))
         assert remedy in refusal["error"]["message"]
+    trial = ("wg-client", "simulate", "--data", files.log, "--data-sheet", files.sheet, "--json")
+    cut = ("--time-column", "time", "--window", SAMPLES * files.seconds)
+    refusal = json.loads(run([*trial, *cut], codes=(2,)))
+    assert "wg-client soft-sensor LOG LABORATORY" in refusal["error"]["message"]
 
 
 def check_values(files: PlantFiles, of_package: Sequence[object], document: Document) -> None:

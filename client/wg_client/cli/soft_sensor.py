@@ -207,7 +207,7 @@ def _delivered_sensor(
         package=about.package_id[:16],
         count=len(store.kept_sensors(home)),
     )
-    kept = text(
+    selection = text(
         "selected: {shares}; nine values in ten lie between {low:.0%} and {high:.0%} of the"
         " estimate",
         shares=", ".join(f"{name} {share:.0%}" for name, share in sensor.shares.items()),
@@ -215,7 +215,7 @@ def _delivered_sensor(
         high=math.exp(sensor.half_width / told_quantity.scale),
     )
     estimates = sensor.estimates(features, scores)
-    return Sensor(hours, sensor, inputs, estimates, shift, document, [origin, kept])
+    return Sensor(hours, sensor, inputs, estimates, shift, document, [origin, selection])
 
 
 def _drift(shift: Shift | None) -> tuple[dict[str, Any], list[Text]]:

@@ -83,19 +83,19 @@ def read_hours(
             )
         times, values = _values(laboratory, target, time)
     clock = _times(log, signals)
-    whole, step = _whole_windows(signals, clock, samples)
+    is_complete, step = _complete_windows(signals, clock, samples)
     ends = np.searchsorted(clock, times + 1e-6, side="right")
     value_at = {
         int(end): value
         for end, moment, value in zip(ends, times, values, strict=True)
-        if whole[end] and moment - clock[end - 1] <= _GAP * step
+        if is_complete[end] and moment - clock[end - 1] <= _GAP * step
     }
     if laboratory is not None and not value_at:
         raise DataError(
             f"{laboratory}: none of {len(values)} values of {target!r} belongs to {samples} whole"
             f" rows of {log.name}; both need the same clock, and perhaps windows of fewer rows"
         )
-    chosen_ends = sorted({*value_at, *(np.flatnonzero(whole[::samples]) * samples).tolist()})
+    chosen_ends = sorted({*value_at, *(np.flatnonzero(is_complete[::samples]) * samples).tolist()})
     if not chosen_ends:
         raise DataError(f"{log}: no {samples} rows without a gap in values or time")
     codes, words = signals.texts[time]
@@ -129,7 +129,7 @@ def _values(
     return times, values
 
 
-def _whole_windows(
+def _complete_windows(
     signals: SensorLog, clock: NDArray[np.float64], samples: int
 ) -> tuple[NDArray[np.bool_], float]:
     """Return which windows have no gap in values or time, by end row, and the median step."""
@@ -138,12 +138,12 @@ def _whole_windows(
     bad_rows = ~np.isfinite(signals.values).all(axis=1)
     bad_before = np.concatenate([[0], np.cumsum(bad_rows)])
     breaks_before = np.concatenate([[0, 0], np.cumsum(steps > _GAP * step)])
-    whole = np.zeros(len(clock) + 1, np.bool_)
+    is_complete = np.zeros(len(clock) + 1, np.bool_)
     ends = np.arange(samples, len(clock) + 1)
-    whole[ends] = (bad_before[ends] == bad_before[ends - samples]) & (
+    is_complete[ends] = (bad_before[ends] == bad_before[ends - samples]) & (
         breaks_before[ends] == breaks_before[ends - samples + 1]
     )
-    return whole, step
+    return is_complete, step
 
 
 def _times(path: Path, table: SensorLog) -> NDArray[np.float64]:

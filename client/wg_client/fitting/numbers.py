@@ -80,13 +80,14 @@ def lags(windows: Tensor) -> Tensor:
 class Model:
     """Model of values ``[n]``."""
 
-    def __call__(self, features: Tensor, delivered: Tensor) -> Tensor:
+    def __call__(self, features: Tensor, delivered_values: Tensor) -> Tensor:
         """Predict values of features ``[n, F]``, given the delivered predictions ``[n]``."""
         raise NotImplementedError
 
-    def predict(self, features: Floats, delivered: Floats) -> Floats:
+    def predict(self, features: Floats, delivered_values: Floats) -> Floats:
         """Predict values of arrays."""
-        return np.asarray(self(torch.from_numpy(features), torch.from_numpy(delivered)).numpy())
+        arrays = features, delivered_values
+        return np.asarray(self(*(torch.from_numpy(array) for array in arrays)).numpy())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +96,7 @@ class NumberModel(Model):
 
     Attributes:
         weights: Weights of the ridge regression, ``[F]``.
-        offset: Its constant.
+        offset: Constant of the ridge regression.
         trees: Boosted trees; None: too few values, or no share.
         share: Weight of trees in the average.
         half_width: Half of the width of an interval.
@@ -109,9 +110,9 @@ class NumberModel(Model):
     half_width: float
     out_of_fold: Floats
 
-    def __call__(self, features: Tensor, delivered: Tensor) -> Tensor:
+    def __call__(self, features: Tensor, delivered_values: Tensor) -> Tensor:
         """Predict values ``[n]``, see ``Model``."""
-        del delivered
+        del delivered_values
         values = features @ self.weights + self.offset
         if self.trees is None:
             return values
@@ -121,8 +122,8 @@ class NumberModel(Model):
 class Trees:
     """Boosted trees as flat arrays of nodes, in which a leaf is its own child."""
 
-    def __init__(self, fitted: HistGradientBoostingRegressor) -> None:
-        nodes = [predictor.nodes for (predictor,) in fitted._predictors]
+    def __init__(self, regressor: HistGradientBoostingRegressor) -> None:
+        nodes = [predictor.nodes for (predictor,) in regressor._predictors]
         starts = np.cumsum([0, *map(len, nodes)])
         row = np.concatenate(nodes)
         places, offsets = np.arange(len(row)), np.repeat(starts[:-1], np.diff(starts))
@@ -132,7 +133,7 @@ class Trees:
         self.feature = tensor(np.where(leaves, 0, row["feature_idx"]).astype(np.int64))
         self.threshold = tensor(np.where(leaves, np.inf, row["num_threshold"]))
         self.starts, self.value = tensor(starts[:-1]), tensor(row["value"].copy())
-        self.depth, self.base = int(row["depth"].max()), float(fitted._baseline_prediction.item())
+        self.depth, self.base = int(row["depth"].max()), float(regressor._baseline_prediction[0, 0])
 
     def __call__(self, features: Tensor) -> Tensor:
         """Predict values ``[n]`` from features ``[n, F]``."""
@@ -169,8 +170,8 @@ def fit(
     for train, test in GroupKFold(min(_FOLDS, recording_count)).split(features, values, recordings):
         predictions[0, test] = ridge().fit(features[train], values[train]).predict(features[test])
         if with_trees:
-            boosted = trees().fit(features[train], values[train])
-            predictions[1, test] = boosted.predict(features[test])
+            regressor = trees().fit(features[train], values[train])
+            predictions[1, test] = regressor.predict(features[test])
     shares = _SHARES if with_trees else _SHARES[:1]
     averages = (1 - shares[:, None]) * predictions[0] + shares[:, None] * predictions[1]
     best = int(np.square(averages - values).mean(axis=1).argmin())
@@ -243,10 +244,11 @@ class Average(Model):
     half_width: float
     out_of_fold: Floats
 
-    def __call__(self, features: Tensor, delivered: Tensor) -> Tensor:
+    def __call__(self, features: Tensor, delivered_values: Tensor) -> Tensor:
         """Predict values ``[n]``, see ``Model``."""
-        corrected_values = delivered + self.correction(features, delivered)
-        parts = delivered + self.shift, corrected_values, self.local(features, delivered)
+        corrected_values = delivered_values + self.correction(features, delivered_values)
+        local_values = self.local(features, delivered_values)
+        parts = [delivered_values + self.shift, corrected_values, local_values]
         return torch.stack(parts, dim=1) @ self.shares
 
 

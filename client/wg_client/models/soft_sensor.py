@@ -73,16 +73,18 @@ class SoftSensor:
         names = numbers.DELIVERED, numbers.CORRECTED, numbers.LOCAL
         return dict(zip(names, self.model.shares.tolist(), strict=True))
 
-    def intervals(self, features: Tensor, delivered: Tensor) -> list[Tensor]:
+    def intervals(self, features: Tensor, delivered_scores: Tensor) -> list[Tensor]:
         """Estimate values ``[n]`` and the ends of their intervals."""
-        scores = delivered if self.model is None else self.model(features, delivered)
+        scores = delivered_scores
+        if self.model is not None:
+            scores = self.model(features, delivered_scores)
         ends = [scores, scores - self.half_width, scores + self.half_width]
         return ends if self.scale is None else [self.scale.value(end) for end in ends]
 
     @torch.no_grad()
-    def estimates(self, features: Floats, delivered: Floats | None = None) -> Estimates:
+    def estimates(self, features: Floats, delivered_scores: Floats | None = None) -> Estimates:
         """Estimate values from features ``[n, F]`` and delivered scores ``[n]``."""
-        scores = np.zeros(len(features)) if delivered is None else delivered
+        scores = np.zeros(len(features)) if delivered_scores is None else delivered_scores
         ends = self.intervals(torch.from_numpy(features), torch.from_numpy(scores))
         unlike = np.zeros(len(features), np.bool_)
         if self.novelty is not None:
@@ -119,30 +121,30 @@ def movement(records: Floats, features: Floats) -> Shift | None:
 
 
 def judge(
-    scale: Scale, hours: Hours, told: tuple[Floats, Floats], records: Floats, half_width: float
+    scale: Scale, hours: Hours, inputs: tuple[Floats, Floats], records: Floats, half_width: float
 ) -> SoftSensor:
     """Evaluate a delivered soft sensor on a plant's values, and average it with their models.
 
     Args:
         scale: Scale of its quantity.
         hours: Windows with positive laboratory values.
-        told: Standardised readings ``[n, R]`` and delivered scores ``[n]`` of the windows.
+        inputs: Standardised readings ``[n, R]`` and delivered scores ``[n]`` of the windows.
         records: Standardised readings of the plant's records, ``[k, R]``.
         half_width: Half of the width of an interval of scores, used without enough values.
     """
     has_value = np.isfinite(hours.values)
-    features, delivered = (part[has_value] for part in told)
+    features, scores = (part[has_value] for part in inputs)
     values, days = hours.values[has_value], hours.recordings[has_value]
 
-    def judged(scores: Floats) -> Judgement:
-        return Judgement.of(scale.value(torch.from_numpy(scores)).numpy(), values)
+    def judged(known_scores: Floats) -> Judgement:
+        return Judgement.of(scale.value(torch.from_numpy(known_scores)).numpy(), values)
 
     average, judgements = None, {}
     if len(values):
-        judgements[numbers.DELIVERED] = judged(delivered)
+        judgements[numbers.DELIVERED] = judged(scores)
     if len(values) >= numbers.LEAST_VALUES and len(np.unique(days)) > 1:
         known_scores = scale.score(torch.from_numpy(values)).numpy()
-        average = numbers.keep(features, known_scores, days, delivered)
+        average = numbers.keep(features, known_scores, days, scores)
         half_width = average.half_width
         judgements[numbers.LOCAL] = judged(average.local.out_of_fold)
         judgements[numbers.KEPT] = judged(average.out_of_fold)
@@ -159,11 +161,11 @@ class _Exported(nn.Module):
             self.distance, self.new_above = Distance(sensor.novelty), sensor.novelty.limit(NEW)
 
     def forward(self, windows: Tensor) -> tuple[Tensor, ...]:
-        features, delivered = self.inputs(windows)
-        unlike = torch.zeros_like(delivered)
+        features, scores = self.inputs(windows)
+        unlike = torch.zeros_like(scores)
         if self.distance is not None:
             unlike = (self.distance(features.float()) > self.new_above).double()
-        return (*self.sensor.intervals(features, delivered), unlike)
+        return (*self.sensor.intervals(features, scores), unlike)
 
 
 def sensor_file(
