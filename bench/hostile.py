@@ -122,7 +122,7 @@ def files(datasets: Path, quick: bool) -> Lines:
     kinds = [("`.wgs`", one) for one in met]
     kinds += [("YAML", one) for one in hostile_input.documents()]
     yield from tables.markdown(
-        ("file", "hostile by", "what came of it", "longest, s", "most memory, MB"),
+        ("file", "what is hostile", "result", "longest, s", "most memory, MB"),
         (
             (
                 file,
@@ -149,7 +149,7 @@ def timing(datasets: Path, quick: bool) -> Lines:
             "median difference, ms",
             "p",
             "level",
-            "seen 99 times in 100, ms",
+            "detected 99 times in 100, ms",
         ),
         (
             (

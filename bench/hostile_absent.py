@@ -36,7 +36,7 @@ COLUMNS = (
     "right of 100: 6 honest",
     "9 honest",
     "6 honest, 3 colluders",
-    "classes with three sites behind, %: 6 honest",
+    "classes on which three sites agree, %: 6 honest",
     "9 honest",
     "6 honest, 3 colluders",
 )

@@ -151,10 +151,10 @@ class Forger:
             impossible.append(zeros.copy())
             impossible[-1][block.offset : block.offset + block.size] = value
         impossible.append(np.full_like(zeros, most))
-        yield "figures that no records give", map(self.lie, impossible)
+        yield "numbers that no records can give", map(self.lie, impossible)
         nan = np.full(len(zeros), np.nan).view(np.int64)
         yield (
-            "sizes and numbers that are none",
+            "invalid sizes and numbers",
             iter(
                 [
                     *(self.lie(None, **{x: "nan"}) for x in ("epsilon", "delta", "sigma")),
@@ -170,7 +170,7 @@ class Forger:
         )
         yield "the bits of NaN as integers", iter([self.lie(nan)])
         yield (
-            "another site's, encoder's or question's",
+            "made for another site, encoder or request",
             iter(
                 [
                     self.lie(site="plant-b"),
@@ -186,7 +186,7 @@ class Forger:
         mine, theirs = map(statistics_file.decode_covered, (honest, self.make()))
         swapped = dataclasses.replace(mine, release=theirs.release)
         yield (
-            "not paid for",
+            "not charged",
             iter(
                 [
                     self.sent(statistics_file.encode_covered(swapped)),
@@ -201,7 +201,7 @@ class Forger:
         yield "the same file again, to the same question", iter([self.sent(honest)] * 3)
         exchanged = zeros.copy()
         exchanged[: counts.size] = 100 * weight
-        yield "a lie that records could give", iter([self.lie(exchanged)])
+        yield "false numbers that records could give", iter([self.lie(exchanged)])
 
 
 def _bombs() -> dict[str, bytes]:

@@ -182,7 +182,7 @@ def main() -> None:
                     right, found, null = values
                     row = np.array([right, found, null, found - null])
                     shown.setdefault((head, count), []).append(row)
-    print("\n| sets without part in a choice | records a class | right | found | null", end="")
+    print("\n| sets not used for choices | records a class | right | found | null", end="")
     print(" | found less null | bound |\n|---|---|---|---|---|---|---|")
     for (head, count), rows in shown.items():
         mean = np.mean(rows, axis=0)

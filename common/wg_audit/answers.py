@@ -127,8 +127,9 @@ def guess(records: Records) -> Iterator[Evidence]:
         inverse = math.exp(-account.primary)
         yield Evidence(
             text(
-                "{names}: who knows everything else, and asks whether a unit is there, is right at"
-                " most {share:.1f} % of the time where both are as likely",
+                "{names}: somebody who knows everything else and guesses whether a certain unit"
+                " is in the data is right at most {share:.1f} % of the time, if both answers "
+                "are equally likely",
                 names=first_names(account.datasets),
                 share=min(100.0, 100 * (1 + account.delta * inverse) / (1 + inverse)),
             ),

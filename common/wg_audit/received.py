@@ -297,7 +297,7 @@ def _elsewhere_on_the_log(
         return ""
     return (
         f": it is entry {head.seq} of log {head.origin}, which is another one in the log given:"
-        " two histories were told"
+        " there are two histories"
     )
 
 

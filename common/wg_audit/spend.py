@@ -105,9 +105,8 @@ class Spend:
             yield (
                 text("two histories"),
                 text(
-                    "two histories were told of log {origin}: its key signed heads that do not fit"
-                    " ({heads}); files show {count} charge(s) that are not on the log given; with"
-                    " them {sum}",
+                    "log {origin} has two histories: its key signed contradictory states ({heads});"
+                    " files show {count} charge(s) that are not in the given log; with them {sum}",
                     origin=fork.origin,
                     heads=list_names(fork.heads),
                     count=fork.charges,
@@ -131,7 +130,8 @@ class Spend:
         """Yield the questions about these sums that the log cannot answer."""
         if self.total is not None and self.total.budgets > 1:
             yield text(
-                "whether {count} budgets are of different people or parts: if not, they cost {sum}",
+                "whether {count} budgets concern different people or parts: if not, they cost "
+                "{sum}",
                 count=self.total.budgets,
                 sum=self.total.sentence(),
             )
@@ -194,8 +194,8 @@ def _less_inherited(books: Books) -> Iterator[Text]:
         for part in before.budgets:
             if part.mu_squared and not books.log.bound(part):
                 yield text(
-                    "the first entry carries nothing for {names}, of which the log before adds up"
-                    " to {spent}",
+                    "the first entry inherits nothing for {names}, for which the previous log spent"
+                    " {spent}",
                     names=list_names(list(part.names)),
                     spent=part.mu_squared,
                 )
@@ -203,8 +203,8 @@ def _less_inherited(books: Books) -> Iterator[Text]:
             units = sum(part.mu_squared for part in before.bound(budget))
             if units > budget.inherited_units:
                 yield text(
-                    "the first entry carries mu^2 = {units} units for {names}, the log before adds"
-                    " up to {spent}",
+                    "the first entry inherits mu^2 = {units} units for {names}, for which the "
+                    "previous log spent {spent}",
                     units=budget.inherited_units,
                     names=list_names(list(budget.names)),
                     spent=units,

@@ -26,12 +26,12 @@ GIVEN = text("given")
 SERVERS_WORD = text("the server's word")
 LOGS_WORD = text("the log's own word")
 _WHOSE = text(
-    "whose log it is: the key is the log's own word; compare it with the key from enrolment"
-    " (--ledger-key)"
+    "whose log this is: only the log itself states its key; compare it with the key"
+    " from enrolment (--ledger-key)"
 )
 _PAST = text(
-    "that nothing left the site past its ledger, and that the program which ran is the one named:"
-    " no log can show that"
+    "whether anything left the site without an entry in its ledger, and whether the"
+    " named program really ran: no log can show that"
 )
 
 VERIFIED = text("verified")
@@ -278,7 +278,7 @@ class Verdict:
             elif succession.predecessor in succession.open_ended:
                 state = text("not checked: whether the log given is all of it")
             else:
-                state = text("not checked: inherited spend by its own word")
+                state = text("not checked: the inherited spending is only the log's own statement")
             return text("{log}, {how}", log=succession.predecessor, how=state)
         if succession.status == "first":
             return text("none, {source}", source=SERVERS_WORD)
@@ -301,13 +301,13 @@ def verdict(
     problems += [
         (
             text("budget unknown"),
-            text("budget unknown: log {origin} of this site is not on its account", origin=origin),
+            text("budget unknown: its account leaves out log {origin} of this site", origin=origin),
         )
         for origin in succession.unnamed
     ]
     if folder is not None and folder.log != folder.site.logs[-1]:
         sentence = text(
-            "superseded: the site's log in use is {origin}, by {source}",
+            "superseded: by {source}, the site now uses log {origin}",
             origin=folder.site.logs[-1].origin,
             source=SERVERS_WORD,
         )
@@ -341,13 +341,12 @@ def _uncompared_proofs(files: Files) -> Iterator[str]:
     """Yield the available proofs that were not compared; no result rests on them."""
     if files.memberships:
         yield text(
-            "that packages were made from these releases: the roots are the server's word; compare"
-            " them with pool_root of 'wg-client models show PACKAGE --json'"
+            "whether packages were made from these releases: only the server states the "
+            "roots; compare them with pool_root of 'wg-client models show PACKAGE --json'"
         )
     if files.compared:
         yield text(
-            "the proofs that travel inside received files: each file was held against the log"
-            " itself"
+            "the proofs inside received files: each file was compared with the log itself instead"
         )
 
 
@@ -442,33 +441,30 @@ def _not_checked(history: History, outside: Outside) -> Iterator[str]:
     if anchors.ledger_key is None:
         yield _WHOSE
     if not anchors.witnesses:
-        yield text(
-            "that a witness saw this log: no key of a witness is known from elsewhere"
-            " (--witness-key)"
-        )
+        yield text("whether a witness saw this log: no witness's key was given (--witness-key)")
     if not fresh.extends:
         yield text(
-            "that there is no newer copy: no checkpoint came by another way (--checkpoint,"
-            " --server)"
+            "whether there is a newer copy: no checkpoint was given (--checkpoint, --server)"
         )
     for log in succession.not_given:
         yield text(
-            "what log {log} had spent: it was not given, and nobody showed {count} of its entries"
-            " (--previous)",
+            "the spending of log {log}: it was not given, and nobody has shown {count} of "
+            "its entries (--previous)",
             log=log.origin,
             count=log.entries,
         )
     for origin in succession.open_ended:
         yield text(
-            "that log {log} ended where its successor says: no checkpoint of it came by another"
-            " way (--checkpoint, --server)",
+            "whether log {log} ended where its successor says: no checkpoint of it was "
+            "given (--checkpoint, --server)",
             log=origin,
         )
     if not succession.listed:
         yield text("whether the site had other logs (--server)")
     if files.missing:
         yield text(
-            "what {count} of the releases were: their files are not there (--statistics, --server)",
+            "the content of {count} of the releases: their files are missing (--statistics,"
+            " --server)",
             count=files.missing,
         )
     if files.elsewhere:
@@ -476,4 +472,6 @@ def _not_checked(history: History, outside: Outside) -> Iterator[str]:
             "{count} received file(s) of the site's other logs (--previous)", count=files.elsewhere
         )
     if files.unread:
-        yield text("what is not read in the evidence: {names}", names=first_names(files.unread))
+        yield text(
+            "files in the evidence that were not read: {names}", names=first_names(files.unread)
+        )

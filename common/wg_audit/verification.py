@@ -119,7 +119,7 @@ class Finding:
             yield self._decisions()
         if state.reuses:
             yield text(
-                "uses of releases that were handed out again, free of charge: {count}",
+                "further uses of existing releases, free of charge: {count}",
                 count=len(state.reuses),
             )
         if state.statement_count:

@@ -34,8 +34,8 @@ def test_the_truth_passes_with_all_that_refutes_the_forgeries(truth: Truth) -> N
         assert not found.verdict.problems and found.verdict.cosigned_to == found.verdict.entries
         assert sum(account.charges for account in found.accounts) == 7
         budgets, proofs, past = found.verdict.not_checked
-        assert budgets.startswith("whether 2 budgets") and past.startswith("that nothing left")
-        assert proofs.startswith("the proofs that travel inside")
+        assert budgets.startswith("whether 2 budgets") and past.startswith("whether anything left")
+        assert proofs.startswith("the proofs inside received files")
 
 
 def test_the_forgers_tools_change_nothing_by_themselves(truth: Truth) -> None:

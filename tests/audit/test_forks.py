@@ -139,7 +139,7 @@ def test_what_else_lies_beside_the_evidence_is_named(copies: Copies) -> None:
 
 
 def test_the_log_of_the_refused_copy_is_told_apart_with_its_reason(copies: Copies) -> None:
-    with pytest.raises(VerificationError, match="two histories were told"):
+    with pytest.raises(VerificationError, match="there are two histories"):
         verification.verify(copies.copy.path, server=copies.exported.folder)
 
 

@@ -22,8 +22,8 @@ HANG_SECONDS = 20.0  # A command that takes longer waits for something that neve
 NOT_VERIFIED = {"holds by itself", "budget unknown", "superseded", "other sums"}
 TRUE_QUESTIONS = (
     "whether 2 budgets",
-    "the proofs that travel inside received files",
-    "that nothing left the site past its ledger",
+    "the proofs inside received files",
+    "whether anything left the site without an entry in its ledger",
 )
 
 

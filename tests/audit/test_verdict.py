@@ -79,7 +79,7 @@ def test_with_the_servers_folder_everything_is_checked_by_the_servers_word(
     assert found.succession.status == "first"
     assert found.fresh.age == 3 * DAY and len(found.fresh.extends) == 2
     proofs, past = verdict.not_checked
-    assert "proofs that travel" in proofs and "past its ledger" in past
+    assert "proofs inside received files" in proofs and "without an entry in its ledger" in past
 
 
 def test_keys_that_were_given_are_named_so(site: Site, exported: Exported, full: bytes) -> None:
@@ -272,7 +272,7 @@ def test_a_successor_that_names_no_predecessor_has_an_unknown_budget(
     code, text, _ = run("verify", path, "--server", exported.folder)
     assert code == 5 and "NOT VERIFIED  budget unknown" in text
     page = report.render(answers.read(path, found))
-    assert "budget unknown: log" in page and "Not verified" in page
+    assert "budget unknown: its account leaves out log" in page and "Not verified" in page
     assert "<b>Verified</b>" not in page
     # The log itself names nobody, whatever the server says of it.
     exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "first")
@@ -299,7 +299,7 @@ def test_a_successor_that_names_its_predecessor_passes(
     assert not found.verdict.problems and found.succession.predecessor == ORIGIN
     text = " ".join(found.verdict.not_checked)
     assert found.verdict.word == "partly verified" and found.succession.checked == ()
-    assert "nobody showed 3 of its entries (--previous)" in text  # seven, two releases show four
+    assert "nobody has shown 3 of its entries (--previous)" in text  # seven, two releases show four
     assert "2 received file(s) of the site's other logs" in text
     found = verification.verify(path, server=exported.folder, previous=[site.path])
     assert (
@@ -389,7 +389,7 @@ def test_a_chain_of_logs_is_checked_as_far_as_it_is_given(
         found = verification.verify(path, server=exported.folder, previous=previous)
         assert not found.verdict.problems and found.succession.checked == checked
         assert {log.origin for log in found.succession.not_given} == not_given
-        said = any("nobody showed" in x for x in found.verdict.not_checked)
+        said = any("nobody has shown" in x for x in found.verdict.not_checked)
         assert said == bool(not_given) == (found.verdict.word == "partly verified")
     note_of_first = tmp_path / "first.note"
     note_of_first.write_bytes(full)
@@ -464,7 +464,7 @@ def test_the_command_says_all_of_it(site: Site, exported: Exported, full: bytes)
     for part in ("the server's word", "given"):
         assert f"(Ed25519, ML-DSA-44; {part})" in text
     assert "1 of 1 known by key" in text and "limit 99999 d" in text
-    assert "not checked: that nothing left the site" in notes
+    assert "not checked: whether anything left the site" in notes
     for post_quantum in ([], ["--post-quantum"]):
         document = json.loads(run(*words, *post_quantum, "--json")[1])
         assert document["verdict"]["ledger_key"]["algorithms"] == ["Ed25519", "ML-DSA-44"]

@@ -98,7 +98,7 @@ def test_four_copies_of_a_home_are_two_histories_and_all_that_they_spent(copies:
     total = document["headline"]["total"]
     assert (round(total["epsilon"], 2), total["cap_epsilon"]) == (9.08, 8)
     (problem,) = document["verdict"]["problems"]
-    assert "two histories were told" in problem and "at least epsilon 9.08" in problem
+    assert "has two histories" in problem and "at least epsilon 9.08" in problem
 
     code, document = copies.audit(1)  # one that the operator refused
     assert code == ExitCode.VERIFICATION and "two histories" in document["error"]["message"]
