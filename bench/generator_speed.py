@@ -26,9 +26,9 @@ from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_core.privacy import mechanism
 from wg_core.privacy.schema import default_schema
-from wg_core.privacy.simulate import simulate_statistics
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire.data_sheet import DataSheet
+from wg_server.generator.evaluation.simulated_release import simulate_statistics
 from wg_server.generator.prior.pooling import Pool, of_releases
 from wg_server.generator.weights import bearing_simulation
 from wg_server.generator.weights.head_generation import Generator, generate

@@ -19,9 +19,9 @@ from wg_common.nets.encoder.module import Encoder
 from wg_core.errors import DataError
 from wg_core.privacy import mechanism
 from wg_core.privacy.schema import default_schema
-from wg_core.privacy.simulate import simulate_statistics
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire import canonical
+from wg_server.generator.evaluation.simulated_release import simulate_statistics
 
 DELTA = 1e-5
 CLASSES = 10

@@ -33,7 +33,7 @@ from wg_core.privacy import calibration, gradients
 from wg_core.privacy.gradients import STEPS, ChargedSteps, LabelledFeatures
 from wg_core.privacy.mechanism import sigma_for
 from wg_core.privacy.schema import default_schema
-from wg_core.privacy.simulate import simulate_statistics
+from wg_server.generator.evaluation.simulated_release import simulate_statistics
 from wg_server.site.home import ServerHome
 
 CHOSEN_ON = ("neu_det", "deeppcb_a")

@@ -16,9 +16,9 @@ from wg_audit.accounts import LineageAccount
 from wg_audit.verdict import LOGS_WORD
 from wg_audit.verification import Finding
 from wg_audit.wording import NAMES_SHOWN, duration, first_names, utc
+from wg_common.auditor_record import SITES_FILE
 from wg_common.language import list_names, text
 from wg_core.ledger import sources
-from wg_core.ledger.auditor_record import SITES_FILE
 from wg_core.ledger.entries import Charge, Dataset
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from wg_audit import forks, freshness, received
 from wg_audit.forks import Pair
 from wg_audit.freshness import OutsideCheckpoint
+from wg_common import auditor_record
+from wg_common.auditor_record import LogRecord, Membership, ServerRecord, SiteRecord
 from wg_common.language import Text, text
 from wg_core.errors import VerificationError
-from wg_core.ledger import auditor_record
 from wg_core.ledger.anchors import Anchors, KnownWitness
-from wg_core.ledger.auditor_record import LogRecord, Membership, ServerRecord, SiteRecord
 from wg_core.ledger.history import History
 from wg_core.wire.handover import WITNESS
 from wg_core.wire.signing import display

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from wg_audit.freshness import OutsideCheckpoint
 from wg_audit.received import Comparison
+from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR, LogRecord
 from wg_core.errors import VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import merkle
-from wg_core.ledger.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR, LogRecord
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.entries import Charge, InheritedSpend, Predecessor
 from wg_core.ledger.history import History, cosignatures

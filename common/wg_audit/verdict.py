@@ -15,10 +15,10 @@ from wg_audit.server_folder import ServerFolder
 from wg_audit.spend import ForkedLog, Spend, Total
 from wg_audit.succession import Succession
 from wg_audit.wording import duration, first_names, utc
+from wg_common.auditor_record import Membership
 from wg_common.language import Text, list_names, text
 from wg_core.errors import ExitCode
 from wg_core.ledger.anchors import Anchors, KnownWitness
-from wg_core.ledger.auditor_record import Membership
 from wg_core.ledger.history import History
 from wg_core.wire import canonical, signing
 

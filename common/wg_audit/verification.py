@@ -28,12 +28,12 @@ from wg_audit.spend import Books, Spend
 from wg_audit.stated_words import StatedWords
 from wg_audit.succession import Succession
 from wg_audit.verdict import Files, Outside, Verdict, verdict
+from wg_common.auditor_record import CHECKPOINT_FILE, Membership
 from wg_common.language import text
 from wg_core.errors import ExitCode, VerificationError
 from wg_core.ledger import entries, sources
 from wg_core.ledger import history as histories
 from wg_core.ledger.anchors import NO_ANCHORS, Anchors
-from wg_core.ledger.auditor_record import CHECKPOINT_FILE, Membership
 from wg_core.ledger.entries import Charge, Entry
 from wg_core.ledger.history import History
 from wg_core.ledger.sources import Source

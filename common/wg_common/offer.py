@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common import tensors as tensors_files
 from wg_core.errors import DecodeError
 from wg_core.wire import canonical, container, signing
-from wg_core.wire import tensors as tensors_files
 from wg_core.wire.signing import PrivateKey
 
 KIND = "wgo"

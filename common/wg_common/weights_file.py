@@ -10,13 +10,13 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common import weights_package
+from wg_common import tensors, weights_package
+from wg_common.tensors import Place
 from wg_common.weights_package import WeightsManifest
-from wg_core.wire import canonical, container, signing, tensors
+from wg_core.wire import canonical, container, signing
 from wg_core.wire.container import Span
 from wg_core.wire.protocol import NOTE_LIMIT, WEIGHTS_KIND, WEIGHTS_LIMIT
 from wg_core.wire.signing import PublicKey
-from wg_core.wire.tensors import Place
 
 _WHAT = "weights package"
 

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common import catalogue
+from wg_common import tensors as tensors_files
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.wire import canonical, container, signing
-from wg_core.wire import tensors as tensors_files
 from wg_core.wire.container import Span
 from wg_core.wire.protocol import NOTE_LIMIT, WEIGHTS_KIND, WEIGHTS_LIMIT
 from wg_core.wire.signing import PrivateKey

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wg_audit import verification
-from wg_core.ledger import auditor_record
-from wg_core.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord, Succession
+from wg_common import auditor_record
+from wg_common.auditor_record import LogRecord, ServerRecord, SiteRecord, Succession
 from wg_core.wire import signing, statistics_file
 
 if TYPE_CHECKING:

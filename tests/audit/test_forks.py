@@ -13,8 +13,8 @@ from tests.core.ledger.conftest import ORIGIN, closed_form
 
 from wg_audit import verification
 from wg_audit.verdict import Verdict
+from wg_common import auditor_record
 from wg_core.errors import DecodeError, ExitCode, VerificationError
-from wg_core.ledger import auditor_record
 from wg_core.ledger.store import Ledger
 from wg_core.privacy.events import PrivacyEvent
 from wg_core.wire import signing, statistics_file

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wg_audit import received
+from wg_common import auditor_record
 from wg_core.errors import DecodeError, WgError
-from wg_core.ledger import auditor_record, entries
+from wg_core.ledger import entries
 from wg_core.ledger.entries import Charge
 from wg_core.wire import container, statistics_file
 

@@ -17,11 +17,11 @@ from click.testing import CliRunner
 from wg_audit import answers, report, verification
 from wg_audit.cli import group
 from wg_audit.wording import duration
+from wg_common.auditor_record import Succession
 from wg_core.errors import ConfigError, DecodeError, ExitCode, UsageError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import recovery
 from wg_core.ledger.anchors import Anchors, KnownWitness
-from wg_core.ledger.auditor_record import Succession
 from wg_core.ledger.store import Ledger
 from wg_core.wire import signing
 from wg_core.wire.signing import PrivateKey

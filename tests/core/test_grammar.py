@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wg_common import auditor_record
 from wg_core import grammar
 from wg_core.errors import ConfigError, DecodeError
-from wg_core.ledger import auditor_record, charging, entries, export
+from wg_core.ledger import charging, entries, export
 from wg_core.privacy.schema import default_schema
 from wg_core.site import config as configuration
 from wg_core.wire import canonical, statistics_file

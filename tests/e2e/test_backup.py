@@ -28,10 +28,10 @@ from wg_audit import verification
 from wg_client.cli.main import group as client
 from wg_client.fleet import reenrolment
 from wg_client.operation import backup as plant_backup
+from wg_common.auditor_record import BUDGET_UNKNOWN
 from wg_common.backup.archive import Key, Seal
 from wg_core.errors import ConfigError, VerificationError
 from wg_core.fleet import certificate
-from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_server.campaigns import auditors

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wg_common import auditor_record
+from wg_common.auditor_record import LogRecord, ServerRecord, SiteRecord
 from wg_core import atomic
 from wg_core.errors import ConfigError
-from wg_core.ledger import auditor_record
 from wg_core.ledger import note as notes
-from wg_core.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord
 from wg_core.wire import canonical, signing
 from wg_server.campaigns.membership import memberships
 from wg_server.fleet import trust
@@ -121,7 +121,7 @@ def server_keys(home: ServerHome) -> ServerKeys:
 
 
 def export(home: ServerHome, out: Path, names: Sequence[str]) -> list[SiteExport]:
-    """Write a folder for auditors; see ``wg_core.ledger.auditor_record``.
+    """Write a folder for auditors; see ``wg_common.auditor_record``.
 
     Args:
         out: Folder to write; must be empty or missing.

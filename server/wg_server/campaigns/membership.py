@@ -8,9 +8,9 @@ here.
 from collections.abc import Iterator
 
 from wg_common import weights_package
+from wg_common.auditor_record import Membership
 from wg_core import atomic
 from wg_core.ledger import merkle
-from wg_core.ledger.auditor_record import Membership
 from wg_core.wire import protocol
 from wg_server.site.home import ServerHome
 from wg_server.store import campaigns

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from wg_common import cli
+from wg_common.auditor_record import BUDGET_UNKNOWN
 from wg_common.language import list_names, text
-from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_core.wire import canonical
 from wg_server.campaigns import auditors
 from wg_server.cli.options import home_option

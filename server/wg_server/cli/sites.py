@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from wg_common import cli
+from wg_common.auditor_record import BUDGET_UNKNOWN
 from wg_common.language import ENGLISH, Code, current, list_names, text
-from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_core.wire import protocol
 from wg_server.campaigns import reasons
 from wg_server.cli.options import Duration, format_time, home_option, this_user

@@ -19,9 +19,9 @@ from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from wg_common.auditor_record import BUDGET_UNKNOWN
 from wg_core import __version__
 from wg_core.errors import WgError
-from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_server.console.probes import Probe, expiries
 from wg_server.site.home import ServerHome
 from wg_server.site.recovery import LastBackup

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from wg_common.auditor_record import BUDGET_UNKNOWN
 from wg_core import numbers
 from wg_core.errors import WgError
 from wg_core.ledger import entries as ledger
-from wg_core.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_core.wire import statistics_file
 from wg_server.campaigns import reasons, schedule
 from wg_server.campaigns.reasons import Reason

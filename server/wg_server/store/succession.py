@@ -23,17 +23,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from wg_core.errors import DecodeError, RefusedError, VerificationError
-from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger import history as histories
-from wg_core.ledger import merkle, recovery, sources
-from wg_core.ledger.auditor_record import (
+from wg_common.auditor_record import (
     BUDGET_UNKNOWN,
     FIRST,
     LOG_SUFFIX,
     NAMES_PREDECESSOR,
     Succession,
 )
+from wg_core.errors import DecodeError, RefusedError, VerificationError
+from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger import history as histories
+from wg_core.ledger import merkle, recovery, sources
 from wg_core.ledger.entries import Predecessor
 from wg_core.ledger.note import Note
 from wg_core.ledger.state import LedgerState

@@ -40,7 +40,7 @@ from wg_common.nets.encoder.module import load_encoder
 from wg_core.errors import ConfigError, ExitCode
 from wg_core.ledger import recovery, store
 from wg_core.privacy import mechanism
-from wg_core.privacy.simulate import simulate_release
+from wg_server.generator.evaluation.simulated_release import simulate_release
 
 SMALL = Size(canaries=16, snapshots=2, dimensions=range(1, 4), larger=1)
 SEEDS = range(20)

@@ -29,13 +29,13 @@ from wg_common.nets.network import Tensors
 from wg_common.weights_package import Condition
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.privacy.schema import machine_schema
-from wg_core.privacy.simulate import simulate_statistics
 from wg_core.site.config import UNLABELLED_FOLDER
 from wg_core.wire import canonical, signing
 from wg_server.campaigns import packaging, stated
 from wg_server.campaigns.pools import StoredPools
 from wg_server.campaigns.release import Recipient
 from wg_server.generator import versions
+from wg_server.generator.evaluation.simulated_release import simulate_statistics
 from wg_server.generator.prior.pooling import NOTHING_POOLED
 from wg_server.generator.versions import Version
 from wg_server.generator.weights import bearing_simulation as simulation

@@ -26,13 +26,12 @@ from tests.server.enrolling import empty_request
 
 from wg_client.data import survey as surveys
 from wg_client.data.sensor_log import LogColumns, read_log
-from wg_common import weights_file, weights_package
+from wg_common import auditor_record, weights_file, weights_package
 from wg_common.modalities.images import Images
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder import package
 from wg_core import numbers, settings
 from wg_core.ledger import (
-    auditor_record,
     checkpoint,
     entries,
     export,

@@ -22,7 +22,7 @@ from wg_core.privacy import accounting, centring, events, mechanism
 from wg_core.privacy.centring import Centre
 from wg_core.privacy.exact import exact_statistics, quantise
 from wg_core.privacy.schema import StatisticsSchema, default_schema
-from wg_core.privacy.simulate import simulate_statistics
+from wg_server.generator.evaluation.simulated_release import simulate_statistics
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -10,8 +10,8 @@ from wg_core.errors import DecodeError
 from wg_core.privacy import centring
 from wg_core.privacy.exact import exact_statistics
 from wg_core.privacy.schema import StatisticsSchema, default_schema
-from wg_core.privacy.simulate import simulate_release, simulate_statistics
 from wg_core.privacy.statistics import NoisyStatistics
+from wg_server.generator.evaluation.simulated_release import simulate_release, simulate_statistics
 
 D, N, R = 6, 40, 3.0
 

@@ -14,14 +14,14 @@ from tests.server.rows import release_of
 from tests.server.store.test_succession import Central, ledger_of
 
 from wg_audit.cli import group as auditor
-from wg_common import cli, weights_package
+from wg_common import auditor_record, cli, weights_package
+from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST
 from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core.errors import ConfigError, DecodeError
-from wg_core.ledger import auditor_record, merkle
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import export as exports
+from wg_core.ledger import merkle
 from wg_core.ledger import note as notes
-from wg_core.ledger.auditor_record import BUDGET_UNKNOWN, FIRST
 from wg_core.wire import canonical, signing
 from wg_server.campaigns import auditors, membership
 from wg_server.fleet import witness as fleet_witness

@@ -13,11 +13,11 @@ import pytest
 from tests.core.ledger.decided import record_decision
 from tests.server.enrolling import request_of
 
+from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR
 from wg_core.errors import RefusedError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import export as exports
 from wg_core.ledger import recovery
-from wg_core.ledger.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.entries import Predecessor
 from wg_core.ledger.store import DatasetRecord, Ledger

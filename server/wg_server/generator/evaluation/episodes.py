@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from wg_core.privacy import mechanism
 from wg_core.privacy.schema import StatisticsSchema, default_schema
-from wg_core.privacy.simulate import simulate_statistics
 from wg_core.privacy.statistics import NoisyStatistics
+from wg_server.generator.evaluation.simulated_release import simulate_statistics
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
 DELTA = 1e-5

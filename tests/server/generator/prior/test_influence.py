@@ -12,8 +12,8 @@ from tests.server.generator.conftest import DIMENSION, ENCODER, World
 from wg_common.inference.posterior import SiteEvidence, discriminant
 from wg_core.privacy import mechanism
 from wg_core.privacy.schema import default_schema
-from wg_core.privacy.simulate import simulate_statistics
 from wg_core.privacy.statistics import NoisyStatistics
+from wg_server.generator.evaluation.simulated_release import simulate_statistics
 from wg_server.generator.prior import blup, influence, pooling
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.site_statistics import site_evidence

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from wg_core.privacy import mechanism
 from wg_core.privacy.schema import StatisticsSchema, default_schema
-from wg_core.privacy.simulate import simulate_statistics
+from wg_server.generator.evaluation.simulated_release import simulate_statistics
 from wg_server.generator.prior.site_statistics import site_evidence
 
 D, K = 32, 5

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from wg_core.errors import DecodeError
 from wg_core.privacy import mechanism
 from wg_core.privacy.schema import MACHINE_DIMENSION, machine_schema
-from wg_core.privacy.simulate import simulate_statistics
+from wg_server.generator.evaluation.simulated_release import simulate_statistics
 from wg_server.generator.weights import machine_statistic
 from wg_server.generator.weights.machine_statistic import DELTA, MachineStatistic
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from wg_common import auditor_record
+from wg_common.auditor_record import LogRecord, ServerRecord, SiteRecord
 from wg_core.errors import ConfigError, DecodeError
-from wg_core.ledger import auditor_record
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.wire import canonical, signing
 from wg_core.wire.signing import PrivateKey
