@@ -27,7 +27,6 @@ from wg_common.modalities.arrays import read_labelled
 from wg_common.modalities.base import Record, content_digest
 from wg_core import snapshot as snapshots
 from wg_core.errors import DataError, VerificationError
-from wg_core.privacy.schema import StatisticsSchema
 from wg_core.release import readiness
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin
@@ -187,16 +186,6 @@ def pinned_encoder(home: ClientHome, sha256: str) -> Encoder:
             f"{home.encoder}: encoder {digest[:16]}, the model was made for {sha256[:16]}"
         )
     return encoder_loader()(package)
-
-
-def statistics_schema(plant: Plant) -> StatisticsSchema:
-    """Return the layout of this plant's releases."""
-    return readiness.schema_for(
-        plant.config,
-        encoder=plant.encoder,
-        dimension=plant.features.dimension,
-        clip_radius=plant.features.clip_radius,
-    )
 
 
 class StoredRecords(Sequence[Record]):

@@ -83,28 +83,13 @@ def line_readings(inputs: Tensor, templates: Tensor) -> Tensor:
     return heights.reshape(machines, count, -1)
 
 
-def standardise_inputs(inputs: Tensor, shares: Tensor | None) -> Tensor:
-    """Standardise inputs ``[m, n, INPUTS]`` by mean and spread over each machine's windows.
-
-    Args:
-        inputs: Inputs of n windows of each of m machines.
-        shares: Weights of windows, ``[m, n]``; None for equal weights.
-    """
-    if shares is None:
-        shares = torch.ones(inputs.shape[:2])
-    weight = (shares / shares.sum(dim=1, keepdim=True))[..., None]
-    deviations = inputs - (weight * inputs).sum(dim=1, keepdim=True)
-    spread = (weight * deviations.square()).sum(dim=1, keepdim=True).sqrt()
-    return deviations / (spread + _LEAST_SPREAD)
-
-
 def standardised_by(inputs: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
     """Standardise inputs ``[..., INPUTS]`` by a given mean and spread."""
     return (inputs - mean) / (spread + _LEAST_SPREAD)
 
 
 def standardised_trunk(trunk: Tensors, batch: Batch) -> dict[str, NDArray[np.float32]]:
-    """Fold the standardisation by a batch (``standardise_inputs``) into the first layer.
+    """Fold the standardisation by a batch into the first layer.
 
     Args:
         trunk: ``trunk.*`` tensors of a network that was trained on standardised inputs.

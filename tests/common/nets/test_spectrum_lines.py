@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.common.nets.random_tensors import draw_trunk
@@ -61,15 +60,6 @@ def test_blows_are_a_line_at_their_rate(cycles: int) -> None:
             abs(spectrum[band * HALF_BINS + 4 : (band + 1) * HALF_BINS].argmax() + 4 - 2 * cycles)
             <= 1
         )
-
-
-def test_standardised_inputs_do_not_know_what_a_machine_adds() -> None:
-    inputs = torch.randn(2, 9, INPUTS)
-    shares = torch.rand(2, 9)
-    moved = spectrum_lines.standardise_inputs(inputs + torch.randn(2, 1, INPUTS), shares)
-    torch.testing.assert_close(
-        moved, spectrum_lines.standardise_inputs(inputs, shares), atol=1e-3, rtol=1e-3
-    )
 
 
 def test_the_network_runs_as_every_whole_network_does() -> None:
