@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from wg_core import numbers
 from wg_core.errors import ConfigError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger import entries, proof, verify
+from wg_core.ledger import entries, proof
 from wg_core.ledger.entries import PublicStatement
 from wg_core.ledger.note import Note
 from wg_core.ledger.witness import CONTRADICTIONS, WitnessRefused
@@ -31,6 +31,7 @@ from wg_server.campaigns.release import (
     recipient_of_release,
     recipient_of_statement,
 )
+from wg_server.fleet import covered_releases
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import WitnessPolicy
 from wg_server.store.releases import StoredRelease
@@ -108,7 +109,7 @@ def accept_file(
             f"release of {site.name}: encoder {claimed_release.encoder[:16]}…, this server's is"
             f" {encoder[:16]}…"
         )
-    is_cosigned = verify.is_cosigned(statistics, witness.name, witness.public_key)
+    is_cosigned = covered_releases.is_cosigned(statistics, witness.name, witness.public_key)
     by = (witness.name, witness.public_key) if is_cosigned else (None, None)
     plant = _open(site, statistics, *by)
     check_witnesses(site, statistics, witness)
@@ -116,7 +117,7 @@ def accept_file(
     stored_release = store.find_release(release.release_id)
     if not is_cosigned and (stored_release is None or stored_release.data != data):
         try:
-            witness.countersign_file(site, verify.witness_requests(statistics))
+            witness.countersign_file(site, covered_releases.witness_requests(statistics))
         except WitnessRefused as refusal:
             if refusal.status in CONTRADICTIONS:
                 store.keep_refused_file(site.ledger_origin, data, current_time)
@@ -212,7 +213,7 @@ def _claimed_recipient(release: Covered) -> Recipient:
 def _open(
     site: Site, covered_file: Covered, witness_name: str | None, witness_key: PublicKey | None
 ) -> Recipient:
-    place: verify.ExpectedSigners = {
+    place: covered_releases.ExpectedSigners = {
         "ledger_origin": site.ledger_origin,
         "ledger_key": signing.public_from_hex(site.ledger_key),
         "witness_name": witness_name,
@@ -223,11 +224,11 @@ def _open(
         release = Release(*statistics_file.decode_release(covered_file.release, key))
         plant = recipient_of_release(release.manifest, release)
     else:
-        plant = recipient_of_statement(verify.verify_statement(covered_file, **place))
+        plant = recipient_of_statement(covered_releases.verify_statement(covered_file, **place))
     if plant.site != site.name:
         raise VerificationError(f"release of {site.name}: it names site {plant.site!r}")
     if isinstance(covered_file, CoveredStatistics):
-        verify.verify_covered(covered_file, **place)
+        covered_releases.verify_covered(covered_file, **place)
     return plant
 
 

@@ -9,13 +9,14 @@ from http import HTTPStatus
 from typing import Self
 
 from wg_core.errors import ConfigError
-from wg_core.ledger import proof, verify
+from wg_core.ledger import proof
 from wg_core.ledger import witness as rules
 from wg_core.ledger.note import Note
 from wg_core.ledger.witness import WitnessFork, WitnessRefused, WitnessRequest, WitnessState
 from wg_core.wire import canonical, protocol, signing
 from wg_core.wire.protocol import EnrolmentRequest, KeyRotation
 from wg_core.wire.signing import PrivateKey
+from wg_server.fleet import covered_releases
 from wg_server.site.home import ServerConfig, ServerHome, WitnessPolicy
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
@@ -150,12 +151,12 @@ class Witness:
         current_time = time.time()
 
         def decide(known_key: str, checkpoint: bytes | None) -> tuple[bytes, int, bytes]:
-            key = verify.verify_rotation(
+            key = covered_releases.verify_rotation(
                 entry, rotation_proof, origin=site.ledger_origin, old_key=bytes.fromhex(known_key)
             )
             return self._decide(site.ledger_origin, key.hex(), body, current_time, checkpoint)
 
-        new_key = verify.read_new_key(entry)
+        new_key = covered_releases.read_new_key(entry)
         with self.evidence(site.ledger_origin, current_time):
             line = self._store.rotate_ledger_key(site, new_key, current_time, decide)
         log.info("site %s: its ledger is signed by another key now", site.name)

@@ -16,7 +16,7 @@ from wg_client.models.export import export_private
 from wg_common.nets.private_head import private_head
 from wg_core import snapshot as snapshots
 from wg_core.errors import BudgetExceeded, DecodeError, PolicyRefused, VerificationError
-from wg_core.ledger import entries, verify
+from wg_core.ledger import entries
 from wg_core.ledger.entries import Charge, Decision
 from wg_core.ledger.statement import BlockShare
 from wg_core.ledger.store import Ledger
@@ -27,6 +27,7 @@ from wg_core.release.private_head import HeadOrder, labelled_features, release_h
 from wg_core.release.query import CHARGED, RECORDED, SAMPLED, Means, answer_query
 from wg_core.site.config import PrivacyConfig
 from wg_core.wire import head_file, statistics_file
+from wg_server.fleet import covered_releases
 
 FAST = PrivacyConfig(answer_slot_seconds=0.05)
 
@@ -195,7 +196,7 @@ def test_a_head_is_not_taken_for_statistics_nor_a_flipped_byte_for_a_head(
     data = release(plant)
     covered = statistics_file.decode_covered(data)
     with pytest.raises(DecodeError):
-        verify.check_statistics(charge_of(data), covered.release)
+        covered_releases.check_statistics(charge_of(data), covered.release)
     manifest, (weight, bias) = head_file.decode(covered.release)
     assert weight.shape == (3, 64) and bias.shape == (3,) and manifest.schema.labels == LABELS
     for position in range(40, len(covered.release), 997):

@@ -40,7 +40,6 @@ from wg_core.ledger import (
     note,
     proof,
     sources,
-    verify,
     witness,
 )
 from wg_core.ledger.store import DatasetRecord, Ledger
@@ -51,6 +50,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, container, protocol, signing, statistics_file
 from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.signing import PrivateKey
+from wg_server.fleet import covered_releases
 from wg_server.site.home import parse_config
 from wg_server.store import succession
 from wg_server.zoo import archives
@@ -345,7 +345,7 @@ TARGETS: dict[str, Target] = {
     ),
     "entry": Target(entries.decode, (*_vectors("entry"), _DECISION)),
     "first-entry": Target(_first_entry, _vectors("entry")),
-    "rotation-entry": Target(verify.read_new_key, _vectors("entry")),
+    "rotation-entry": Target(covered_releases.read_new_key, _vectors("entry")),
     "release": Target(_release, _boxed("wgs", ("manifest", "signature", "integers"))),
     "signed-release": Target(
         _signed_release, (b"{}", b'{"schema":{"labels":["a"]}}', _MACHINE_RELEASE)

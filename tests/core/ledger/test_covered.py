@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from wg_core.errors import DecodeError, VerificationError
-from wg_core.ledger import entries, proof, verify, witness
+from wg_core.ledger import entries, proof, witness
 from wg_core.ledger.store import Ledger
 from wg_core.wire.covered import CoveredStatistics
+from wg_server.fleet import covered_releases
 
 if TYPE_CHECKING:
     from tests.core.ledger.conftest import Site
@@ -27,7 +28,7 @@ def check(site: Site, covered: CoveredStatistics, **changes: Any) -> None:
         "witness_name": NAME,
         "witness_key": site.witness_key.public_key(),
     }
-    verify.verify_covered(covered, **{**anchors, **changes})
+    covered_releases.verify_covered(covered, **{**anchors, **changes})
 
 
 @pytest.fixture
@@ -39,11 +40,11 @@ def covered(site: Site, ledger: Ledger) -> CoveredStatistics:
 
 def test_a_cosigned_release_is_covered(site: Site, covered: CoveredStatistics) -> None:
     check(site, covered)
-    assert verify.is_cosigned(covered, NAME, site.witness_key.public_key())
+    assert covered_releases.is_cosigned(covered, NAME, site.witness_key.public_key())
 
 
 def test_a_name_alone_is_no_cosignature(site: Site, covered: CoveredStatistics) -> None:
-    assert not verify.is_cosigned(covered, NAME, site.signing_key.public_key())
+    assert not covered_releases.is_cosigned(covered, NAME, site.signing_key.public_key())
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_entries_of_another_kind_do_not_cover(site: Site, covered: CoveredStatis
 def test_an_uncosigned_release_is_not_covered(site: Site, ledger: Ledger) -> None:
     site.release(ledger)
     covered = site.covered(ledger)
-    assert not verify.is_cosigned(covered, NAME, site.witness_key.public_key())
+    assert not covered_releases.is_cosigned(covered, NAME, site.witness_key.public_key())
     with pytest.raises(VerificationError, match="no Ed25519 cosignature"):
         check(site, covered)
 
@@ -109,7 +110,7 @@ def test_a_release_in_a_file_can_be_witnessed_on_arrival(site: Site, ledger: Led
     site.cosign(ledger)
     site.release(ledger)
     covered = site.covered(ledger)
-    site.call(verify.witness_requests(covered)[-1].encode())
+    site.call(covered_releases.witness_requests(covered)[-1].encode())
     check(site, covered, witness_name=None, witness_key=None)
     assert site.memory is not None and site.memory.head.size == ledger.size
 
@@ -120,7 +121,7 @@ def test_a_file_from_a_rolled_back_ledger_is_refused(site: Site, ledger: Ledger)
     site.release(ledger, "r2", "0.5")
     site.cosign(ledger)
     with pytest.raises(witness.WitnessRefused) as caught:
-        site.call(verify.witness_requests(covered)[-1].encode())
+        site.call(covered_releases.witness_requests(covered)[-1].encode())
     assert caught.value.status == 409
 
 
@@ -133,12 +134,12 @@ def test_a_charge_in_another_checkpoint_than_the_release_is_not_witnessed(
     site.release(ledger, "r2", "0.5")
     mixed = dataclasses.replace(site.covered(ledger), charge_proof=early.charge_proof)
     with pytest.raises(VerificationError, match="another of size"):
-        verify.witness_requests(mixed)
+        covered_releases.witness_requests(mixed)
 
 
 def test_a_cosigned_proof_carries_no_request(covered: CoveredStatistics) -> None:
     with pytest.raises(DecodeError, match="expected consistency proofs"):
-        verify.witness_requests(covered)
+        covered_releases.witness_requests(covered)
 
 
 Change = Callable[[entries.Charge], entries.Charge]

@@ -18,8 +18,8 @@ sys.path.insert(0, str(REPOSITORY))
 from tests.core.ledger.conftest import Site  # noqa: E402
 
 from wg_core.errors import BudgetExceeded, WgError  # noqa: E402
-from wg_core.ledger import verify  # noqa: E402
 from wg_core.ledger.witness import WitnessState  # noqa: E402
+from wg_server.fleet import covered_releases  # noqa: E402
 
 NOBODY = 65534
 
@@ -53,7 +53,7 @@ def answer(site: Site, stop: str) -> dict[str, object]:
             ledger.record_release(charged.seq, payload)
         site.cosign(ledger)
         covered = site.covered(ledger)
-        verify.verify_covered(
+        covered_releases.verify_covered(
             covered,
             ledger_origin=ledger.origin,
             ledger_key=site.key.public_key(),

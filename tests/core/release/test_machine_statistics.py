@@ -21,7 +21,6 @@ from wg_core.ledger import entries
 from wg_core.ledger.entries import Charge
 from wg_core.ledger.statement import MECHANISMS
 from wg_core.ledger.store import Ledger
-from wg_core.ledger.verify import verify_covered
 from wg_core.privacy.schema import CLASSES, MACHINE
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.release import approval, encoding
@@ -31,6 +30,7 @@ from wg_core.site.config import PrivacyConfig
 from wg_core.wire import signing
 from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.statistics_file import StatisticsManifest, decode_covered, decode_release
+from wg_server.fleet.covered_releases import verify_covered
 
 OTHER = replace(BEARING, shaft_speed_rpm=Decimal(900))
 

@@ -12,7 +12,7 @@ from tests.core.wire.test_data_sheet import SHEETS
 from wg_audit import answers, verification
 from wg_audit.report import render
 from wg_core.errors import DecodeError, PolicyRefused, VerificationError
-from wg_core.ledger import entries, verify
+from wg_core.ledger import entries
 from wg_core.ledger.store import Ledger
 from wg_core.release.budget import read_spend
 from wg_core.release.query import answer_query
@@ -21,6 +21,7 @@ from wg_core.site.config import PrivacyConfig
 from wg_core.wire import covered, signing, statistics_file
 from wg_core.wire.covered import CoveredStatement
 from wg_core.wire.protocol import FREE
+from wg_server.fleet import covered_releases
 
 SHEET = SHEETS[0]
 
@@ -31,7 +32,7 @@ def plant(make_plant: MakePlant) -> TestPlant:
 
 
 def _open(plant: TestPlant, data: bytes, *, cosigned: bool = True) -> entries.PublicStatement:
-    return verify.verify_statement(
+    return covered_releases.verify_statement(
         covered.decode_statement(data),
         ledger_origin=plant.origin,
         ledger_key=signing.public_from_bytes(plant.ledger_key),
@@ -90,7 +91,7 @@ def test_over_the_air_gap_the_file_can_be_witnessed(plant: TestPlant) -> None:
     assert _open(plant, data, cosigned=False)
     with pytest.raises(VerificationError, match="cosign"):
         _open(plant, data)
-    requests = verify.witness_requests(covered.decode_statement(data))
+    requests = covered_releases.witness_requests(covered.decode_statement(data))
     assert plant.witness(requests[0].encode())
 
 

@@ -28,7 +28,6 @@ from wg_core.errors import (
 )
 from wg_core.ledger import entries, history, sources
 from wg_core.ledger.store import Ledger
-from wg_core.ledger.verify import verify_covered
 from wg_core.ledger.witness import WitnessRefused
 from wg_core.privacy.schema import KINDS, Statistics, mark
 from wg_core.release import query as release_query
@@ -47,6 +46,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import signing
 from wg_core.wire.protocol import StatisticsQuery
 from wg_core.wire.statistics_file import decode_covered, decode_release
+from wg_server.fleet.covered_releases import verify_covered
 
 PROCESS = Path(__file__).with_name("answer_process.py")
 
