@@ -183,9 +183,10 @@ def digest(wheel: Path | None, as_json: bool) -> None:
 
     The file list is what sha256sum prints, and its SHA-256 is the digest.
     """
+    from wg_audit.wheel import in_wheel
     from wg_core import installed_code
 
-    digest = installed_code.installed_code() if wheel is None else installed_code.in_wheel(wheel)
+    digest = installed_code.installed_code() if wheel is None else in_wheel(wheel)
     if as_json:
         emit(
             {

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import wg_core
+from wg_audit import wheel as wheels
 from wg_audit.cli import group
 from wg_core import installed_code
 from wg_core.errors import ConfigError, DecodeError, WgError
@@ -110,7 +111,7 @@ def test_a_wheel_has_the_digest_of_its_installation(tmp_path: Path) -> None:
     files = {path: file.read_bytes() for path, file in FILES.items()}
     files |= {"wg_server/__init__.py": b"", "weightgate-1.dist-info/METADATA": b"Name: weightgate"}
     wheel = _wheel(tmp_path / "weightgate-1-py3-none-any.whl", files)
-    assert installed_code.in_wheel(wheel).sha256 == charging.code_digest()
+    assert wheels.in_wheel(wheel).sha256 == charging.code_digest()
     here = CliRunner().invoke(group, ["digest", "--json"])
     there = CliRunner().invoke(group, ["digest", "--json", "--wheel", str(wheel)])
     assert here.stdout == there.stdout and charging.code_digest() in here.stdout
@@ -131,11 +132,11 @@ def test_a_wheel_has_the_digest_of_its_installation(tmp_path: Path) -> None:
 def test_a_wheel_that_installs_more_than_it_shows_is_refused(
     tmp_path: Path, more: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(installed_code, "BYTES_LIMIT", 1000)
-    monkeypatch.setattr(installed_code, "FILES_LIMIT", 20)
+    monkeypatch.setattr(wheels, "BYTES_LIMIT", 1000)
+    monkeypatch.setattr(wheels, "FILES_LIMIT", 20)
     wheel = _wheel(tmp_path / "x.whl", {"wg_core/__init__.py": b"", **more})
     with pytest.raises(DecodeError, match=r"x\.whl"):
-        installed_code.in_wheel(wheel)
+        wheels.in_wheel(wheel)
 
 
 def test_what_is_no_wheel_is_named(tmp_path: Path) -> None:
@@ -148,9 +149,9 @@ def test_what_is_no_wheel_is_named(tmp_path: Path) -> None:
         if data is not None:
             path.write_bytes(data)
         with pytest.raises(error, match=r"x\.whl"):
-            installed_code.in_wheel(path)
+            wheels.in_wheel(path)
     with pytest.raises(DecodeError, match="does not hold"):
-        installed_code.in_wheel(_wheel(path, {"wg_server/__init__.py": b""}))
+        wheels.in_wheel(_wheel(path, {"wg_server/__init__.py": b""}))
 
 
 def test_a_link_to_a_folder_hides_no_code(tmp_path: Path) -> None:
