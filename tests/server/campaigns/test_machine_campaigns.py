@@ -95,7 +95,7 @@ def test_only_a_site_whose_machine_uses_a_statistic_is_asked(
     assert {query.statistics for query in stage.nodes.queries} == {MACHINE}
     unread, unused = said(stage, ended, "plant-b"), said(stage, ended, "plant-c")
     assert unread.why.startswith("not asked: no data sheet") and "data-sheet.yaml" in unread.do
-    assert "its budget is kept" in unused.why and "use no statistic" in unused.why
+    assert "to keep its budget" in unused.why and "use no statistic" in unused.why
     assert "--epsilon 0" in unused.do
 
 

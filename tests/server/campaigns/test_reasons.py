@@ -115,7 +115,7 @@ def test_what_is_waited_for_is_said() -> None:
     )
     out = [task("b", state="refused"), task("c", opened=NOW)]
     fewer = campaign(released("a", NOW), *out, min_sites=3)
-    assert "3 were wanted and 2 can still be" in reasons.of_campaign(fewer, NOW)
+    assert "3 were requested and 2 are still possible" in reasons.of_campaign(fewer, NOW)
     enough = campaign(
         released("a", NOW), released("b", NOW), task("c", opened=NOW), grace_seconds=600.0
     )
@@ -123,7 +123,7 @@ def test_what_is_waited_for_is_said() -> None:
     served = released("a", NOW - 60, state="delivered", made=NOW - 50, served=1)
     better = campaign(served, released("b", NOW, state="packaged", made=NOW), task("c", asked=NOW))
     found = reasons.of_task(better, served, THERE, NOW)
-    assert found.why == "it has a package; in 23 hours a better one is made, if it says more"
+    assert found.why == "it has a package; in 23 hours a better one is made, if there is more information"
 
 
 @pytest.mark.parametrize(
@@ -171,5 +171,5 @@ def test_a_site_that_is_not_there_is_one_line_and_the_summary_counts_it() -> Non
     never = status(last_seen=0.0)
     line = reasons.of_task(found, away, never, NOW)
     assert line == reasons.Reason("it never connected; 50 minutes left")
-    assert "1 are not there: nobody waits" in reasons.of_campaign(found, NOW)
+    assert "1 are not connected: the campaign does not wait" in reasons.of_campaign(found, NOW)
     assert reasons.of_task(found, away, status(certificate=NOW - DAY), NOW).do  # that can be mended

@@ -63,7 +63,7 @@ def test_a_site_that_is_alone_with_its_class_names_is_not_asked_and_it_is_said_w
     status = troubles.site_statuses(stage.store, names=["plant-c"])["plant-c"]
     part = campaign.task("plant-c")
     said = [reasons.of_task(campaign, part, status, 0.0, code) for code in ("en", "ja")]
-    assert "its budget is kept" in said[0].why and "予算" in said[1].why
+    assert "to keep its budget" in said[0].why and "予算" in said[1].why
     assert all("--epsilon 0" in reason.do for reason in said)
     with stage.working():
         ended = stage.wait(campaign, lambda found: found.finished is not None)
@@ -81,7 +81,7 @@ def test_a_site_of_unknown_names_is_not_charged_and_it_is_said_why(
     assert states(campaign)["plant-c"] == ("cancelled", NO_NAMES)
     status = troubles.site_statuses(stage.store, names=["plant-c"])["plant-c"]
     said = reasons.of_task(campaign, campaign.task("plant-c"), status, 0.0)
-    assert "has not stated its class names" in said.why and "--epsilon 0" in said.do
+    assert "has not sent its class names" in said.why and "--epsilon 0" in said.do
 
 
 @pytest.mark.parametrize("words", [{"asks_unshared": True}, {"epsilon": "0"}], ids=str)

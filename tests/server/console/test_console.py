@@ -353,7 +353,7 @@ def test_the_generator_s_page_says_what_own_families_are_worth(
     install(home, own_families={"rolled-steel-0": OWN_FIGURES})
     operator.login(token)
     assert re.search(r"rolled-steel-0.*Head.*0\.700.*Network.*0\.900", page(operator))
-    assert re.search(r"its own sites.*0\.030.*other families.*0\.970", page(operator))
+    assert re.search(r"own sites refused.*0\.030.*other families.*0\.970", page(operator))
     assert "0.655 ± 0.023" in page(operator)
     assert re.search(r"epsilon.*4\.000.*delta.*1e-05", page(operator))
     operator.get("/language?to=ja&at=/console/generator")
