@@ -207,7 +207,7 @@ def test_after_a_theft_a_plant_is_told_and_enrols_again(tmp_path: Path) -> None:
             expire(server, asked)  # it would be asked again until then
             unknown = finished(server, asked)
         assert unknown.state == "partial" and unknown.tasks[0].code == "unavailable"
-        assert "did not hand over" in left_behind(server)[0]["old_keys"]
+        assert "do not vouch for the present ones" in left_behind(server)[0]["old_keys"]
         (plant.home.outbox).mkdir(exist_ok=True)
         (plant.home.outbox / "r.wgs").write_bytes(b"proofs under the old key")
         word = token(server, plant.site)

@@ -123,7 +123,10 @@ def test_what_is_waited_for_is_said() -> None:
     served = released("a", NOW - 60, state="delivered", made=NOW - 50, served=1)
     better = campaign(served, released("b", NOW, state="packaged", made=NOW), task("c", asked=NOW))
     found = reasons.of_task(better, served, THERE, NOW)
-    assert found.why == "it has a package; in 23 hours a better one is made, if there is more information"
+    assert (
+        found.why
+        == "it has a package; in 23 hours a better one is made, if there is more information"
+    )
 
 
 @pytest.mark.parametrize(

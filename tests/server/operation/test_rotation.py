@@ -106,6 +106,6 @@ def test_sites_names_those_that_a_change_left_behind_and_how_they_come_along(
     rotate_keys(home, stolen=True)
     assert trust.lagging_sites(home, store) == {"plant-a": False, "plant-b": False}
     done = CliRunner().invoke(main_group, ["sites", "--home", str(home.root)])
-    assert done.stdout.count("did not hand over") == 2
+    assert done.stdout.count("do not vouch for the present ones") == 2
     store.revoke("plant-a", time.time())
     assert trust.lagging_sites(home, store) == {"plant-b": False}
