@@ -1,0 +1,154 @@
+"""Packages with a soft sensor: kept by a home for its process unit, the newest used, or refused."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from tests.client.conftest import MakePlant, TestPlant
+from tests.server.generator.weights.test_process_units import SHEET
+
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.models import adoption, store
+from wg_client.operation import status
+from wg_client.selection import sensor_package
+from wg_client.selection.sensor_package import SensorPackage, newest, receive, take
+from wg_common import catalogue
+from wg_common.machines import exchanger
+from wg_common.machines.process import SAMPLES
+from wg_common.nets.network import Tensors
+from wg_common.weights_package import Condition
+from wg_core.errors import ConfigError, DecodeError, UsageError, VerificationError
+from wg_core.site.reading import LogConfig, ReadingConfig
+from wg_core.wire.data_sheet import DataSheet, HeatExchanger
+from wg_server.generator.weights.machine_statistic import no_statistics
+from wg_server.generator.weights.process_simulation import Exchangers
+from wg_server.generator.weights.sensor_network import SensorNetwork
+
+FIGURES = torch.tensor([[float(SHEET[name]) for name in exchanger.FIGURES]])
+NAMES = tuple(channel.name for channel in exchanger.CHANNELS)
+
+
+@pytest.fixture(scope="module")
+def network() -> Tensors:
+    """An untrained soft sensor of the sheet's exchanger."""
+    return SensorNetwork(exchanger.UNIT).tensors(FIGURES, no_statistics(1))
+
+
+@pytest.fixture
+def unit_plant(make_plant: MakePlant, window_encoder: bytes) -> TestPlant:
+    """A plant with the log of a heat exchanger."""
+    plant = make_plant(name="plant-u", frozen=False)
+    plant.confirm(window_encoder)
+    simulator = Exchangers(3)
+    units = replace(simulator.units(1), figures=FIGURES)
+    rows = simulator.windows(units, 12).values[0].mT.flatten(0, 1).tolist()
+    log = plant.home.root / "data" / "log.csv"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"{60 * place}," + ",".join(map(str, row)) for place, row in enumerate(rows)]
+    log.write_text("\n".join([",".join(("time", *NAMES)), *lines]), "utf-8")
+    seconds = 60.0 * SAMPLES
+    reading = LogConfig(
+        rate=1 / 60, window_seconds=seconds, hop_seconds=seconds, channels=NAMES, time="time"
+    )
+    data = replace(
+        plant.config.data,
+        path=str(log),
+        labels=("heat duty",),
+        reading=ReadingConfig(log=reading),
+    )
+    sheet = DataSheet(heat_exchanger=HeatExchanger(**SHEET))  # type: ignore[arg-type]
+    plant.configure(data=data, data_sheet=sheet)
+    plant.freeze()
+    return plant
+
+
+def _file(plant: TestPlant, network: Tensors, **changes: Any) -> Path:
+    """A package file of a soft sensor for a plant."""
+    fields: dict[str, Any] = {
+        "architecture": catalogue.PROCESS_SENSOR,
+        "inputs": {"sensor": "standardised"},
+        "condition": Condition(generator="ab" * 32, data_sheet="heat_exchanger"),
+        "pool_root": "",
+        "pool_releases": 0,
+    }
+    path = plant.home.root / "sensor.wgw"
+    path.write_bytes(plant.package({"sensor": (network, "conditioned")}, **(fields | changes)))
+    return path
+
+
+def test_a_home_keeps_soft_sensors_and_uses_the_newest(
+    unit_plant: TestPlant, network: Tensors
+) -> None:
+    home, moment = unit_plant.home, int(time.time())
+    ids = []
+    for created in (moment, moment - 100):
+        package = receive(home, _file(unit_plant, network, created=created))
+        assert isinstance(package, SensorPackage) and package.quantities.startswith(
+            "heat duty (kW)"
+        )
+        ids.append(package.manifest.package_id)
+    assert len(store.kept_sensors(home)) == 2
+    assert newest(home).manifest.package_id == ids[0]
+    shown = status.look(home)
+    assert shown.model.startswith("soft sensor") and shown.stage == "in use"
+    with pytest.raises(ConfigError, match="wg-client soft-sensor"):
+        adoption.in_use(home)
+
+
+def test_an_expired_package_is_taken_only_again(
+    unit_plant: TestPlant, network: Tensors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _file(unit_plant, network)
+    first = take(unit_plant.home, path)
+    late = SimpleNamespace(time=lambda: first.manifest.expires + 1.0)
+    monkeypatch.setattr(sensor_package, "time", late)
+    assert take(unit_plant.home, path).manifest == first.manifest
+    with pytest.raises(VerificationError, match="expired"):
+        take(unit_plant.home, _file(unit_plant, network, expires=first.manifest.expires))
+    assert len(store.kept_sensors(unit_plant.home)) == 1
+
+
+def test_a_home_without_a_soft_sensor_says_where_it_comes_from(unit_plant: TestPlant) -> None:
+    with pytest.raises(ConfigError, match="'wg-client run' receives one"):
+        newest(unit_plant.home)
+    with pytest.raises(ConfigError, match="wg-client init"):
+        newest(replace(unit_plant.home, root=unit_plant.home.root / "none"))
+
+
+def test_other_packages_are_refused(
+    unit_plant: TestPlant, network: Tensors, good_head: LinearHead
+) -> None:
+    home = unit_plant.home
+    wrong = {name: value for name, value in network.items() if name != "half_width"}
+    with pytest.raises(DecodeError, match="not those of a soft sensor"):
+        receive(home, _file(unit_plant, wrong))
+    vessel = Condition(generator="ab" * 32, data_sheet="stirred_vessel")
+    with pytest.raises(DecodeError, match="for a stirred_vessel"):
+        receive(home, _file(unit_plant, network, condition=vessel))
+    with pytest.raises(VerificationError, match="site"):
+        receive(home, _file(unit_plant, network, site="another"))
+    path = home.root / "heads.wgw"
+    path.write_bytes(unit_plant.package({"s": (good_head, "diffusion")}))
+    with pytest.raises(UsageError, match="holds no soft sensor"):
+        take(home, path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DecodeError):
+        receive(home, path)
+    assert not store.kept_sensors(home)
+
+
+def test_a_column_names_its_quantity_and_its_unit(unit_plant: TestPlant, network: Tensors) -> None:
+    package = take(unit_plant.home, _file(unit_plant, network))
+    for target in ("heat duty", "Heat_duty [kW]", "HEAT DUTY (kW)"):
+        assert package.place(target, None) == 0
+    assert package.place("U", "conductance") == 1
+    with pytest.raises(UsageError, match="convert the column"):
+        package.place("heat duty [MW]", None)
+    with pytest.raises(UsageError, match="say which: --quantity"):
+        package.place("density", None)
