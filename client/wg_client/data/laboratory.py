@@ -73,7 +73,12 @@ def read_hours(
     """
     if samples < 2:
         raise DataError(f"samples: {samples}, expected at least 2 rows of the log")
-    signals = _risen(log, read_log(log, LogColumns(channels=None, time=time, texts=(time,)), AUTO))
+    signals = read_log(log, LogColumns(channels=None, time=time, texts=(time,)), AUTO)
+    clock = _times(log, signals)
+    falls = np.flatnonzero(np.diff(clock) <= 0)
+    if len(clock) < 2 or len(falls):
+        at = int(falls[0]) + 3 if len(falls) else 2
+        raise DataError(f"{log}: line {at}: times do not rise; sort the log by time")
     times = values = np.empty(0)
     if laboratory is not None:
         if target in signals.channels:
@@ -82,7 +87,6 @@ def read_hours(
                 " name another target: what is measured needs no soft sensor"
             )
         times, values = _values(laboratory, target, time)
-    clock = _times(log, signals)
     is_complete, step = _complete_windows(signals, clock, samples)
     ends = np.searchsorted(clock, times + 1e-6, side="right")
     value_at = {
@@ -150,12 +154,3 @@ def _times(path: Path, table: SensorLog) -> NDArray[np.float64]:
     if table.times is None:
         raise DataError(f"{path}: no column of times")
     return table.times
-
-
-def _risen(path: Path, log: SensorLog) -> SensorLog:
-    """Refuse a log whose times do not increase."""
-    falls = np.flatnonzero(np.diff(_times(path, log)) <= 0)
-    if len(log) < 2 or len(falls):
-        at = int(falls[0]) + 3 if len(falls) else 2
-        raise DataError(f"{path}: line {at}: times do not rise; sort the log by time")
-    return log

@@ -57,4 +57,10 @@ def _unit_hints(unit: ProcessUnit, sheet: DataSheet) -> tuple[Text, ...]:
     except ConfigError as error:
         return (text("no soft sensor can be made for this unit. {why}", why=error.args[0]),)
     quantities = ", ".join(f"{quantity.name} ({quantity.unit})" for quantity in unit.quantities)
-    return (text("a soft sensor can be made for {quantities}", quantities=quantities),)
+    return (
+        text(
+            "a server makes a soft sensor for {quantities}; 'wg-client soft-sensor' uses it, or"
+            " trains your own",
+            quantities=quantities,
+        ),
+    )
