@@ -142,7 +142,10 @@ def newest(home: ClientHome) -> SensorPackage:
                 folder=home.sensors,
             )
         )
-    return _read(home, atomic.read_bytes(kept_files[-1], limit=protocol.WEIGHTS_LIMIT))
+    try:
+        return _read(home, atomic.read_bytes(kept_files[-1], limit=protocol.WEIGHTS_LIMIT))
+    except VerificationError as error:  # The server's key or the home's encoder has changed since
+        raise VerificationError(f"{error}; the operator's next campaign brings another") from error
 
 
 def _read(home: ClientHome, data: bytes) -> SensorPackage:

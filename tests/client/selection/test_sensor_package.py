@@ -25,6 +25,7 @@ from wg_common.nets.network import Tensors
 from wg_common.weights_package import Condition
 from wg_core.errors import ConfigError, DecodeError, UsageError, VerificationError
 from wg_core.site.reading import LogConfig, ReadingConfig
+from wg_core.wire import signing
 from wg_core.wire.data_sheet import DataSheet, HeatExchanger
 from wg_server.generator.weights.machine_statistic import no_statistics
 from wg_server.generator.weights.process_simulation import Exchangers
@@ -112,6 +113,17 @@ def test_an_expired_package_is_taken_only_again(
     with pytest.raises(VerificationError, match="expired"):
         take(unit_plant.home, _file(unit_plant, network, expires=first.manifest.expires))
     assert len(store.kept_sensors(unit_plant.home)) == 1
+
+
+def test_a_kept_soft_sensor_is_refused_under_another_key_of_the_server(
+    unit_plant: TestPlant, network: Tensors
+) -> None:
+    take(unit_plant.home, _file(unit_plant, network))
+    key = signing.public_bytes(signing.generate()).hex()
+    assert unit_plant.config.pin is not None
+    unit_plant.configure(pin=replace(unit_plant.config.pin, signing_key=key))
+    with pytest.raises(VerificationError, match="next campaign brings another"):
+        newest(unit_plant.home)
 
 
 def test_a_home_without_a_soft_sensor_says_where_it_comes_from(unit_plant: TestPlant) -> None:
