@@ -171,7 +171,7 @@ def on_the_budget_of_the_first(scene: Scene, encoder: bytes) -> Step:
 
 
 def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: bytes) -> None:
-    for folder in ("DIR", "NEW_IMAGES", "TEST_FOLDER"):
+    for folder in ("DIR", "NEW_IMAGES", "NEW_RECORDS", "TEST_FOLDER"):
         pictures(Path(folder))
     logs_of_sensors(Path("logs"), "time", "state")
     small = ["--encoder", "server/zoo/encoder.safetensors"]  # seconds instead of minutes
