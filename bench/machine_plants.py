@@ -9,15 +9,15 @@ come, and the real bearing of ``cwru_de`` at its four loads, each size of damage
 in three mixtures: even; mostly sound, where only labelled windows are damaged, and one of each
 damage; no sound window. Each plant is also asked what it would do with another machine's sheet.
 
-The second table has what n labels change of what no label kept, plant by plant. ``--rules`` has
+The second table has what n labels change of what no label kept, plant by plant. ``--weights`` has
 another one of simulated plants alone, with their own sheets and with other machines': what they
-keep by each rule of when a delivered network has the place that others must surely win.
+keep by what a delivered network's word counts for (``wg_client.selection.precedence``).
 """
 
 import argparse
-import math
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,7 +35,6 @@ from bench.machine_drawing import (
     real,
     simulated,
 )
-from bench.network_rules import ALWAYS, AVERAGE_BY_BOUND, LOWER_LOSS, RULES, Fit, Rule
 from bench.rows import Row, Rows, by_cell, judged, write_table
 from bench.tables import Results, markdown
 from numpy.typing import NDArray
@@ -44,11 +43,11 @@ from torch import Tensor
 from wg_client.data.recipient import Features
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.methods import registry
-from wg_client.methods.base import SHEET_LIMIT, LabelledRecords
+from wg_client.methods.base import SHEET_LIMIT, LabelledRecords, Model, Package
 from wg_client.methods.names import GENERATED, LOCAL
 from wg_client.methods.package import read_package
 from wg_client.methods.sheet_fit import sheet_fit
-from wg_client.selection import model_selection
+from wg_client.selection import precedence
 from wg_client.selection.model_selection import select_model
 from wg_common import catalogue
 from wg_common.catalogue import Inputs
@@ -79,7 +78,8 @@ SIMULATED, MOSTLY_SOUND = "simulated", "simulated, 9 in 10 sound"
 SAMPLE_TAKEN = "a sample taken"
 OWN_SHEET, ANOTHER_SHEET = "own sheet", "another machine's sheet"
 POLICY = AcceptanceConfig(standard_errors=Windows().standard_errors)
-AVERAGE_GAIN = f"{LOWER_LOSS} minus {AVERAGE_BY_BOUND}"
+WEIGHTS = {f"{weight:g}": weight for weight in (0.5, 2.0, 8.0)}
+DELIVERED = "delivered"
 SOURCES = ("kept: delivered", "kept: trained on", "kept: local-only")
 LABELS = (0, 2, 5, 20)
 OWN_FIT, ANOTHER_FIT = "own sheet's fit", "another's fit"
@@ -99,15 +99,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--kind", choices=tuple(SHEETS), default=bearing.KIND.name)
-    parser.add_argument("--rules", action="store_true", help="Of a delivered network's place.")
+    parser.add_argument("--weights", action="store_true", help="Of a delivered network's word.")
     parser.add_argument("--vetoes", action="store_true", help="Fits of sheets alone.")
     parser.add_argument("--table", type=Path)
     options = parser.parse_args()
     home = ServerHome(options.home)
     version = versions.installed_version(home)
     work, prefix, lines = _job, "", table
-    if options.rules:
-        work, prefix, lines = _rules_job, "rules ", rule_table
+    if options.weights:
+        work, prefix, lines = _weights_job, "weights ", weight_table
     if options.vetoes:
         work, prefix, lines = _vetoes_job, "vetoes ", veto_table
     jobs = [
@@ -126,9 +126,9 @@ def main() -> None:
 
 def plants(options: argparse.Namespace) -> Iterator[tuple[str, int, int]]:
     """Mixture, number and seed of each plant that is asked for and whose data are there."""
-    for mixture in (SIMULATED,) if options.rules else (SIMULATED, MOSTLY_SOUND):
+    for mixture in (SIMULATED,) if options.weights else (SIMULATED, MOSTLY_SOUND):
         yield from ((mixture, number, options.seed) for number in range(options.machines))
-    if options.rules or options.vetoes or options.kind != bearing.KIND.name:
+    if options.weights or options.vetoes or options.kind != bearing.KIND.name:
         return
     if not (options.datasets / "cwru_de/data.npz").is_file():
         print("cwru_de: not here, left out")
@@ -154,13 +154,13 @@ def _job(job: tuple[str, str, int, int, argparse.Namespace]) -> Row:
     return {"key": key, "dataset": number + 1000 * seed, "cell": "", "scores": scores}
 
 
-def _rules_job(job: tuple[str, str, int, int, argparse.Namespace]) -> Row:
+def _weights_job(job: tuple[str, str, int, int, argparse.Namespace]) -> Row:
     key, _, number, seed, options = job
     encoder, generator = _of_home(options.home)
     plant = simulated(options.kind, number, seed)
     judge = Judge(encoder, generator.generate, plant, number)
     scores = {
-        f"{words}, n={labelled}": judge.by_rule(sheet, labelled)
+        f"{words}, n={labelled}": judge.by_weight(sheet, labelled)
         for words, sheet in ((OWN_SHEET, plant.sheet), (ANOTHER_SHEET, plant.another))
         for labelled in LABELS[1:]
     }
@@ -198,6 +198,21 @@ def vetoes_of(generate: Generate, plant: MachinePlant) -> dict[str, float]:
         if value is not None:
             found |= {fit: value, vetoed: float(value < SHEET_LIMIT)}
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """A method whose model is there already."""
+
+    name: str
+    title: str
+    reference: bool
+    model: Model | None
+
+    def fit(self, records: LabelledRecords, package: Package) -> Model | None:
+        """See ``Method``."""
+        del records, package
+        return self.model
 
 
 class _Data(SimpleNamespace):
@@ -257,26 +272,20 @@ class Judge:
         sample = package.candidates[0].name.rpartition("-")[2].isdigit()
         return right | kept | {SAMPLE_TAKEN: float(sample)} | vetoes
 
-    def by_rule(self, sheet: DataSheet, labelled: int) -> dict[str, float]:
-        """Share right of what is kept of networks for a sheet by each rule, and of local-only."""
+    def by_weight(self, sheet: DataSheet, labelled: int) -> dict[str, float]:
+        """Share right of local-only, of the network for a sheet, and of what each weight keeps."""
         records, package = self._package(sheet, labelled)
         fits = tuple(
-            Fit(method.name, method.title, method.reference, method.fit(records, package))
+            _Fit(method.name, method.title, method.reference, method.fit(records, package))
             for method in registry.METHODS
         )
-        kept = {LOCAL: LOCAL}
-        for name in RULES:
-            rule = Rule(name, records.judged_groups)
+        kept = {LOCAL: LOCAL, DELIVERED: GENERATED}
+        for name, weight in WEIGHTS.items():
             with (
                 patch.object(registry, "METHODS", fits),
-                patch.object(model_selection, "is_above_shares", rule),
+                patch.object(precedence, "WEIGHT", weight),
             ):
                 kept[name] = select_model(records, package, POLICY).kept
-        with (
-            patch.object(registry, "METHODS", fits),
-            patch.object(model_selection, "_LEAST_GAIN", math.inf),
-        ):
-            kept[AVERAGE_BY_BOUND] = select_model(records, package, POLICY).kept
         models = {fit.name: fit.model for fit in fits}
         heads = {name: model.head for name, of in kept.items() if (model := models[of])}
         return self._right(records, package, heads)
@@ -402,22 +411,30 @@ def table(rows: list[Row]) -> Iterator[str]:
     )
 
 
-def rule_table(rows: list[Row]) -> Iterator[str]:
-    """What is kept by each rule, and how far each is from the first one."""
-    results = Results(rows)
-    differences = [f"{name} minus {ALWAYS}" for name in RULES[1:]]
+def weight_table(rows: list[Row]) -> Iterator[str]:
+    """What is kept by each weight of a network's word, and how far each is from the product's."""
+    results, present = Results(rows), f"{precedence.WEIGHT:g}"
+    others = [name for name in WEIGHTS if name != present]
     yield from markdown(
-        ("plants", "number", LOCAL, AVERAGE_BY_BOUND, *RULES, *differences, AVERAGE_GAIN),
+        (
+            "plants",
+            "number",
+            LOCAL,
+            DELIVERED,
+            *WEIGHTS,
+            *(f"{name} minus {present}" for name in others),
+            f"{present} minus {LOCAL}",
+        ),
         (
             (
                 cell,
                 results.size(cell)[0],
                 *(
                     f"{results.accuracy(cell, name)[0]:.3f}"
-                    for name in (LOCAL, AVERAGE_BY_BOUND, *RULES)
+                    for name in (LOCAL, DELIVERED, *WEIGHTS)
                 ),
-                *(results.paired(cell, name, ALWAYS) for name in RULES[1:]),
-                results.paired(cell, LOWER_LOSS, AVERAGE_BY_BOUND),
+                *(results.paired(cell, name, present) for name in others),
+                results.paired(cell, present, LOCAL),
             )
             for cell in results.cells
         ),

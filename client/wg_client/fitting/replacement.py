@@ -1,18 +1,15 @@
-"""Decision rule by which labels replace the delivered model by another.
+"""Decision rule by which labels replace the first of several delivered networks by another.
 
-Let ``g`` be the mean gain in log loss of one of A alternative models over the delivered one, and
+Let ``g`` be the mean gain in log loss of one of A alternative networks over the first one, and
 ``s`` its standard error with U units as clusters (Liang and Zeger 1986, *Biometrika* 73(1)). The
-alternative replaces the delivered model only if ::
+alternative replaces the first network only if ::
 
     g > t(1 - RISK / A; U - 1) * s
 
-with Student's quantile (Student 1908, *Biometrika* 6(1)) and a Bonferroni correction. The delivered
-model is then replaced by a model that is no better at one plant in ``1 / RISK`` at most. All labels
-of one recording are one unit.
-
-The delivered model has this precedence only if its log loss is below that of the class shares among
-the labels (``is_above_shares``); otherwise it is compared like any other model. That test has no
-confidence bound, since few units show little even of a good network.
+with Student's quantile (Student 1908, *Biometrika* 6(1)) and a Bonferroni correction. The first
+network is then replaced by one that is no better at one plant in ``1 / RISK`` at most. All labels
+of one recording are one unit. There may be dozens of networks, so labels choose among them by a
+bound; ``selection.precedence`` compares the chosen one with the plant's own model.
 """
 
 import math
@@ -23,15 +20,15 @@ from scipy.special import stdtrit
 from wg_client.fitting.linear_head import Floats, Ints
 
 RISK = 0.05
-"""Probability that the delivered model is replaced by a model that is no better."""
+"""Probability that the first network is replaced by one that is no better."""
 
 
 def replacement_errors(units: int, alternatives: int) -> float:
-    """Return the number of standard errors that a model must gain to replace the delivered one.
+    """Return the number of standard errors that a network must gain to replace the first one.
 
     Args:
         units: Number U of units.
-        alternatives: Number A of models that may replace it.
+        alternatives: Number A of networks that may replace it.
     """
     return float(stdtrit(units - 1, 1 - RISK / alternatives)) if units > 1 else math.inf
 
@@ -46,10 +43,10 @@ def standard_error(values: Floats, groups: Ints) -> float:
 
 
 def replacing(losses: Floats, groups: Ints) -> int:
-    """Return the index of the model to use: the first, unless another is shown to be better.
+    """Return the index of the network to use: the first, unless another is shown to be better.
 
     Args:
-        losses: Log loss of each model on each record, nats, ``[1 + A, m]``, m at least 1.
+        losses: Log loss of each network on each record, nats, ``[1 + A, m]``, m at least 1.
         groups: Index of each record's unit, ``[m]``.
     """
     if len(losses) == 1:
@@ -64,22 +61,3 @@ def replacing(losses: Floats, groups: Ints) -> int:
     ]
     best = int(np.argmax(above))
     return best + 1 if above[best] > 0 else 0
-
-
-def is_above_shares(losses: Floats, judged_rows: Ints, labels: Ints) -> bool:
-    """Return whether a model has a lower log loss than the class shares among all labels.
-
-    True if the labels have one class only, since no model beats its share, or if some class has too
-    few units to be evaluated.
-
-    Args:
-        losses: Log loss of the model among the classes that have labels, nats, ``[m]``.
-        judged_rows: Label of each evaluated record, ``[m]``.
-        labels: All labels, ``[n]``; classes with too few units are missing from ``judged``.
-    """
-    counts = np.bincount(labels)
-    surprises = -np.log(counts[judged_rows] / len(labels))
-    classes = int(np.count_nonzero(counts))
-    if classes < 2 or len(np.unique(judged_rows)) < classes:
-        return True
-    return float(losses.mean()) < float(surprises.mean())

@@ -28,17 +28,14 @@ of plant (``Comparison.required_errors``). In the last case the accuracy must on
 records that both get right cannot show more. Of the models of that kind the fine-tuned one is kept
 in place of the delivered one if the rule allows it.
 
-*A network made for the declared machine* needs no label, and is kept unless labels show another
-model, such as local-only, to be better (``fitting.replacement``): by Student's bound over units,
-with a 5 % risk of replacement by a model that is no better. Labels of one recording, or only of
-damages that local-only has seen, are not enough for that. If its log loss is not below that of the
-class shares, it is compared like any other model.
+*A network made for the declared machine* needs no label, and stays unless labels show otherwise,
+by a rule of its own (``precedence``).
 
 Not guaranteed: that a model of positive gain is better on every future record.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import betaln, ndtri, stdtrit
@@ -83,10 +80,6 @@ class Gain:
     def is_shown(self, standard_errors: float) -> bool:
         """Return whether the rule keeps the model: a sufficient gain, and enough accuracy."""
         return self.margin(standard_errors) > 0 and self.has_enough_accuracy(standard_errors)
-
-    def opposite(self) -> "Gain":
-        """Return the gain of the other model over this one; needs a local record of each class."""
-        return replace(self, log_loss=-self.log_loss, mean=-self.mean)
 
     def has_enough_accuracy(self, standard_errors: float) -> bool:
         """Return whether the accuracy is higher, or no lower if no standard errors are required."""

@@ -2,10 +2,11 @@
 
 All architectures share one path. Each method fits its model; each model is compared with local-only
 out of fold, by one rule (``gain``); every check is run on every comparison. Of the models that pass
-all checks the one with the largest margin is kept, otherwise local-only. The rule itself is
-evaluated like a model: for the records of a fold it is applied without them. Without any labelled
-record nothing can be compared, and the policy decides. With records of one class only the policy
-decides as well, but a model must recognise these records. Held-out test records are never used.
+all checks the one with the largest margin is kept, otherwise local-only; a network for the declared
+machine has precedence (``precedence``). The rule itself is evaluated like a model: for the records
+of a fold it is applied without them. Without any labelled record nothing can be compared, and the
+policy decides. With records of one class only the policy decides as well, but a model must
+recognise these records. Held-out test records are never used.
 """
 
 import math
@@ -17,14 +18,12 @@ import numpy as np
 
 from wg_client.data.recipient import Progress
 from wg_client.fitting.fitted import OutOfFold
-from wg_client.fitting.leave_class_out import LeaveClassOut
 from wg_client.fitting.linear_head import Floats, Ints, log_loss
-from wg_client.fitting.replacement import is_above_shares, replacement_errors
 from wg_client.methods import registry as methods
-from wg_client.methods.base import SHEET_LIMIT, LabelledRecords, Model, Package
-from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, HANDED_ON_FINETUNED, LOCAL
+from wg_client.methods.base import LabelledRecords, Model, Package
+from wg_client.methods.names import HANDED_ON_FINETUNED, LOCAL
 from wg_client.models.manifest import Finding
-from wg_client.selection import gain
+from wg_client.selection import gain, precedence
 from wg_client.selection.checks import registry as checks
 from wg_client.selection.checks.base import Comparison
 from wg_client.selection.gain import Accuracy, Gain, Unseen
@@ -133,7 +132,7 @@ def select_model(
     one_class = _of_one_class(comparisons, blocked_models)
     unfit = {f.model for f in findings if f.blocks and f.code != checks.GAIN}
     fit_models = {name: c for name, c in comparisons.items() if name not in unfit}
-    contest = _Contest(models, records, fit_models, is_doubted=_is_doubted(records, package))
+    contest = _Contest(models, records, fit_models)
     kept_name = one_class or contest.kept_name()
     return Outcome(
         models=models,
@@ -159,11 +158,11 @@ def _comparisons(
     machine has a comparison even if labels cannot evaluate it.
     """
     references = {method.name for method in methods.METHODS if method.reference}
-    local = models.get(LOCAL)
+    local, word = models.get(LOCAL), precedence.weight_of_word(package, records)
+    has_precedence = any(model.made_for_machine for model in models.values())
     comparisons: dict[str, Comparison] = {}
     for name in (name for name in models if name not in references):
         model, estimate = models[name], gain.UNKNOWN
-        is_incumbent = model.made_for_machine
         if local is not None:
             out_of_fold, local_out_of_fold = model.fitted.out_of_fold, local.fitted.out_of_fold
             is_judged = out_of_fold is not None and local_out_of_fold is not None
@@ -172,16 +171,11 @@ def _comparisons(
             if out_of_fold is not None and local_out_of_fold is not None:
                 groups = records.judged_groups
                 estimate = _gain(model, out_of_fold, local_out_of_fold, records, groups)
-                is_incumbent = model.made_for_machine and _is_above_shares(out_of_fold, records)
-        is_incumbent = is_incumbent and not _is_doubted(records, package)
-        if name == GENERATED_FINETUNED and GENERATED in comparisons:
-            is_incumbent = comparisons[GENERATED].is_incumbent  # The average has its precedence
         comparisons[name] = Comparison(
             name=name,
             model=model,
             local=local if math.isfinite(estimate.log_loss) else None,
-            alternatives=max(len(models) - 1, 1),
-            is_incumbent=is_incumbent,
+            prior=precedence.prior_score(name, model, word) if has_precedence else None,
             gain=estimate,
             records=records,
             package=package,
@@ -204,17 +198,6 @@ def _gain(
         Unseen(mass=records.unseen_mass, classes=records.classes - len(np.unique(records.labels))),
         model.fitted.leave_class_out,
     )
-
-
-def _is_doubted(records: LabelledRecords, package: Package) -> bool:
-    """Return whether the records contradict the data sheet and labels can replace its network."""
-    fit, counts = package.sheet_fit, np.bincount(records.labels, minlength=records.classes)
-    return fit is not None and fit < SHEET_LIMIT and int(counts.min()) >= _LABELS_INSTEAD
-
-
-def _is_above_shares(generated_network: OutOfFold, records: LabelledRecords) -> bool:
-    losses = _local_loss(generated_network.logits, generated_network.labels, records)
-    return is_above_shares(losses, generated_network.labels, records.labels)
 
 
 def _local_loss(logits: Floats, labels: Ints, records: LabelledRecords) -> Floats:
@@ -242,18 +225,13 @@ def _of_one_class(comparisons: Mapping[str, Comparison], blocked_models: Collect
     return max(gains, key=lambda name: gains[name], default="")
 
 
-_LABELS_INSTEAD = 10  # Of each class, with which local-only replaces a network for a doubted sheet
-_LEAST_GAIN = 1e-6  # Nats a record; two models that differ by less are the same
-
-
 class _Contest:
-    """Application of the rule of ``gain`` to one plant's models.
+    """Application of the rules of ``gain`` and ``precedence`` to one plant's models.
 
     Args:
         models: All models by name.
         records: The plant's records.
         comparisons: Comparisons of the models that pass all checks except the rule itself.
-        is_doubted: The records contradict the data sheet, so no delivered model has precedence.
     """
 
     def __init__(
@@ -261,13 +239,12 @@ class _Contest:
         models: Mapping[str, Model],
         records: LabelledRecords,
         comparisons: Mapping[str, Comparison],
-        *,
-        is_doubted: bool,
     ) -> None:
-        self._models, self._records, self._is_doubted = models, records, is_doubted
+        self._models, self._records = models, records
         self._margins = {
             name: comparison.required_errors for name, comparison in comparisons.items()
         }
+        self._priors = {name: comparison.prior or 0.0 for name, comparison in comparisons.items()}
         self._delivered = next((name for name in comparisons if models[name].made_for_machine), "")
         by_model = {name: models[name].fitted.out_of_fold for name in (LOCAL, *comparisons)}
         self._predictions = {name: part for name, part in by_model.items() if part is not None}
@@ -275,7 +252,8 @@ class _Contest:
     def kept_name(self) -> str:
         """Return the name of the model to keep."""
         if LOCAL not in self._predictions:
-            return LOCAL if self._is_doubted else self._delivered or LOCAL
+            is_kept = self._delivered and self._priors[self._delivered] > 0
+            return self._delivered if is_kept else LOCAL
         return self._choose(self._predictions, self._records.judged_groups)
 
     def out_of_fold(self) -> OutOfFold | None:
@@ -305,54 +283,28 @@ class _Contest:
         kept. Its own cross-validation has already selected how much of the delivered model to use;
         a second selection by the same few labels would be random.
         """
-        local, for_machine = predictions[LOCAL], self._delivered
+        local = predictions[LOCAL]
         gains = {
             name: _gain(self._models[name], part, local, self._records, groups)
             for name, part in predictions.items()
             if name != LOCAL
         }
-        has_precedence = for_machine in gains and not self._is_doubted
-        if has_precedence and _is_above_shares(predictions[for_machine], self._records):
-            return self._replacing(gains[for_machine], predictions, groups)
+        if self._delivered in gains:
+            units, scores = len(np.unique(groups)), {LOCAL: 0.0}
+            for name, estimate in gains.items():
+                if self._priors[name] or estimate.is_shown(self._margins[name]):
+                    scores[name] = precedence.score(estimate, units, self._priors[name])
+            return max(scores, key=lambda name: scores[name])
         better = {
             name: estimate.margin(self._margins[name])
             for name, estimate in gains.items()
             if estimate.is_shown(self._margins[name])
         }
-        for finetuned_name in {HANDED_ON_FINETUNED, GENERATED_FINETUNED} & better.keys():
-            if self._models[finetuned_name].of_kind:
-                of_kind = {name for name in better if self._models[name].of_kind}
-                of_kind -= {finetuned_name}
-                better = {name: value for name, value in better.items() if name not in of_kind}
+        if HANDED_ON_FINETUNED in better and self._models[HANDED_ON_FINETUNED].of_kind:
+            of_kind = {name for name in better if self._models[name].of_kind}
+            of_kind -= {HANDED_ON_FINETUNED}
+            better = {name: value for name, value in better.items() if name not in of_kind}
         return max(better, key=lambda name: better[name], default=LOCAL)
-
-    def _replacing(
-        self, over_local: Gain, predictions: Mapping[str, OutOfFold], groups: Ints
-    ) -> str:
-        """Return the model shown to be better than the delivered one, or the delivered one.
-
-        The average of the delivered model and local-only replaces the delivered one as soon as its
-        log loss is lower. Log loss is convex, so an average loses little where one part is wrong.
-        """
-        for_machine = predictions[self._delivered]
-        gains = {LOCAL: over_local.opposite()}
-        for name in predictions.keys() - {LOCAL, self._delivered}:
-            gains[name] = gain.estimated_gain(
-                gain.Differences(
-                    for_machine.losses.mean(axis=0) - predictions[name].losses.mean(axis=0),
-                    predictions[name].right - for_machine.right,
-                    groups,
-                ),
-                self._records.folds.count,
-                Unseen(),
-                LeaveClassOut(),
-            )
-        errors = replacement_errors(len(np.unique(groups)), len(gains))
-        better = {name: g.margin(errors) for name, g in gains.items() if g.is_shown(errors)}
-        average = gains.get(GENERATED_FINETUNED)
-        if not better and average is not None and average.log_loss > _LEAST_GAIN:
-            return GENERATED_FINETUNED
-        return max(better, key=lambda name: better[name], default=self._delivered)
 
 
 def _reason(kept_name: str, findings: Iterable[Finding], package: Package) -> Text:

@@ -9,7 +9,6 @@ import pytest
 
 from wg_client.fitting.replacement import (
     RISK,
-    is_above_shares,
     replacement_errors,
     replacing,
     standard_error,
@@ -49,24 +48,3 @@ def test_records_of_one_unit_replace_nothing_however_many_they_are() -> None:
 
 def test_a_model_alone_stays() -> None:
     assert replacing(np.ones((1, 4)), np.arange(4)) == 0
-
-
-def test_a_model_at_chance_is_not_above_the_shares_of_classes() -> None:
-    labels = np.arange(24) % 4
-    assert not is_above_shares(np.full(24, math.log(4)), labels, labels)
-    two = np.array([0, 0, 0, 0, 0, 0, 3, 3])
-    assert not is_above_shares(np.full(8, math.log(2)), two, two)
-
-
-def test_a_model_that_is_mostly_right_is_above_the_shares_of_classes() -> None:
-    labels = np.arange(24) % 4
-    losses = np.where(np.arange(24) % 5, 0.3, 2.0)  # 79 of 100 right
-    assert is_above_shares(losses, labels, labels) and is_above_shares(
-        losses[:4], labels[:4], labels
-    )
-    one = np.ones(5, dtype=np.int64)
-    assert is_above_shares(np.full(5, 9.0), one, labels)  # One class of four can be judged
-
-
-def test_the_share_of_one_class_says_nothing_against_a_model() -> None:
-    assert is_above_shares(np.ones(9), np.full(9, 2), np.full(9, 2))

@@ -10,6 +10,7 @@ from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods.base import Candidate, LabelledRecords, Package
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL
+from wg_client.selection import precedence
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_client.selection.verdict import Basis, basis_of
 from wg_core.site.acceptance import AcceptanceConfig
@@ -57,7 +58,7 @@ def test_local_only_that_knows_its_own_recordings_does_not_replace_it() -> None:
     outcome = _kept(_good(), 3, 20)
     assert outcome.kept == GENERATED
     (finding,) = (f for f in outcome.findings if (f.model, f.code) == (GENERATED, "WG-F01"))
-    assert finding.passed and finding.figures["standard_errors"] < -1.6
+    assert finding.passed and finding.figures["prior"] == precedence.WEIGHT
 
 
 def test_an_average_with_local_only_needs_no_more_than_a_lower_log_loss() -> None:

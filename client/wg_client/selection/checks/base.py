@@ -6,7 +6,6 @@ from typing import Protocol
 
 import numpy as np
 
-from wg_client.fitting.replacement import replacement_errors
 from wg_client.methods.base import LabelledRecords, Model, Package
 from wg_client.models.manifest import Finding
 from wg_client.selection.gain import Gain
@@ -24,9 +23,8 @@ class Comparison:
         name: Name of the model's method.
         model: The model.
         local: Local-only; None if no labelled record can be evaluated.
-        alternatives: Number of models that may be kept in its place.
-        is_incumbent: The model was made for the declared machine, and is kept unless labels show
-            another to be better (``fitting.replacement``).
+        prior: Score before any label, if the package has a network for the declared machine
+            (``selection.precedence``); otherwise None.
         gain: Estimated gain over local-only; ``gain.UNKNOWN`` without evaluated records.
         records: The records.
         package: The package.
@@ -42,8 +40,7 @@ class Comparison:
     package: Package
     policy: AcceptanceConfig
     labels: Sequence[str] = ()
-    alternatives: int = 1
-    is_incumbent: bool = False
+    prior: float | None = None
 
     @property
     def required_errors(self) -> float:
@@ -61,10 +58,9 @@ class Comparison:
         return max(errors / 2, min(1.0, errors)) if some_missing else errors
 
     @property
-    def replacement_errors(self) -> float:
-        """Number of standard errors that another model must gain to replace an incumbent."""
-        units = len(np.unique(self.records.judged_groups))
-        return replacement_errors(units, self.alternatives)
+    def judged_units(self) -> int:
+        """Number of units with evaluated records."""
+        return len(np.unique(self.records.judged_groups))
 
     @property
     def one_class(self) -> bool:

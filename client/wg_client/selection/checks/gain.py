@@ -1,10 +1,10 @@
 """WG-F01: the model was not shown to be better than local-only on the plant's own records.
 
-A model made for the declared machine, if it beats the class shares, fails only if shown to be
-worse.
+A model made for the declared machine fails only if labels show it to be worse.
 """
 
 from wg_client.models.manifest import Finding
+from wg_client.selection import precedence
 from wg_client.selection.checks.base import Comparison
 from wg_client.selection.gain import Gain
 from wg_common.language import text
@@ -20,8 +20,8 @@ def check(comparison: Comparison) -> Finding | None:
     """
     if comparison.local is None:
         return None
-    if comparison.is_incumbent:
-        return _of_stated_machine(comparison)
+    if comparison.prior:
+        return _of_stated_machine(comparison, comparison.prior)
     gain, margin = comparison.gain, comparison.required_errors
     is_passed = gain.is_shown(margin)
     if comparison.one_class and not is_passed:
@@ -53,32 +53,36 @@ def check(comparison: Comparison) -> Finding | None:
     )
 
 
-def _of_stated_machine(comparison: Comparison) -> Finding:
+def _of_stated_machine(comparison: Comparison, prior: float) -> Finding:
     """Fail only if labels show the model to be worse: its quality is known from elsewhere."""
-    gain, errors = comparison.gain, comparison.replacement_errors
+    gain, units = comparison.gain, comparison.judged_units
     return Finding(
         model=comparison.name,
         code=CODE,
-        passed=not gain.opposite().is_shown(errors),
+        passed=precedence.score(gain, units, prior) > 0,
         figures={
             "gain": gain.mean,
             "sd": gain.sd,
             "log_loss_gain": gain.log_loss,
             "log_loss_se": gain.log_loss_se,
-            "standard_errors": -errors,
+            "units": units,
+            "prior": prior,
             "unseen_recall": gain.unseen_recall,
         },
         message=text(
             "Log loss on new records is {loss:.3f} {lower} than local-only's, with standard"
-            " error {error:.3f}. The model was generated for this machine, and stays unless"
-            " your labels show that it is worse by more than {asked:.1f} standard errors. "
-            "Accuracy: {right:+.1f} ± {sd:.1f} points.",
+            " error {error:.3f}. Accuracy: {right:+.1f} ± {sd:.1f} points. The model was"
+            " generated for this machine, and stays unless your labels show that it is worse:"
+            " both gains add up to {total:+.1f} over {units} units, and less than {least:.1f}"
+            " would replace it.",
             loss=abs(gain.log_loss),
             lower=text("lower") if gain.log_loss > 0 else text("higher"),
             error=gain.log_loss_se,
-            asked=errors,
             right=100 * gain.mean,
             sd=100 * gain.sd,
+            total=precedence.score(gain, units, 0.0),
+            units=units,
+            least=-prior,
         ),
     )
 
