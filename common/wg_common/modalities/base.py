@@ -131,9 +131,14 @@ class Modality(ABC):
             rng: Source of the site and its noise.
         """
 
-    def augment_record(self, record: Record, rng: np.random.Generator) -> Record:
-        """Simulate a retake of a record at the same site; by default the record itself."""
-        return record
+    def augment_retakes(self, records: Sequence[Record], rng: np.random.Generator) -> list[Record]:
+        """Simulate retakes at an ordinary site, for networks; by default the records themselves.
+
+        Args:
+            records: Records of this modality, of any shapes.
+            rng: Source of the site and its noise.
+        """
+        return list(records)
 
     @abstractmethod
     def example(self, shape: tuple[int, int]) -> Record:

@@ -108,16 +108,6 @@ class Windows(Modality):
             )
         return [observations[row] for row in range(len(records))]
 
-    def augment_record(self, record: Record, rng: np.random.Generator) -> Record:
-        """Shift and stretch a window in time by up to 10 percent, reflecting it at its ends."""
-        largest_share = 0.1
-        time = record.shape[1]
-        start, pace = largest_share * rng.uniform(-1, 1, size=2)
-        at = np.abs(start * time + (1 + pace) * np.arange(time))
-        within = time - 1 - np.abs(time - 1 - at)
-        courses = [np.interp(within, np.arange(time), channel) for channel in record]
-        return np.stack(courses).astype(record.dtype)
-
     def example(self, shape: tuple[int, int]) -> NDArray[np.float32]:
         """Return white noise."""
         return streams.rng(Stream.EXPORT_WINDOW).normal(size=shape).astype(np.float32)

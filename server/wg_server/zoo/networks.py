@@ -84,7 +84,10 @@ def train_network(spec: TaskSpec, architecture: str) -> tuple[FamilyNetwork, flo
 def made_up_sites(
     architecture: str, task: sources.Task, rows: NDArray[np.intp], rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.generic], NDArray[np.int64]]]:
-    """Yield batches of a task's records, varied, each at a new simulated site, without end.
+    """Yield batches of retakes of a task's records, each at a new simulated site, without end.
+
+    These sites are ordinary (``Modality.augment_retakes``): at the optics of ``sources.at_site``,
+    on which heads are fitted and networks are evaluated, a network learns less about classes.
 
     Args:
         architecture: Architecture of the network that is trained.
@@ -99,15 +102,12 @@ def made_up_sites(
     of_class = [rows[labels == label] for label in np.unique(labels)]
     count = _BATCH // _TOGETHER
     per_class = -(-count // len(of_class))
-    for site in itertools.count():
+    while True:
         drawn_rows = np.concatenate(
             [np.resize(rng.permutation(members), per_class) for members in of_class]
         )
         chosen_rows = rng.permutation(drawn_rows)[:count]
-        varied_records = [
-            kind.augment_record(record, rng) for record in task.records_at(chosen_rows)
-        ]
-        site_records = sources.at_site(varied_records, task.modality, site, rng)
+        site_records = kind.augment_retakes(task.records_at(chosen_rows), rng)
         yield network.prepare_batch(architecture, site_records), task.labels[chosen_rows]
 
 

@@ -35,7 +35,7 @@ from wg_server.zoo.plan import PrivateFamily
 from wg_server.zoo.store import Zoo, record
 from wg_server.zoo.task_spec import TaskSpec
 
-VERSION = 4  # Version of the training; heads and networks of another version are made again
+VERSION = 5  # Version of the training; heads and networks of another version are made again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

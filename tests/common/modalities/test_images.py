@@ -97,14 +97,19 @@ def test_a_colour_camera_sees_colours_and_a_grey_one_does_not() -> None:
 
 
 @pytest.mark.parametrize("shape", [(40, 60), (60, 40, 3)])
-def test_an_image_of_another_time_is_a_square_part_of_it(shape: tuple[int, ...]) -> None:
-    place = np.indices(shape[:2])[int(shape[1] == 60)] * 4  # along the longer side
-    image = np.zeros(shape, np.uint8)
-    image += place.reshape(*shape[:2], *[1] * len(shape[2:])).astype(np.uint8)
-    parts = [Images().augment_record(image, np.random.default_rng(seed)) for seed in range(20)]
+def test_a_retake_is_square_and_grey_only_if_the_image_is(shape: tuple[int, ...]) -> None:
+    image = np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
+    parts = Images().augment_retakes([image] * 20, np.random.default_rng(1))
     assert {part.shape for part in parts} == {(60, 60, *shape[2:])}
-    shown = np.array([np.ptp(part) / 4 for part in parts])
-    assert 31 < shown.min() < shown.max() < 43
+
+
+def test_retakes_differ_in_light_and_colours_and_stay_recognisable() -> None:
+    image = np.full((32, 32, 3), (200, 60, 60), np.uint8)
+    rng = np.random.default_rng(4)
+    retakes = [Images().augment_retakes([image] * 3, rng) for _ in range(30)]
+    seen = np.array([part.mean(axis=(0, 1)) for parts in retakes for part in parts])
+    assert np.ptp(seen, axis=0).min() > 40  # of brightness, saturation and hue
+    assert (seen[:, 0] > seen[:, 1:].max(axis=1)).mean() > 0.95  # none is a negative or grey
 
 
 def _bomb(path: Path, width: int, height: int) -> None:

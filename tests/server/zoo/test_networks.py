@@ -85,17 +85,13 @@ def _stripes(count: int, seed: int) -> sources.Task:
     )
 
 
-def test_made_up_sites_see_each_class_as_often_and_some_through_no_camera(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(Images, "augment_record", lambda _, record, rng: record)  # no crops
+def test_made_up_sites_see_each_class_as_often_and_no_record_twice_alike() -> None:
     task, rng = _stripes(30, 1), np.random.default_rng(2)
-    sites = list(itertools.islice(networks.made_up_sites(NET, task, np.arange(20), rng), 11))
+    sites = list(itertools.islice(networks.made_up_sites(NET, task, np.arange(20), rng), 5))
     for _, labels in sites:
         assert (np.sort(labels) == np.repeat([0, 1], 12)).all()
-    seen = {image.tobytes() for image in whole_networks.prepare_batch(NET, task.records[:20])}
-    as_they_are = [all(image.tobytes() in seen for image in batch) for batch, _ in sites]
-    assert as_they_are == [True, *[False] * 9, True]
+    seen = {image.tobytes() for batch, _ in sites for image in batch}
+    assert len(seen) == sum(len(batch) for batch, _ in sites)
 
 
 def test_a_network_of_made_up_sites_is_right_under_a_camera_that_it_has_not_seen() -> None:
